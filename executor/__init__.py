@@ -1,0 +1,1 @@
+"""makespan's executor: workflows on interchangeable backends, with a record of what happened."""

@@ -1,0 +1,79 @@
+"""What is wrong, where, and what to do about it: the one shape of every message about a file.
+
+Rules of this module:
+- A finding speaks to the person who wrote the file. It names the place and offers a fix.
+- Checks collect findings; nothing stops at the first one. :class:`WorkflowError` carries them all.
+- Rooms that know only data leave ``file`` and ``line`` open; whoever read the file fills them in from ``path``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Severity = Literal["error", "warning", "hint"]
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One remark about a workflow or scenario.
+
+    ``code`` is a stable short name (``cycle``, ``unknown-field``). ``path`` leads to the place in the parsed file,
+    as keys and positions: ``("steps", 1, "depends_on", 0)``.
+    """
+
+    severity: Severity
+    code: str
+    message: str
+    fix: str = ""
+    step: str | None = None
+    path: Path = ()
+    file: str | None = None
+    line: int | None = None
+
+    @property
+    def field(self) -> str:
+        """The path as a person writes it: ``steps[1].depends_on[0]``."""
+        text = ""
+        for part in self.path:
+            text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else part)
+        return text
+
+    def at(self, file: str | None, line: int | None) -> Finding:
+        """The same finding, with its place in a file."""
+        return replace(self, file=file, line=line)
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line) if part is not None)
+        where = [place] if place else []
+        if self.step is not None:
+            where.append(f"step {self.step!r}")
+        if self.path:
+            where.append(self.field)
+        head = ", ".join(where)
+        text = f"{self.severity}[{self.code}] {head + ': ' if head else ''}{self.message}"
+        return f"{text}\n    fix: {self.fix}" if self.fix else text
+
+
+class WorkflowError(ValueError):
+    """A workflow that must not run. ``findings`` holds every error found, and the warnings beside them."""
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        self.findings: Sequence[Finding] = tuple(findings)
+        super().__init__("\n".join(str(finding) for finding in self.findings))
+
+    def __reduce__(self) -> tuple[type[WorkflowError], tuple[Sequence[Finding]]]:
+        return type(self), (self.findings,)
+
+
+def errors_of(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings that forbid a run."""
+    return [finding for finding in findings if finding.severity == "error"]
+
+
+def raise_errors(findings: Sequence[Finding]) -> None:
+    """Raise :class:`WorkflowError` with all findings if any of them is an error."""
+    if any(finding.severity == "error" for finding in findings):
+        raise WorkflowError(findings)
