@@ -35,6 +35,13 @@ def _rebuild_tool_error(message: str, retryable: bool, retry_after_seconds: floa
     return ToolError(message, retryable=retryable, retry_after_seconds=retry_after_seconds)
 
 
+class ToolTimeoutError(ToolError, TimeoutError):
+    """A call that stopped itself because ``context.timeout_seconds`` ran out: the attempt has timed out."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self),)
+
+
 class ToolOptionsError(ValueError):
     """A tool declaration whose options are wrong. ``field`` names the option, ``fix`` says what to write."""
 
@@ -42,6 +49,13 @@ class ToolOptionsError(ValueError):
         super().__init__(message)
         self.field = field
         self.fix = fix
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_options_error, (str(self), self.field, self.fix)
+
+
+def _rebuild_options_error(message: str, field: str | None, fix: str) -> ToolOptionsError:
+    return ToolOptionsError(message, field=field, fix=fix)
 
 
 @dataclass(slots=True)
@@ -59,11 +73,13 @@ class ToolContext:
 
     ``attempt`` counts from 1; ``expected_seconds`` is unscaled; ``timeout_seconds`` is wall time from the start or
     None. A tool that used model tokens says so with :meth:`record_tokens`; one that owns something that can be
-    stopped (a child process) registers a stop with :meth:`on_cancel`.
+    stopped (a child process) registers a stop with :meth:`on_cancel`. ``facts`` are what a tool wants told beside the
+    attempt (``gen_ai.request.model``): names are span attributes, values are strings, numbers or lists of strings.
     """
 
     __slots__ = (
-        "_stops", "attempt", "cancelled", "expected_seconds", "run", "step_id", "timeout_seconds", "tokens_used",
+        "_stops", "attempt", "cancelled", "expected_seconds", "facts", "run", "step_id", "timeout_seconds",
+        "tokens_used",
     )  # fmt: skip
 
     def __init__(
@@ -80,12 +96,19 @@ class ToolContext:
         self.expected_seconds = expected_seconds
         self.timeout_seconds = timeout_seconds
         self.tokens_used: int | None = None
+        self.facts: dict[str, Any] | None = None
         self.cancelled = False
         self._stops: list[Callable[[], None]] | None = None
 
     def record_tokens(self, tokens: int) -> None:
         """Say how many model tokens this call really used."""
         self.tokens_used = (self.tokens_used or 0) + tokens
+
+    def record(self, name: str, value: Any) -> None:
+        """Keep a fact about this call for whoever traces the run."""
+        if self.facts is None:
+            self.facts = {}
+        self.facts[name] = value
 
     def on_cancel(self, stop: Callable[[], None]) -> None:
         """Register ``stop``, called once from another thread if this attempt is cancelled or times out."""
@@ -104,10 +127,13 @@ class ToolContext:
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """What the virtual clock needs of a tool: a duration (already scaled) and an output."""
+    """What the virtual clock needs of a tool: a duration (already scaled), and an output or the ``error`` that the
+    attempt would fail with.
+    """
 
     duration_seconds: float
     output: Any = None
+    error: ToolError | None = None
 
 
 class Tool:
@@ -117,7 +143,8 @@ class Tool:
     summary: ClassVar[str] = ""
     default_retry: ClassVar[Retry | None] = None
     # Work that a thread cannot do side by side (Python bytecode): reports use it to advise processes.
-    cpu_bound: ClassVar[bool] = False
+    # A class states it for all its tools, a declaration for one.
+    cpu_bound: bool = False
 
     call: Callable[[ToolContext, str | None, Mapping[str, Any]], Any] | None = None
     call_async: Callable[[ToolContext, str | None, Mapping[str, Any]], Awaitable[Any]] | None = None
@@ -135,6 +162,18 @@ class Tool:
         """
         raise NotImplementedError(f"{cls.__name__} cannot be declared")
 
+    def prepare(self) -> None:
+        """Do once, before the run's clock starts, what would otherwise burden the first call (imports, certificates).
+
+        Called in each process that will call the tool; a tool works without it.
+        """
+
+    def direct(self, prompt: str | None, args: Mapping[str, Any]) -> Callable[[], Any] | None:
+        """The call without a context, for tools that need none (a coroutine function where there is only
+        ``call_async``); None: the tool wants its context. Backends save a third of a short step with it.
+        """
+        return None
+
     def simulate(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Simulation | None:
         """A duration and an output for the virtual clock, or None if the tool cannot say."""
         return None
@@ -144,3 +183,22 @@ class Tool:
 
     async def close_async(self) -> None:
         """The same for what belongs to an event loop."""
+
+
+def run_call(
+    tool: Tool,
+    context: ToolContext,
+    prompt: str | None,
+    args: Mapping[str, Any],
+    run_async: Callable[[Awaitable[Any]], Any],
+) -> Any:
+    """Run a call to its end in this thread; a tool that is only async runs through ``run_async``.
+
+    Raises:
+        Exception: whatever the tool raises.
+    """
+    if tool.call is not None:
+        return tool.call(context, prompt, args)
+    if tool.call_async is not None:
+        return run_async(tool.call_async(context, prompt, args))
+    raise ToolError(f"tool {tool.name!r} implements neither call nor call_async", retryable=False)

@@ -1,0 +1,37 @@
+"""Pointing the model tools of a scenario at the stand-in. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from executor.workflow import ToolDeclaration
+
+
+def with_stand_in(
+    declarations: Mapping[str, ToolDeclaration], names_used: Iterable[str], base_url: str
+) -> dict[str, ToolDeclaration]:
+    """The same declarations, in which every tool of kind ``llm`` without a ``base_url`` uses the stand-in.
+
+    A step that names the undeclared built-in ``llm`` gets a declaration.
+    """
+    found = dict(declarations)
+    if "llm" in names_used and "llm" not in found:
+        found["llm"] = ToolDeclaration(kind="llm")
+    return {name: _pointed(declaration, base_url) for name, declaration in found.items()}
+
+
+def needs_stand_in(declarations: Mapping[str, ToolDeclaration], names_used: Iterable[str]) -> bool:
+    """Whether a tool that is used has to be pointed at a stand-in."""
+    declared = {**declarations} if "llm" in declarations else {**declarations, "llm": ToolDeclaration(kind="llm")}
+    return any(_is_open(declared[name]) for name in names_used if name in declared)
+
+
+def _is_open(declaration: ToolDeclaration) -> bool:
+    return declaration.kind == "llm" and declaration.options.get("base_url") is None
+
+
+def _pointed(declaration: ToolDeclaration, base_url: str) -> ToolDeclaration:
+    if not _is_open(declaration):
+        return declaration
+    words = declaration.model_dump(exclude_unset=True)
+    return ToolDeclaration.model_validate({**words, "base_url": base_url, "stand_in": True})
