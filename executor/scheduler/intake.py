@@ -1,0 +1,205 @@
+"""Steps come in: a whole graph at first, later single steps, and the calls that running steps make.
+
+Rules of this module:
+- Everything is checked before anything is changed.
+- Late steps stand last: in the file order, and among those who use a state. What is there is not ranked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
+
+from executor.dependencies import Graph, OrderEdge
+from executor.scheduler.locks import StateUse
+from executor.scheduler.queue import start_key
+from executor.scheduler.settling import Settling
+from executor.scheduler.states import BLOCKED, RUNNING, WAITING
+from executor.scheduler.story import SchedulerError
+from executor.timeline import NANOSECONDS
+from executor.workflow import Step
+
+
+class Intake(Settling):
+    """``add`` in its three forms."""
+
+    def add(self, steps: Graph | Sequence[Step], now: int, parent: str | None = None) -> list[str]:
+        """Add a whole graph, or steps late, or the calls of a running step (``parent``). Returns the ids.
+
+        Late steps name what they depend on in ``depends_on``. Calls get the ids ``<parent>/<n>``; within one batch
+        they may name each other by the ids that they came with.
+
+        Raises:
+            SchedulerError: a rule is broken; nothing was added.
+        """
+        now = self._advance_to(now)
+        first = len(self.steps)
+        if isinstance(steps, Graph):
+            if first or parent is not None:
+                raise SchedulerError("a graph is added first, and once; later steps are added as steps")
+            self._add_graph(steps)
+            caller = -1
+        elif parent is None:
+            self._add_late(steps)
+            caller = -1
+        else:
+            caller = self._add_calls(steps, parent)
+        for index in range(first, len(self.steps)):
+            if self._state[index] == WAITING and not self._data_pending[index]:
+                self._decide_new(index, caller, now)
+        return self.step_ids[first:]
+
+    def _add_graph(self, graph: Graph) -> None:
+        count = len(graph.steps)
+        self.steps.extend(graph.steps)
+        self.step_ids.extend(step.step_id for step in graph.steps)
+        self.index = dict(zip(self.step_ids, range(count), strict=True))
+        self._grow(count)
+        self._data_parents.extend(graph.data_parents)
+        self._data_pending.extend(len(parents) for parents in graph.data_parents)
+        children = self._children
+        for index, parents in enumerate(graph.data_parents):
+            for parent in parents:
+                children[parent].append(index)
+        ranks = graph.ranks
+        self._keys.extend(start_key(index, step, ranks[index]) for index, step in enumerate(graph.steps))
+        for index, step in enumerate(graph.steps):
+            self._add_order_edges(index, graph.order_edges[index])
+            self._add_details(index, step, graph.levels[index])
+
+    def _add_late(self, steps: Sequence[Step]) -> None:
+        parents = self._check_late(steps)
+        if self._late_state_use is None:
+            self._late_state_use = StateUse()
+            for index in self._fixed_order():
+                self._late_state_use.edges(index, self.steps[index])
+        for step, above in zip(steps, parents, strict=True):
+            edges = self._late_state_use.edges(len(self.steps), step)
+            before = [*above, *(predecessor for predecessor, _ in edges)]
+            level = max((self._levels.get(index, 0) + 1 for index in before), default=0)
+            self._append(step, step.step_id, above, edges, level)
+
+    def _fixed_order(self) -> list[int]:
+        """The top-level steps that use a state, so that each comes after those that it has order edges to."""
+        users = [
+            index
+            for index, step in enumerate(self.steps)
+            if (step.reads or step.writes) and self._family.parent(index) < 0
+        ]
+        position = {index: place for place, index in enumerate(self._topological())}
+        return sorted(users, key=lambda index: position.get(index, index))
+
+    def _topological(self) -> list[int]:
+        """Kahn's order over data edges that always takes the earliest-listed available step."""
+        pending = [len(parents) for parents in self._data_parents]
+        children: list[list[int]] = [[] for _ in pending]
+        for index, parents in enumerate(self._data_parents):
+            for parent in parents:
+                children[parent].append(index)
+        available = [index for index, count in enumerate(pending) if not count]
+        heapify(available)
+        order: list[int] = []
+        while available:
+            index = heappop(available)
+            order.append(index)
+            for child in children[index]:
+                pending[child] -= 1
+                if not pending[child]:
+                    heappush(available, child)
+        return order
+
+    def _check_late(self, steps: Sequence[Step]) -> list[tuple[int, ...]]:
+        first = len(self.steps)
+        known: dict[str, int] = {}
+        parents: list[tuple[int, ...]] = []
+        for offset, step in enumerate(steps):
+            if step.step_id in self.index or step.step_id in known:
+                raise SchedulerError(f"step {step.step_id!r} is there already")
+            self._check_needs(step)
+            found = {name: self.index.get(name, known.get(name, -1)) for name in step.depends_on}
+            for name, index in found.items():
+                if index < 0:
+                    raise SchedulerError(f"step {step.step_id!r} depends on {name!r}, which no step before it is")
+            parents.append(tuple(sorted(set(found.values()))))
+            known[step.step_id] = first + offset
+        return parents
+
+    def _check_needs(self, step: Step) -> None:
+        for name, units in (step.needs or {}).items():
+            limit = self.limits.by_name.get(name)
+            if limit is None:
+                raise SchedulerError(f"step {step.step_id!r} needs the resource {name!r}, which nobody declared")
+            if limit.capacity is not None and units > limit.capacity:
+                raise SchedulerError(f"step {step.step_id!r} needs {units} of {name!r}, capacity {limit.capacity}")
+            if limit.tokens is not None and (step.expected_tokens or 0) > limit.tokens.burst:
+                raise SchedulerError(f"step {step.step_id!r} expects more tokens than {name!r} ever holds")
+
+    def _add_calls(self, steps: Sequence[Step], parent_id: str) -> int:
+        parent = self.index.get(parent_id, -1)
+        if parent < 0:
+            raise SchedulerError(f"{parent_id!r} is no step, so it can make no calls")
+        if self._state[parent] not in (RUNNING, BLOCKED):
+            raise SchedulerError(f"only a running step can make calls, {parent_id!r} is not", self.story(parent))
+        for step in steps:
+            self._check_needs(step)
+        calls = self._family.check_calls(
+            parent, parent_id, self.steps[parent], steps, self.index, self.is_final, len(self.steps)
+        )
+        for step, step_id, above in calls:
+            edges = self._family.add_call(parent, len(self.steps), step)
+            self._append(step, step_id, above, edges, 0)
+        self._has_calls = True
+        self.plain = False
+        return parent
+
+    def _append(self, step: Step, step_id: str, above: Sequence[int], edges: Sequence[OrderEdge], level: int) -> None:
+        index = len(self.steps)
+        self.steps.append(step)
+        self.step_ids.append(step_id)
+        self.index[step_id] = index
+        self._grow(1)
+        self._data_parents.append(tuple(above))
+        pending = 0
+        for parent in above:
+            if self.is_final(parent):
+                self._fate[index] = max(self._fate[index], self._fate_from(parent))
+            else:
+                self._children[parent].append(index)
+                pending += 1
+        self._data_pending.append(pending)
+        seconds = 1.0 if step.expected_seconds is None else step.expected_seconds
+        self._keys.append(start_key(index, step, round(seconds * NANOSECONDS), self._family.depth(index)))
+        self._add_order_edges(index, edges)
+        self._add_details(index, step, level)
+
+    def _grow(self, count: int) -> None:
+        self._state.extend(bytes(count))
+        self._fate.extend(bytes(count))
+        self._children.extend([] for _ in range(count))
+        self._ready_at.extend([0] * count)
+        self._released_by.extend([-1] * count)
+        self._made.extend([0] * count)
+        self._queue.grow(count)
+        self.remaining += count
+
+    def _add_order_edges(self, index: int, edges: Sequence[OrderEdge]) -> None:
+        if not edges:
+            self._order_parents.append(())
+            return
+        self._has_locks = True
+        self.plain = False
+        self._order_parents.append(tuple(dict.fromkeys(predecessor for predecessor, _ in edges)))
+        self._locks.add(index, edges, [self._is_released(predecessor) for predecessor, _ in edges])
+
+    def _add_details(self, index: int, step: Step, level: int) -> None:
+        if step.needs or step.when is not None:
+            self.plain = False
+        if step.needs:
+            demand = self.limits.demand(step)
+            if demand is not None:
+                self._demand[index] = demand
+        if step.when is not None:
+            self._conditional.add(index)
+        if self._gate is not None and self._family.parent(index) < 0:
+            self._levels[index] = level
+            self._gate.add(index, step, level)

@@ -1,0 +1,207 @@
+"""Steps that lack nothing but a slot, limits or rates: who is next, and why the others still wait.
+
+Rules of this module:
+- A start key is one integer: nested calls (deepest first), then priority, upward rank, file order. The smallest key
+  starts first; the index of the step stands in its lowest bits.
+- Steps with the same needs stand in one line, since what stops the first stops them all. A line keeps the history of
+  its reason, from which each step cuts its own waits.
+- A step that was overtaken :data:`OVERTAKES_UNTIL_RESERVED` times, by steps queued later, reserves what it needs.
+  Steps queued at one instant form an epoch. The oldest epoch has been overtaken most often, so one counter is enough.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from heapq import heappop, heappush
+
+from executor.resources import Demand
+from executor.timeline import Wait
+from executor.workflow import Step
+
+OVERTAKES_UNTIL_RESERVED = 1000
+
+INDEX_BITS = 32
+RANK_BITS = 64
+PRIORITY_BITS = 32
+INDEX_MASK = (1 << INDEX_BITS) - 1
+LARGEST_RANK = (1 << RANK_BITS) - 1
+
+# What `queued` says of a step.
+OUT, QUEUED, RESERVED = 0, 1, 2
+
+
+def start_key(index: int, step: Step, rank: int, depth: int = 0) -> int:
+    """The integer that orders starts. ``rank`` in nanoseconds; ``depth`` 0 for top-level steps."""
+    rank = min(rank, LARGEST_RANK)
+    key = ((LARGEST_RANK - rank) << INDEX_BITS) | index
+    if step.priority:
+        key -= step.priority << (INDEX_BITS + RANK_BITS)
+    if depth:
+        key -= depth << (INDEX_BITS + RANK_BITS + PRIORITY_BITS)
+    return key
+
+
+class Epoch:
+    """The steps queued at one instant: how many still wait, and how many were granted while an older epoch waited."""
+
+    __slots__ = ("granted", "members", "time", "waiting")
+
+    def __init__(self, time: int) -> None:
+        self.time = time
+        self.waiting = 0
+        self.granted = 0
+        self.members: list[int] = []
+
+
+class Line:
+    """Waiting steps with one demand, and the history of why the line stands: ``(from, reason)``."""
+
+    __slots__ = ("demand", "heap", "history")
+
+    def __init__(self, demand: Demand) -> None:
+        self.demand = demand
+        self.heap: list[int] = []
+        self.history: list[tuple[int, str]] = []
+
+    def note(self, reason: str, now: int) -> None:
+        """From ``now`` on the line waits for ``reason``."""
+        extend_history(self.history, reason, now)
+
+
+def extend_history(history: list[tuple[int, str]], reason: str, now: int) -> None:
+    """Append a change of reason; equal neighbours are one, and the last word of an instant counts."""
+    if history and history[-1][0] == now:
+        history.pop()
+    if not history or history[-1][1] != reason:
+        history.append((now, reason))
+
+
+def waits_of(history: Sequence[tuple[int, str]], start: int, end: int) -> list[Wait]:
+    """The part of a history in [start, end] as waits, in order. An empty reason is no wait (a timer noticed late)."""
+    waits: list[Wait] = []
+    until = end
+    for time, reason in reversed(history):
+        if until <= start:
+            break
+        since = max(time, start)
+        if since < until:
+            if reason:
+                waits.append(Wait(reason, since, until))
+            until = since
+    waits.reverse()
+    return waits
+
+
+class ReadyQueue:
+    """All queued steps. ``queued[i]``: OUT, QUEUED or RESERVED. ``open_heap``: the keys of steps without needs."""
+
+    def __init__(self) -> None:
+        self.queued = bytearray()
+        self.open_heap: list[int] = []
+        self.lines: dict[Demand, Line] = {}
+        self.reserved: list[int] = []
+        self.overdue = False
+        self.epoch_of: list[Epoch | None] = []
+        self.epochs: deque[Epoch] = deque([Epoch(-1)])
+        self._overtakes = 0
+
+    def grow(self, count: int) -> None:
+        """Make room for ``count`` more steps."""
+        self.queued.extend(bytes(count))
+        self.epoch_of.extend([None] * count)
+
+    def push(self, index: int, key: int, demand: Demand | None, now: int) -> None:
+        """Queue a step."""
+        self.queued[index] = QUEUED
+        self.enter_epoch(index, now)
+        if demand is None:
+            heappush(self.open_heap, key)
+            return
+        line = self.lines.get(demand)
+        if line is None:
+            line = self.lines[demand] = Line(demand)
+        heappush(line.heap, key)
+
+    def enter_epoch(self, index: int, now: int) -> None:
+        """From now on the step can be overtaken."""
+        epoch = self.epoch_at(now)
+        epoch.waiting += 1
+        epoch.members.append(index)
+        self.epoch_of[index] = epoch
+
+    def epoch_at(self, now: int) -> Epoch:
+        """The epoch of the instant. One in which nobody waits any more, and before which nobody does, is used again."""
+        epochs = self.epochs
+        epoch = epochs[-1]
+        if epoch.time == now:
+            return epoch
+        if epoch.waiting == 0 and len(epochs) == 1:
+            epoch.time = now
+            epoch.members.clear()
+            return epoch
+        epoch = Epoch(now)
+        epochs.append(epoch)
+        return epoch
+
+    def granted(self, index: int) -> None:
+        """A step got its slot and all its needs: it leaves its epoch, and overtakes the older ones."""
+        epoch = self.epoch_of[index]
+        if epoch is None:
+            return
+        self.epoch_of[index] = None
+        epoch.waiting -= 1
+        if epoch is self.epochs[0]:
+            if not epoch.waiting:
+                self._next_epoch()
+            return
+        epoch.granted += 1
+        self._overtakes += 1
+        if self._overtakes >= OVERTAKES_UNTIL_RESERVED:
+            self.overdue = True
+
+    def remove(self, index: int) -> None:
+        """A step will not start: its entries in the heaps are skipped when they come up."""
+        if self.queued[index] == RESERVED:
+            self.reserved.remove(index)
+        self.queued[index] = OUT
+        self.leave_epoch(index)
+
+    def leave_epoch(self, index: int) -> None:
+        """A step can no longer be overtaken, without having overtaken anybody."""
+        epoch = self.epoch_of[index]
+        if epoch is None:
+            return
+        self.epoch_of[index] = None
+        epoch.waiting -= 1
+        if not epoch.waiting and epoch is self.epochs[0]:
+            self._next_epoch()
+
+    def _next_epoch(self) -> None:
+        epochs = self.epochs
+        while len(epochs) > 1 and not epochs[0].waiting:
+            epochs.popleft()
+            self._overtakes -= epochs[0].granted
+            epochs[0].granted = 0
+        self.overdue = self._overtakes >= OVERTAKES_UNTIL_RESERVED
+
+    def overdue_steps(self) -> list[int]:
+        """The steps overtaken too often, oldest first; they leave their epochs, since they can be overtaken no more."""
+        steps: list[int] = []
+        while self.overdue:
+            oldest = self.epochs[0]
+            members = [index for index in oldest.members if self.epoch_of[index] is oldest]
+            steps.extend(members)
+            for index in members:
+                self.leave_epoch(index)
+        return steps
+
+    def head(self, heap: list[int]) -> int | None:
+        """The smallest key of a heap that still counts, or None."""
+        queued = self.queued
+        while heap:
+            key = heap[0]
+            if queued[key & INDEX_MASK] == QUEUED:
+                return key
+            heappop(heap)
+        return None

@@ -1,0 +1,66 @@
+"""The states of a step and the transitions between them: the one table.
+
+Rules of this module:
+- Everything that can happen to a step's state stands in :data:`TRANSITIONS`. The diagram in the docs is drawn from it.
+- States are small integers inside the scheduler; everybody else sees their names.
+"""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from executor.timeline import StepStatus
+
+WAITING, READY, RUNNING, BLOCKED, RESUMING, BACKING_OFF, SUCCEEDED, FAILED, SKIPPED, CANCELLED = range(10)
+
+STATE_NAMES: tuple[StepStatus, ...] = get_args(StepStatus)
+
+# States from here on are final.
+FIRST_FINAL = SUCCEEDED
+
+# state -> event -> the states that the event may lead to.
+TRANSITIONS: dict[StepStatus, dict[str, tuple[StepStatus, ...]]] = {
+    "waiting": {
+        # All data dependencies are final. `failed`: the step's `when` could not be evaluated.
+        "decide": ("ready", "skipped", "cancelled", "failed"),
+        "cancel": ("cancelled",),
+    },
+    "ready": {
+        "start": ("running",),
+        "stop": ("cancelled",),
+        "cancel": ("cancelled",),
+    },
+    "running": {
+        "succeed": ("succeeded",),
+        "fail": ("backing_off", "failed"),
+        "block": ("blocked",),
+        "cancel": ("cancelled",),
+    },
+    "blocked": {
+        "unblock": ("resuming",),
+        # It returned without waiting for its calls, timed out, or its worker died.
+        "succeed": ("succeeded",),
+        "fail": ("backing_off", "failed"),
+        "cancel": ("cancelled",),
+    },
+    "resuming": {
+        "start": ("running",),
+        "succeed": ("succeeded",),
+        "fail": ("backing_off", "failed"),
+        "cancel": ("cancelled",),
+    },
+    "backing_off": {
+        "due": ("ready",),
+        "stop": ("failed",),
+        "cancel": ("cancelled",),
+    },
+    "succeeded": {},
+    "failed": {},
+    "skipped": {},
+    "cancelled": {},
+}
+
+
+def allows(state: int, event: str) -> bool:
+    """Whether the table has ``event`` in ``state``."""
+    return event in TRANSITIONS[STATE_NAMES[state]]

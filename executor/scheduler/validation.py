@@ -1,0 +1,78 @@
+"""Every invariant of the scheduler, computed from scratch and compared with what it keeps. For tests: O(steps)."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from executor.scheduler.core import Core
+from executor.scheduler.queue import OUT, RESERVED
+from executor.scheduler.states import BACKING_OFF, BLOCKED, FIRST_FINAL, READY, RESUMING, RUNNING, STATE_NAMES, WAITING
+from executor.scheduler.story import SchedulerError
+
+# This room looks into the scheduler's own fields: it is the scheduler's own conscience.
+# ruff: noqa: SLF001
+
+
+def _demand_that(scheduler: Core, condition: bool, message: str, index: int | None = None) -> None:
+    if not condition:
+        raise SchedulerError(f"broken invariant: {message}", "" if index is None else scheduler.story(index))
+
+
+def validate(scheduler: Core) -> None:
+    """Compare what is kept with what follows from the states.
+
+    Raises:
+        SchedulerError: they differ.
+    """
+    states = scheduler._state
+    count = Counter(states)
+    final = sum(number for state, number in count.items() if state >= FIRST_FINAL)
+    _demand_that(scheduler, scheduler.remaining == len(states) - final, "remaining counts the steps that are not final")
+    _demand_that(
+        scheduler, scheduler._free == scheduler.slots - count[RUNNING], "free slots are slots less running steps"
+    )
+    live = count[RUNNING] + count[BLOCKED] + count[RESUMING]
+    _demand_that(scheduler, len(scheduler._live) == live, "live attempts belong to running, blocked and resuming steps")
+    for index in range(len(states)):
+        _validate_step(scheduler, index)
+    _validate_limits(scheduler)
+
+
+def _validate_step(scheduler: Core, index: int) -> None:
+    state = scheduler._state[index]
+    parents = scheduler._data_parents[index]
+    pending = sum(scheduler._state[parent] < FIRST_FINAL for parent in parents)
+    name = STATE_NAMES[state]
+    if state == WAITING:
+        _demand_that(
+            scheduler, scheduler._data_pending[index] == pending > 0, "a waiting step waits for somebody", index
+        )
+    elif state < FIRST_FINAL or scheduler._made[index]:
+        _demand_that(scheduler, pending == 0, f"a step is {name} and a dependency is not final", index)
+    queued = scheduler._queue.queued[index]
+    _demand_that(scheduler, queued == OUT or state == READY, f"a step is queued and {name}", index)
+    _demand_that(
+        scheduler, (index in scheduler._queue.reserved) == (queued == RESERVED), "reserved steps are listed", index
+    )
+    if state == READY:
+        waits_elsewhere = index in scheduler._held or scheduler._locks.locked(index)
+        _demand_that(scheduler, (queued != OUT) != waits_elsewhere, "a ready step is queued, or held, or locked", index)
+    _demand_that(
+        scheduler, (index in scheduler._due) == (state == BACKING_OFF), "backing-off steps have a due time", index
+    )
+    resuming = scheduler._keys[index] in scheduler._resuming
+    _demand_that(scheduler, resuming == (state == RESUMING), "resuming steps are listed", index)
+    if state in (RUNNING, BLOCKED, RESUMING):
+        _demand_that(scheduler, not scheduler._locks.locked(index), "a step runs past its locks", index)
+
+
+def _validate_limits(scheduler: Core) -> None:
+    in_use: Counter[str] = Counter()
+    held = [scheduler._demand.get(i) for i in scheduler._live if scheduler._state[i] == RUNNING]
+    for demand in [*held, *scheduler._abandoned.values()]:
+        for limit, units, _ in demand.parts if demand is not None else ():
+            in_use[limit.name] += units
+    for limit in scheduler.limits:
+        _demand_that(scheduler, limit.in_use == in_use[limit.name], f"units of {limit.name} in use are those held")
+        if limit.capacity is not None and limit.largest_capacity == limit.capacity:
+            _demand_that(scheduler, limit.in_use <= limit.capacity, f"no more units of {limit.name} than its capacity")

@@ -1,0 +1,135 @@
+"""Random calls to the scheduler alone: its invariants hold after each, and the short way does what the general one does."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from executor.scheduler import POLICIES, Scheduler
+from executor.timeline import Attempt
+from executor.workflow import Resource, Retry, Step
+from tests.unit.scheduling import graph_of
+
+
+@st.composite
+def plain_steps(draw: st.DrawFn, largest: int = 12) -> list[Step]:
+    """Steps with data dependencies, durations and priorities, and nothing else."""
+    count = draw(st.integers(1, largest))
+    steps = []
+    for place in range(count):
+        above = draw(st.sets(st.integers(0, place - 1), max_size=3)) if place else set()
+        steps.append(
+            Step(
+                step_id=f"s{place}",
+                tool="noop",
+                depends_on=tuple(f"s{other}" for other in sorted(above)),
+                expected_seconds=draw(st.sampled_from([None, 0.0, 1.0, 2.5])),
+                priority=draw(st.sampled_from([0, 0, 0, 1, -1])),
+            )
+        )
+    return steps
+
+
+def facts(attempts: list[Attempt]) -> list[tuple[object, ...]]:
+    return [
+        (a.step_id, a.attempt, a.ready, a.granted, a.known, a.released_by, a.outcome, tuple(a.waits)) for a in attempts
+    ]
+
+
+@given(plain_steps(), st.integers(1, 4), st.data())
+def test_the_short_way_does_exactly_what_finish_and_start_do(steps: list[Step], slots: int, data: st.DataObject) -> None:
+    short, general = Scheduler(slots), Scheduler(slots)
+    for scheduler in (short, general):
+        scheduler.add(graph_of(steps), 0)
+    live = {a.step_id: (a, b) for a, b in zip(short.start(0), general.start(0), strict=True)}
+    now = 0
+    while live:
+        name = data.draw(st.sampled_from(sorted(live)))
+        now += data.draw(st.integers(0, 2))
+        one, other = live.pop(name)
+        starts = short.succeed(one, now)
+        assert starts is not None
+        general.finish(other, "succeeded", now)
+        live |= {a.step_id: (a, b) for a, b in zip(starts, general.start(now), strict=True)}
+        short.validate()
+    assert short.done
+    assert facts(short.attempts) == facts(general.attempts)
+
+
+def outcome_of(data: st.DataObject) -> str:
+    return data.draw(st.sampled_from(["succeeded", "succeeded", "failed", "timed_out", "worker_died"]))
+
+
+STATES = ("s", "t")
+
+
+@st.composite
+def rich_steps(draw: st.DrawFn) -> list[Step]:
+    """Steps with everything that the scheduler knows; order edges are left to the graph helper."""
+    steps = []
+    for step in draw(plain_steps(8)):
+        uses = draw(st.sampled_from([(), (), ("s",), ("t",), ("s", "t")]))
+        writes = draw(st.booleans())
+        fields = {
+            "needs": draw(st.sampled_from([None, None, {"llm": 1}, {"llm": 2}, {"api": 1}, {"llm": 1, "api": 1}])),
+            "retry": draw(st.sampled_from([None, Retry(max_attempts=2, backoff_seconds=1e-9, jitter="none")])),
+            "parallel_group": draw(st.sampled_from([None, 1, "1"])),
+            "on_failure": draw(st.sampled_from(["continue", "continue", "stop"])),
+            "when": draw(st.sampled_from([None, None, "x"])),
+            "reads": () if writes else uses,
+            "writes": uses if writes else (),
+        }
+        steps.append(step.model_copy(update=fields))
+    return steps
+
+
+RESOURCES = {"llm": Resource(capacity=2), "api": Resource(rate_per_minute=60e9, burst=1)}
+
+
+def order_of(steps: list[Step]) -> dict[str, list[tuple[str, str]]]:
+    """Order edges in file order (parents stand before children, so that is a topological order)."""
+    edges: dict[str, list[tuple[str, str]]] = {}
+    for place, step in enumerate(steps):
+        for state in (*step.writes, *step.reads):
+            edges.setdefault(step.step_id, []).extend(
+                (other.step_id, state)
+                for other in steps[:place]
+                if state in other.writes or (state in other.reads and state in step.writes)
+            )
+    return edges
+
+
+@settings(max_examples=150)
+@given(rich_steps(), st.integers(1, 3), st.sampled_from(POLICIES), st.data())
+def test_every_run_ends_and_every_invariant_holds_after_every_call(
+    steps: list[Step], slots: int, policy: str, data: st.DataObject
+) -> None:
+    truth = data.draw(st.lists(st.booleans(), min_size=len(steps), max_size=len(steps)))
+    scheduler = Scheduler(slots, policy=policy, resources=RESOURCES, condition=lambda index: truth[index])  # type: ignore[arg-type]  # drawn from POLICIES
+    scheduler.add(graph_of(steps, order_of(steps)), 0)
+    live: list[Attempt] = []
+    abandoned: list[Attempt] = []
+    now = 0
+    for _ in range(400):
+        live += scheduler.start(now)
+        scheduler.validate()
+        if scheduler.done:
+            break
+        choices = ["end"] * bool(live) + ["return"] * bool(abandoned) + ["wait"] * (scheduler.wake_at() is not None)
+        if not choices:
+            raise AssertionError("nothing can happen and the run is not over")
+        choice = data.draw(st.sampled_from(choices))
+        if choice == "wait":
+            now = max(now, scheduler.wake_at() or now)
+        elif choice == "return":
+            scheduler.returned(abandoned.pop(), now)
+        else:
+            attempt = live.pop(data.draw(st.integers(0, len(live) - 1)))
+            outcome = outcome_of(data)
+            leaves = outcome == "timed_out" and data.draw(st.booleans())
+            scheduler.finish(attempt, outcome, now, abandoned=leaves)  # type: ignore[arg-type]  # drawn from outcomes
+            if leaves:
+                abandoned.append(attempt)
+        now += data.draw(st.integers(0, 2))
+        scheduler.validate()
+    assert scheduler.done
