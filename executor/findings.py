@@ -8,12 +8,23 @@ Rules of this module:
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 Severity = Literal["error", "warning", "hint"]
 Path = tuple[str | int, ...]
+
+# difflib compares the name with each candidate: more of them would take longer than a person waits.
+CANDIDATES_LIMIT = 2000
+
+
+def printable(text: str) -> str:
+    """The text with everything escaped that does not print, line ends excepted."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +44,25 @@ class Finding:
     file: str | None = None
     line: int | None = None
 
+    def __post_init__(self) -> None:
+        # Names from a file stand in messages; they must not steer the terminal that shows them.
+        object.__setattr__(self, "message", printable(self.message))
+        object.__setattr__(self, "fix", printable(self.fix))
+        if self.step is not None:
+            object.__setattr__(self, "step", printable(self.step))
+
     @property
     def field(self) -> str:
         """The path as a person writes it: ``steps[1].depends_on[0]``."""
         text = ""
         for part in self.path:
-            text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else part)
-        return text
+            if isinstance(part, int):
+                text += f"[{part}]"
+            elif part and "." not in part and "[" not in part:
+                text += f".{part}" if text else part
+            else:
+                text += f"[{part!r}]"
+        return printable(text).replace("\n", "\\n")
 
     def at(self, file: str | None, line: int | None) -> Finding:
         """The same finding, with its place in a file."""
@@ -77,3 +100,25 @@ def raise_errors(findings: Sequence[Finding]) -> None:
     """Raise :class:`WorkflowError` with all findings if any of them is an error."""
     if any(finding.severity == "error" for finding in findings):
         raise WorkflowError(findings)
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str | None:
+    """The candidate that a misspelt name most likely meant, or None.
+
+    Of more than :data:`CANDIDATES_LIMIT` candidates only those of about the same length and the same beginning count.
+    """
+    names = list(candidates)
+    folded = name.casefold()
+    same = next((known for known in names if known != name and known.casefold() == folded), None)
+    if same is not None:
+        return same
+    if len(names) > CANDIDATES_LIMIT:
+        names = [known for known in names if known[:1] == name[:1] and abs(len(known) - len(name)) <= 1]
+    matches = difflib.get_close_matches(name, names[:CANDIDATES_LIMIT], n=1)
+    return matches[0] if matches else None
+
+
+def did_you_mean(name: str, candidates: Iterable[str], otherwise: str = "") -> str:
+    """A fix for a name that nobody knows: the nearest one that is known, else ``otherwise``."""
+    near = nearest(name, candidates)
+    return f"did you mean {near!r}?" if near is not None else otherwise

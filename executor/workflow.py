@@ -12,7 +12,35 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from executor.findings import Finding
+from executor.json_values import JsonAny, JsonMapping, describe
+from executor.translation import translate
+
+__all__ = [
+    "PRIORITY_LIMIT",
+    "Name",
+    "Names",
+    "Resource",
+    "Retry",
+    "Step",
+    "ToolDeclaration",
+    "Words",
+    "Workflow",
+    "dump_workflow",
+    "parse_workflow",
+    "translate",
+]
 
 # A start key packs priority into 32 bits (scheduler.py).
 PRIORITY_LIMIT = 1_000_000
@@ -25,7 +53,29 @@ def _listed(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+def _texted(value: Any) -> Any:
+    return "" if value is None else value
+
+
+def _continued(value: Any) -> Any:
+    return "continue" if value is None else value
+
+
+def _zeroed(value: Any) -> Any:
+    return 0 if value is None else value
+
+
+# No control characters, no line separators, none of the signs that turn the direction of writing: an id has to read
+# the same wherever it is printed.
+Name = Annotated[
+    str,
+    StringConstraints(
+        min_length=1, pattern=r"^[^\x00-\x1f\x7f-\x9f\u{2028}\u{2029}\u{202a}-\u{202e}\u{2066}-\u{2069}]*$"
+    ),
+]
+Names = Annotated[tuple[Name, ...], BeforeValidator(_listed)]
+Text = Annotated[str, BeforeValidator(_texted)]
+Units = dict[Name, Annotated[int, Field(ge=1)]]
 
 
 class Words(BaseModel):
@@ -36,7 +86,20 @@ class Words(BaseModel):
     )
 
 
-class Retry(Words):
+class SparseWords(Words):
+    """Words of which a file has few: a null stands for an absent field. (Steps are many, and have a validator only
+    where a field cannot be null.)
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, data: Any) -> Any:
+        if isinstance(data, dict) and None in data.values():
+            return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
+        return data
+
+
+class Retry(SparseWords):
     """How often a failed attempt is tried again, and how long to wait before.
 
     The wait before attempt n + 1 is drawn evenly from [0, w] (``jitter: full``) or is w itself (``none``), with
@@ -51,7 +114,7 @@ class Retry(Words):
     jitter: Literal["full", "none"] = "full"
 
 
-class Resource(Words):
+class Resource(SparseWords):
     """Something that several steps share and that is limited.
 
     ``capacity``: units at once. ``rate_per_minute``: a token bucket of attempts that holds ``burst``.
@@ -65,14 +128,16 @@ class Resource(Words):
     token_burst: int | None = Field(None, ge=1)
 
 
-class ToolDeclaration(Words):
+class ToolDeclaration(SparseWords):
     """A tool by name: its kind, what each of its steps needs, and the kind's own options (any further field)."""
 
     model_config = ConfigDict(extra="allow")
 
-    kind: str
+    __pydantic_extra__: dict[str, JsonAny]
+
+    kind: Name
     description: str = ""
-    needs: dict[str, Annotated[int, Field(ge=1)]] | None = None
+    needs: Units | None = None
     retry: Retry | None = None
     timeout: float | None = Field(None, gt=0)
     idempotent: bool | None = None
@@ -91,32 +156,71 @@ class Step(Words):
     ``prompt`` and every string in ``args`` are Jinja2 templates; ``when`` and ``for_each`` are template expressions.
     """
 
-    step_id: str
-    description: str = ""
-    tool: str | None = Field(None, validation_alias=AliasChoices("tool", "tool_name"))
+    step_id: Name
+    description: Text = ""
+    tool: Name | None = Field(None, validation_alias=AliasChoices("tool", "tool_name"))
     prompt: str | None = None
-    args: dict[str, JsonValue] | None = None
-    parallel_group: int | str | None = None
+    args: JsonMapping | None = None
+    parallel_group: int | Name | None = None
     depends_on: Names = ()
     reads: Names = ()
     writes: Names = ()
-    needs: dict[str, Annotated[int, Field(ge=1)]] | None = None
+    needs: Units | None = None
     when: str | None = None
     for_each: str | None = None
     max_parallel: int | None = Field(None, ge=1)
     retry: Retry | None = None
     timeout: float | None = Field(None, gt=0)
-    on_failure: Literal["continue", "stop"] = "continue"
+    on_failure: Annotated[Literal["continue", "stop"], BeforeValidator(_continued)] = "continue"
     idempotent: bool | None = None
-    priority: int = Field(0, ge=-PRIORITY_LIMIT, le=PRIORITY_LIMIT)
+    priority: Annotated[int, BeforeValidator(_zeroed)] = Field(0, ge=-PRIORITY_LIMIT, le=PRIORITY_LIMIT)
     expected_seconds: float | None = Field(None, ge=0)
     expected_tokens: int | None = Field(None, ge=0)
 
 
-class Workflow(Words):
+class Workflow(SparseWords):
     """A graph of steps. ``inputs`` are what templates see as ``inputs``."""
 
-    workflow_id: str = "workflow"
+    workflow_id: Name = "workflow"
     description: str = ""
-    inputs: dict[str, JsonValue] = Field(default_factory=dict)
+    inputs: JsonMapping = Field(default_factory=dict)
     steps: Annotated[tuple[Step, ...], BeforeValidator(_listed)] = ()
+
+
+def parse_workflow(data: object, *, default_id: str = "workflow") -> tuple[Workflow | None, list[Finding]]:
+    """A workflow from parsed JSON or YAML: the workflow, or all findings that forbid one.
+
+    ``default_id`` names a workflow whose file has no ``workflow_id``.
+    """
+    if not isinstance(data, dict):
+        message = f"the workflow is {describe(data)}, where a mapping with `steps` belongs"
+        return None, [Finding("error", "wrong-type", message, "write `steps:` with a list of steps below it")]
+    given = data if data.get("workflow_id") is not None else {**data, "workflow_id": default_id}
+    try:
+        return Workflow.model_validate(given), []
+    except ValidationError as error:
+        return None, translate(error, Workflow, (), given)
+
+
+def dump_workflow(workflow: Workflow) -> dict[str, Any]:
+    """The workflow in the shape of a file, absent fields left out: :func:`parse_workflow` gives the same back."""
+    compact = _compact(workflow)
+    compact["workflow_id"] = workflow.workflow_id
+    compact["steps"] = [_compact(step) for step in workflow.steps]
+    order = [name for name in Workflow.model_fields if name in compact]
+    return {name: compact[name] for name in order}
+
+
+def _compact(words: Words) -> dict[str, Any]:
+    """The fields that differ from their defaults, as JSON values."""
+    compact: dict[str, Any] = {}
+    for name, field in type(words).model_fields.items():
+        value = getattr(words, name)
+        if value == field.get_default(call_default_factory=True):
+            continue
+        if isinstance(value, Words):
+            value = _compact(value)
+        elif isinstance(value, tuple):
+            value = list(value)
+        compact[name] = value
+    return compact

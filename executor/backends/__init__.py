@@ -1,1 +1,47 @@
+"""Where steps run. One backend a file, found by the entry point group `makespan.backends`."""
 
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+
+from executor.backends.base import Backend, BackendError
+
+GROUP = "makespan.backends"
+
+# Ours, so that they are found in a source tree that nobody installed.
+BUILT_IN = {
+    "serial": "executor.backends.serial:SerialBackend",
+    "threads": "executor.backends.threads:ThreadsBackend",
+    "processes": "executor.backends.processes:ProcessesBackend",
+    "asyncio": "executor.backends.asyncio:AsyncioBackend",
+    "virtual": "executor.backends.virtual:VirtualBackend",
+}
+
+
+def backend_names() -> list[str]:
+    """All backends that can be asked for; ours first, in the order in which reports list them."""
+    foreign = sorted({point.name for point in entry_points(group=GROUP)} - set(BUILT_IN))
+    return [*BUILT_IN, *foreign]
+
+
+def find_backend(name: str) -> type[Backend]:
+    """The class of a backend; its module is imported now and not before.
+
+    Raises:
+        BackendError: there is no such backend, or it cannot be imported.
+    """
+    reference = BUILT_IN.get(name)
+    if reference is None:
+        reference = next((point.value for point in entry_points(group=GROUP) if point.name == name), None)
+    if reference is None:
+        raise BackendError(f"there is no executor {name!r}: choose one of {', '.join(backend_names())}")
+    try:
+        found = EntryPoint(name, reference, GROUP).load()
+    except ImportError as error:
+        raise BackendError(f"executor {name!r} cannot be imported: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Backend)):
+        raise BackendError(f"executor {name!r} ({reference}) is no subclass of executor.backends.Backend")
+    return found
+
+
+__all__ = ["BUILT_IN", "GROUP", "Backend", "BackendError", "backend_names", "find_backend"]

@@ -1,0 +1,223 @@
+"""`asyncio`: worker coroutines in one event loop; coroutine tools run natively, plain functions in threads.
+
+Rules of this module:
+- Everything happens in the loop's thread: a worker coroutine runs its call, advances the engine, keeps the best start
+  and hands the others over. Only plain functions leave the loop, and only for their call.
+- There is always one worker that can run for each slot. A worker whose call ignores its cancellation is lost: another
+  takes its place, and it goes home when the call returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from executor.backends.base import Backend
+from executor.backends.daemon_threads import DaemonThreads
+from executor.engine import Completion, Engine, Failure
+from executor.outcomes import outcome_of
+from executor.timeline import NANOSECONDS, Attempt, AttemptOutcome
+from executor.tools.base import Tool, ToolContext, ToolError
+
+
+class _Worker:
+    """A worker coroutine: what it runs and where it parks."""
+
+    __slots__ = ("attempt", "lost", "name", "parked", "task")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.attempt: Attempt | None = None
+        self.parked: asyncio.Future[Attempt | None] | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.lost = False
+
+
+class AsyncioBackend(Backend):
+    """Steps as coroutines of one event loop; right for very many steps that wait."""
+
+    name = "asyncio"
+    summary = "coroutines of one event loop; plain functions run in threads"
+
+    def __init__(self, workers: int | None = None) -> None:
+        super().__init__(workers)
+        self._idle: list[_Worker] = []
+        self._backlog: deque[Attempt] = deque()
+        self._workers: list[_Worker] = []
+        self._engine: Engine | None = None
+        self._threads = DaemonThreads("makespan-asyncio")
+        self._ending = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed: asyncio.Event | None = None
+
+    def drive(self, engine: Engine) -> None:
+        asyncio.run(self._drive_and_close(engine))
+
+    async def _drive_and_close(self, engine: Engine) -> None:
+        """In a loop of our own, connections that belong to it have to be closed in it."""
+        try:
+            await self.drive_async(engine)
+        finally:
+            for tool in engine.renderer.tools.values():
+                await tool.close_async()
+
+    async def drive_async(self, engine: Engine) -> None:
+        self._engine = engine
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()
+        self.calls = engine.renderer.direct_calls(engine.graph.steps, asynchronous=True)
+        for _ in range(engine.scheduler.slots):
+            self._spawn(engine)
+        try:
+            self._hand_out(engine.begin())
+            await self._wait_async(engine, self._changed)
+        finally:
+            await self._end_workers()
+        if engine.crash is not None:
+            raise engine.crash
+
+    def notify(self) -> None:
+        loop, changed = self._loop, self._changed
+        if loop is not None and changed is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(changed.set)
+
+    def cancel(self, attempt: Attempt) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._cancel_here, attempt)
+
+    def close(self) -> None:
+        self._threads.close()
+        super().close()
+
+    # ------------------------------------------------------------------ in the loop
+
+    async def _wait_async(self, engine: Engine, changed: asyncio.Event) -> None:
+        while not engine.done:
+            wake_at = engine.wake_at()
+            seconds = None if wake_at is None else max(0.0, (wake_at - engine.now()) / NANOSECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await changed.wait()
+            changed.clear()
+            if not engine.done:
+                self._hand_out(engine.advance())
+
+    async def _end_workers(self) -> None:
+        self._ending = True
+        tasks = [worker.task for worker in self._workers if worker.task is not None]
+        for task in tasks:
+            task.cancel()
+        if not tasks:
+            return
+        # A call that ignores its cancellation must not hold up the end of the run.
+        _, stuck = await asyncio.wait(tasks, timeout=1.0)
+        names = [worker.attempt.step_id for worker in self._workers if worker.task in stuck and worker.attempt]
+        if names:
+            self.warnings.append(f"the call of {', '.join(map(repr, names))} ignores its cancellation and goes on")
+
+    def _cancel_here(self, attempt: Attempt) -> None:
+        worker = next((worker for worker in self._workers if worker.attempt is attempt), None)
+        if worker is None or worker.lost or worker.task is None:
+            return
+        worker.lost = True
+        worker.task.cancel()
+        if self._engine is not None and not self._engine.done:
+            self._spawn(self._engine)
+
+    def _spawn(self, engine: Engine) -> None:
+        worker = _Worker(f"coroutine-{len(self._workers) + 1}")
+        self._workers.append(worker)
+        worker.task = asyncio.ensure_future(self._work(worker, engine))
+
+    async def _work(self, worker: _Worker, engine: Engine) -> None:
+        clock, calls, name = self.clock, self.calls, worker.name
+        while (attempt := await self._next(worker)) is not None:
+            origin = engine.origin
+            while attempt is not None:
+                worker.attempt = attempt
+                index = attempt.index
+                call = calls[index] if index < len(calls) else None
+                if call is None:
+                    starts = engine.advance((await self._run_with_context_async(engine, attempt, name),))
+                else:
+                    started = clock() - origin
+                    try:
+                        output = await call()
+                    except BaseException as error:  # noqa: BLE001  # a step's failure; its cancellation too
+                        ended = clock() - origin
+                        failure = Failure.of(error)
+                        starts = engine.advance(((attempt, started, ended, name, None, "failed", failure, None),))
+                    else:
+                        starts = engine.succeed(attempt, started, clock() - origin, name, None, output)
+                worker.attempt = None
+                if worker.lost:
+                    self._hand_out(starts)
+                    return
+                attempt = starts[0] if starts else None
+                if len(starts) > 1:
+                    self._hand_out(starts[1:])
+
+    async def _run_with_context_async(self, engine: Engine, attempt: Attempt, worker: str) -> Completion:
+        started = engine.now()
+        tokens_used: int | None = None
+        cpu_seconds: float | None = None
+        outcome: AttemptOutcome = "succeeded"
+        value: Any
+        try:
+            tool, context, prompt, args = engine.prepare(attempt)
+            if context.timeout_seconds is not None:
+                engine.started(attempt, started, worker)
+            try:
+                if tool.call_async is not None:
+                    value = await tool.call_async(context, prompt, args)
+                else:
+                    value, cpu_seconds = await self._in_thread(tool, context, prompt, args)
+            finally:
+                tokens_used = context.tokens_used
+        except BaseException as error:  # noqa: BLE001  # a step's failure; its cancellation too
+            outcome, value = outcome_of(error), Failure.of(error)
+        return attempt, started, engine.now(), worker, cpu_seconds, outcome, value, tokens_used
+
+    async def _in_thread(
+        self, tool: Tool, context: ToolContext, prompt: str | None, args: Mapping[str, Any]
+    ) -> tuple[Any, float]:
+        call = tool.call
+        if call is None:
+            raise ToolError(f"tool {tool.name!r} implements neither call nor call_async", retryable=False)
+
+        def measured() -> tuple[Any, float]:
+            before = time.thread_time_ns()
+            value = call(context, prompt, args)
+            return value, (time.thread_time_ns() - before) / NANOSECONDS
+
+        future = self._threads.submit(asyncio.get_running_loop(), measured)
+        try:
+            result: tuple[Any, float] = await asyncio.shield(future)
+        except asyncio.CancelledError:
+            # The call goes on in its thread and keeps its limits until it returns, unless the run is over.
+            if not self._ending:
+                await asyncio.wait([future])
+            raise
+        return result
+
+    async def _next(self, worker: _Worker) -> Attempt | None:
+        if self._backlog:
+            return self._backlog.popleft()
+        assert self._loop is not None
+        worker.parked = self._loop.create_future()
+        self._idle.append(worker)
+        return await worker.parked
+
+    def _hand_out(self, starts: list[Attempt]) -> None:
+        for attempt in starts:
+            while self._idle:
+                worker = self._idle.pop()
+                if worker.parked is not None and not worker.parked.done():
+                    worker.parked.set_result(attempt)
+                    break
+            else:
+                self._backlog.append(attempt)

@@ -1,0 +1,186 @@
+"""Where a step runs: what every backend is to the engine, and what they share.
+
+Rules of this module:
+- A backend knows no graph: it runs the attempts that the engine hands it and brings back their ends.
+- The clock belongs to the backend (nanoseconds, never backwards).
+- :meth:`Backend.drive` returns when the engine is done; the caller waits in it for the end, for what falls due, and for
+  an interrupt.
+- Nothing is left running after :meth:`Backend.close`, except threads whose call cannot be stopped: these are named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any, ClassVar
+
+from executor.engine import Engine, Failure
+from executor.outcomes import outcome_of
+from executor.timeline import NANOSECONDS, Attempt, AttemptOutcome
+from executor.tools.base import run_call
+
+DEFAULT_WORKERS = 8
+
+
+class BackendError(Exception):
+    """A backend cannot do what was asked: the message says what and why."""
+
+
+class Backend:
+    """The base of all backends. ``workers`` None means :meth:`default_workers`; ``options`` belong to the subclass."""
+
+    name: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    # A virtual clock: durations are stated, no tool runs.
+    simulates: ClassVar[bool] = False
+
+    def __init__(self, workers: int | None = None) -> None:
+        if workers is not None and workers < 1:
+            raise BackendError(f"{self.name} needs at least 1 worker, not {workers}")
+        self.capacity = self.default_workers() if workers is None else workers
+        self.warnings: list[str] = []
+        # By step: the call that needs no context (filled by subclasses that run calls in this process).
+        self.calls: list[Callable[[], Any] | None] = []
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self.clock: Callable[[], int] = time.perf_counter_ns
+        self._local = threading.local()
+
+    @classmethod
+    def default_workers(cls) -> int:
+        """How many workers there are if nobody says."""
+        return DEFAULT_WORKERS
+
+    def open(self, engine: Engine) -> None:
+        """Bring the workers up; the time that it takes is `startup_seconds` and no part of the makespan."""
+
+    def drive(self, engine: Engine) -> None:
+        """Run the engine to its end."""
+        raise NotImplementedError
+
+    async def drive_async(self, engine: Engine) -> None:
+        """The same in the caller's event loop; by default :meth:`drive` in a helper thread."""
+        await asyncio.to_thread(self.drive, engine)
+
+    def cancel(self, attempt: Attempt) -> None:
+        """Stop the call of an attempt if that is possible (its context was told already)."""
+
+    def notify(self) -> None:
+        """Wake the one who waits in :meth:`wait`. Safe in a signal handler and from any thread."""
+        self._wake.put(None)
+
+    def close(self) -> None:
+        """Let go of everything. May be called twice."""
+        self.close_runner()
+
+    # ------------------------------------------------------------------ for subclasses
+
+    def wait(self, engine: Engine, dispatch: Callable[[list[Attempt]], None]) -> None:
+        """Wait until the engine is done; call :meth:`Engine.advance` when something falls due."""
+        while not engine.done:
+            wake_at = engine.wake_at()
+            seconds = None if wake_at is None else max(0.0, (wake_at - engine.now()) / NANOSECONDS)
+            with suppress(Empty):
+                self._wake.get(timeout=seconds)
+            if not engine.done:
+                dispatch(engine.advance())
+        if engine.crash is not None:
+            raise engine.crash
+
+    def run_here(self, engine: Engine, attempt: Attempt, worker: str, cpu_clock: CpuClock) -> list[Attempt]:
+        """Run an attempt in this thread, advance the engine with its end, and return what starts or resumes."""
+        clock = self.clock
+        origin = engine.origin
+        index = attempt.index
+        calls = self.calls
+        call = calls[index] if index < len(calls) else None
+        started = clock() - origin
+        cpu_clock.start(started)
+        if call is None:
+            return self._run_with_context(engine, attempt, worker, cpu_clock, started)
+        try:
+            output = call()
+        except BaseException as error:  # noqa: BLE001  # whatever a step raises is its failure and nobody else's
+            ended = clock() - origin
+            value = Failure.of(error)
+            cpu = cpu_clock.stop(started, ended)
+            return engine.advance(((attempt, started, ended, worker, cpu, "failed", value, None),))
+        ended = clock() - origin
+        return engine.succeed(attempt, started, ended, worker, cpu_clock.stop(started, ended), output)
+
+    def _run_with_context(
+        self, engine: Engine, attempt: Attempt, worker: str, cpu_clock: CpuClock, started: int
+    ) -> list[Attempt]:
+        tokens_used: int | None = None
+        outcome: AttemptOutcome = "succeeded"
+        value: Any
+        try:
+            tool, context, prompt, args = engine.prepare(attempt)
+            if context.timeout_seconds is not None:
+                engine.started(attempt, started, worker)
+            try:
+                value = run_call(tool, context, prompt, args, self.run_async)
+            finally:
+                tokens_used = context.tokens_used
+        except BaseException as error:  # noqa: BLE001  # whatever a step raises is its failure and nobody else's
+            outcome, value = outcome_of(error), Failure.of(error)
+        ended = engine.now()
+        cpu = cpu_clock.stop(started, ended)
+        return engine.advance(((attempt, started, ended, worker, cpu, outcome, value, tokens_used),))
+
+    def run_async(self, awaitable: Any) -> Any:
+        """Run a coroutine to its end in this thread; the event loop is kept for the next one."""
+        runner: asyncio.Runner | None = getattr(self._local, "runner", None)
+        if runner is None:
+            runner = self._local.runner = asyncio.Runner()
+        return runner.run(awaitable)
+
+    def close_runner(self) -> None:
+        """Close this thread's event loop, if :meth:`run_async` made one."""
+        runner: asyncio.Runner | None = getattr(self._local, "runner", None)
+        if runner is not None:
+            del self._local.runner
+            runner.close()
+
+
+class CpuClock:
+    """CPU seconds of the steps of one thread.
+
+    Asking the system costs as much as scheduling a step, so a step shorter than ``SHORT_NANOSECONDS`` is not measured
+    (None), and a reading is used again for steps that start that soon after it.
+    """
+
+    SHORT_NANOSECONDS = 50_000
+
+    __slots__ = ("cpu", "wall")
+
+    def __init__(self) -> None:
+        self.wall = -self.SHORT_NANOSECONDS - 1
+        self.cpu = 0
+
+    def start(self, now: int) -> None:
+        """A step starts at ``now`` (nanoseconds)."""
+        if now - self.wall > 50_000:
+            self.wall = now
+            self.cpu = time.thread_time_ns()
+
+    def stop(self, started: int, now: int) -> float | None:
+        """It ends: its CPU seconds, or None if it was short."""
+        if now - started < 50_000:
+            return None
+        cpu = time.thread_time_ns()
+        seconds = min(cpu - self.cpu, now - started) / NANOSECONDS
+        self.cpu = cpu
+        self.wall = now
+        return seconds
+
+
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

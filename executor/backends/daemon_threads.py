@@ -1,0 +1,75 @@
+"""Threads for plain functions under an event loop, which do not hold up the end of the program.
+
+The standard library's pool waits at exit for every call, however long; a call that ignores its timeout would keep the
+program alive. These threads are daemons.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, TypeAlias
+
+_Task: TypeAlias = "tuple[asyncio.AbstractEventLoop, asyncio.Future[Any], Callable[[], Any]]"
+
+
+class DaemonThreads:
+    """As many threads as there are calls at once; idle ones are used again."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._idle = 0
+        self._threads = 0
+
+    def submit(self, loop: asyncio.AbstractEventLoop, function: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Call ``function`` in a thread; the future belongs to ``loop``."""
+        future: asyncio.Future[Any] = loop.create_future()
+        self._tasks.put((loop, future, function))
+        with self._lock:
+            if self._idle:
+                self._idle -= 1
+                return future
+            self._threads += 1
+            number = self._threads
+        threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True).start()
+        return future
+
+    def close(self) -> None:
+        """Send the idle threads home; those that are busy go when their call returns."""
+        with self._lock:
+            for _ in range(self._threads):
+                self._tasks.put(None)
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            loop, future, function = task
+            value: Any = None
+            failure: BaseException | None = None
+            try:
+                value = function()
+            except BaseException as error:  # noqa: BLE001  # whatever a step raises is handed to its coroutine
+                failure = error
+            with self._lock:
+                self._idle += 1
+            try:
+                loop.call_soon_threadsafe(_resolve, future, value, failure)
+            except RuntimeError:
+                # The loop is closed: the run is over and nobody waits for this call any more.
+                return
+            del task, future, function, value, failure
+
+
+def _resolve(future: asyncio.Future[Any], value: Any, failure: BaseException | None) -> None:
+    if future.done():
+        return
+    if failure is None:
+        future.set_result(value)
+    elif isinstance(failure, StopIteration):
+        # A future refuses it; the step failed all the same.
+        future.set_exception(RuntimeError(f"the call raised StopIteration: {failure}"))
+    else:
+        future.set_exception(failure)

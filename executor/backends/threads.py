@@ -1,0 +1,148 @@
+"""`threads`: worker threads that share the engine's lock and need no loop thread.
+
+::
+
+    worker: run a step ─▶ advance() ─▶ keep the best start, hand the others to parked workers ─▶ run it …
+
+Rules of this module:
+- There is always one worker that can run for each slot of the scheduler. A worker whose call is past its timeout is
+  lost: a new one takes its place, and it goes home when the call returns.
+- A start is handed over at once: to a parked worker, else to the backlog, from which the next worker that is free
+  takes it (it gave its slot back a moment ago and is about to park).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from executor.backends.base import Backend, CpuClock
+from executor.engine import Engine
+from executor.timeline import Attempt
+
+# How long close() waits for a worker that has nothing to do any more.
+JOIN_SECONDS = 5.0
+
+
+class _Worker:
+    """A thread, the lock that it parks on, and what it is to run next."""
+
+    __slots__ = ("attempt", "lost", "name", "parked", "stop", "thread")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.parked = threading.Lock()
+        self.parked.acquire()
+        self.attempt: Attempt | None = None
+        self.stop = False
+        self.lost = False
+        self.thread: threading.Thread | None = None
+
+
+class ThreadsBackend(Backend):
+    """Steps in threads of this process: right for steps that wait (network, programs, sleep)."""
+
+    name = "threads"
+    summary = "threads of this process; for steps that wait: network calls, programs"
+
+    def __init__(self, workers: int | None = None) -> None:
+        super().__init__(workers)
+        self._pool_lock = threading.Lock()
+        self._idle: list[_Worker] = []
+        self._backlog: deque[Attempt] = deque()
+        self._workers: list[_Worker] = []
+        self._engine: Engine | None = None
+        self._started_workers = 0
+
+    def open(self, engine: Engine) -> None:
+        self.calls = engine.renderer.direct_calls(engine.graph.steps, asynchronous=False)
+        for _ in range(engine.scheduler.slots):
+            self._spawn(engine)
+
+    def drive(self, engine: Engine) -> None:
+        self._hand_out(engine.begin())
+        self.wait(engine, self._hand_out)
+
+    def cancel(self, attempt: Attempt) -> None:
+        """A thread cannot be stopped: its worker is lost, and another takes its place."""
+        with self._pool_lock:
+            worker = next((worker for worker in self._workers if worker.attempt is attempt), None)
+            if worker is None or worker.lost:
+                return
+            worker.lost = True
+        if self._engine is not None and not self._engine.done:
+            self._spawn(self._engine)
+
+    def close(self) -> None:
+        with self._pool_lock:
+            for worker in self._workers:
+                worker.stop = True
+            idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.parked.release()
+        for worker in self._workers:
+            if worker.thread is not None and not worker.lost:
+                worker.thread.join(JOIN_SECONDS)
+        stuck = [w.attempt.step_id for w in self._workers if w.attempt is not None and w.thread and w.thread.is_alive()]
+        if stuck:
+            self.warnings.append(
+                f"the call of {', '.join(map(repr, stuck))} cannot be stopped on threads and goes on until it returns"
+            )
+        self._workers = []
+        super().close()
+
+    # ------------------------------------------------------------------ workers
+
+    def _spawn(self, engine: Engine) -> None:
+        self._engine = engine
+        with self._pool_lock:
+            self._started_workers += 1
+            worker = _Worker(f"thread-{self._started_workers}")
+            self._workers.append(worker)
+        worker.thread = threading.Thread(
+            target=self._work, args=(worker, engine), name=f"makespan-{worker.name}", daemon=True
+        )
+        worker.thread.start()
+
+    def _work(self, worker: _Worker, engine: Engine) -> None:
+        run_here = self.run_here
+        name = worker.name
+        cpu_clock = CpuClock()
+        try:
+            while (attempt := self._next(worker)) is not None:
+                while attempt is not None:
+                    worker.attempt = attempt
+                    starts = run_here(engine, attempt, name, cpu_clock)
+                    worker.attempt = None
+                    if worker.lost:
+                        self._hand_out(starts)
+                        return
+                    attempt = starts[0] if starts else None
+                    if len(starts) > 1:
+                        self._hand_out(starts[1:])
+        finally:
+            self.close_runner()
+
+    def _next(self, worker: _Worker) -> Attempt | None:
+        """The next attempt for a worker that has nothing to do, or None when it is to go home."""
+        with self._pool_lock:
+            if worker.lost or worker.stop:
+                return None
+            if self._backlog:
+                return self._backlog.popleft()
+            self._idle.append(worker)
+        worker.parked.acquire()
+        attempt, worker.attempt = worker.attempt, None
+        return attempt
+
+    def _hand_out(self, starts: list[Attempt]) -> None:
+        if not starts:
+            return
+        with self._pool_lock:
+            for attempt in starts:
+                if self._idle:
+                    worker = self._idle.pop()
+                    worker.attempt = attempt
+                    worker.parked.release()
+                else:
+                    self._backlog.append(attempt)

@@ -1,0 +1,201 @@
+"""`virtual`: a clock that jumps to the next event. Scheduler and engine are those of every run; no tool runs.
+
+A step's duration is ``expected_seconds × scale``, else what its tool's ``simulate`` says, else 1 s (which is said).
+Its output comes from ``simulate``, else it is a labelled placeholder. A ``behaviour`` replaces all of that: the testing
+kit decides with it how long each attempt takes, whom it calls and how it ends.
+
+Rules of this module:
+- All that happens at one instant reaches the engine in one call, ends before calls, before anything starts.
+- Same workflow, same behaviour, same schedule: ties go in the order in which the events were made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import Any, TypeAlias
+
+from executor.backends.base import Backend
+from executor.engine import Completion, Engine, Failure, Request
+from executor.timeline import NANOSECONDS, Attempt, AttemptOutcome
+from executor.workflow import Step
+
+DEFAULT_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """How an attempt goes: it runs for ``duration`` nanoseconds in all, not counting the time in which it is blocked.
+
+    ``calls``: after so many nanoseconds of its own running time (never falling) it calls these steps and is blocked
+    until they are final. ``value`` is the output, or a :class:`Failure` for every outcome but ``succeeded``.
+    """
+
+    duration: int
+    outcome: AttemptOutcome = "succeeded"
+    value: Any = None
+    tokens_used: int | None = None
+    calls: Sequence[tuple[int, Sequence[Step]]] = ()
+
+
+Behaviour: TypeAlias = Callable[[Attempt], Simulated]
+
+
+class _Running:
+    """A simulated call: its plan, how far it is, and its worker's name."""
+
+    __slots__ = ("calls_made", "done", "plan", "worker")
+
+    def __init__(self, plan: Simulated, worker: str) -> None:
+        self.plan = plan
+        self.worker = worker
+        self.calls_made = 0
+        self.done = 0
+
+    def next_event(self) -> tuple[int, bool]:
+        """Nanoseconds of running until the next event, and whether that is a call."""
+        calls = self.plan.calls
+        if self.calls_made < len(calls):
+            return calls[self.calls_made][0] - self.done, True
+        return self.plan.duration - self.done, False
+
+
+class VirtualBackend(Backend):
+    """Runs a workflow in no time, as it would go with the stated durations."""
+
+    name = "virtual"
+    summary = "a simulation: a clock that jumps, stated durations, no tool runs"
+    simulates = True
+
+    def __init__(self, workers: int | None = None, *, behaviour: Behaviour | None = None) -> None:
+        super().__init__(workers)
+        self._time = 0
+        self.clock = self.now
+        self._events: list[tuple[int, int, Attempt, bool]] = []
+        self._count = 0
+        self._behaviour = behaviour or self._as_stated
+        self._running: dict[Attempt, _Running] = {}
+        self._free_names: list[str] = []
+        self._names = 0
+        self._assumed: dict[str, None] = {}
+        self._engine: Engine | None = None
+
+    def now(self) -> int:
+        """The virtual clock in nanoseconds."""
+        return self._time
+
+    def drive(self, engine: Engine) -> None:
+        self._engine = engine
+        self._start(engine.begin())
+        while not engine.done:
+            self._time = self._next_instant(engine)
+            ends, requests = self._happening()
+            self._start(engine.advance(ends, requests))
+        if engine.crash is not None:
+            raise engine.crash
+        if self._assumed:
+            steps = "1 step states" if len(self._assumed) == 1 else f"{len(self._assumed)} steps state"
+            self.warnings.append(
+                f"{steps} no duration (expected_seconds), nor does the tool: {DEFAULT_SECONDS:g} s was assumed"
+            )
+
+    def cancel(self, attempt: Attempt) -> None:
+        """A simulated call stops at once."""
+        running = self._running.pop(attempt, None)
+        if running is None or self._engine is None:
+            return
+        self._free_names.append(running.worker)
+        failure = Failure("Cancelled", "the simulated call was stopped")
+        end: Completion = (attempt, attempt.granted, self._time, running.worker, None, "cancelled", failure, None)
+        self._start(self._engine.advance((end,)))
+
+    def _next_instant(self, engine: Engine) -> int:
+        events = self._events
+        while events and events[0][2] not in self._running:
+            heappop(events)
+        instants = [event[0] for event in events[:1]]
+        wake_at = engine.wake_at()
+        if wake_at is not None:
+            instants.append(wake_at)
+        if not instants:
+            raise RuntimeError(f"nothing can happen any more at {self._time} ns: a fault of the engine")
+        return max(self._time, min(instants))
+
+    def _happening(self) -> tuple[list[Completion], list[Request]]:
+        """What ends and what is called at this instant."""
+        now = self._time
+        events = self._events
+        ends: list[Completion] = []
+        requests: list[Request] = []
+        while events and events[0][0] <= now:
+            _, _, attempt, is_call = heappop(events)
+            running = self._running.get(attempt)
+            if running is None:
+                continue
+            if is_call:
+                requests.append(self._call(attempt, running))
+                continue
+            del self._running[attempt]
+            self._free_names.append(running.worker)
+            plan = running.plan
+            ends.append(
+                (attempt, attempt.granted, now, running.worker, None, plan.outcome, plan.value, plan.tokens_used)
+            )
+        return ends, requests
+
+    def _call(self, attempt: Attempt, running: _Running) -> Request:
+        assert self._engine is not None
+        offset, steps = running.plan.calls[running.calls_made]
+        running.calls_made += 1
+        running.done = offset
+
+        def resume(goes_on: bool) -> None:
+            if goes_on and attempt in self._running:
+                self._push(attempt, running)
+
+        def answer(ids: object, blocked: bool) -> None:
+            if isinstance(ids, Exception):
+                running.plan = Simulated(running.done, "failed", Failure.of(ids))
+            if not blocked:
+                self._push(attempt, running)
+
+        return self._engine.call_request(attempt, steps, resume, answer)
+
+    def _start(self, starts: Sequence[Attempt]) -> None:
+        for attempt in starts:
+            worker = self._free_names.pop() if self._free_names else self._new_name()
+            if self._engine is not None:
+                self._engine.started(attempt, self._time, worker)
+            running = self._running[attempt] = _Running(self._behaviour(attempt), worker)
+            self._push(attempt, running)
+
+    def _push(self, attempt: Attempt, running: _Running) -> None:
+        after, is_call = running.next_event()
+        self._count += 1
+        heappush(self._events, (self._time + after, self._count, attempt, is_call))
+
+    def _new_name(self) -> str:
+        self._names += 1
+        return f"virtual-{self._names}"
+
+    def _as_stated(self, attempt: Attempt) -> Simulated:
+        assert self._engine is not None
+        step = self._engine.scheduler.steps[attempt.index]
+        try:
+            tool, context, prompt, args = self._engine.prepare(attempt)
+            simulation = tool.simulate(context, prompt, args)
+        except Exception as error:  # noqa: BLE001  # a template or a tool that fails is a failed attempt
+            return Simulated(0, "failed", Failure.of(error))
+        scale = self._engine.context.scale
+        if step.expected_seconds is not None:
+            seconds = step.expected_seconds * scale
+        elif simulation is not None:
+            seconds = simulation.duration_seconds
+        else:
+            self._assumed[step.step_id] = None
+            seconds = DEFAULT_SECONDS
+        if simulation is not None and simulation.error is not None:
+            return Simulated(round(seconds * NANOSECONDS), "failed", Failure.of(simulation.error))
+        output = f"[virtual] output of {step.step_id}" if simulation is None else simulation.output
+        return Simulated(round(seconds * NANOSECONDS), "succeeded", output)

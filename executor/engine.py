@@ -1,0 +1,387 @@
+"""The monitor: completions in, starts out, the record kept.
+
+::
+
+    backend ── completions ──▶ advance() ── starts ──▶ backend
+                                  │ one lock: record, finish, start, tell the instruments
+                                  ▼
+                              Scheduler (pure)
+
+Rules of this module:
+- Whoever brings a completion calls :meth:`Engine.advance` and runs what it returns; there is no loop thread.
+- It knows no backend by name: only :class:`Driver`, what an engine asks of one.
+- Late and repeated completions are dropped and counted; they never change the record.
+- Times are nanoseconds since t = 0 (:meth:`Engine.begin`), by the backend's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from heapq import heappop, heappush
+from threading import Lock
+from typing import Any, Protocol, TypeAlias
+
+from executor.calls import Calls, Resume
+from executor.dependencies import Graph
+from executor.instruments import Instrument, Instruments
+from executor.outcomes import Completion, Failure, StepError
+from executor.rendering import Renderer
+from executor.scheduler import Policy, Scheduler, SchedulerError
+from executor.timeline import NANOSECONDS, Attempt, AttemptOutcome
+from executor.tools.base import RunContext, Tool, ToolContext
+from executor.workflow import Resource, Step
+
+# Something done under the engine's lock at an instant, before what starts at that instant.
+Request: TypeAlias = Callable[[int], None]
+Answer: TypeAlias = Callable[[list[str] | SchedulerError, bool], None]
+
+
+class Driver(Protocol):
+    """What an engine asks of the backend that drives it."""
+
+    @property
+    def clock(self) -> Callable[[], int]:
+        """The backend's clock in nanoseconds; it never runs backwards."""
+
+    def cancel(self, attempt: Attempt) -> None:
+        """Stop the call of an attempt if that is possible, and report its end as a completion when it has ended."""
+
+    def notify(self) -> None:
+        """Wake the one who waits: the run is done, or something is due earlier than it was."""
+
+
+class Engine:
+    """One run of a graph. See the head of this module."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        tools: Mapping[str, Tool],
+        driver: Driver,
+        *,
+        slots: int,
+        policy: Policy = "dataflow",
+        resources: Mapping[str, Resource] | None = None,
+        context: RunContext | None = None,
+        instruments: Sequence[Instrument] = (),
+    ) -> None:
+        self.graph = graph
+        self.context = context or RunContext()
+        self.outputs: dict[str, Any] = {}
+        self.errors: dict[str, StepError] = {}
+        self.warnings: list[str] = []
+        self.dropped_completions = 0
+        # What tools told beside their attempts (span attributes), of the few that did.
+        self.facts: dict[Attempt, dict[str, Any]] = {}
+        self.instruments = Instruments(instruments)
+        self.origin = 0
+        self.crash: BaseException | None = None
+        self._driver = driver
+        self._clock = driver.clock
+        self._lock = Lock()
+        self._deadlines: list[tuple[int, int, Attempt]] = []
+        self._contexts: dict[Attempt, ToolContext] = {}
+        self._stops: list[Attempt] = []
+        self._told_wake: int | None = None
+        self._cancel_requested = False
+        self.renderer = Renderer(tools, self.context, self.outputs)
+        self.scheduler = Scheduler(
+            slots, policy=policy, resources=resources, seed=self.context.seed, condition=self._condition
+        )
+        self.calls = Calls(self.scheduler)
+        self.scheduler.add(graph, 0)
+        self._watches_start = self.instruments.watches("attempt_started")
+        self._watches_finish = self.instruments.watches("attempt_finished")
+        # Nobody watches single attempts, nothing has a deadline: `succeed` may take the short way.
+        self._plain = not (self._watches_start or self._watches_finish)
+
+    # ------------------------------------------------------------------ what a backend calls
+
+    def now(self) -> int:
+        """Nanoseconds since t = 0."""
+        return self._clock() - self.origin
+
+    @property
+    def done(self) -> bool:
+        """Every step is final, or the engine itself broke (see ``crash``)."""
+        return self.scheduler.done or self.crash is not None
+
+    def begin(self) -> list[Attempt]:
+        """The first starts, at t = 0."""
+        self.instruments.call("run_started", self)
+        self.origin = self._clock()
+        return self._advance((), at_zero=True)
+
+    def advance(self, completions: Iterable[Completion] = (), requests: Iterable[Request] = ()) -> list[Attempt]:
+        """Record completions, carry out requests, then say what starts now. From any thread.
+
+        The caller sees to it that each attempt returned is run once (:meth:`prepare` gives its call).
+        """
+        return self._advance(completions, requests)
+
+    def _advance(
+        self, completions: Iterable[Completion], requests: Iterable[Request] = (), *, at_zero: bool = False
+    ) -> list[Attempt]:
+        with self._lock:
+            try:
+                now = 0 if at_zero else self._clock() - self.origin
+                for completion in completions:
+                    self._record(completion, now)
+                for request in requests:
+                    request(now)
+                if self._deadlines:
+                    self._expire(now)
+                if self._cancel_requested:
+                    self._cancel_requested = False
+                    self.scheduler.cancel(now)
+                if self.calls:
+                    self.calls.unblock_finished(now)
+                starts = self.scheduler.start(now)
+                if not starts and self.scheduler.stalled:
+                    self._give_up(now)
+                self._after(starts, now)
+                resumes = self._take_resumes(starts) if self.calls else None
+            except BaseException as error:
+                self._break(error)
+                raise
+        if self._stops:
+            self._stop_calls()
+        if resumes:
+            for resume, goes_on in resumes:
+                resume(goes_on)
+            starts = [attempt for attempt in starts if not attempt.blocked]
+        return starts
+
+    def succeed(
+        self, attempt: Attempt, started: int, ended: int, worker: str, cpu_seconds: float | None, output: Any
+    ) -> list[Attempt]:
+        """:meth:`advance` for one attempt that ended well, in the fewest steps: what every plain run is made of."""
+        lock = self._lock
+        lock.acquire()
+        try:
+            scheduler = self.scheduler
+            if self._plain and scheduler.plain and attempt.outcome is None and not self._cancel_requested:
+                now = self._clock() - self.origin
+                attempt.started = started
+                attempt.ended = ended
+                attempt.worker = worker
+                attempt.cpu_seconds = cpu_seconds
+                self.outputs[attempt.step_id] = output
+                starts = scheduler.succeed(attempt, now)
+                if starts is not None:
+                    if not scheduler.remaining:
+                        self._driver.notify()
+                    return starts
+        except BaseException as error:
+            self._break(error)
+            raise
+        finally:
+            lock.release()
+        return self.advance(((attempt, started, ended, worker, cpu_seconds, "succeeded", output, None),))
+
+    def prepare(self, attempt: Attempt) -> tuple[Tool, ToolContext, str | None, Mapping[str, Any]]:
+        """The call of an attempt: tool, context, rendered prompt and arguments.
+
+        Raises:
+            Exception: a template cannot be rendered; that is a failed attempt.
+        """
+        step = self.scheduler.steps[attempt.index]
+        context = ToolContext(self.context, attempt.step_id, attempt.attempt, step.expected_seconds, step.timeout)
+        self._contexts[attempt] = context
+        tool, prompt, args = self.renderer.work(attempt.index, step)
+        return tool, context, prompt, args
+
+    def started(self, attempt: Attempt, at: int, worker: str) -> None:
+        """An attempt of a step with a timeout has really started: its time runs from now on."""
+        timeout = self.scheduler.steps[attempt.index].timeout
+        if timeout is None:
+            return
+        with self._lock:
+            if attempt.outcome is not None:
+                return
+            attempt.started = max(at, attempt.granted)
+            attempt.worker = worker
+            deadline = attempt.started + round(timeout * NANOSECONDS)
+            self._plain = False
+            heappush(self._deadlines, (deadline, id(attempt), attempt))
+            sooner = self._told_wake is None or deadline < self._told_wake
+            if sooner:
+                self._told_wake = deadline
+        if sooner:
+            self._driver.notify()
+
+    def call_request(self, attempt: Attempt, steps: Sequence[Step], resume: Resume | None, answer: Answer) -> Request:
+        """What :meth:`advance` does for a running step that makes calls and, with ``resume``, waits for their end.
+
+        ``answer(ids, blocked)`` is called at once, or ``answer(error, False)`` if a call breaks a rule and nothing was
+        added. If ``blocked``, the step has given back slot and limits, and ``resume(True)`` follows when it has both
+        again, ``resume(False)`` if it was cancelled meanwhile; from any thread.
+        """
+
+        def request(now: int) -> None:
+            try:
+                ids = self.scheduler.add(steps, now, parent=attempt.step_id)
+            except SchedulerError as error:
+                answer(error, False)
+                return
+            answer(ids, resume is not None and self.calls.block(attempt, ids, now, resume))
+
+        return request
+
+    def wake_at(self) -> int | None:
+        """When :meth:`advance` is due although nothing completes: a backoff, a rate or a timeout; else None."""
+        with self._lock:
+            self._told_wake = self._next_wake()
+            return self._told_wake
+
+    def cancel(self) -> None:
+        """Cancel the run: what runs is stopped if that is possible, the rest never starts. From any thread."""
+        self._cancel_requested = True
+        self.advance()
+
+    def request_cancel(self) -> None:
+        """The same from a signal handler: a flag alone; the one who waits must call :meth:`advance` next."""
+        self._cancel_requested = True
+
+    def context_of(self, attempt: Attempt) -> ToolContext | None:
+        """The context of a call that goes on, or None."""
+        return self._contexts.get(attempt)
+
+    # ------------------------------------------------------------------ under the lock
+
+    def _break(self, error: BaseException) -> None:
+        """A fault of ours: the waiting caller must hear of it, whichever thread it came up in."""
+        self.crash = error
+        self._driver.notify()
+
+    def _record(self, completion: Completion, now: int) -> None:
+        attempt, started, ended, worker, cpu_seconds, outcome, value, tokens_used = completion
+        context = self._contexts.pop(attempt, None)
+        if context is not None and context.facts:
+            self.facts[attempt] = context.facts
+        scheduler = self.scheduler
+        if attempt.outcome is not None:
+            self._record_late(attempt, now)
+            return
+        granted = attempt.granted
+        attempt.started = started = max(started, granted)
+        attempt.ended = max(started, min(ended, now))
+        attempt.worker = worker
+        attempt.cpu_seconds = cpu_seconds
+        if outcome == "succeeded":
+            self.outputs[attempt.step_id] = value
+            status = scheduler.finish(attempt, outcome, now, tokens_used=tokens_used)
+        else:
+            failure: Failure = value
+            self._note_failure(attempt, outcome, failure)
+            status = scheduler.finish(
+                attempt,
+                outcome,
+                now,
+                retryable=failure.retryable,
+                retry_after_seconds=failure.retry_after_seconds,
+                tokens_used=tokens_used,
+            )
+        if status == "succeeded" and attempt.attempt > 1:
+            self.errors.pop(attempt.step_id, None)
+        if self._watches_finish:
+            self.instruments.call("attempt_finished", attempt, status)
+
+    def _record_late(self, attempt: Attempt, now: int) -> None:
+        """The call of an attempt that nobody waits for has ended, or a completion came twice."""
+        if attempt in self.scheduler.abandoned:
+            self.scheduler.returned(attempt, now)
+        else:
+            self.dropped_completions += 1
+
+    def _note_failure(self, attempt: Attempt, outcome: AttemptOutcome, failure: Failure) -> None:
+        self.errors[attempt.step_id] = StepError(
+            attempt.step_id, attempt.attempt, outcome, failure.error_type, failure.message, failure.traceback
+        )
+
+    def _expire(self, now: int) -> None:
+        deadlines = self._deadlines
+        while deadlines and deadlines[0][0] <= now:
+            _, _, attempt = heappop(deadlines)
+            if attempt.outcome is not None:
+                continue
+            attempt.ended = now
+            timeout = self.scheduler.steps[attempt.index].timeout
+            message = f"no end after its timeout of {timeout:g} s"
+            self._note_failure(attempt, "timed_out", Failure("Timeout", message))
+            status = self.scheduler.finish(attempt, "timed_out", now, abandoned=True)
+            self._stops.append(attempt)
+            if self._watches_finish:
+                self.instruments.call("attempt_finished", attempt, status)
+
+    def _give_up(self, now: int) -> None:
+        names = sorted({attempt.step_id for attempt in self.scheduler.abandoned})
+        self.warnings.append(
+            f"the run ended because nothing else could move: the call of {', '.join(map(repr, names))} goes on "
+            "past its timeout and keeps its limits and locks"
+        )
+        self.scheduler.give_up(now)
+
+    def _after(self, starts: list[Attempt], now: int) -> None:
+        scheduler = self.scheduler
+        if scheduler.cancelled_attempts:
+            self._note_cancelled(now)
+        if self._watches_start:
+            for attempt in starts:
+                self.instruments.call("attempt_started", attempt)
+        if not scheduler.remaining:
+            self._driver.notify()
+            return
+        wake = self.scheduler.wake_at()
+        if wake is not None and (self._told_wake is None or wake < self._told_wake):
+            self._told_wake = wake
+            self._driver.notify()
+
+    def _take_resumes(self, starts: Sequence[Attempt]) -> list[tuple[Resume, bool]]:
+        found = [(resume, False) for resume in self.calls.abandoned()]
+        for attempt in starts:
+            resume = self.calls.resumed(attempt)
+            if resume is not None:
+                found.append((resume, True))
+        return found
+
+    def _note_cancelled(self, now: int) -> None:
+        for attempt in self.scheduler.take_cancelled():
+            attempt.started = attempt.granted if attempt.started is None else attempt.started
+            attempt.ended = now
+            self._stops.append(attempt)
+            if self._watches_finish:
+                self.instruments.call("attempt_finished", attempt, "cancelled")
+
+    def _next_wake(self) -> int | None:
+        while self._deadlines and self._deadlines[0][2].outcome is not None:
+            heappop(self._deadlines)
+        wake = self.scheduler.wake_at()
+        if self._deadlines and (wake is None or self._deadlines[0][0] < wake):
+            return self._deadlines[0][0]
+        return wake
+
+    def _condition(self, index: int) -> bool:
+        """Evaluate the `when` of a step; what it raises is that step's failure."""
+        step = self.scheduler.steps[index]
+        try:
+            return self.renderer.condition(step)
+        except Exception as error:
+            failure = Failure.of(error)
+            self.errors[step.step_id] = StepError(
+                step.step_id, 0, "failed", failure.error_type, f"its `when` cannot be evaluated: {failure.message}"
+            )
+            raise
+
+    # ------------------------------------------------------------------ outside the lock
+
+    def _stop_calls(self) -> None:
+        while self._stops:
+            attempt = self._stops.pop()
+            context = self._contexts.get(attempt)
+            if context is not None:
+                context.cancel()
+            self._driver.cancel(attempt)
+
+
+__all__ = ["Answer", "Completion", "Driver", "Engine", "Failure", "Request", "StepError"]

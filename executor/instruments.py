@@ -1,0 +1,74 @@
+"""Optional hooks into a run: to watch it, never to steer it.
+
+Rules of this module:
+- Only hooks that an instrument overrides are called: one that watches nothing costs nothing.
+- An instrument that raises is switched off, once, with a warning that names it; the run goes on.
+- Hooks run under the engine's lock: they must be short and must not call the engine.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from executor.engine import Engine
+    from executor.timeline import Attempt, StepStatus
+
+LOGGER = logging.getLogger("makespan.instruments")
+
+HOOKS = ("run_started", "attempt_started", "attempt_finished", "run_finished")
+
+
+class Instrument:
+    """Override what you want to see. Times are nanoseconds from the run's t = 0."""
+
+    def run_started(self, engine: Engine) -> None:
+        """The workers are up; nothing has started yet."""
+
+    def attempt_started(self, attempt: Attempt) -> None:
+        """An attempt was granted its slot (or, with ``blocked`` intervals, resumes)."""
+
+    def attempt_finished(self, attempt: Attempt, status: StepStatus) -> None:
+        """An attempt came to its end; ``status`` is the step's state after it."""
+
+    def run_finished(self, engine: Engine) -> None:
+        """Every step is final."""
+
+
+class Instruments:
+    """The instruments of a run, by hook."""
+
+    def __init__(self, instruments: Sequence[Instrument] = ()) -> None:
+        self._by_hook: dict[str, list[Instrument]] = {}
+        self.warnings: list[str] = []
+        for instrument in instruments:
+            for hook in HOOKS:
+                if getattr(type(instrument), hook, None) is not getattr(Instrument, hook):
+                    self._by_hook.setdefault(hook, []).append(instrument)
+
+    def watches(self, hook: str) -> bool:
+        """Whether anybody overrides the hook."""
+        return hook in self._by_hook
+
+    def call(self, hook: str, *arguments: Any) -> None:
+        """Call the hook of each instrument that has it."""
+        for instrument in self._by_hook.get(hook, ())[:]:
+            method: Callable[..., None] = getattr(instrument, hook)
+            try:
+                method(*arguments)
+            except Exception as error:  # noqa: BLE001  # an instrument may raise anything and must not harm the run
+                self._switch_off(instrument, hook, error)
+
+    def _switch_off(self, instrument: Instrument, hook: str, error: Exception) -> None:
+        for hook_name in list(self._by_hook):
+            remaining = [other for other in self._by_hook[hook_name] if other is not instrument]
+            if remaining:
+                self._by_hook[hook_name] = remaining
+            else:
+                del self._by_hook[hook_name]
+        name = type(instrument).__name__
+        message = f"instrument {name} raised {type(error).__name__} in {hook} and was switched off: {error}"
+        self.warnings.append(message)
+        LOGGER.warning(message)

@@ -1,0 +1,103 @@
+"""What a step's tool gets: its prompt and arguments with the outputs of other steps in them.
+
+Rules of this module:
+- Everything is rendered once: an output that looks like a template stays text.
+- A step without templates is looked at once; every further attempt costs one list access.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from executor.tools.base import RunContext, Tool, ToolError
+from executor.workflow import Step
+
+# tool, prompt, args, whether prompt and args are constant
+Work: TypeAlias = tuple[Tool, str | None, Mapping[str, Any], bool]
+
+_NO_ARGS: Mapping[str, Any] = {}
+
+
+class Renderer:
+    """Renders the steps of one run. ``outputs`` is filled by the engine as steps succeed."""
+
+    def __init__(self, tools: Mapping[str, Tool], context: RunContext, outputs: Mapping[str, Any]) -> None:
+        self.tools = tools
+        self._context = context
+        self._outputs = outputs
+        self._work: dict[int, Work] = {}
+
+    def work(self, index: int, step: Step) -> tuple[Tool, str | None, Mapping[str, Any]]:
+        """The tool of a step, with its prompt and arguments rendered.
+
+        Raises:
+            Exception: a template cannot be rendered, or the tool is not there.
+        """
+        work = self._work.get(index)
+        if work is None:
+            work = self._work[index] = self._look_at(step)
+        tool, prompt, args, constant = work
+        if constant:
+            return tool, prompt, args
+        # Jinja2 is imported by the first template and not before: most of `--help` and many runs have none.
+        from executor.templates import render_text, render_value  # noqa: PLC0415  # see above
+
+        if prompt is not None:
+            prompt = render_text(prompt, self._context.inputs, self._outputs)
+        return (
+            tool,
+            prompt,
+            {name: render_value(value, self._context.inputs, self._outputs) for name, value in args.items()},
+        )
+
+    def direct_calls(self, steps: Sequence[Step], *, asynchronous: bool) -> list[Callable[[], Any] | None]:
+        """For each step its call without context, or None where it needs templates, a context or a timeout.
+
+        With ``asynchronous`` those of coroutine tools, else those of plain functions.
+        """
+        calls: list[Callable[[], Any] | None] = []
+        for step in steps:
+            tool = self.tools.get(step.tool or "")
+            call = None
+            if tool is not None and step.timeout is None and (tool.call is None) == asynchronous:
+                args: Mapping[str, Any] = step.args or _NO_ARGS
+                if "{" not in (step.prompt or "") and not (args and _has_template(args)):
+                    call = tool.direct(step.prompt, args)
+            calls.append(call)
+        return calls
+
+    def condition(self, step: Step) -> bool:
+        """Evaluate a step's ``when``.
+
+        Raises:
+            Exception: it cannot be evaluated.
+        """
+        from executor.templates import evaluate_condition  # noqa: PLC0415  # as in `work`
+
+        assert step.when is not None
+        return evaluate_condition(step.when, self._context.inputs, self._outputs)
+
+    def _look_at(self, step: Step) -> Work:
+        tool = self.tools.get(step.tool or "")
+        if tool is None:
+            raise ToolError(f"there is no tool {step.tool!r}", retryable=False)
+        args: Mapping[str, Any] = _NO_ARGS if step.args is None else step.args
+        constant = "{" not in (step.prompt or "") and not _has_template(args)
+        return tool, step.prompt, args, constant
+
+
+def _has_template(value: Any) -> bool:
+    """Whether any string in nested data could be a template."""
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, str):
+            if "{" in item:
+                return True
+        elif isinstance(item, Mapping):
+            todo.extend(item.keys())
+            todo.extend(item.values())
+        elif isinstance(item, list | tuple):
+            todo.extend(item)
+    return False

@@ -1,0 +1,304 @@
+"""The front door: run a workflow on a backend and get its outputs, its errors and the record of what happened.
+
+Rules of this module:
+- :func:`run` waits in the caller's thread; inside a running event loop (a notebook) it uses a helper thread.
+- :func:`arun` awaits the same in the caller's event loop.
+- Ctrl-C sets a flag and wakes the one who waits: what runs is stopped, everything is closed, and
+  :class:`Interrupted` carries what was done. A second Ctrl-C leaves at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from executor.backends import Backend, find_backend
+from executor.dependencies import Graph, plan
+from executor.engine import Engine, StepError
+from executor.findings import Finding, raise_errors
+from executor.instruments import Instrument
+from executor.scheduler import Policy
+from executor.timeline import NANOSECONDS, StepStatus, Timeline
+from executor.tools.base import RunContext, Tool, ToolOptionsError
+from executor.tools.registry import Declared, check_tools, resolve_tool, resolve_tools, tool_kind
+from executor.workflow import Resource, ToolDeclaration, Workflow
+
+
+@dataclass(slots=True)
+class Run:
+    """What a run left: ``outputs`` and ``errors`` by step id, and the ``timeline``.
+
+    ``warnings`` are for people: instruments that were switched off, calls that cannot be stopped, assumed durations.
+    """
+
+    workflow: Workflow
+    outputs: dict[str, Any]
+    errors: dict[str, StepError]
+    timeline: Timeline
+    statuses: dict[str, StepStatus]
+    backend: str
+    workers: int
+    policy: Policy
+    startup_seconds: float = 0.0
+    dropped_completions: int = 0
+    interrupted: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """No step failed and nothing was cut short."""
+        return not self.interrupted and not any(status in ("failed", "cancelled") for status in self.statuses.values())
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C came during a run. ``run`` holds what was done."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__("the run was interrupted")
+        self.run = run
+
+
+def run(
+    workflow: Workflow,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    backend: str | Backend = "threads",
+    workers: int | None = None,
+    policy: Policy = "dataflow",
+    tools: Mapping[str, Declared] | None = None,
+    resources: Mapping[str, Resource] | None = None,
+    seed: int = 0,
+    instruments: Sequence[Instrument] = (),
+    scale: float = 1.0,
+    graph: Graph | None = None,
+) -> Run:
+    """Run a workflow and wait for its end.
+
+    ``tools`` maps names to callables, declarations or tools; built-in kinds need none. ``scale`` multiplies the
+    durations of synthetic and stand-in steps. ``graph`` spares planning where the caller has planned already.
+
+    Raises:
+        WorkflowError: the workflow must not run; it carries every finding.
+        BackendError: the backend cannot be had.
+        Interrupted: Ctrl-C.
+    """
+    prepared = _Prepared(workflow, inputs, backend, workers, policy, tools, resources, seed, instruments, scale, graph)
+    if _loop_is_running():
+        return _in_helper_thread(prepared.drive)
+    return prepared.drive()
+
+
+async def arun(
+    workflow: Workflow,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    backend: str | Backend = "asyncio",
+    workers: int | None = None,
+    policy: Policy = "dataflow",
+    tools: Mapping[str, Declared] | None = None,
+    resources: Mapping[str, Resource] | None = None,
+    seed: int = 0,
+    instruments: Sequence[Instrument] = (),
+    scale: float = 1.0,
+    graph: Graph | None = None,
+) -> Run:
+    """:func:`run` for coroutines: awaits the end in the caller's event loop. Cancelling it cancels the run."""
+    prepared = _Prepared(workflow, inputs, backend, workers, policy, tools, resources, seed, instruments, scale, graph)
+    return await prepared.drive_async()
+
+
+def declarations_for(names_used: Iterable[str], declared: Mapping[str, Declared]) -> dict[str, ToolDeclaration]:
+    """What the rules must know of each tool: its declaration, with the kind's own retries where it states none.
+
+    Names that mean nothing are left out, so that the rules report them.
+    """
+    found: dict[str, ToolDeclaration] = {}
+    for name in (*declared, *names_used):
+        value = declared.get(name, name)
+        if isinstance(value, Mapping):
+            value = ToolDeclaration.model_validate(value)
+        if not isinstance(value, ToolDeclaration):
+            try:
+                kind = resolve_tool(name, declared).kind or "python"
+            except ToolOptionsError:
+                continue
+            value = ToolDeclaration(kind=kind)
+        if value.retry is None:
+            try:
+                retry = tool_kind(value.kind).default_retry
+            except ToolOptionsError:
+                continue
+            value = value if retry is None else value.model_copy(update={"retry": retry})
+        found[name] = value
+    return found
+
+
+class _Prepared:
+    """A run that was checked and can start."""
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        inputs: Mapping[str, Any] | None,
+        backend: str | Backend,
+        workers: int | None,
+        policy: Policy,
+        tools: Mapping[str, Declared] | None,
+        resources: Mapping[str, Resource] | None,
+        seed: int,
+        instruments: Sequence[Instrument],
+        scale: float,
+        graph: Graph | None,
+    ) -> None:
+        declared = dict(tools or {})
+        findings: list[Finding] = []
+        if graph is None:
+            used = dict.fromkeys(step.tool for step in workflow.steps if step.tool is not None)
+            declarations = declarations_for(used, declared)
+            planned = plan(workflow, tools=declarations, resources=resources or {}, hints=False)
+            findings = planned.findings
+            raise_errors(findings)
+            graph = planned.graph
+            assert graph is not None
+        names = dict.fromkeys(step.tool for step in graph.steps if step.tool is not None)
+        findings = [*findings, *check_tools(names, declared)]
+        raise_errors(findings)
+        self.workflow = workflow
+        self.tools: dict[str, Tool] = resolve_tools(names, declared)
+        self.backend = backend if isinstance(backend, Backend) else find_backend(backend)(workers)
+        context = RunContext(workflow.workflow_id, {**workflow.inputs, **(inputs or {})}, scale, seed)
+        self.engine = Engine(
+            graph,
+            self.tools,
+            self.backend,
+            slots=self.backend.capacity,
+            policy=policy,
+            resources=resources,
+            context=context,
+            instruments=instruments,
+        )
+        self.policy: Policy = policy
+        self.startup_seconds = 0.0
+        self.interrupted = False
+
+    def drive(self) -> Run:
+        began = time.perf_counter()
+        try:
+            self._open()
+            self.startup_seconds = time.perf_counter() - began
+            with self._ctrl_c():
+                self.backend.drive(self.engine)
+        finally:
+            self._close()
+        return self._result()
+
+    async def drive_async(self) -> Run:
+        began = time.perf_counter()
+        try:
+            self._open()
+            self.startup_seconds = time.perf_counter() - began
+            try:
+                await self.backend.drive_async(self.engine)
+            except asyncio.CancelledError:
+                self.engine.cancel()
+                raise
+        finally:
+            for tool in self.tools.values():
+                await tool.close_async()
+            self._close()
+        return self._result()
+
+    def _open(self) -> None:
+        self.backend.open(self.engine)
+        if not self.backend.simulates:
+            for tool in self.tools.values():
+                tool.prepare()
+
+    def _close(self) -> None:
+        self.backend.close()
+        for tool in self.tools.values():
+            tool.close()
+
+    def _result(self) -> Run:
+        engine = self.engine
+        engine.instruments.call("run_finished", engine)
+        scheduler = engine.scheduler
+        if self.interrupted:
+            engine.warnings.append("the run was interrupted")
+        result = Run(
+            workflow=self.workflow,
+            outputs=engine.outputs,
+            errors=engine.errors,
+            timeline=scheduler.timeline(backend=self.backend.name, startup_seconds=self.startup_seconds),
+            statuses=dict(zip(scheduler.step_ids, scheduler.statuses(), strict=True)),
+            backend=self.backend.name,
+            workers=scheduler.largest_slots,
+            policy=self.policy,
+            startup_seconds=self.startup_seconds,
+            dropped_completions=engine.dropped_completions,
+            interrupted=self.interrupted,
+            warnings=[*engine.warnings, *engine.instruments.warnings, *self.backend.warnings],
+        )
+        if self.interrupted:
+            raise Interrupted(result)
+        return result
+
+    @contextmanager
+    def _ctrl_c(self) -> Iterator[None]:
+        """The first Ctrl-C cancels, the second leaves at once. A handler of the embedding program is left alone."""
+        if (
+            threading.current_thread() is not threading.main_thread()
+            or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        ):
+            yield
+            return
+
+        def interrupt(_signal_number: int, _frame: Any) -> None:
+            if self.interrupted:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                raise KeyboardInterrupt
+            self.interrupted = True
+            self.engine.request_cancel()
+            self.backend.notify()
+
+        signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _loop_is_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _in_helper_thread(drive: Callable[[], Run]) -> Run:
+    """Run in a thread of its own, since the caller's has a running event loop, and wait for it."""
+    results: list[Run] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            results.append(drive())
+        except BaseException as error:  # noqa: BLE001  # handed over to the caller below
+            errors.append(error)
+
+    thread = threading.Thread(target=work, name="makespan-run")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+__all__ = ["NANOSECONDS", "Interrupted", "Run", "arun", "run"]
