@@ -1,0 +1,108 @@
+"""Paired measurements: ours and the yardstick in turn, so that a machine that drifts drifts for both.
+
+Nothing here asserts a time. The figures go to the terminal at the end of the run and into pytest-benchmark's JSON.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from executor.backends import find_backend
+from executor.dependencies import plan
+from executor.engine import Engine
+from executor.tools.registry import resolve_tools
+from executor.workflow import Step, Workflow
+from tests.benchmarks.graphs import Parents
+
+ROWS: list[tuple[str, ...]] = []
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Medians of both and of the ratios, with the ratios' quartiles."""
+
+    ours_seconds: float
+    yardstick_seconds: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+
+
+def paired(ours: Callable[[], float], yardstick: Callable[[], float], repetitions: int) -> Paired:
+    """Run both in turn, after one run of each that does not count."""
+    ours()
+    yardstick()
+    pairs = [(ours(), yardstick()) for _ in range(repetitions)]
+    ratios = [mine / other for mine, other in pairs]
+    quartiles = statistics.quantiles(ratios, n=4)
+    return Paired(
+        statistics.median(mine for mine, _ in pairs),
+        statistics.median(other for _, other in pairs),
+        statistics.median(ratios),
+        quartiles[0],
+        quartiles[2],
+    )
+
+
+def workflow_of(parents: Parents, tool: str = "step", seconds: Sequence[float] | None = None) -> Workflow:
+    """The workflow of a graph; with ``seconds`` each step states its duration and sleeps for it."""
+    steps = [
+        Step(
+            step_id=f"s{place}",
+            tool=tool,
+            depends_on=tuple(f"s{parent}" for parent in above),
+            expected_seconds=None if seconds is None else seconds[place],
+            args=None if seconds is None else {"seconds": seconds[place]},
+        )
+        for place, above in enumerate(parents)
+    ]
+    return Workflow(workflow_id="benchmark", steps=tuple(steps))
+
+
+class Runner:
+    """Runs one workflow again and again on one backend, planned once."""
+
+    def __init__(self, workflow: Workflow, backend: str, workers: int, call: Callable[..., Any], policy: Any = "dataflow") -> None:
+        planned = plan(workflow, hints=False)
+        assert planned.graph is not None, planned.findings
+        self.graph = planned.graph
+        self.tools = resolve_tools(["step"], {"step": call})
+        self.backend = backend
+        self.workers = workers
+        self.policy = policy
+
+    def engine(self) -> tuple[Engine, Any]:
+        """A fresh engine and its backend."""
+        backend = find_backend(self.backend)(self.workers)
+        return Engine(self.graph, self.tools, backend, slots=backend.capacity, policy=self.policy), backend
+
+    def __call__(self) -> float:
+        """Seconds from t = 0 to the end, workers up before."""
+        engine, backend = self.engine()
+        backend.open(engine)
+        try:
+            began = time.perf_counter()
+            backend.drive(engine)
+            return time.perf_counter() - began
+        finally:
+            backend.close()
+            assert engine.scheduler.done
+            assert not engine.errors
+
+
+def report(name: str, found: Paired, steps: int, at_most: str) -> None:
+    """A row of the table at the end."""
+    ROWS.append(
+        (
+            name,
+            f"{found.ours_seconds / steps * 1e6:.1f}",
+            f"{found.yardstick_seconds / steps * 1e6:.1f}",
+            f"{found.ratio:.2f}",
+            f"{found.ratio_low:.2f} – {found.ratio_high:.2f}",
+            at_most,
+        )
+    )
