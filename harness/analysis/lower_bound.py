@@ -1,0 +1,111 @@
+"""The lower bound: no schedule of these measured durations is shorter.
+
+Rules of this module:
+- The largest of: the critical path, the work divided by the workers, and for each limit what its units, its rate
+  and its tokens allow. Workers and capacities are the largest that held during the run.
+- Whole nanoseconds. Work and units are rounded up, since no schedule ends between two; rates are rounded down.
+- A step holds its units while it runs; whatever else it held them for was the schedule's doing.
+
+Source: the work and span laws (Brent 1974; Graham 1969), and the arithmetic of a token bucket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from executor.timeline import Attempt, Timeline
+from executor.workflow import Resource
+from harness.analysis.attempts import AttemptIndex
+from harness.analysis.critical_path import critical_path
+from harness.analysis.work import work_nanoseconds
+
+MINUTE_NANOSECONDS = 60_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class LowerBound:
+    """``binding`` names the largest term (ties: the first), None for a run without length.
+
+    ``terms``: ``critical_path``, ``work`` (÷ workers), ``resource.X``, ``rate.X``, ``tokens.X``, in nanoseconds.
+    """
+
+    nanoseconds: int
+    binding: str | None
+    terms: Mapping[str, int]
+
+
+class _Use:
+    """What a resource was asked for: units × run time, attempts granted, tokens that could not be saved."""
+
+    __slots__ = ("grants", "tokens", "unit_nanoseconds")
+
+    def __init__(self) -> None:
+        self.unit_nanoseconds = 0
+        self.grants = 0
+        self.tokens = 0
+
+
+def lower_bound(
+    timeline: Timeline, index: AttemptIndex | None = None, critical_path_nanoseconds: int | None = None
+) -> LowerBound:
+    """The bound and its terms. ``index`` and ``critical_path_nanoseconds`` save computing them again."""
+    index = index or AttemptIndex(timeline)
+    if critical_path_nanoseconds is None:
+        critical_path_nanoseconds = critical_path(timeline, index).nanoseconds
+    terms = {"critical_path": critical_path_nanoseconds}
+    if timeline.workers > 0:
+        terms["work"] = -(-work_nanoseconds(timeline, index) // timeline.workers)
+    for name, use in _uses(timeline, index).items():
+        terms.update(_limit_terms(name, timeline.resources[name], use))
+    binding = max(terms, key=terms.__getitem__)
+    bound = terms[binding]
+    return LowerBound(bound, binding if bound > 0 else None, terms)
+
+
+def _uses(timeline: Timeline, index: AttemptIndex) -> dict[str, _Use]:
+    uses = {name: _Use() for name in timeline.resources}
+    if not uses or not timeline.needs:
+        return uses
+    for attempt in index.ended:
+        needs = timeline.needs[attempt.index]
+        if not needs:
+            continue
+        run, tokens = index.run_nanoseconds(attempt), _tokens_kept(attempt)
+        for name, units in needs.items():
+            use = uses.get(name)
+            if use is not None:
+                use.unit_nanoseconds += units * run
+                use.grants += 1
+                use.tokens += tokens
+    return uses
+
+
+def _tokens_kept(attempt: Attempt) -> int:
+    """The smaller of estimate and usage: what the bucket gave and never got back."""
+    reserved = attempt.tokens_reserved or 0
+    return reserved if attempt.tokens_used is None else min(reserved, attempt.tokens_used)
+
+
+def _limit_terms(name: str, resource: Resource, use: _Use) -> dict[str, int]:
+    terms: dict[str, int] = {}
+    if resource.capacity is not None:
+        terms[f"resource.{name}"] = -(-use.unit_nanoseconds // resource.capacity)
+    if resource.rate_per_minute is not None:
+        terms[f"rate.{name}"] = _refill_nanoseconds(use.grants - resource.burst, resource.rate_per_minute)
+    if resource.tokens_per_minute is not None:
+        burst = resource.token_burst
+        if burst is None:
+            burst = max(1, int(resource.tokens_per_minute))
+        terms[f"tokens.{name}"] = _refill_nanoseconds(use.tokens - burst, resource.tokens_per_minute)
+    return terms
+
+
+def _refill_nanoseconds(missing: int, per_minute: float) -> int:
+    """How long a bucket needs to gain ``missing``, rounded down."""
+    if missing <= 0:
+        return 0
+    # Buckets count with rates as fractions of this precision; so must a bound on what they grant.
+    rate = max(Fraction(per_minute).limit_denominator(1_000_000), Fraction(1, 1_000_000))
+    return missing * MINUTE_NANOSECONDS * rate.denominator // rate.numerator

@@ -1,0 +1,27 @@
+"""Overhead: time in which nothing was lacking and yet nothing happened.
+
+Rules of this module:
+- Between "could start" and "did start": the part of [ready, started] that no wait accounts for.
+- Between "ended" and "known": until the engine had the result.
+"""
+
+from __future__ import annotations
+
+from executor.timeline import Attempt, Timeline
+from harness.analysis.attempts import AttemptIndex, ended_of, known_of, started_of
+
+
+def overhead_nanoseconds(attempt: Attempt) -> int:
+    """The overhead of one attempt."""
+    started = started_of(attempt)
+    waited = sum(
+        max(0, min(end, started) - max(start, attempt.ready)) for _, start, end in attempt.waits if start < started
+    )
+    return (started - attempt.ready - waited) + (known_of(attempt) - ended_of(attempt))
+
+
+def overhead_nanoseconds_per_step(timeline: Timeline, index: AttemptIndex | None = None) -> float | None:
+    """The overhead of all attempts, divided by the number of steps that ran; None if none did."""
+    index = index or AttemptIndex(timeline)
+    steps = sum(1 for tries in index.tries if tries)
+    return sum(map(overhead_nanoseconds, index.ended)) / steps if steps else None

@@ -1,0 +1,123 @@
+"""Remedies: the largest cause of lost time in a plain sentence, with what to do about it.
+
+Rules of this module:
+- One sentence, in figures of this very run. Where nothing much was lost, the sentence says what limits the run.
+- It promises no gain that was not computed.
+"""
+
+from __future__ import annotations
+
+from executor.timeline import Timeline
+from harness.analysis.lost_time import RUNNING
+from harness.analysis.summary import Summary
+
+# Below this share of the makespan the largest cause of lost time is not worth acting on: running dominates.
+WORTH_ACTING_RATIO = 0.1
+
+
+def remedy(summary: Summary, timeline: Timeline) -> str:
+    """What held the run back, and what to do."""
+    cause = summary.largest_lost_cause
+    if summary.makespan_seconds <= 0:
+        return "nothing ran for any time: there is nothing to gain."
+    lost = 0.0 if cause is None else summary.lost_seconds[cause]
+    if cause is None or lost < WORTH_ACTING_RATIO * summary.makespan_seconds:
+        return _critical_path_sentence(summary)
+    kind, _, name = cause.partition(".")
+    amount = duration_text(lost)
+    if kind == "resource":
+        return _resource_sentence(amount, name, timeline)
+    if kind == "rate":
+        return _rate_sentence(amount, name, timeline)
+    if kind == "lock":
+        return (
+            f"{amount} waiting for the state {name!r}: let fewer steps write it, write parts of it under names of "
+            "their own, or make the steps that write it shorter."
+        )
+    if kind == "worker":
+        return _worker_sentence(amount, summary, timeline)
+    return f"{amount} {_PLAIN[kind]}" if kind in _PLAIN else f"{amount} waiting for {cause}."
+
+
+_PLAIN = {
+    "barrier": "waiting at a barrier for steps of the same batch: use policy dataflow.",
+    "backoff": (
+        "waiting before another attempt: find out why attempts fail, or ask for less in `retry.backoff_seconds`."
+    ),
+    "overhead": (
+        "of overhead, between steps rather than in them: make steps larger, or use an executor that costs less a step "
+        "(threads or asyncio rather than processes)."
+    ),
+    "arrival": "before the step arrived: whoever adds steps during the run has to add them sooner.",
+    "resuming": "between the results of nested calls and going on with them: make fewer, larger nested calls.",
+    "blocked": "blocked after the last nested call had ended: look at what the calling step waits for.",
+}
+
+
+def _critical_path_sentence(summary: Summary) -> str:
+    whole = duration_text(summary.critical_path_seconds)
+    longest = max(summary.critical_path, key=lambda part: part.seconds, default=None)
+    ran = summary.lost_seconds.get(RUNNING, 0.0) / summary.makespan_seconds
+    head = f"{ran:.0%} of the makespan is running"
+    if longest is None or longest.seconds <= 0:
+        return f"{head}: there is nothing to wait less for."
+    return (
+        f"{head}, and the critical path of {whole} is the limit: speed up step {longest.step_id!r} "
+        f"({duration_text(longest.seconds)} of it), or split it into steps that may run side by side."
+    )
+
+
+def _resource_sentence(amount: str, name: str, timeline: Timeline) -> str:
+    resource = timeline.resources.get(name)
+    capacity = f", capacity {resource.capacity}" if resource is not None and resource.capacity is not None else ""
+    return (
+        f"{amount} waiting for {name}{capacity}: raise it, or make the steps that need {name} fewer, shorter or less "
+        "greedy."
+    )
+
+
+def _rate_sentence(amount: str, name: str, timeline: Timeline) -> str:
+    resource = timeline.resources.get(name)
+    limits = []
+    if resource is not None and resource.rate_per_minute is not None:
+        limits.append(f"rate_per_minute {resource.rate_per_minute:g}")
+    if resource is not None and resource.tokens_per_minute is not None:
+        limits.append(f"tokens_per_minute {resource.tokens_per_minute:g}")
+    allowed = f", {' and '.join(limits)}" if limits else ""
+    return f"{amount} waiting for the rate of {name}{allowed}: raise it, or make fewer or smaller calls."
+
+
+def _worker_sentence(amount: str, summary: Summary, timeline: Timeline) -> str:
+    workers = f"{timeline.workers} worker{'s' if timeline.workers != 1 else ''}"
+    head = f"{amount} waiting for a free worker ({workers}):"
+    if timeline.policy == "serial" or timeline.backend == "serial":
+        return f"{head} serial runs one step at a time; use another executor or policy dataflow."
+    peak = _most_waiting_for_a_worker(timeline)
+    floor = max((value for term, value in summary.lower_bound_terms.items() if term != "work"), default=0.0)
+    more = f"{peak} more worker{'s' if peak != 1 else ''} would have taken every waiting step at once"
+    return f"{head} {more}; whatever their number, these steps need at least {duration_text(floor)}."
+
+
+def _most_waiting_for_a_worker(timeline: Timeline) -> int:
+    """How many attempts waited for a worker at one time, at most."""
+    changes: list[tuple[int, int]] = []
+    for attempt in timeline.attempts:
+        for reason, start, end in attempt.waits:
+            if reason == "worker" and end > start:
+                changes += ((start, 1), (end, -1))
+    changes.sort()
+    most = waiting = 0
+    for _, change in changes:
+        waiting += change
+        most = max(most, waiting)
+    return most
+
+
+def duration_text(seconds: float) -> str:
+    """A duration as a person says it: ``2.1 s``, ``340 ms``, ``12 µs``."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            number = seconds / size
+            digits = ".0f" if number >= 100 else ".3g" if number >= 10 else ".2g"
+            return f"{number:{digits}} {unit}"
+    return "0 s" if seconds <= 0 else f"{seconds * 1e9:.0f} ns"

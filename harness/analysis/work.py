@@ -1,0 +1,22 @@
+"""Work: what a single worker that never waits would need.
+
+Rules of this module:
+- The run time of an attempt is started to ended, less blocked and resuming; work is the sum over all attempts.
+"""
+
+from __future__ import annotations
+
+from executor.timeline import Timeline
+from harness.analysis.attempts import AttemptIndex
+
+
+def work_nanoseconds(timeline: Timeline, index: AttemptIndex | None = None) -> int:
+    """The sum of all run times. ``index`` saves building it again."""
+    index = index or AttemptIndex(timeline)
+    return sum(map(index.run_nanoseconds, index.ended))
+
+
+def cpu_seconds(timeline: Timeline) -> float | None:
+    """The sum of measured CPU seconds; None where no attempt has any."""
+    measured = [attempt.cpu_seconds for attempt in timeline.attempts if attempt.cpu_seconds is not None]
+    return sum(measured) if measured else None

@@ -1,0 +1,343 @@
+"""The machine-readable result: the ``makespan.run/1`` document, from a timeline and back.
+
+Rules of this module:
+- Pure: whoever calls writes the file. The document is plain JSON values, and finite.
+- Times are seconds from the run's t = 0. Every integer nanosecond of a run of up to 20 days survives the way to
+  seconds and back, so the timeline can be made from the document again, exactly.
+- A step's output that JSON cannot hold becomes null, and ``output_error`` says why.
+- Fields that describe one run, and ``steps``, come from the repetition with the lower median makespan.
+- The field names are those of ``harness/schemas/run.schema.json``, where each is described.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any, Literal
+
+from executor.timeline import NANOSECONDS, Attempt, Interval, Timeline, Wait
+from executor.workflow import Resource
+from harness.analysis import Summary, summary
+
+SCHEMA = "makespan.run/1"
+# Deeper values can be written by some JSON libraries and read by none; the document adds a few levels of its own.
+DEEPEST_OUTPUT = 200
+
+Document = dict[str, Any]
+Verdict = Literal["faster", "slower", "undecided"]
+
+
+class DocumentError(ValueError):
+    """A document that is not a ``makespan.run/1`` result; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A median over repetitions with its 95 % interval (None for one sample)."""
+
+    median: float
+    ci95: tuple[float, float] | None = None
+
+    def document(self) -> Document:
+        """As it stands in the result."""
+        return {"median": self.median, "ci95": None if self.ci95 is None else list(self.ci95)}
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """One run: what happened, what came out (by step id), and how long the paired ``serial`` run took, if any.
+
+    ``errors`` are shown as their text. ``foreign``: the trace was made elsewhere and may lack ``released_by``.
+    """
+
+    timeline: Timeline
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    errors: Mapping[str, object] = field(default_factory=dict)
+    baseline_seconds: float | None = None
+    usable_cores: int | None = None
+    foreign: bool = False
+
+
+def run_document(
+    *, run_id: str, scenario: str, started_at: str, environment: Mapping[str, Any], results: Sequence[Document]
+) -> Document:
+    """The whole document. ``started_at`` is ISO 8601; ``results`` come from :func:`result_document`."""
+    return {
+        "schema": SCHEMA,
+        "run_id": run_id,
+        "scenario": scenario,
+        "started_at": started_at,
+        "environment": dict(environment),
+        "results": list(results),
+    }
+
+
+def result_document(
+    repetitions: Sequence[Repetition],
+    *,
+    executor: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    makespan: Estimate | None = None,
+    speedup: Estimate | None = None,
+    speedup_verdict: Verdict | None = None,
+) -> Document:
+    """One entry of ``results``: a cell of the matrix, or the one run of ``makespan run``.
+
+    ``executor`` defaults to the timeline's backend; ``makespan`` to the median without an interval. Speedup is null
+    where nobody measured a baseline.
+
+    Raises:
+        ValueError: there is no repetition, or a timeline's dependencies form a cycle.
+
+    """
+    if not repetitions:
+        raise ValueError("a result needs at least one repetition")
+    summaries = [
+        summary(one.timeline, usable_cores=one.usable_cores, foreign=one.foreign) for one in repetitions
+    ]  # fmt: skip
+    order = sorted(range(len(repetitions)), key=lambda number: summaries[number].makespan_seconds)
+    chosen = order[(len(order) - 1) // 2]
+    shown, figures = repetitions[chosen], summaries[chosen]
+    timeline = shown.timeline
+    if makespan is None:
+        makespan = Estimate(statistics.median(one.makespan_seconds for one in summaries))
+    return {
+        "executor": executor if executor is not None else timeline.backend,
+        "workers": timeline.workers,
+        "policy": timeline.policy,
+        "parameters": dict(parameters or {}),
+        "repetitions": len(repetitions),
+        "makespan_seconds": makespan.document(),
+        "speedup_ratio": None if speedup is None else speedup.document(),
+        "speedup_verdict": speedup_verdict,
+        "efficiency_ratio": None if speedup is None or timeline.workers < 1 else speedup.median / timeline.workers,
+        **_figures(figures),
+        "startup_seconds": timeline.startup_seconds,
+        "backend": timeline.backend,
+        "resources": {name: resource.model_dump(mode="json") for name, resource in timeline.resources.items()},
+        "steps": _steps(shown),
+        "samples": [_sample(one, its) for one, its in zip(repetitions, summaries, strict=True)],
+    }
+
+
+def _figures(figures: Summary) -> Document:
+    return {
+        "work_seconds": figures.work_seconds,
+        "cpu_seconds": figures.cpu_seconds,
+        "critical_path_seconds": figures.critical_path_seconds,
+        "critical_path": [
+            {"step_id": part.step_id, "seconds": part.seconds, "share_ratio": part.share_ratio}
+            for part in figures.critical_path
+        ],
+        "lower_bound_seconds": figures.lower_bound_seconds,
+        "lower_bound_terms_seconds": dict(figures.lower_bound_terms),
+        "binding_bound": figures.binding_bound,
+        "schedule_efficiency_ratio": figures.schedule_efficiency_ratio,
+        "concurrency": {
+            "mean": figures.concurrency_mean,
+            "max": figures.concurrency_max,
+            "seconds": {str(level): seconds for level, seconds in figures.concurrency_seconds.items()},
+        },
+        "lost_seconds": dict(figures.lost_seconds),
+        "overhead_seconds_per_step": figures.overhead_seconds_per_step,
+        "cautions": [str(caution) for caution in figures.cautions],
+    }
+
+
+def _sample(repetition: Repetition, figures: Summary) -> Document:
+    return {
+        "makespan_seconds": figures.makespan_seconds,
+        "baseline_seconds": repetition.baseline_seconds,
+        "work_seconds": figures.work_seconds,
+        "lower_bound_seconds": figures.lower_bound_seconds,
+        "lost_seconds": dict(figures.lost_seconds),
+    }
+
+
+def _steps(repetition: Repetition) -> list[Document]:
+    timeline = repetition.timeline
+    attempts: list[list[Document]] = [[] for _ in timeline.step_ids]
+    for place, attempt in enumerate(timeline.attempts):
+        attempts[attempt.index].append(_attempt(attempt, place))
+    return [_step(repetition, index, attempts[index]) for index in range(len(timeline.step_ids))]
+
+
+def _step(repetition: Repetition, index: int, attempts: list[Document]) -> Document:
+    timeline = repetition.timeline
+    ids = timeline.step_ids
+    step_id = ids[index]
+    output, output_error = _storable(repetition.outputs.get(step_id))
+    error = repetition.errors.get(step_id)
+    caller = timeline.nested_in[index] if timeline.nested_in else -1
+    needs = timeline.needs[index] if timeline.needs else None
+    step: Document = {
+        "step_id": step_id,
+        "status": timeline.statuses[index],
+        "output": output,
+        "error": None if error is None else str(error),
+        "depends_on": [ids[parent] for parent in timeline.data_parents[index]],
+        "order_after": [ids[parent] for parent in timeline.order_parents[index]],
+        "nested_in": None if caller < 0 else ids[caller],
+        "needs": None if needs is None else dict(needs),
+        "attempts": attempts,
+    }
+    if output_error is not None:
+        step["output_error"] = output_error
+    return step
+
+
+def _attempt(attempt: Attempt, place: int) -> Document:
+    return {
+        "step_id": attempt.step_id,
+        "attempt": attempt.attempt,
+        "parent": attempt.parent,
+        "grant_order": place,
+        "ready": _seconds(attempt.ready),
+        "granted": _seconds(attempt.granted),
+        "started": _seconds_or_null(attempt.started),
+        "ended": _seconds_or_null(attempt.ended),
+        "known": _seconds_or_null(attempt.known),
+        "waits": [
+            {"reason": reason, "from": _seconds(start), "to": _seconds(end)} for reason, start, end in attempt.waits
+        ],
+        "blocked": [{"from": _seconds(start), "to": _seconds(end)} for start, end in attempt.blocked],
+        "released_by": attempt.released_by,
+        "worker": attempt.worker,
+        "cpu_seconds": attempt.cpu_seconds,
+        "tokens_reserved": attempt.tokens_reserved,
+        "tokens_used": attempt.tokens_used,
+        "outcome": attempt.outcome,
+    }
+
+
+def _storable(output: Any) -> tuple[Any, str | None]:
+    """The output as JSON will give it back, or null and why it cannot be stored."""
+    if output is None:
+        return None, None
+    if _is_too_deep(output):
+        return None, f"the output cannot be stored as JSON: it is nested deeper than {DEEPEST_OUTPUT} levels"
+    try:
+        text = json.dumps(output, allow_nan=False, ensure_ascii=False)
+        text.encode()  # half a surrogate pair is text in Python, and in no file
+        return json.loads(text), None
+    except (TypeError, ValueError, OverflowError) as error:
+        return None, f"the output cannot be stored as JSON: {error}"
+
+
+def _is_too_deep(output: Any) -> bool:
+    unseen: list[tuple[Any, int]] = [(output, 1)]
+    while unseen:
+        value, depth = unseen.pop()
+        if not isinstance(value, dict | list | tuple):
+            continue
+        if depth > DEEPEST_OUTPUT:
+            return True
+        inside = value.values() if isinstance(value, dict) else value
+        unseen.extend((inner, depth + 1) for inner in inside if isinstance(inner, dict | list | tuple))
+    return False
+
+
+def timeline_from_document(result: Mapping[str, Any]) -> Timeline:
+    """The timeline of a result: one entry of ``results``.
+
+    Raises:
+        DocumentError: a field is missing, or is not what the schema says.
+
+    """
+    try:
+        return _timeline(result)
+    except KeyError as error:
+        raise DocumentError(f"not a {SCHEMA} result: {error.args[0]!r} is missing or names no step") from error
+    except (TypeError, AttributeError, ValueError) as error:
+        raise DocumentError(f"not a {SCHEMA} result: {error}") from error
+
+
+def results_of(document: Mapping[str, Any]) -> list[Document]:
+    """The results of a document.
+
+    Raises:
+        DocumentError: the document is of another kind or version.
+
+    """
+    name = document.get("schema")
+    if name != SCHEMA:
+        raise DocumentError(f"this is no {SCHEMA} document: its 'schema' is {name!r}")
+    results = document.get("results")
+    if not isinstance(results, list):
+        raise DocumentError(f"not a {SCHEMA} document: 'results' has to be a list")
+    return results
+
+
+def run_schema() -> Document:
+    """The JSON Schema (2020-12) of the document."""
+    schema: Document = json.loads(files("harness").joinpath("schemas/run.schema.json").read_text("utf-8"))
+    return schema
+
+
+def _timeline(result: Mapping[str, Any]) -> Timeline:
+    steps = result["steps"]
+    index = {step["step_id"]: place for place, step in enumerate(steps)}
+    placed = [
+        (attempt["grant_order"], _attempt_from(attempt, place))
+        for place, step in enumerate(steps)
+        for attempt in step["attempts"]
+    ]
+    placed.sort(key=lambda pair: pair[0])
+    return Timeline(
+        step_ids=[step["step_id"] for step in steps],
+        data_parents=[tuple(index[parent] for parent in step["depends_on"]) for step in steps],
+        order_parents=[tuple(index[parent] for parent in step["order_after"]) for step in steps],
+        statuses=[step["status"] for step in steps],
+        attempts=[attempt for _, attempt in placed],
+        workers=result["workers"],
+        nested_in=[-1 if step["nested_in"] is None else index[step["nested_in"]] for step in steps],
+        needs=[step["needs"] for step in steps],
+        resources={name: Resource.model_validate(words) for name, words in result["resources"].items()},
+        policy=result["policy"],
+        backend=result["backend"],
+        startup_seconds=result["startup_seconds"],
+    )
+
+
+def _attempt_from(words: Mapping[str, Any], index: int) -> Attempt:
+    waits = [Wait(one["reason"], _nanoseconds(one["from"]), _nanoseconds(one["to"])) for one in words["waits"]]
+    attempt = Attempt(
+        index=index,
+        step_id=words["step_id"],
+        attempt=words["attempt"],
+        ready=_nanoseconds(words["ready"]),
+        granted=_nanoseconds(words["granted"]),
+        released_by=words["released_by"],
+        parent=words["parent"],
+        waits=waits or None,
+    )
+    attempt.started = _nanoseconds_or_none(words["started"])
+    attempt.ended = _nanoseconds_or_none(words["ended"])
+    attempt.known = _nanoseconds_or_none(words["known"])
+    attempt.blocked = tuple(Interval(_nanoseconds(one["from"]), _nanoseconds(one["to"])) for one in words["blocked"])
+    attempt.worker = words["worker"]
+    attempt.cpu_seconds = words["cpu_seconds"]
+    attempt.tokens_reserved = words["tokens_reserved"]
+    attempt.tokens_used = words["tokens_used"]
+    attempt.outcome = words["outcome"]
+    return attempt
+
+
+def _seconds(nanoseconds: int) -> float:
+    return nanoseconds / NANOSECONDS
+
+
+def _seconds_or_null(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / NANOSECONDS
+
+
+def _nanoseconds(seconds: float) -> int:
+    # The division and this product are each off by at most 2⁻⁵³; together less than half a nanosecond for 26 days.
+    return round(seconds * NANOSECONDS)
+
+
+def _nanoseconds_or_none(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * NANOSECONDS)
