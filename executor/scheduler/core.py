@@ -131,7 +131,8 @@ class Core:
         if self.status(index) not in ("ready", "resuming", "backing_off"):
             return None
         if self._queue.queued[index] == QUEUED:
-            line = self._queue.lines.get(self._demand[index]) if index in self._demand else None
+            demand = self._demand.get(index)
+            line = None if demand is None else self._queue.lines.get(demand)
             history = None if line is None else line.history
         else:
             history = self._histories.get(index)

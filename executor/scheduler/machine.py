@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from heapq import heappush
 
+from executor.scheduler.ahead import Ahead
 from executor.scheduler.backoff import backoff_nanoseconds
 from executor.scheduler.core import CANCELLING
 from executor.scheduler.fast import Fast
@@ -28,7 +29,7 @@ from executor.timeline import Attempt, AttemptOutcome, StepStatus
 WORKER_DEATH_ATTEMPTS = 3
 
 
-class Scheduler(Fast):
+class Scheduler(Ahead, Fast):
     """See the head of this module. ``slots`` is the number of workers; ``condition(index)`` evaluates a step's
     ``when`` (it may raise: the step has failed then); ``seed`` feeds the jitter of backoffs.
     """

@@ -27,8 +27,8 @@ PRIORITY_BITS = 32
 INDEX_MASK = (1 << INDEX_BITS) - 1
 LARGEST_RANK = (1 << RANK_BITS) - 1
 
-# What `queued` says of a step.
-OUT, QUEUED, RESERVED = 0, 1, 2
+# What `queued` says of a step. HANDED_OUT: it waits for its slot at a worker (see `ahead`).
+OUT, QUEUED, RESERVED, HANDED_OUT = 0, 1, 2, 3
 
 
 def start_key(index: int, step: Step, rank: int, depth: int = 0) -> int:
@@ -94,7 +94,7 @@ def waits_of(history: Sequence[tuple[int, str]], start: int, end: int) -> list[W
 
 
 class ReadyQueue:
-    """All queued steps. ``queued[i]``: OUT, QUEUED or RESERVED. ``open_heap``: the keys of steps without needs."""
+    """All queued steps. ``queued[i]``: OUT, QUEUED, RESERVED or HANDED_OUT. ``open_heap``: the keys of steps without needs."""
 
     def __init__(self) -> None:
         self.queued = bytearray()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from heapq import heappop
 
 from executor.resources import Demand
-from executor.scheduler.queue import INDEX_MASK, QUEUED, RESERVED, Line, extend_history, waits_of
+from executor.scheduler.queue import HANDED_OUT, INDEX_MASK, QUEUED, RESERVED, Line, extend_history, waits_of
 from executor.scheduler.settling import Settling
 from executor.scheduler.states import BACKING_OFF, READY, RESUMING, RUNNING
 from executor.timeline import Attempt, Wait
@@ -126,6 +126,9 @@ class Starts(Settling):
         for index in self._queue.overdue_steps():
             if self._state[index] == RESUMING:
                 self._resuming_reserved.add(index)
+                continue
+            if self._queue.queued[index] == HANDED_OUT:
+                # Its slot is the next one of the worker where it waits: no reservation would bring it sooner.
                 continue
             history = self._histories.setdefault(index, [])
             since = self._queued_at.pop(index, self._ready_at[index])

@@ -1,0 +1,38 @@
+"""Finds the files that travel with the package: the shipped scenarios and the default configuration.
+
+In a wheel they lie in ``harness/_data``; in a checkout they are the repository's own ``scenarios/`` and
+``config.yaml``.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+_HERE: Final = Path(__file__).resolve().parent
+_SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
+
+
+def _data_root() -> Path:
+    packaged = _HERE / "_data"
+    return packaged if packaged.is_dir() else _HERE.parent
+
+
+def scenarios_folder() -> Path:
+    """The folder of shipped scenarios."""
+    return _data_root() / "scenarios"
+
+
+def default_config_path() -> Path:
+    """The configuration that holds where nobody wrote one."""
+    return _data_root() / "config.yaml"
+
+
+@cache
+def shipped_scenarios() -> dict[str, Path]:
+    """Name (the file's, without suffix) to path of every shipped scenario, sorted by name."""
+    folder = scenarios_folder()
+    if not folder.is_dir():
+        return {}
+    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix in _SUFFIXES and path.is_file()}
