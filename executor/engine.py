@@ -31,6 +31,9 @@ from executor.timeline import NANOSECONDS, Attempt, AttemptOutcome
 from executor.tools.base import RunContext, Tool, ToolContext
 from executor.workflow import Resource, Step
 
+# How long a call that was told to stop may take, where nothing else of the run can move.
+STALL_GRACE_NANOSECONDS = 2 * NANOSECONDS
+
 # Something done under the engine's lock at an instant, before what starts at that instant.
 Request: TypeAlias = Callable[[int], None]
 Answer: TypeAlias = Callable[[list[str] | SchedulerError, bool], None]
@@ -43,8 +46,14 @@ class Driver(Protocol):
     def clock(self) -> Callable[[], int]:
         """The backend's clock in nanoseconds; it never runs backwards."""
 
+    @property
+    def stops_at_once(self) -> bool:
+        """A call that is told to stop has stopped: nothing of it is left running at that instant."""
+
     def cancel(self, attempt: Attempt) -> None:
-        """Stop the call of an attempt if that is possible, and report its end as a completion when it has ended."""
+        """Stop the call of an attempt if that is possible. Unless it :attr:`stops_at_once`, report its end as a
+        completion when it has ended.
+        """
 
     def notify(self) -> None:
         """Wake the one who waits: the run is done, or something is due earlier than it was."""
@@ -83,6 +92,7 @@ class Engine:
         self._contexts: dict[Attempt, ToolContext] = {}
         self._stops: list[Attempt] = []
         self._told_wake: int | None = None
+        self._give_up_at: int | None = None
         self._cancel_requested = False
         self.renderer = Renderer(tools, self.context, self.outputs)
         self.scheduler = Scheduler(
@@ -127,18 +137,19 @@ class Engine:
                 now = 0 if at_zero else self._clock() - self.origin
                 for completion in completions:
                     self._record(completion, now)
-                for request in requests:
-                    request(now)
                 if self._deadlines:
                     self._expire(now)
+                for request in requests:
+                    request(now)
                 if self._cancel_requested:
                     self._cancel_requested = False
                     self.scheduler.cancel(now)
+                if self.scheduler.cancelled_attempts:
+                    self._note_cancelled(now)
                 if self.calls:
                     self.calls.unblock_finished(now)
                 starts = self.scheduler.start(now)
-                if not starts and self.scheduler.stalled:
-                    self._give_up(now)
+                self._watch_for_stall(starts, now)
                 self._after(starts, now)
                 resumes = self._take_resumes(starts) if self.calls else None
             except BaseException as error:
@@ -309,10 +320,20 @@ class Engine:
             timeout = self.scheduler.steps[attempt.index].timeout
             message = f"no end after its timeout of {timeout:g} s"
             self._note_failure(attempt, "timed_out", Failure("Timeout", message))
-            status = self.scheduler.finish(attempt, "timed_out", now, abandoned=True)
+            status = self.scheduler.finish(attempt, "timed_out", now, abandoned=not self._driver.stops_at_once)
             self._stops.append(attempt)
             if self._watches_finish:
                 self.instruments.call("attempt_finished", attempt, status)
+
+    def _watch_for_stall(self, starts: Sequence[Attempt], now: int) -> None:
+        """Where only abandoned calls could move the run on, wait a little (they were told to stop), then end it."""
+        if starts or not self.scheduler.stalled:
+            self._give_up_at = None
+        elif self._give_up_at is None:
+            self._give_up_at = now + STALL_GRACE_NANOSECONDS
+        elif now >= self._give_up_at:
+            self._give_up_at = None
+            self._give_up(now)
 
     def _give_up(self, now: int) -> None:
         names = sorted({attempt.step_id for attempt in self.scheduler.abandoned})
@@ -332,7 +353,7 @@ class Engine:
         if not scheduler.remaining:
             self._driver.notify()
             return
-        wake = self.scheduler.wake_at()
+        wake = scheduler.wake_at() if self._give_up_at is None else self._give_up_at
         if wake is not None and (self._told_wake is None or wake < self._told_wake):
             self._told_wake = wake
             self._driver.notify()
@@ -350,13 +371,15 @@ class Engine:
             attempt.started = attempt.granted if attempt.started is None else attempt.started
             attempt.ended = now
             self._stops.append(attempt)
+            if self._driver.stops_at_once:
+                self.scheduler.returned(attempt, now)
             if self._watches_finish:
                 self.instruments.call("attempt_finished", attempt, "cancelled")
 
     def _next_wake(self) -> int | None:
         while self._deadlines and self._deadlines[0][2].outcome is not None:
             heappop(self._deadlines)
-        wake = self.scheduler.wake_at()
+        wake = self.scheduler.wake_at() if self._give_up_at is None else self._give_up_at
         if self._deadlines and (wake is None or self._deadlines[0][0] < wake):
             return self._deadlines[0][0]
         return wake

@@ -38,6 +38,8 @@ class Backend:
     summary: ClassVar[str] = ""
     # A virtual clock: durations are stated, no tool runs.
     simulates: ClassVar[bool] = False
+    # A call that is told to stop has stopped by then (see `executor.engine.Driver`).
+    stops_at_once: bool = False
 
     def __init__(self, workers: int | None = None) -> None:
         if workers is not None and workers < 1:
@@ -99,7 +101,8 @@ class Backend:
         calls = self.calls
         call = calls[index] if index < len(calls) else None
         started = clock() - origin
-        cpu_clock.start(started)
+        if started - cpu_clock.wall > SHORT_NANOSECONDS:
+            cpu_clock.read(started)
         if call is None:
             return self._run_with_context(engine, attempt, worker, cpu_clock, started)
         try:
@@ -108,9 +111,10 @@ class Backend:
             ended = clock() - origin
             value = Failure.of(error)
             cpu = cpu_clock.stop(started, ended)
-            return engine.advance(((attempt, started, ended, worker, cpu, "failed", value, None),))
+            return engine.advance(((attempt, started, ended, worker, cpu, outcome_of(error), value, None),))
         ended = clock() - origin
-        return engine.succeed(attempt, started, ended, worker, cpu_clock.stop(started, ended), output)
+        cpu = None if ended - started < SHORT_NANOSECONDS else cpu_clock.stop(started, ended)
+        return engine.succeed(attempt, started, ended, worker, cpu, output)
 
     def _run_with_context(
         self, engine: Engine, attempt: Attempt, worker: str, cpu_clock: CpuClock, started: int
@@ -147,36 +151,35 @@ class Backend:
             runner.close()
 
 
+# Asking for a thread's CPU time costs as much as scheduling a step: shorter steps are not measured.
+SHORT_NANOSECONDS = 50_000
+
+
 class CpuClock:
     """CPU seconds of the steps of one thread.
 
-    Asking the system costs as much as scheduling a step, so a step shorter than ``SHORT_NANOSECONDS`` is not measured
-    (None), and a reading is used again for steps that start that soon after it.
+    A step shorter than ``SHORT_NANOSECONDS`` is not measured, and a reading is used again for steps that start that
+    soon after it (their CPU time may be too large by as much).
     """
-
-    SHORT_NANOSECONDS = 50_000
 
     __slots__ = ("cpu", "wall")
 
     def __init__(self) -> None:
-        self.wall = -self.SHORT_NANOSECONDS - 1
+        self.wall = -SHORT_NANOSECONDS - 1
         self.cpu = 0
 
-    def start(self, now: int) -> None:
-        """A step starts at ``now`` (nanoseconds)."""
-        if now - self.wall > 50_000:
-            self.wall = now
-            self.cpu = time.thread_time_ns()
+    def read(self, now: int) -> None:
+        """Take a reading at ``now`` (nanoseconds)."""
+        self.wall = now
+        self.cpu = time.thread_time_ns()
 
     def stop(self, started: int, now: int) -> float | None:
-        """It ends: its CPU seconds, or None if it was short."""
-        if now - started < 50_000:
+        """A step that started soon after the last reading ends: its CPU seconds, or None if it was short."""
+        if now - started < SHORT_NANOSECONDS:
             return None
-        cpu = time.thread_time_ns()
-        seconds = min(cpu - self.cpu, now - started) / NANOSECONDS
-        self.cpu = cpu
-        self.wall = now
-        return seconds
+        before = self.cpu
+        self.read(now)
+        return min(self.cpu - before, now - started) / NANOSECONDS
 
 
 def usable_cores() -> int:

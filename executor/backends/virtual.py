@@ -67,8 +67,15 @@ class VirtualBackend(Backend):
     name = "virtual"
     summary = "a simulation: a clock that jumps, stated durations, no tool runs"
     simulates = True
+    stops_at_once = True
 
-    def __init__(self, workers: int | None = None, *, behaviour: Behaviour | None = None) -> None:
+    def __init__(
+        self,
+        workers: int | None = None,
+        *,
+        behaviour: Behaviour | None = None,
+        planned: Sequence[tuple[int, Request]] = (),
+    ) -> None:
         super().__init__(workers)
         self._time = 0
         self.clock = self.now
@@ -80,6 +87,8 @@ class VirtualBackend(Backend):
         self._names = 0
         self._assumed: dict[str, None] = {}
         self._engine: Engine | None = None
+        # Requests of the testing kit at given instants, earliest last: cancellations, resizings.
+        self._planned = sorted(planned, key=lambda request: -request[0])
 
     def now(self) -> int:
         """The virtual clock in nanoseconds."""
@@ -103,18 +112,16 @@ class VirtualBackend(Backend):
     def cancel(self, attempt: Attempt) -> None:
         """A simulated call stops at once."""
         running = self._running.pop(attempt, None)
-        if running is None or self._engine is None:
-            return
-        self._free_names.append(running.worker)
-        failure = Failure("Cancelled", "the simulated call was stopped")
-        end: Completion = (attempt, attempt.granted, self._time, running.worker, None, "cancelled", failure, None)
-        self._start(self._engine.advance((end,)))
+        if running is not None:
+            self._free_names.append(running.worker)
 
     def _next_instant(self, engine: Engine) -> int:
         events = self._events
         while events and events[0][2] not in self._running:
             heappop(events)
         instants = [event[0] for event in events[:1]]
+        if self._planned:
+            instants.append(self._planned[-1][0])
         wake_at = engine.wake_at()
         if wake_at is not None:
             instants.append(wake_at)
@@ -142,6 +149,8 @@ class VirtualBackend(Backend):
             ends.append(
                 (attempt, attempt.granted, now, running.worker, None, plan.outcome, plan.value, plan.tokens_used)
             )
+        while self._planned and self._planned[-1][0] <= now:
+            requests.append(self._planned.pop()[1])
         return ends, requests
 
     def _call(self, attempt: Attempt, running: _Running) -> Request:

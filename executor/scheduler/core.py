@@ -147,6 +147,10 @@ class Core:
         """Whether the step was skipped because its ``when`` was false."""
         return index in self._false_condition
 
+    def family_calls(self, index: int) -> Sequence[int]:
+        """The calls that a step made so far, in all its attempts."""
+        return self._family.calls(index)
+
     def live_attempt(self, index: int) -> Attempt | None:
         """The attempt that runs, is blocked or resumes, or None."""
         return self._live.get(index)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
+from typing import NamedTuple
 
 from executor.dependencies import Graph, OrderEdge
 from executor.scheduler.locks import StateUse
@@ -18,6 +19,20 @@ from executor.scheduler.states import BLOCKED, RUNNING, WAITING
 from executor.scheduler.story import SchedulerError
 from executor.timeline import NANOSECONDS
 from executor.workflow import Step
+
+
+class _New(NamedTuple):
+    """A step on its way in: its id, and the indices of what it depends on."""
+
+    step: Step
+    step_id: str
+    above: tuple[int, ...]
+    edges: tuple[OrderEdge, ...]
+
+    @property
+    def parents(self) -> list[int]:
+        """Over data and order edges."""
+        return [*self.above, *(predecessor for predecessor, _ in self.edges)]
 
 
 class Intake(Settling):
@@ -73,11 +88,11 @@ class Intake(Settling):
             self._late_state_use = StateUse()
             for index in self._fixed_order():
                 self._late_state_use.edges(index, self.steps[index])
+        new: list[_New] = []
         for step, above in zip(steps, parents, strict=True):
-            edges = self._late_state_use.edges(len(self.steps), step)
-            before = [*above, *(predecessor for predecessor, _ in edges)]
-            level = max((self._levels.get(index, 0) + 1 for index in before), default=0)
-            self._append(step, step.step_id, above, edges, level)
+            edges = self._late_state_use.edges(len(self.steps) + len(new), step)
+            new.append(_New(step, step.step_id, above, edges))
+        self._append_all(new)
 
     def _fixed_order(self) -> list[int]:
         """The top-level steps that use a state, so that each comes after those that it has order edges to."""
@@ -145,32 +160,50 @@ class Intake(Settling):
         calls = self._family.check_calls(
             parent, parent_id, self.steps[parent], steps, self.index, self.is_final, len(self.steps)
         )
-        for step, step_id, above in calls:
-            edges = self._family.add_call(parent, len(self.steps), step)
-            self._append(step, step_id, above, edges, 0)
+        first = len(self.steps)
+        self._append_all(
+            [
+                _New(step, step_id, above, self._family.add_call(parent, first + offset, step))
+                for offset, (step, step_id, above) in enumerate(calls)
+            ]
+        )
         self._has_calls = True
         self.plain = False
         return parent
 
-    def _append(self, step: Step, step_id: str, above: Sequence[int], edges: Sequence[OrderEdge], level: int) -> None:
+    def _append_all(self, new: Sequence[_New]) -> None:
+        """Add steps that come together; they are ranked among themselves."""
+        first = len(self.steps)
+        ranks = [
+            round((1.0 if it.step.expected_seconds is None else it.step.expected_seconds) * NANOSECONDS) for it in new
+        ]
+        own = ranks[:]
+        for offset in reversed(range(len(new))):
+            for parent in new[offset].parents:
+                if parent >= first:
+                    ranks[parent - first] = max(ranks[parent - first], own[parent - first] + ranks[offset])
+        for it, rank in zip(new, ranks, strict=True):
+            self._append(it, rank)
+
+    def _append(self, new: _New, rank: int) -> None:
         index = len(self.steps)
-        self.steps.append(step)
-        self.step_ids.append(step_id)
-        self.index[step_id] = index
+        self.steps.append(new.step)
+        self.step_ids.append(new.step_id)
+        self.index[new.step_id] = index
         self._grow(1)
-        self._data_parents.append(tuple(above))
+        self._data_parents.append(new.above)
         pending = 0
-        for parent in above:
+        for parent in new.above:
             if self.is_final(parent):
                 self._fate[index] = max(self._fate[index], self._fate_from(parent))
             else:
                 self._children[parent].append(index)
                 pending += 1
         self._data_pending.append(pending)
-        seconds = 1.0 if step.expected_seconds is None else step.expected_seconds
-        self._keys.append(start_key(index, step, round(seconds * NANOSECONDS), self._family.depth(index)))
-        self._add_order_edges(index, edges)
-        self._add_details(index, step, level)
+        self._keys.append(start_key(index, new.step, rank, self._family.depth(index)))
+        self._add_order_edges(index, new.edges)
+        level = max((self._levels.get(parent, 0) + 1 for parent in new.parents), default=0)
+        self._add_details(index, new.step, level)
 
     def _grow(self, count: int) -> None:
         self._state.extend(bytes(count))

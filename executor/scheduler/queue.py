@@ -94,7 +94,7 @@ def waits_of(history: Sequence[tuple[int, str]], start: int, end: int) -> list[W
 
 
 class ReadyQueue:
-    """All queued steps. ``queued[i]``: OUT, QUEUED, RESERVED or HANDED_OUT. ``open_heap``: the keys of steps without needs."""
+    """All queued steps. ``queued[i]``: OUT, QUEUED or RESERVED. ``open_heap``: the keys of steps without needs."""
 
     def __init__(self) -> None:
         self.queued = bytearray()
@@ -186,7 +186,7 @@ class ReadyQueue:
         self.overdue = self._overtakes >= OVERTAKES_UNTIL_RESERVED
 
     def overdue_steps(self) -> list[int]:
-        """The steps overtaken too often, oldest first; they leave their epochs, since they can be overtaken no more."""
+        """The steps overtaken too often, oldest first; they leave their epochs: they are overtaken no more."""
         steps: list[int] = []
         while self.overdue:
             oldest = self.epochs[0]
