@@ -2,7 +2,7 @@
 
 Rules of this module:
 - Everything is rendered once: an output that looks like a template stays text.
-- A step without templates is looked at once; every further attempt costs one list access.
+- A step without templates costs a look for braces and nothing more.
 """
 
 from __future__ import annotations
@@ -26,18 +26,14 @@ class Renderer:
         self.tools = tools
         self._context = context
         self._outputs = outputs
-        self._work: dict[int, Work] = {}
 
-    def work(self, index: int, step: Step) -> tuple[Tool, str | None, Mapping[str, Any]]:
+    def work(self, step: Step) -> tuple[Tool, str | None, Mapping[str, Any]]:
         """The tool of a step, with its prompt and arguments rendered.
 
         Raises:
             Exception: a template cannot be rendered, or the tool is not there.
         """
-        work = self._work.get(index)
-        if work is None:
-            work = self._work[index] = self._look_at(step)
-        tool, prompt, args, constant = work
+        tool, prompt, args, constant = self._look_at(step)
         if constant:
             return tool, prompt, args
         # Jinja2 is imported by the first template and not before: most of `--help` and many runs have none.

@@ -23,9 +23,7 @@ def layered(layers: int, width: int, parents_each: int = 3, seed: int = 1) -> Pa
     parents: Parents = [()] * width
     for layer in range(1, layers):
         first = (layer - 1) * width
-        parents += [
-            tuple(sorted({first + draw.randrange(width) for _ in range(parents_each)})) for _ in range(width)
-        ]
+        parents += [tuple(sorted({first + draw.randrange(width) for _ in range(parents_each)})) for _ in range(width)]
     return parents
 
 

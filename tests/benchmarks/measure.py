@@ -50,23 +50,24 @@ def paired(ours: Callable[[], float], yardstick: Callable[[], float], repetition
 
 def workflow_of(parents: Parents, tool: str = "step", seconds: Sequence[float] | None = None) -> Workflow:
     """The workflow of a graph; with ``seconds`` each step states its duration and sleeps for it."""
-    steps = [
-        Step(
-            step_id=f"s{place}",
-            tool=tool,
-            depends_on=tuple(f"s{parent}" for parent in above),
-            expected_seconds=None if seconds is None else seconds[place],
-            args=None if seconds is None else {"seconds": seconds[place]},
-        )
-        for place, above in enumerate(parents)
-    ]
+    ids = [f"s{place}" for place in range(len(parents))]
+    steps = []
+    for place, above in enumerate(parents):
+        fields: dict[str, Any] = {"step_id": ids[place], "tool": tool}
+        if above:
+            fields["depends_on"] = tuple(ids[parent] for parent in above)
+        if seconds is not None:
+            fields |= {"expected_seconds": seconds[place], "args": {"seconds": seconds[place]}}
+        steps.append(Step(**fields))
     return Workflow(workflow_id="benchmark", steps=tuple(steps))
 
 
 class Runner:
     """Runs one workflow again and again on one backend, planned once."""
 
-    def __init__(self, workflow: Workflow, backend: str, workers: int, call: Callable[..., Any], policy: Any = "dataflow") -> None:
+    def __init__(
+        self, workflow: Workflow, backend: str, workers: int, call: Callable[..., Any], policy: Any = "dataflow"
+    ) -> None:
         planned = plan(workflow, hints=False)
         assert planned.graph is not None, planned.findings
         self.graph = planned.graph

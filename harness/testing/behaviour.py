@@ -1,0 +1,145 @@
+"""What the outside world does in a drawn run: how long attempts take, how they end, whom they call, who is cancelled.
+
+A workflow says what should happen; a :class:`Behaviour` says what does. A simulation plays it, the oracle reads it.
+
+Rules of this module:
+- Plain frozen data; times in integer nanoseconds.
+- An attempt runs for ``duration_ns`` in all, not counting the time in which it is blocked on its calls.
+- Called steps are written with ids of their own call (``"1"``, ``"2"``, …); whoever plays them gives them real ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from executor.timeline import AttemptOutcome, Timeline
+from executor.workflow import Resource, Step, Workflow
+from harness.testing.graphs import PlainGraph, PlainStep, describe, describe_step
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """After ``offset_ns`` of its own running time an attempt calls these steps, and is blocked until all are final."""
+
+    offset_ns: int
+    children: tuple[Child, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptPlan:
+    """One attempt: how long it runs, how it ends, what it uses, whom it calls (offsets never fall).
+
+    ``outcome`` is ``succeeded``, ``failed`` or ``worker_died``; a timeout or a cancellation may come before.
+    """
+
+    duration_ns: int
+    outcome: AttemptOutcome = "succeeded"
+    tokens_used: int | None = None
+    calls: tuple[Call, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """A step's attempts in order (the last one stands for all later ones) and the result of its condition."""
+
+    attempts: tuple[AttemptPlan, ...]
+    when: bool | None = None
+
+    def attempt(self, number: int) -> AttemptPlan:
+        """The plan of attempt ``number``, counted from 1."""
+        return self.attempts[min(number, len(self.attempts)) - 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A called step: its words, with an id and dependencies that are local to the call, and its plan."""
+
+    step: Step
+    plan: StepPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """Everything around a workflow that decides a run. ``cancellations`` are (time, step ids or None for the run)."""
+
+    steps: Mapping[str, StepPlan]
+    resources: Mapping[str, Resource] = field(default_factory=dict)
+    cancellations: tuple[tuple[int, tuple[str, ...] | None], ...] = ()
+    workers: int = 1
+    policy: str = "dataflow"
+    seed: int = 0
+
+    @property
+    def whens(self) -> dict[str, bool]:
+        """The results of the steps' conditions."""
+        return {step_id: plan.when for step_id, plan in self.steps.items() if plan.when is not None}
+
+    def describe(self, workflow: Workflow) -> PlainGraph:
+        """The plain graph of the workflow under this behaviour, without called steps."""
+        return describe(workflow, resources=self.resources, workers=self.workers, policy=self.policy, whens=self.whens)
+
+
+def graph_of_run(workflow: Workflow, behaviour: Behaviour, timeline: Timeline) -> PlainGraph:
+    """The plain graph of a finished run: the workflow's steps and those that were really called.
+
+    Which calls were made is read from the run's blocked intervals; the called steps are then the plan's, in order.
+    Raises ValueError where the run has other called steps than its plan asks for.
+    """
+    graph = behaviour.describe(workflow)
+    return replace(graph, steps=(*graph.steps, *(step for step, _ in _called(behaviour, timeline))))
+
+
+def plans_of_run(behaviour: Behaviour, timeline: Timeline) -> dict[str, StepPlan]:
+    """The plan of every step of a finished run, called steps included, by the ids of the run."""
+    return {**behaviour.steps, **{step.step_id: plan for step, plan in _called(behaviour, timeline)}}
+
+
+def _called(behaviour: Behaviour, timeline: Timeline) -> list[tuple[PlainStep, StepPlan]]:
+    """The called steps of a run, in order of their indices, with their plans."""
+    kids: dict[int, list[int]] = {}
+    for index, caller in enumerate(timeline.nested_in):
+        if caller >= 0:
+            kids.setdefault(caller, []).append(index)
+    if not kids:
+        return []
+    blocks: dict[int, list[tuple[int, int]]] = {}
+    for attempt in timeline.attempts:
+        blocks.setdefault(attempt.index, []).append((attempt.attempt, len(attempt.blocked)))
+    plans = {
+        index: behaviour.steps[step_id] for index, step_id in enumerate(timeline.step_ids) if step_id in behaviour.steps
+    }
+    found: dict[int, tuple[PlainStep, StepPlan]] = {}
+    for caller in sorted(kids):
+        ids = timeline.step_ids
+        if caller not in plans:
+            raise ValueError(f"step {ids[caller]!r} made calls, but no plan of it is known")
+        calls = [
+            call
+            for number, count in sorted(blocks.get(caller, ()))
+            for call in plans[caller].attempt(number).calls[:count]
+        ]
+        for index, (step, plan) in zip(kids[caller], _numbered(ids[caller], calls, kids[caller], ids), strict=True):
+            found[index] = (step, plan)
+            plans[index] = plan
+    return [found[index] for index in sorted(found)]
+
+
+def _numbered(
+    caller: str, calls: Sequence[Call], indices: Sequence[int], ids: Sequence[str]
+) -> list[tuple[PlainStep, StepPlan]]:
+    """The children of these calls under the ids that the run gave them."""
+    if sum(len(call.children) for call in calls) != len(indices):
+        raise ValueError(
+            f"step {caller!r} has {len(indices)} called steps in the run, but the calls it made name "
+            f"{sum(len(call.children) for call in calls)}"
+        )
+    found: list[tuple[PlainStep, StepPlan]] = []
+    names = iter(ids[index] for index in indices)
+    for number, call in enumerate(calls):
+        local = {child.step.step_id: next(names) for child in call.children}
+        for child in call.children:
+            step = describe_step(child.step, when=child.plan.when, parent=caller, call=number)
+            data = tuple(local.get(other, other) for other in step.data)
+            found.append((replace(step, step_id=local[child.step.step_id], data=data), child.plan))
+    return found
