@@ -36,7 +36,9 @@ class Failure:
                 retryable=error.retryable,
                 retry_after_seconds=error.retry_after_seconds,
             )
-        return cls(type(error).__name__, str(error), text)
+        # Errors of templates say the same: what was rendered would not be other next time.
+        retryable = bool(getattr(error, "retryable", True))
+        return cls(type(error).__name__, str(error), text, retryable=retryable)
 
 
 def outcome_of(error: BaseException) -> AttemptOutcome:

@@ -86,9 +86,13 @@ class Family:
                 )
             parents = [self._dependency(name, parent, parent_id, local, index_of, is_final) for name in step.depends_on]
             count += 1
+            while f"{parent_id}/{count}" in index_of:
+                # A step of the file that happens to be called so.
+                count += 1
             step_id = f"{parent_id}/{count}"
             local[step.step_id] = local[step_id] = first + offset
             calls.append((step, step_id, tuple(sorted(set(parents)))))
+        self._count[parent] = count
         return calls
 
     def _dependency(
@@ -113,7 +117,6 @@ class Family:
         self._parent[index] = parent
         self._depth[index] = self.depth(parent) + 1
         self._calls.setdefault(parent, []).append(index)
-        self._count[parent] = self._count.get(parent, 0) + 1
         if not (step.reads or step.writes):
             return ()
         return self._state_use.setdefault(parent, StateUse()).edges(index, step)

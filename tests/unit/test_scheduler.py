@@ -38,7 +38,11 @@ def test_the_longest_path_starts_first_and_file_order_breaks_ties() -> None:
 
 
 def test_priority_goes_before_rank() -> None:
-    steps = [step("long", expected_seconds=9), step("urgent", priority=1), step("late", priority=-1, expected_seconds=99)]
+    steps = [
+        step("long", expected_seconds=9),
+        step("urgent", priority=1),
+        step("late", priority=-1, expected_seconds=99),
+    ]
     hand = Hand(steps, slots=1)
     assert hand.start() == ["urgent"]
     assert hand.turn(1, "urgent") == ["long"]
@@ -164,7 +168,12 @@ def test_a_step_behind_a_full_resource_does_not_stop_others() -> None:
 
 
 def test_the_reason_of_a_wait_changes_when_the_limit_opens_and_no_slot_is_free() -> None:
-    steps = [step("a", needs={"llm": 2}, priority=9), step("x", priority=8), step("b", needs={"llm": 1}), step("y", priority=5)]
+    steps = [
+        step("a", needs={"llm": 2}, priority=9),
+        step("x", priority=8),
+        step("b", needs={"llm": 1}),
+        step("y", priority=5),
+    ]
     hand = Hand(steps, slots=2, resources=LLM)
     assert hand.start() == ["a", "x"]
     assert hand.turn(1, "a") == ["y"]
@@ -174,7 +183,9 @@ def test_the_reason_of_a_wait_changes_when_the_limit_opens_and_no_slot_is_free()
 
 def test_needs_are_granted_at_once_or_not_at_all() -> None:
     resources = {"p": Resource(capacity=1), "q": Resource(capacity=1)}
-    hand = Hand([step("a", needs={"p": 1}), step("b", needs={"q": 1, "p": 1}), step("c", needs={"q": 1})], resources=resources)
+    hand = Hand(
+        [step("a", needs={"p": 1}), step("b", needs={"q": 1, "p": 1}), step("c", needs={"q": 1})], resources=resources
+    )
     assert hand.start() == ["a", "c"]
 
 
@@ -266,7 +277,13 @@ def test_serial_has_one_slot_whatever_the_workers() -> None:
 
 
 def test_stop_cancels_what_has_not_started_and_lets_the_rest_end() -> None:
-    steps = [step("bad", on_failure="stop"), step("runs"), step("after", "runs"), step("backs", retry=NO_JITTER), step("queued")]
+    steps = [
+        step("bad", on_failure="stop"),
+        step("runs"),
+        step("after", "runs"),
+        step("backs", retry=NO_JITTER),
+        step("queued"),
+    ]
     hand = Hand(steps, slots=3)
     assert hand.start() == ["runs", "bad", "backs"]
     hand.end("backs", 1, "failed")
@@ -398,6 +415,13 @@ def test_a_parent_that_dies_cancels_its_calls_and_counts_on_across_attempts() ->
         hand.scheduler.returned(hand.live[name], 3_000_000_000)
     assert hand.start(10) == ["a"]
     assert hand.scheduler.add([step("x")], 11_000_000_000, parent="a") == ["a/3"]
+
+
+def test_a_call_never_takes_the_id_of_a_step_of_the_file() -> None:
+    hand = Hand([step("a"), step("a/1")])
+    hand.start()
+    assert hand.scheduler.add([step("x"), step("y")], 1, parent="a") == ["a/2", "a/3"]
+    assert hand.scheduler.add([step("x")], 2, parent="a") == ["a/4"]
 
 
 def test_late_steps_stand_last_and_keep_the_order_of_a_state() -> None:
