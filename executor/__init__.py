@@ -1,1 +1,55 @@
-"""makespan's executor: workflows on interchangeable backends, with a record of what happened."""
+"""Run workflows, graphs of steps, on interchangeable backends, and keep a record of what happened.
+
+>>> from executor import Step, Workflow, run
+>>> steps = (Step(step_id="a", tool="double", args={"value": 4}),
+...          Step(step_id="b", tool="double", args={"value": "{{ steps.a.output }}"}))
+>>> run(Workflow(steps=steps), tools={"double": lambda value: 2 * value}).outputs
+{'a': 8, 'b': 16}
+
+Rules of this module:
+- It names what is public; each name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from executor.backends import Backend, BackendError, backend_names, find_backend
+    from executor.engine import StepError
+    from executor.findings import Finding, WorkflowError
+    from executor.instruments import Instrument
+    from executor.running import Interrupted, Run, arun, run
+    from executor.timeline import Attempt, Timeline, Wait
+    from executor.tools.base import Simulation, Tool, ToolContext, ToolError
+    from executor.workflow import Resource, Retry, Step, ToolDeclaration, Workflow
+
+_HOMES = {
+    "executor.backends": ("Backend", "BackendError", "backend_names", "find_backend"),
+    "executor.engine": ("StepError",),
+    "executor.findings": ("Finding", "WorkflowError"),
+    "executor.instruments": ("Instrument",),
+    "executor.running": ("Interrupted", "Run", "arun", "run"),
+    "executor.timeline": ("Attempt", "Timeline", "Wait"),
+    "executor.tools.base": ("Simulation", "Tool", "ToolContext", "ToolError"),
+    "executor.workflow": ("Resource", "Retry", "Step", "ToolDeclaration", "Workflow"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Attempt", "Backend", "BackendError", "Finding", "Instrument", "Interrupted", "Resource", "Retry", "Run",
+    "Simulation", "Step", "StepError", "Timeline", "Tool", "ToolContext", "ToolDeclaration", "ToolError", "Wait",
+    "Workflow", "WorkflowError", "arun", "backend_names", "find_backend", "run",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'executor' has no attribute {name!r}")
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -29,6 +29,9 @@ from executor.tools.base import RunContext, Tool, ToolOptionsError
 from executor.tools.registry import Declared, check_tools, resolve_tool, resolve_tools, tool_kind
 from executor.workflow import Resource, ToolDeclaration, Workflow
 
+# Who stops a program (timeout, make) signals it and then its whole process group: that is one interrupt, not two.
+SAME_INTERRUPT_SECONDS = 0.25
+
 
 @dataclass(slots=True)
 class Run:
@@ -259,11 +262,18 @@ class _Prepared:
             yield
             return
 
+        interrupted_at = 0.0
+
         def interrupt(_signal_number: int, _frame: Any) -> None:
+            nonlocal interrupted_at
+            now = time.monotonic()
             if self.interrupted:
+                if now - interrupted_at < SAME_INTERRUPT_SECONDS:
+                    return
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 raise KeyboardInterrupt
             self.interrupted = True
+            interrupted_at = now
             self.engine.request_cancel()
             self.backend.notify()
 
@@ -271,6 +281,8 @@ class _Prepared:
         try:
             yield
         finally:
+            if self.interrupted:
+                time.sleep(max(0.0, interrupted_at + SAME_INTERRUPT_SECONDS - time.monotonic()))
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -22,7 +22,7 @@ from executor.dependencies import Plan, plan
 from executor.findings import Finding, WorkflowError, did_you_mean
 from executor.findings import Path as FieldPath
 from executor.json_values import describe
-from executor.run import declarations_for
+from executor.running import declarations_for
 from executor.tools.base import ToolOptionsError
 from executor.tools.registry import check_tools, resolve_tool, tool_kind_names
 from executor.workflow import Resource, ToolDeclaration, Workflow, parse_workflow, translate

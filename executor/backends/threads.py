@@ -14,6 +14,7 @@ Rules of this module:
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 
 from executor.backends.base import Backend, CpuClock
@@ -22,6 +23,8 @@ from executor.timeline import Attempt
 
 # How long close() waits for a worker that has nothing to do any more.
 JOIN_SECONDS = 5.0
+# How long, for all of them together, it waits for those whose call was given up.
+LOST_JOIN_SECONDS = 0.5
 
 
 class _Worker:
@@ -83,6 +86,11 @@ class ThreadsBackend(Backend):
         for worker in self._workers:
             if worker.thread is not None and not worker.lost:
                 worker.thread.join(JOIN_SECONDS)
+        # A cancelled program is being killed at this moment: its call is about to return.
+        patience = time.monotonic() + LOST_JOIN_SECONDS
+        for worker in self._workers:
+            if worker.thread is not None and worker.lost:
+                worker.thread.join(max(0.0, patience - time.monotonic()))
         stuck = [w.attempt.step_id for w in self._workers if w.attempt is not None and w.thread and w.thread.is_alive()]
         if stuck:
             self.warnings.append(

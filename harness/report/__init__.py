@@ -1,1 +1,1 @@
-
+"""What people see of a result: summaries, and later reports."""

@@ -9,7 +9,7 @@ import time
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from executor.run import run
+from executor.running import run
 from harness.analysis import summary
 from tests.benchmarks import graphs
 from tests.benchmarks.measure import ROWS, workflow_of

@@ -14,7 +14,7 @@ import pytest
 
 from executor.engine import Engine
 from executor.instruments import Instrument
-from executor.run import Run, arun, run
+from executor.running import Run, arun, run
 from executor.timeline import Attempt, StepStatus
 from executor.workflow import Resource, Retry, Step, Workflow
 
@@ -226,7 +226,7 @@ def test_an_instrument_that_raises_is_switched_off_and_the_run_goes_on(backend: 
 
 CTRL_C = """
 import sys, threading, os, signal, time
-from executor.run import run, Interrupted
+from executor.running import run, Interrupted
 from executor.workflow import Step, Workflow
 
 steps = (

@@ -1,4 +1,4 @@
-"""Random calls to the scheduler alone: its invariants hold after each, and the short way does what the general one does."""
+"""Random calls to the scheduler alone: invariants hold after each, and the short way does what the general one does."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def facts(attempts: list[Attempt]) -> list[tuple[object, ...]]:
 
 
 @given(plain_steps(), st.integers(1, 4), st.data())
-def test_the_short_way_does_exactly_what_finish_and_start_do(steps: list[Step], slots: int, data: st.DataObject) -> None:
+def test_the_short_way_does_what_finish_and_start_do(steps: list[Step], slots: int, data: st.DataObject) -> None:
     short, general = Scheduler(slots), Scheduler(slots)
     for scheduler in (short, general):
         scheduler.add(graph_of(steps), 0)

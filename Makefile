@@ -1,0 +1,84 @@
+# Everything that is done often, by one word. `make help` lists the words.
+# The environment is made once and again only when what it is made of has changed: a repeated target starts at once.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Any Python from 3.11 on. Left empty, the first usable of the usual names is taken.
+PYTHON ?=
+# Test processes side by side.
+JOBS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-for-makespan
+CODE := executor harness tests
+TEST_FOLDERS := tests/unit tests/properties tests/integration tests/conformance
+
+.PHONY: help environment demo test lint types contracts unit test-slow bench format clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## make the environment and run a scenario: a joke, then two translations side by side
+	@$(BIN)/makespan run scenarios/joke_translations.yaml
+
+test: lint types contracts unit ## all checks and all tests but the slow ones
+
+lint: $(STAMP) ## style and formatting
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+
+types: $(STAMP) ## static types
+	@$(BIN)/mypy
+
+contracts: $(STAMP) ## who may import whom
+	@$(BIN)/lint-imports --no-logo
+
+unit: $(STAMP) ## the tests that are not slow, the examples in the documents among them
+	@$(BIN)/pytest -q -m "not slow" -n $(JOBS) --dist loadfile $(TEST_FOLDERS)
+
+# pytest answers 5 when nothing was selected, and that is no fault here.
+test-slow: $(STAMP) ## the tests that take long or need much
+	@$(BIN)/pytest -q -m slow $(TEST_FOLDERS) || { status=$$?; [ $$status -eq 5 ] || exit $$status; }
+
+# The folder starts its own processes and measures time, so nothing runs beside it.
+bench: $(STAMP) ## measure the executors against what one would write by hand
+	@$(BIN)/pytest -q --benchmark-only --benchmark-sort=name --timeout=0 tests/benchmarks
+
+format: $(STAMP) ## put the code into its shape
+	@$(BIN)/ruff check --fix $(CODE)
+	@$(BIN)/ruff format $(CODE)
+
+clean: ## remove what the targets made, the environment included
+	rm -rf $(VENV) build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
+	find executor harness tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+environment: $(STAMP) ## make .venv with everything that development needs
+
+$(STAMP): pyproject.toml constraints.txt
+	@python='$(PYTHON)'; \
+	usable() { "$$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' > /dev/null 2>&1; }; \
+	if [ -z "$$python" ]; then \
+	  for candidate in python3.11 python3.12 python3.13 python3; do \
+	    if usable "$$candidate"; then python="$$candidate"; break; fi; \
+	  done; \
+	fi; \
+	if [ -z "$$python" ] || ! usable "$$python"; then \
+	  echo "makespan needs Python 3.11 or newer. Not there, or older: $${python:-python3.11, python3.12, python3.13, python3}." >&2; \
+	  echo "On Debian: apt-get install python3 python3-venv. Elsewhere: make PYTHON=/path/to/python3.11" >&2; \
+	  exit 1; \
+	fi; \
+	if [ ! -x $(BIN)/pip ]; then \
+	  if ! "$$python" -c 'import venv, ensurepip' > /dev/null 2>&1; then \
+	    echo "$$python cannot make virtual environments: its venv package is missing." >&2; \
+	    echo "On Debian: apt-get install python3-venv" >&2; \
+	    exit 1; \
+	  fi; \
+	  echo "Making $(VENV) with $$("$$python" --version) …"; \
+	  "$$python" -m venv $(VENV); \
+	fi
+	@echo "Installing what constraints.txt names (once; minutes on a slow line) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
