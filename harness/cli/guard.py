@@ -1,0 +1,74 @@
+"""What goes wrong becomes a message on stderr and an exit status: no traceback for bad input, nothing swallowed."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Final, ParamSpec
+
+import typer
+
+from harness.exit_codes import ExitCode
+
+DEBUG_VARIABLE: Final = "MAKESPAN_DEBUG"
+
+Parameters = ParamSpec("Parameters")
+
+
+class UsageFault(Exception):  # noqa: N818 - it is the user's fault, no error of the program's
+    """The command line asks for something that cannot be. The message says what, and what to do."""
+
+
+def guarded(command: Callable[Parameters, ExitCode]) -> Callable[Parameters, None]:
+    """A command that ends with an exit status, whatever happens in it."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+        try:
+            code = command(*args, **kwargs)
+        except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
+            raise
+        except KeyboardInterrupt:
+            _say("interrupted")
+            code = ExitCode.INTERRUPTED
+        except Exception as error:  # noqa: BLE001 - the last place where anything can be said about it
+            code = _explain(error)
+        raise typer.Exit(int(code))
+
+    return wrapped
+
+
+def _explain(error: Exception) -> ExitCode:
+    from executor.backends.base import BackendError  # noqa: PLC0415 - `--help` imports no heavy module
+    from executor.findings import WorkflowError  # noqa: PLC0415 - the same
+    from executor.tools.base import ToolOptionsError  # noqa: PLC0415 - the same
+    from harness.json_files import OutputError  # noqa: PLC0415 - the same
+
+    if isinstance(error, WorkflowError):
+        from harness.report.terminal import Terminal, finding_lines  # noqa: PLC0415 - the same
+
+        Terminal(sys.stderr).write(finding_lines(error.findings))
+        return ExitCode.BAD_INPUT
+    if isinstance(error, BackendError | ToolOptionsError | OutputError | UsageFault):
+        fix = getattr(error, "fix", "")
+        _say(f"error: {error}" + (f"\n    fix: {fix}" if fix else ""))
+        return ExitCode.BAD_INPUT
+    _say(f"internal error: {type(error).__name__}: {error}")
+    if os.environ.get(DEBUG_VARIABLE, "") not in ("", "0"):
+        traceback.print_exception(error, file=sys.stderr)
+    else:
+        _say(
+            "This is a fault of makespan, not of your file. Please report it with what `makespan --version` says; "
+            f"{DEBUG_VARIABLE}=1 shows where it happened."
+        )
+    return ExitCode.FAULT
+
+
+def _say(text: str) -> None:
+    from executor.findings import printable  # noqa: PLC0415 - `--help` imports no heavy module
+
+    sys.stderr.write(printable(text) + "\n")
+    sys.stderr.flush()

@@ -1,0 +1,64 @@
+"""``makespan scenarios``, ``tools`` and ``executors``: what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from executor.backends import BackendError, backend_names, find_backend
+from executor.tools.base import ToolOptionsError
+from executor.tools.registry import tool_kind, tool_kind_names
+from harness.config import load_config
+from harness.exit_codes import ExitCode
+from harness.formats.reading import read_document
+from harness.packaged import shipped_scenarios
+from harness.report.terminal import Line, Terminal, one_line
+
+
+def list_scenarios() -> ExitCode:
+    """Name and description of each shipped scenario."""
+    rows: list[tuple[str, str]] = []
+    for name, path in shipped_scenarios().items():
+        description = read_document(path).data.get("description")
+        rows.append((name, description if isinstance(description, str) else ""))
+    _write_rows("Scenarios (makespan run NAME):", rows)
+    return ExitCode.FINE
+
+
+def list_tools(config_path: str | None = None) -> ExitCode:
+    """Every kind of tool with what it does, and what the configuration declares."""
+    broken = False
+    kinds: list[tuple[str, str]] = []
+    for name in tool_kind_names():
+        try:
+            kinds.append((name, tool_kind(name).summary))
+        except ToolOptionsError as error:
+            broken = True
+            kinds.append((name, f"cannot be used: {error}"))
+    _write_rows("Kinds of tools:", kinds)
+    declared = load_config(config_path).tools
+    rows = [(name, f"{tool.kind}: {tool.description}".rstrip(": ")) for name, tool in declared.items()]
+    _write_rows("Declared in the configuration:", rows)
+    return ExitCode.FAULT if broken else ExitCode.FINE
+
+
+def list_executors() -> ExitCode:
+    """Every executor with what it is for and how many workers it has by default."""
+    rows: list[tuple[str, str]] = []
+    for name in backend_names():
+        try:
+            backend = find_backend(name)
+        except BackendError as error:
+            rows.append((name, f"not available: {error}"))
+            continue
+        workers = backend.default_workers()
+        rows.append((name, f"{backend.summary} (default: {workers} worker{'s' if workers != 1 else ''})"))
+    _write_rows("Executors (makespan run SCENARIO --executor NAME):", rows)
+    return ExitCode.FINE
+
+
+def _write_rows(head: str, rows: Sequence[tuple[str, str]]) -> None:
+    terminal = Terminal()
+    column = max((len(name) for name, _ in rows), default=0)
+    terminal.line(head, "bold")
+    lines = [Line(f"  {one_line(name, 60):<{column}}  {one_line(text, 400)}".rstrip()) for name, text in rows]
+    terminal.write(lines or [Line("  none")])

@@ -1,0 +1,87 @@
+"""``makespan plan``: what a file says, what the rules say of it, and what it promises. Runs nothing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from executor.backends import find_backend
+from executor.dependencies import workflow_with_dependencies
+from executor.workflow import dump_workflow
+from harness.cli.guard import UsageFault
+from harness.cli.settings import read_settings
+from harness.config import load_config
+from harness.execution import workers_for
+from harness.exit_codes import ExitCode
+from harness.forecast import forecast
+from harness.json_files import STDOUT, check_writable, write_json
+from harness.packaged import shipped_scenarios
+from harness.report.terminal import Terminal, finding_lines
+from harness.report.terminal_plan import outlook_lines, plan_lines, remark_lines
+from harness.scenario import load
+from harness.scenario_words import Loaded
+
+_SUFFIXES: Final = (".json", ".yaml", ".yml")
+# What a workflow needs beside its steps to be run again as it was planned.
+_CARRIED: Final = ("scenario", "task", "scale", "seed", "resources", "tools")
+
+
+def show_plan(
+    argument: str,
+    *,
+    workers: int | None = None,
+    settings: tuple[str, ...] = (),
+    json_target: str | None = None,
+    quiet: bool = False,
+    config_path: str | None = None,
+) -> ExitCode:
+    """Show the plan of a file; ``workers`` is the number that the lower bound is for.
+
+    Raises:
+        UsageFault: the argument is a task text.
+        WorkflowError: the file must not run.
+
+    """
+    if not is_file_argument(argument):
+        raise UsageFault(
+            f"{argument!r} is a task, not a file: planning from a sentence is not there yet; "
+            "write the steps into a YAML or JSON file and give its name"
+        )
+    if json_target is not None:
+        check_writable(json_target)
+    config = load_config(config_path, overrides={"workers": workers})
+    loaded = load(argument, settings=read_settings(settings), config=config, allow_missing_inputs=True)
+    terminal = Terminal(sys.stderr) if json_target == STDOUT else Terminal()
+    if not quiet:
+        slots = find_backend(config.executor)(workers_for(config.executor, workers, config.workers)).capacity
+        outlook = forecast(loaded.graph, workers=slots, scale=loaded.scenario.scale, resources=loaded.resources)
+        terminal.write(plan_lines(loaded.workflow, width=terminal.width))
+        terminal.line()
+        terminal.write(outlook_lines(loaded.graph, outlook))
+        terminal.line()
+        terminal.write(remark_lines(loaded.findings))
+    else:
+        Terminal(sys.stderr).write(finding_lines(one for one in loaded.findings if one.severity == "warning"))
+    if json_target is not None:
+        write_json(workflow_document(loaded), json_target)
+    return ExitCode.FINE
+
+
+def is_file_argument(argument: str) -> bool:
+    """Whether a file is meant: one that exists or looks like one, or a name without white space."""
+    try:
+        exists = Path(argument).exists()
+    except (OSError, ValueError):  # too long for a path, or with a null character
+        exists = False
+    named = argument.lower().endswith(_SUFFIXES) or argument in shipped_scenarios()
+    return exists or named or not any(sign.isspace() for sign in argument)
+
+
+def workflow_document(loaded: Loaded) -> dict[str, Any]:
+    """The workflow in the shape of a file, every dependency written into ``depends_on``, with the scenario's tools and
+    limits, so that it runs as it was planned.
+    """
+    words = loaded.scenario.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    carried = {name: words[name] for name in _CARRIED if words.get(name)}
+    return {**carried, **dump_workflow(workflow_with_dependencies(loaded.workflow, loaded.graph))}

@@ -1,0 +1,23 @@
+"""``--set NAME=VALUE`` as typed, taken apart. What a value means is the scenario's affair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from harness.cli.guard import UsageFault
+
+
+def read_settings(typed: Iterable[str]) -> dict[str, str]:
+    """Name to value; of a name that is set twice the last value counts.
+
+    Raises:
+        UsageFault: there is no ``=``, or nothing before it.
+
+    """
+    settings: dict[str, str] = {}
+    for text in typed:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise UsageFault(f"--set {text!r}: write NAME=VALUE")
+        settings[name.strip()] = value
+    return settings

@@ -1,0 +1,150 @@
+"""From a loaded file to a run and its document: what `run` does once, and a benchmark many times.
+
+Rules of this module:
+- Model tools without an endpoint get the configuration's; without one there, a stand-in that lives as long as the run.
+- The configuration's key goes to the configuration's endpoint alone.
+- An interrupted run comes back like any other (``run.interrupted``): nothing that was finished is lost.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from executor.backends import find_backend
+from executor.instruments import Instrument
+from executor.running import Interrupted, Run, run
+from executor.workflow import ToolDeclaration
+from harness.config import LanguageModel, Policy
+from harness.environment import environment_facts, usable_cores
+from harness.result import Document, Repetition, result_document, run_document
+from harness.scenario_words import Loaded
+from harness.standin import StandIn
+from harness.standin.declarations import needs_stand_in, with_stand_in
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One run of a loaded file. ``simulated``: no tool ran; ``stand_in``: the stand-in answered for a model."""
+
+    loaded: Loaded
+    run: Run
+    executor: str
+    started_at: datetime
+    simulated: bool
+    stand_in: bool
+
+    def repetition(self, *, baseline_seconds: float | None = None) -> Repetition:
+        """The run as the result document takes it."""
+        return Repetition(
+            timeline=self.run.timeline,
+            outputs=self.run.outputs,
+            errors=self.run.errors,
+            baseline_seconds=baseline_seconds,
+            usable_cores=usable_cores(),
+        )
+
+    def result(self) -> Document:
+        """One entry of ``results``: this run alone."""
+        return result_document([self.repetition()], executor=self.executor, parameters=self.loaded.parameters)
+
+
+def execute(
+    loaded: Loaded,
+    *,
+    executor: str = "threads",
+    workers: int | None = None,
+    policy: Policy = "dataflow",
+    seed: int | None = None,
+    llm: LanguageModel | None = None,
+    instruments: Sequence[Instrument] = (),
+) -> Execution:
+    """Run a loaded file once and wait for its end.
+
+    ``workers`` None: the executor's own default (8; processes: the usable cores; serial: 1). ``seed`` None: the
+    scenario's. ``llm``: the endpoint for model tools that name none.
+
+    Raises:
+        BackendError: there is no such executor, or it cannot be had.
+        WorkflowError: a tool cannot be made.
+
+    """
+    backend_class = find_backend(executor)
+    simulated = backend_class.simulates
+    seed = loaded.scenario.seed if seed is None else seed
+    started_at = datetime.now(UTC)
+    with ready_tools(loaded, llm=llm, simulated=simulated, seed=seed) as (tools, stand_in):
+        try:
+            done = run(
+                loaded.workflow,
+                backend=backend_class(workers),
+                policy=policy,
+                tools=tools,
+                resources=loaded.resources,
+                seed=seed,
+                instruments=instruments,
+                scale=loaded.scenario.scale,
+                graph=loaded.graph,
+            )
+        except Interrupted as interruption:
+            done = interruption.run
+    return Execution(loaded, done, executor, started_at, simulated, stand_in)
+
+
+def workers_for(executor: str, asked: int | None, configured: int | None) -> int | None:
+    """How many workers: those asked for, else the configured ones; None is the executor's default.
+
+    ``serial`` has one whatever the configuration says of the others; asking it for more is a fault.
+    """
+    return asked if asked is not None or executor == "serial" else configured
+
+
+@contextmanager
+def ready_tools(
+    loaded: Loaded, *, llm: LanguageModel | None = None, simulated: bool = False, seed: int = 0
+) -> Iterator[tuple[dict[str, ToolDeclaration], bool]]:
+    """The declarations with every endpoint filled in, and whether that is a stand-in, which ends with the block."""
+    used = {step.tool for step in loaded.graph.steps if step.tool is not None}
+    tools = with_endpoint(loaded.tools, used, llm or LanguageModel())
+    if simulated or not needs_stand_in(tools, used):
+        yield tools, False
+        return
+    with StandIn(seed=seed, scale=loaded.scenario.scale) as standin:
+        yield with_stand_in(tools, used, standin.base_url), True
+
+
+def with_endpoint(
+    declarations: Mapping[str, ToolDeclaration], names_used: set[str], llm: LanguageModel
+) -> dict[str, ToolDeclaration]:
+    """The declarations, in which model tools that name no ``base_url`` use the configuration's."""
+    found = dict(declarations)
+    if llm.base_url is None:
+        return found
+    if "llm" in names_used:
+        found.setdefault("llm", ToolDeclaration(kind="llm"))
+    for name, declaration in found.items():
+        options = declaration.options
+        if declaration.kind != "llm" or options.get("base_url") is not None:
+            continue
+        words: dict[str, Any] = {"read_timeout_seconds": llm.timeout_seconds, "model": llm.model}
+        if llm.api_key is not None and "api_key_env" not in options:
+            words["api_key"] = llm.api_key.get_secret_value()
+        given = declaration.model_dump(exclude_unset=True, exclude_none=True)
+        found[name] = ToolDeclaration.model_validate({**words, **given, "base_url": llm.base_url})
+    return found
+
+
+def document_of(execution: Execution, result: Document | None = None) -> Document:
+    """The whole ``makespan.run/1`` document of one run; ``result`` spares making it again."""
+    environment = {**environment_facts(), "stand_in": execution.stand_in, "simulated": execution.simulated}
+    return run_document(
+        run_id=uuid.uuid4().hex,
+        scenario=execution.loaded.scenario.scenario,
+        started_at=execution.started_at.isoformat(timespec="milliseconds"),
+        environment=environment,
+        results=[execution.result() if result is None else result],
+    )

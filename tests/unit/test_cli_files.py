@@ -1,0 +1,72 @@
+"""Where documents go, and the facts that stand in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from harness.environment import environment_facts, source_revision, usable_cores
+from harness.json_files import OutputError, check_writable, write_json
+
+
+def test_a_document_is_written_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
+    target = tmp_path / "out.json"
+    target.write_text("old", encoding="utf-8")
+    write_json({"a": ["ü\ud800"]}, str(target))
+    assert json.loads(target.read_text(encoding="utf-8")) == {"a": ["ü\ud800"]}
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_written_file_has_the_rights_that_any_new_file_gets(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.touch()
+    write_json({}, str(tmp_path / "out.json"))
+    assert stat.S_IMODE((tmp_path / "out.json").stat().st_mode) == stat.S_IMODE(other.stat().st_mode)
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "out.json"
+    link.symlink_to(tmp_path / "real" / "out.json")
+    write_json({}, str(link))
+    assert link.is_symlink()
+    assert (tmp_path / "real" / "out.json").read_text(encoding="utf-8") == "{}\n"
+
+
+def test_a_device_is_written_and_not_replaced() -> None:
+    write_json({}, os.devnull)
+    assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)
+
+
+@pytest.mark.parametrize("name", ["", "missing/out.json", "nul\x00l.json"])
+def test_what_cannot_be_written_is_known_before_the_run(name: str, tmp_path: Path) -> None:
+    target = str(tmp_path / name) if name else str(tmp_path)
+    with pytest.raises(OutputError, match="cannot write JSON"):
+        check_writable(target)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_facts_are_json_and_name_machine_and_versions() -> None:
+    facts = json.loads(json.dumps(environment_facts()))
+    assert {"makespan_version", "python_version", "platform", "machine", "usable_cores", "revision"} <= set(facts)
+    assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+
+
+def test_the_revision_is_found_in_loose_packed_and_detached_form(tmp_path: Path) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    git = tmp_path / ".git"
+    (git / "refs" / "heads").mkdir(parents=True)
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    (git / "HEAD").write_text("ref: refs/heads/main\n", encoding="utf-8")
+    assert source_revision(inner) is None
+    (git / "packed-refs").write_text(f"# pack-refs\n{commit} refs/heads/main\n", encoding="utf-8")
+    assert source_revision(inner) == commit
+    (git / "refs" / "heads" / "main").write_text(commit[::-1] + "\n", encoding="utf-8")
+    assert source_revision(inner) == commit[::-1]
+    (git / "HEAD").write_text(commit + "\n", encoding="utf-8")
+    assert source_revision(inner) == commit
