@@ -1,0 +1,23 @@
+"""What changed between runs, and whether it is real.
+
+Rules of this room:
+- Pure: ``makespan.run/1`` documents in; frozen values, text, Markdown or JSON out.
+- A change is real only if its 95 % interval leaves out "no change", a rank test says so after correction for the number
+  of cells, and it is larger than 1 % and than the drift inside of either run. Everything else is undecided, with the
+  reason.
+- A change is put down to *ours* (what the schedule and its overhead cost above the lower bound) or to *the work's* (the
+  lower bound itself: durations of steps, time of models, limits).
+- Runs of different scenarios, or from different classes of machine, are compared only by force.
+"""
+
+from harness.compare.against import Against, against, parse_against
+from harness.compare.comparing import compare
+from harness.compare.figures import METRICS
+from harness.compare.rendering import comparison_document, markdown, text
+from harness.compare.threshold import Judgement, Threshold, ThresholdError, fail_if
+from harness.compare.words import CellChange, CompareError, Comparison, Side, StepChange
+
+__all__ = [
+    "METRICS", "Against", "CellChange", "CompareError", "Comparison", "Judgement", "Side", "StepChange", "Threshold",
+    "ThresholdError", "against", "compare", "comparison_document", "fail_if", "markdown", "parse_against", "text",
+]  # fmt: skip

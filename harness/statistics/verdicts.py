@@ -1,0 +1,58 @@
+"""Faster, slower or undecided; and whether there are enough repetitions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.statistics.resampling import Interval, checked, interval
+
+Verdict = Literal["faster", "slower", "undecided"]
+
+
+@dataclass(frozen=True, slots=True)
+class PairedRatio:
+    """A ratio that was formed in each repetition: ``ratios`` in order of time, their median with its interval, and what
+    it allows to say.
+    """
+
+    ratios: tuple[float, ...]
+    interval: Interval
+    verdict: Verdict
+
+
+def verdict(ratio: Interval) -> Verdict:
+    """What the interval of a speedup (more is faster) allows to say: ``undecided`` where it spans 1 or is missing."""
+    if ratio.low is None or ratio.high is None or ratio.low <= 1 <= ratio.high:
+        return "undecided"
+    return "faster" if ratio.low > 1 else "slower"
+
+
+def paired_ratio(numerators: Sequence[float], denominators: Sequence[float], *, seed: int = 0) -> PairedRatio:
+    """The median of ``numerators[i] / denominators[i]`` with its interval. For a speedup the numerators are the
+    makespans of the serial runs, the denominators those that they are paired with.
+
+    Raises:
+        ValueError: the two are not of one length, empty, or hold a number that is not finite and positive.
+
+    """
+    above, below = checked(numerators), checked(denominators)
+    if len(above) != len(below):
+        raise ValueError(f"{len(above)} numerators for {len(below)} denominators: repetitions come in pairs")
+    if min(above) <= 0 or min(below) <= 0:
+        raise ValueError("a ratio needs samples that are greater than 0")
+    ratios = tuple(over / under for over, under in zip(above, below, strict=True))
+    found = interval(ratios, seed=seed)
+    return PairedRatio(ratios, found, verdict(found))
+
+
+def enough(found: Interval, width_ratio: float) -> bool:
+    """Whether the interval, end to end, is at most ``width_ratio`` of its median: then repeating may stop.
+
+    An interval that is asked again after each repetition is a little narrower than it should be when the answer turns
+    to yes; ask after a fixed least number of repetitions, and not at each one.
+    """
+    if found.low is None or found.high is None:
+        return False
+    return found.high - found.low <= width_ratio * abs(found.median)
