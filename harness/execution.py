@@ -46,6 +46,7 @@ class Execution:
             errors=self.run.errors,
             baseline_seconds=baseline_seconds,
             usable_cores=usable_cores(),
+            steps={step.step_id: step for step in self.loaded.graph.steps},
         )
 
     def result(self) -> Document:

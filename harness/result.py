@@ -19,12 +19,15 @@ from importlib.resources import files
 from typing import Any, Literal
 
 from executor.timeline import NANOSECONDS, Attempt, Interval, Timeline, Wait
-from executor.workflow import Resource
+from executor.workflow import Resource, Step
 from harness.analysis import Summary, summary
+from harness.analysis.attempts import AttemptIndex
 
 SCHEMA = "makespan.run/1"
 # Deeper values can be written by some JSON libraries and read by none; the document adds a few levels of its own.
 DEEPEST_OUTPUT = 200
+# Of larger runs the seconds of every step are told for the shown repetition alone.
+STEPS_TOLD_PER_SAMPLE = 1000
 
 Document = dict[str, Any]
 Verdict = Literal["faster", "slower", "undecided"]
@@ -51,6 +54,7 @@ class Repetition:
     """One run: what happened, what came out (by step id), and how long the paired ``serial`` run took, if any.
 
     ``errors`` are shown as their text. ``foreign``: the trace was made elsewhere and may lack ``released_by``.
+    ``steps`` are the words of the steps by id; ``usage`` are further figures of the sample (CPU time, memory).
     """
 
     timeline: Timeline
@@ -59,6 +63,8 @@ class Repetition:
     baseline_seconds: float | None = None
     usable_cores: int | None = None
     foreign: bool = False
+    steps: Mapping[str, Step] = field(default_factory=dict)
+    usage: Mapping[str, float | None] = field(default_factory=dict)
 
 
 def run_document(
@@ -83,10 +89,11 @@ def result_document(
     makespan: Estimate | None = None,
     speedup: Estimate | None = None,
     speedup_verdict: Verdict | None = None,
+    scenario: str | None = None,
 ) -> Document:
     """One entry of ``results``: a cell of the matrix, or the one run of ``makespan run``.
 
-    ``executor`` defaults to the timeline's backend; ``makespan`` to the median without an interval. Speedup is null
+    ``scenario`` is named where the document holds several. ``executor`` defaults to the timeline's backend; ``makespan`` to the median without an interval. Speedup is null
     where nobody measured a baseline.
 
     Raises:
@@ -105,6 +112,7 @@ def result_document(
     if makespan is None:
         makespan = Estimate(statistics.median(one.makespan_seconds for one in summaries))
     return {
+        **({} if scenario is None else {"scenario": scenario}),
         "executor": executor if executor is not None else timeline.backend,
         "workers": timeline.workers,
         "policy": timeline.policy,
@@ -154,7 +162,20 @@ def _sample(repetition: Repetition, figures: Summary) -> Document:
         "work_seconds": figures.work_seconds,
         "lower_bound_seconds": figures.lower_bound_seconds,
         "lost_seconds": dict(figures.lost_seconds),
+        "errors": sum(status == "failed" for status in repetition.timeline.statuses),
+        "step_seconds": _step_seconds(repetition.timeline),
+        **repetition.usage,
     }
+
+
+def _step_seconds(timeline: Timeline) -> dict[str, float]:
+    if len(timeline.step_ids) > STEPS_TOLD_PER_SAMPLE:
+        return {}
+    nanoseconds: dict[str, int] = {}
+    index = AttemptIndex(timeline)
+    for attempt in index.ended:
+        nanoseconds[attempt.step_id] = nanoseconds.get(attempt.step_id, 0) + index.run_nanoseconds(attempt)
+    return {step_id: _seconds(spent) for step_id, spent in nanoseconds.items()}
 
 
 def _steps(repetition: Repetition) -> list[Document]:
@@ -184,6 +205,9 @@ def _step(repetition: Repetition, index: int, attempts: list[Document]) -> Docum
         "needs": None if needs is None else dict(needs),
         "attempts": attempts,
     }
+    words = repetition.steps.get(step_id)
+    if words is not None:
+        step |= {"description": words.description, "tool": words.tool}
     if output_error is not None:
         step["output_error"] = output_error
     return step

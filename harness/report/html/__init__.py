@@ -1,0 +1,12 @@
+"""The HTML report: one self-contained file about one or several ``makespan.run/1`` documents.
+
+Rules of this room:
+- The file opens from disk, asks no network for anything (its own policy forbids it), and runs no script but its own.
+- Every text that comes from a run is data: it is escaped for where it stands, and control characters become signs.
+- Figures come from the document; nothing is measured, and nothing is computed twice.
+- Everything that is drawn also stands in a table.
+"""
+
+from harness.report.html.page import report_html, write_report
+
+__all__ = ["report_html", "write_report"]

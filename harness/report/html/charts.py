@@ -1,0 +1,302 @@
+"""The charts that need no script: lost time, speedup, efficiency, distributions. Geometry here, marks in the template.
+
+Rules of this module:
+- Pure. Lengths along a row are per cent of its width, so that a drawing fits any page; line charts are in pixels of
+  their own view box.
+- Each chart holds the numbers that its table shows.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from executor.timeline import NANOSECONDS
+from harness.report.html.axes import Tick, time_ticks, values
+from harness.report.html.cells import Cell
+from harness.report.html.palette import KINDS, Kind, kind_of
+from harness.report.html.text import duration_text, share_text, visible
+
+CHART_WIDTH: Final = 460
+CHART_HEIGHT: Final = 290
+LEFT, RIGHT, TOP, BOTTOM = 46, 18, 16, 40
+SERIES_STYLES: Final = 6
+STEPS_SHOWN: Final = 24
+
+
+class Part(NamedTuple):
+    """A cause's part of a cell's makespan; ``from_percent`` and ``percent`` of the chart's width.
+
+    ``paler`` tells it from another of its kind.
+    """
+
+    cause: str
+    kind: Kind
+    seconds: float
+    from_percent: float
+    percent: float
+    share: str
+    text: str
+    paler: bool
+
+
+class LostRow(NamedTuple):
+    """A cell's makespan, split."""
+
+    label: str
+    text: str
+    parts: list[Part]
+
+
+class LostTime(NamedTuple):
+    """All cells on one axis; ``causes`` in the order of the table's columns."""
+
+    rows: list[LostRow]
+    ticks: list[Tick]
+    causes: list[tuple[str, Kind]]
+
+
+def lost_time(cells: Sequence[Cell]) -> LostTime:
+    """The makespan of each cell split by cause. Parts below zero (a slowdown can be) stand in the table alone."""
+    longest = max(sum(seconds for seconds in cell.summary.lost_seconds.values() if seconds > 0) for cell in cells)
+    axis = longest or 1.0
+    rows = [_lost_row(cell, axis) for cell in cells]
+    total: dict[str, float] = {}
+    for row in rows:
+        for part in row.parts:
+            total[part.cause] = total.get(part.cause, 0.0) + part.seconds
+    causes = sorted(total, key=lambda cause: (cause != "running", -total[cause]))
+    return LostTime(rows, time_ticks(0.0, axis), [(cause, KINDS[kind_of(cause)]) for cause in causes])
+
+
+def _lost_row(cell: Cell, axis: float) -> LostRow:
+    lost = cell.summary.lost_seconds
+    whole = sum(lost.values())
+    parts: list[Part] = []
+    x = 0.0
+    for cause in sorted(lost, key=lambda one: (one != "running", -lost[one])):
+        seconds = lost[cause]
+        percent = 100 * max(0.0, seconds) / axis
+        share = share_text(seconds / whole if whole else None)
+        text = duration_text(seconds)
+        kind = KINDS[kind_of(cause)]
+        named = sum(1 for part in parts if part.kind is kind)
+        parts.append(Part(visible(cause), kind, seconds, x, percent, share, text, named % 2 == 1))
+        x += percent
+    return LostRow(cell.label, duration_text(whole), parts)
+
+
+class Point(NamedTuple):
+    """A mark in pixels; ``low`` and ``high`` are the interval's ends, None without one."""
+
+    workers: int
+    value: float
+    x: float
+    y: float
+    low: float | None
+    high: float | None
+    text: str
+
+
+class Series(NamedTuple):
+    """Points joined by a line; ``style`` picks colour and mark."""
+
+    label: str
+    style: int
+    points: list[Point]
+
+    @property
+    def line(self) -> str:
+        """As the ``points`` of an SVG polyline."""
+        return " ".join(f"{point.x:.1f},{point.y:.1f}" for point in self.points)
+
+
+@dataclass(frozen=True, slots=True)
+class LineChart:
+    """A ratio over workers. ``ideal`` are two ends of a line, in pixels; ticks are ``(pixel, text)``."""
+
+    title: str
+    description: str
+    series: list[Series]
+    ideal: tuple[float, float, float, float]
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+
+
+def scaling_charts(cells: Sequence[Cell]) -> list[LineChart]:
+    """Speedup and efficiency over workers, where some cells differ in workers alone; else none."""
+    groups: dict[tuple[str, ...], list[Cell]] = {}
+    for cell in cells:
+        if cell.speedup is not None:
+            groups.setdefault(cell.group, []).append(cell)
+    several = {group: sorted(those, key=_workers) for group, those in groups.items()}
+    several = {group: those for group, those in several.items() if len({_workers(cell) for cell in those}) > 1}
+    if not several:
+        return []
+    names = _group_names(list(several))
+    most = max(_workers(cell) for those in several.values() for cell in those)
+    return [
+        _line_chart("Speedup over workers", "times as fast as serial", several, names, most, per_worker=False),
+        _line_chart("Efficiency over workers", "speedup divided by workers", several, names, most, per_worker=True),
+    ]
+
+
+def _workers(cell: Cell) -> int:
+    return int(cell.result["workers"])
+
+
+def _group_names(groups: Sequence[tuple[str, ...]]) -> list[str]:
+    """The parts in which the groups differ, and the executor in any case."""
+    differs = [place == 1 or len({group[place] for group in groups}) > 1 for place in range(len(groups[0]))]
+    return [
+        visible(" · ".join(part for part, shown in zip(group, differs, strict=True) if shown and part))
+        for group in groups
+    ]
+
+
+def _line_chart(
+    title: str,
+    description: str,
+    groups: dict[tuple[str, ...], list[Cell]],
+    names: Sequence[str],
+    most: int,
+    *,
+    per_worker: bool,
+) -> LineChart:
+    raw = [[_ratio(cell, per_worker=per_worker) for cell in those] for those in groups.values()]
+    highest = max([1.0, *(max(value, high or value) for one in raw for _, value, _, high in one)])
+    top = 1.1 * highest
+    width, height = CHART_WIDTH - LEFT - RIGHT, CHART_HEIGHT - TOP - BOTTOM
+
+    def x_of(workers: float, number: int | None = None) -> float:
+        # Series stand a little beside each other, so that equal values and their intervals all show.
+        aside = 0.0 if number is None else 5 * (number - (len(groups) - 1) / 2)
+        return LEFT + width * workers / (most * 1.04) + aside
+
+    def y_of(value: float) -> float:
+        return TOP + height * (1 - value / top)
+
+    series = [
+        Series(
+            name,
+            number % SERIES_STYLES,
+            [
+                Point(
+                    workers, value, x_of(workers, number), y_of(value),
+                    None if low is None else y_of(low), None if high is None else y_of(high),
+                    _ratio_words(value, low, high),
+                )
+                for workers, value, low, high in one
+            ],
+        )
+        for number, (name, one) in enumerate(zip(names, raw, strict=True))
+    ]  # fmt: skip
+    reach = min(float(most), top)
+    ideal = (x_of(0), y_of(1), x_of(most), y_of(1)) if per_worker else (x_of(0), y_of(0), x_of(reach), y_of(reach))
+    counts = sorted({workers for one in raw for workers, *_ in one})
+    shown = counts if len(counts) <= 9 else [round(value) for value in values(0, most)]
+    return LineChart(
+        title, description, series, ideal,
+        [(x_of(count), str(count)) for count in shown], [(y_of(value), f"{value:g}") for value in values(0, top, 5)],
+    )  # fmt: skip
+
+
+def _ratio(cell: Cell, *, per_worker: bool) -> tuple[int, float, float | None, float | None]:
+    speedup = cell.speedup or {"median": 0.0, "ci95": None}
+    divisor = max(1, _workers(cell)) if per_worker else 1
+    low, high = speedup["ci95"] or (None, None)
+    return (
+        _workers(cell), speedup["median"] / divisor,
+        None if low is None else low / divisor, None if high is None else high / divisor,
+    )  # fmt: skip
+
+
+def _ratio_words(value: float, low: float | None, high: float | None) -> str:
+    return f"{value:.2f}" if low is None or high is None else f"{value:.2f} ({low:.2f} to {high:.2f})"
+
+
+class StripRow(NamedTuple):
+    """Values on an axis: ``dots`` in per cent; the middle; the interval's ends, if any."""
+
+    label: str
+    dots: list[float]
+    middle: float
+    interval: tuple[float, float] | None
+    text: str
+    values: int
+
+
+class Strips(NamedTuple):
+    """Rows on one axis."""
+
+    rows: list[StripRow]
+    ticks: list[Tick]
+    left_out: int = 0
+
+
+def makespan_strips(cells: Sequence[Cell]) -> Strips | None:
+    """The makespan of each repetition, where there are several; else None."""
+    if all(len(cell.result["samples"]) < 2 for cell in cells):
+        return None
+    samples = [[float(sample["makespan_seconds"]) for sample in cell.result["samples"]] for cell in cells]
+    low, high = _padded([value for one in samples for value in one])
+    rows = []
+    for cell, one in zip(cells, samples, strict=True):
+        interval = cell.result["makespan_seconds"]["ci95"]
+        ends = None if interval is None else (_percent(interval[0], low, high), _percent(interval[1], low, high))
+        middle = cell.makespan_seconds
+        text = duration_text(middle)
+        if interval is not None:
+            text += f" ({duration_text(interval[0])} to {duration_text(interval[1])})"
+        dots = [_percent(value, low, high) for value in one]
+        rows.append(StripRow(cell.label, dots, _percent(middle, low, high), ends, text, len(one)))
+    return Strips(rows, time_ticks(low, high))
+
+
+def step_strips(cells: Sequence[Cell]) -> Strips | None:
+    """Each step's run time over repetitions and cells, longest first; None where no step ran twice.
+
+    A repetition's step times are used where the document has them (``step_seconds``); else a cell counts once.
+    """
+    if len(cells) == 1 and not any(sample.get("step_seconds") for sample in cells[0].result["samples"]):
+        return None
+    found: dict[str, list[float]] = {}
+    for cell in cells:
+        for step_id, seconds in _step_seconds(cell):
+            found.setdefault(step_id, []).append(seconds)
+    found = {step_id: those for step_id, those in found.items() if len(those) > 1}
+    if not found:
+        return None
+    middle = {step_id: statistics.median(those) for step_id, those in found.items()}
+    shown = sorted(found, key=lambda step_id: -middle[step_id])[:STEPS_SHOWN]
+    high = 1.04 * max(max(found[step_id]) for step_id in shown) or 1.0
+    rows = []
+    for step_id in shown:
+        lengths = found[step_id]
+        text = f"{duration_text(middle[step_id])} ({duration_text(min(lengths))} to {duration_text(max(lengths))})"
+        dots = [_percent(seconds, 0, high) for seconds in lengths]
+        rows.append(StripRow(visible(step_id), dots, _percent(middle[step_id], 0, high), None, text, len(lengths)))
+    return Strips(rows, time_ticks(0, high), len(found) - len(shown))
+
+
+def _step_seconds(cell: Cell) -> list[tuple[str, float]]:
+    repetitions = [sample["step_seconds"] for sample in cell.result["samples"] if sample.get("step_seconds")]
+    if repetitions:
+        return [(step_id, float(seconds)) for one in repetitions for step_id, seconds in one.items()]
+    index = cell.index
+    lengths: dict[str, int] = {}
+    for attempt in index.ended:
+        lengths[attempt.step_id] = lengths.get(attempt.step_id, 0) + index.run_nanoseconds(attempt)
+    return [(step_id, length / NANOSECONDS) for step_id, length in lengths.items()]
+
+
+def _padded(numbers: Sequence[float]) -> tuple[float, float]:
+    low, high = min(numbers), max(numbers)
+    margin = 0.06 * (high - low) or 0.1 * high or 1.0
+    return max(0.0, low - margin), high + margin
+
+
+def _percent(value: float, low: float, high: float) -> float:
+    return 100 * (value - low) / (high - low)

@@ -1,0 +1,96 @@
+"""Where the bars of a Gantt chart stand: lanes by worker, rows by step. Pure.
+
+Rules of this module:
+- No two attempts of a lane overlap in time: what one worker did at once (an asyncio worker, a foreign trace) gets
+  lanes of its own.
+- A nested step stands below the step that called it.
+- O(attempts · log attempts), and no recursion.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from executor.timeline import Attempt, Timeline
+
+UNKNOWN_WORKER = "unknown worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """``lane_of[place]`` for each attempt of the timeline; ``labels`` for each lane."""
+
+    lane_of: tuple[int, ...]
+    labels: tuple[str, ...]
+
+
+def bar_of(attempt: Attempt, makespan: int) -> tuple[int, int]:
+    """From start to end in nanoseconds; an attempt that had not ended reaches to the makespan."""
+    start = attempt.granted if attempt.started is None else attempt.started
+    end = max(start, makespan) if attempt.ended is None else attempt.ended
+    return start, end
+
+
+def worker_lanes(timeline: Timeline) -> Lanes:
+    """A lane for each worker, and more where its attempts overlap. Workers are ordered as people count."""
+    makespan = timeline.makespan_nanoseconds
+    by_worker: dict[str, list[tuple[int, int, int]]] = {}
+    for place, attempt in enumerate(timeline.attempts):
+        start, end = bar_of(attempt, makespan)
+        by_worker.setdefault(attempt.worker or UNKNOWN_WORKER, []).append((start, end, place))
+    lane_of = [0] * len(timeline.attempts)
+    labels: list[str] = []
+    for worker in sorted(by_worker, key=_counting_key):
+        lanes = _pack(by_worker[worker], lane_of, first=len(labels))
+        labels += [worker if number == 0 else f"{worker} ({number + 1})" for number in range(lanes)]
+    return Lanes(tuple(lane_of), tuple(labels))
+
+
+def _pack(bars: list[tuple[int, int, int]], lane_of: list[int], *, first: int) -> int:
+    """Give each bar the first lane that is free; returns how many lanes that took."""
+    bars.sort()
+    busy: list[tuple[int, int]] = []
+    free: list[int] = []
+    lanes = 0
+    for start, end, place in bars:
+        while busy and busy[0][0] <= start:
+            heapq.heappush(free, heapq.heappop(busy)[1])
+        if free:
+            lane = heapq.heappop(free)
+        else:
+            lane, lanes = lanes, lanes + 1
+        lane_of[place] = first + lane
+        heapq.heappush(busy, (end, lane))
+    return lanes
+
+
+def _counting_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Sorts ``thread-2`` before ``thread-10``."""
+    return tuple(
+        (0, int(part), "") if part.isascii() and part.isdecimal() else (1, 0, part)
+        for part in re.split(r"([0-9]{1,18})", name)
+        if part
+    )
+
+
+def step_rows(timeline: Timeline) -> list[tuple[int, int]]:
+    """``(step, depth)`` from the top: by first ready time, calls below their caller, steps that never ran last."""
+    never = timeline.makespan_nanoseconds + 1
+    ready = [never] * len(timeline.step_ids)
+    for attempt in timeline.attempts:
+        ready[attempt.index] = min(ready[attempt.index], attempt.ready)
+    nested_in: Sequence[int] = timeline.nested_in or [-1] * len(timeline.step_ids)
+    order = sorted(range(len(timeline.step_ids)), key=lambda step: (ready[step], step))
+    children: dict[int, list[int]] = {}
+    for step in order:
+        children.setdefault(nested_in[step], []).append(step)
+    rows: list[tuple[int, int]] = []
+    stack = [(step, 0) for step in reversed(children.get(-1, ()))]
+    while stack:
+        step, depth = stack.pop()
+        rows.append((step, depth))
+        stack += [(child, depth + 1) for child in reversed(children.get(step, ()))]
+    return rows
