@@ -16,10 +16,12 @@ Rules of this module:
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
+from itertools import count
 from threading import Lock
-from typing import Any, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from executor.calls import Calls, Resume
 from executor.dependencies import Graph
@@ -62,6 +64,9 @@ class Driver(Protocol):
 class Engine:
     """One run of a graph. See the head of this module."""
 
+    # What decides; the testing kit puts one here that is watched.
+    scheduler_class: ClassVar[type[Scheduler]] = Scheduler
+
     def __init__(
         self,
         graph: Graph,
@@ -88,14 +93,18 @@ class Engine:
         self._driver = driver
         self._clock = driver.clock
         self._lock = Lock()
+        # Of those due at one instant the first to start comes first.
         self._deadlines: list[tuple[int, int, Attempt]] = []
+        self._deadline_numbers = count()
         self._contexts: dict[Attempt, ToolContext] = {}
         self._stops: list[Attempt] = []
         self._told_wake: int | None = None
         self._give_up_at: int | None = None
         self._cancel_requested = False
-        self.renderer = Renderer(tools, self.context, self.outputs)
-        self.scheduler = Scheduler(
+        # A step whose `when` is false satisfies its dependants: templates see null.
+        self._null_outputs: dict[str, None] = {}
+        self.renderer = Renderer(tools, self.context, ChainMap[str, Any](self.outputs, self._null_outputs))
+        self.scheduler = self.scheduler_class(
             slots, policy=policy, resources=resources, seed=self.context.seed, condition=self._condition
         )
         self.calls = Calls(self.scheduler)
@@ -168,11 +177,14 @@ class Engine:
     ) -> list[Attempt]:
         """:meth:`advance` for one attempt that ended well, in the fewest steps: what every plain run is made of."""
         lock = self._lock
-        lock.acquire()
+        # Nobody held the lock: the end is known as it happens, and one look at the clock is saved.
+        now = ended
+        if not lock.acquire(False):
+            lock.acquire()
+            now = self._clock() - self.origin
         try:
             scheduler = self.scheduler
             if self._plain and scheduler.plain and attempt.outcome is None and not self._cancel_requested:
-                now = self._clock() - self.origin
                 attempt.started = started
                 attempt.ended = ended
                 attempt.worker = worker
@@ -199,7 +211,7 @@ class Engine:
         step = self.scheduler.steps[attempt.index]
         context = ToolContext(self.context, attempt.step_id, attempt.attempt, step.expected_seconds, step.timeout)
         self._contexts[attempt] = context
-        tool, prompt, args = self.renderer.work(attempt.index, step)
+        tool, prompt, args = self.renderer.work(step)
         return tool, context, prompt, args
 
     def started(self, attempt: Attempt, at: int, worker: str) -> None:
@@ -214,7 +226,7 @@ class Engine:
             attempt.worker = worker
             deadline = attempt.started + round(timeout * NANOSECONDS)
             self._plain = False
-            heappush(self._deadlines, (deadline, id(attempt), attempt))
+            heappush(self._deadlines, (deadline, next(self._deadline_numbers), attempt))
             sooner = self._told_wake is None or deadline < self._told_wake
             if sooner:
                 self._told_wake = deadline
@@ -300,7 +312,7 @@ class Engine:
 
     def _record_late(self, attempt: Attempt, now: int) -> None:
         """The call of an attempt that nobody waits for has ended, or a completion came twice."""
-        if attempt in self.scheduler.abandoned:
+        if self.scheduler.is_abandoned(attempt):
             self.scheduler.returned(attempt, now)
         else:
             self.dropped_completions += 1
@@ -369,9 +381,11 @@ class Engine:
     def _note_cancelled(self, now: int) -> None:
         for attempt in self.scheduler.take_cancelled():
             attempt.started = attempt.granted if attempt.started is None else attempt.started
-            attempt.ended = now
+            # Not before its start, though a clock were set back.
+            attempt.ended = max(attempt.started, now)
             self._stops.append(attempt)
-            if self._driver.stops_at_once:
+            # Its end may have come in the same batch as what cancelled it.
+            if self._driver.stops_at_once and self.scheduler.is_abandoned(attempt):
                 self.scheduler.returned(attempt, now)
             if self._watches_finish:
                 self.instruments.call("attempt_finished", attempt, "cancelled")
@@ -388,13 +402,16 @@ class Engine:
         """Evaluate the `when` of a step; what it raises is that step's failure."""
         step = self.scheduler.steps[index]
         try:
-            return self.renderer.condition(step)
+            holds = self.renderer.condition(step)
         except Exception as error:
             failure = Failure.of(error)
             self.errors[step.step_id] = StepError(
                 step.step_id, 0, "failed", failure.error_type, f"its `when` cannot be evaluated: {failure.message}"
             )
             raise
+        if not holds:
+            self._null_outputs[step.step_id] = None
+        return holds
 
     # ------------------------------------------------------------------ outside the lock
 

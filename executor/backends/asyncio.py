@@ -32,7 +32,7 @@ class _Worker:
     def __init__(self, name: str) -> None:
         self.name = name
         self.attempt: Attempt | None = None
-        self.parked: asyncio.Future[Attempt | None] | None = None
+        self.parked: asyncio.Future[None] | None = None
         self.task: asyncio.Task[None] | None = None
         self.lost = False
 
@@ -51,6 +51,7 @@ class AsyncioBackend(Backend):
         self._engine: Engine | None = None
         self._threads = DaemonThreads("makespan-asyncio")
         self._ending = False
+        self._waking = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed: asyncio.Event | None = None
 
@@ -134,14 +135,18 @@ class AsyncioBackend(Backend):
         worker.task = asyncio.ensure_future(self._work(worker, engine))
 
     async def _work(self, worker: _Worker, engine: Engine) -> None:
-        clock, calls, name = self.clock, self.calls, worker.name
+        clock, calls, name, backlog = self.clock, self.calls, worker.name, self._backlog
         while (attempt := await self._next(worker)) is not None:
             origin = engine.origin
             while attempt is not None:
                 worker.attempt = attempt
                 index = attempt.index
                 call = calls[index] if index < len(calls) else None
-                if call is None:
+                if attempt.outcome is not None:
+                    # It was cancelled while it lay in the backlog: its call has ended before it began.
+                    now = clock() - origin
+                    starts = engine.advance(((attempt, now, now, name, None, "cancelled", None, None),))
+                elif call is None:
                     starts = engine.advance((await self._run_with_context_async(engine, attempt, name),))
                 else:
                     started = clock() - origin
@@ -157,9 +162,14 @@ class AsyncioBackend(Backend):
                 if worker.lost:
                     self._hand_out(starts)
                     return
-                attempt = starts[0] if starts else None
-                if len(starts) > 1:
-                    self._hand_out(starts[1:])
+                if len(starts) == 1:
+                    if not backlog:
+                        attempt = starts[0]
+                        continue
+                    backlog.append(starts[0])
+                elif starts:
+                    self._hand_out(starts)
+                attempt = backlog.popleft() if backlog else None
 
     async def _run_with_context_async(self, engine: Engine, attempt: Attempt, worker: str) -> Completion:
         started = engine.now()
@@ -205,19 +215,27 @@ class AsyncioBackend(Backend):
         return result
 
     async def _next(self, worker: _Worker) -> Attempt | None:
-        if self._backlog:
-            return self._backlog.popleft()
-        assert self._loop is not None
-        worker.parked = self._loop.create_future()
-        self._idle.append(worker)
-        return await worker.parked
+        while not self._backlog:
+            assert self._loop is not None
+            worker.parked = self._loop.create_future()
+            self._idle.append(worker)
+            await worker.parked
+            self._waking = False
+        attempt = self._backlog.popleft()
+        self._wake_one()
+        return attempt
 
     def _hand_out(self, starts: list[Attempt]) -> None:
-        for attempt in starts:
-            while self._idle:
-                worker = self._idle.pop()
-                if worker.parked is not None and not worker.parked.done():
-                    worker.parked.set_result(attempt)
-                    break
-            else:
-                self._backlog.append(attempt)
+        self._backlog.extend(starts)
+        self._wake_one()
+
+    def _wake_one(self) -> None:
+        """Wake one parked worker if there is work; it wakes the next. Where calls never wait, one wakes in vain."""
+        if self._waking or not self._backlog:
+            return
+        while self._idle:
+            parked = self._idle.pop().parked
+            if parked is not None and not parked.done():
+                parked.set_result(None)
+                self._waking = True
+                return

@@ -93,28 +93,38 @@ class Backend:
         if engine.crash is not None:
             raise engine.crash
 
-    def run_here(self, engine: Engine, attempt: Attempt, worker: str, cpu_clock: CpuClock) -> list[Attempt]:
-        """Run an attempt in this thread, advance the engine with its end, and return what starts or resumes."""
-        clock = self.clock
-        origin = engine.origin
-        index = attempt.index
-        calls = self.calls
-        call = calls[index] if index < len(calls) else None
-        started = clock() - origin
-        if started - cpu_clock.wall > SHORT_NANOSECONDS:
-            cpu_clock.read(started)
-        if call is None:
-            return self._run_with_context(engine, attempt, worker, cpu_clock, started)
-        try:
-            output = call()
-        except BaseException as error:  # noqa: BLE001  # whatever a step raises is its failure and nobody else's
+    def runner(self, engine: Engine, worker: str) -> Callable[[Attempt], list[Attempt]]:
+        """What a worker of this process does with an attempt: run it in its own thread, advance the engine with its
+        end, and return what starts. A closure, since looking things up costs a short step a tenth of its time.
+        """
+        clock, calls, succeed = self.clock, self.calls, engine.succeed
+        count = len(calls)
+        cpu_clock = CpuClock()
+
+        def run(attempt: Attempt) -> list[Attempt]:
+            index = attempt.index
+            call = calls[index] if index < count else None
+            origin = engine.origin
+            started = clock() - origin
+            if started - cpu_clock.wall > SHORT_NANOSECONDS:
+                cpu_clock.read(started)
+            if attempt.outcome is not None:
+                # It was cancelled while it lay in the backlog: its call has ended before it began.
+                return engine.advance(((attempt, started, started, worker, None, "cancelled", None, None),))
+            if call is None:
+                return self._run_with_context(engine, attempt, worker, cpu_clock, started)
+            try:
+                output = call()
+            except BaseException as error:  # noqa: BLE001  # whatever a step raises is its failure and nobody else's
+                ended = clock() - origin
+                cpu = cpu_clock.stop(started, ended)
+                failure = Failure.of(error)
+                return engine.advance(((attempt, started, ended, worker, cpu, outcome_of(error), failure, None),))
             ended = clock() - origin
-            value = Failure.of(error)
-            cpu = cpu_clock.stop(started, ended)
-            return engine.advance(((attempt, started, ended, worker, cpu, outcome_of(error), value, None),))
-        ended = clock() - origin
-        cpu = None if ended - started < SHORT_NANOSECONDS else cpu_clock.stop(started, ended)
-        return engine.succeed(attempt, started, ended, worker, cpu, output)
+            cpu = None if ended - started < SHORT_NANOSECONDS else cpu_clock.stop(started, ended)
+            return succeed(attempt, started, ended, worker, cpu, output)
+
+        return run
 
     def _run_with_context(
         self, engine: Engine, attempt: Attempt, worker: str, cpu_clock: CpuClock, started: int

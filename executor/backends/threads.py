@@ -7,8 +7,8 @@
 Rules of this module:
 - There is always one worker that can run for each slot of the scheduler. A worker whose call is past its timeout is
   lost: a new one takes its place, and it goes home when the call returns.
-- A start is handed over at once: to a parked worker, else to the backlog, from which the next worker that is free
-  takes it (it gave its slot back a moment ago and is about to park).
+- Starts that a worker does not keep go into the backlog, and a parked worker is woken for each. Whoever is free first
+  takes the oldest: where steps are shorter than it takes a thread to wake, the worker that handed them out does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 
-from executor.backends.base import Backend, CpuClock
+from executor.backends.base import Backend
 from executor.engine import Engine
 from executor.timeline import Attempt
 
@@ -113,44 +113,51 @@ class ThreadsBackend(Backend):
         worker.thread.start()
 
     def _work(self, worker: _Worker, engine: Engine) -> None:
-        run_here = self.run_here
-        name = worker.name
-        cpu_clock = CpuClock()
+        run = self.runner(engine, worker.name)
+        backlog = self._backlog
         try:
             while (attempt := self._next(worker)) is not None:
                 while attempt is not None:
                     worker.attempt = attempt
-                    starts = run_here(engine, attempt, name, cpu_clock)
+                    starts = run(attempt)
                     worker.attempt = None
                     if worker.lost:
                         self._hand_out(starts)
                         return
-                    attempt = starts[0] if starts else None
-                    if len(starts) > 1:
-                        self._hand_out(starts[1:])
+                    if len(starts) == 1:
+                        if not backlog:
+                            attempt = starts[0]
+                            continue
+                        # Those in the backlog were granted before; whoever was woken for them is on its way.
+                        backlog.append(starts[0])
+                    elif starts:
+                        self._hand_out(starts, wake=len(starts) - 1)
+                    attempt = self._from_backlog()
         finally:
             self.close_runner()
 
+    def _from_backlog(self) -> Attempt | None:
+        try:
+            return self._backlog.popleft()
+        except IndexError:
+            return None
+
     def _next(self, worker: _Worker) -> Attempt | None:
         """The next attempt for a worker that has nothing to do, or None when it is to go home."""
-        with self._pool_lock:
-            if worker.lost or worker.stop:
-                return None
-            if self._backlog:
-                return self._backlog.popleft()
-            self._idle.append(worker)
-        worker.parked.acquire()
-        attempt, worker.attempt = worker.attempt, None
-        return attempt
+        while True:
+            with self._pool_lock:
+                if worker.lost or worker.stop:
+                    return None
+                if self._backlog:
+                    return self._backlog.popleft()
+                self._idle.append(worker)
+            worker.parked.acquire()
 
-    def _hand_out(self, starts: list[Attempt]) -> None:
+    def _hand_out(self, starts: list[Attempt], wake: int | None = None) -> None:
+        """Put starts into the backlog and wake parked workers, one for each unless ``wake`` says fewer."""
         if not starts:
             return
         with self._pool_lock:
-            for attempt in starts:
-                if self._idle:
-                    worker = self._idle.pop()
-                    worker.attempt = attempt
-                    worker.parked.release()
-                else:
-                    self._backlog.append(attempt)
+            self._backlog.extend(starts)
+            for _ in range(min(len(starts) if wake is None else wake, len(self._idle))):
+                self._idle.pop().parked.release()

@@ -16,11 +16,11 @@ from heapq import heappop, heappush
 
 from executor.scheduler.queue import HANDED_OUT, INDEX_MASK, QUEUED
 from executor.scheduler.starts import Starts
-from executor.timeline import Attempt
+from executor.timeline import Attempt, Wait
 
 
 class Ahead(Starts):
-    """``hand_out``, ``take_back`` and ``start_handed_out``."""
+    """``hand_out``, ``take_back``, ``start_handed_out`` and ``regrant``."""
 
     def hand_out(self, most: int, fits: Callable[[int], bool]) -> list[int]:
         """Up to ``most`` steps that would start next if more slots were free, in the order of starts, as far as
@@ -54,10 +54,32 @@ class Ahead(Starts):
         if self._queue.queued[index] != HANDED_OUT:
             return None
         attempt = self._grant(index, max(at, self._ready_at[index]))
-        attempts = self.attempts
-        place = len(attempts) - 1
-        while place and attempts[place - 1].granted > attempt.granted:
-            place -= 1
-        if place < len(attempts) - 1:
-            attempts.insert(place, attempts.pop())
+        self._put_last_in_order()
         return attempt
+
+    def regrant(self, attempt: Attempt, now: int) -> None:
+        """A granted step was taken back from a worker that had not begun it: it waits for the next one until ``now``.
+        Its slot stays taken.
+        """
+        if attempt.outcome is not None:
+            return
+        now = self._advance_to(now)
+        granted = attempt.granted
+        attempt.add_wait(Wait("worker", granted, now))
+        attempt.granted = now
+        place = len(self.attempts) - 1
+        while self.attempts[place] is not attempt:
+            place -= 1
+        del self.attempts[place]
+        self.attempts.append(attempt)
+        self._put_last_in_order()
+
+    def _put_last_in_order(self) -> None:
+        """Move the last attempt to where its grant belongs; it is never far."""
+        attempts = self.attempts
+        last = len(attempts) - 1
+        place = last
+        while place and attempts[place - 1].granted > attempts[last].granted:
+            place -= 1
+        if place < last:
+            attempts.insert(place, attempts.pop())

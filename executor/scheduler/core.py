@@ -11,7 +11,7 @@ from executor.resources import Demand, Limits
 from executor.scheduler.barriers import Policy, gate_for
 from executor.scheduler.family import Family
 from executor.scheduler.locks import Locks, StateUse
-from executor.scheduler.queue import QUEUED, ReadyQueue
+from executor.scheduler.queue import INDEX_MASK, QUEUED, ReadyQueue
 from executor.scheduler.states import FIRST_FINAL, STATE_NAMES, allows
 from executor.scheduler.story import SchedulerError, story_of
 from executor.timeline import Attempt, StepStatus, Timeline
@@ -104,9 +104,18 @@ class Core:
         return self.slots - self._free
 
     @property
+    def resuming(self) -> list[int]:
+        """The steps whose calls are done and that wait for slot and limits."""
+        return [key & INDEX_MASK for key in self._resuming]
+
+    @property
     def abandoned(self) -> list[Attempt]:
         """Attempts whose calls go on although nobody waits for them."""
         return list(self._abandoned)
+
+    def is_abandoned(self, attempt: Attempt) -> bool:
+        """Whether the attempt's call goes on although nobody waits for it."""
+        return attempt in self._abandoned
 
     def wake_at(self) -> int | None:
         """When to call `start` again although nothing completes (backoffs, rates); None: no need."""

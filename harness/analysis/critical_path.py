@@ -65,7 +65,7 @@ class _LongestChain:
         for step, tries in enumerate(index.tries):
             if tries:
                 self._lay_out(step)
-        self.call_of = _settled_calls(timeline, index)
+        self.call_of = settled_calls(timeline, index)
         self.length = [NO_CHAIN] * (2 * len(self.gain))  # by state
         self.link = [NO_CHAIN] * (2 * len(self.gain))  # by state: the state before
 
@@ -215,7 +215,7 @@ def own_parts(index: AttemptIndex, step: int) -> list[int]:
     return parts
 
 
-def _settled_calls(timeline: Timeline, index: AttemptIndex) -> dict[int, tuple[Pause, bool]]:
+def settled_calls(timeline: Timeline, index: AttemptIndex) -> dict[int, tuple[Pause, bool]]:
     """For each nested step that ran: the call that it came from, and whether the call lasted until its end.
 
     Where calls and steps of no length share an instant, "the last interval that holds it" may put a step into a later

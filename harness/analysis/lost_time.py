@@ -35,6 +35,13 @@ def lost_nanoseconds(timeline: Timeline, index: AttemptIndex | None = None, *, f
     return dict(sorted(walk.lost.items(), key=lambda item: -item[1]))
 
 
+def running_nanoseconds(timeline: Timeline, index: AttemptIndex | None = None) -> dict[Attempt, int]:
+    """What of ``running`` each attempt on the walk stands for. The parts sum to ``running``."""
+    walk = _Walk(timeline, index or AttemptIndex(timeline), foreign=False)
+    walk.go()
+    return walk.ran
+
+
 class _Walk:
     def __init__(self, timeline: Timeline, index: AttemptIndex, foreign: bool) -> None:
         self.timeline = timeline
@@ -43,6 +50,7 @@ class _Walk:
         self.step_index = {step_id: step for step, step_id in enumerate(timeline.step_ids)}
         self.cursor = index.makespan
         self.lost: dict[str, int] = {}
+        self.ran: dict[Attempt, int] = {}
         self.entered: set[Attempt] = set()
         # Where the walk stands: an attempt, and how many of its pauses lie still ahead (earlier in time).
         self.attempt: Attempt | None = None
@@ -68,6 +76,12 @@ class _Walk:
             self.lost[cause] = self.lost.get(cause, 0) + self.cursor - until
             self.cursor = until
 
+    def _run(self, attempt: Attempt, until: int) -> None:
+        before = self.cursor
+        self._spend(RUNNING, until)
+        if self.cursor < before:
+            self.ran[attempt] = self.ran.get(attempt, 0) + before - self.cursor
+
     def _enter(self, attempt: Attempt) -> None:
         """Stand at the end of an attempt; nowhere if the walk was there before."""
         if attempt in self.entered:
@@ -83,14 +97,14 @@ class _Walk:
         while self.pauses_ahead:
             self.pauses_ahead -= 1
             pause = pauses[self.pauses_ahead]
-            self._spend(RUNNING, pause.end)
+            self._run(attempt, pause.end)
             child = pause.last_child
             if pause.reason == BLOCKED and child is not None and child not in self.entered:
                 self._spend(BLOCKED, max(known_of(child), pause.start))
                 self._spend(OVERHEAD, max(ended_of(child), pause.start))
                 return child
             self._spend(pause.reason, pause.start)
-        self._spend(RUNNING, started_of(attempt))
+        self._run(attempt, started_of(attempt))
         return None
 
     def _back_to_ready(self, attempt: Attempt) -> None:

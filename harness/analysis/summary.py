@@ -63,17 +63,19 @@ class Summary:
     cautions: tuple[Caution, ...]
 
 
-def summary(timeline: Timeline, *, usable_cores: int | None = None, foreign: bool = False) -> Summary:
+def summary(
+    timeline: Timeline, *, usable_cores: int | None = None, foreign: bool = False, index: AttemptIndex | None = None
+) -> Summary:
     """Every figure of a run. O(attempts · log attempts).
 
     ``usable_cores`` belongs to the machine that ran it; ``foreign`` says that the trace was made elsewhere and may
-    lack ``released_by``.
+    lack ``released_by``; ``index`` saves building it again.
 
     Raises:
         ValueError: the timeline's dependencies form a cycle.
 
     """
-    index = AttemptIndex(timeline)
+    index = index or AttemptIndex(timeline)
     path = critical_path(timeline, index)
     bound = lower_bound(timeline, index, path.nanoseconds)
     levels = concurrency(timeline, index)

@@ -106,8 +106,12 @@ class Sweep:
         self.buckets.end_instant()
         for one in moments.get("unblocked", ()):
             self.resuming[one] = time
-        if moments.get("resumed"):
-            self._held_after(time, moments["resumed"])
+        # One that ended at this very instant may have been blocked to its end.
+        resumed = [
+            one for one in moments.get("resumed", ()) if any(since == time < until for since, until in one.holds)
+        ]
+        if resumed:
+            self._held_after(time, resumed)
 
     def _resize(self, time: int) -> None:
         """Limits that change in this instant count as the larger for grants, as the smaller for claims."""

@@ -132,7 +132,10 @@ class View:
         elif status == "cancelled":
             causes = [(time, 1) for time in self.cancel_times(step)]
             causes += [self.stop] if self.stop is not None and step.parent is None else []
-            earliest, latest = min([early, *causes]), max([late, *causes])
+            # By its fate it is cancelled when that is decided, otherwise at one of these times.
+            by_fate = self.stop is not None and step.parent is None
+            by_fate |= not causes or any(self.statuses.get(other) == "cancelled" for other in step.data)
+            earliest, latest = min([early, *causes]), max([late, *causes] if by_fate else causes)
             latest = NEVER if self.options.unlisted_cancellations else latest
         else:
             earliest, latest = early, NEVER

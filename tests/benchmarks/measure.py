@@ -5,6 +5,7 @@ Nothing here asserts a time. The figures go to the terminal at the end of the ru
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -86,6 +87,8 @@ class Runner:
         engine, backend = self.engine()
         backend.open(engine)
         try:
+            if self.backend == "asyncio":
+                return asyncio.run(self._in_a_loop(engine, backend))
             began = time.perf_counter()
             backend.drive(engine)
             return time.perf_counter() - began
@@ -93,6 +96,12 @@ class Runner:
             backend.close()
             assert engine.scheduler.done
             assert not engine.errors
+
+    async def _in_a_loop(self, engine: Engine, backend: Any) -> float:
+        """Like the yardstick's: the event loop is there before the first start."""
+        began = time.perf_counter()
+        await backend.drive_async(engine)
+        return time.perf_counter() - began
 
 
 def report(name: str, found: Paired, steps: int, at_most: str) -> None:
