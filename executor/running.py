@@ -27,7 +27,7 @@ from executor.scheduler import Policy
 from executor.timeline import NANOSECONDS, StepStatus, Timeline
 from executor.tools.base import RunContext, Tool, ToolOptionsError
 from executor.tools.registry import Declared, check_tools, resolve_tool, resolve_tools, tool_kind
-from executor.workflow import Resource, ToolDeclaration, Workflow
+from executor.workflow import Resource, Retry, ToolDeclaration, Workflow
 
 # Who stops a program (timeout, make) signals it and then its whole process group: that is one interrupt, not two.
 SAME_INTERRUPT_SECONDS = 0.25
@@ -126,19 +126,17 @@ def declarations_for(names_used: Iterable[str], declared: Mapping[str, Declared]
         value = declared.get(name, name)
         if isinstance(value, Mapping):
             value = ToolDeclaration.model_validate(value)
-        if not isinstance(value, ToolDeclaration):
-            try:
-                kind = resolve_tool(name, declared).kind or "python"
-            except ToolOptionsError:
-                continue
-            value = ToolDeclaration(kind=kind)
-        if value.retry is None:
-            try:
+        retry: Retry | None = None
+        try:
+            if not isinstance(value, ToolDeclaration):
+                # A tool given in code may be of a kind that nobody registered.
+                tool = resolve_tool(name, declared)
+                value, retry = ToolDeclaration(kind=tool.kind or "python"), tool.default_retry
+            elif value.retry is None:
                 retry = tool_kind(value.kind).default_retry
-            except ToolOptionsError:
-                continue
-            value = value if retry is None else value.model_copy(update={"retry": retry})
-        found[name] = value
+        except ToolOptionsError:
+            continue
+        found[name] = value if retry is None else value.model_copy(update={"retry": retry})
     return found
 
 

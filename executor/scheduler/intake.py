@@ -47,7 +47,6 @@ class Intake(Settling):
         Raises:
             SchedulerError: a rule is broken; nothing was added.
         """
-        now = self._advance_to(now)
         first = len(self.steps)
         if isinstance(steps, Graph):
             if first or parent is not None:
@@ -59,6 +58,7 @@ class Intake(Settling):
             caller = -1
         else:
             caller = self._add_calls(steps, parent)
+        now = self._advance_to(now)
         for index in range(first, len(self.steps)):
             if self._state[index] == WAITING and not self._data_pending[index]:
                 self._decide_new(index, caller, now)

@@ -1,0 +1,371 @@
+"""Between the engine and the worker processes: which worker gets which step, and what becomes of what it was given.
+
+Rules of this module:
+- A step past its timeout, or cancelled, is ended with its whole process group, and a new worker takes the place; its
+  limits and locks are free when the group is dead.
+- A worker that dies takes down the one step that ran on it. What waited there is given to others.
+- Short steps are handed out ahead of free workers (see :mod:`executor.backends.process_ahead`). The record shows no
+  more running than workers: what waits at a worker is granted when a slot is free, in its turn.
+- Requests are made ready first and sent together: a worker that woke up finds more, and need not sleep between.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
+
+from executor.backends.process_ahead import PATIENCE_NANOSECONDS, ShortSteps
+from executor.backends.process_handle import BUSY, WorkerProcess
+from executor.backends.process_pickling import PROTOCOL, NotPicklableError, dumps
+from executor.backends.process_pool import WorkerPool
+from executor.backends.process_wire import CALL, FAILED, HAS_FACTS, IS_NONE, NOTHING, Frame, packets
+from executor.engine import Engine
+from executor.outcomes import Completion, Failure
+from executor.timeline import NANOSECONDS, Attempt, AttemptOutcome
+
+# A call that came to its end: worker, what it ran, started, ended, CPU seconds, outcome, value, tokens, facts.
+End: TypeAlias = tuple[
+    WorkerProcess, "Attempt | int", int, int, float | None, AttemptOutcome, Any, int | None, dict[str, Any] | None
+]
+Outgoing: TypeAlias = list[tuple[WorkerProcess, list[bytes | memoryview]]]
+
+
+class Dispatcher:
+    """One run. ``pool`` is set before the first step; what a worker was given stands in its ``given``: attempts, and
+    the indices of steps that were handed out ahead and are not granted yet.
+    """
+
+    pool: WorkerPool
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        # Attempts whose call is to be stopped: other threads append.
+        self.to_stop: deque[Attempt] = deque()
+        self._backlog: deque[Attempt] = deque()
+        self._ends: list[End] = []
+        # The ends of calls that never began.
+        self._reports: list[Completion] = []
+        # Taken back from workers: steps that wait again; granted ones that go to another worker, and when they went.
+        self._take_back: list[int] = []
+        self._moved: set[Attempt] = set()
+        self._sent_again: list[tuple[Attempt, int]] = []
+        self._short = ShortSteps(engine.scheduler.steps)
+        # What was handed out ahead: how many of them are not granted yet, and the order (with some that are).
+        self._ahead = 0
+        self._handed: deque[tuple[int, WorkerProcess]] = deque()
+        # The one that was sent the last step.
+        self._awake: WorkerProcess | None = None
+        self._watches_start = engine.instruments.watches("attempt_started")
+
+    # ------------------------------------------------------------------ what workers say
+
+    def began(self, worker: WorkerProcess, started: int) -> None:
+        """A step with a timeout has begun. See :class:`executor.backends.process_pool.Listener`."""
+        attempt = worker.given[0]
+        # Such a step is never handed out ahead, so it was granted.
+        assert isinstance(attempt, Attempt)
+        self._engine.started(attempt, started - self._engine.origin, worker.name)
+
+    def ended(self, worker: WorkerProcess, frame: Frame) -> None:
+        """A result came. See :class:`executor.backends.process_pool.Listener`."""
+        kind, flags, started, ended, cpu, tokens, body = frame
+        item = worker.given.popleft()
+        outcome: AttemptOutcome = "succeeded"
+        value: Any = None
+        facts: dict[str, Any] | None = None
+        if not flags & IS_NONE:
+            try:
+                value = pickle.loads(body)  # noqa: S301  # from a worker of ours
+                if kind == FAILED:
+                    outcome, value = value
+                elif flags & HAS_FACTS:
+                    value, facts = value
+            except Exception as error:  # noqa: BLE001  # a value's own code may raise anything
+                step_id = self._engine.scheduler.step_ids[_index_of(item)]
+                message = f"step {step_id!r}: its result cannot be read here: {type(error).__name__}: {error}"
+                outcome, value = "failed", Failure("NotPicklable", message, retryable=False)
+        origin = self._engine.origin
+        cpu_seconds = None if cpu == NOTHING else cpu / NANOSECONDS
+        tokens_used = None if tokens == NOTHING else tokens
+        self._ends.append(
+            (worker, item, started - origin, ended - origin, cpu_seconds, outcome, value, tokens_used, facts)
+        )
+
+    def died(self, worker: WorkerProcess, how: str) -> None:
+        """A process is gone. See :class:`executor.backends.process_pool.Listener`."""
+        self._reclaim(worker)
+        now = self._engine.now()
+        failure = Failure("WorkerDied", f"its worker process ({worker.name}, process id {worker.pid}) {how}")
+        for item in worker.given:
+            started = item.started if isinstance(item, Attempt) else None
+            self._ends.append((worker, item, started or 0, now, None, "worker_died", failure, None, None))
+        worker.given.clear()
+        self._replace()
+
+    def _replace(self) -> None:
+        if not self._engine.done:
+            self.pool.fill()
+
+    def _reclaim(self, worker: WorkerProcess) -> None:
+        """Take back what the worker has not begun: steps handed out ahead go back to the scheduler, granted ones to
+        the next idle worker.
+        """
+        for index in worker.take_back(len(worker.given)):
+            item = next((item for item in worker.given if _index_of(item) == index), None)
+            if item is None:
+                continue
+            worker.given.remove(item)
+            if isinstance(item, Attempt):
+                self._moved.add(item)
+                self._backlog.appendleft(item)
+            else:
+                self._ahead -= 1
+                self._take_back.append(item)
+        if not worker.given and worker.state == BUSY:
+            self.pool.make_idle(worker)
+
+    # ------------------------------------------------------------------ the engine's side
+
+    def has_news(self) -> bool:
+        """Whether :meth:`advance` is due without a word from any worker."""
+        return bool(self._ends or self._reports or self._take_back or (self._backlog and self.pool.idle))
+
+    def patience(self) -> float | None:
+        """Seconds to wait for workers at most. If one is idle, what waits behind a step that takes longer than those
+        before it did is taken back, now or when the time is over.
+        """
+        if not self.pool.idle:
+            return None
+        now = self._engine.now()
+        soonest: int | None = None
+        for worker in self.pool.workers:
+            if len(worker.given) > 1:
+                late_at = worker.free_at + PATIENCE_NANOSECONDS
+                if late_at <= now:
+                    self._reclaim(worker)
+                elif soonest is None or late_at < soonest:
+                    soonest = late_at
+        return None if soonest is None else (soonest - now) / NANOSECONDS
+
+    def advance(self) -> None:
+        """Tell the engine what happened, and send what starts."""
+        self._stop_calls()
+        requests = (self._give_back,) if self._take_back else ()
+        self.dispatch(self._engine.advance(self._completions(), requests))
+
+    def _stop_calls(self) -> None:
+        """End the workers whose step was cancelled or is past its timeout."""
+        while self.to_stop:
+            attempt = self.to_stop.popleft()
+            worker = next((worker for worker in self.pool.workers if attempt in worker.given), None)
+            if worker is None:
+                # It has ended meanwhile, or waits for a worker: then `dispatch` comes upon it.
+                continue
+            self._reclaim(worker)
+            if attempt in worker.given:
+                self.pool.end(worker)
+                self._replace()
+
+    def _give_back(self, _now: int) -> None:
+        for index in self._take_back:
+            self._engine.scheduler.take_back(index)
+        self._take_back.clear()
+
+    def _completions(self) -> Iterator[Completion]:
+        """What ended, for the engine, which takes it under its lock: steps handed out ahead are granted on the way."""
+        for attempt, at in self._sent_again:
+            self._engine.scheduler.regrant(attempt, at)
+        self._sent_again.clear()
+        reports, self._reports = self._reports, []
+        yield from reports
+        ends, self._ends = self._ends, []
+        # When the slots became free that nobody went on to use yet.
+        freed: list[int] = []
+        for worker, item, started, ended, cpu_seconds, outcome, value, tokens_used, facts in ends:
+            granted = item if isinstance(item, Attempt) else self._grant_next(worker, item, freed)
+            if granted is None:
+                continue
+            if outcome == "succeeded":
+                self._short.note(granted.index, ended - started)
+            # When a step began whose worker died is not known: not before the one before it ended.
+            started = max(started, worker.free_at)
+            # The record will say so too: an attempt never ends before it was granted.
+            worker.free_at = free_at = max(ended, granted.granted)
+            freed.append(free_at)
+            if facts:
+                self._engine.facts[granted] = facts
+            yield granted, started, ended, worker.name, cpu_seconds, outcome, value, tokens_used
+        if self._ahead:
+            self._grant_handed_out(freed)
+
+    def _grant_handed_out(self, freed: list[int]) -> None:
+        """Free slots belong to what was handed out: first to what workers went on to already, then in its order."""
+        for worker in self.pool.workers:
+            first = worker.given[0] if worker.given else None
+            if isinstance(first, int) and (attempt := self._grant_next(worker, first, freed)) is not None:
+                worker.given[0] = attempt
+        scheduler = self._engine.scheduler
+        handed = self._handed
+        freed.sort()
+        while handed and scheduler.running < scheduler.slots:
+            index, worker = handed.popleft()
+            if index not in worker.given:
+                continue
+            attempt = self._grant(index, freed.pop(0) if freed else self._engine.now())
+            if attempt is not None:
+                worker.given[worker.given.index(index)] = attempt
+
+    def _grant_next(self, worker: WorkerProcess, index: int, freed: list[int]) -> Attempt | None:
+        """A worker went on to a step that was handed out: it took the slot of the one before."""
+        if worker.free_at in freed:
+            freed.remove(worker.free_at)
+        return self._grant(index, worker.free_at)
+
+    def _grant(self, index: int, at: int) -> Attempt | None:
+        """Grant a step that was handed out. None: it was cancelled meanwhile."""
+        attempt = self._engine.scheduler.start_handed_out(index, at)
+        if attempt is not None:
+            self._ahead -= 1
+            if self._watches_start:
+                self._engine.instruments.call("attempt_started", attempt)
+        return attempt
+
+    # ------------------------------------------------------------------ handing out
+
+    def dispatch(self, starts: list[Attempt]) -> None:
+        """Send what starts to workers that can run it now; the rest waits for the next that is ready."""
+        backlog, idle = self._backlog, self.pool.idle
+        backlog.extend(starts)
+        outgoing: Outgoing = []
+        while backlog and idle:
+            attempt = backlog.popleft()
+            if attempt.outcome is not None:
+                # Cancelled before it was sent: it never ran, and what it holds is free.
+                self._report(attempt, idle[-1], "cancelled", None)
+                continue
+            request = self._request_of(attempt.index, attempt.attempt)
+            if isinstance(request, Failure):
+                self._report(attempt, idle[-1], "failed", request)
+                continue
+            worker = self._busy_worker_for(attempt) if len(request) == 1 else None
+            if worker is None:
+                worker = idle.pop()
+                worker.state = BUSY
+                worker.large = len(request) > 1
+                worker.free_at = self._granted_at(attempt)
+            worker.given.append(attempt)
+            outgoing.append((worker, request))
+            self._awake = worker
+        for worker, request in outgoing:
+            self.pool.send(worker, request)
+        if not backlog and self._engine.scheduler.running >= self._engine.scheduler.slots:
+            self._hand_out_ahead()
+
+    def _granted_at(self, attempt: Attempt) -> int:
+        if attempt not in self._moved:
+            return attempt.granted
+        self._moved.discard(attempt)
+        now = self._engine.now()
+        self._sent_again.append((attempt, now))
+        return now
+
+    def _busy_worker_for(self, attempt: Attempt) -> WorkerProcess | None:
+        """The worker that gets to a step sooner than an idle one would, if there is one."""
+        worker, short = self._awake, self._short
+        if worker is None or worker.state != BUSY or worker.large or attempt in self._moved:
+            return None
+        if not (short.fits(attempt.index) and short.joins(attempt.index, len(worker.given))):
+            return None
+        if not short.fits(_index_of(worker.given[0])):
+            return None
+        return worker if self._engine.now() - worker.free_at < PATIENCE_NANOSECONDS else None
+
+    def _report(
+        self, attempt: Attempt, worker: WorkerProcess, outcome: AttemptOutcome, failure: Failure | None
+    ) -> None:
+        now = self._engine.now()
+        self._reports.append((attempt, now, now, worker.name, None, outcome, failure, None))
+
+    def _request_of(self, index: int, number: int) -> list[bytes | memoryview] | Failure:
+        """The packets that ask for a step's call, or why they cannot be had."""
+        step = self._engine.scheduler.steps[index]
+        step_id = self._engine.scheduler.step_ids[index]
+        prompt = step.prompt
+        args: Mapping[str, Any] = step.args or {}
+        try:
+            if args or "{" in (prompt or ""):
+                _, prompt, args = self._engine.renderer.work(step)
+            call = (step.tool, prompt, args, step_id, step.expected_seconds, step.timeout)
+            body = dumps(call, "the call") if args else pickle.dumps(call, PROTOCOL)
+        except NotPicklableError as error:
+            return _argument_failure(step_id, args, error)
+        except Exception as error:  # noqa: BLE001  # a template that fails is a failed attempt
+            return Failure.of(error)
+        return packets(CALL, index, number, body)
+
+    # ------------------------------------------------------------------ ahead of free workers
+
+    def _hand_out_ahead(self) -> None:
+        """Every slot is taken, and nothing waits to be sent: let some of the next steps wait where they will run."""
+        short = self._short
+        now = self._engine.now()
+        room: list[tuple[int, WorkerProcess]] = []
+        for worker in self.pool.workers:
+            if worker.state != BUSY or worker.large:
+                continue
+            index = _index_of(worker.given[0])
+            waiting = len(worker.given) - 1
+            if now - worker.free_at > PATIENCE_NANOSECONDS:
+                if waiting:
+                    self._reclaim(worker)
+            elif short.fits(index) and 2 * waiting <= (depth := short.depth(index)):
+                room.append((depth - waiting, worker))
+        if not room:
+            return
+        handed: list[int] = []
+
+        def hand_out(_now: int) -> None:
+            handed.extend(self._engine.scheduler.hand_out(sum(count for count, _ in room), short.fits))
+
+        self._backlog.extend(self._engine.advance((), (hand_out,)))
+        self._share_out(handed, room)
+
+    def _share_out(self, handed: list[int], room: list[tuple[int, WorkerProcess]]) -> None:
+        """Give each worker its part, the next steps evenly to all."""
+        outgoing: Outgoing = []
+        place = turn = 0
+        while place < len(handed):
+            for count, worker in room:
+                if turn >= count or place >= len(handed):
+                    continue
+                index = handed[place]
+                place += 1
+                request = self._request_of(index, 1)
+                if isinstance(request, Failure) or len(request) > 1:
+                    # Too large to wait there, or it fails: it goes the usual way.
+                    self._short.exclude(index)
+                    self._take_back.append(index)
+                    continue
+                self._ahead += 1
+                worker.given.append(index)
+                self._handed.append((index, worker))
+                outgoing.append((worker, request))
+            turn += 1
+        for worker, request in outgoing:
+            self.pool.send(worker, request)
+
+
+def _index_of(item: Attempt | int) -> int:
+    return item if isinstance(item, int) else item.index
+
+
+def _argument_failure(step_id: str, args: Mapping[str, Any], error: NotPicklableError) -> Failure:
+    for name, value in args.items():
+        try:
+            dumps(value, f"args[{name!r}]")
+        except NotPicklableError as inner:
+            error = inner
+            break
+    return Failure("NotPicklable", f"step {step_id!r}: {error}", retryable=False)

@@ -1,0 +1,242 @@
+"""Inside a worker process: read a request, call the tool, write the result.
+
+Rules of this module:
+- One step at a time, in the order of the requests. A result is on its way before the next request is read, so that the
+  parent knows what ran when a worker dies.
+- Whatever a step raises is its failure: the worker lives on. Only a step that ends the process ends the worker.
+- A process that a step forked never comes back into this loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from executor.backends.base import SHORT_NANOSECONDS, CpuClock
+from executor.backends.process_pickling import PROTOCOL, NotPicklableError, dumps
+from executor.backends.process_wire import (
+    FAILED,
+    GOODBYE,
+    HAS_FACTS,
+    IS_NONE,
+    NOTHING,
+    PACKET_BYTES,
+    READY,
+    REFUSED,
+    REQUEST,
+    RESULT,
+    STARTED,
+    SUCCEEDED,
+    read_rest,
+    write_all,
+)
+from executor.outcomes import Failure, outcome_of
+from executor.timeline import NANOSECONDS
+from executor.tools.base import RunContext, Tool, ToolContext, run_call
+
+
+class Ending(Protocol):
+    """Whether the process was told to end."""
+
+    asked: bool
+
+
+def serve(requests: int, results: int, errors: int, ending: type[Ending]) -> bool:
+    """Get ready, then serve requests until there are no more. ``errors`` becomes stderr once the worker is ready.
+    Returns whether the parent said goodbye; else it is gone.
+    """
+    first = os.read(requests, PACKET_BYTES)
+    if not first:
+        return False
+    setup: dict[str, bytes] = pickle.loads(read_rest(requests, first, REQUEST.unpack_from(first)[3]))  # noqa: S301  # the parent's words
+    run, tools, complaint = _unpack(setup)
+    if complaint:
+        write_all(results, RESULT.pack(REFUSED, 0, 0, 0, NOTHING, NOTHING, len(complaint)), complaint)
+        return True
+    _show_errors(errors)
+    if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
+        # A worker that is killed loses what it holds back.
+        sys.stdout.reconfigure(line_buffering=True)
+    write_all(results, RESULT.pack(READY, 0, 0, 0, NOTHING, NOTHING, 0), b"")
+    # Entered by its first coroutine and not before: most workers never need an event loop.
+    runner = asyncio.Runner()
+    try:
+        return _Server(requests, results, run, tools, runner.run, ending).serve()
+    finally:
+        for tool in tools.values():
+            _close(tool, runner.run)
+        runner.close()
+
+
+def _unpack(setup: dict[str, bytes]) -> tuple[RunContext, dict[str, Tool], bytes]:
+    """What all steps share; what cannot be had here is named in the last part."""
+    run = RunContext()
+    tools: dict[str, Tool] = {}
+    what = "the inputs of the run"
+    try:
+        for name, data in setup.items():
+            what = f"tool {name!r}" if name else "the inputs of the run"
+            if name:
+                tools[name] = pickle.loads(data)  # noqa: S301  # the parent's own words
+            else:
+                run = pickle.loads(data)  # noqa: S301  # the parent's own words
+    except BaseException as error:  # noqa: BLE001  # importing the user's modules may raise anything
+        return run, tools, f"{what} cannot be had in a worker process: {_describe(error)}".encode()
+    for tool in tools.values():
+        # It saves time and nothing else: what is wrong shows again at the first call, as that call's failure.
+        with suppress(Exception):
+            tool.prepare()
+    return run, tools, b""
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _show_errors(errors: int) -> None:
+    """From now on stderr is the parent's; what was written before is shown there."""
+    sys.stderr.flush()
+    if errors < 0:
+        return
+    size = os.lseek(2, 0, os.SEEK_CUR)
+    written = os.pread(2, size, 0) if size else b""
+    os.dup2(errors, 2)
+    os.close(errors)
+    if written:
+        os.write(2, written)
+
+
+def _close(tool: Tool, run_async: Callable[[Any], Any]) -> None:
+    try:
+        if type(tool).close_async is not Tool.close_async:
+            run_async(tool.close_async())
+        tool.close()
+    except Exception:  # noqa: BLE001  # the run is over: told, and no reason to leave the others open
+        traceback.print_exc()
+
+
+class _Server:
+    """The loop over requests."""
+
+    def __init__(
+        self,
+        requests: int,
+        results: int,
+        run: RunContext,
+        tools: dict[str, Tool],
+        run_async: Callable[[Any], Any],
+        ending: type[Ending],
+    ) -> None:
+        self._requests = requests
+        self._results = results
+        self._run = run
+        self._tools = tools
+        self._run_async = run_async
+        self._ending = ending
+        self._pid = os.getpid()
+        self._cpu = CpuClock()
+
+    def serve(self) -> bool:
+        requests = self._requests
+        while first := os.read(requests, PACKET_BYTES):
+            kind, _, attempt, size = REQUEST.unpack_from(first)
+            if kind == GOODBYE:
+                return True
+            try:
+                body = read_rest(requests, first, size)
+            except EOFError:
+                return False
+            self._serve_one(attempt, body)
+        return False
+
+    def _serve_one(self, attempt: int, body: bytes | memoryview) -> None:
+        clock = time.perf_counter_ns
+        cpu_clock = self._cpu
+        context: ToolContext | None = None
+        started = clock()
+        try:
+            tool_name, prompt, args, step_id, expected, timeout = _arguments(body)
+            context = ToolContext(self._run, step_id, attempt, expected, timeout)
+            if timeout is not None:
+                self._write(STARTED, 0, started, started, None, None)
+            started = clock()
+            if started - cpu_clock.wall > SHORT_NANOSECONDS:
+                cpu_clock.read(started)
+            value = run_call(self._tools[tool_name], context, prompt, args, self._run_async)
+            ended = clock()
+        except BaseException as error:  # noqa: BLE001  # whatever a step raises is its failure and nobody else's
+            ended = clock()
+            self._leave_if_not_ours()
+            self._fail(context, started, ended, (outcome_of(error), _failure(error)))
+            return
+        if os.getpid() != self._pid:
+            os._exit(0)
+        cpu = None if ended - started < SHORT_NANOSECONDS else cpu_clock.stop(started, ended)
+        flags = 0
+        data = b""
+        if context.facts:
+            flags = HAS_FACTS
+            value = (value, context.facts)
+        if value is None:
+            flags = IS_NONE
+        else:
+            try:
+                data = dumps(value, "its result")
+            except NotPicklableError as error:
+                failure = Failure("NotPicklable", f"step {step_id!r}: {error}", retryable=False)
+                self._fail(context, started, ended, ("failed", failure))
+                return
+        self._write(SUCCEEDED, flags, started, ended, cpu, context.tokens_used, data)
+
+    def _leave_if_not_ours(self) -> None:
+        """A forked process of the step's, or a worker that was told to end, reports nothing."""
+        if os.getpid() != self._pid:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+        if self._ending.asked:
+            raise SystemExit(1)
+
+    def _fail(self, context: ToolContext | None, started: int, ended: int, what: tuple[str, Failure]) -> None:
+        tokens = None if context is None else context.tokens_used
+        cpu = self._cpu.stop(started, ended)
+        self._write(FAILED, 0, started, ended, cpu, tokens, pickle.dumps(what, PROTOCOL))
+
+    def _write(
+        self,
+        kind: int,
+        flags: int,
+        started: int,
+        ended: int,
+        cpu_seconds: float | None,
+        tokens: int | None,
+        body: bytes = b"",
+    ) -> None:
+        cpu = NOTHING if cpu_seconds is None else round(cpu_seconds * NANOSECONDS)
+        head = RESULT.pack(kind, flags, started, ended, cpu, NOTHING if tokens is None else tokens, len(body))
+        write_all(self._results, head, body)
+
+
+def _arguments(body: bytes | memoryview) -> Any:
+    try:
+        return pickle.loads(body)  # noqa: S301  # the parent's own words
+    except Exception as error:
+        raise NotPicklableError(f"the arguments cannot be read in a worker process: {_describe(error)}") from error
+
+
+def _failure(error: BaseException) -> Failure:
+    """What an exception says, even one that fails to say it."""
+    try:
+        failure = Failure.of(error)
+    except Exception as second:  # noqa: BLE001  # its own `__str__` may raise anything
+        failure = Failure(type(error).__name__, f"(its message cannot be had: {type(second).__name__})")
+    if isinstance(error, NotPicklableError):
+        return Failure("NotPicklable", failure.message, failure.traceback, retryable=False)
+    return failure

@@ -1,0 +1,653 @@
+"""The `processes` backend, with real processes: what they say, how they die, and that none is left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from executor import BackendError, Instrument, Resource, Retry, Run, Step, Tool, ToolContext, Workflow, arun, run
+from executor.backends.base import usable_cores
+from executor.backends.process_ahead import ShortSteps
+from executor.backends.processes import ProcessesBackend
+from executor.timeline import Attempt
+
+DIES = 10.0
+
+
+def steps_of(*steps: Step) -> Workflow:
+    return Workflow(steps=steps)
+
+
+def go(*steps: Step, workers: int = 2, **options: Any) -> Run:
+    return run(steps_of(*steps), backend="processes", workers=workers, **options)
+
+
+def children() -> list[int]:
+    """The processes whose parent this one is."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == os.getpid():
+            found.append(int(stat.parent.name))
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and no zombie that waits for its parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def gone(pid: int) -> bool:
+    """Whether a process ends within a patient while."""
+    until = time.monotonic() + DIES
+    while alive(pid) and time.monotonic() < until:
+        time.sleep(0.01)
+    return not alive(pid)
+
+
+@pytest.fixture(autouse=True)
+def _no_child_is_left() -> Iterator[None]:
+    before = set(children())
+    yield
+    assert set(children()) <= before
+
+
+def whoami() -> int:
+    return os.getpid()
+
+
+def length(data: bytes) -> int:
+    return len(data)
+
+
+# ---------------------------------------------------------------- what runs
+
+
+def test_steps_run_in_other_processes_and_are_recorded_there() -> None:
+    result = go(Step(step_id="a", tool="whoami"), Step(step_id="b", tool="whoami"), tools={"whoami": whoami})
+    assert result.ok
+    assert os.getpid() not in result.outputs.values()
+    assert {attempt.worker for attempt in result.timeline.attempts} <= {"process-1", "process-2"}
+    for attempt in result.timeline.attempts:
+        assert attempt.started is not None
+        assert attempt.ended is not None
+        assert attempt.known is not None
+        assert 0 <= attempt.ready <= attempt.granted <= attempt.started <= attempt.ended <= attempt.known
+
+
+def test_the_default_number_of_workers_is_the_usable_cores() -> None:
+    assert ProcessesBackend().capacity == usable_cores()
+
+
+def test_lambdas_closures_and_coroutines_travel_by_value() -> None:
+    offset = 10
+
+    async def later(value: int) -> int:
+        await asyncio.sleep(0.001)
+        return value * 2
+
+    result = go(
+        Step(step_id="a", tool="plus", args={"value": 1}),
+        Step(step_id="b", tool="later", args={"value": "{{ steps.a.output }}"}, depends_on=("a",)),
+        tools={"plus": lambda value: value + offset, "later": later},
+    )
+    assert result.outputs == {"a": 11, "b": 22}
+
+
+def test_functions_and_classes_of_a_script_without_a_main_guard_work(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from dataclasses import dataclass\n"
+        "from executor import Step, Workflow, run\n"
+        "@dataclass\n"
+        "class Point:\n"
+        "    x: int\n"
+        "def make(): return Point(3)\n"
+        "def read(point): return point.x + 1\n"
+        "a = Step(step_id='a', tool='make')\n"
+        "b = Step(step_id='b', tool='read', args={'point': '{{ steps.a.output }}'})\n"
+        "tools = {'make': make, 'read': read}\n"
+        "result = run(Workflow(steps=(a, b)), backend='processes', workers=2, tools=tools)\n"
+        "errors = [str(error) for error in result.errors.values()]\n"
+        "print(isinstance(result.outputs['a'], Point), result.outputs.get('b'), errors)\n"
+    )
+    done = subprocess.run([sys.executable, script], check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "True 4 []\n"
+
+
+def test_a_step_may_write_to_stdout_and_close_stdin_without_harm(capfd: pytest.CaptureFixture[str]) -> None:
+    def talk() -> str:
+        print("from the worker")
+        os.write(1, b"and by hand\n")
+        os.write(2, b"and to stderr\n")
+        os.close(0)
+        return "said"
+
+    result = go(Step(step_id="a", tool="talk"), workers=1, tools={"talk": talk})
+    written = capfd.readouterr()
+    assert result.outputs == {"a": "said"}
+    assert "from the worker\n" in written.out
+    assert "and by hand\n" in written.out
+    assert "and to stderr\n" in written.err
+
+
+def test_large_arguments_and_results_travel_both_ways() -> None:
+    size = 50_000_000
+    result = go(
+        Step(step_id="a", tool="make"),
+        Step(step_id="b", tool="measure", args={"data": "{{ steps.a.output }}"}),
+        tools={"make": lambda: b"x" * size, "measure": length},
+    )
+    assert not result.errors
+    assert len(result.outputs["a"]) == size
+    assert result.outputs["b"] == size
+
+
+def test_tokens_facts_and_cpu_seconds_come_home() -> None:
+    class Counting(Tool):
+        def call(self, context: ToolContext, prompt: str | None, args: Any) -> Any:
+            context.record_tokens(7)
+            context.record("gen_ai.request.model", "none")
+            until = time.thread_time() + 0.01
+            while time.thread_time() < until:
+                pass
+            return (context.step_id, context.attempt, context.expected_seconds, prompt)
+
+    facts: list[dict[str, Any]] = []
+
+    class Watch(Instrument):
+        def run_finished(self, engine: Any) -> None:
+            facts.extend(engine.facts.values())
+
+    result = go(
+        Step(step_id="a", tool="count", prompt="hello", expected_seconds=2.0),
+        tools={"count": Counting("count")},
+        instruments=[Watch()],
+    )
+    (attempt,) = result.timeline.attempts
+    assert result.outputs["a"] == ("a", 1, 2.0, "hello")
+    assert attempt.tokens_used == 7
+    assert attempt.cpu_seconds is not None
+    assert attempt.cpu_seconds >= 0.01
+    assert facts == [{"gen_ai.request.model": "none"}]
+
+
+# ---------------------------------------------------------------- what fails
+
+
+def test_an_exception_carries_the_traceback_of_its_worker() -> None:
+    def fails() -> None:
+        raise ValueError("as planned")
+
+    result = go(Step(step_id="a", tool="fails"), Step(step_id="b", tool="noop"), tools={"fails": fails})
+    assert result.statuses == {"a": "failed", "b": "succeeded"}
+    error = result.errors["a"]
+    assert (error.error_type, error.message) == ("ValueError", "as planned")
+    assert "in fails" in error.traceback
+
+
+def test_exceptions_that_cannot_be_pickled_or_printed_are_failures_like_others() -> None:
+    def locked() -> None:
+        error = RuntimeError("holds a lock")
+        error.lock = threading.Lock()  # type: ignore[attr-defined]
+        raise error
+
+    def mute() -> None:
+        class MuteError(Exception):
+            def __str__(self) -> str:
+                raise RuntimeError("no")
+
+        raise MuteError
+
+    def leaves() -> None:
+        sys.exit(3)
+
+    tools = {"locked": locked, "mute": mute, "leaves": leaves, "whoami": whoami}
+    result = go(*(Step(step_id=name, tool=name) for name in tools), workers=1, tools=tools)
+    assert result.errors["locked"].message == "holds a lock"
+    assert result.errors["mute"].error_type == "MuteError"
+    assert result.errors["leaves"].error_type == "SystemExit"
+    assert len({attempt.worker for attempt in result.timeline.attempts}) == 1
+
+
+def test_a_result_that_cannot_be_pickled_is_named_and_the_worker_lives_on() -> None:
+    result = go(
+        Step(step_id="a", tool="bad", retry=Retry(max_attempts=3, backoff_seconds=0)),
+        Step(step_id="b", tool="whoami"),
+        workers=1,
+        tools={"bad": lambda: {"list": [1, threading.Lock()]}, "whoami": whoami},
+    )
+    error = result.errors["a"]
+    assert error.attempt == 1
+    assert "step 'a': its result['list'][1] is a _thread.lock, which cannot be pickled" in error.message
+    assert result.statuses["b"] == "succeeded"
+    assert {attempt.worker for attempt in result.timeline.attempts} == {"process-1"}
+
+
+class BecomesALock:
+    """Becomes something else on its first journey, and cannot make a second one."""
+
+    def __reduce__(self) -> Any:
+        return threading.Lock, ()
+
+
+def test_an_argument_that_cannot_be_pickled_is_named() -> None:
+    result = go(
+        Step(step_id="a", tool="make"),
+        Step(step_id="b", tool="use", args={"thing": "{{ steps.a.output }}"}),
+        tools={"make": BecomesALock, "use": lambda thing: None},
+    )
+    assert result.statuses == {"a": "succeeded", "b": "failed"}
+    assert "step 'b': args['thing'] is a _thread.lock, which cannot be pickled" in result.errors["b"].message
+
+
+def test_a_template_that_fails_is_its_steps_failure() -> None:
+    result = go(
+        Step(step_id="a", tool="noop"),
+        Step(step_id="b", tool="noop", args={"x": "{{ steps.a.output.nothing.there }}"}),
+        Step(step_id="c", tool="noop"),
+    )
+    assert result.statuses == {"a": "succeeded", "b": "failed", "c": "succeeded"}
+
+
+def test_a_tool_that_cannot_be_sent_stops_the_run_before_it_starts() -> None:
+    lock = threading.Lock()
+    with pytest.raises(BackendError, match=r"tool 'holds'.*lock"):
+        go(Step(step_id="a", tool="holds"), tools={"holds": lambda: lock})
+
+
+class FailsToArrive(Tool):
+    def __setstate__(self, state: Any) -> None:
+        raise ImportError("no module named nowhere")
+
+
+def test_a_tool_that_a_worker_cannot_load_is_named() -> None:
+    with pytest.raises(BackendError, match="tool 'fails' cannot be had in a worker process: ImportError: no module"):
+        go(Step(step_id="a", tool="fails"), tools={"fails": FailsToArrive("fails")})
+
+
+class EndsItsProcess(Tool):
+    def __setstate__(self, state: Any) -> None:
+        os.write(2, b"a library spoke its last words\n")
+        os._exit(3)
+
+
+def test_workers_that_die_before_they_are_ready_end_the_run_with_what_they_wrote() -> None:
+    with pytest.raises(BackendError, match="exited with status 3 before it was ready; it wrote:\na library spoke"):
+        go(Step(step_id="a", tool="ends"), tools={"ends": EndsItsProcess("ends")})
+
+
+# ---------------------------------------------------------------- who dies
+
+
+def die_once(marker: str) -> str:
+    path = Path(marker)
+    if not path.exists():
+        path.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "second time lucky"
+
+
+def test_a_killed_worker_is_replaced_its_step_tried_again_and_nobody_else_notices(tmp_path: Path) -> None:
+    others = [Step(step_id=f"o{n}", tool="sleep", args={"seconds": 0.05}) for n in range(6)]
+    result = go(
+        Step(step_id="a", tool="die", args={"marker": str(tmp_path / "marker")}), *others, tools={"die": die_once}
+    )
+    assert result.ok
+    assert result.outputs["a"] == "second time lucky"
+    attempts = [attempt for attempt in result.timeline.attempts if attempt.step_id == "a"]
+    assert [attempt.outcome for attempt in attempts] == ["worker_died", "succeeded"]
+    assert all(attempt.attempt == 1 for attempt in result.timeline.attempts if attempt.step_id != "a")
+    assert attempts[0].worker != attempts[1].worker
+
+
+def test_a_step_that_always_ends_its_worker_fails_with_the_exit_status() -> None:
+    result = go(Step(step_id="a", tool="ends"), Step(step_id="b", tool="noop"), tools={"ends": lambda: os._exit(7)})
+    assert result.statuses == {"a": "failed", "b": "succeeded"}
+    error = result.errors["a"]
+    assert error.outcome == "worker_died"
+    assert error.attempt == 3
+    assert "exited with status 7" in error.message
+
+
+def test_a_step_that_is_not_idempotent_is_not_tried_again_after_its_worker_died(tmp_path: Path) -> None:
+    result = go(
+        Step(step_id="a", tool="die", args={"marker": str(tmp_path / "marker")}, idempotent=False),
+        tools={"die": die_once},
+    )
+    assert result.statuses == {"a": "failed"}
+    assert "was killed by SIGKILL" in result.errors["a"].message
+
+
+def test_a_timeout_kills_the_worker_and_what_it_started(tmp_path: Path) -> None:
+    def hang(pids: str) -> None:
+        child = subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)",
+            ],
+            stdout=subprocess.PIPE,
+        )
+        assert child.stdout is not None
+        child.stdout.readline()
+        Path(pids).write_text(f"{os.getpid()} {child.pid}")
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            time.sleep(60)
+
+    pids = tmp_path / "pids"
+    result = go(
+        Step(step_id="a", tool="hang", args={"pids": str(pids)}, timeout=0.5),
+        Step(step_id="b", tool="sleep", args={"seconds": 0.1}),
+        Step(step_id="c", tool="noop", depends_on=("b",)),
+        tools={"hang": hang},
+    )
+    assert result.statuses == {"a": "failed", "b": "succeeded", "c": "succeeded"}
+    assert result.errors["a"].outcome == "timed_out"
+    assert all(gone(int(pid)) for pid in pids.read_text().split())
+
+
+def hang_once(marker: str) -> str:
+    path = Path(marker)
+    if not path.exists():
+        path.touch()
+        time.sleep(60)
+    return "done"
+
+
+def test_a_step_past_its_timeout_gives_its_limit_back_when_it_is_dead_and_is_retried(tmp_path: Path) -> None:
+    result = go(
+        Step(
+            step_id="a",
+            tool="hang",
+            args={"marker": str(tmp_path / "marker")},
+            timeout=0.3,
+            needs={"seat": 1},
+            retry=Retry(max_attempts=2, backoff_seconds=0),
+        ),
+        workers=1,
+        tools={"hang": hang_once},
+        resources={"seat": Resource(capacity=1)},
+    )
+    assert result.outputs == {"a": "done"}
+    assert [attempt.outcome for attempt in result.timeline.attempts] == ["timed_out", "succeeded"]
+    assert [attempt.worker for attempt in result.timeline.attempts] == ["process-1", "process-2"]
+
+
+def test_a_command_that_runs_in_a_killed_worker_dies_with_it(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    code = f"import os, time, pathlib; pathlib.Path({str(pid)!r}).write_text(str(os.getpid())); time.sleep(60)"
+
+    def command() -> None:
+        from executor.tools.command import CommandTool
+
+        CommandTool("command").call(ToolContext(None, "a"), None, {"argv": [sys.executable, "-c", code]})  # type: ignore[arg-type]
+
+    result = go(Step(step_id="a", tool="command_", timeout=0.6), tools={"command_": command})
+    assert result.errors["a"].outcome == "timed_out"
+    assert gone(int(pid.read_text()))
+
+
+def test_a_forked_process_that_returns_from_a_step_does_not_speak_for_the_worker() -> None:
+    def fork() -> str:
+        child = os.fork()
+        if child == 0:
+            return "from the child"
+        os.waitpid(child, 0)
+        return "from the worker"
+
+    result = go(
+        Step(step_id="a", tool="fork"), Step(step_id="b", tool="whoami"), tools={"fork": fork, "whoami": whoami}
+    )
+    assert result.outputs["a"] == "from the worker"
+    assert result.statuses["b"] == "succeeded"
+    assert result.dropped_completions == 0
+
+
+def test_a_worker_ignores_the_interrupt_that_a_step_sends_it() -> None:
+    def interrupt() -> str:
+        os.kill(os.getpid(), signal.SIGINT)
+        return "still here"
+
+    assert go(Step(step_id="a", tool="interrupt"), tools={"interrupt": interrupt}).outputs == {"a": "still here"}
+
+
+SCRIPT = """
+import os, subprocess, sys, time
+from executor import Interrupted, Step, Workflow, run
+def work(name):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    with open(os.path.join(sys.argv[1], name), "w") as file:
+        file.write(f"{os.getpid()} {child.pid} ")
+    if name == "c":
+        return "finished"
+    time.sleep(60)
+steps = tuple(Step(step_id=n, tool="work", args={"name": n}) for n in ("a", "b", "c"))
+try:
+    run(Workflow(steps=steps), backend="processes", workers=3, tools={"work": work})
+except Interrupted as error:
+    print(error.run.statuses, error.run.outputs)
+    sys.exit(130)
+"""
+
+
+def start_script(tmp_path: Path) -> tuple[subprocess.Popen[str], list[int]]:
+    """A script whose three steps have begun, and the processes that they run in and started."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    process = subprocess.Popen([sys.executable, script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    files = [tmp_path / name for name in ("a", "b", "c")]
+    until = time.monotonic() + 30
+    while not all(path.exists() and path.read_text().endswith(" ") for path in files):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return process, [int(pid) for path in files for pid in path.read_text().split()]
+
+
+def test_ctrl_c_ends_a_script_with_its_finished_outputs_and_leaves_no_process(tmp_path: Path) -> None:
+    process, pids = start_script(tmp_path)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert out == "{'a': 'cancelled', 'b': 'cancelled', 'c': 'succeeded'} {'c': 'finished'}\n"
+    assert all(gone(pid) for pid in pids)
+
+
+def test_workers_and_what_they_started_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    process, pids = start_script(tmp_path)
+    process.kill()
+    process.communicate(timeout=30)
+    assert all(gone(pid) for pid in pids)
+
+
+# ---------------------------------------------------------------- where it is called from
+
+
+def test_it_runs_inside_a_running_event_loop_and_awaited() -> None:
+    workflow = steps_of(Step(step_id="a", tool="whoami"))
+
+    async def cell() -> list[Run]:
+        blocking = run(workflow, backend="processes", workers=1, tools={"whoami": whoami})
+        return [blocking, await arun(workflow, backend="processes", workers=1, tools={"whoami": whoami})]
+
+    assert all(result.ok and result.outputs["a"] != os.getpid() for result in asyncio.run(cell()))
+
+
+def test_cancelling_an_awaited_run_kills_its_workers(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+
+    def hang() -> None:
+        pid.write_text(str(os.getpid()))
+        time.sleep(60)
+
+    async def main() -> None:
+        task = asyncio.ensure_future(
+            arun(steps_of(Step(step_id="a", tool="hang")), backend="processes", workers=1, tools={"hang": hang})
+        )
+        while not pid.exists():  # noqa: ASYNC110  # a file of another process sets no event
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert gone(int(pid.read_text() or 0))
+
+
+def test_an_engine_that_breaks_leaves_no_process_behind() -> None:
+    class BreaksError(BaseException):
+        """Not one of those that an instrument is switched off for."""
+
+    class Breaks(Instrument):
+        def attempt_finished(self, attempt: Attempt, status: str) -> None:
+            raise BreaksError
+
+    steps = [Step(step_id=str(n), tool="sleep", args={"seconds": n}) for n in (0, 30)]
+    with pytest.raises(BreaksError):
+        go(*steps, instruments=[Breaks()])
+
+
+# ---------------------------------------------------------------- ahead of free workers
+
+
+def check_record(result: Run, workers: int) -> None:
+    """The record shows no more running than workers, one step at a time on each, in order of grant."""
+    attempts = list(result.timeline.attempts)
+    assert [a.granted for a in attempts] == sorted(a.granted for a in attempts)
+    changes: list[tuple[int, int]] = []
+    for attempt in attempts:
+        assert attempt.started is not None
+        assert attempt.ended is not None
+        assert attempt.known is not None
+        assert attempt.ready <= attempt.granted <= attempt.started <= attempt.ended <= attempt.known
+        waits = attempt.waits
+        if attempt.granted > attempt.ready:
+            assert (waits[0].start, waits[-1].end) == (attempt.ready, attempt.granted)
+        changes += [(attempt.granted, 1), (attempt.ended, -1)]
+    running = 0
+    for _, change in sorted(changes):
+        running += change
+        assert running <= workers
+    last: dict[str | None, int] = {}
+    for attempt in sorted(attempts, key=lambda attempt: attempt.started or 0):
+        assert last.get(attempt.worker, 0) <= (attempt.started or 0)
+        last[attempt.worker] = attempt.ended or 0
+
+
+class Watcher(Instrument):
+    """Notes the hooks of each attempt."""
+
+    def __init__(self) -> None:
+        self.seen: dict[Attempt, list[str]] = {}
+
+    def attempt_started(self, attempt: Attempt) -> None:
+        self.seen.setdefault(attempt, []).append("started")
+
+    def attempt_finished(self, attempt: Attempt, status: str) -> None:
+        self.seen.setdefault(attempt, []).append(status)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_short_steps_that_are_handed_out_ahead_leave_a_true_record(workers: int) -> None:
+    layers = [[f"{layer}.{n}" for n in range(20)] for layer in range(10)]
+    steps = [
+        Step(
+            step_id=name,
+            tool="noop",
+            depends_on=tuple(layers[place - 1][n % 20] for n in range(i, i + 3)) if place else (),
+        )
+        for place, layer in enumerate(layers)
+        for i, name in enumerate(layer)
+    ]
+    watcher = Watcher()
+    result = go(*steps, workers=workers, instruments=[watcher])
+    assert result.ok
+    assert result.dropped_completions == 0
+    assert len(result.timeline.attempts) == len(steps)
+    assert result.timeline.workers == workers
+    assert watcher.seen == {attempt: ["started", "succeeded"] for attempt in result.timeline.attempts}
+    check_record(result, workers)
+
+
+def nap(seconds: float) -> None:
+    if seconds:
+        time.sleep(seconds)
+
+
+def test_a_long_step_among_short_ones_holds_up_nobody() -> None:
+    steps = [Step(step_id=f"s{n}", tool="nap", args={"seconds": 0.7 if n == 100 else 0}) for n in range(300)]
+    result = go(*steps, tools={"nap": nap})
+    assert result.ok
+    check_record(result, 2)
+    long = next(attempt for attempt in result.timeline.attempts if attempt.step_id == "s100")
+    others = [attempt.ended for attempt in result.timeline.attempts if attempt is not long]
+    assert long.ended is not None
+    assert all(ended is not None and ended < long.ended for ended in others)
+
+
+def test_a_worker_that_dies_gives_back_what_waited_behind_its_step(tmp_path: Path) -> None:
+    def maybe(n: int, marker: str) -> int:
+        if n == 150:
+            die_once(marker)
+        return n
+
+    marker = str(tmp_path / "marker")
+    steps = [Step(step_id=f"s{n}", tool="maybe", args={"n": n, "marker": marker}) for n in range(300)]
+    result = go(*steps, tools={"maybe": maybe})
+    assert result.outputs == {f"s{n}": n for n in range(300)}
+    assert [a.step_id for a in result.timeline.attempts if a.outcome == "worker_died"] == ["s150"]
+    assert len(result.timeline.attempts) == 301
+    check_record(result, 2)
+
+
+def test_after_a_step_that_stops_the_run_none_of_those_behind_it_ran(tmp_path: Path) -> None:
+    def mark(n: int) -> None:
+        if n == 100:
+            raise ValueError("stop here")
+        (tmp_path / str(n)).touch()
+
+    steps = [
+        Step(step_id=f"s{n}", tool="mark", args={"n": n}, on_failure="stop" if n == 100 else "continue")
+        for n in range(200)
+    ]
+    result = go(*steps, workers=1, tools={"mark": mark})
+    assert {path.name for path in tmp_path.iterdir()} == {str(n) for n in range(100)}
+    assert result.statuses["s100"] == "failed"
+    assert all(result.statuses[f"s{n}"] == "cancelled" for n in range(101, 200))
+
+
+def test_only_short_and_harmless_steps_may_wait_at_a_worker() -> None:
+    steps = [
+        Step(step_id="plain", tool="t"),
+        Step(step_id="timed", tool="t", timeout=1.0),
+        Step(step_id="limited", tool="t", needs={"r": 1}),
+        Step(step_id="locked", tool="t", reads=("s",)),
+        Step(step_id="once", tool="t", idempotent=False),
+        Step(step_id="other tool", tool="u"),
+    ]
+    short = ShortSteps(steps)
+    assert not any(short.fits(n) for n in range(6))
+    for _ in range(10):
+        short.note(0, 1_000)
+    assert [short.fits(n) for n in range(6)] == [True, False, False, False, False, False]
+    short.note(0, 300_000)
+    assert not short.fits(0)
