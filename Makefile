@@ -16,7 +16,7 @@ STAMP := $(VENV)/.installed-for-makespan
 CODE := executor harness tests
 TEST_FOLDERS := tests/unit tests/properties tests/integration tests/conformance
 
-.PHONY: help environment demo test lint types contracts unit test-slow bench format clean
+.PHONY: help environment demo test lint types contracts unit test-slow bench docs format clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,11 @@ test-slow: $(STAMP) ## the tests that take long or need much
 # The folder starts its own processes and measures time, so nothing runs beside it.
 bench: $(STAMP) ## measure the executors against what one would write by hand
 	@$(BIN)/pytest -q --benchmark-only --benchmark-sort=name --timeout=0 tests/benchmarks
+
+# A test compares the pages with the code; the picture is a run on this very machine.
+docs: $(STAMP) ## make the parts of docs/ that come from code, and the picture of a run
+	@$(BIN)/python -m harness.reference docs/reference
+	@$(BIN)/python -m harness.reference.picture docs/images/run.svg
 
 format: $(STAMP) ## put the code into its shape
 	@$(BIN)/ruff check --fix $(CODE)

@@ -93,8 +93,8 @@ def result_document(
 ) -> Document:
     """One entry of ``results``: a cell of the matrix, or the one run of ``makespan run``.
 
-    ``scenario`` is named where the document holds several. ``executor`` defaults to the timeline's backend; ``makespan`` to the median without an interval. Speedup is null
-    where nobody measured a baseline.
+    ``scenario`` is named where the document holds several. ``executor`` defaults to the timeline's backend;
+    ``makespan`` to the median without an interval. Speedup is null where nobody measured a baseline.
 
     Raises:
         ValueError: there is no repetition, or a timeline's dependencies form a cycle.

@@ -1,8 +1,18 @@
-"""What the documents show works: their examples run, and their links lead somewhere.
+"""What the documents show works: their examples run, print what they show, and their links lead somewhere.
 
-A fenced block marked ``python`` is run as a script, one marked ``console`` line by line where a line begins with
-``$ makespan``; both in an empty folder with the scenarios beside them. Add ``no-run`` to the mark where that is not
-meant: `````python no-run``.
+How a fenced block is marked says what is done with it. Blocks of one page share a folder that holds the scenarios.
+
+====================  ================================================================================================
+``python``            is run as a script
+``text output``       right below a ``python`` block: what that printed
+``console``           a line that begins with ``$ makespan`` is run; the lines below it are what it printed
+``yaml file=NAME``    (or any other language) is written into that file before anything of the page runs
+====================  ================================================================================================
+
+Behind ``python`` and ``console``: ``no-run`` leaves the block alone, ``status=1`` is the exit status that is expected.
+Behind ``console`` and ``text output``: ``exact`` compares figures too. Else times, ratios, percentages and ids may
+differ. ``…`` stands for any text within a line, and alone in a line for any lines; a command with nothing below it may
+print anything.
 """
 
 from __future__ import annotations
@@ -12,6 +22,8 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,50 +33,194 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```(?P<mark>[^\n`]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
+HEADING = re.compile(r"^#+ +(?P<words>.+?) *$", re.MULTILINE)
+TARGET = re.compile(r"`make (?P<name>[a-z][a-z-]*)")
+SHORTENED = "…"
+# In this order: what a former one has replaced is no figure any more.
+VARYING = (
+    (re.compile(r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?(?:Z|[+-]\d\d:\d\d)?"), "<time>"),
+    (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{7,}\b"), "<id>"),
+    (re.compile(r"[-+−]?\d+(?:\.\d+)?(?:e-?\d+)?(?: |-)?(?:ns|µs|ms|s|min|h)\b"), "<seconds>"),
+    (re.compile(r"[-+−]?\d+(?:\.\d+)? ?%"), "<percentage>"),
+    (re.compile(r"[-+−]?\d+\.\d+(?:e-?\d+)?"), "<number>"),
+    (re.compile(r"[─━═-]{3,}"), "---"),
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    """Something of a page that is to run. ``shown`` is what it prints, None where the page does not say."""
+
+    kind: str
+    text: str
+    shown: str | None
+    status: int = 0
+    exact: bool = False
+    files: dict[str, str] = field(default_factory=dict)
+
+
+def examples_in(text: str) -> Iterator[tuple[int, Example]]:
+    """Line and example of each block that is to run."""
+    blocks = list(BLOCK.finditer(text))
+    files: dict[str, str] = {}
+    for block in blocks:
+        files |= {option[5:]: block["body"] for option in block["mark"].split()[1:] if option.startswith("file=")}
+    for number, block in enumerate(blocks):
+        kind, *options = block["mark"].split() or [""]
+        if "no-run" in options:
+            continue
+        line = text.count("\n", 0, block.start()) + 1
+        status = next((int(option[7:]) for option in options if option.startswith("status=")), 0)
+        if kind == "python":
+            below = blocks[number + 1] if number + 1 < len(blocks) else None
+            is_output = below is not None and not text[block.end() : below.start()].strip()
+            marks = below["mark"].split() if below is not None and is_output else []
+            shown = below["body"] if below is not None and marks[:2] == ["text", "output"] else None
+            yield line, Example(kind, block["body"], shown, status, "exact" in marks, files)
+        elif kind == "console":
+            for command, printed in commands_in(block["body"]):
+                yield line, Example(kind, command, printed or None, status, "exact" in options, files)
+
+
+def commands_in(body: str) -> Iterator[tuple[str, str]]:
+    """Each ``makespan`` command of a console with the lines below it."""
+    for piece in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
+        command, _, printed = piece.partition("\n")
+        if command.startswith("makespan "):
+            yield command, printed if printed.strip() else ""
 
 
 def examples() -> list[Any]:
-    """``(kind, text)`` of each block that is to run, with its place as the name."""
     found = []
     for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        for match in BLOCK.finditer(text):
-            kind, *options = match["mark"].split() or [""]
-            if kind in {"python", "console"} and "no-run" not in options:
-                place = f"{page.relative_to(ROOT)}:{text.count(chr(10), 0, match.start()) + 1}"
-                found.append(pytest.param(kind, match["body"], id=place))
+        for line, example in examples_in(page.read_text(encoding="utf-8")):
+            command = f": {example.text}" if example.kind == "console" else ""
+            found.append(pytest.param(example, id=f"{page.relative_to(ROOT)}:{line}{command}"))
     return found
 
 
-def run_in(folder: Path, command: list[str]) -> None:
-    if not (folder / "scenarios").exists():
-        (folder / "scenarios").symlink_to(ROOT / "scenarios")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    environment = {**os.environ, "PATH": path}
+def run_in(folder: Path, example: Example) -> str:
+    """What the example prints, errors included, as one would see it on a terminal."""
+    (folder / "scenarios").symlink_to(ROOT / "scenarios")
+    for name, text in example.files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    command = shlex.split(example.text, comments=True)
+    if example.kind == "python":
+        (folder / "example.py").write_text(example.text, encoding="utf-8")
+        command = [sys.executable, "example.py"]
+    # Neither the settings nor the history of whoever runs the tests.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKESPAN_")}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
+    environment["XDG_DATA_HOME"] = str(folder / "data")
     done = subprocess.run(
-        command, check=False, cwd=folder, stdin=subprocess.DEVNULL, env=environment, capture_output=True, text=True
+        command,
+        check=False,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        encoding="utf-8",
     )
-    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == example.status, f"{shlex.join(command)}\n{done.stdout}"
+    return done.stdout
 
 
-@pytest.mark.parametrize(("kind", "text"), examples())
-def test_an_example_runs(kind: str, text: str, tmp_path: Path) -> None:
-    if kind == "python":
-        script = tmp_path / "example.py"
-        script.write_text(text, encoding="utf-8")
-        run_in(tmp_path, [sys.executable, script.name])
-        return
-    for line in text.splitlines():
-        if line.startswith("$ makespan "):
-            run_in(tmp_path, shlex.split(line.removeprefix("$ "), comments=True))
+def is_what_was_printed(shown: str, printed: str, *, exact: bool) -> bool:
+    pattern = ""
+    for line in steady(shown, exact=exact):
+        if line == SHORTENED:
+            pattern += r"(?:.*\n)*?"
+        else:
+            pattern += ".*".join(re.escape(part) for part in line.split(SHORTENED)) + r"\n"
+    return re.fullmatch(pattern, "".join(f"{line}\n" for line in steady(printed, exact=exact))) is not None
+
+
+def steady(text: str, *, exact: bool) -> list[str]:
+    """The lines less what differs from run to run: figures, and the white space that makes room for them."""
+    lines = text.strip("\n").split("\n")
+    if exact:
+        return [line.rstrip() for line in lines]
+    for varying, name in VARYING:
+        lines = [varying.sub(name, line) for line in lines]
+    return [" ".join(line.split()) for line in lines]
+
+
+@pytest.mark.parametrize("example", examples())
+def test_an_example_runs_and_prints_what_is_shown(example: Example, tmp_path: Path) -> None:
+    printed = run_in(tmp_path, example)
+    if example.shown is not None and not is_what_was_printed(example.shown, printed, exact=example.exact):
+        pytest.fail(f"shown:\n{example.shown}\nprinted:\n{printed}", pytrace=False)
+
+
+def test_figures_and_white_space_may_differ_words_and_lines_may_not() -> None:
+    shown = "makespan  806 ms (73% busy)\nrun 4f9d2c81aa\n"
+    assert is_what_was_printed(shown, "makespan 1.2 s (9% busy)\nrun 00d2c81bbb\n", exact=False)
+    assert not is_what_was_printed(shown, "makespan 1.2 s (9% idle)\nrun 00d2c81bbb\n", exact=False)
+    assert not is_what_was_printed(shown, shown + "and more\n", exact=False)
+    assert not is_what_was_printed(shown, "run 4f9d2c81aa\n", exact=False)
+
+
+def test_an_exact_example_is_compared_to_the_last_figure() -> None:
+    assert is_what_was_printed("806 ms\n", "806 ms\n", exact=True)
+    assert not is_what_was_printed("806 ms\n", "807 ms\n", exact=True)
+
+
+def test_three_dots_stand_for_any_lines_or_for_any_part_of_one() -> None:
+    printed = "one\ntwo\nthree and four\n"
+    assert is_what_was_printed("…\nthree…\n", printed, exact=False)
+    assert is_what_was_printed("one\n…\n", printed, exact=False)
+    assert not is_what_was_printed("one\n…\nfour\n", printed, exact=False)
+
+
+def test_what_stands_below_a_command_or_a_script_is_its_output() -> None:
+    text = (
+        "```yaml file=a.yaml\nsteps: []\n```\n"
+        "```console status=2\n$ makespan run a.yaml\nerror\n$ makespan tools\n$ ls\n```\n"
+        "```python\nprint(1)\n```\n\n```text output exact\n1\n```\n"
+        "```python no-run\nraise\n```\n"
+    )
+    files = {"a.yaml": "steps: []\n"}
+    assert [example for _, example in examples_in(text)] == [
+        Example("console", "makespan run a.yaml", "error\n", 2, files=files),
+        Example("console", "makespan tools", None, 2, files=files),
+        Example("python", "print(1)\n", "1\n", exact=True, files=files),
+    ]
+
+
+def links_of(page: Path) -> list[tuple[Path, str]]:
+    """File and fragment of each link that stays in the project."""
+    prose = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    targets = [match["target"] for match in LINK.finditer(prose)]
+    inside = [target.partition("#") for target in targets if "://" not in target and not target.startswith("mailto:")]
+    return [(page.parent / file if file else page, fragment) for file, _, fragment in inside]
+
+
+def anchors_of(page: Path) -> set[str]:
+    """What the headings of a page can be linked by: lower case, no punctuation, hyphens for spaces."""
+    prose = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w\- ]", "", match["words"].lower()).replace(" ", "-") for match in HEADING.finditer(prose)}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
-    prose = BLOCK.sub("", page.read_text(encoding="utf-8"))
-    targets = [match["target"].partition("#")[0] for match in LINK.finditer(prose)]
-    files = [target for target in targets if target and "://" not in target and not target.startswith("mailto:")]
-    assert [target for target in files if not (page.parent / target).exists()] == []
+    assert [str(file) for file, _ in links_of(page) if not file.exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_heading_leads_to_one(page: Path) -> None:
+    linked = [(file, fragment) for file, fragment in links_of(page) if fragment and file.suffix == ".md"]
+    missing = [(str(file), fragment) for file, fragment in linked if file.exists() and fragment not in anchors_of(file)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    text = page.read_text(encoding="utf-8")
+    lines = [f"`{line.removeprefix('$ ')}" for block in BLOCK.finditer(text) for line in block["body"].splitlines()]
+    named = {match["name"] for match in TARGET.finditer("\n".join([text, *lines]))}
+    assert named - targets == set()
 
 
 def test_every_page_stands_in_the_index() -> None:

@@ -1,0 +1,28 @@
+"""The parts of ``docs/reference`` that are made from code: options, fields and schemas stand there as they stand here.
+
+A page is written by hand; between ``<!-- made: NAME -->`` and ``<!-- end -->`` stands what code says.
+``python -m harness.reference docs/reference`` fills these places in, and a test keeps pages and code the same. A file
+each for what is described; :mod:`harness.reference.picture` draws the picture of a run.
+
+Rules of this room:
+- Names, types, defaults and limits come from the code. What a thing is good for is written by hand, in one table beside
+  it; a name without a meaning, and a meaning without a name, is an error.
+- Nothing of the machine that a page was made on stands on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from harness.reference import command_line, result_document, tools, workflow_files
+from harness.reference.markdown import Parts, filled
+
+PAGES: Final[Mapping[str, Parts]] = {
+    "command-line.md": command_line.PARTS,
+    "result-document.md": result_document.PARTS,
+    "tools.md": tools.PARTS,
+    "workflow-files.md": workflow_files.PARTS,
+}
+
+__all__ = ["PAGES", "filled"]
