@@ -17,14 +17,15 @@ Rules of this module:
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from threading import Lock
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar
 
 from executor.calls import Calls, Resume
 from executor.dependencies import Graph
+from executor.driver import Answer, Driver, Request
 from executor.instruments import Instrument, Instruments
 from executor.outcomes import Completion, Failure, StepError
 from executor.rendering import Renderer
@@ -35,30 +36,6 @@ from executor.workflow import Resource, Step
 
 # How long a call that was told to stop may take, where nothing else of the run can move.
 STALL_GRACE_NANOSECONDS = 2 * NANOSECONDS
-
-# Something done under the engine's lock at an instant, before what starts at that instant.
-Request: TypeAlias = Callable[[int], None]
-Answer: TypeAlias = Callable[[list[str] | SchedulerError, bool], None]
-
-
-class Driver(Protocol):
-    """What an engine asks of the backend that drives it."""
-
-    @property
-    def clock(self) -> Callable[[], int]:
-        """The backend's clock in nanoseconds; it never runs backwards."""
-
-    @property
-    def stops_at_once(self) -> bool:
-        """A call that is told to stop has stopped: nothing of it is left running at that instant."""
-
-    def cancel(self, attempt: Attempt) -> None:
-        """Stop the call of an attempt if that is possible. Unless it :attr:`stops_at_once`, report its end as a
-        completion when it has ended.
-        """
-
-    def notify(self) -> None:
-        """Wake the one who waits: the run is done, or something is due earlier than it was."""
 
 
 class Engine:
