@@ -26,19 +26,21 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
-        """What an exception says."""
-        text = "".join(traceback.format_exception(error))
-        if isinstance(error, ToolError):
-            return cls(
-                type(error).__name__,
-                str(error),
-                text,
-                retryable=error.retryable,
-                retry_after_seconds=error.retry_after_seconds,
-            )
-        # Errors of templates say the same: what was rendered would not be other next time.
-        retryable = bool(getattr(error, "retryable", True))
-        return cls(type(error).__name__, str(error), text, retryable=retryable)
+        """What an exception says, even one that cannot be printed."""
+        try:
+            message = str(error)
+            text = "".join(traceback.format_exception(error))
+        except Exception:  # noqa: BLE001  # the exception is a user's; its own methods may raise
+            message = f"an exception of type {type(error).__name__} that cannot be printed"
+            text = ""
+        # Errors of templates say `retryable` too: what was rendered would not be other next time.
+        return cls(
+            type(error).__name__,
+            message,
+            text,
+            retryable=bool(getattr(error, "retryable", True)),
+            retry_after_seconds=error.retry_after_seconds if isinstance(error, ToolError) else None,
+        )
 
 
 def outcome_of(error: BaseException) -> AttemptOutcome:

@@ -13,7 +13,7 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,7 +93,7 @@ def run(
     """
     prepared = _Prepared(workflow, inputs, backend, workers, policy, tools, resources, seed, instruments, scale, graph)
     if _loop_is_running():
-        return _in_helper_thread(prepared.drive)
+        return _in_helper_thread(prepared)
     return prepared.drive()
 
 
@@ -250,6 +250,12 @@ class _Prepared:
             raise Interrupted(result)
         return result
 
+    def interrupt(self) -> None:
+        """Cancel the run, from a signal handler too: a flag, and a wake-up for the one who waits."""
+        self.interrupted = True
+        self.engine.request_cancel()
+        self.backend.notify()
+
     @contextmanager
     def _ctrl_c(self) -> Iterator[None]:
         """The first Ctrl-C cancels, the second leaves at once. A handler of the embedding program is left alone."""
@@ -270,10 +276,8 @@ class _Prepared:
                     return
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 raise KeyboardInterrupt
-            self.interrupted = True
             interrupted_at = now
-            self.engine.request_cancel()
-            self.backend.notify()
+            self.interrupt()
 
         signal.signal(signal.SIGINT, interrupt)
         try:
@@ -292,19 +296,30 @@ def _loop_is_running() -> bool:
     return True
 
 
-def _in_helper_thread(drive: Callable[[], Run]) -> Run:
-    """Run in a thread of its own, since the caller's has a running event loop, and wait for it."""
+def _in_helper_thread(prepared: _Prepared) -> Run:
+    """Run in a thread of its own, since the caller's has a running event loop, and wait for it. An interrupt that
+    comes while waiting (a notebook's stop button) cancels the run; a second one leaves at once.
+    """
     results: list[Run] = []
     errors: list[BaseException] = []
+    # Not `thread.join()`: when that is interrupted, Python 3.11 takes the thread for ended.
+    ended = threading.Event()
 
     def work() -> None:
         try:
-            results.append(drive())
+            results.append(prepared.drive())
         except BaseException as error:  # noqa: BLE001  # handed over to the caller below
             errors.append(error)
+        finally:
+            ended.set()
 
-    thread = threading.Thread(target=work, name="makespan-run")
+    thread = threading.Thread(target=work, name="makespan-run", daemon=True)
     thread.start()
+    try:
+        ended.wait()
+    except KeyboardInterrupt:
+        prepared.interrupt()
+        ended.wait()
     thread.join()
     if errors:
         raise errors[0]

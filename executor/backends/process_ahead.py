@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from executor.workflow import Step
 
 SHORT_NANOSECONDS = 200_000
-# A worker whose step runs this long gives back what waits behind it.
-PATIENCE_NANOSECONDS = 200_000
+# A worker whose step runs this long gives back what waits behind it. On a busy machine a worker may not even get a
+# core for a part of that: less, and steps are sent round for nothing.
+PATIENCE_NANOSECONDS = 1_000_000
 # What it takes to wake a process, and to read a request and write a result.
 _WAKING_NANOSECONDS = 50_000
 _SERVING_NANOSECONDS = 8_000

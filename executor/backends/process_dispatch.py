@@ -190,13 +190,13 @@ class Dispatcher:
             if outcome == "succeeded":
                 self._short.note(granted.index, ended - started)
             # When a step began whose worker died is not known: not before the one before it ended.
-            started = max(started, worker.free_at)
+            began = max(started, worker.free_at)
             # The record will say so too: an attempt never ends before it was granted.
             worker.free_at = free_at = max(ended, granted.granted)
             freed.append(free_at)
             if facts:
                 self._engine.facts[granted] = facts
-            yield granted, started, ended, worker.name, cpu_seconds, outcome, value, tokens_used
+            yield granted, began, ended, worker.name, cpu_seconds, outcome, value, tokens_used
         if self._ahead:
             self._grant_handed_out(freed)
 

@@ -81,6 +81,22 @@ def test_a_failing_step_carries_its_traceback_and_skips_its_dependants(backend: 
     assert "in fail" in error.traceback
 
 
+class UnprintableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("not even this")
+
+
+def raise_unprintable() -> None:
+    raise UnprintableError
+
+
+def test_an_exception_that_cannot_be_printed_is_a_failed_step_and_no_more(backend: str) -> None:
+    steps = (Step(step_id="a", tool="raise_unprintable"), Step(step_id="b", tool="double", args={"value": 1}))
+    result = run(workflow(*steps), backend=backend, tools={**TOOLS, "raise_unprintable": raise_unprintable})
+    assert result.statuses == {"a": "failed", "b": "succeeded"}
+    assert "cannot be printed" in result.errors["a"].message
+
+
 def test_a_template_that_fails_at_run_time_is_that_steps_failure(backend: str) -> None:
     steps = (
         Step(step_id="a", tool="double", args={"value": 3}),

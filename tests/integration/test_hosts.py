@@ -93,3 +93,28 @@ def test_two_threads_run_at_once_without_knowing_of_each_other(backend: str) -> 
     for thread in threads:
         thread.join()
     assert found == {value: {f"s{i}": 2 * value for i in range(5)} for value in (1, 2)}
+
+
+INTERRUPTED_IN_A_LOOP = """
+import asyncio, os, signal, threading
+from executor import Interrupted, Step, Workflow, run
+
+async def cell():
+    slow = Step(step_id="slow", tool="sleep", args={"seconds": 60})
+    steps = (Step(step_id="quick", tool="noop", prompt="done"), slow)
+    threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    try:
+        run(Workflow(steps=steps))
+    except Interrupted as interrupted:
+        print(interrupted.run.outputs, interrupted.run.statuses["slow"])
+
+loop = asyncio.new_event_loop()
+loop.run_until_complete(cell())
+"""
+
+
+def test_an_interrupted_notebook_cell_cancels_its_run_and_keeps_what_was_done() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IN_A_LOOP], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.stdout, done.stderr) == ("{'quick': 'done'} cancelled\n", "")
