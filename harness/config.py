@@ -71,7 +71,9 @@ class Telemetry(SparseWords):
 
 
 class Store(SparseWords):
-    """Where runs are kept. No settings yet."""
+    """Where runs are kept: an SQLite file. ``path`` null: one in the user's data folder."""
+
+    path: Name | None = None
 
 
 class Config(Words):

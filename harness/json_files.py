@@ -1,4 +1,4 @@
-"""Writing a JSON document to where a person asked for it: ``-`` is stdout, anything else a path.
+"""Writing a document to where a person asked for it: ``-`` is stdout, anything else a path.
 
 Rules of this module:
 - Whether it can be written is asked before the work, so that hours of it are not lost to a misspelt folder.
@@ -22,8 +22,8 @@ class OutputError(Exception):
     """A document cannot be written; the message says where and why."""
 
 
-def check_writable(target: str) -> None:
-    """See whether a document can be written there, without changing anything.
+def check_writable(target: str, what: str = "JSON") -> None:
+    """See whether a document can be written there, without changing anything. ``what`` names it in the message.
 
     Raises:
         OutputError: it cannot.
@@ -45,7 +45,7 @@ def check_writable(target: str) -> None:
     except (OSError, ValueError) as error:
         reason = str(error)
     if reason is not None:
-        raise OutputError(f"cannot write JSON to {target!r}: {reason}")
+        raise OutputError(f"cannot write {what} to {target!r}: {reason}")
 
 
 def write_json(document: Any, target: str) -> None:
@@ -55,19 +55,37 @@ def write_json(document: Any, target: str) -> None:
         OutputError: it cannot be written.
 
     """
-    text = json.dumps(document, ensure_ascii=True, indent=1, allow_nan=False) + "\n"
+    write_text(json.dumps(document, ensure_ascii=True, indent=1, allow_nan=False) + "\n", target)
+
+
+def write_text(text: str, target: str, what: str = "JSON") -> None:
+    """The same for a document that is text already; ``what`` names it in the message.
+
+    Raises:
+        OutputError: it cannot be written.
+
+    """
     if target == STDOUT:
         sys.stdout.write(text)
         sys.stdout.flush()
         return
-    path = Path(target)
     try:
-        if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")
-        else:
-            _replace(path.resolve(), text)
+        write_whole(Path(target), text)
     except OSError as error:
-        raise OutputError(f"cannot write JSON to {target!r}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {what} to {target!r}: {error.strerror or error}") from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file in UTF-8 that appears whole or not at all; a pipe or a device is written as it is.
+
+    Raises:
+        OSError: it cannot be written, or is a folder.
+
+    """
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8")
+    else:
+        _replace(path.resolve(), text)
 
 
 def _replace(path: Path, text: str) -> None:

@@ -15,13 +15,13 @@ from harness.analysis.critical_path import CriticalPath, PathPart, critical_path
 from harness.analysis.lost_time import lost_nanoseconds
 from harness.analysis.lower_bound import LowerBound, lower_bound
 from harness.analysis.overhead import overhead_nanoseconds, overhead_nanoseconds_per_step
-from harness.analysis.remedy import duration_text, remedy
+from harness.analysis.remedy import duration_text, duration_texts, remedy
 from harness.analysis.summary import CriticalStep, Summary, summary
 from harness.analysis.work import cpu_seconds, work_nanoseconds
 
 __all__ = [
     "AttemptIndex", "Caution", "Concurrency", "CpuBoundThreads", "CriticalPath", "CriticalStep", "LowerBound",
     "OverlappingEdges", "PathPart", "Pause", "Summary", "TooFewCores", "concurrency", "cpu_seconds", "critical_path",
-    "duration_text", "lost_nanoseconds", "lower_bound", "overhead_nanoseconds", "overhead_nanoseconds_per_step",
-    "remedy", "summary", "work_nanoseconds",
+    "duration_text", "duration_texts", "lost_nanoseconds", "lower_bound", "overhead_nanoseconds",
+    "overhead_nanoseconds_per_step", "remedy", "summary", "work_nanoseconds",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 Rules of this module:
 - One sentence, in figures of this very run. Where nothing much was lost, the sentence says what limits the run.
 - It promises no gain that was not computed.
+- Where the critical path is as good as the whole makespan, waits beside it cost nothing: to shorten them gains nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from harness.analysis.summary import Summary
 
 # Below this share of the makespan the largest cause of lost time is not worth acting on: running dominates.
 WORTH_ACTING_RATIO = 0.1
+# From this schedule efficiency on the lower bound is as good as reached: no other schedule of these steps would be
+# noticeably shorter.
+AT_THE_BOUND_RATIO = 0.95
 
 
 def remedy(summary: Summary, timeline: Timeline) -> str:
@@ -22,6 +26,10 @@ def remedy(summary: Summary, timeline: Timeline) -> str:
         return "nothing ran for any time: there is nothing to gain."
     lost = 0.0 if cause is None else summary.lost_seconds[cause]
     if cause is None or lost < WORTH_ACTING_RATIO * summary.makespan_seconds:
+        return _critical_path_sentence(summary)
+    reached = (summary.schedule_efficiency_ratio or 0.0) >= AT_THE_BOUND_RATIO
+    # A slowdown makes the path itself longer, and the bound with it.
+    if reached and summary.binding_bound == "critical_path" and cause != "slowdown":
         return _critical_path_sentence(summary)
     kind, _, name = cause.partition(".")
     amount = duration_text(lost)
@@ -50,6 +58,10 @@ _PLAIN = {
     ),
     "arrival": "before the step arrived: whoever adds steps during the run has to add them sooner.",
     "resuming": "between the results of nested calls and going on with them: make fewer, larger nested calls.",
+    "slowdown": (
+        "because steps ran longer than in the serial run: what they share is slower for several at once; use fewer "
+        "workers, or limit the steps that share it."
+    ),
     "blocked": "blocked after the last nested call had ended: look at what the calling step waits for.",
 }
 
@@ -115,9 +127,23 @@ def _most_waiting_for_a_worker(timeline: Timeline) -> int:
 
 def duration_text(seconds: float) -> str:
     """A duration as a person says it: ``2.1 s``, ``340 ms``, ``12 µs``."""
+    return _duration(seconds, 2)
+
+
+def duration_texts(*seconds: float) -> list[str]:
+    """The same for durations that are read side by side: with up to four digits where two would else read the same."""
+    for digits in (2, 3, 4):
+        texts = [_duration(one, digits) for one in seconds]
+        if len(set(texts)) == len(set(seconds)):
+            return texts
+    return [_duration(one, 2) for one in seconds]
+
+
+def _duration(seconds: float, digits: int) -> str:
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= size:
             number = seconds / size
-            digits = ".0f" if number >= 100 else ".3g" if number >= 10 else ".2g"
-            return f"{number:{digits}} {unit}"
+            if digits > 2:
+                return f"{number:.{max(0, digits - len(str(int(number))))}f} {unit}"
+            return f"{number:{'.0f' if number >= 100 else '.3g' if number >= 10 else '.2g'}} {unit}"
     return "0 s" if seconds <= 0 else f"{seconds * 1e9:.0f} ns"

@@ -21,8 +21,9 @@ from harness.analysis.remedy import WORTH_ACTING_RATIO, duration_text, remedy
 from harness.analysis.summary import Summary
 
 SLOWDOWN = "slowdown"
-# Steps that are on a CPU for this share of their run time compute; the others mostly wait.
-_COMPUTING_RATIO = 0.5
+# Steps that are on a CPU for this share of their run time compute: on a busy machine they get no more, and those that
+# wait need far less.
+_COMPUTING_RATIO = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +44,30 @@ class SlowerThanSerial:
 SlowdownCaution = Caution | SlowerThanSerial
 
 
-def split_running(timeline: Timeline, serial: Timeline, index: AttemptIndex | None = None) -> dict[str, int]:
+def run_nanoseconds_by_attempt(index: AttemptIndex) -> dict[tuple[str, int], int]:
+    """The run time of each attempt, by step id and attempt."""
+    return {(attempt.step_id, attempt.attempt): index.run_nanoseconds(attempt) for attempt in index.ended}
+
+
+def split_running(
+    timeline: Timeline,
+    serial: Timeline,
+    index: AttemptIndex | None = None,
+    *,
+    alone: Mapping[tuple[str, int], int] | None = None,
+    lost: Mapping[str, int] | None = None,
+) -> dict[str, int]:
     """Lost time in nanoseconds by cause, ``running`` split by the paired ``serial`` run. Largest first.
 
-    ``index`` saves building it again. O(attempts · log attempts) at most.
+    ``index``, ``alone`` (:func:`run_nanoseconds_by_attempt` of the serial run) and ``lost`` (not yet split) save
+    computing them again. O(attempts · log attempts) at most.
     """
     index = index or AttemptIndex(timeline)
-    lost = lost_nanoseconds(timeline, index)
+    lost = dict(lost_nanoseconds(timeline, index) if lost is None else lost)
     if RUNNING not in lost:
         return lost
-    serial_index = AttemptIndex(serial)
-    alone = {
-        (attempt.step_id, attempt.attempt): serial_index.run_nanoseconds(attempt) for attempt in serial_index.ended
-    }
+    if alone is None:
+        alone = run_nanoseconds_by_attempt(AttemptIndex(serial))
     needed = 0
     for attempt, nanoseconds in running_nanoseconds(timeline, index).items():
         whole = index.run_nanoseconds(attempt)

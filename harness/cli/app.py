@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from harness.cli import options
 from harness.cli.guard import guarded
 from harness.exit_codes import ExitCode, exit_code_lines
+from harness.fuzz_command import fuzz_command
 
 # The mark keeps the lines as they are.
 _EPILOG = "\n".join(("\b", "Exit status:", *exit_code_lines()))
@@ -64,6 +65,8 @@ def run(
     set_: options.SetOption = None,
     seed: options.SeedOption = None,
     json_: options.ResultOption = None,
+    store: options.StoreOption = None,
+    no_store: options.NoStoreOption = False,
     quiet: options.QuietOption = False,
     no_progress: options.NoProgressOption = False,
     config: options.ConfigOption = None,
@@ -80,10 +83,159 @@ def run(
             settings=tuple(set_ or ()),
             seed=seed,
             json_target=json_,
+            store=store,
+            keep=not no_store,
             quiet=quiet,
             progress=not no_progress,
             config_path=config,
         )
+    )
+
+
+@app.command(epilog=_EPILOG, short_help="Measure scenarios on many executors, side by side.")
+@guarded
+def bench(
+    scenarios: options.ScenariosArgument,
+    executor: options.ExecutorsOption = None,
+    workers: options.WorkerCountsOption = None,
+    policy: options.PoliciesOption = None,
+    set_: options.SetOption = None,
+    parameter: options.ParameterOption = None,
+    repetitions: options.RepetitionsOption = None,
+    warmup: options.WarmupOption = None,
+    until_width: options.UntilWidthOption = None,
+    max_time: options.MaxTimeOption = None,
+    max_calls: options.MaxCallsOption = None,
+    max_tokens: options.MaxTokensOption = None,
+    seed: options.BenchSeedOption = None,
+    dry_run: options.DryRunOption = False,
+    cache: options.CacheOption = "unique",
+    record: options.RecordOption = None,
+    replay: options.ReplayOption = None,
+    json_: options.ResultOption = None,
+    junit: options.JunitOption = None,
+    store: options.StoreOption = None,
+    no_store: options.NoStoreOption = False,
+    quiet: options.QuietOption = False,
+    no_progress: options.NoProgressOption = False,
+    config: options.ConfigOption = None,
+) -> ExitCode:
+    """Measure scenarios: every executor × workers × policy × parameters, interleaved, and compared with running one
+    step at a time. Says what each gains, how far it is from the best that can be, and what holds it back.
+    """
+    from harness.cli.bench import Request, bench_scenarios
+
+    return bench_scenarios(
+        Request(
+            scenarios=tuple(scenarios),
+            executors=tuple(executor or ()),
+            workers=tuple(workers or ()),
+            policies=tuple(policy or ()),
+            settings=tuple(set_ or ()),
+            parameters=tuple(parameter or ()),
+            repetitions=repetitions,
+            warmup=warmup,
+            until_width=until_width,
+            max_time=max_time,
+            max_calls=max_calls,
+            max_tokens=max_tokens,
+            seed=seed,
+            dry_run=dry_run,
+            cache=cache,
+            record=record,
+            replay=replay,
+            json_target=json_,
+            junit_target=junit,
+            store=store,
+            keep=not no_store,
+            quiet=quiet,
+            progress=not no_progress,
+            config_path=config,
+        )
+    )
+
+
+@app.command(epilog=_EPILOG, short_help="List the runs that were kept, accept or reject them.")
+@guarded
+def history(
+    scenario: options.HistoryScenarioOption = None,
+    executor: options.HistoryExecutorOption = None,
+    since: options.SinceOption = None,
+    limit: options.LimitOption = 20,
+    accept: options.AcceptOption = None,
+    reject: options.RejectOption = None,
+    json_: options.HistoryJsonOption = None,
+    store: options.StoreOption = None,
+    config: options.ConfigOption = None,
+) -> ExitCode:
+    """List the runs that were kept, the newest first; or say which of them are as they should be."""
+    from harness.cli.history import Request, show_history
+
+    return show_history(
+        Request(
+            scenario=scenario,
+            executor=executor,
+            since=since,
+            limit=limit,
+            accept=tuple(accept or ()),
+            reject=tuple(reject or ()),
+            json_target=json_,
+            store=store,
+            config_path=config,
+        )
+    )
+
+
+@app.command(epilog=_EPILOG, short_help="Say what changed between two runs, and whether it is real.")
+@guarded
+def compare(
+    run_a: options.BeforeArgument = None,
+    run_b: options.AfterArgument = None,
+    force: options.ForceOption = False,
+    fail_if: options.FailIfOption = None,
+    against: options.AgainstOption = None,
+    history: options.HistoryOption = None,
+    markdown: options.MarkdownOption = None,
+    json_: options.CompareJsonOption = None,
+    store: options.StoreOption = None,
+    config: options.ConfigOption = None,
+) -> ExitCode:
+    """Say what changed between two runs, for each executor, number of workers, policy and parameters: whether it is
+    real, how large it is, and whether it is the schedule's doing or the work's.
+    """
+    from harness.cli.compare import Request, compare_runs
+
+    return compare_runs(
+        Request(
+            before=run_a,
+            after=run_b,
+            force=force,
+            limits=tuple(fail_if or ()),
+            against=against,
+            history=tuple(history or ()),
+            markdown_target=markdown,
+            json_target=json_,
+            store=store,
+            config_path=config,
+        )
+    )
+
+
+@app.command(epilog=_EPILOG, short_help="Write a report on runs.")
+@guarded
+def report(
+    runs: options.RunsArgument,
+    output: options.OutputOption = None,
+    format_: options.FormatOption = "html",
+    table: options.TableOption = None,
+    store: options.StoreOption = None,
+    config: options.ConfigOption = None,
+) -> ExitCode:
+    """Write a report on runs: one page that needs no network, or a file that other programs read."""
+    from harness.cli.report import Request, write_report_of
+
+    return write_report_of(
+        Request(runs=tuple(runs), output=output, format=format_, table=table, store=store, config_path=config)
     )
 
 
@@ -139,6 +291,11 @@ def doctor(config: options.ConfigOption = None) -> ExitCode:
     from harness.cli.doctor import show_diagnosis
 
     return show_diagnosis(config)
+
+
+app.command("fuzz", epilog=_EPILOG, short_help="Play random workflows against scheduler and executors.")(
+    guarded(fuzz_command)
+)
 
 
 def main() -> None:

@@ -45,14 +45,19 @@ def _explain(error: Exception) -> ExitCode:
     from executor.backends.base import BackendError  # noqa: PLC0415 - `--help` imports no heavy module
     from executor.findings import WorkflowError  # noqa: PLC0415 - the same
     from executor.tools.base import ToolOptionsError  # noqa: PLC0415 - the same
+    from harness.compare.threshold import ThresholdError  # noqa: PLC0415 - the same
+    from harness.compare.words import CompareError  # noqa: PLC0415 - the same
     from harness.json_files import OutputError  # noqa: PLC0415 - the same
+    from harness.result import DocumentError  # noqa: PLC0415 - the same
+    from harness.store_errors import StoreError  # noqa: PLC0415 - the same
 
     if isinstance(error, WorkflowError):
         from harness.report.terminal import Terminal, finding_lines  # noqa: PLC0415 - the same
 
         Terminal(sys.stderr).write(finding_lines(error.findings))
         return ExitCode.BAD_INPUT
-    if isinstance(error, BackendError | ToolOptionsError | OutputError | UsageFault):
+    theirs = BackendError | ToolOptionsError | OutputError | UsageFault
+    if isinstance(error, theirs | StoreError | CompareError | ThresholdError | DocumentError):
         fix = getattr(error, "fix", "")
         _say(f"error: {error}" + (f"\n    fix: {fix}" if fix else ""))
         return ExitCode.BAD_INPUT

@@ -38,6 +38,18 @@ def _scenarios(incomplete: str) -> list[str]:
     return [*_beginning_with(incomplete, shipped), *names]
 
 
+def _runs(incomplete: str) -> list[str]:
+    """Words for the newest runs, and the ids in the store in the user's data folder."""
+    store = importlib.import_module("harness.store")
+    named = ["@last", "@last~1"]
+    try:
+        with store.Store.open(read_only=True) as opened:
+            named += [run.run_id[:12] for run in opened.history(limit=50)]
+    except store.StoreError:
+        pass  # nothing was kept yet, or it cannot be read: whoever runs the command is told why
+    return _beginning_with(incomplete, named)
+
+
 def _beginning_with(incomplete: str, names: object) -> list[str]:
     return [str(name) for name in names if str(name).startswith(incomplete)]  # type: ignore[attr-defined]  # an iterable of names, from a module known only by name
 
@@ -118,4 +130,216 @@ ConfigOption = Annotated[
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but faults.")]
 NoProgressOption = Annotated[bool, typer.Option("--no-progress", help="Print nothing while the run goes on.")]
+ScenariosArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SCENARIO...",
+        help="Scenario or workflow files (YAML or JSON), or names of shipped scenarios.",
+        autocompletion=_scenarios,
+    ),
+]
+ExecutorsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--executor",
+        "-e",
+        metavar="NAMES",
+        help="Where steps run: names of `makespan executors`, separated by commas (default: the scenario's).",
+        autocompletion=_executors,
+    ),
+]
+WorkerCountsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--workers", "-w", metavar="NUMBERS", help="Steps at once, separated by commas (default: the scenario's)."
+    ),
+]
+PoliciesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--policy",
+        "-p",
+        metavar="NAMES",
+        help="Orders of starts, separated by commas: dataflow, levels, barrier, serial (default: the scenario's).",
+        autocompletion=_policies,
+    ),
+]
+ParameterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--parameter",
+        metavar="NAME=V1,V2",
+        help="Measure with each of these values of an input, or of `scale`. May be given several times.",
+    ),
+]
+RepetitionsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--repetitions",
+        "-n",
+        metavar="N",
+        min=1,
+        max=100_000,
+        help="Runs of each cell (default: the scenario's, 10); with --until-width the most of them (default: 100).",
+    ),
+]
+WarmupOption = Annotated[
+    int | None,
+    typer.Option("--warmup", metavar="N", min=0, max=100_000, help="Runs of each cell that do not count (default: 1)."),
+]
+UntilWidthOption = Annotated[
+    str | None,
+    typer.Option(
+        "--until-width",
+        metavar="SHARE",
+        help="Repeat until the 95 % interval of every cell's makespan is at most that wide, such as 5%.",
+    ),
+]
+MaxTimeOption = Annotated[
+    str | None,
+    typer.Option("--max-time", metavar="TIME", help="Begin no run after that time, such as 60s, 10min or 2h."),
+]
+MaxCallsOption = Annotated[
+    int | None,
+    typer.Option("--max-calls", metavar="N", min=0, help="Make no more than that many calls of models and services."),
+]
+MaxTokensOption = Annotated[
+    int | None,
+    typer.Option("--max-tokens", metavar="N", min=0, help="Begin no run that would go beyond that many model tokens."),
+]
+CacheOption = Annotated[
+    str,
+    typer.Option(
+        "--cache",
+        metavar="MODE",
+        help="unique: no run begins a prompt like one before it, so that no cache is measured; allow: caches may help.",
+    ),
+]
+RecordOption = Annotated[
+    str | None,
+    typer.Option("--record", metavar="FILE", help="Keep outputs and latencies of all calls in a new file."),
+]
+ReplayOption = Annotated[
+    str | None,
+    typer.Option("--replay", metavar="FILE", help="Answer calls from such a file, after the recorded latencies."),
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say how many runs, calls, tokens and seconds it would take; run nothing.")
+]
+JunitOption = Annotated[
+    str | None, typer.Option("--junit", metavar="FILE", help="Write the expectations as JUnit XML, for CI systems.")
+]
+StoreOption = Annotated[
+    str | None,
+    typer.Option("--store", metavar="FILE", help="The history of runs (default: one in your data folder)."),
+]
+NoStoreOption = Annotated[bool, typer.Option("--no-store", help="Keep nothing in the history of runs.")]
+BenchSeedOption = Annotated[
+    int | None,
+    typer.Option(
+        "--seed", metavar="N", min=0, help="Feeds the order of runs and all that is drawn (default: the scenario's)."
+    ),
+]
+_RUN_WORDS: Final = "An id or its beginning, @last, @last~1, a git revision, a --json file or a folder of them"
+RunsArgument = Annotated[
+    list[str],
+    typer.Argument(metavar="RUN...", help=f"The runs. {_RUN_WORDS}.", autocompletion=_runs),
+]
+BeforeArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RUN_A",
+        help=f"The run before; with --against the one run. {_RUN_WORDS} (default: @last~1; with --against @last).",
+        autocompletion=_runs,
+    ),
+]
+AfterArgument = Annotated[
+    str | None, typer.Argument(metavar="RUN_B", help="The run after (default: @last).", autocompletion=_runs)
+]
+HistoryScenarioOption = Annotated[
+    str | None, typer.Option("--scenario", metavar="NAME", help="Only runs of that scenario.")
+]
+HistoryExecutorOption = Annotated[
+    str | None,
+    typer.Option("--executor", "-e", metavar="NAME", help="Only runs on that executor.", autocompletion=_executors),
+]
+SinceOption = Annotated[
+    str | None,
+    typer.Option("--since", metavar="TIME", help="Only runs from then on: a date, or how long ago (24h, 7d, 2w)."),
+]
+LimitOption = Annotated[
+    int, typer.Option("--limit", metavar="N", min=1, max=1_000_000, help="At most so many runs, the newest ones.")
+]
+AcceptOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept",
+        metavar="RUN",
+        help="Say that a run is as it should be: --against judges by it. May be given several times.",
+        autocompletion=_runs,
+    ),
+]
+RejectOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reject",
+        metavar="RUN",
+        help="Say that a run is not as it should be. May be given several times.",
+        autocompletion=_runs,
+    ),
+]
+HistoryJsonOption = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE", help="Write the list as JSON (`-`: stdout, and all text to stderr)."),
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Compare runs of different scenarios or machines all the same.")
+]
+FailIfOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fail-if",
+        metavar="LIMIT",
+        help='Exit with 3 where the whole interval of a change is beyond that, as in "makespan +5%". May be given '
+        "several times.",
+    ),
+]
+AgainstOption = Annotated[
+    str | None,
+    typer.Option(
+        "--against",
+        metavar="BASELINE",
+        help='Judge one run by those that were accepted before it, as in "median(14)": the last 14, the newest two '
+        "left out.",
+    ),
+]
+HistoryOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--history",
+        metavar="RUN",
+        help="With --against: these are the accepted runs, such as a folder of --json files (default: the store's).",
+    ),
+]
+CompareJsonOption = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE", help="Write the comparison as JSON (`-`: stdout, and all text to stderr)."),
+]
+MarkdownOption = Annotated[
+    str | None,
+    typer.Option(
+        "--markdown", metavar="FILE", help="Write it as Markdown, for a pull request (`-`: stdout, text to stderr)."
+    ),
+]
+OutputOption = Annotated[
+    str | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Where to (`-`: stdout; default: report.html, .json, …)."),
+]
+FormatOption = Annotated[
+    str,
+    typer.Option("--format", "-f", metavar="NAME", help="html, perfetto (a trace for its viewer), csv or markdown."),
+]
+TableOption = Annotated[
+    str | None, typer.Option("--table", metavar="NAME", help="With csv: cells, steps or attempts (default: attempts).")
+]
 VersionOption = Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)]

@@ -2,28 +2,30 @@
 
 Rules of this module:
 - With ``--json -`` stdout holds the document alone; everything for people goes to stderr.
-- Ctrl-C and SIGTERM end the run in order: what was finished is shown and written.
+- Ctrl-C and SIGTERM end the run in order: what was finished is shown, written and kept.
+- A history that cannot take the run costs a warning, nothing else; one that was named is looked at before the run.
 """
 
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import FrameType
 from typing import Final
 
 from executor.findings import Finding
 from executor.running import Run
 from harness.analysis import summary
 from harness.cli.settings import read_settings
-from harness.config import load_config
+from harness.cli.signals import terminated_as_interrupted
+from harness.cli.stores import check_store, keep_run, rescue
+from harness.config import Config, load_config
 from harness.environment import usable_cores
 from harness.execution import Execution, document_of, execute, workers_for
 from harness.exit_codes import ExitCode
 from harness.json_files import STDOUT, check_writable, write_json
+from harness.report.plots import concurrency_line
 from harness.report.terminal import Line, Terminal, finding_lines, one_line
 from harness.report.terminal_plan import plan_lines
 from harness.report.terminal_progress import progress_for
@@ -33,6 +35,12 @@ from harness.scenario import load
 
 # Of a larger run no document is made just to see whether it could be.
 _STEPS_LOOKED_AT: Final = 20_000
+# With fewer steps a line of concurrency says nothing that the steps do not.
+_LEAST_STEPS_PLOTTED: Final = 3
+_PLOT_COLUMNS: Final = 60
+# What stands around the plot.
+_PLOT_MARGIN: Final = 68
+_ID_SHOWN: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,8 @@ class Request:
     settings: tuple[str, ...] = ()
     seed: int | None = None
     json_target: str | None = None
+    store: str | None = None
+    keep: bool = True
     quiet: bool = False
     progress: bool = True
     config_path: str | None = None
@@ -60,6 +70,8 @@ def run_scenario(request: Request) -> ExitCode:
         overrides={"executor": request.executor, "workers": request.workers, "policy": request.policy},
     )
     loaded = load(request.scenario, settings=read_settings(request.settings), config=config)
+    if request.keep:
+        check_store(request.store)
     faults = Terminal(sys.stderr)
     terminal = faults if request.json_target == STDOUT else Terminal()
     if not request.quiet:
@@ -68,7 +80,7 @@ def run_scenario(request: Request) -> ExitCode:
         terminal.line()
     shown = request.progress and not request.quiet
     progress = progress_for(terminal, len(loaded.graph.steps)) if shown else None
-    with _terminated_as_interrupted(), progress or contextlib.nullcontext():
+    with terminated_as_interrupted(), progress or contextlib.nullcontext():
         execution = execute(
             loaded,
             executor=config.executor,
@@ -78,8 +90,9 @@ def run_scenario(request: Request) -> ExitCode:
             llm=config.llm,
             instruments=[] if progress is None else [progress],
         )
-    wanted = request.json_target is not None or len(loaded.graph.steps) <= _STEPS_LOOKED_AT
+    wanted = request.keep or request.json_target is not None or len(loaded.graph.steps) <= _STEPS_LOOKED_AT
     result = execution.result() if wanted else None
+    document = document_of(execution, result) if request.keep or request.json_target is not None else None
     try:
         if request.quiet:
             faults.write(_fault_lines(execution.run))
@@ -87,9 +100,26 @@ def run_scenario(request: Request) -> ExitCode:
             _show(execution, result, terminal)
     finally:
         # Also where nobody reads the text any more (`| head`).
-        if request.json_target is not None:
-            write_json(document_of(execution, result), request.json_target)
+        if document is not None:
+            _keep(document, request, config, terminal, faults, interrupted=execution.run.interrupted)
     return _exit_code(execution.run)
+
+
+def _keep(
+    document: Document, request: Request, config: Config, terminal: Terminal, faults: Terminal, *, interrupted: bool
+) -> None:
+    """Into the history first: that it fails is no reason not to write the document."""
+    if request.keep:
+        fault = keep_run(document, request.store, config, status="interrupted" if interrupted else "finished")
+        if fault is not None:
+            in_vain = request.store is not None and request.json_target is None
+            told = f"{fault}; {rescue(document)}" if in_vain else fault
+            faults.line(f"warning: {one_line(told, 1000)}", "yellow")
+        elif terminal.is_live and not request.quiet:
+            run_id = str(document["run_id"])[:_ID_SHOWN]
+            terminal.line(f"Kept as run {run_id}: makespan report @last -o report.html", "dim")
+    if request.json_target is not None:
+        write_json(document, request.json_target)
 
 
 def _warnings(findings: Sequence[Finding]) -> list[Finding]:
@@ -104,7 +134,11 @@ def _show(execution: Execution, result: Document | None, terminal: Terminal) -> 
     figures = summary(run.timeline, usable_cores=usable_cores())
     name = execution.loaded.scenario.scenario
     warnings = [*run.warnings, *_unstorable(result)]
-    terminal.write(summary_lines(name, run, figures, warnings, simulated=execution.simulated))
+    plot = None
+    if terminal.is_live and len(run.timeline.step_ids) >= _LEAST_STEPS_PLOTTED:
+        columns = min(_PLOT_COLUMNS, max(1, terminal.width - _PLOT_MARGIN))
+        plot = concurrency_line(run.timeline, columns, ascii_only=terminal.ascii_only)
+    terminal.write(summary_lines(name, run, figures, warnings, simulated=execution.simulated, plot=plot))
 
 
 def _unstorable(result: Document | None) -> Iterator[str]:
@@ -123,24 +157,3 @@ def _exit_code(run: Run) -> ExitCode:
     if run.interrupted:
         return ExitCode.INTERRUPTED
     return ExitCode.FINE if run.ok else ExitCode.FAULT
-
-
-@contextlib.contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM is what a supervisor sends where a person presses Ctrl-C: nothing may be left running after it either."""
-
-    def interrupt(_number: int, frame: FrameType | None) -> None:
-        handler = signal.getsignal(signal.SIGINT)
-        if not callable(handler):
-            raise KeyboardInterrupt
-        handler(signal.SIGINT, frame)
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread: whoever embeds the command handles signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from executor.findings import printable
-from harness.analysis import duration_text
+from harness.analysis import duration_text, duration_texts
 from harness.cells import Cell
 from harness.compare.words import CellChange, Comparison, Side
 
@@ -74,8 +74,7 @@ def _row(one: CellChange, with_scenario: bool) -> list[str]:
     ends = None if change is None else change.ratio.ci95
     return [
         str(one.cell) if with_scenario else one.cell.label,
-        duration_text(one.before.median("makespan")),
-        duration_text(one.after.median("makespan")),
+        *duration_texts(one.before.median("makespan"), one.after.median("makespan")),
         "–" if change is None else f"{change.ratio.median - 1:+.1%}",
         "–" if ends is None else f"{ends[0] - 1:+.1%} to {ends[1] - 1:+.1%}",
         one.verdict,

@@ -96,6 +96,15 @@ class Terminal:
         """Characters in a line that are worth filling."""
         return _WIDTH_WITHOUT_TERMINAL if self.console is None else max(40, self.console.width)
 
+    @property
+    def ascii_only(self) -> bool:
+        """Whether the stream cannot show what plots are drawn with."""
+        try:
+            "█▏".encode(self.stream.encoding or "ascii")
+        except (UnicodeEncodeError, LookupError):
+            return True
+        return False
+
     def write(self, lines: Iterable[Line]) -> None:
         """Write lines, each whole."""
         try:

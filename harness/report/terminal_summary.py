@@ -83,15 +83,23 @@ def _time_of(attempts: Sequence[Attempt]) -> str:
 
 
 def summary_lines(
-    name: str, run: Run, figures: Summary, warnings: Iterable[str] = (), *, simulated: bool = False
+    name: str,
+    run: Run,
+    figures: Summary,
+    warnings: Iterable[str] = (),
+    *,
+    simulated: bool = False,
+    plot: str | None = None,
 ) -> Iterator[Line]:
-    """The one summary of a run."""
+    """The one summary of a run. ``plot``: its concurrency over time, drawn."""
     where = f"{run.backend} (simulated)" if simulated else run.backend
     how = f"{counted(run.workers, 'worker')}, policy {run.policy}"
     yield Line(f"Summary of {one_line(name, 60)} on {where}, {how}:", "bold")
     yield _figure("makespan", duration_text(figures.makespan_seconds))
     yield _figure("lower bound", _bound(figures))
     yield _figure("mean concurrency", _concurrency(figures))
+    if plot is not None:
+        yield _figure("over time", plot)
     cpu = "not measured" if figures.cpu_seconds is None else duration_text(figures.cpu_seconds)
     yield _figure("CPU seconds", cpu)
     yield _figure("critical path", _path(figures))

@@ -18,9 +18,6 @@ from harness.report.html.text import visible
 from harness.report.html.waits import waited_by_reason
 from harness.result import SCHEMA, Document, DocumentError, results_of, timeline_from_document
 
-# From here on the lower bound is as good as reached: no other schedule of these steps would be noticeably shorter.
-AT_THE_BOUND_RATIO = 0.95
-
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -61,13 +58,9 @@ class Cell:
 
     @property
     def remedy(self) -> str:
-        """The largest cause of lost time with what to do; at the bound, what the critical path says."""
-        figures = self.summary
-        reached = (figures.schedule_efficiency_ratio or 0.0) >= AT_THE_BOUND_RATIO
-        if reached and figures.binding_bound == "critical_path":
-            # Waits beside a path that is the limit cost nothing: to shorten them would gain nothing.
-            figures = replace(figures, largest_lost_cause=None)
-        return visible(remedy(figures, self.timeline))
+        """What held it back, with what to do: in the document's own words where a benchmark wrote them."""
+        words = self.result.get("remedy")
+        return visible(words if isinstance(words, str) else remedy(self.summary, self.timeline))
 
 
 def cells_of(documents: Sequence[Mapping[str, Any]]) -> list[Cell]:

@@ -10,10 +10,8 @@ Rules of this module:
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -23,6 +21,7 @@ from typing import Any, Final
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from harness.json_files import write_whole
 from harness.report.html.cells import cells_of, headline
 from harness.report.html.charts import (
     CHART_HEIGHT,
@@ -91,21 +90,7 @@ def write_report(documents: Sequence[Mapping[str, Any]], path: str | os.PathLike
         OSError: it cannot be written there.
 
     """
-    target = Path(path)
-    text = report_html(documents)
-    if target.exists() and not target.is_file():
-        target.write_text(text, encoding="utf-8")  # a pipe or a device is written as it is; a folder is an error
-        return
-    descriptor, name = tempfile.mkstemp(prefix=".report.", suffix=".part", dir=target.resolve().parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-        Path(name).chmod(target.stat().st_mode & 0o777 if target.exists() else 0o644)
-        Path(name).replace(target.resolve())
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
+    write_whole(Path(path), report_html(documents))
 
 
 def _policy(script: str, style: str) -> str:

@@ -1,0 +1,117 @@
+"""What a run took from the machine: CPU time, context switches, memory. And what machine it was.
+
+Rules of this module:
+- Figures are differences over the whole run, start and end of the workers included; those of child processes count once
+  they have ended, which a backend sees to before it comes back.
+- The peak memory of this process is that of the run where the kernel lets it be reset (Linux), else that of the process
+  so far. Of children it is the largest child so far: the kernel keeps no more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import resource
+import sys
+import sysconfig
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+from harness.environment import environment_facts
+
+_OWN: Final = Path("/proc/self")
+_KIB: Final = 1024
+_MAXRSS_UNIT: Final = 1 if sys.platform == "darwin" else _KIB
+_PACKAGES: Final = ("pydantic", "jinja2", "httpx", "numpy", "scipy")
+_GOVERNOR: Final = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Of this process and its children. Memory is in bytes, None where nobody knows."""
+
+    cpu_seconds: float
+    voluntary_context_switches: int
+    involuntary_context_switches: int
+    peak_memory_bytes: int | None
+    children_peak_memory_bytes: int | None
+
+
+class Meter:
+    """``meter = Meter(); …; usage = meter.stop()``."""
+
+    def __init__(self) -> None:
+        self._resets = _reset_peak()
+        self._begin = _counts()
+
+    def stop(self) -> Usage:
+        """The usage since the meter was made."""
+        cpu, voluntary, involuntary = (after - before for after, before in zip(_counts(), self._begin, strict=True))
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
+        children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _MAXRSS_UNIT
+        peak = _peak_bytes() if self._resets else None
+        return Usage(cpu, int(voluntary), int(involuntary), own if peak is None else peak, children or None)
+
+
+def _counts() -> tuple[float, float, float]:
+    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return (
+        sum(one.ru_utime + one.ru_stime for one in both),
+        sum(one.ru_nvcsw for one in both),
+        sum(one.ru_nivcsw for one in both),
+    )
+
+
+def _reset_peak() -> bool:
+    try:
+        # 5 sets the peak to what is resident now (proc(5)).
+        (_OWN / "clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def _peak_bytes() -> int | None:
+    with contextlib.suppress(OSError, ValueError):
+        for line in (_OWN / "status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * _KIB
+    return None
+
+
+def machine_facts() -> dict[str, Any]:
+    """What stands in a benchmark's ``environment``: everything that a result may depend on."""
+    return {
+        **environment_facts(),
+        "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "load_average_at_start": _load(),
+        "cpu_governor": _governor(),
+        "python_build": " ".join(platform.python_build()),
+        "python_compiler": platform.python_compiler(),
+        "python_gil": not sysconfig.get_config_var("Py_GIL_DISABLED"),
+        "packages": {name: _version(name) for name in _PACKAGES},
+    }
+
+
+def _load() -> list[float] | None:
+    try:
+        return list(os.getloadavg())
+    except OSError:
+        return None
+
+
+def _governor() -> str | None:
+    try:
+        return _GOVERNOR.read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,159 @@
+"""One run of one cell, measured.
+
+Rules of this module:
+- All runs share one stand-in: requests say their seed and scale themselves, and the scenario's limits are kept by its
+  scheduler. It is up before the first run.
+- What a run needs (declarations, graph) is made once for each case; tools are made anew, and made ready before t = 0.
+- Garbage of earlier runs is collected between runs and never during one because of them.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from executor.backends import find_backend
+from executor.instruments import Instrument
+from executor.running import Run, run
+from executor.tools.llm import LlmTool
+from executor.tools.registry import Declared
+from executor.workflow import ToolDeclaration
+from harness.benchmark.caching import CacheMode, with_nonce
+from harness.benchmark.calls import CallKey, RecordedCall, RecordedRuns, recorded_tools, with_replay
+from harness.benchmark.matrix import Case, Matrix, MatrixCell
+from harness.benchmark.meter import Meter, Usage
+from harness.config import LanguageModel
+from harness.execution import with_endpoint
+from harness.standin import StandIn
+from harness.standin.declarations import needs_stand_in, with_stand_in
+
+# Kinds of tools whose attempts are calls to a service: they are counted, and may cost something.
+CALLING_KINDS = frozenset({"llm", "http"})
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A run of a cell. ``wall_seconds``: all of it, start and end of the workers included. ``calls`` are attempts of
+    tools that ask a service, ``tokens`` what these said they used.
+    """
+
+    cell: MatrixCell
+    repetition: int
+    seed: int
+    run: Run
+    usage: Usage
+    wall_seconds: float
+    calls: int
+    tokens: int
+
+
+class Runner:
+    """Runs cells. A context manager: the stand-in lives as long."""
+
+    def __init__(
+        self,
+        matrix: Matrix,
+        *,
+        llm: LanguageModel | None = None,
+        cache: CacheMode = "unique",
+        replay: RecordedRuns | None = None,
+        instruments: Sequence[Instrument] = (),
+    ) -> None:
+        self._cache = cache
+        self._instruments = instruments
+        self._declared: dict[Case, dict[str, ToolDeclaration]] = {}
+        self._used: dict[Case, set[str]] = {}
+        for case in matrix.cases:
+            self._used[case] = {step.tool for step in case.loaded.graph.steps if step.tool is not None}
+            self._declared[case] = with_endpoint(case.loaded.tools, self._used[case], llm or LanguageModel())
+        self._replayed: dict[Case, Sequence[Mapping[CallKey, RecordedCall]]] = {}
+        self._recorded = {case: recorded_tools(case) for case in matrix.cases}
+        if replay is not None:
+            self._replayed = {case: replay.runs_for(case) for case in matrix.cases}
+        self._real = any(not cell.simulated for cell in matrix.cells)
+        self._calling = {case: self._calling_steps(case) for case in matrix.cases}
+        self.stand_in = False
+        self._open = ExitStack()
+
+    def _calling_steps(self, case: Case) -> frozenset[int]:
+        declared = self._declared[case]
+        kinds = {name: declared[name].kind if name in declared else name for name in self._used[case]}
+        return frozenset(
+            place for place, step in enumerate(case.loaded.graph.steps) if kinds.get(step.tool or "") in CALLING_KINDS
+        )
+
+    def __enter__(self) -> Self:
+        needing = [
+            case for case, tools in self._declared.items()
+            if case not in self._replayed and needs_stand_in(tools, self._used[case])
+        ]  # fmt: skip
+        if self._real and needing:
+            standin = self._open.enter_context(StandIn())
+            self.stand_in = True
+            for case in needing:
+                self._declared[case] = with_stand_in(self._declared[case], self._used[case], standin.base_url)
+        gc.collect()
+        # What is here now stays: collections need not look at it again and again.
+        gc.freeze()
+        self._open.callback(gc.unfreeze)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def is_call(self, case: Case, step: int) -> bool:
+        """Whether attempts of the step ask a service."""
+        return step in self._calling[case] and case not in self._replayed
+
+    def asks_a_model(self, case: Case) -> bool:
+        """Whether a service is asked that is neither the stand-in nor replayed."""
+        return any(
+            tool.kind == LlmTool.kind and tool.options.get("base_url") is not None and not tool.options.get("stand_in")
+            for name, tool in self._declared[case].items() if name in self._used[case]
+        ) and case not in self._replayed  # fmt: skip
+
+    def run(self, cell: MatrixCell, repetition: int) -> Measured:
+        """Run a cell once. ``repetition`` counts from 1; warm-up runs are 0.
+
+        Raises:
+            Interrupted: Ctrl-C; the run is not whole.
+
+        """
+        case = cell.case
+        seed = case.seed + max(0, repetition - 1)
+        backend = find_backend(cell.executor)(cell.workers)
+        gc.collect()
+        gc.freeze()
+        meter = Meter()
+        began = time.perf_counter()
+        done = run(
+            case.loaded.workflow,
+            backend=backend,
+            policy=cell.policy,
+            tools=self._tools(case, repetition),
+            resources=case.loaded.resources,
+            seed=seed,
+            instruments=self._instruments,
+            scale=case.loaded.scenario.scale,
+            graph=case.loaded.graph,
+        )
+        wall = time.perf_counter() - began
+        usage = meter.stop()
+        calling = frozenset[int]() if cell.simulated or case in self._replayed else self._calling[case]
+        attempts = [attempt for attempt in done.timeline.attempts if attempt.index in calling] if calling else []
+        tokens = sum(attempt.tokens_used or 0 for attempt in attempts)
+        return Measured(cell, repetition, seed, done, usage, wall, len(attempts), tokens)
+
+    def _tools(self, case: Case, repetition: int) -> dict[str, Declared]:
+        tools: dict[str, Declared] = dict(self._declared[case])
+        if case in self._replayed:
+            runs = self._replayed[case]
+            return with_replay(tools, self._recorded[case], runs[max(0, repetition - 1) % len(runs)])
+        return with_nonce(tools) if self._cache == "unique" else tools

@@ -1,0 +1,329 @@
+"""The session: rounds of runs in seeded order, until there are enough of them or something ends it.
+
+Rules of this module:
+- In a round every cell that still wants a repetition runs once. Warm-up rounds come first and do not count.
+- A run is analysed once its baseline of the same round is there, between two runs, and told to the listener at once.
+- Whatever ends the session, every finished run is in the outcome.
+- Whether intervals are narrow enough is asked rarely: one that is asked again and again is a little too narrow when the
+  answer turns to yes.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Protocol
+
+from executor.timeline import NANOSECONDS, Timeline
+from harness.analysis import AttemptIndex, Summary, summary
+from harness.analysis.slowdown import (
+    SlowdownCaution,
+    in_seconds,
+    run_nanoseconds_by_attempt,
+    slowdown_cautions,
+    split_running,
+)
+from harness.benchmark.budget import Budget, Spending, estimate
+from harness.benchmark.matrix import Case, Matrix, MatrixCell
+from harness.benchmark.meter import Usage
+from harness.benchmark.runner import Measured, Runner
+from harness.statistics import enough, interval
+
+StopReason = Literal["repetitions", "width", "time", "calls", "tokens", "interrupted", "failed"]
+
+# Where intervals decide: the first look, how much later each next one is, and the most repetitions if nobody says.
+FIRST_LOOK_REPETITIONS: Final = 10
+_LOOK_GROWTH: Final = 1.5
+MOST_REPETITIONS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One repetition, analysed. ``lost_nanoseconds`` are split by the paired serial run if ``baseline_seconds`` is
+    there. ``errors`` counts failed steps.
+    """
+
+    cell: MatrixCell
+    repetition: int
+    seed: int
+    timeline: Timeline
+    outputs: Mapping[str, Any]
+    step_errors: Mapping[str, object]
+    figures: Summary
+    lost_nanoseconds: Mapping[str, int]
+    cautions: tuple[SlowdownCaution, ...]
+    warnings: tuple[str, ...]
+    usage: Usage
+    baseline_seconds: float | None
+    baseline: Timeline | None = field(repr=False)
+
+    @property
+    def errors(self) -> int:
+        """Failed steps."""
+        return sum(1 for status in self.timeline.statuses if status == "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class _Baseline:
+    """A serial run of the round that goes on; ``alone`` are its attempts' run times."""
+
+    timeline: Timeline
+    figures: Summary
+    alone: Mapping[tuple[str, int], int]
+
+
+@dataclass(slots=True)
+class Series:
+    """A cell and its repetitions, in order of time."""
+
+    cell: MatrixCell
+    samples: list[Sample] = field(default_factory=list)
+
+    @property
+    def makespans_seconds(self) -> list[float]:
+        """Of each repetition."""
+        return [sample.figures.makespan_seconds for sample in self.samples]
+
+
+class Listener(Protocol):
+    """Is told between runs."""
+
+    def planned(self, runs: int | None) -> None:
+        """How many runs there will be, warm-up included; None where that depends on what is measured."""
+
+    def begins(self, cell: MatrixCell, repetition: int, seconds_left: float | None) -> None:
+        """A run begins; ``repetition`` 0 is warm-up. ``seconds_left``: for all runs, None while nobody can say."""
+
+    def measured(self, measured: Measured) -> None:
+        """A run is over (warm-up too)."""
+
+    def analysed(self, sample: Sample) -> None:
+        """A repetition has its figures."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a session left. ``rounds`` were begun. ``too_wide``: cells whose interval stayed wider than asked.
+    ``failure``: what broke it, to be raised once the rest is safe.
+    """
+
+    series: list[Series]
+    stopped_by: StopReason
+    rounds: int
+    calls: int
+    tokens: int
+    too_wide: list[MatrixCell] = field(default_factory=list)
+    failure: Exception | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        """Ctrl-C came."""
+        return self.stopped_by == "interrupted"
+
+
+def round_order(cells: Sequence[MatrixCell], seed: int, round_number: int) -> list[MatrixCell]:
+    """The cells in the order of a round: the same for the same arguments."""
+    order = list(cells)
+    random.Random(f"{seed}/{round_number}").shuffle(order)  # noqa: S311 - repeatable, not secret
+    return order
+
+
+class Session:
+    """One benchmark. ``until_width_ratio``: repeat until the interval of every cell's makespan, end to end, is at most
+    that share of its median.
+    """
+
+    def __init__(
+        self,
+        matrix: Matrix,
+        runner: Runner,
+        *,
+        seed: int = 0,
+        until_width_ratio: float | None = None,
+        budget: Budget | None = None,
+        usable_cores: int | None = None,
+        listeners: Sequence[Listener] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.matrix = matrix
+        self.runner = runner
+        self.seed = seed
+        self.until_width_ratio = until_width_ratio
+        self.budget = budget or Budget()
+        self.usable_cores = usable_cores
+        self.listeners = listeners
+        self.series = {cell: Series(cell) for cell in matrix.cells}
+        self._spending = Spending(self.budget, estimate(matrix, runner))
+        self._clock = clock
+        self._began = clock()
+        self._pending: list[Measured] = []
+        self._baselines: dict[MatrixCell, _Baseline] = {}
+        self._walls: dict[MatrixCell, list[float]] = {}
+        self._next_look = FIRST_LOOK_REPETITIONS
+        self._rounds = 0
+
+    def run(self) -> Outcome:
+        """Measure. Ctrl-C ends it like any other end."""
+        stopped: StopReason
+        failure: Exception | None = None
+        self._began = self._clock()
+        self._tell("planned", self._runs_planned())
+        try:
+            stopped = self._warm_up() or self._repeat()
+        except KeyboardInterrupt:
+            stopped = "interrupted"
+        except Exception as error:  # noqa: BLE001 - what was measured before it has to be kept
+            stopped, failure = "failed", error
+        self._analyse_pending(all_of_them=True)
+        wide = [] if self.until_width_ratio is None else self._too_wide()
+        return Outcome(
+            series=list(self.series.values()),
+            stopped_by=stopped,
+            rounds=self._rounds,
+            calls=self._spending.calls,
+            tokens=self._spending.tokens,
+            too_wide=wide,
+            failure=failure,
+        )
+
+    # ------------------------------------------------------------------ rounds
+
+    def _warm_up(self) -> StopReason | None:
+        for number in range(max(case.warmup for case in self.matrix.cases)):
+            cells = [cell for cell in self.matrix.cells if number < cell.case.warmup and not cell.simulated]
+            for cell in round_order(cells, self.seed, -1 - number):
+                stop = self._measure(cell, 0)
+                if stop is not None:
+                    return stop
+        return None
+
+    def _repeat(self) -> StopReason:
+        number = 0
+        while True:
+            cells = [cell for cell in self.matrix.cells if number < self._wanted(cell.case)]
+            if not cells:
+                return "repetitions"
+            if number and self.budget.max_seconds is not None and self._round_seconds(cells) > self._seconds_left():
+                return "time"
+            number += 1
+            self._rounds = number
+            self._baselines.clear()
+            for cell in round_order(cells, self.seed, number):
+                stop = self._measure(cell, number)
+                if stop is not None:
+                    return stop
+            if self.until_width_ratio is not None and number >= self._next_look:
+                if not self._too_wide():
+                    return "width"
+                self._next_look = math.ceil(number * _LOOK_GROWTH)
+
+    def _wanted(self, case: Case) -> int:
+        return case.repetitions
+
+    def _too_wide(self) -> list[MatrixCell]:
+        width = self.until_width_ratio or 0.0
+        return [
+            cell for cell, series in self.series.items()
+            if not series.samples or not enough(interval(series.makespans_seconds), width)
+        ]  # fmt: skip
+
+    def _seconds_left(self) -> float:
+        most = self.budget.max_seconds
+        return math.inf if most is None else most - (self._clock() - self._began)
+
+    # ------------------------------------------------------------------ a run
+
+    def _measure(self, cell: MatrixCell, repetition: int) -> StopReason | None:
+        if self._seconds_left() <= 0:
+            return "time"
+        refused = self._spending.refuses(cell)
+        if refused is not None:
+            return "calls" if refused == "calls" else "tokens"
+        self._tell("begins", cell, repetition, self._forecast_seconds(repetition))
+        measured = self.runner.run(cell, repetition)
+        self._walls.setdefault(cell, []).append(measured.wall_seconds)
+        self._spending.add(measured)
+        if repetition > 0:
+            self._pending.append(measured)
+        self._tell("measured", measured)
+        self._analyse_pending()
+        return None
+
+    def _tell(self, what: str, *words: Any) -> None:
+        for listener in self.listeners:
+            getattr(listener, what)(*words)
+
+    def _analyse_pending(self, *, all_of_them: bool = False) -> None:
+        """Look at the runs whose baseline is there (at the end: at all of them)."""
+        for one in sorted(self._pending, key=lambda one: one.cell.baseline is not None):
+            baseline = one.cell.baseline
+            if baseline is None or baseline in self._baselines or all_of_them:
+                # Ctrl-C may come at any place: what is not taken out yet is looked at again at the end.
+                self._keep(one)
+                self._pending.remove(one)
+
+    def _keep(self, measured: Measured) -> None:
+        cell, run = measured.cell, measured.run
+        samples = self.series[cell].samples
+        if samples and samples[-1].repetition == measured.repetition:
+            return
+        index = AttemptIndex(run.timeline)
+        figures = summary(run.timeline, usable_cores=self.usable_cores, index=index)
+        if cell.baseline is None:
+            self._baselines[cell] = _Baseline(run.timeline, figures, run_nanoseconds_by_attempt(index))
+        paired = self._baselines.get(cell.baseline or cell)
+        cautions: tuple[SlowdownCaution, ...] = figures.cautions
+        # Whole nanoseconds survive the way to seconds and back.
+        lost = {cause: round(seconds * NANOSECONDS) for cause, seconds in figures.lost_seconds.items()}
+        if paired is not None and cell.baseline is not None:
+            lost = split_running(run.timeline, paired.timeline, index, alone=paired.alone, lost=lost)
+            cautions = slowdown_cautions(
+                run.timeline, figures, in_seconds(lost), paired.figures, usable_cores=self.usable_cores
+            )
+        sample = Sample(
+            cell=cell,
+            repetition=measured.repetition,
+            seed=measured.seed,
+            timeline=run.timeline,
+            outputs=run.outputs,
+            step_errors=run.errors,
+            figures=figures,
+            lost_nanoseconds=lost,
+            cautions=cautions,
+            warnings=tuple(run.warnings),
+            usage=measured.usage,
+            baseline_seconds=None if paired is None else paired.figures.makespan_seconds,
+            baseline=None if paired is None else paired.timeline,
+        )
+        samples.append(sample)
+        self._tell("analysed", sample)
+
+    # ------------------------------------------------------------------ how long
+
+    def _runs_planned(self) -> int | None:
+        if self.until_width_ratio is not None:
+            return None
+        return sum(
+            self._wanted(cell.case) + (0 if cell.simulated else cell.case.warmup) for cell in self.matrix.cells
+        )  # fmt: skip
+
+    def _round_seconds(self, cells: Sequence[MatrixCell]) -> float:
+        return math.fsum(self._mean_wall(cell) for cell in cells)
+
+    def _mean_wall(self, cell: MatrixCell) -> float:
+        walls = self._walls.get(cell)
+        return math.fsum(walls) / len(walls) if walls else 0.0
+
+    def _forecast_seconds(self, repetition: int) -> float | None:
+        """For all runs that are left, from those that were; None until each cell ran once."""
+        if self.until_width_ratio is not None or len(self._walls) < len(self.matrix.cells):
+            return None if self.budget.max_seconds is None else max(0.0, self._seconds_left())
+        left = math.fsum(
+            self._mean_wall(cell) * (self._wanted(cell.case) - len(self.series[cell].samples))
+            for cell in self.matrix.cells
+        )
+        pending = math.fsum(self._mean_wall(one.cell) for one in self._pending)
+        return min(max(0.0, left - pending), max(0.0, self._seconds_left()))

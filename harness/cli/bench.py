@@ -1,0 +1,323 @@
+"""``makespan bench``: lay out the matrix, measure it, say what came of it, keep it.
+
+Rules of this module:
+- All that can be wrong is looked at before the first run: files, options, where results go.
+- With ``--json -`` stdout holds the document alone; everything for people goes to stderr.
+- However it ends, what was measured is written wherever it was asked for; only then anything is said about it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_args
+
+from executor.findings import did_you_mean
+from harness.benchmark import (
+    Budget,
+    CallRecorder,
+    Case,
+    Matrix,
+    Outcome,
+    RecordedRuns,
+    Runner,
+    Session,
+    Wishes,
+    bench_document,
+    build_matrix,
+    estimate,
+    judged,
+)
+from harness.benchmark.budget import Estimate
+from harness.benchmark.caching import CacheMode
+from harness.benchmark.calls import RecordingError
+from harness.benchmark.keeping import CallKeeper, StoreKeeper
+from harness.benchmark.meter import machine_facts
+from harness.benchmark.session import MOST_REPETITIONS, Listener
+from harness.cli.bench_words import read_names, read_parameters, read_time, read_width, read_workers
+from harness.cli.guard import UsageFault
+from harness.cli.settings import read_settings
+from harness.cli.signals import terminated_as_interrupted
+from harness.cli.stores import rescue, store_path
+from harness.config import load_config
+from harness.environment import usable_cores
+from harness.exit_codes import ExitCode
+from harness.expectations import Expectation, Verdict, junit
+from harness.json_files import STDOUT, OutputError, check_writable, write_json, write_text
+from harness.report.bench_progress import BenchProgress
+from harness.report.terminal import Terminal, finding_lines
+from harness.report.terminal_bench import bench_lines, dry_run_lines, expectation_lines
+from harness.result import Document, run_document
+from harness.store import Store
+from harness.store_errors import StoreError
+from harness.store_recording import Recording
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asks for, as typed."""
+
+    scenarios: tuple[str, ...]
+    executors: tuple[str, ...] = ()
+    workers: tuple[str, ...] = ()
+    policies: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
+    repetitions: int | None = None
+    warmup: int | None = None
+    until_width: str | None = None
+    max_time: str | None = None
+    max_calls: int | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    dry_run: bool = False
+    cache: str = "unique"
+    record: str | None = None
+    replay: str | None = None
+    json_target: str | None = None
+    junit_target: str | None = None
+    store: str | None = None
+    keep: bool = True
+    quiet: bool = False
+    progress: bool = True
+    config_path: str | None = None
+
+
+def bench_scenarios(request: Request) -> ExitCode:
+    """Measure them.
+
+    Raises:
+        UsageFault: an option makes no sense, or results cannot be kept where they should be.
+        WorkflowError: a file or the matrix has faults.
+        OutputError: a result cannot be written.
+
+    """
+    width = read_width(request.until_width)
+    wishes = _wishes(request, width)
+    budget = Budget(request.max_calls, request.max_tokens, read_time(request.max_time))
+    cache = _cache_mode(request.cache)
+    _check_targets(request)
+    config = load_config(request.config_path)
+    matrix = build_matrix(request.scenarios, wishes, config)
+    terminal = Terminal(sys.stderr) if STDOUT in (request.json_target, request.junit_target) else Terminal()
+    if not request.quiet:
+        warnings = [one for case in matrix.cases for one in case.loaded.findings if one.severity == "warning"]
+        Terminal(sys.stderr).write(finding_lines(dict.fromkeys(warnings)))
+    with _spoken(), ExitStack() as open_things:
+        replay = None if request.replay is None else RecordedRuns(request.replay)
+        runner = Runner(matrix, llm=config.llm, cache=cache, replay=replay)
+        expected = estimate(matrix, runner)
+        if request.dry_run:
+            terminal.write(dry_run_lines(expected, budget, width))
+            return ExitCode.FINE
+        _check_budget(budget, expected)
+        open_things.enter_context(runner)
+        bench = _Bench(
+            request, matrix, runner, terminal, open_things, store=store_path(request.store, config)
+        )  # fmt: skip
+        return bench.run(Session(
+            matrix, runner, seed=bench.seed, until_width_ratio=width, budget=budget,
+            usable_cores=usable_cores(), listeners=bench.listeners,
+        ), judge_all=not wishes.change_the_cells)  # fmt: skip
+
+
+class _Bench:
+    """One benchmark from its first run to the last word about it."""
+
+    def __init__(
+        self,
+        request: Request,
+        matrix: Matrix,
+        runner: Runner,
+        terminal: Terminal,
+        open_things: ExitStack,
+        *,
+        store: Path,
+    ) -> None:
+        self.request = request
+        self.matrix = matrix
+        self.terminal = terminal
+        self.store = store
+        self.seed = matrix.cases[0].seed
+        simulated = all(cell.simulated for cell in matrix.cells)
+        self.head = run_document(
+            run_id=uuid.uuid4().hex,
+            scenario=" + ".join(matrix.scenarios),
+            started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            environment={**machine_facts(), "stand_in": runner.stand_in, "simulated": simulated},
+            results=[],
+        )
+        self.faults: list[str] = []
+        self.listeners: list[Listener] = []
+        self.recorder = None if request.record is None else CallRecorder(request.record)
+        if self.recorder is not None:
+            self.listeners.append(CallKeeper(self.recorder))
+        self.recording = self._recording(open_things) if request.keep else None
+        if self.recording is not None:
+            self.listeners.append(StoreKeeper(self.recording))
+        if request.progress and not request.quiet:
+            self.listeners.append(open_things.enter_context(BenchProgress(terminal)))
+
+    def _recording(self, open_things: ExitStack) -> Recording:
+        store = Store.open(self.store)
+        open_things.callback(store.close)
+        warned: list[str] = []
+        recording = Recording(store, self.head, warn=warned.append)
+        if recording.failure is not None:
+            raise recording.failure
+        return recording
+
+    def run(self, session: Session, *, judge_all: bool) -> ExitCode:
+        """Measure, keep, say."""
+        with terminated_as_interrupted():
+            outcome = session.run()
+        document = bench_document(outcome, self.head, seed=self.seed, usable_cores=session.usable_cores)
+        verdicts, skipped = _verdicts(self.matrix, document, judge_all=judge_all)
+        if any(case.expectations for case in self.matrix.cases):
+            document["expectations"] = [{"scenario": case.scenario, **one.document()} for case, one in verdicts]
+        self._keep(document, verdicts, outcome)
+        if not self.request.quiet:
+            self.terminal.write(bench_lines(document))
+            self.terminal.write(expectation_lines([(case.scenario, one) for case, one in verdicts], skipped))
+        if outcome.failure is not None:
+            raise outcome.failure
+        if self.faults:
+            raise OutputError("\n".join(self.faults))
+        return _exit_code(self.matrix, document, verdicts, outcome)
+
+    def _keep(self, document: Document, verdicts: Sequence[tuple[Case, Verdict]], outcome: Outcome) -> None:
+        """Write everything that can be written; what cannot is told at the end."""
+        request = self.request
+        self._try(lambda: None if self.recorder is None else self.recorder.close())
+        if request.json_target is not None:
+            self._try(lambda: write_json(document, str(request.json_target)))
+        if request.junit_target is not None:
+            self._try(lambda: write_text(self._junit(verdicts), str(request.junit_target), "JUnit XML"))
+        if self.recording is not None and document["results"]:
+            status: Any = "interrupted" if outcome.stopped_by in ("interrupted", "failed") else "finished"
+            failure = self.recording.finish(document, status=status)
+            if failure is not None:
+                self.faults.append(str(failure))
+                # Nowhere else but in memory is no place for hours of measuring.
+                if request.json_target is None:
+                    self.faults.append(rescue(document))
+
+    def _try(self, write: Any) -> None:
+        try:
+            write()
+        except (OutputError, RecordingError) as error:
+            self.faults.append(str(error))
+
+    def _junit(self, verdicts: Sequence[tuple[Case, Verdict]]) -> str:
+        several = len(self.matrix.scenarios) > 1
+        named = [
+            replace(one, cell=f"{case.scenario} {one.cell or ''}".strip()) if several else one
+            for case, one in verdicts
+        ]  # fmt: skip
+        return junit(named, suite=str(self.head["scenario"]))
+
+
+def _wishes(request: Request, width: float | None) -> Wishes:
+    repetitions = request.repetitions
+    if repetitions is None and width is not None:
+        repetitions = MOST_REPETITIONS
+    return Wishes(
+        executors=read_names(request.executors),
+        workers=read_workers(request.workers),
+        policies=read_names(request.policies),
+        settings=read_settings(request.settings),
+        parameters=read_parameters(request.parameters),
+        repetitions=repetitions,
+        warmup=request.warmup,
+        seed=request.seed,
+    )
+
+
+def _cache_mode(typed: str) -> CacheMode:
+    for mode in get_args(CacheMode):
+        if typed == mode:
+            found: CacheMode = mode
+            return found
+    raise UsageFault(f"--cache {typed!r}: {did_you_mean(typed, get_args(CacheMode), 'use unique or allow')}")
+
+
+def _check_targets(request: Request) -> None:
+    if request.record is not None and request.replay is not None:
+        raise UsageFault("--record and --replay at once: what is replayed is recorded already")
+    if request.json_target is not None:
+        check_writable(request.json_target)
+    if request.junit_target is not None:
+        check_writable(request.junit_target, "JUnit XML")
+    if request.json_target == request.junit_target == STDOUT:
+        raise UsageFault("--json - and --junit - at once: give one of them a file")
+
+
+def _check_budget(budget: Budget, expected: Estimate) -> None:
+    """Not even one run: then nothing would be measured at all."""
+    calls = max((one.calls_a_run for one in expected.cases), default=0)
+    tokens = max((one.tokens_a_run for one in expected.cases), default=0)
+    if budget.max_calls is not None and calls > budget.max_calls:
+        raise UsageFault(f"--max-calls {budget.max_calls}: one run makes {calls} calls; --dry-run says how many all do")
+    if budget.max_tokens is not None and tokens > budget.max_tokens:
+        raise UsageFault(f"--max-tokens {budget.max_tokens}: one run takes about {tokens} tokens; see --dry-run")
+
+
+@contextlib.contextmanager
+def _spoken() -> Iterator[None]:
+    """Faults of stores and recordings are the user's to mend."""
+    try:
+        yield
+    except StoreError as error:
+        raise UsageFault(f"{error}, or keep nothing with --no-store") from error
+    except RecordingError as error:
+        raise UsageFault(str(error)) from error
+
+
+def _verdicts(
+    matrix: Matrix, document: Mapping[str, Any], *, judge_all: bool
+) -> tuple[list[tuple[Case, Verdict]], list[str]]:
+    """The verdicts with their scenarios. Unless ``judge_all``, lines about cells that are not in the matrix are left
+    out, since options took them away, and returned beside.
+    """
+    verdicts: list[tuple[Case, Verdict]] = []
+    skipped: list[str] = []
+    for name in matrix.scenarios:
+        cases = [case for case in matrix.cases if case.scenario == name]
+        asked = [
+            {"executor": cell.executor, "workers": cell.workers, "policy": cell.policy,
+             "parameters": cell.case.loaded.parameters}
+            for cell in matrix.cells if cell.case in cases
+        ]  # fmt: skip
+        lines = [one for one in cases[0].expectations if judge_all or _is_about(one, asked)]
+        skipped += [one.line for one in cases[0].expectations if one not in lines]
+        case = replace(cases[0], expectations=tuple(lines))
+        verdicts += [(cases[0], verdict) for verdict in judged(document, case)]
+    return verdicts, skipped
+
+
+def _is_about(expectation: Expectation, cells: Sequence[Mapping[str, Any]]) -> bool:
+    return expectation.selector is None or any(expectation.selector.matches(cell) for cell in cells)
+
+
+def _exit_code(
+    matrix: Matrix, document: Mapping[str, Any], verdicts: Sequence[tuple[Case, Verdict]], outcome: Outcome
+) -> ExitCode:
+    if outcome.interrupted:
+        return ExitCode.INTERRUPTED
+    if not all(verdict.met for _, verdict in verdicts):
+        return ExitCode.EXPECTATION
+    # Where a scenario says what errors it expects, that was judged.
+    spoken = {
+        case.scenario for case in matrix.cases if any(one.metric.name == "errors" for one in case.expectations)
+    }  # fmt: skip
+    failed = any(
+        sample["errors"] for result in document["results"] if result["scenario"] not in spoken
+        for sample in result["samples"]
+    )  # fmt: skip
+    return ExitCode.FAULT if failed else ExitCode.FINE
