@@ -15,6 +15,7 @@ BUILT_IN = {
     "processes": "executor.backends.processes:ProcessesBackend",
     "asyncio": "executor.backends.asyncio:AsyncioBackend",
     "virtual": "executor.backends.virtual:VirtualBackend",
+    "dask": "executor.backends.dask:DaskBackend",
 }
 
 

@@ -81,6 +81,10 @@ def batches(view: View) -> tuple[dict[str, Key], list[Violation]]:
     over_early: Key = (0, 0)
     over_late: Key = (0, 0)
     untold = bool(view.record.cancels) or view.options.unlisted_cancellations
+    # One that was cancelled before its turn may have let others go any time before.
+    unsure = untold and any(
+        view.statuses.get(step.step_id) == "cancelled" and not view.record.ran(step.step_id) for step in view.top_level
+    )
     while any(step.step_id not in done for step in turns):
         ready = _ready(view, done)
         if untold and any(step.step_id not in first for step in ready):
@@ -88,6 +92,8 @@ def batches(view: View) -> tuple[dict[str, Key], list[Violation]]:
         turn = next(step for step in turns if step.step_id not in done)
         choices = _choices(view, ready)
         batch = next((choice for choice in choices if turn in choice), None)
+        if batch is None and unsure:
+            return opened, []
         if batch is None:
             due = sorted({step.step_id for choice in choices for step in choice})
             return opened, [
@@ -113,6 +119,8 @@ def batches(view: View) -> tuple[dict[str, Key], list[Violation]]:
                     )
                 ]
         late = _out_of_turn(turns, batch, done)
+        if late is not None and unsure:
+            return opened, []
         if late is not None:
             return opened, [
                 Violation(

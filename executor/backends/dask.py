@@ -1,0 +1,101 @@
+"""`dask`: steps on a Dask cluster: one of its own on this machine, or one that runs already (``address``).
+
+Rules of this module:
+- Dask is imported when this backend is asked for and not before.
+- The cluster of its own listens on loopback alone, has one process a worker, and is gone after the run, with
+  everything that still ran on it. Scripts need no ``__main__`` guard: workers are programs of their own.
+- A foreign cluster is left as it is. It runs a step again when the step's worker dies, before this run hears of it.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import Any
+
+from executor.backends.base import BackendError, usable_cores
+from executor.backends.submit import SubmitBackend, Submits
+from executor.engine import Engine
+
+try:
+    import dask
+    from distributed import Client, KilledWorker, Scheduler, SpecCluster
+
+    from executor.backends.dask_worker import WorkerProgram
+except ImportError as error:
+    raise ImportError(f"{error}. Install it with: pip install 'makespan[dask]'", name=error.name) from error
+
+CONNECT_SECONDS = 10
+LOOPBACK = "127.0.0.1"
+OPTIONS = {"host": LOOPBACK, "port": 0, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
+# Outputs and arguments may be large; Dask would warn of each.
+SETTINGS = {"distributed.admin.large-graph-warning-threshold": "1 TiB", "distributed.scheduler.allowed-failures": 0}
+
+
+class DaskBackend(SubmitBackend):
+    """Steps on a Dask cluster. ``address`` (``tcp://host:port``) is that of a running scheduler."""
+
+    name = "dask"
+    summary = "a Dask cluster: processes of this machine, or address=tcp://… of a running one"
+    # A Dask future can always be cancelled, and the call goes on.
+    knows_what_runs = False
+
+    def __init__(self, workers: int | None = None, *, address: str | None = None) -> None:
+        self._address = address
+        self._client: Any = None
+        self._cluster: Any = None
+        super().__init__(self._threads_there() if workers is None and address is not None else workers)
+
+    @classmethod
+    def default_workers(cls) -> int:
+        """The cores that this process may use."""
+        return usable_cores()
+
+    def open(self, engine: Engine) -> None:
+        """Bring the cluster up.
+
+        Raises:
+            BackendError: there is no scheduler at the address, or the workers do not start.
+        """
+        super().open(engine)
+        if self._address is not None and any(step.idempotent is False for step in engine.scheduler.steps):
+            self.warnings.append(
+                "steps with `idempotent: false` may run twice: a foreign Dask cluster repeats what its dead workers ran"
+            )
+
+    def make_executor(self) -> Submits:
+        with dask.config.set(SETTINGS):
+            if self._address is None:
+                self._cluster = SpecCluster(  # type: ignore[no-untyped-call]  # Dask has few types
+                    scheduler={"cls": Scheduler, "options": OPTIONS},
+                    workers={number: {"cls": WorkerProgram, "options": {}} for number in range(self.capacity)},
+                    name="makespan",
+                    silence_logs=logging.CRITICAL,
+                )
+            self._client = self._connect()
+            self._client.wait_for_workers(self.capacity if self._address is None else 1, timeout=CONNECT_SECONDS * 3)
+        executor: Submits = self._client.get_executor(pure=False)
+        return executor
+
+    def close_executor(self, executor: Any, unfinished: list[str]) -> None:
+        """Close the connection, and the cluster if it is of our own."""
+        with suppress(Exception):
+            executor.shutdown(wait=False)
+        self._client.close()
+        if self._cluster is not None:
+            self._cluster.close()
+
+    def is_worker_death(self, error: BaseException) -> bool:
+        return isinstance(error, KilledWorker) or super().is_worker_death(error)
+
+    def _connect(self) -> Any:
+        try:
+            there = self._cluster or self._address
+            return Client(there, timeout=CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]  # as above
+        except (OSError, ValueError) as error:
+            raise BackendError(f"dask: no scheduler answers at {self._address}: {error}") from error
+
+    def _threads_there(self) -> int:
+        with self._connect() as client:
+            threads: dict[str, int] = client.nthreads()
+        return max(1, sum(threads.values()))

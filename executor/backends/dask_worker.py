@@ -1,0 +1,41 @@
+"""A Dask worker of our own cluster: a program of its own, in a process group of its own.
+
+Rules of this module:
+- It finds the modules that its parent finds, says nothing but what steps say, and ends with its parent's scheduler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from asyncio.subprocess import DEVNULL
+
+from distributed.deploy.subprocess import SubprocessWorker
+
+LOOPBACK = "127.0.0.1"
+# One step at a time, no limits of memory (Dask would pause or kill the worker), no ports but its own.
+OPTIONS = {
+    "host": LOOPBACK, "nthreads": 1, "memory_limit": 0, "dashboard_address": f"{LOOPBACK}:0", "death_timeout": 10,
+}  # fmt: skip
+
+
+class WorkerProgram(SubprocessWorker):
+    """One process under Dask's nanny, which starts it again when a step ends it."""
+
+    async def _start(self) -> None:
+        specification = json.dumps({"cls": "distributed.Nanny", "opts": OPTIONS})
+        path = os.pathsep.join(place or os.getcwd() for place in sys.path)  # noqa: PTH109  # as Python itself reads ""
+        environment = {
+            **os.environ,
+            "PYTHONPATH": path,
+            "DASK_LOGGING__DISTRIBUTED": "critical",
+            "DASK_DISTRIBUTED__NANNY__PRELOAD": "[]",
+        }
+        self.process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "dask", "spec", self.scheduler, "--spec", specification),
+            stdin=DEVNULL,
+            env=environment,
+            start_new_session=True,
+        )

@@ -1,0 +1,214 @@
+"""`SubmitBackend`: makes a backend of anything with ``submit(callable) -> Future``.
+
+::
+
+    drive(): wait for any future's end ─▶ advance() once for all that ended ─▶ submit the starts ─▶ wait …
+
+Rules of this module:
+- Nothing is polled: a future's done callback leaves its end in a queue, which wakes whoever is in :meth:`drive`.
+- A call is run as it is in this process, and pickles itself where it crosses to another (see
+  :mod:`executor.backends.submit_call`). The backend never has to know which.
+- What was submitted cannot be stopped once it runs: past its timeout it is given up, as on threads.
+- A pool of its own that breaks (its process died) is replaced; the steps that ran in it are run again while their
+  attempts last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Future
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol, TypeAlias
+
+from executor.backends.base import Backend, BackendError
+from executor.backends.process_pickling import NotPicklableError
+from executor.backends.submit_call import Answer, RemoteCall, Shared, unpack
+from executor.engine import Engine
+from executor.outcomes import Completion, Failure
+from executor.timeline import NANOSECONDS, Attempt, AttemptOutcome
+
+# The end of an attempt as it is queued: its future, or why there is none.
+_End: TypeAlias = "tuple[Attempt, Future[Answer] | Failure]"
+
+
+class Submits(Protocol):
+    """What is asked of an executor. Its futures have ``add_done_callback``, ``result``, ``exception``, ``cancel`` and
+    ``cancelled`` of :class:`concurrent.futures.Future`.
+    """
+
+    def submit(self, call: Callable[[], Any], /) -> Any:
+        """Run ``call`` somewhere, soon."""
+
+
+class SubmitBackend(Backend):
+    """Steps on any executor. Give one (``SubmitBackend(4, executor=pool)``; it stays yours and open), or subclass and
+    override :meth:`make_executor` (then it is closed after the run, and replaced if it breaks).
+
+    ``workers`` is how many calls are submitted at once; the executor should run as many.
+    """
+
+    name = "submit"
+    summary = "anything with submit(callable) -> Future"
+    # Whether `Future.cancel` refuses where the call is running already.
+    knows_what_runs = True
+
+    def __init__(self, workers: int | None = None, *, executor: Submits | None = None) -> None:
+        super().__init__(workers)
+        self._given = executor
+        self._executor: Submits | None = executor
+        self._ends: SimpleQueue[_End | None] = SimpleQueue()
+        self._futures: dict[Attempt, Future[Answer]] = {}
+        self._shared: Shared | None = None
+
+    def make_executor(self) -> Submits:
+        """A new executor with :attr:`capacity` workers; one run uses it, and :meth:`close_executor` closes it."""
+        raise BackendError(f"{self.name} has no executor: give one, as in SubmitBackend(4, executor=pool)")
+
+    def close_executor(self, executor: Any, unfinished: list[str]) -> None:
+        """Close an executor of :meth:`make_executor`. The calls of the steps in ``unfinished`` still run."""
+        executor.shutdown(wait=not unfinished, cancel_futures=True)
+
+    # ------------------------------------------------------------------ the life of the backend
+
+    def open(self, engine: Engine) -> None:
+        self._shared = Shared(engine.context)
+        if self._executor is None:
+            self._executor = self.make_executor()
+
+    def drive(self, engine: Engine) -> None:
+        self._submit_all(engine, engine.begin())
+        while not engine.done:
+            wake_at = engine.wake_at()
+            seconds = None if wake_at is None else max(0.0, (wake_at - engine.now()) / NANOSECONDS)
+            completions = [self._completion(engine, *end) for end in self._wait_for_ends(seconds)]
+            if not engine.done:
+                self._submit_all(engine, engine.advance(completions))
+        if engine.crash is not None:
+            raise engine.crash
+
+    async def drive_async(self, engine: Engine) -> None:
+        """:meth:`drive` in a helper thread; when it is cancelled, so is the run, and the thread is waited for."""
+        driving = asyncio.ensure_future(asyncio.to_thread(self.drive, engine))
+        try:
+            await asyncio.shield(driving)
+        except asyncio.CancelledError:
+            engine.cancel()
+            with suppress(Exception):
+                await driving
+            raise
+
+    def cancel(self, attempt: Attempt) -> None:
+        """A call that has not begun never will; one that runs goes on, and its end is reported when it comes."""
+        future = self._futures.get(attempt)
+        if future is not None and self.knows_what_runs:
+            future.cancel()
+
+    def notify(self) -> None:
+        self._ends.put(None)
+
+    def close(self) -> None:
+        unfinished = [attempt.step_id for attempt, future in self._futures.items() if not _is_over(future)]
+        if unfinished:
+            self.warnings.append(
+                f"the call of {', '.join(map(repr, unfinished))} cannot be stopped on {self.name}: the run ended "
+                "without waiting for it"
+            )
+        self._futures.clear()
+        executor, self._executor = self._executor, self._given
+        if executor is not None and executor is not self._given:
+            self.close_executor(executor, unfinished)
+        super().close()
+
+    # ------------------------------------------------------------------ ends
+
+    def _wait_for_ends(self, seconds: float | None) -> list[_End]:
+        """All that ended, as soon as anything did; nothing if there is something else to look at."""
+        ends: list[_End] = []
+        with suppress(Empty):
+            end = self._ends.get(timeout=seconds)
+            while True:
+                if end is not None:
+                    ends.append(end)
+                end = self._ends.get_nowait()
+        return ends
+
+    def _completion(self, engine: Engine, attempt: Attempt, end: Future[Answer] | Failure) -> Completion:
+        now = engine.now()
+        self._futures.pop(attempt, None)
+        if isinstance(end, Failure):
+            return attempt, now, now, self.name, None, "failed", end, None
+        if end.cancelled():
+            # Cancelled by the engine (which knows and takes this as the call's return) or lost by the executor.
+            lost = Failure("WorkerDied", f"{self.name} gave up the call before it ended")
+            return attempt, attempt.granted, now, self.name, None, "worker_died", lost, None
+        error = end.exception()
+        if error is not None:
+            outcome, failure = self._failure(attempt, error)
+            return attempt, attempt.granted, now, self.name, None, outcome, failure, None
+        times, result = unpack(end.result(), attempt.step_id)
+        if result.facts:
+            engine.facts[attempt] = result.facts
+        started, ended = times.on_our_clock(engine.origin, now)
+        return attempt, started, ended, times.worker, times.cpu_seconds, result.outcome, result.value, result.tokens
+
+    def _failure(self, attempt: Attempt, error: BaseException) -> tuple[AttemptOutcome, Failure]:
+        """What went wrong between here and the call, which reports its own errors as answers."""
+        if self.is_worker_death(error):
+            message = f"the worker of step {attempt.step_id!r} died: {type(error).__name__}: {error}"
+            return "worker_died", Failure("WorkerDied", message)
+        return "failed", _as_failure(attempt.step_id, error)
+
+    def is_worker_death(self, error: BaseException) -> bool:
+        """Whether this error of a future means that the call's worker is gone."""
+        return isinstance(error, BrokenExecutor)
+
+    # ------------------------------------------------------------------ starts
+
+    def _submit_all(self, engine: Engine, starts: list[Attempt]) -> None:
+        for attempt in starts:
+            try:
+                if attempt.outcome is not None:
+                    self._ends.put((attempt, Failure("Cancelled", "cancelled before it was submitted")))
+                else:
+                    self._submit(engine, attempt)
+            except Exception as error:  # noqa: BLE001  # a template or a value that cannot travel: a failed attempt
+                self._ends.put((attempt, _as_failure(attempt.step_id, error)))
+
+    def _submit(self, engine: Engine, attempt: Attempt) -> None:
+        assert self._shared is not None
+        tool, context, prompt, args = engine.prepare(attempt)
+        call = RemoteCall(self._shared, tool, context, prompt, args)
+        if context.timeout_seconds is not None:
+            # Nobody tells when the worker begins: the time runs from here.
+            engine.started(attempt, engine.now(), self.name)
+        future = self._submit_to_executor(call)
+        self._futures[attempt] = future
+        future.add_done_callback(lambda ended: self._ends.put((attempt, ended)))
+
+    def _submit_to_executor(self, call: RemoteCall) -> Future[Answer]:
+        assert self._executor is not None
+        try:
+            future: Future[Answer] = self._executor.submit(call)
+        except BrokenExecutor:
+            if self._executor is self._given:
+                raise
+            self.close_executor(self._executor, [])
+            self._executor = self.make_executor()
+            future = self._executor.submit(call)
+        return future
+
+
+def _is_over(future: Future[Answer]) -> bool:
+    return future.done() or future.cancel()
+
+
+def _as_failure(step_id: str, error: BaseException) -> Failure:
+    """A failure, with the words of the innermost error that says what cannot be pickled, if that is the reason."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, NotPicklableError):
+            return Failure("NotPicklable", f"step {step_id!r}: {found}", retryable=False)
+        found = found.__cause__ or found.__context__
+    return Failure.of(error)

@@ -1,0 +1,56 @@
+"""What a run that does not end is doing: a time limit for simulated runs, and the stacks of all threads.
+
+Rules of this module:
+- A hang is a finding, and whoever looks for findings goes on after it.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class HangError(Exception):
+    """Something did not come to its end in time; the message shows where it was."""
+
+
+def all_stacks() -> str:
+    """The stack of every thread of this process, the innermost call last."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    parts = []
+    for ident, frame in sys._current_frames().items():  # noqa: SLF001 - the documented way to see other threads
+        stack = "".join(traceback.format_stack(frame))
+        parts.append(f"thread {names.get(ident, ident)}:\n{stack}")
+    return "\n".join(parts)
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise :class:`HangError` from whatever runs in this block after so many seconds.
+
+    It needs the main thread and timers of POSIX; elsewhere there is no limit. An outer timer goes on afterwards.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def interrupt(_number: int, frame: FrameType | None) -> None:
+        stack = "".join(traceback.format_stack(frame, limit=12))
+        raise HangError(f"no end after {seconds:g} s; it was here:\n{stack}")
+
+    began = time.monotonic()
+    handler = signal.signal(signal.SIGALRM, interrupt)
+    outer, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        if outer:
+            signal.setitimer(signal.ITIMER_REAL, max(0.001, outer - (time.monotonic() - began)))

@@ -1,0 +1,80 @@
+"""The same random workflow on every backend: the same final states, outputs and attempts, and the oracle is content."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from harness.testing.behaviour import AttemptPlan, StepPlan
+from harness.testing.fuzz_real import REAL_FEATURES, RealRun, judge_real, play_for_real, scaled
+from harness.testing.fuzzing import fuzz
+from harness.testing.generator import DrawnRun, random_workflow
+from harness.testing.oracle import assert_ok, outputs_equal
+
+# Whether a timeout of a millisecond comes before the end, and who is first to fail, is the machine's affair.
+STEADY = REAL_FEATURES - {"timeouts", "cancellations", "stops"}
+POLICIES = ("dataflow", "levels", "barrier", "serial")
+
+
+def drawn(number: int, size: int = 10) -> DrawnRun:
+    return scaled(random_workflow(number, size, STEADY), scale=0.005)
+
+
+def assert_same(one: RealRun, other: RealRun) -> None:
+    assert one.statuses == other.statuses
+    assert outputs_equal(one.engine.outputs, other.engine.outputs) == []
+    assert one.attempts == other.attempts
+    assert {name: error.error_type for name, error in one.engine.errors.items()} == {
+        name: error.error_type for name, error in other.engine.errors.items()
+    }
+
+
+@pytest.mark.parametrize("backend", ["threads", "asyncio"])
+def test_a_random_workflow_ends_on_this_backend_as_on_serial(backend: str) -> None:
+    for number in range(25):
+        run = drawn(number)
+        serial, other = play_for_real(run, "serial"), play_for_real(run, backend)
+        assert_ok(judge_real(serial))
+        assert_ok(judge_real(other))
+        assert_same(serial, other)
+
+
+def test_a_random_workflow_ends_on_processes_as_on_serial() -> None:
+    for number in (3, 8, 21):
+        run = drawn(number)
+        run = DrawnRun(run.workflow, replace(run.behaviour, workers=2))
+        serial, other = play_for_real(run, "serial"), play_for_real(run, "processes")
+        assert_ok(judge_real(other))
+        assert_same(serial, other)
+
+
+def test_a_random_workflow_ends_under_each_policy_alike() -> None:
+    for number in range(100, 112):
+        run = drawn(number)
+        first = play_for_real(run, "threads")
+        for policy in POLICIES:
+            other = play_for_real(DrawnRun(run.workflow, replace(run.behaviour, policy=policy)), "threads")
+            assert_ok(judge_real(other))
+            assert_same(first, other)
+
+
+def test_a_worker_that_really_dies_is_judged_as_such() -> None:
+    workflow, behaviour = drawn(5, size=3)
+    died = StepPlan((AttemptPlan(0, "worker_died"), AttemptPlan(0)))
+    steps = tuple(step.model_copy(update={"when": None, "retry": None}) for step in workflow.steps)
+    plans = dict.fromkeys(behaviour.steps, died)
+    run = DrawnRun(
+        workflow.model_copy(update={"steps": steps}), replace(behaviour, steps=plans, workers=2, policy="dataflow")
+    )
+    played = play_for_real(run, "processes")
+    assert_ok(judge_real(played))
+    assert set(played.attempts.values()) == {2}
+    assert {one.outcome for one in played.timeline.attempts} == {"worker_died", "succeeded"}
+
+
+@pytest.mark.parametrize("backend", ["serial", "threads", "asyncio"])
+def test_fuzzing_a_real_backend_finds_nothing(backend: str) -> None:
+    report = fuzz(30, seed=2, backend=backend, size=10)
+    assert report.ok, report.failures
+    assert report.dags == 30

@@ -1,0 +1,107 @@
+"""The tests are tested: each planted fault is found by the properties, and within how many examples.
+
+`pytest -s` prints the table of the documentation.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from harness.testing import fuzzing
+from harness.testing.fuzz_judging import OWN_PROPERTIES
+from harness.testing.fuzzing import SAMPLE, Settings, examine, quiet_instruments
+from harness.testing.oracle import PROPERTIES
+from tests.properties.planted.faults import FAULTS
+from tests.properties.planted.planting import Fault, function_of, planted
+from tests.properties.scheduler_machine import SchedulerMachine
+
+MOST_RUNS = 3000
+MOST_MACHINES = 300
+SEED = 7
+FOCUSES = sorted({fault.focus for fault in FAULTS if not fault.by_calls})
+
+
+@pytest.fixture(autouse=True)
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some faults make a run go round in circles."""
+    monkeypatch.setattr(fuzzing, "SIMULATION_LIMIT_SECONDS", 2.0)
+
+
+def first_found(focus: tuple[str, ...], most: int) -> tuple[int, set[str]]:
+    """How many runs it takes to find anything, and the properties that are broken then; none: an empty set."""
+    drawn = Settings(seed=SEED, size=12, features=focus or None)
+    with quiet_instruments():
+        for number in range(most):
+            found = examine(drawn.draw(number), thorough=number % SAMPLE == 0)
+            if found:
+                return number + 1, {violation.property for violation in found}
+    return most, set()
+
+
+class Counted(SchedulerMachine):
+    """The machine, with its runs counted."""
+
+    runs: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        type(self).runs += 1
+        super().__init__()
+
+
+def machines_until_failure() -> int | None:
+    """How many machines it takes until one fails; None: none did."""
+    Counted.runs = 0
+    quick: Any = settings(
+        max_examples=MOST_MACHINES,
+        stateful_step_count=30,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    try:
+        run_state_machine_as_test(seed(SEED)(Counted), settings=quick)
+    except Exception:
+        return Counted.runs
+    return None
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if not fault.by_calls], ids=lambda fault: fault.name)
+def test_a_planted_fault_is_found_in_random_runs(fault: Fault) -> None:
+    with planted(fault):
+        count, properties = first_found(fault.focus, MOST_RUNS)
+    print(f"| {fault.name} | {fault.sentence} | {', '.join(sorted(properties))} | {count} |")
+    assert properties, f"{fault.sentence} Nothing found that in {count} runs"
+    assert properties <= PROPERTIES.keys() | OWN_PROPERTIES.keys()
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.by_calls], ids=lambda fault: fault.name)
+def test_a_planted_fault_is_found_by_random_calls(fault: Fault) -> None:
+    with planted(fault):
+        count = machines_until_failure()
+    print(f"| {fault.name} | {fault.sentence} | random calls | {count} |")
+    assert count is not None, f"{fault.sentence} Nothing found that in {MOST_MACHINES} machines"
+
+
+@pytest.mark.parametrize("focus", FOCUSES, ids=lambda focus: "+".join(focus) or "everything")
+def test_without_a_planted_fault_nothing_is_found(focus: tuple[str, ...]) -> None:
+    assert first_found(focus, 300)[1] == set()
+
+
+def test_a_planted_fault_leaves_nothing_behind() -> None:
+    for fault in FAULTS:
+        function = function_of(fault.target)
+        healthy = function.__code__
+        with planted(fault):
+            assert function.__code__ is not healthy
+        assert function.__code__ is healthy
+
+
+def test_at_least_forty_different_faults_are_planted() -> None:
+    assert len({(fault.target, fault.old, fault.new) for fault in FAULTS}) == len(FAULTS) >= 40
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS)

@@ -1,0 +1,16 @@
+"""Random calls to the scheduler alone, legal and not."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+from tests.properties.scheduler_machine import SchedulerMachine
+
+TestScheduler = SchedulerMachine.TestCase
+TestScheduler.settings = settings(
+    max_examples=120,
+    stateful_step_count=30,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)
