@@ -44,7 +44,9 @@ def load_reference(reference: str, store: Store | None = None) -> Document:
     if path is not None:
         return read_folder(path)[-1] if path.is_dir() else read_file(path)
     if store is None:
-        raise StoreError(f"{printable(reference)!r} is no file or folder, and no store was opened to look it up in")
+        raise StoreError(
+            f"{printable(reference)!r} is no file or folder, and there is no history of runs to look it up in"
+        )
     return store.document(stored_run(reference, store).run_id)
 
 

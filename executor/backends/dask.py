@@ -26,6 +26,7 @@ except ImportError as error:
     raise ImportError(f"{error}. Install it with: pip install 'makespan[dask]'", name=error.name) from error
 
 CONNECT_SECONDS = 10
+START_SECONDS = 60
 LOOPBACK = "127.0.0.1"
 OPTIONS = {"host": LOOPBACK, "port": 0, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
 # Outputs and arguments may be large; Dask would warn of each.
@@ -72,8 +73,14 @@ class DaskBackend(SubmitBackend):
                     name="makespan",
                     silence_logs=logging.CRITICAL,
                 )
-            self._client = self._connect()
-            self._client.wait_for_workers(self.capacity if self._address is None else 1, timeout=CONNECT_SECONDS * 3)
+            try:
+                self._client = self._connect()
+                self._client.wait_for_workers(self.capacity if self._address is None else 1, timeout=START_SECONDS)
+            except BaseException as error:
+                self._close_connection()
+                if isinstance(error, TimeoutError):
+                    raise BackendError(f"dask: no worker has started within {START_SECONDS} s") from error
+                raise
         executor: Submits = self._client.get_executor(pure=False)
         return executor
 
@@ -81,7 +88,11 @@ class DaskBackend(SubmitBackend):
         """Close the connection, and the cluster if it is of our own."""
         with suppress(Exception):
             executor.shutdown(wait=False)
-        self._client.close()
+        self._close_connection()
+
+    def _close_connection(self) -> None:
+        if self._client is not None:
+            self._client.close()
         if self._cluster is not None:
             self._cluster.close()
 

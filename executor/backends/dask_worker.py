@@ -1,7 +1,8 @@
 """A Dask worker of our own cluster: a program of its own, in a process group of its own.
 
 Rules of this module:
-- It finds the modules that its parent finds, says nothing but what steps say, and ends with its parent's scheduler.
+- It finds the modules that its parent finds, says nothing but what steps say, and ends with its parent,
+  however that ends.
 """
 
 from __future__ import annotations
@@ -19,6 +20,15 @@ LOOPBACK = "127.0.0.1"
 OPTIONS = {
     "host": LOOPBACK, "nthreads": 1, "memory_limit": 0, "dashboard_address": f"{LOOPBACK}:0", "death_timeout": 10,
 }  # fmt: skip
+# `python -m dask`, but the kernel kills it when the parent's thread is gone that started it (PR_SET_PDEATHSIG).
+PROGRAM = """
+import ctypes, signal
+from contextlib import suppress
+with suppress(OSError, AttributeError):
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+from dask.__main__ import main
+main()
+"""
 
 
 class WorkerProgram(SubprocessWorker):
@@ -27,14 +37,9 @@ class WorkerProgram(SubprocessWorker):
     async def _start(self) -> None:
         specification = json.dumps({"cls": "distributed.Nanny", "opts": OPTIONS})
         path = os.pathsep.join(place or os.getcwd() for place in sys.path)  # noqa: PTH109  # as Python itself reads ""
-        environment = {
-            **os.environ,
-            "PYTHONPATH": path,
-            "DASK_LOGGING__DISTRIBUTED": "critical",
-            "DASK_DISTRIBUTED__NANNY__PRELOAD": "[]",
-        }
+        environment = {**os.environ, "PYTHONPATH": path, "DASK_LOGGING__DISTRIBUTED": "critical"}
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "dask", "spec", self.scheduler, "--spec", specification),
+            *(sys.executable, "-c", PROGRAM, "spec", self.scheduler, "--spec", specification),
             stdin=DEVNULL,
             env=environment,
             start_new_session=True,

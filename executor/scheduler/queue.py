@@ -190,7 +190,8 @@ class ReadyQueue:
         steps: list[int] = []
         while self.overdue:
             oldest = self.epochs[0]
-            members = [index for index in oldest.members if self.epoch_of[index] is oldest]
+            # A step that ended and was queued again within the instant stands there twice.
+            members = [index for index in dict.fromkeys(oldest.members) if self.epoch_of[index] is oldest]
             steps.extend(members)
             for index in members:
                 self.leave_epoch(index)

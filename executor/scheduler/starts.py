@@ -29,6 +29,8 @@ class Starts(Settling):
         queue = self._queue
         if self._resuming or queue.reserved or queue.lines:
             return self._start_constrained(now)
+        # Who waited for a rate may have been cancelled since.
+        self.rate_opens_at = None
         starts: list[Attempt] = []
         heap = queue.open_heap
         queued = queue.queued

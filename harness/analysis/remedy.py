@@ -17,6 +17,9 @@ WORTH_ACTING_RATIO = 0.1
 # From this schedule efficiency on the lower bound is as good as reached: no other schedule of these steps would be
 # noticeably shorter.
 AT_THE_BOUND_RATIO = 0.95
+# Waits that are no part of a critical path. Backoffs, order over state and slowdowns are: they make it longer, and the
+# bound with it.
+_BESIDE_THE_PATH = ("worker", "resource", "rate", "barrier")
 
 
 def remedy(summary: Summary, timeline: Timeline) -> str:
@@ -27,11 +30,10 @@ def remedy(summary: Summary, timeline: Timeline) -> str:
     lost = 0.0 if cause is None else summary.lost_seconds[cause]
     if cause is None or lost < WORTH_ACTING_RATIO * summary.makespan_seconds:
         return _critical_path_sentence(summary)
-    reached = (summary.schedule_efficiency_ratio or 0.0) >= AT_THE_BOUND_RATIO
-    # A slowdown makes the path itself longer, and the bound with it.
-    if reached and summary.binding_bound == "critical_path" and cause != "slowdown":
-        return _critical_path_sentence(summary)
     kind, _, name = cause.partition(".")
+    reached = (summary.schedule_efficiency_ratio or 0.0) >= AT_THE_BOUND_RATIO
+    if reached and summary.binding_bound == "critical_path" and kind in _BESIDE_THE_PATH:
+        return _critical_path_sentence(summary)
     amount = duration_text(lost)
     if kind == "resource":
         return _resource_sentence(amount, name, timeline)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from executor.findings import Finding
@@ -35,6 +35,8 @@ from harness.scenario import load
 
 # Of a larger run no document is made just to see whether it could be.
 _STEPS_LOOKED_AT: Final = 20_000
+# The document of a larger one costs more than a history is worth, unless somebody asks for it.
+_STEPS_KEPT: Final = 200_000
 # With fewer steps a line of concurrency says nothing that the steps do not.
 _LEAST_STEPS_PLOTTED: Final = 3
 _PLOT_COLUMNS: Final = 60
@@ -90,7 +92,11 @@ def run_scenario(request: Request) -> ExitCode:
             llm=config.llm,
             instruments=[] if progress is None else [progress],
         )
-    wanted = request.keep or request.json_target is not None or len(loaded.graph.steps) <= _STEPS_LOOKED_AT
+    steps = len(loaded.graph.steps)
+    if steps > _STEPS_KEPT and request.keep and request.store is None:
+        faults.line(f"warning: runs of more than {_STEPS_KEPT:,} steps are kept only with --store FILE", "yellow")
+        request = replace(request, keep=False)
+    wanted = request.keep or request.json_target is not None or steps <= _STEPS_LOOKED_AT
     result = execution.result() if wanted else None
     document = document_of(execution, result) if request.keep or request.json_target is not None else None
     try:

@@ -24,8 +24,10 @@ CAPABILITIES = {
     "tools": "runs the tools (a simulation says what they would have done)",
     "parallel": "runs several steps at once",
     "interrupts": "sees to timeouts and cancellations while a call runs",
+    "replaces": "has another worker at once in the place of one whose call is past its timeout",
     "stops_functions": "stops a plain function that is past its timeout or cancelled",
     "stops_coroutines": "stops a coroutine that is past its timeout or cancelled",
+    "lets_go": "leaves no process behind when the program ends, however it ends, while a call goes on",
     "survives_death": "survives a step that ends its own process",
     "unpicklable": "carries outputs that cannot be pickled",
 }
@@ -43,6 +45,7 @@ CANNOT: Mapping[str, Mapping[str, str]] = {
     "processes": {"unpicklable": "outputs travel between processes"},
     "virtual": {"tools": "it simulates"},
     "dask": {
+        "replaces": "a call that goes on keeps its process",
         "stops_functions": "Dask does not stop what runs",
         "stops_coroutines": "Dask does not stop what runs",
         "unpicklable": "outputs travel between processes",
@@ -87,6 +90,7 @@ class BackendFacts:
     backend: ClassVar[Any] = None
     workers: ClassVar[int] = 3
     many_steps: ClassVar[int] = 10_000
+    random_workflows: ClassVar[int] = 12
     patience_seconds: ClassVar[float] = 60.0
     cannot: ClassVar[Mapping[str, str] | None] = None
 

@@ -10,6 +10,7 @@ from typing import Any
 import executor
 from executor import Attempt, Instrument, Retry, Run, Step, Workflow
 from executor.engine import Engine
+from executor.timeline import NANOSECONDS
 from harness.testing.backend_facts import BackendFacts, needs, step, unless
 from harness.testing.backend_steps import HEARTBEAT_SECONDS, STEPS, notes
 from harness.testing.protocol import watch
@@ -152,14 +153,18 @@ class TimeoutFacts(BackendFacts):
         assert run.errors["slow"].outcome == "timed_out"
         assert run.timeline.makespan_seconds < LONG_SECONDS
 
-    @needs("interrupts")
+    @needs("interrupts", "replaces")
     def test_a_slot_is_free_again_after_a_timeout(self) -> None:
-        slow = [step(f"slow{i}", "sleep", seconds=LONG_SECONDS, timeout=SHORT_SECONDS) for i in range(self.workers)]
+        assert self.replaces("sleep", LONG_SECONDS) < LONG_SECONDS
+
+    def replaces(self, tool: str, seconds: float) -> float:
+        """When a step ended for which there was no worker until the timeouts of those before it."""
+        slow = [step(f"slow{i}", tool, seconds=seconds, timeout=SHORT_SECONDS) for i in range(self.worker_count())]
         run = self.run(*slow, step("last", "noop", priority=-1))
         assert run.statuses["last"] == "succeeded"
-        assert run.timeline.makespan_seconds < LONG_SECONDS
+        return next(attempt.ended or 0 for attempt in run.timeline.attempts if attempt.step_id == "last") / NANOSECONDS
 
-    @needs("interrupts")
+    @needs("interrupts", "replaces")
     def test_a_step_past_its_timeout_is_tried_again(self) -> None:
         retry = Retry(max_attempts=2, backoff_seconds=0)
         run = self.run(step("a", "sleep", seconds=LONG_SECONDS, timeout=SHORT_SECONDS, retry=retry))

@@ -100,7 +100,7 @@ class OrderFacts(BackendFacts):
 
     def test_random_workflows_keep_every_rule(self) -> None:
         features = {"states", "priorities", "resources", "groups", "conditions", "policies"}
-        for seed in range(12):
+        for seed in range(self.random_workflows):
             workflow, behaviour = random_workflow(seed, 10, features)
             run = self.run_workflow(workflow, resources=behaviour.resources, policy=behaviour.policy)
             graph = describe(

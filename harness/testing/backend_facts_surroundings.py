@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import subprocess
 import threading
@@ -143,18 +144,24 @@ class CleanFacts(BackendFacts):
                 continue
             raise AssertionError(f"a backend with {count} workers was made; it has to raise BackendError")
 
-    @needs("tools", "interrupts")
+    @needs("tools", "interrupts", "lets_go")
     def test_a_program_that_is_killed_leaves_no_worker(self, tmp_path: Path) -> None:
-        command = self.script_command(ORPHANS, tmp_path)
+        assert not self.left_by_a_killed_program(tmp_path)
+
+    def left_by_a_killed_program(self, folder: Path) -> set[int]:
+        """The processes that are still there some time after their program was killed; they are ended then."""
+        command = self.script_command(ORPHANS, folder)
         with subprocess.Popen(command, env=script_environment(), start_new_session=True) as program:  # noqa: S603  # ours
-            while not notes(tmp_path):
+            while not notes(folder):
                 time.sleep(0.02)
             below = _descendants(program.pid)
             program.kill()
-        deadline = time.monotonic() + 3 * GONE_SECONDS
+        deadline = time.monotonic() + GONE_SECONDS
         while (left := {process for process in below if _is_alive(process)}) and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert not left, left
+        for pid, _ in left:
+            os.kill(pid, signal.SIGKILL)
+        return {pid for pid, _ in left}
 
     def _run_each_kind(self) -> None:
         self.run(step("a", "noop"), step("b", "flaky", fail_times=1), step("c", "noop", depends_on=("a",)))
@@ -215,7 +222,7 @@ class PlaceFacts(BackendFacts):
         )
         assert (done.stdout, done.stderr) == ("{'a': 6}\n", "")
 
-    @needs("tools", "interrupts")
+    @needs("tools", "interrupts", "lets_go")
     def test_ctrl_c_ends_the_run_and_keeps_what_was_done(self, tmp_path: Path) -> None:
         command = self.script_command(CTRL_C, tmp_path)
         with subprocess.Popen(  # noqa: S603  # a program written here
@@ -225,7 +232,10 @@ class PlaceFacts(BackendFacts):
                 time.sleep(0.02)
             time.sleep(0.3)
             program.send_signal(signal.SIGINT)
-            output, errors = program.communicate(timeout=GONE_SECONDS * 3)
+            try:
+                output, errors = program.communicate(timeout=GONE_SECONDS * 3)
+            finally:
+                program.kill()
         assert errors == ""
         assert output == "{'quick': 'quick'} {'quick': 'succeeded', 'slow': 'cancelled'}\n"
 
@@ -279,6 +289,14 @@ class ImpossibleFacts(BackendFacts):
         """Whether a step ends at its timeout."""
         run = self.run(step("a", "nap", seconds=2.0, timeout=0.2))
         return run.timeline.makespan_seconds < 2.0
+
+    def can_it_lets_go(self, folder: Path) -> bool:
+        """Whether nothing is left of a program that was killed during a step."""
+        return not self.left_by_a_killed_program(folder)  # type: ignore[attr-defined]  # of CleanFacts
+
+    def can_it_replaces(self, folder: Path) -> bool:
+        """Whether a step gets the slot of one that goes on past its timeout."""
+        return self.replaces("nap", 3.0) < 3.0  # type: ignore[attr-defined,no-any-return]  # of TimeoutFacts
 
     def can_it_stops_functions(self, folder: Path) -> bool:
         """Whether a function is stopped at its timeout."""

@@ -36,9 +36,11 @@ MISHAPS: dict[MishapKind, str] = {
 }
 FAULT_KINDS: tuple[str, ...] = (
     *get_args(MishapKind), "disorder", "clock", "instruments", "conditions", "cancellations", "resizes", "stubborn",
+    "impatience",
 )  # fmt: skip
 """What can be injected, the mishaps of attempts first. ``disorder``: news of one instant comes in any order.
-``stubborn``: a call that is told to stop goes on for a while and keeps its limits and locks.
+``stubborn``: a call that is told to stop goes on for a while and keeps its limits and locks. ``impatience``: steps
+reserve what they need after a few overtakings instead of a thousand, which no small run would reach.
 """
 
 Key: TypeAlias = tuple[str, int]
@@ -60,7 +62,7 @@ class FaultPlan:
     ``clock``: (turn of the engine, nanoseconds): positive, the clock has jumped forward by so much when the turn comes;
     negative, for this turn it shows so much less. ``instruments``: (hook, number of the call that raises).
     ``conditions``: steps whose ``when`` cannot be evaluated. ``cancellations``: (time, step ids or None for the run).
-    ``resizes``: (time, {"workers" or a resource: its new size}).
+    ``resizes``: (time, {"workers" or a resource: its new size}). ``overtakes``: after how many a step reserves.
     """
 
     mishaps: Mapping[Key, Mishap] = field(default_factory=dict)
@@ -71,6 +73,7 @@ class FaultPlan:
     cancellations: tuple[tuple[int, tuple[str, ...] | None], ...] = ()
     resizes: tuple[tuple[int, tuple[tuple[str, int], ...]], ...] = ()
     stubborn: bool = False
+    overtakes: int | None = None
 
     @property
     def exact(self) -> bool:
@@ -87,6 +90,7 @@ class FaultPlan:
             "cancellations": bool(self.cancellations),
             "resizes": bool(self.resizes),
             "stubborn": self.stubborn,
+            "impatience": self.overtakes is not None,
         }
         return {mishap.kind for mishap in self.mishaps.values()} | {
             kind for kind, is_there in others.items() if is_there
@@ -113,6 +117,7 @@ def draw_faults(seed: int, run: DrawnRun, kinds: tuple[str, ...] = FAULT_KINDS) 
         cancellations=tuple(_cancellations(source, run, last_unit)) if "cancellations" in active else (),
         resizes=tuple(_resizes(source, run, last_unit)) if "resizes" in active else (),
         stubborn="stubborn" in active and source.chance(50),
+        overtakes=source.choice([1, 2, 3, 5]) if "impatience" in active else None,
     )
 
 

@@ -25,8 +25,8 @@ from executor.timeline import NANOSECONDS, AttemptOutcome, Timeline
 from executor.tools.base import RunContext, Tool, ToolContext
 from executor.workflow import Retry, Step
 from harness.testing.behaviour import AttemptPlan, Behaviour, StepPlan, graph_of_run
+from harness.testing.fuzz_backend import stuck_story
 from harness.testing.fuzz_coverage import WatchedScheduler
-from harness.testing.fuzz_virtual import stuck_story
 from harness.testing.fuzz_watchdog import all_stacks
 from harness.testing.generator import DEFAULT_FEATURES, DrawnRun
 from harness.testing.oracle import OPT_IN, PROPERTIES, Violation, check_timeline

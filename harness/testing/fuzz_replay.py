@@ -50,6 +50,7 @@ def run_to_data(run: DrawnRun, faults: FaultPlan) -> dict[str, Any]:
             "cancellations": [[time, _ids(ids)] for time, ids in faults.cancellations],
             "resizes": [[time, dict(sizes)] for time, sizes in faults.resizes],
             "stubborn": faults.stubborn,
+            "overtakes": faults.overtakes,
         },
     }
 
@@ -206,6 +207,7 @@ def _faults(data: Mapping[str, Any]) -> FaultPlan:
         cancellations=_cancellations(data["cancellations"]),
         resizes=tuple((time, tuple(sizes.items())) for time, sizes in data["resizes"]),
         stubborn=data["stubborn"],
+        overtakes=data.get("overtakes"),
     )
 
 

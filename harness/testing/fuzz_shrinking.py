@@ -114,7 +114,17 @@ def _without_ids(
 def _without_faults(candidate: Candidate) -> Iterator[Candidate]:
     run, faults = candidate
     plain = FaultPlan()
-    for name in ("mishaps", "disorder", "clock", "instruments", "conditions", "cancellations", "resizes", "stubborn"):
+    for name in (
+        "mishaps",
+        "disorder",
+        "clock",
+        "instruments",
+        "conditions",
+        "cancellations",
+        "resizes",
+        "stubborn",
+        "overtakes",
+    ):
         if getattr(faults, name) != getattr(plain, name):
             yield Candidate(run, replace(faults, **{name: getattr(plain, name)}))
     for key in faults.mishaps:

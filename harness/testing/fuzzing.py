@@ -31,7 +31,7 @@ from harness.testing.fuzz_judging import judge_again, judge_played
 from harness.testing.fuzz_real import REAL_FEATURES, judge_real, play_for_real, scaled
 from harness.testing.fuzz_replay import read_replay, run_to_data, scenario_of
 from harness.testing.fuzz_shrinking import Candidate, shrink
-from harness.testing.fuzz_virtual import FaultySimulation, Played
+from harness.testing.fuzz_virtual import Played, play
 from harness.testing.fuzz_watchdog import HangError, time_limit
 from harness.testing.generator import FEATURES, DrawnRun, random_workflow
 from harness.testing.oracle import Violation
@@ -221,8 +221,7 @@ def examine(candidate: Candidate, report: FuzzReport | None = None, *, thorough:
     played: Played | None = None
     try:
         with time_limit(SIMULATION_LIMIT_SECONDS):
-            simulation = FaultySimulation(*candidate, check_every_turn=thorough)
-            played = simulation.play()
+            played = play(*candidate, check_every_turn=thorough)
             judging = time.perf_counter()
             report.playing_seconds += judging - began
             found = judge_played(played)

@@ -33,11 +33,11 @@ def starved(
     attempt and its tokens. ``openings`` are the replayed barriers; without them a step behind a barrier is not judged.
     """
     tries = view.record.tries
-    barred = openings is None and view.graph.policy in ("levels", "barrier")
+    barred = view.graph.policy in ("levels", "barrier")
     for one in tries:
         if not one.needs or one.granted <= one.ready:
             continue
-        if barred and view.graph.by_id[one.step_id].parent is None:
+        if barred and one.step_id not in (openings or {}) and view.graph.by_id[one.step_id].parent is None:
             continue
         eligible = Waiting(view, one, (openings or {}).get(one.step_id, (0, 0))).eligible
         behind = [other for other in tries[: one.position] if other.granted >= eligible and other.ready > eligible]

@@ -13,12 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from harness.testing import oracle_starvation
 from harness.testing.graphs import EXACT_UNIT_NANOSECONDS
 from harness.testing.oracle_buckets import Buckets
 from harness.testing.oracle_policies import openings
 from harness.testing.oracle_reasons import reason_fault
 from harness.testing.oracle_record import NEVER, Try
-from harness.testing.oracle_starvation import OVERTAKEN_LIMIT, Snapshot, starved
+from harness.testing.oracle_starvation import Snapshot, starved
 from harness.testing.oracle_view import View, Violation, Waiting
 
 RATE_TOLERANCE_NS = 1000
@@ -45,7 +46,7 @@ class Sweep:
         self.waiting: dict[int, Waiting] = {}
         self.resuming: dict[Try, int] = {}
         self.blocked = 0
-        self.reserving = len(view.record.tries) > OVERTAKEN_LIMIT
+        self.reserving = len(view.record.tries) > oracle_starvation.OVERTAKEN_LIMIT
         self.exact_ranks = all((step.expected_ns or 0) % EXACT_UNIT_NANOSECONDS == 0 for step in view.graph.steps)
         self.judged: set[int] = set()
         self.snapshots: list[Snapshot] = []

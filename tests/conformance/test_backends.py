@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from harness.testing.conformance_backend import BackendConformance
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from typing import ClassVar
+
+import pytest
+
+from executor.backends.submit import SubmitBackend
+from harness.testing.conformance_backend import CANNOT, BackendConformance
 
 
 class TestSerial(BackendConformance):
@@ -23,3 +30,41 @@ class TestProcesses(BackendConformance):
 
 class TestVirtual(BackendConformance):
     backend = "virtual"
+
+
+class ThreadPool(SubmitBackend):
+    name = "thread-pool"
+
+    def make_executor(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.capacity)
+
+
+class TestThreadPool(BackendConformance):
+    backend = ThreadPool
+    cannot: ClassVar[Mapping[str, str]] = {**CANNOT["threads"], "replaces": "the pool has the threads that it has"}
+
+
+class ProcessPool(SubmitBackend):
+    name = "process-pool"
+
+    def make_executor(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(self.capacity)
+
+
+class TestProcessPool(BackendConformance):
+    backend = ProcessPool
+    cannot: ClassVar[Mapping[str, str]] = {
+        "lets_go": "the interpreter waits at its end for what a pool runs, and nobody ends the processes of a dead one",
+        "replaces": "the pool has the processes that it has",
+        "stops_functions": "a pool does not stop what runs",
+        "stops_coroutines": "a pool does not stop what runs",
+        "unpicklable": "outputs travel between processes",
+    }
+
+
+@pytest.mark.slow
+class TestDask(BackendConformance):
+    backend = "dask"
+    workers = 2
+    many_steps = 300
+    random_workflows = 3

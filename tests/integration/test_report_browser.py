@@ -17,6 +17,9 @@ from harness.report.html import write_report
 from harness.result import Repetition, result_document
 from tests.unit.reporting import Drawing, document, fork_join, matrix, nested, result, simulated
 
+# A browser of Debian is needed: `.ci/run` installs it. Without it these tests fail.
+pytestmark = pytest.mark.slow
+
 CHROMIUM = "/usr/bin/chromium"
 HOSTILE = "<script>window.pwned = 1</script></script><img src=x onerror='window.pwned = 2'><!--"
 

@@ -272,7 +272,7 @@ def test_a_file_that_is_no_document_says_what_is_wrong(tmp_path, content, messag
 
 
 def test_without_a_store_only_files_can_be_meant(tmp_path):
-    with pytest.raises(StoreError, match="no store was opened"):
+    with pytest.raises(StoreError, match="no history of runs"):
         load_reference("@last")
     with pytest.raises(StoreError, match=r"no makespan.run/1 document"):
         load_reference(str(tmp_path))

@@ -48,8 +48,8 @@ UNIT_TESTS = {
         "tests/properties/test_scheduler_properties.py",
     ],
 }  # fmt: skip
-RUNS = 200
-RUNS_IN_FOCUS = 60
+RUNS = 800
+RUNS_IN_FOCUS = 200
 # Of one mutant, all in all.
 LIMIT_SECONDS = 180
 BROKEN = 5
@@ -69,9 +69,9 @@ def verdict(mutant: Mutant | None) -> int:
         function_of(mutant.target).__code__ = code_of(mutant)
     fuzzing.SIMULATION_LIMIT_SECONDS = 3.0
     with quiet_instruments():
-        for focus in ((), *(focus for focus in FOCUSES if focus)):
-            drawn = Settings(seed=99, size=12, features=focus or None)
-            for number in range(RUNS if not focus else RUNS_IN_FOCUS):
+        for focus, size in FOCUSES:
+            drawn = Settings(seed=99, size=size, features=focus or None)
+            for number in range(RUNS_IN_FOCUS if focus else RUNS):
                 if examine(drawn.draw(number), thorough=number % 3 == 0):
                     return 1
     target = "" if mutant is None else mutant.target

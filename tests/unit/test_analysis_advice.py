@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from executor.timeline import NANOSECONDS, Attempt, Timeline, Wait
 from executor.workflow import Resource
-from harness.analysis import CpuBoundThreads, TooFewCores, duration_text, remedy, summary
+from harness.analysis import CpuBoundThreads, TooFewCores, duration_text, duration_texts, remedy, summary
 
 
 def independent(*lengths, wait=None, starts=None, cpu=None, workers=4, backend="threads", policy="dataflow", **more):
@@ -89,6 +91,40 @@ def test_a_small_loss_is_not_blamed():
     assert "free worker" in advice(independent(85, starts=[15], wait="worker"))
 
 
+def test_at_a_bound_that_the_critical_path_sets_no_limit_is_to_be_raised():
+    """The walk back may lead through a wait where another path, without one, is as long."""
+    resources = {"llm": Resource(capacity=1)}
+    timeline = independent(97, 40, starts=[0, 60], wait="resource.llm", resources=resources)
+    figures = summary(timeline)
+    assert figures.largest_lost_cause == "resource.llm"
+    assert figures.schedule_efficiency_ratio > 0.95
+    assert "the critical path of 97 s is the limit" in remedy(figures, timeline)
+    timeline = independent(94, 40, starts=[0, 60], wait="resource.llm", resources=resources)
+    assert "waiting for llm" in advice(timeline)
+
+
+@pytest.mark.parametrize(("reason", "words"), [("backoff", "find out why attempts fail"), ("lock.report", "the state")])
+def test_waits_that_make_the_critical_path_longer_are_named_even_at_the_bound(reason, words):
+    timeline = independent(3, 3, starts=[0, 3], wait=reason)
+    figures = replace(summary(timeline), schedule_efficiency_ratio=1.0, binding_bound="critical_path")
+    assert words in remedy(figures, timeline)
+
+
+def test_a_bound_that_a_limit_sets_is_the_limits_affair():
+    resources = {"llm": Resource(capacity=1)}
+    needs = [{"llm": 1}, {"llm": 1}]
+    timeline = independent(3, 3, starts=[0, 3], wait="resource.llm", resources=resources, needs=needs)
+    figures = summary(timeline)
+    assert (figures.schedule_efficiency_ratio, figures.binding_bound) == (1, "resource.llm")
+    assert "capacity 1: raise it" in remedy(figures, timeline)
+
+
+def test_a_slowdown_has_its_sentence_even_at_the_bound():
+    timeline = independent(4)
+    figures = replace(summary(timeline), lost_seconds={"running": 3.0, "slowdown": 1.0}, largest_lost_cause="slowdown")
+    assert remedy(figures, timeline).startswith("1 s because steps ran longer than in the serial run: ")
+
+
 def test_a_run_of_no_length_has_nothing_to_gain():
     assert "nothing to gain" in advice(independent(0))
     assert "nothing to gain" in advice(Timeline([], [], [], [], [], 1))
@@ -131,6 +167,23 @@ def test_more_computing_workers_than_cores_are_told_so():
 )
 def test_durations_are_said_as_a_person_would(seconds, text):
     assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "texts"),
+    [
+        ((2.14, 1.06), ["2.1 s", "1.1 s"]),
+        ((2.14, 2.11), ["2.14 s", "2.11 s"]),
+        ((0.2259, 0.2261), ["225.9 ms", "226.1 ms"]),
+        ((1.0, 1.0), ["1 s", "1 s"]),
+        ((1.0, 1.0, 1.04), ["1.00 s", "1.00 s", "1.04 s"]),
+        ((1.00001, 1.00002), ["1 s", "1 s"]),
+        ((0, 1.5), ["0 s", "1.5 s"]),
+        ((), []),
+    ],
+)
+def test_durations_side_by_side_take_more_digits_only_to_be_told_apart(seconds, texts):
+    assert duration_texts(*seconds) == texts
 
 
 def test_the_summary_is_in_seconds_and_ratios():

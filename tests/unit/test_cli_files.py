@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.environment import environment_facts, source_revision, usable_cores
-from harness.json_files import OutputError, check_writable, write_json
+from harness.json_files import OutputError, check_writable, write_json, write_whole
 
 
 def test_a_document_is_written_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -26,6 +26,17 @@ def test_a_written_file_has_the_rights_that_any_new_file_gets(tmp_path: Path) ->
     other.touch()
     write_json({}, str(tmp_path / "out.json"))
     assert stat.S_IMODE((tmp_path / "out.json").stat().st_mode) == stat.S_IMODE(other.stat().st_mode)
+
+
+def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path: Path) -> None:
+    target = tmp_path / "report.html"
+    target.write_text("old", encoding="utf-8")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(target, "half \ud800")
+    assert target.read_text(encoding="utf-8") == "old"
+    assert list(tmp_path.iterdir()) == [target]
+    with pytest.raises(OSError, match="directory"):
+        write_whole(tmp_path, "new")
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:

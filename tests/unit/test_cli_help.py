@@ -12,8 +12,10 @@ from typer.testing import CliRunner
 
 from harness.cli import app
 from harness.exit_codes import ExitCode
+from harness.store import Store
+from tests.unit.run_documents import document, result
 
-COMMANDS = ("run", "plan", "scenarios", "tools", "executors", "doctor")
+COMMANDS = ("run", "bench", "history", "compare", "report", "plan", "scenarios", "tools", "executors", "doctor")
 # What typer itself consists of, in the versions that are allowed; `harness` is ours.
 LIGHT = {"annotated_doc", "click", "harness", "shellingham", "typer", "typing_extensions"}
 SCRIPT = """
@@ -41,7 +43,7 @@ def imported_by(*arguments: str) -> set[str]:
     return {name for name in done.stderr.split() if not name.startswith("_")}
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("--version",)])
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("compare", "--help"), ("--version",)])
 def test_help_and_version_import_nothing_but_typer(arguments: tuple[str, ...]) -> None:
     assert imported_by(*arguments) <= LIGHT
 
@@ -84,6 +86,9 @@ def test_every_option_of_run_has_a_help_text() -> None:
         ["run", "--workers", "many", "x"],
         ["run", "--seed", "-1", "x"],
         ["plan"],
+        ["report"],
+        ["compare", "a", "b", "c"],
+        ["history", "--limit", "0"],
     ],
 )
 def test_wrong_usage_is_exit_status_2(arguments: list[str]) -> None:
@@ -112,6 +117,14 @@ def completions(words: str, cwd: Path | None = None) -> list[str]:
 def test_completion_offers_executors_and_policies() -> None:
     assert completions("makespan run x --executor as") == ["asyncio"]
     assert completions("makespan run x --policy b") == ["barrier"]
+
+
+def test_completion_offers_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert completions("makespan compare @last~") == ["@last~1"]
+    with Store.open() as store:
+        store.save(document(result([1.0]), run_id="0123456789abcdef"))
+    assert completions("makespan report 01") == ["0123456789ab"]
 
 
 def test_completion_offers_shipped_scenarios_and_files(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from html.parser import HTMLParser
 import pytest
 
 from harness.report.html import report_html, write_report
+from harness.report.html.cells import cells_of
+from harness.report.html.head import head_of
 from harness.report.html.text import duration_text, script_json, visible
 from harness.result import DocumentError
 from tests.unit.reporting import Drawing, document, fork_join, matrix, nested, result, simulated
@@ -260,3 +262,24 @@ def test_a_report_that_cannot_be_made_leaves_the_old_file_alone(tmp_path):
     write_report([document(result(fork_join()))], target)
     assert target.read_text("utf-8").startswith("<!doctype html>")
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_warning_about_several_cells_stands_once_with_their_names():
+    whole = matrix()
+    for number, one in enumerate(whole["results"]):
+        one["cautions"] = ["the disk was full", *(["two cores alone"] if number in (1, 3) else [])]
+    notes = head_of([whole], cells_of([whole])).notes
+    assert notes == ["every cell: the disk was full", "threads@2, asyncio@2: two cores alone"]
+
+
+def test_the_serial_cell_is_the_baseline_and_has_no_verdict():
+    whole = matrix()
+    assert [row.verdict for row in head_of([whole], cells_of([whole])).rows] == ["baseline", *["faster"] * 4]
+
+
+def test_the_words_of_a_benchmark_on_what_held_it_back_are_kept():
+    whole = matrix()
+    whole["results"][0]["remedy"] = "1 s because steps ran longer: use processes."
+    first, second, *_ = cells_of([whole])
+    assert first.remedy == "1 s because steps ran longer: use processes."
+    assert second.remedy != first.remedy

@@ -15,6 +15,7 @@ _VERDICTS: Final = {
     "slower": "slower than serial",
     "undecided": "too close to serial to tell",
 }
+_LABELS_SHOWN: Final = 6
 _FACTS: Final = (
     ("machine", "machine"),
     ("platform", "system"),
@@ -137,9 +138,19 @@ def _notes(documents: Sequence[Mapping[str, Any]], cells: Sequence[Cell]) -> lis
     machines = {str(one["environment"].get("machine")) for one in documents}
     if len(machines) > 1:
         notes.append("The runs come from different machines: their times do not compare.")
+    about: dict[str, list[str]] = {}
     for cell in cells:
-        notes += [f"{cell.label}: {visible(str(caution))}" for caution in cell.result["cautions"]]
+        for caution in cell.result["cautions"]:
+            about.setdefault(visible(str(caution)), []).append(cell.label)
+    notes += [f"{_together(labels, len(cells))}: {caution}" for caution, labels in about.items()]
     return notes
+
+
+def _together(labels: Sequence[str], of: int) -> str:
+    if len(labels) == of > 1:
+        return "every cell"
+    more = f" and {len(labels) - _LABELS_SHOWN} more" if len(labels) > _LABELS_SHOWN else ""
+    return ", ".join(labels[:_LABELS_SHOWN]) + more
 
 
 def _row(cell: Cell) -> CellRow:
@@ -158,7 +169,7 @@ def _row(cell: Cell) -> CellRow:
         makespan_interval=_interval(result["makespan_seconds"]["ci95"]),
         speedup="–" if speedup is None else ratio_text(speedup["median"]),
         speedup_interval="" if speedup is None else _ratios(speedup["ci95"]),
-        verdict=str(result["speedup_verdict"] or "–"),
+        verdict="baseline" if result["executor"] == "serial" and speedup else str(result["speedup_verdict"] or "–"),
         efficiency=share_text(result["efficiency_ratio"]),
         bound=duration_text(bound),
         gap=f"+{share_text(makespan / bound - 1)}" if bound > 0 else "–",

@@ -7,6 +7,7 @@ from tests.properties.planted.planting import Fault
 S = "executor.scheduler."
 # Runs in which steps call others, and are short of slots and limits then.
 NESTED = ("nested", "resources", "failures", "deaths", "retries")
+SCARCE = ("resources", "rates", "priorities")
 
 FAULTS = (
     # ---- dependencies and fates
@@ -502,7 +503,7 @@ FAULTS = (
         "executor.engine:Engine._note_cancelled",
         "if self._driver.stops_at_once and self.scheduler.is_abandoned(attempt):",
         "if self._driver.stops_at_once:",
-        focus=NESTED,
+        focus=("nested", "deaths", "failures", "retries"),
     ),
     Fault(
         "cancelled before it began",
@@ -511,6 +512,42 @@ FAULTS = (
         "max(attempt.started, now)",
         "now",
         focus=("cancellations", "nested", "failures", "deaths"),
+    ),
+    # ---- reservations
+    Fault(
+        "nobody ever reserves",
+        "However often a step is overtaken, it reserves nothing.",
+        S + "queue:ReadyQueue.granted",
+        "self.overdue = True",
+        "pass",
+        focus=SCARCE,
+    ),
+    Fault(
+        "reserved units ignored",
+        "Units that a step reserved are given to those behind it.",
+        "executor.resources:Demand.lacks_units",
+        "limit.in_use + limit.reserved_units + units",
+        "limit.in_use + units",
+        focus=("resources",),
+        size=40,
+    ),
+    Fault(
+        "reserved twice",
+        "A step that was queued twice within an instant reserves twice, and starts twice.",
+        S + "queue:ReadyQueue.overdue_steps",
+        "dict.fromkeys(oldest.members)",
+        "oldest.members",
+        focus=("rates", "nested", "retries", "failures"),
+        size=20,
+    ),
+    Fault(
+        "wake-up left behind",
+        "The engine is woken again and again for a step that waited for a rate and was cancelled.",
+        S + "starts:Starts.start",
+        "self.rate_opens_at = None",
+        "pass",
+        focus=("rates", "stops", "failures"),
+        size=20,
     ),
     # ---- calls that must be refused
     Fault(

@@ -21,8 +21,8 @@ from typing import Any
 class Fault:
     """`target` is `module:Class.method` or `module:function`; `old` stands in its text exactly once.
 
-    `focus`: the features that the runs are drawn with, where a fault concerns few of all runs. `by_calls`: no run shows
-    it, since the engine makes no such call; the machine of random calls has to find it.
+    `focus`, `size`: the features and the most steps of the runs, where a fault concerns few of all runs. `by_calls`: no
+    run shows it, since the engine makes no such call; the machine of random calls has to find it.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Fault:
     old: str
     new: str
     focus: tuple[str, ...] = ()
+    size: int = 12
     by_calls: bool = False
 
 

@@ -22,7 +22,7 @@ from tests.properties.scheduler_machine import SchedulerMachine
 MOST_RUNS = 3000
 MOST_MACHINES = 300
 SEED = 7
-FOCUSES = sorted({fault.focus for fault in FAULTS if not fault.by_calls})
+FOCUSES = sorted({(fault.focus, fault.size) for fault in FAULTS if not fault.by_calls})
 
 
 @pytest.fixture(autouse=True)
@@ -31,9 +31,9 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzzing, "SIMULATION_LIMIT_SECONDS", 2.0)
 
 
-def first_found(focus: tuple[str, ...], most: int) -> tuple[int, set[str]]:
+def first_found(focus: tuple[str, ...], most: int, size: int = 12) -> tuple[int, set[str]]:
     """How many runs it takes to find anything, and the properties that are broken then; none: an empty set."""
-    drawn = Settings(seed=SEED, size=12, features=focus or None)
+    drawn = Settings(seed=SEED, size=size, features=focus or None)
     with quiet_instruments():
         for number in range(most):
             found = examine(drawn.draw(number), thorough=number % SAMPLE == 0)
@@ -74,7 +74,7 @@ def machines_until_failure() -> int | None:
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if not fault.by_calls], ids=lambda fault: fault.name)
 def test_a_planted_fault_is_found_in_random_runs(fault: Fault) -> None:
     with planted(fault):
-        count, properties = first_found(fault.focus, MOST_RUNS)
+        count, properties = first_found(fault.focus, MOST_RUNS, fault.size)
     print(f"| {fault.name} | {fault.sentence} | {', '.join(sorted(properties))} | {count} |")
     assert properties, f"{fault.sentence} Nothing found that in {count} runs"
     assert properties <= PROPERTIES.keys() | OWN_PROPERTIES.keys()
@@ -88,9 +88,9 @@ def test_a_planted_fault_is_found_by_random_calls(fault: Fault) -> None:
     assert count is not None, f"{fault.sentence} Nothing found that in {MOST_MACHINES} machines"
 
 
-@pytest.mark.parametrize("focus", FOCUSES, ids=lambda focus: "+".join(focus) or "everything")
-def test_without_a_planted_fault_nothing_is_found(focus: tuple[str, ...]) -> None:
-    assert first_found(focus, 300)[1] == set()
+@pytest.mark.parametrize(("focus", "size"), FOCUSES, ids=str)
+def test_without_a_planted_fault_nothing_is_found(focus: tuple[str, ...], size: int) -> None:
+    assert first_found(focus, 300, size)[1] == set()
 
 
 def test_a_planted_fault_leaves_nothing_behind() -> None:

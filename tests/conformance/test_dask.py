@@ -1,0 +1,77 @@
+"""Backend `dask` beside its suite: a cluster that runs already, and what it says when it cannot be had."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from executor import BackendError, Step, Workflow, run
+from executor.backends import find_backend
+
+NAP = Step(step_id="a", tool="sleep", args={"seconds": 0.01})
+
+
+CLUSTER = """
+from distributed import LocalCluster
+options = {"processes": False, "protocol": "tcp://", "host": "127.0.0.1", "dashboard_address": None}
+with LocalCluster(n_workers=1, threads_per_worker=2, **options) as cluster:
+    print(cluster.scheduler_address, flush=True)
+    input()
+"""
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A cluster of somebody else's, with one worker of two threads."""
+    with subprocess.Popen(
+        [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        yield program.stdout.readline().strip()
+        program.communicate("\n", timeout=30)
+
+
+def test_dask_is_imported_when_it_is_asked_for_and_not_before() -> None:
+    program = (
+        "import sys, executor.backends, executor; executor.find_backend('threads'); print('distributed' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_where_dask_is_missing_the_error_names_the_extra() -> None:
+    program = (
+        "import sys; sys.modules['distributed'] = None\n"
+        "from executor import BackendError, find_backend\n"
+        "try: find_backend('dask')\n"
+        "except BackendError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "pip install 'makespan[dask]'" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_running_cluster_is_used_and_left_as_it_was(address: str) -> None:
+    for _ in range(2):
+        backend = find_backend("dask")(address=address)  # type: ignore[call-arg]  # an option of this backend
+        steps = [NAP, Step(step_id="b", tool="noop", prompt="{{ steps.a.output.slept_seconds }}")]
+        done = run(Workflow(steps=tuple(steps)), backend=backend)
+        assert done.ok, done.errors
+        assert done.workers == 2
+        assert done.outputs["b"] == "0.01"
+
+
+@pytest.mark.slow
+def test_what_may_run_twice_on_a_foreign_cluster_is_said(address: str) -> None:
+    backend = find_backend("dask")(address=address)  # type: ignore[call-arg]  # an option of this backend
+    done = run(Workflow(steps=(NAP.model_copy(update={"idempotent": False}),)), backend=backend)
+    assert any("idempotent" in warning for warning in done.warnings)
+
+
+@pytest.mark.slow
+def test_where_no_scheduler_answers_the_address_is_named() -> None:
+    with pytest.raises(BackendError, match=r"no scheduler answers at tcp://127\.0\.0\.1:9"):
+        run(Workflow(steps=(NAP,)), backend=find_backend("dask")(2, address="tcp://127.0.0.1:9"))  # type: ignore[call-arg]  # an option of this backend

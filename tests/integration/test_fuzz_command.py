@@ -1,0 +1,84 @@
+"""`makespan fuzz`: its exit status, what it prints, and what it leaves for whoever has to mend what it found."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli.app import app
+from tests.properties.planted.faults import FAULTS
+from tests.properties.planted.planting import planted
+
+PRIORITY_REVERSED = next(fault for fault in FAULTS if fault.name == "priority reversed")
+
+
+def makespan(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).parent / "makespan"), *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_it_says_how_many_how_fast_and_what_was_covered(tmp_path: Path) -> None:
+    done = makespan("fuzz", "--dags", "300", "--seed", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "300 workflows on virtual in" in done.stdout
+    assert "a second" in done.stdout
+    assert "transitions reached:" in done.stdout
+    assert "nothing was found" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_several_jobs_play_the_same_workflows(tmp_path: Path) -> None:
+    one = makespan("fuzz", "--dags", "250", "--size", "6", cwd=tmp_path)
+    two = makespan("fuzz", "--dags", "250", "--size", "6", "--jobs", "2", cwd=tmp_path)
+    assert one.returncode == two.returncode == 0
+    injected = [next(line for line in done.stdout.splitlines() if "faults injected" in line) for done in (one, two)]
+    assert injected[0] == injected[1]
+
+
+def test_a_real_backend_is_played_for_real(tmp_path: Path) -> None:
+    done = makespan("fuzz", "--backend", "threads", "--dags", "20", "--size", "8", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "20 workflows on threads" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--backend", "nowhere"), "there is no executor 'nowhere'"),
+        (("--features", "nothing"), "no such feature: nothing"),
+        (("--replay", "nowhere.json"), "nowhere.json"),
+        (("--dags", "0"), "--dags"),
+        (("--unknown",), "--unknown"),
+    ],
+)
+def test_bad_usage_is_told_in_words_and_with_status_2(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
+    done = makespan("fuzz", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_is_found_can_be_replayed_and_run(tmp_path: Path) -> None:
+    runner = CliRunner()
+    folder = tmp_path / "found"
+    with planted(PRIORITY_REVERSED):
+        result = runner.invoke(app, ["fuzz", "--dags", "20", "--size", "10", "--no-faults", "--out", str(folder)])
+        assert result.exit_code == 1
+        assert "FAULT start_order" in result.output
+        replay = next(folder.glob("fuzz-start-order-*.json"))
+        scenario = replay.with_suffix(".yaml")
+        assert f"makespan fuzz --replay {replay}" in result.output
+        assert f"makespan run {scenario} --executor virtual" in result.output
+        again = runner.invoke(app, ["fuzz", "--replay", str(replay)])
+        assert again.exit_code == 1
+        assert "the fault is there" in again.output
+    mended = runner.invoke(app, ["fuzz", "--replay", str(replay)])
+    assert mended.exit_code == 0
+    assert "nothing is wrong with it" in mended.output
+    run = makespan("run", str(scenario), "--executor", "virtual", "--no-progress", cwd=tmp_path)
+    assert run.returncode in (0, 1), run.stderr
+    assert "Traceback" not in run.stderr
