@@ -75,8 +75,8 @@ class BackendConformance(
     """Subclass it and set ``backend``.
 
     ``cannot`` says what it cannot do (:data:`CAPABILITIES`), by default :data:`CANNOT`; ``workers`` how many each run
-    has; ``many_steps`` how many the longest run has, and ``random_workflows`` how many are drawn; ``patience_seconds`` after how long a run in which nothing happens
-    is said to stand still.
+    has; ``many_steps`` how many the longest run has, and ``random_workflows`` how many are drawn; ``patience_seconds``
+    after how long a run in which nothing happens is said to stand still.
     """
 
     @pytest.mark.slow

@@ -40,6 +40,8 @@ def starved(
         if barred and one.step_id not in (openings or {}) and view.graph.by_id[one.step_id].parent is None:
             continue
         eligible = Waiting(view, one, (openings or {}).get(one.step_id, (0, 0))).eligible
+        if not view.options.exact:
+            eligible = max(eligible, _noticed(one))
         behind = [other for other in tries[: one.position] if other.granted >= eligible and other.ready > eligible]
         for other in behind[OVERTAKEN_LIMIT + 1 :]:
             taken = _taken(view, capacity, snapshots[other.position], one, other)
@@ -53,6 +55,13 @@ def starved(
                 other.granted,
             )
             break
+
+
+def _noticed(one: Try) -> int:
+    """When the end of its backoff was noticed, which a real clock may do late: only then does it stand in line."""
+    if one.backoff_end <= one.ready:
+        return one.ready
+    return min((start for _, start, _ in one.waits if one.backoff_end <= start <= one.granted), default=one.granted)
 
 
 def _often_overtaken(tries: Sequence[Try], one: Try) -> bool:
