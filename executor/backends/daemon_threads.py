@@ -15,6 +15,10 @@ from typing import Any, TypeAlias
 _Task: TypeAlias = "tuple[asyncio.AbstractEventLoop, asyncio.Future[Any], Callable[[], Any]]"
 
 
+# How long close() waits for each thread that has nothing to do any more.
+JOIN_SECONDS = 1.0
+
+
 class DaemonThreads:
     """As many threads as there are calls at once; idle ones are used again."""
 
@@ -24,6 +28,7 @@ class DaemonThreads:
         self._lock = threading.Lock()
         self._idle = 0
         self._threads = 0
+        self._all: list[threading.Thread] = []
 
     def submit(self, loop: asyncio.AbstractEventLoop, function: Callable[[], Any]) -> asyncio.Future[Any]:
         """Call ``function`` in a thread; the future belongs to ``loop``."""
@@ -35,14 +40,20 @@ class DaemonThreads:
                 return future
             self._threads += 1
             number = self._threads
-        threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True).start()
+        thread = threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True)
+        self._all.append(thread)
+        thread.start()
         return future
 
     def close(self) -> None:
-        """Send the idle threads home; those that are busy go when their call returns."""
+        """Send the idle threads home and wait for them; those that are busy go when their call returns."""
         with self._lock:
             for _ in range(self._threads):
                 self._tasks.put(None)
+            busy = self._threads - self._idle
+        if not busy:
+            for thread in self._all:
+                thread.join(JOIN_SECONDS)
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:

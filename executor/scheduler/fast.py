@@ -66,6 +66,9 @@ class Fast(Intake, Starts):
         starts: list[Attempt] = []
         queue = self._queue
         heap = queue.open_heap
+        if queue.reserved:
+            # Those who were overtaken too often stand outside of the heap.
+            return self._start_constrained(now)
         if not heap or self._free <= 0:
             return starts
         queued, epoch_of, oldest = queue.queued, queue.epoch_of, queue.epochs[0]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from executor import Step, Workflow, run
 from harness.testing.behaviour import AttemptPlan, StepPlan
 from harness.testing.fuzz_real import REAL_FEATURES, RealRun, judge_real, play_for_real, scaled
 from harness.testing.fuzzing import fuzz
@@ -78,3 +79,14 @@ def test_fuzzing_a_real_backend_finds_nothing(backend: str) -> None:
     report = fuzz(30, seed=2, backend=backend, size=10)
     assert report.ok, report.failures
     assert report.dags == 30
+
+
+@pytest.mark.parametrize("backend", ["serial", "threads", "asyncio", "processes"])
+def test_the_output_of_a_step_whose_condition_is_false_is_null_to_others(backend: str) -> None:
+    steps = (
+        Step(step_id="maybe", tool="noop", when="inputs.go"),
+        Step(step_id="after", tool="noop", prompt="{{ steps.maybe.output is none }}"),
+    )
+    result = run(Workflow(inputs={"go": False}, steps=steps), backend=backend)
+    assert result.statuses == {"maybe": "skipped", "after": "succeeded"}
+    assert result.outputs == {"after": "True"}

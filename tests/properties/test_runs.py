@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from executor import Step, Workflow, run
 from executor.scheduler import POLICIES
 from executor.timeline import Timeline
 from harness.testing.behaviour import Behaviour
@@ -121,6 +122,19 @@ def test_random_runs_reach_nearly_every_transition() -> None:
     # All are reached in 20,000 runs; what happens to steps that resume is rare.
     assert {transition for transition in ALL_TRANSITIONS if transition[0] != "resuming"} <= set(report.transitions)
     assert report.faults.keys() == set(FAULT_KINDS)
+
+
+def test_a_step_that_was_overtaken_a_thousand_times_is_not_forgotten() -> None:
+    """At the real limit: two chains side by side until just after it, then each at its own pace."""
+    steps = [Step(step_id="last", tool="noop", expected_seconds=0.0)]
+    for chain in (0, 1):
+        for place in range(620):
+            seconds = 1.0 if place < 501 else 1.0 + chain / 7
+            above = (f"c{chain}-{place - 1}",) if place else ()
+            steps.append(Step(step_id=f"c{chain}-{place}", tool="noop", depends_on=above, expected_seconds=seconds))
+    ended = run(Workflow(steps=tuple(steps)), backend="virtual", workers=2)
+    grants = [attempt.step_id for attempt in ended.timeline.attempts]
+    assert 1000 < grants.index("last") < 1010
 
 
 @pytest.mark.parametrize("path", sorted(REGRESSIONS.glob("*.json")), ids=lambda path: path.stem)

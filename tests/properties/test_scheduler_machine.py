@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.properties.scheduler_machine import SchedulerMachine
 
-TestScheduler = SchedulerMachine.TestCase
+TestScheduler = pytest.mark.timeout(600)(SchedulerMachine.TestCase)
 TestScheduler.settings = settings(
-    max_examples=120,
+    max_examples=80,
     stateful_step_count=30,
     deadline=None,
     database=None,

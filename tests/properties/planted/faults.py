@@ -549,6 +549,15 @@ FAULTS = (
         focus=("rates", "stops", "failures"),
         size=20,
     ),
+    Fault(
+        "reserved steps forgotten on the short way",
+        "Where nothing but data dependencies matters, a step that reserved is never started.",
+        S + "fast:Fast._start_plain",
+        "if queue.reserved:",
+        "if False:",
+        focus=("resources",),
+        size=40,
+    ),
     # ---- calls that must be refused
     Fault(
         "finished twice",
