@@ -196,7 +196,7 @@ class Dispatcher:
             freed.append(free_at)
             if facts:
                 self._engine.facts[granted] = facts
-            yield granted, began, ended, worker.name, cpu_seconds, outcome, value, tokens_used
+            yield granted, began, max(began, ended), worker.name, cpu_seconds, outcome, value, tokens_used
         if self._ahead:
             self._grant_handed_out(freed)
 
