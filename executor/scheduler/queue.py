@@ -100,7 +100,11 @@ class ReadyQueue:
         self.queued = bytearray()
         self.open_heap: list[int] = []
         self.lines: dict[Demand, Line] = {}
-        self.reserved: list[int] = []
+        # Steps that reserved, each with the number of its reservation, and those of them that have needs.
+        self.reserved: dict[int, int] = {}
+        self.reserved_with_needs: dict[int, Demand] = {}
+        self._reserved_open: deque[tuple[int, int]] = deque()
+        self._reservations = 0
         self.overdue = False
         self.epoch_of: list[Epoch | None] = []
         self.epochs: deque[Epoch] = deque([Epoch(-1)])
@@ -163,7 +167,7 @@ class ReadyQueue:
     def remove(self, index: int) -> None:
         """A step will not start: its entries in the heaps are skipped when they come up."""
         if self.queued[index] == RESERVED:
-            self.reserved.remove(index)
+            self.end_reservation(index)
         self.queued[index] = OUT
         self.leave_epoch(index)
 
@@ -196,6 +200,31 @@ class ReadyQueue:
             for index in members:
                 self.leave_epoch(index)
         return steps
+
+    def reserve(self, index: int, demand: Demand | None) -> None:
+        """From now on the step goes before all that did not reserve, and what it needs counts as in use for them."""
+        self._reservations += 1
+        self.queued[index] = RESERVED
+        self.reserved[index] = self._reservations
+        if demand is None:
+            self._reserved_open.append((self._reservations, index))
+        else:
+            self.reserved_with_needs[index] = demand
+
+    def end_reservation(self, index: int) -> None:
+        """The step starts, or never will. Its entry among those without needs is skipped when it comes up."""
+        del self.reserved[index]
+        self.reserved_with_needs.pop(index, None)
+
+    def next_reserved_open(self, before: int | None = None) -> int | None:
+        """The step without needs that reserved first, if it did before reservation number ``before``; else None."""
+        waiting = self._reserved_open
+        while waiting and (before is None or waiting[0][0] < before):
+            number, index = waiting[0]
+            if self.reserved.get(index) == number:
+                return index
+            waiting.popleft()
+        return None
 
     def head(self, heap: list[int]) -> int | None:
         """The smallest key of a heap that still counts, or None."""

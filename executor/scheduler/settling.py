@@ -112,24 +112,21 @@ class Settling(Core):
         """An attempt is over: its slot and what it holds are free, unless its call goes on."""
         index = attempt.index
         demand = self._demand.get(index)
+        if tokens_used is not None:
+            attempt.tokens_used = tokens_used
+            if demand is not None:
+                demand.settle(tokens_used, now)
         if state == RUNNING:
             self._free += 1
         else:
-            held = demand
-            demand = None
+            # Blocked and resuming steps hold nothing but their locks.
             self._leave_block(attempt, state, now)
-            if held is not None and tokens_used is not None:
-                held.settle(tokens_used, now)
-        if demand is not None:
-            if tokens_used is not None:
-                demand.settle(tokens_used, now)
-            if not abandoned:
-                demand.release()
-        if tokens_used is not None:
-            attempt.tokens_used = tokens_used
+            demand = None
         if abandoned:
             self._abandoned[attempt] = demand
             self._family.abandon(index)
+        elif demand is not None:
+            demand.release()
 
     def _leave_block(self, attempt: Attempt, state: int, now: int) -> None:
         index = attempt.index

@@ -65,12 +65,13 @@ class Starts(Settling):
         starts: list[Attempt] = []
         self.rate_opens_at = None
         while True:
+            if self._queue.overdue:
+                self._reserve_overdue(now)
             self.limits.clear_reserved()
             self._start_resuming(now, starts)
             self._start_reserved(now, starts)
             if not self._start_queued(now, starts):
                 break
-            self._reserve_overdue(now)
         self._note_lines(now)
         return starts
 
@@ -90,17 +91,22 @@ class Starts(Settling):
         self._resuming = waiting
 
     def _start_reserved(self, now: int, starts: list[Attempt]) -> None:
-        for index in self._queue.reserved[:]:
-            demand = self._demand.get(index)
-            reason = None if demand is None else demand.lacks(now)
+        queue = self._queue
+        for index, demand in list(queue.reserved_with_needs.items()):
+            self._start_reserved_open(now, starts, before=queue.reserved[index])
+            reason = demand.lacks(now)
             if reason is None and self._free > 0:
-                self._queue.reserved.remove(index)
                 starts.append(self._grant(index, now))
                 continue
             self._note(index, reason or "worker", now)
-            if demand is not None:
-                self._wake_for_rate(demand, reason, now)
-                demand.reserve()
+            self._wake_for_rate(demand, reason, now)
+            demand.reserve()
+        self._start_reserved_open(now, starts)
+
+    def _start_reserved_open(self, now: int, starts: list[Attempt], before: int | None = None) -> None:
+        """Those that need only a slot: as many as there are slots, without a look at the others."""
+        while self._free > 0 and (index := self._queue.next_reserved_open(before)) is not None:
+            starts.append(self._grant(index, now))
 
     def _start_queued(self, now: int, starts: list[Attempt]) -> bool:
         """Start from the queue. Returns True if a step was overtaken too often: reservations are due first."""
@@ -136,8 +142,10 @@ class Starts(Settling):
             since = self._queued_at.pop(index, self._ready_at[index])
             for wait in self._queue_waits(index, since, now):
                 extend_history(history, wait.reason, wait.start)
-            self._queue.queued[index] = RESERVED
-            self._queue.reserved.append(index)
+            demand = self._demand.get(index)
+            if demand is None:
+                extend_history(history, "worker", now)
+            self._queue.reserve(index, demand)
 
     def _note_lines(self, now: int) -> None:
         queue = self._queue
@@ -161,6 +169,8 @@ class Starts(Settling):
     def _grant(self, index: int, now: int) -> Attempt:
         queue = self._queue
         was_reserved = queue.queued[index] == RESERVED
+        if was_reserved:
+            queue.end_reservation(index)
         queue.queued[index] = 0
         queue.granted(index)
         ready = self._ready_at[index]

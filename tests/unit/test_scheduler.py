@@ -468,6 +468,39 @@ def test_a_step_that_is_overtaken_a_thousand_times_reserves_what_it_needs() -> N
     assert overtakers == 1002
 
 
+@pytest.mark.parametrize("short_way", [True, False])
+def test_a_step_that_needs_only_a_slot_is_overtaken_a_thousand_times_and_no_more(short_way: bool) -> None:
+    # One slot, and each step of the chain becomes ready as the one before it ends: it always finds the slot first.
+    chain = [step(f"s{i}", *([f"s{i - 1}"] if i else [])) for i in range(2000)]
+    hand = Hand([step("low", priority=-1), *chain], slots=1)
+    starts = hand.scheduler.start(0)
+    now = 0
+    while starts[0].step_id != "low":
+        now += 1
+        if short_way:
+            starts = hand.scheduler.succeed(starts[0], now) or []
+        else:
+            hand.scheduler.finish(starts[0], "succeeded", now)
+            starts = hand.scheduler.start(now)
+    hand.scheduler.validate()
+    assert now == 1001
+    assert hand.scheduler.attempts[-1].waits == [("worker", 0, 1001)]
+
+
+def test_reserved_steps_start_in_the_order_of_their_reservations_whatever_they_need() -> None:
+    first = [step(f"a{i}", priority=-2, needs={"llm": 1} if i % 2 else None) for i in range(4)]
+    chain = [step(f"s{i}", *([f"s{i - 1}"] if i else [])) for i in range(2000)]
+    hand = Hand([*first, *chain], slots=1, resources=LLM)
+    starts = hand.scheduler.start(0)
+    order: list[str] = []
+    for now in range(1, 1006):
+        hand.scheduler.finish(starts[0], "succeeded", now)
+        starts = hand.scheduler.start(now)
+        order.append(starts[0].step_id)
+        hand.scheduler.validate()
+    assert order[-5:-1] == ["a0", "a1", "a2", "a3"]
+
+
 def test_resizing_changes_the_slots_and_the_record_keeps_the_largest() -> None:
     hand = Hand([step(name) for name in "abcd"], slots=1)
     hand.start()
