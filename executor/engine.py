@@ -179,15 +179,19 @@ class Engine:
             lock.release()
         return self.advance(((attempt, started, ended, worker, cpu_seconds, "succeeded", output, None),))
 
-    def prepare(self, attempt: Attempt) -> tuple[Tool, ToolContext, str | None, Mapping[str, Any]]:
-        """The call of an attempt: tool, context, rendered prompt and arguments.
+    def prepare(
+        self, attempt: Attempt, *, simulated: bool = False
+    ) -> tuple[Tool, ToolContext, str | None, Mapping[str, Any]]:
+        """The call of an attempt: tool, context, rendered prompt and arguments. The context is kept until the call's
+        end, so that it can be told to stop, unless it is only ``simulated``.
 
         Raises:
             Exception: a template cannot be rendered; that is a failed attempt.
         """
         step = self.scheduler.steps[attempt.index]
         context = ToolContext(self.context, attempt.step_id, attempt.attempt, step.expected_seconds, step.timeout)
-        self._contexts[attempt] = context
+        if not simulated:
+            self._contexts[attempt] = context
         tool, prompt, args = self.renderer.work(step)
         return tool, context, prompt, args
 
@@ -242,10 +246,6 @@ class Engine:
     def request_cancel(self) -> None:
         """The same from a signal handler: a flag alone; the one who waits must call :meth:`advance` next."""
         self._cancel_requested = True
-
-    def context_of(self, attempt: Attempt) -> ToolContext | None:
-        """The context of a call that goes on, or None."""
-        return self._contexts.get(attempt)
 
     # ------------------------------------------------------------------ under the lock
 

@@ -196,7 +196,7 @@ class VirtualBackend(Backend):
         assert self._engine is not None
         step = self._engine.scheduler.steps[attempt.index]
         try:
-            tool, context, prompt, args = self._engine.prepare(attempt)
+            tool, context, prompt, args = self._engine.prepare(attempt, simulated=True)
             simulation = tool.simulate(context, prompt, args)
         except Exception as error:  # noqa: BLE001  # a template or a tool that fails is a failed attempt
             return Simulated(0, "failed", Failure.of(error))

@@ -68,7 +68,7 @@ class WatchedEngine:
         self._give("succeed", (attempt,), starts)
         return starts
 
-    def prepare(self, attempt: Any) -> Any:
+    def prepare(self, attempt: Any, *, simulated: bool = False) -> Any:
         """See :meth:`Engine.prepare`."""
         self._expect_begun("prepare")
         with self._lock:
@@ -79,7 +79,7 @@ class WatchedEngine:
             self._log.breach("handed_out", f"{said_of(attempt)} is prepared, which the engine never handed out")
         if again:
             self._log.breach("handed_out", f"{said_of(attempt)} is prepared a second time: its call is run twice")
-        return self._engine.prepare(attempt)
+        return self._engine.prepare(attempt, simulated=simulated)
 
     def started(self, attempt: Attempt, at: int, worker: str) -> None:
         """See :meth:`Engine.started`."""
