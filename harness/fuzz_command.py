@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from harness.testing.fuzzing import FuzzFailure, FuzzReport
 
 DEFAULT_FOLDER = "fuzz-findings"
+DEFAULT_TARGET_DAGS = 200
 PROGRESS_SECONDS = 1.0
 # A story may hold the stacks of many threads: the file has all of it.
 _SHOWN_LINES = 40
@@ -59,6 +60,14 @@ PatienceOption = Annotated[
 ReplayOption = Annotated[
     str | None, typer.Option("--replay", metavar="FILE", help="Play the workflow of a replay file again, on virtual.")
 ]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="MODULE:NAME",
+        help="Test a scheduler of your own instead: a function run(graph, call, workers) or a SchedulerConformance.",
+    ),
+]
 OutOption = Annotated[
     str, typer.Option("--out", metavar="FOLDER", help="Where counterexamples are written, if there are any.")
 ]
@@ -76,6 +85,7 @@ def fuzz_command(
     no_faults: NoFaultsOption = False,
     patience: PatienceOption = 20.0,
     replay: ReplayOption = None,
+    target: TargetOption = None,
     out: OutOption = DEFAULT_FOLDER,
     quiet: QuietOption = False,
 ) -> ExitCode:
@@ -84,6 +94,8 @@ def fuzz_command(
     from harness.testing.fuzzing import fuzz
     from harness.testing.fuzzing import replay as replay_file
 
+    if target is not None:
+        return _fuzz_target(target, dags or DEFAULT_TARGET_DAGS, seed, quiet=quiet)
     if replay is not None:
         try:
             report = replay_file(replay)
@@ -114,6 +126,25 @@ def fuzz_command(
     for failure in report.failures:
         _write([*_story(failure), *_keep(failure, report, Path(out))], error=True)
     return ExitCode.FINE if report.ok else ExitCode.FAULT
+
+
+def _fuzz_target(target: str, dags: int, seed: int, *, quiet: bool) -> ExitCode:
+    """Play random graphs through somebody's scheduler, which may lie in the current folder."""
+    from harness.testing.conformance_scheduler import fuzz_target
+
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        report = fuzz_target(target, dags, seed)
+    except ValueError as error:
+        return _refuse(str(error))
+    if report.fault is not None:
+        _write([report.message()], error=True)
+        return ExitCode.FAULT
+    if not quiet:
+        _write([report.message()])
+    return ExitCode.FINE
 
 
 class _Progress:

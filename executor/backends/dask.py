@@ -29,8 +29,13 @@ CONNECT_SECONDS = 10
 START_SECONDS = 60
 LOOPBACK = "127.0.0.1"
 OPTIONS = {"host": LOOPBACK, "port": 0, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
-# Outputs and arguments may be large; Dask would warn of each.
-SETTINGS = {"distributed.admin.large-graph-warning-threshold": "1 TiB", "distributed.scheduler.allowed-failures": 0}
+# Arguments may be large (Dask would warn of each). A worker that dies takes down what runs on it, and nothing waits
+# there; whether it is run again is the engine's affair.
+SETTINGS = {
+    "distributed.admin.large-graph-warning-threshold": "1 TiB",
+    "distributed.scheduler.allowed-failures": 0,
+    "distributed.scheduler.worker-saturation": 1.0,
+}
 
 
 class DaskBackend(SubmitBackend):

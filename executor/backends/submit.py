@@ -30,7 +30,7 @@ from executor.outcomes import Completion, Failure
 from executor.timeline import NANOSECONDS, Attempt, AttemptOutcome
 
 # The end of an attempt as it is queued: its future, or why there is none.
-_End: TypeAlias = "tuple[Attempt, Future[Answer] | Failure]"
+_End: TypeAlias = "tuple[Attempt, Future[Answer] | Exception]"
 
 
 class Submits(Protocol):
@@ -134,11 +134,12 @@ class SubmitBackend(Backend):
                 end = self._ends.get_nowait()
         return ends
 
-    def _completion(self, engine: Engine, attempt: Attempt, end: Future[Answer] | Failure) -> Completion:
+    def _completion(self, engine: Engine, attempt: Attempt, end: Future[Answer] | Exception) -> Completion:
         now = engine.now()
         self._futures.pop(attempt, None)
-        if isinstance(end, Failure):
-            return attempt, now, now, self.name, None, "failed", end, None
+        if isinstance(end, Exception):
+            outcome, failure = self._failure(attempt, end)
+            return attempt, now, now, self.name, None, outcome, failure, None
         if end.cancelled():
             # Cancelled by the engine (which knows and takes this as the call's return) or lost by the executor.
             lost = Failure("WorkerDied", f"{self.name} gave up the call before it ended")
@@ -169,12 +170,12 @@ class SubmitBackend(Backend):
     def _submit_all(self, engine: Engine, starts: list[Attempt]) -> None:
         for attempt in starts:
             try:
-                if attempt.outcome is not None:
-                    self._ends.put((attempt, Failure("Cancelled", "cancelled before it was submitted")))
-                else:
+                if attempt.outcome is None:
                     self._submit(engine, attempt)
+                else:
+                    self._ends.put((attempt, BackendError("it was cancelled before it was submitted")))
             except Exception as error:  # noqa: BLE001  # a template or a value that cannot travel: a failed attempt
-                self._ends.put((attempt, _as_failure(attempt.step_id, error)))
+                self._ends.put((attempt, error))
 
     def _submit(self, engine: Engine, attempt: Attempt) -> None:
         assert self._shared is not None

@@ -26,6 +26,9 @@ class TestAsyncio(BackendConformance):
 
 class TestProcesses(BackendConformance):
     backend = "processes"
+    # Every run starts processes.
+    workers = 2
+    random_workflows = 5
 
 
 class TestVirtual(BackendConformance):
@@ -51,6 +54,7 @@ class ProcessPool(SubmitBackend):
         return ProcessPoolExecutor(self.capacity)
 
 
+@pytest.mark.slow
 class TestProcessPool(BackendConformance):
     backend = ProcessPool
     cannot: ClassVar[Mapping[str, str]] = {

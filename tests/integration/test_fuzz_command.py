@@ -82,3 +82,21 @@ def test_what_is_found_can_be_replayed_and_run(tmp_path: Path) -> None:
     run = makespan("run", str(scenario), "--executor", "virtual", "--no-progress", cwd=tmp_path)
     assert run.returncode in (0, 1), run.stderr
     assert "Traceback" not in run.stderr
+
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+
+
+def test_somebody_elses_scheduler_in_the_current_folder_is_tested_and_its_fault_told() -> None:
+    done = makespan("fuzz", "--target", "test_tiny_scheduler:TestTinyScheduler", "--dags", "100", cwd=EXAMPLES)
+    assert done.returncode == 1
+    assert "the scheduler broke a rule" in done.stderr
+    assert "what happened:" in done.stderr
+
+
+@pytest.mark.parametrize("target", ["no_such_module:run", "test_tiny_scheduler:nothing", "without_a_colon"])
+def test_a_target_that_is_not_there_is_refused_with_its_name(target: str) -> None:
+    done = makespan("fuzz", "--target", target, cwd=EXAMPLES)
+    assert done.returncode == 2
+    assert target.partition(":")[0] in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,11 @@
+"""The adapter: what stands between the suite and the scheduler."""
+
+from harness.testing.conformance_scheduler import SchedulerConformance
+from tiny_scheduler import TinyScheduler
+
+
+class TestTinyScheduler(SchedulerConformance):
+    supports = frozenset()  # neither failures nor limits nor cancellation
+
+    def run(self, graph, call, workers):
+        TinyScheduler(workers).run(graph, call)
