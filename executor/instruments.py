@@ -3,7 +3,7 @@
 Rules of this module:
 - Only hooks that an instrument overrides are called: one that watches nothing costs nothing.
 - An instrument that raises is switched off, once, with a warning that names it; the run goes on.
-- Hooks run under the engine's lock: they must be short and must not call the engine.
+- Hooks run under the engine's lock, except ``worker_started``: they must be short and must not call the engine.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from executor.current import Place
     from executor.engine import Engine
     from executor.timeline import Attempt, StepStatus
 
 LOGGER = logging.getLogger("makespan.instruments")
 
-HOOKS = ("run_started", "attempt_started", "attempt_finished", "run_finished")
+HOOKS = ("run_started", "worker_started", "attempt_started", "attempt_finished", "run_finished")
 
 
 class Instrument:
@@ -26,6 +27,11 @@ class Instrument:
 
     def run_started(self, engine: Engine) -> None:
         """The workers are up; nothing has started yet."""
+
+    def worker_started(self, place: Place) -> None:
+        """A worker of this process begins, in its own thread or task (so not under the engine's lock, and several may
+        at once): the place where its steps will run.
+        """
 
     def attempt_started(self, attempt: Attempt) -> None:
         """An attempt was granted its slot (or, with ``blocked`` intervals, resumes)."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from executor.findings import Finding, WorkflowError, did_you_mean
@@ -25,6 +25,7 @@ from executor.findings import Path as FieldPath
 from executor.workflow import Name, Names, Resource, SparseWords, ToolDeclaration, Words, translate
 from harness.formats.reading import Document, parse_value, read_document
 from harness.packaged import default_config_path
+from harness.telemetry.settings import Telemetry, WebAddress
 
 POLICIES: Final = ("dataflow", "levels", "barrier", "serial")
 PREFIX: Final = "MAKESPAN_"
@@ -32,12 +33,6 @@ _FILE_NAME: Final = "config.yaml"
 _COMMAND_LINE: Final = "command line"
 
 Policy = Literal["dataflow", "levels", "barrier", "serial"]
-
-
-def _web_address(value: str) -> str:
-    if not value.startswith(("http://", "https://")):
-        raise ValueError("must begin with http:// or https://")
-    return value
 
 
 def _mapping(value: Any) -> Any:
@@ -60,14 +55,10 @@ class Chat(SparseWords):
 class LanguageModel(SparseWords):
     """The endpoint of ``llm`` tools. ``base_url`` null: the stand-in service answers."""
 
-    base_url: Annotated[str, AfterValidator(_web_address)] | None = None
+    base_url: WebAddress | None = None
     api_key: SecretStr | None = None
     model: str | None = None
     timeout_seconds: float = Field(120.0, gt=0)
-
-
-class Telemetry(SparseWords):
-    """Where traces and metrics go. No settings yet."""
 
 
 class Store(SparseWords):

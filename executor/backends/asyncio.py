@@ -136,10 +136,11 @@ class AsyncioBackend(Backend):
 
     async def _work(self, worker: _Worker, engine: Engine) -> None:
         clock, calls, name, backlog = self.clock, self.calls, worker.name, self._backlog
+        place = self.enter(engine)
         while (attempt := await self._next(worker)) is not None:
             origin = engine.origin
             while attempt is not None:
-                worker.attempt = attempt
+                worker.attempt = place.running = attempt
                 index = attempt.index
                 call = calls[index] if index < len(calls) else None
                 if attempt.outcome is not None:

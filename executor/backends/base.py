@@ -19,6 +19,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, ClassVar
 
+from executor.current import Place, enter_place
 from executor.engine import Engine, Failure
 from executor.outcomes import outcome_of
 from executor.timeline import NANOSECONDS, Attempt, AttemptOutcome
@@ -93,6 +94,13 @@ class Backend:
         if engine.crash is not None:
             raise engine.crash
 
+    def enter(self, engine: Engine) -> Place:
+        """Called by a worker of this process, in its own thread or task, before its first step."""
+        place = Place(engine)
+        enter_place(place)
+        engine.instruments.call("worker_started", place)
+        return place
+
     def runner(self, engine: Engine, worker: str) -> Callable[[Attempt], list[Attempt]]:
         """What a worker of this process does with an attempt: run it in its own thread, advance the engine with its
         end, and return what starts. A closure, since looking things up costs a short step a tenth of its time.
@@ -100,6 +108,7 @@ class Backend:
         clock, calls, succeed = self.clock, self.calls, engine.succeed
         count = len(calls)
         cpu_clock = CpuClock()
+        place = self.enter(engine)
 
         def run(attempt: Attempt) -> list[Attempt]:
             index = attempt.index
@@ -111,6 +120,7 @@ class Backend:
             if attempt.outcome is not None:
                 # It was cancelled while it lay in the backlog: its call has ended before it began.
                 return engine.advance(((attempt, started, started, worker, None, "cancelled", None, None),))
+            place.running = attempt
             if call is None:
                 return self._run_with_context(engine, attempt, worker, cpu_clock, started)
             try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any, TypeAlias
 
@@ -31,9 +32,10 @@ class DaemonThreads:
         self._all: list[threading.Thread] = []
 
     def submit(self, loop: asyncio.AbstractEventLoop, function: Callable[[], Any]) -> asyncio.Future[Any]:
-        """Call ``function`` in a thread; the future belongs to ``loop``."""
+        """Call ``function`` in a thread, in the caller's context; the future belongs to ``loop``."""
         future: asyncio.Future[Any] = loop.create_future()
-        self._tasks.put((loop, future, function))
+        context = copy_context()
+        self._tasks.put((loop, future, lambda: context.run(function)))
         with self._lock:
             if self._idle:
                 self._idle -= 1

@@ -37,6 +37,7 @@ from executor.backends.process_wire import (
     read_rest,
     write_all,
 )
+from executor.current import Place, RunningStep, enter_place
 from executor.outcomes import Failure, outcome_of
 from executor.timeline import NANOSECONDS
 from executor.tools.base import RunContext, Tool, ToolContext, run_call
@@ -142,9 +143,11 @@ class _Server:
         self._ending = ending
         self._pid = os.getpid()
         self._cpu = CpuClock()
+        self._place = Place()
 
     def serve(self) -> bool:
         requests = self._requests
+        enter_place(self._place)
         while first := os.read(requests, PACKET_BYTES):
             kind, _, attempt, size = REQUEST.unpack_from(first)
             if kind == GOODBYE:
@@ -164,6 +167,7 @@ class _Server:
         try:
             tool_name, prompt, args, step_id, expected, timeout = _arguments(body)
             context = ToolContext(self._run, step_id, attempt, expected, timeout)
+            self._place.running = RunningStep(step_id, attempt)
             if timeout is not None:
                 self._write(STARTED, 0, started, started, None, None)
             started = clock()

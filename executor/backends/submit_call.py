@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from executor.backends.process_pickling import NotPicklableError, dumps
+from executor.current import Place, RunningStep, enter_place
 from executor.outcomes import Failure, outcome_of
 from executor.timeline import NANOSECONDS, AttemptOutcome
 from executor.tools.base import RunContext, Tool, ToolContext, run_call
@@ -142,6 +143,9 @@ class TravelledCall:
 
 def run_tool(tool: Tool, context: ToolContext, prompt: str | None, args: Mapping[str, Any], worker: str) -> Answer:
     """Run a call to its end: its times, and its :class:`Result`."""
+    place = Place()
+    place.running = RunningStep(context.step_id, context.attempt)
+    enter_place(place)
     started = time.perf_counter_ns()
     cpu = time.thread_time_ns()
     outcome: AttemptOutcome = "succeeded"
