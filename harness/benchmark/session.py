@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Protocol
 
 from executor.timeline import NANOSECONDS, Timeline
@@ -164,15 +164,31 @@ class Session:
         self._walls: dict[MatrixCell, list[float]] = {}
         self._next_look = FIRST_LOOK_REPETITIONS
         self._rounds = 0
+        self._confirming = False
 
     def run(self) -> Outcome:
         """Measure. Ctrl-C ends it like any other end."""
-        stopped: StopReason
-        failure: Exception | None = None
         self._began = self._clock()
         self._tell("planned", self._runs_planned())
+        return self._measured(lambda: self._warm_up() or self._repeat(), list(self.series.values()))
+
+    def confirm(self, cells: Collection[MatrixCell], rounds: int) -> Outcome:
+        """After :meth:`run`: measure some cells again, so many rounds, with the serial runs that they are compared
+        with. The outcome holds the new repetitions alone; the session's series hold all.
+        """
+        again = [cell for cell in self.matrix.cells if cell in cells or any(cell is one.baseline for one in cells)]
+        before = {cell: len(self.series[cell].samples) for cell in again}
+        self._confirming = True
+        self._tell("planned", sum(len(walls) for walls in self._walls.values()) + rounds * len(again))
+        outcome = self._measured(lambda: self._rounds_of(again, rounds), [])
+        series = [Series(cell, self.series[cell].samples[before[cell] :]) for cell in again]
+        return replace(outcome, series=series)
+
+    def _measured(self, measure: Callable[[], StopReason], series: list[Series]) -> Outcome:
+        stopped: StopReason
+        failure: Exception | None = None
         try:
-            stopped = self._warm_up() or self._repeat()
+            stopped = measure()
         except KeyboardInterrupt:
             stopped = "interrupted"
         except Exception as error:  # noqa: BLE001 - what was measured before it has to be kept
@@ -180,7 +196,7 @@ class Session:
         self._analyse_pending(all_of_them=True)
         wide = [] if self.until_width_ratio is None else self._too_wide()
         return Outcome(
-            series=list(self.series.values()),
+            series=series,
             stopped_by=stopped,
             rounds=self._rounds,
             calls=self._spending.calls,
@@ -209,16 +225,29 @@ class Session:
             if number and self.budget.max_seconds is not None and self._round_seconds(cells) > self._seconds_left():
                 return "time"
             number += 1
-            self._rounds = number
-            self._baselines.clear()
-            for cell in round_order(cells, self.seed, number):
-                stop = self._measure(cell, number)
-                if stop is not None:
-                    return stop
+            stop = self._round(cells)
+            if stop is not None:
+                return stop
             if self.until_width_ratio is not None and number >= self._next_look:
                 if not self._too_wide():
                     return "width"
                 self._next_look = math.ceil(number * _LOOK_GROWTH)
+
+    def _rounds_of(self, cells: Sequence[MatrixCell], rounds: int) -> StopReason:
+        for _ in range(rounds):
+            stop = self._round(cells)
+            if stop is not None:
+                return stop
+        return "repetitions"
+
+    def _round(self, cells: Sequence[MatrixCell]) -> StopReason | None:
+        self._rounds += 1
+        self._baselines.clear()
+        for cell in round_order(cells, self.seed, self._rounds):
+            stop = self._measure(cell, self._rounds)
+            if stop is not None:
+                return stop
+        return None
 
     def _wanted(self, case: Case) -> int:
         return case.repetitions
@@ -319,7 +348,7 @@ class Session:
 
     def _forecast_seconds(self, repetition: int) -> float | None:
         """For all runs that are left, from those that were; None until each cell ran once."""
-        if self.until_width_ratio is not None or len(self._walls) < len(self.matrix.cells):
+        if self._confirming or self.until_width_ratio is not None or len(self._walls) < len(self.matrix.cells):
             return None if self.budget.max_seconds is None else max(0.0, self._seconds_left())
         left = math.fsum(
             self._mean_wall(cell) * (self._wanted(cell.case) - len(self.series[cell].samples))

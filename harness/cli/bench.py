@@ -24,6 +24,7 @@ from harness.benchmark import (
     CallRecorder,
     Case,
     Matrix,
+    MatrixCell,
     Outcome,
     RecordedRuns,
     Runner,
@@ -32,26 +33,31 @@ from harness.benchmark import (
     bench_document,
     build_matrix,
     estimate,
-    judged,
 )
 from harness.benchmark.budget import Estimate
 from harness.benchmark.caching import CacheMode
 from harness.benchmark.calls import RecordingError
+from harness.benchmark.judging import Judge, Judged, confirmed
 from harness.benchmark.keeping import CallKeeper, StoreKeeper
 from harness.benchmark.meter import machine_facts
 from harness.benchmark.session import MOST_REPETITIONS, Listener
+from harness.cells import machine_differences
+from harness.cli.baselines import Baseline, judgement_lines, limit_document
 from harness.cli.bench_words import read_names, read_parameters, read_time, read_width, read_workers
 from harness.cli.guard import UsageFault
 from harness.cli.settings import read_settings
 from harness.cli.signals import terminated_as_interrupted
-from harness.cli.stores import rescue, store_path
-from harness.config import load_config
+from harness.cli.stores import rescue, store_path, store_to_read
+from harness.compare import Comparison, comparison_document, fail_if
+from harness.compare import text as comparison_text
+from harness.compare.comparing import cells_of
+from harness.config import Config, load_config
 from harness.environment import usable_cores
 from harness.exit_codes import ExitCode
-from harness.expectations import Expectation, Verdict, junit
+from harness.expectations import Verdict, junit
 from harness.json_files import STDOUT, OutputError, check_writable, write_json, write_text
 from harness.report.bench_progress import BenchProgress
-from harness.report.terminal import Terminal, finding_lines
+from harness.report.terminal import Line, Terminal, finding_lines
 from harness.report.terminal_bench import bench_lines, dry_run_lines, expectation_lines
 from harness.result import Document, run_document
 from harness.store import Store
@@ -82,6 +88,9 @@ class Request:
     replay: str | None = None
     json_target: str | None = None
     junit_target: str | None = None
+    confirm: int = 0
+    against: str | None = None
+    limits: tuple[str, ...] = ()
     store: str | None = None
     keep: bool = True
     quiet: bool = False
@@ -109,6 +118,7 @@ def bench_scenarios(request: Request) -> ExitCode:
     if not request.quiet:
         warnings = [one for case in matrix.cases for one in case.loaded.findings if one.severity == "warning"]
         Terminal(sys.stderr).write(finding_lines(dict.fromkeys(warnings)))
+    judge = _judge(request, matrix, config, judge_all=not wishes.change_the_cells)
     with _spoken(), ExitStack() as open_things:
         replay = None if request.replay is None else RecordedRuns(request.replay)
         runner = Runner(matrix, llm=config.llm, cache=cache, replay=replay)
@@ -124,7 +134,7 @@ def bench_scenarios(request: Request) -> ExitCode:
         return bench.run(Session(
             matrix, runner, seed=bench.seed, until_width_ratio=width, budget=budget,
             usable_cores=usable_cores(), listeners=bench.listeners,
-        ), judge_all=not wishes.change_the_cells)  # fmt: skip
+        ), judge)  # fmt: skip
 
 
 class _Bench:
@@ -173,23 +183,57 @@ class _Bench:
             raise recording.failure
         return recording
 
-    def run(self, session: Session, *, judge_all: bool) -> ExitCode:
-        """Measure, keep, say."""
+    def run(self, session: Session, judge: Judge) -> ExitCode:
+        """Measure, judge, measure suspects again, keep, say."""
         with terminated_as_interrupted():
             outcome = session.run()
-        document = bench_document(outcome, self.head, seed=self.seed, usable_cores=session.usable_cores)
-        verdicts, skipped = _verdicts(self.matrix, document, judge_all=judge_all)
+            document = self._document(outcome, session)
+            found = judge.judge(document)
+            suspects = judge.suspects(found) if self.request.confirm else []
+            if suspects and outcome.failure is None and not outcome.interrupted:
+                outcome, found = self._confirm(session, judge, suspects, outcome, found)
+                document = self._document(outcome, session)
+                document["benchmark"]["confirmed"] = [str(cell.key) for cell in suspects]
         if any(case.expectations for case in self.matrix.cases):
-            document["expectations"] = [{"scenario": case.scenario, **one.document()} for case, one in verdicts]
-        self._keep(document, verdicts, outcome)
+            document["expectations"] = [{"scenario": case.scenario, **one.document()} for case, one in found.verdicts]
+        if found.comparison is not None:
+            document["against"] = {
+                **comparison_document(found.comparison), "limits": [limit_document(one) for one in found.limits],
+            }  # fmt: skip
+        self._keep(document, found.verdicts, outcome)
         if not self.request.quiet:
-            self.terminal.write(bench_lines(document))
-            self.terminal.write(expectation_lines([(case.scenario, one) for case, one in verdicts], skipped))
+            self._say(document, found)
         if outcome.failure is not None:
             raise outcome.failure
         if self.faults:
             raise OutputError("\n".join(self.faults))
-        return _exit_code(self.matrix, document, verdicts, outcome)
+        return _exit_code(self.matrix, document, found, outcome)
+
+    def _document(self, outcome: Outcome, session: Session, *, predictions: bool = True) -> Document:
+        return bench_document(
+            outcome, self.head, seed=self.seed, predictions=predictions, usable_cores=session.usable_cores
+        )  # fmt: skip
+
+    def _confirm(
+        self, session: Session, judge: Judge, suspects: Sequence[MatrixCell], outcome: Outcome, found: Judged
+    ) -> tuple[Outcome, Judged]:
+        """Measure the suspects again. All repetitions count for the figures, the new ones alone for the judgement."""
+        rounds = self.request.confirm
+        more = session.confirm(suspects, rounds)
+        stopped_by = more.stopped_by
+        if stopped_by == "repetitions":
+            found = confirmed(found, judge.judge(self._document(more, session, predictions=False)), rounds)
+            stopped_by = outcome.stopped_by
+        return replace(more, series=outcome.series, stopped_by=stopped_by), found
+
+    def _say(self, document: Document, found: Judged) -> None:
+        self.terminal.write(bench_lines(document))
+        verdicts = [(case.scenario, one) for case, one in found.verdicts]
+        self.terminal.write(expectation_lines(verdicts, found.skipped))
+        if found.comparison is not None:
+            self.terminal.line()
+            self.terminal.write(Line(line) for line in comparison_text(found.comparison).splitlines())
+            self.terminal.write(judgement_lines(found.limits, found.comparison))
 
     def _keep(self, document: Document, verdicts: Sequence[tuple[Case, Verdict]], outcome: Outcome) -> None:
         """Write everything that can be written; what cannot is told at the end."""
@@ -239,6 +283,42 @@ def _wishes(request: Request, width: float | None) -> Wishes:
     )
 
 
+def _judge(request: Request, matrix: Matrix, config: Config, *, judge_all: bool) -> Judge:
+    """What is asked of the results; what is wrong about that shows here, before the first run.
+
+    Raises:
+        UsageFault: options do not fit together.
+        ThresholdError: a limit or a baseline does not parse.
+        StoreError: the baseline cannot be found or read.
+
+    """
+    limits = [fail_if(typed) for typed in request.limits]
+    if request.against is None:
+        if limits:
+            raise UsageFault('--fail-if needs a run to compare with: give --against @last, or --against "median(14)"')
+        return Judge(matrix, judge_all)
+    with store_to_read(request.store, config) as store:
+        baseline = Baseline.find(request.against, (), store)
+    if baseline.document is not None:
+        _check_comparable(baseline.document, matrix)
+
+    def compared(document: Mapping[str, Any]) -> Comparison:
+        with store_to_read(request.store, config) as store:
+            return baseline.compare(document, store)
+
+    return Judge(matrix, judge_all, limits, compared)
+
+
+def _check_comparable(before: Mapping[str, Any], matrix: Matrix) -> None:
+    there = set(cells_of(before))
+    if not there & {cell.key for cell in matrix.cells}:
+        names = ", ".join(sorted(str(cell) for cell in there)[:5]) or "none"
+        raise UsageFault(f"--against: that run has none of the cells that are to be measured; it has {names}")
+    differences = machine_differences(before["environment"], machine_facts())
+    if differences:
+        raise UsageFault(f"--against: that run is from another machine ({'; '.join(differences)})")
+
+
 def _cache_mode(typed: str) -> CacheMode:
     for mode in get_args(CacheMode):
         if typed == mode:
@@ -279,38 +359,10 @@ def _spoken() -> Iterator[None]:
         raise UsageFault(str(error)) from error
 
 
-def _verdicts(
-    matrix: Matrix, document: Mapping[str, Any], *, judge_all: bool
-) -> tuple[list[tuple[Case, Verdict]], list[str]]:
-    """The verdicts with their scenarios. Unless ``judge_all``, lines about cells that are not in the matrix are left
-    out, since options took them away, and returned beside.
-    """
-    verdicts: list[tuple[Case, Verdict]] = []
-    skipped: list[str] = []
-    for name in matrix.scenarios:
-        cases = [case for case in matrix.cases if case.scenario == name]
-        asked = [
-            {"executor": cell.executor, "workers": cell.workers, "policy": cell.policy,
-             "parameters": cell.case.loaded.parameters}
-            for cell in matrix.cells if cell.case in cases
-        ]  # fmt: skip
-        lines = [one for one in cases[0].expectations if judge_all or _is_about(one, asked)]
-        skipped += [one.line for one in cases[0].expectations if one not in lines]
-        case = replace(cases[0], expectations=tuple(lines))
-        verdicts += [(cases[0], verdict) for verdict in judged(document, case)]
-    return verdicts, skipped
-
-
-def _is_about(expectation: Expectation, cells: Sequence[Mapping[str, Any]]) -> bool:
-    return expectation.selector is None or any(expectation.selector.matches(cell) for cell in cells)
-
-
-def _exit_code(
-    matrix: Matrix, document: Mapping[str, Any], verdicts: Sequence[tuple[Case, Verdict]], outcome: Outcome
-) -> ExitCode:
+def _exit_code(matrix: Matrix, document: Mapping[str, Any], found: Judged, outcome: Outcome) -> ExitCode:
     if outcome.interrupted:
         return ExitCode.INTERRUPTED
-    if not all(verdict.met for _, verdict in verdicts):
+    if not found.met:
         return ExitCode.EXPECTATION
     # Where a scenario says what errors it expects, that was judged.
     spoken = {

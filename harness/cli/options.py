@@ -226,6 +226,25 @@ ReplayOption = Annotated[
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Say how many runs, calls, tokens and seconds it would take; run nothing.")
 ]
+ConfirmOption = Annotated[
+    int,
+    typer.Option(
+        "--confirm",
+        metavar="K",
+        min=0,
+        max=100_000,
+        help="Measure cells that were judged badly K more times; only what these find, too, counts.",
+    ),
+]
+BenchAgainstOption = Annotated[
+    str | None,
+    typer.Option(
+        "--against",
+        metavar="BASELINE",
+        help='Compare with that run (an id, @last, a --json file), or with accepted ones, as in "median(14)".',
+        autocompletion=_runs,
+    ),
+]
 JunitOption = Annotated[
     str | None, typer.Option("--junit", metavar="FILE", help="Write the expectations as JUnit XML, for CI systems.")
 ]

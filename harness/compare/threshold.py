@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from executor.findings import did_you_mean
+from harness.cells import Cell
 from harness.compare.figures import METRICS, change_of
 from harness.compare.words import CellChange, Comparison
 from harness.statistics import Change
@@ -28,12 +29,13 @@ class ThresholdError(ValueError):
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """``failed``: the cells beyond the limit, with their change, the worst first. ``unjudged``: cells with too little
-    to judge by.
+    to judge by. ``unconfirmed``: cells that were beyond it, and were not when they were measured again.
     """
 
     threshold: Threshold
     failed: tuple[tuple[CellChange, Change], ...]
     unjudged: tuple[CellChange, ...]
+    unconfirmed: tuple[Cell, ...] = ()
 
     @property
     def met(self) -> bool:
@@ -47,6 +49,7 @@ class Judgement:
             for one, change in self.failed
         ]
         lines += [f"{one.cell}: not judged, there is no interval for {self.threshold.metric}" for one in self.unjudged]
+        lines += [f"{cell}: beyond {self.threshold} at first, and not when measured again" for cell in self.unconfirmed]
         return "\n".join(lines) or f"no cell is beyond {self.threshold}"
 
 

@@ -19,6 +19,7 @@ class Verdict:
 
     ``judged`` False: nothing could be measured (no such cell, no baseline), so it is not met either. ``margin`` is how
     far the judged end of the interval is on the right side of the line, in the metric's unit; negative: the wrong one.
+    ``confirmed``: whether more repetitions found the same; None where none were asked.
     """
 
     line: str
@@ -30,6 +31,7 @@ class Verdict:
     high: float | None
     margin: float | None
     reason: str
+    confirmed: bool | None = None
 
     def document(self) -> dict[str, Any]:
         """As it may stand in JSON."""
