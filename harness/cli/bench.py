@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 from executor.findings import did_you_mean
 from harness.benchmark import (
@@ -63,6 +63,8 @@ from harness.result import Document, run_document
 from harness.store import Store
 from harness.store_errors import StoreError
 from harness.store_recording import Recording
+
+_PLOT_COLUMNS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +173,9 @@ class _Bench:
         self.recording = self._recording(open_things) if request.keep else None
         if self.recording is not None:
             self.listeners.append(StoreKeeper(self.recording))
-        if request.progress and not request.quiet:
-            self.listeners.append(open_things.enter_context(BenchProgress(terminal)))
+        self.progress = BenchProgress(terminal) if request.progress and not request.quiet else None
+        if self.progress is not None:
+            self.listeners.append(self.progress)
 
     def _recording(self, open_things: ExitStack) -> Recording:
         store = Store.open(self.store)
@@ -185,7 +188,7 @@ class _Bench:
 
     def run(self, session: Session, judge: Judge) -> ExitCode:
         """Measure, judge, measure suspects again, keep, say."""
-        with terminated_as_interrupted():
+        with terminated_as_interrupted(), self.progress or contextlib.nullcontext():
             outcome = session.run()
             document = self._document(outcome, session)
             found = judge.judge(document)
@@ -227,7 +230,8 @@ class _Bench:
         return replace(more, series=outcome.series, stopped_by=stopped_by), found
 
     def _say(self, document: Document, found: Judged) -> None:
-        self.terminal.write(bench_lines(document))
+        columns = min(_PLOT_COLUMNS, self.terminal.width) if self.terminal.is_live else None
+        self.terminal.write(bench_lines(document, plot_columns=columns, ascii_only=self.terminal.ascii_only))
         verdicts = [(case.scenario, one) for case, one in found.verdicts]
         self.terminal.write(expectation_lines(verdicts, found.skipped))
         if found.comparison is not None:

@@ -15,12 +15,13 @@ from typing import Any, Final, NamedTuple
 
 from executor.timeline import Timeline
 from harness.analysis import AttemptIndex
+from harness.cells import value_text
 from harness.report.html.text import duration_text, share_text, visible
 
 _LEVELS: Final = " ▁▂▃▄▅▆▇█"
 _ASCII_LEVELS: Final = " .:-=+*#%"
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉"
-_NAME_LIMIT: Final = 24
+_NAME_LIMIT: Final = 32
 
 
 class Bar(NamedTuple):
@@ -118,6 +119,8 @@ def _short(name: str) -> str:
 def speedup_lines(results: Sequence[Mapping[str, Any]], width: int = 80, *, ascii_only: bool = False) -> list[str]:
     """The speedup of each result that has one, as bars with their intervals. Empty where none has."""
     bars = []
+    names = {name for result in results for name in result["parameters"]}
+    varying = {name for name in names if len({value_text(one["parameters"].get(name)) for one in results}) > 1}
     for result in results:
         speedup = result["speedup_ratio"]
         if speedup is None:
@@ -126,6 +129,9 @@ def speedup_lines(results: Sequence[Mapping[str, Any]], width: int = 80, *, asci
         name = f"{result['executor']}@{result['workers']}"
         if result["policy"] not in ("dataflow", "serial"):
             name += f" {result['policy']}"
+        told = [f"{key}={value_text(value)}" for key, value in result["parameters"].items() if key in varying]
+        if told:
+            name += f" {', '.join(told)}"
         bars.append(Bar(name, speedup["median"], f"{speedup['median']:.2f}×{interval}"))
     return bar_lines(bars, width, ascii_only=ascii_only)
 

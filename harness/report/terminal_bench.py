@@ -15,6 +15,7 @@ from harness.analysis import duration_text
 from harness.benchmark.budget import Budget, Estimate
 from harness.cells import cell_of
 from harness.expectations import Verdict
+from harness.report.plots import lost_time_lines, speedup_lines
 from harness.report.terminal import Line, counted, one_line
 
 Result = Mapping[str, Any]
@@ -37,15 +38,20 @@ _STOPPED: Final = {
 }
 
 
-def bench_lines(document: Mapping[str, Any]) -> Iterator[Line]:
-    """Everything there is to say about a benchmark, expectations aside."""
+def bench_lines(
+    document: Mapping[str, Any], *, plot_columns: int | None = None, ascii_only: bool = False
+) -> Iterator[Line]:
+    """Everything there is to say about a benchmark, expectations aside. ``plot_columns``: with plots of that width."""
     results = document["results"]
     if document["environment"].get("stand_in"):
         yield Line(
             "[STAND-IN: no model was asked; the answers come from the stand-in service on this machine]", "yellow"
         )
     for scenario in dict.fromkeys(result["scenario"] for result in results):
-        yield from _scenario_lines(scenario, [one for one in results if one["scenario"] == scenario], document)
+        of_it = [one for one in results if one["scenario"] == scenario]
+        yield from _scenario_lines(scenario, of_it, document)
+        if plot_columns is not None:
+            yield from _plot_lines(of_it, plot_columns, ascii_only=ascii_only)
         yield Line("")
     yield from _end_lines(document)
 
@@ -67,6 +73,20 @@ def _scenario_lines(scenario: str, results: Sequence[Result], document: Mapping[
     for result in results:
         if result.get("predicted_gains"):
             yield from _gain_lines(result)
+
+
+def _plot_lines(results: Sequence[Result], columns: int, *, ascii_only: bool) -> Iterator[Line]:
+    """The speedups on one scale, and where the time of the fastest cell went."""
+    beside = [one for one in results if one["speedup_ratio"] is not None and not _is_baseline(one)]
+    if not beside:
+        return
+    yield Line("  Speedup over one step at a time:", "bold")
+    for line in speedup_lines(beside, columns - 4, ascii_only=ascii_only):
+        yield Line(f"    {line}")
+    fastest = min(beside, key=lambda one: float(one["makespan_seconds"]["median"]))
+    yield Line(f"  Where the makespan of {_label(fastest)} went:", "bold")
+    for line in lost_time_lines(fastest["lost_seconds"], columns - 4, ascii_only=ascii_only):
+        yield Line(f"    {line}")
 
 
 def _is_baseline(result: Result) -> bool:

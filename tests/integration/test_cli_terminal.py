@@ -115,6 +115,17 @@ def test_on_a_terminal_there_is_a_live_status_with_colour(folder: Path) -> None:
     assert "Executing 2 steps in parallel:" in text
 
 
+def test_a_benchmark_on_a_terminal_draws_its_speedups_once_the_progress_is_gone(folder: Path) -> None:
+    code, text = on_a_terminal("bench", "joke.yaml", "-n", "2", "-e", "threads", "-w", "2", "--no-store")
+    assert code == 0
+    progress, _, summary = text.partition("Benchmark of joke")
+    assert "runs done" in progress
+    assert "runs done" not in summary
+    assert "Speedup over one step at a time" in summary
+    assert "Where the makespan of" in summary
+    assert "█" in summary
+
+
 def test_no_color_takes_the_colour_and_leaves_the_status(folder: Path) -> None:
     _, text = on_a_terminal("run", "joke.yaml", "--set", "scale=0.1", NO_COLOR="1")
     assert "runs for" in text

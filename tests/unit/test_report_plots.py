@@ -65,6 +65,15 @@ def test_speedups_stand_with_their_intervals():
     assert lines[2].endswith("2.00× (1.90 to 2.10)")
 
 
+def test_only_parameters_that_vary_stand_in_the_names():
+    results = [
+        {**one, "parameters": {"scale": 0.1, "n": number}}
+        for number in (1, 2) for one in matrix()["results"]
+    ]  # fmt: skip
+    lines = speedup_lines(results, 90)
+    assert [line.split("  ")[0] for line in lines if line.startswith("threads@4")] == ["threads@4 n=1", "threads@4 n=2"]
+
+
 def test_lost_time_has_shares_and_no_bar_below_zero():
     lines = lost_time_lines({"running": 3.0, "worker": 1.5, "slowdown": -0.5}, 60)
     assert lines[1].endswith("1.50 s (38 %)")
