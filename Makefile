@@ -16,7 +16,7 @@ STAMP := $(VENV)/.installed-for-makespan
 CODE := executor harness tests
 TEST_FOLDERS := tests/unit tests/properties tests/integration tests/conformance
 
-.PHONY: help environment demo test lint types contracts unit test-slow mutation bench docs format clean
+.PHONY: help environment demo test lint types contracts unit test-slow mutation bench docs pictures format clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,10 @@ bench: $(STAMP) ## measure the executors against what one would write by hand
 docs: $(STAMP) ## make the parts of docs/ that come from code, and the picture of a run
 	@$(BIN)/python -m harness.reference docs/reference
 	@$(BIN)/python -m harness.reference.picture docs/images/run.svg
+
+# Real runs in a real browser (Debian's chromium).
+pictures: $(STAMP) ## take the pictures of docs/images that need a browser
+	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m harness.reference.report_picture docs/images/report.png
 
 format: $(STAMP) ## put the code into its shape
 	@$(BIN)/ruff check --fix $(CODE)

@@ -47,7 +47,7 @@ def printed_on_a_terminal(command: tuple[str, ...]) -> str:
     with (
         tempfile.TemporaryDirectory(prefix="makespan-") as folder,
         subprocess.Popen(  # noqa: S603 - a command of this module's own
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=_environment(folder)
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=environment_of(folder)
         ) as process,
     ):
         os.close(theirs)
@@ -58,7 +58,7 @@ def printed_on_a_terminal(command: tuple[str, ...]) -> str:
     return b"".join(pieces).decode()
 
 
-def _environment(folder: str) -> dict[str, str]:
+def environment_of(folder: str) -> dict[str, str]:
     """No settings and no history of whoever draws; the folder takes what the run leaves."""
     kept = {
         name: value for name, value in os.environ.items() if name != "NO_COLOR" and not name.startswith("MAKESPAN_")
