@@ -220,15 +220,17 @@ class Store:
         before: str | None = None,
         limit: int | None = None,
     ) -> list[StoredRun]:
-        """The runs with results, newest first. ``revision`` may be its beginning, ``machine`` a machine's name or
-        class, ``since`` an ISO 8601 time or the beginning of one; ``before``: only runs begun before that id's.
+        """The runs with results, newest first. ``scenario``: runs of several, too, if it is among them. ``revision``
+        may be its beginning, ``machine`` a machine's name or class, ``since`` an ISO 8601 time or the beginning of
+        one; ``before``: only runs begun before that id's.
 
         Raises:
             StoreError: it cannot be read.
 
         """
         conditions = {
-            "scenario = ?": scenario,
+            # A run of several scenarios is named by all of them.
+            "instr(' + ' || scenario || ' + ', ' + ' || ? || ' + ')": scenario,
             "instr(revision, ?) = 1": None if revision is None else revision.lower(),
             "? IN (machine, machine_class)": machine,
             "status = ?": status,

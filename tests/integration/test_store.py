@@ -294,6 +294,7 @@ def test_history_is_filtered(store):
     assert ids() == ["c", "b", "a"]
     assert ids(limit=2) == ["c", "b"]
     assert ids(scenario="headlines") == ["b"]
+    assert ids(scenario="head") == []
     assert ids(machine="other") == ["c"]
     assert ids(machine=store.history()[0].machine_class) == ["c", "b", "a"]
     assert ids(revision="FFFF") == ["c"]
@@ -303,6 +304,13 @@ def test_history_is_filtered(store):
     assert ids(since="2026-01-02") == ["c", "b"]
     assert ids(before="c") == ["b", "a"]
     assert [row.cells for row in store.history(scenario="headlines")] == [2]
+
+
+def test_a_run_of_several_scenarios_is_in_the_history_of_each(store):
+    store.save(document(result([1.0]), run_id="alone", scenario="poems"))
+    store.save(document(result([1.0]), run_id="several", scenario="poems + headlines"))
+    for name, found in (("poems", ["several", "alone"]), ("headlines", ["several"]), ("head", []), ("s + h", [])):
+        assert [row.run_id for row in store.history(scenario=name)] == found
 
 
 def test_accepted_runs_come_oldest_first_and_only_from_before(store):
