@@ -16,7 +16,7 @@ STAMP := $(VENV)/.installed-for-makespan
 CODE := executor harness tests
 TEST_FOLDERS := tests/unit tests/properties tests/integration tests/conformance
 
-.PHONY: help environment demo test lint types contracts unit test-slow mutation bench docs pictures format clean
+.PHONY: help environment demo test lint types contracts unit test-slow nightly mutation bench docs pictures format clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ unit: $(STAMP) ## the tests that are not slow, the examples in the documents amo
 # pytest answers 5 when nothing was selected, and that is no fault here.
 test-slow: $(STAMP) ## the tests that take long or need much
 	@$(BIN)/pytest -q -m slow $(TEST_FOLDERS) || { status=$$?; [ $$status -eq 5 ] || exit $$status; }
+
+nightly: $(STAMP) ## the properties with twenty times their examples, and ten minutes of random workflows
+	@HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -q --timeout=0 -n $(JOBS) --dist loadfile tests/properties
+	@$(BIN)/makespan fuzz --minutes 10 --jobs $(JOBS) --seed $$RANDOM
 
 # Every place of the scheduler's core, changed one at a time; `make mutation MUTANTS=100` takes so many at random.
 MUTANTS ?= 0

@@ -26,6 +26,7 @@ from harness.analysis import (
     work_nanoseconds,
 )
 from harness.result import Repetition, result_document, timeline_from_document
+from tests.properties.effort import examples
 
 FINAL = ("succeeded", "failed", "skipped", "cancelled")
 
@@ -413,8 +414,8 @@ class Chains:
 
 # --- The properties --------------------------------------------------------------------------------------------------
 
-many = settings(max_examples=100, deadline=None)
-some = settings(max_examples=40, deadline=None)
+many = settings(max_examples=examples(100), deadline=None)
+some = settings(max_examples=examples(40), deadline=None)
 
 
 @many

@@ -16,6 +16,7 @@ from harness.expectations import (
     parse_expectation,
 )
 from harness.statistics import Interval, holm, interval, paired_ratio, verdict
+from tests.properties.effort import examples
 from tests.unit.run_documents import document, result
 
 PIECES = [
@@ -45,7 +46,7 @@ TIMES = st.lists(st.floats(1e-6, 1e6), min_size=2, max_size=8)
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join) | st.text(max_size=30))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_every_text_is_an_expectation_or_an_error_within_the_line(line):
     column = 1
     try:
@@ -56,14 +57,14 @@ def test_every_text_is_an_expectation_or_an_error_within_the_line(line):
 
 
 @given(st.none() | SELECTORS, METRIC, st.sampled_from([">=", "<=", "==", "!=", ">", "<"]), st.floats(-1e9, 1e9))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_an_expectation_that_was_written_is_read_as_it_was_meant(selector, metric, operator, threshold):
     line = f"{'' if selector is None else f'{selector} '}{metric} {operator} {threshold!r}"
     assert parse_expectation(line) == Expectation(line, selector, metric, operator, threshold)
 
 
 @given(st.lists(st.floats(0.01, 10), min_size=1, max_size=6), st.floats(0, 12))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_both_sides_of_a_line_are_never_met_together(times, threshold):
     cell = result(times)
     lines = [f"makespan_seconds <= {threshold!r}", f"makespan_seconds > {threshold!r}"]
@@ -74,7 +75,7 @@ def test_both_sides_of_a_line_are_never_met_together(times, threshold):
 
 
 @given(TIMES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_an_interval_holds_the_median_and_lies_within_the_samples(times):
     found = interval(times)
     assert found.low is not None
@@ -83,7 +84,7 @@ def test_an_interval_holds_the_median_and_lies_within_the_samples(times):
 
 
 @given(TIMES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_a_thing_is_neither_faster_nor_slower_than_itself(times):
     found = paired_ratio(times, times)
     assert found.interval == Interval(1.0, 1.0, 1.0)

@@ -23,6 +23,7 @@ from harness.formats.seed_templates import References
 from harness.packaged import default_config_path
 from harness.scenario import Loaded, load_document
 from harness.scenario_words import ScenarioFile
+from tests.properties.effort import examples
 
 CONFIG: Config = load_config(default_config_path())
 JINJA = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
@@ -74,7 +75,7 @@ def relations(result: Loaded) -> dict[str, tuple[frozenset[str], Any]]:
 
 
 @given(native_steps(), st.sampled_from(["json", "yaml"]), st.sampled_from(["json", "yaml"]))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_dependencies_and_groups_survive_file_model_file(steps: list[dict[str, Any]], first: str, second: str) -> None:
     before = loaded({"steps": steps}, first)
     after = loaded(dump_workflow(before.workflow), second)
@@ -86,7 +87,7 @@ def test_dependencies_and_groups_survive_file_model_file(steps: list[dict[str, A
 
 
 @given(native_steps())
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_an_imported_file_keeps_what_its_references_mean(steps: list[dict[str, Any]]) -> None:
     expected = relations(loaded({"steps": steps}, "json"))
     foreign = []
@@ -156,7 +157,7 @@ ANYTHING = st.recursive(
     st.lists(st.dictionaries(FIELDS, ANYTHING, max_size=6) | ANYTHING, max_size=4) | ANYTHING,
     st.dictionaries(WORDS | st.just("scale"), WORDS | ANYTHING, max_size=2),
 )
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 def test_any_data_is_loaded_or_reported(top: dict[str, Any], steps: Any, given_settings: dict[str, Any]) -> None:
     text = json.dumps({**top, "steps": steps}, indent=1)
     found: list[Finding] = []
@@ -169,7 +170,7 @@ def test_any_data_is_loaded_or_reported(top: dict[str, Any], steps: Any, given_s
 
 
 @given(st.binary(max_size=60) | st.text(alphabet="{}[]:,-&*!?|>'\"#% ab1\n\t", max_size=60).map(str.encode))
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 def test_any_bytes_are_read_or_reported(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in ("f.json", "f.yaml"):

@@ -26,9 +26,10 @@ from harness.testing.oracle import Violation, assert_ok, same_schedule
 from harness.testing.reference import Reference
 from harness.testing.simulation import simulate
 from harness.testing.strategies import workflows
+from tests.properties.effort import examples
 
 RUNS = settings(
-    max_examples=100,
+    max_examples=examples(100),
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -64,7 +65,7 @@ def test_every_run_has_every_property_with_faults_around_it(run: DrawnRun, seed:
     assert_ok(examine(Candidate(run, draw_faults(seed, run, (kind, "disorder")))))
 
 
-@settings(RUNS, max_examples=40)
+@settings(RUNS, max_examples=examples(40))
 @given(workflows(max_steps=12))
 def test_every_policy_keeps_the_rules(run: DrawnRun) -> None:
     for policy in POLICIES:
@@ -103,7 +104,7 @@ def test_the_production_scheduler_does_what_the_slow_reference_does(run: DrawnRu
     assert dict(zip(fast.step_ids, fast.statuses, strict=True)) == dict(zip(slow.step_ids, slow.statuses, strict=True))
 
 
-@settings(RUNS, max_examples=40)
+@settings(RUNS, max_examples=examples(40))
 @given(workflows(max_steps=12, features=FEATURES - {"cancellations", "stops"}), st.integers(1, 4))
 def test_the_number_of_workers_changes_no_outcome(run: DrawnRun, workers: int) -> None:
     if depends_on_order(run):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.properties.effort import examples
 from tests.properties.scheduler_machine import SchedulerMachine
 
 TestScheduler = pytest.mark.timeout(600)(SchedulerMachine.TestCase)
 TestScheduler.settings = settings(
-    max_examples=80,
+    max_examples=examples(80),
     stateful_step_count=30,
     deadline=None,
     database=None,

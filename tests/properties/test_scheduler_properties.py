@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from executor.scheduler import POLICIES, Scheduler
 from executor.timeline import Attempt
 from executor.workflow import Resource, Retry, Step
+from tests.properties.effort import examples
 from tests.unit.scheduling import graph_of
 
 
@@ -99,7 +100,7 @@ def order_of(steps: list[Step]) -> dict[str, list[tuple[str, str]]]:
     return edges
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(rich_steps(), st.integers(1, 3), st.sampled_from(POLICIES), st.data())
 def test_every_run_ends_and_every_invariant_holds_after_every_call(
     steps: list[Step], slots: int, policy: str, data: st.DataObject

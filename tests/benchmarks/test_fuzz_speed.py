@@ -1,0 +1,43 @@
+"""How many random workflows of 50 steps are drawn, simulated and judged in a second on one core."""
+
+from __future__ import annotations
+
+import time
+
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from harness.testing.fuzz_faults import NO_FAULTS
+from harness.testing.fuzz_judging import judge_played
+from harness.testing.fuzz_virtual import play
+from harness.testing.fuzzing import quiet_instruments
+from harness.testing.generator import RandomSource, draw_run
+from tests.benchmarks.measure import ROWS
+
+DAGS = 400
+STEPS = 50
+LEAST_A_SECOND = 200
+ORACLE_AT_MOST = 5.0
+
+
+def test_workflows_drawn_simulated_and_judged_in_a_second(benchmark: BenchmarkFixture) -> None:
+    began = time.process_time()
+    runs = [draw_run(RandomSource(number), min_steps=STEPS, max_steps=STEPS) for number in range(DAGS)]
+    drawing = time.process_time() - began
+    with quiet_instruments():
+        began = time.process_time()
+        played = [play(run, NO_FAULTS) for run in runs]
+        playing = time.process_time() - began
+        began = time.process_time()
+        findings = [found for one in played for found in judge_played(one)]
+        judging = time.process_time() - began
+    assert not findings
+    rate = DAGS / (drawing + playing + judging)
+    benchmark.extra_info.update(rate=rate, drawing=drawing, playing=playing, judging=judging)
+    what = "workflows of 50 steps a second and core: drawn, simulated, judged"
+    ratio = (drawing + playing + judging) / drawing
+    alone = f"{DAGS / drawing:.0f} (drawn alone)"
+    ROWS.append((what, f"{rate:.0f}", alone, f"{ratio:.2f}", "", f"at least {LEAST_A_SECOND}"))
+    what = "the oracle ÷ the simulated run, a workflow"
+    each = [f"{seconds / DAGS * 1e6:.0f}" for seconds in (judging, playing)]
+    ROWS.append((what, *each, f"{judging / playing:.2f}", "", str(ORACLE_AT_MOST)))
+    benchmark.pedantic(lambda: play(runs[0], NO_FAULTS), rounds=1)
