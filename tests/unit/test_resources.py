@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from executor.resources import MINUTE_NANOSECONDS, Bucket, Limit, Limits, token_burst
+from executor.resources import MINUTE_NANOSECONDS, Bucket, Demand, Limit, Limits, token_burst
 from executor.workflow import Resource, Step
 
 SECOND = 1_000_000_000
@@ -265,6 +265,24 @@ def test_what_is_reserved_counts_as_in_use_for_those_behind() -> None:
     found.clear_reserved()
     assert (limit.reserved_units, limit.reserved_charges, limit.reserved_tokens) == (0, 0, 0)
     assert demand.lacks(0) is None
+
+
+def test_reserved_tokens_have_to_come_before_those_asked_for() -> None:
+    found = Limits({"model": Resource(tokens_per_minute=60, token_burst=20)})
+    demand = found.demand(step({"model": 1}, 6))
+    assert demand is not None
+    demand.charge(0)
+    demand.charge(0)
+    demand.reserve()
+    # 8 are there, 6 of them spoken for: the 6 asked for are there with the twelfth.
+    assert demand.lacks(0) == "rate.model"
+    assert demand.opens_at(0) == 4 * SECOND
+
+
+def test_the_tokens_of_a_demand_are_the_most_that_one_of_its_limits_counts() -> None:
+    found = limits()
+    model = found.by_name["model"]
+    assert Demand([(model, 1, 3), (model, 1, 5), (found.by_name["slots"], 1, 9)]).tokens == 5
 
 
 def test_reserved_attempts_count_against_the_rate() -> None:
