@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from executor.backends import Backend, BackendError, backend_names, find_backend
     from executor.engine import StepError
     from executor.findings import Finding, WorkflowError
+    from executor.front_end import StepResult, step, tools_of, workflow_of
     from executor.instruments import Instrument
     from executor.running import Interrupted, Run, arun, run
     from executor.timeline import Attempt, Timeline, Wait
@@ -29,6 +30,7 @@ _HOMES = {
     "executor.backends": ("Backend", "BackendError", "backend_names", "find_backend"),
     "executor.engine": ("StepError",),
     "executor.findings": ("Finding", "WorkflowError"),
+    "executor.front_end": ("StepResult", "step", "tools_of", "workflow_of"),
     "executor.instruments": ("Instrument",),
     "executor.running": ("Interrupted", "Run", "arun", "run"),
     "executor.timeline": ("Attempt", "Timeline", "Wait"),
@@ -39,8 +41,9 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Attempt", "Backend", "BackendError", "Finding", "Instrument", "Interrupted", "Resource", "Retry", "Run",
-    "Simulation", "Step", "StepError", "Timeline", "Tool", "ToolContext", "ToolDeclaration", "ToolError", "Wait",
-    "Workflow", "WorkflowError", "arun", "backend_names", "find_backend", "run",
+    "Simulation", "Step", "StepError", "StepResult", "Timeline", "Tool", "ToolContext", "ToolDeclaration", "ToolError",
+    "Wait", "Workflow", "WorkflowError", "arun", "backend_names", "find_backend", "run", "step", "tools_of",
+    "workflow_of",
 ]  # fmt: skip
 
 

@@ -8,8 +8,12 @@ Rules of this module:
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
+from weakref import WeakSet
 
 
 class Running(Protocol):
@@ -34,16 +38,21 @@ class RunningStep(NamedTuple):
 
 
 class Place:
-    """Where a worker's code runs. ``running`` is None between steps; ``engine`` is None in a worker process."""
+    """Where a worker's code runs. ``running`` is None between steps; ``engine`` is None in a worker process.
+    ``caller`` (:class:`executor.nested_calls.Caller`) makes the calls of what runs here; None where nobody can.
+    """
 
-    __slots__ = ("engine", "running")
+    __slots__ = ("__weakref__", "caller", "engine", "running")
 
-    def __init__(self, engine: Any = None) -> None:
+    def __init__(self, engine: Any = None, caller: Any = None) -> None:
         self.running: Any = None
         self.engine = engine
+        self.caller = caller
 
 
 _PLACE: ContextVar[Place | None] = ContextVar("makespan_place", default=None)
+_PLACES: WeakSet[Place] = WeakSet()
+_ENTERING = threading.Lock()
 
 
 def current_place() -> Place | None:
@@ -60,3 +69,32 @@ def current_step() -> Running | None:
 def enter_place(place: Place) -> None:
     """From here on the code of this thread, or this task, runs at ``place``."""
     _PLACE.set(place)
+    with _ENTERING:
+        _PLACES.add(place)
+
+
+def runs_somewhere() -> bool:
+    """Whether any step runs in this process: code that knows of none may still belong to one."""
+    with _ENTERING:
+        return any(_is_at_work(place.running) for place in _PLACES)
+
+
+def _is_at_work(running: Any) -> bool:
+    """A place keeps its last step until the next one comes."""
+    return running is not None and getattr(running, "outcome", None) is None
+
+
+def program_environment() -> AbstractContextManager[dict[str, str]]:
+    """Variables for a program that the current step starts, so that its spans come home when the block ends, after the
+    program has; none where nobody traces.
+    """
+    return nullcontext({}) if _tracing is None else _tracing()
+
+
+def trace_programs(tracing: Callable[[], AbstractContextManager[dict[str, str]]]) -> None:
+    """From now on :func:`program_environment` is ``tracing``: called by what traces runs."""
+    global _tracing  # noqa: PLW0603  # one for the whole process
+    _tracing = tracing
+
+
+_tracing: Callable[[], AbstractContextManager[dict[str, str]]] | None = None

@@ -11,6 +11,7 @@ from typing import Protocol, TypeAlias
 
 from executor.scheduler import SchedulerError
 from executor.timeline import Attempt
+from executor.workflow import Step
 
 # Something done under the engine's lock at an instant, before what starts at that instant.
 Request: TypeAlias = Callable[[int], None]
@@ -31,6 +32,11 @@ class Driver(Protocol):
     def cancel(self, attempt: Attempt) -> None:
         """Stop the call of an attempt if that is possible. Unless it :attr:`stops_at_once`, report its end as a
         completion when it has ended.
+        """
+
+    def assume_items(self, step: Step, failed: bool) -> int | None:
+        """How many items a mapped step is taken to have; None: as many as its list has. With ``failed`` the list could
+        not be had, and None lets the step fail.
         """
 
     def notify(self) -> None:

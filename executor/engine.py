@@ -16,7 +16,8 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections import ChainMap
+import time
+from collections import ChainMap, deque
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import count
@@ -27,10 +28,13 @@ from executor.calls import Calls, Resume
 from executor.dependencies import Graph
 from executor.driver import Answer, Driver, Request
 from executor.instruments import Instrument, Instruments
+from executor.mapping import MappedItems
+from executor.nested_calls import Outcome
 from executor.outcomes import Completion, Failure, StepError
 from executor.rendering import Renderer
-from executor.scheduler import Policy, Scheduler, SchedulerError
+from executor.scheduler import Policy, Scheduler
 from executor.timeline import NANOSECONDS, Attempt, AttemptOutcome
+from executor.toolbox import Toolbox
 from executor.tools.base import RunContext, Tool, ToolContext
 from executor.workflow import Resource, Step
 
@@ -55,6 +59,7 @@ class Engine:
         resources: Mapping[str, Resource] | None = None,
         context: RunContext | None = None,
         instruments: Sequence[Instrument] = (),
+        toolbox: Toolbox | None = None,
     ) -> None:
         self.graph = graph
         self.context = context or RunContext()
@@ -78,11 +83,22 @@ class Engine:
         self._told_wake: int | None = None
         self._give_up_at: int | None = None
         self._cancel_requested = False
+        # Requests of those who run no step, for the one who waits.
+        self._asked: deque[Request] = deque()
         # A step whose `when` is false satisfies its dependants: templates see null.
         self._null_outputs: dict[str, None] = {}
-        self.renderer = Renderer(tools, self.context, ChainMap[str, Any](self.outputs, self._null_outputs))
+        self.items = MappedItems(self, driver.assume_items)
+        visible = ChainMap[str, Any](self.outputs, self._null_outputs)
+        # What running steps may call.
+        self.toolbox = toolbox or Toolbox(tools, resources, tools)
+        self.renderer = Renderer(self.toolbox.tools, self.context, visible, self.items.variables)
         self.scheduler = self.scheduler_class(
-            slots, policy=policy, resources=resources, seed=self.context.seed, condition=self._condition
+            slots,
+            policy=policy,
+            resources=resources,
+            seed=self.context.seed,
+            condition=self._condition,
+            items=self.items,
         )
         self.calls = Calls(self.scheduler)
         self.scheduler.add(graph, 0)
@@ -96,6 +112,16 @@ class Engine:
     def now(self) -> int:
         """Nanoseconds since t = 0."""
         return self._clock() - self.origin
+
+    @property
+    def backend_name(self) -> str:
+        """Where the steps run."""
+        return str(getattr(self._driver, "name", ""))
+
+    @property
+    def simulates(self) -> bool:
+        """Whether its clock is not the machine's."""
+        return self._clock is not time.perf_counter_ns
 
     @property
     def done(self) -> bool:
@@ -127,6 +153,8 @@ class Engine:
                     self._expire(now)
                 for request in requests:
                     request(now)
+                while self._asked:
+                    self._asked.popleft()(now)
                 if self._cancel_requested:
                     self._cancel_requested = False
                     self.scheduler.cancel(now)
@@ -192,7 +220,7 @@ class Engine:
         context = ToolContext(self.context, attempt.step_id, attempt.attempt, step.expected_seconds, step.timeout)
         if not simulated:
             self._contexts[attempt] = context
-        tool, prompt, args = self.renderer.work(step)
+        tool, prompt, args = self.renderer.work(step, attempt.index)
         return tool, context, prompt, args
 
     def started(self, attempt: Attempt, at: int, worker: str) -> None:
@@ -214,23 +242,28 @@ class Engine:
         if sooner:
             self._driver.notify()
 
-    def call_request(self, attempt: Attempt, steps: Sequence[Step], resume: Resume | None, answer: Answer) -> Request:
-        """What :meth:`advance` does for a running step that makes calls and, with ``resume``, waits for their end.
+    def call_request(
+        self,
+        attempt: Attempt,
+        steps: Sequence[Step],
+        resume: Resume | None,
+        answer: Answer,
+        *,
+        at_once: int | None = None,
+        again: Resume | None = None,
+    ) -> Request:
+        """What :meth:`advance` does for a running step that makes calls: see :meth:`executor.calls.Calls.request`."""
+        return self.calls.request(attempt, steps, resume, answer, at_once, again)
 
-        ``answer(ids, blocked)`` is called at once, or ``answer(error, False)`` if a call breaks a rule and nothing was
-        added. If ``blocked``, the step has given back slot and limits, and ``resume(True)`` follows when it has both
-        again, ``resume(False)`` if it was cancelled meanwhile; from any thread.
-        """
-
-        def request(now: int) -> None:
-            try:
-                ids = self.scheduler.add(steps, now, parent=attempt.step_id)
-            except SchedulerError as error:
-                answer(error, False)
-                return
-            answer(ids, resume is not None and self.calls.block(attempt, ids, now, resume))
-
-        return request
+    def outcome_of(self, step_id: str) -> Outcome:
+        """How a call ended that is final."""
+        status = self.scheduler.status(self.scheduler.index[step_id])
+        if status == "succeeded":
+            return Outcome(step_id, self.outputs[step_id])
+        error = self.errors.get(step_id)
+        if error is None:
+            return Outcome(step_id, None, Failure("Cancelled", "it was cancelled"))
+        return Outcome(step_id, None, Failure(error.error_type, error.message, error.traceback))
 
     def wake_at(self) -> int | None:
         """When :meth:`advance` is due although nothing completes: a backoff, a rate or a timeout; else None."""
@@ -242,6 +275,18 @@ class Engine:
         """Cancel the run: what runs is stopped if that is possible, the rest never starts. From any thread."""
         self._cancel_requested = True
         self.advance()
+
+    def ask(self, request: Request) -> None:
+        """Have a request carried out soon by the one who waits for the run, who also runs what it brings about. From
+        any thread, and for those who run no step themselves.
+        """
+        self._asked.append(request)
+        self._driver.notify()
+
+    def cancel_later(self) -> None:
+        """:meth:`cancel` for those whose thread must not carry it out."""
+        self._cancel_requested = True
+        self._driver.notify()
 
     def request_cancel(self) -> None:
         """The same from a signal handler: a flag alone; the one who waits must call :meth:`advance` next."""
@@ -258,7 +303,7 @@ class Engine:
         attempt, started, ended, worker, cpu_seconds, outcome, value, tokens_used = completion
         context = self._contexts.pop(attempt, None)
         if context is not None and context.facts:
-            self.facts[attempt] = context.facts
+            self.facts.setdefault(attempt, {}).update(context.facts)
         scheduler = self.scheduler
         if attempt.outcome is not None:
             self._record_late(attempt, now)
@@ -281,6 +326,7 @@ class Engine:
                 retryable=failure.retryable,
                 retry_after_seconds=failure.retry_after_seconds,
                 tokens_used=tokens_used,
+                overloaded=failure.overloaded,
             )
         if status == "succeeded" and attempt.attempt > 1:
             self.errors.pop(attempt.step_id, None)
@@ -295,6 +341,10 @@ class Engine:
             self.dropped_completions += 1
 
     def _note_failure(self, attempt: Attempt, outcome: AttemptOutcome, failure: Failure) -> None:
+        facts = self.facts.setdefault(attempt, {})
+        facts["error.type"] = failure.error_type
+        if self.context.capture_content:
+            facts["error.message"] = failure.message
         self.errors[attempt.step_id] = StepError(
             attempt.step_id, attempt.attempt, outcome, failure.error_type, failure.message, failure.traceback
         )
@@ -350,9 +400,8 @@ class Engine:
     def _take_resumes(self, starts: Sequence[Attempt]) -> list[tuple[Resume, bool]]:
         found = [(resume, False) for resume in self.calls.abandoned()]
         for attempt in starts:
-            resume = self.calls.resumed(attempt)
-            if resume is not None:
-                found.append((resume, True))
+            if attempt.blocked:
+                found += [(resume, True) for resume in self.calls.resumed(attempt)]
         return found
 
     def _note_cancelled(self, now: int) -> None:
@@ -360,12 +409,23 @@ class Engine:
             attempt.started = attempt.granted if attempt.started is None else attempt.started
             # Not before its start, though a clock were set back.
             attempt.ended = max(attempt.started, now)
-            self._stops.append(attempt)
+            if not self.scheduler.is_mapped(attempt.index):
+                self._stops.append(attempt)
             # Its end may have come in the same batch as what cancelled it.
             if self._driver.stops_at_once and self.scheduler.is_abandoned(attempt):
                 self.scheduler.returned(attempt, now)
             if self._watches_finish:
                 self.instruments.call("attempt_finished", attempt, "cancelled")
+
+    def mapped_began(self, attempt: Attempt) -> None:
+        """The items of a mapped step came in. Called by :attr:`items`."""
+        if self._watches_start:
+            self.instruments.call("attempt_started", attempt)
+
+    def mapped_ended(self, attempt: Attempt) -> None:
+        """They are final, and so is it. Called by :attr:`items`."""
+        if self._watches_finish:
+            self.instruments.call("attempt_finished", attempt, attempt.outcome)
 
     def _next_wake(self) -> int | None:
         while self._deadlines and self._deadlines[0][2].outcome is not None:

@@ -9,8 +9,8 @@ Rules of this module:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from executor.current import Place
@@ -19,11 +19,20 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("makespan.instruments")
 
-HOOKS = ("run_started", "worker_started", "attempt_started", "attempt_finished", "run_finished")
+HOOKS = ("run_started", "worker_started", "attempt_started", "attempt_finished", "run_finished", "run_left")
 
 
 class Instrument:
-    """Override what you want to see. Times are nanoseconds from the run's t = 0."""
+    """Override what you want to see. Times are nanoseconds from the run's t = 0.
+
+    ``traces``: it sees to the run's tracing, and `run` adds none of its own. ``carrier``: what worker processes need so
+    that spans of their code come home (:func:`executor.tracing.carrier_of`); asked for before they are started.
+    ``captures_content``: tools may record prompts and answers, and failures what they say.
+    """
+
+    traces: ClassVar[bool] = False
+    carrier: Mapping[str, str] | None = None
+    captures_content: bool = False
 
     def run_started(self, engine: Engine) -> None:
         """The workers are up; nothing has started yet."""
@@ -41,6 +50,15 @@ class Instrument:
 
     def run_finished(self, engine: Engine) -> None:
         """Every step is final."""
+
+    def run_left(self, engine: Engine) -> None:
+        """Called in place of ``run_finished`` where the run was left before that: by an error, or by its caller."""
+
+
+class Untraced(Instrument):
+    """Keeps `run` from tracing by itself, even under an active span."""
+
+    traces = True
 
 
 class Instruments:

@@ -108,3 +108,4 @@ def _checked(value: Any) -> Any:
 
 JsonAny = Annotated[Any, AfterValidator(_checked)]
 JsonMapping = Annotated[dict[str, Any], AfterValidator(_checked)]
+JsonList = Annotated[list[Any], AfterValidator(_checked)]

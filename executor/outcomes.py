@@ -23,6 +23,8 @@ class Failure:
     traceback: str = ""
     retryable: bool = True
     retry_after_seconds: float | None = None
+    # Too much was asked of a service at once.
+    overloaded: bool = False
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
@@ -40,6 +42,7 @@ class Failure:
             text,
             retryable=bool(getattr(error, "retryable", True)),
             retry_after_seconds=error.retry_after_seconds if isinstance(error, ToolError) else None,
+            overloaded=getattr(error, "overloaded", False) is True,
         )
 
 

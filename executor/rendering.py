@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from executor.nested_calls import CalledStep
 from executor.tools.base import RunContext, Tool, ToolError
 from executor.workflow import Step
 
@@ -20,15 +21,24 @@ _NO_ARGS: Mapping[str, Any] = {}
 
 
 class Renderer:
-    """Renders the steps of one run. ``outputs`` is filled by the engine as steps succeed."""
+    """Renders the steps of one run. ``outputs`` is filled by the engine as steps succeed; ``variables`` holds, by the
+    index of its step, what the templates of an item see beside them.
+    """
 
-    def __init__(self, tools: Mapping[str, Tool], context: RunContext, outputs: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        tools: Mapping[str, Tool],
+        context: RunContext,
+        outputs: Mapping[str, Any],
+        variables: Mapping[int, Mapping[str, Any]],
+    ) -> None:
         self.tools = tools
         self._context = context
         self._outputs = outputs
+        self._variables = variables
 
-    def work(self, step: Step) -> tuple[Tool, str | None, Mapping[str, Any]]:
-        """The tool of a step, with its prompt and arguments rendered.
+    def work(self, step: Step, index: int) -> tuple[Tool, str | None, Mapping[str, Any]]:
+        """The tool of a step, with its prompt and arguments rendered. ``index``: the step's place in the run.
 
         Raises:
             Exception: a template cannot be rendered, or the tool is not there.
@@ -39,13 +49,10 @@ class Renderer:
         # Jinja2 is imported by the first template and not before: most of `--help` and many runs have none.
         from executor.templates import render_text, render_value  # noqa: PLC0415  # see above
 
+        inputs, outputs, of_item = self._context.inputs, self._outputs, self._variables.get(index, _NO_ARGS)
         if prompt is not None:
-            prompt = render_text(prompt, self._context.inputs, self._outputs)
-        return (
-            tool,
-            prompt,
-            {name: render_value(value, self._context.inputs, self._outputs) for name, value in args.items()},
-        )
+            prompt = render_text(prompt, inputs, outputs, of_item)
+        return tool, prompt, {name: render_value(value, inputs, outputs, of_item) for name, value in args.items()}
 
     def direct_calls(self, steps: Sequence[Step], *, asynchronous: bool) -> list[Callable[[], Any] | None]:
         """For each step its call without context, or None where it needs templates, a context or a timeout.
@@ -63,6 +70,15 @@ class Renderer:
             calls.append(call)
         return calls
 
+    def late_call(self, step: Step, *, asynchronous: bool) -> Callable[[], Any] | None:
+        """The same for a step that was not there at first: the calls of running steps have no templates."""
+        if type(step) is not CalledStep or step.timeout is not None:
+            return None
+        tool = self.tools.get(step.tool or "")
+        if tool is None or (tool.call is None) != asynchronous:
+            return None
+        return tool.direct(step.prompt, step.args or _NO_ARGS)
+
     def condition(self, step: Step) -> bool:
         """Evaluate a step's ``when``.
 
@@ -74,12 +90,24 @@ class Renderer:
         assert step.when is not None
         return evaluate_condition(step.when, self._context.inputs, self._outputs)
 
+    def items(self, step: Step) -> Any:
+        """What the ``for_each`` of a step gives: a list, if all is well.
+
+        Raises:
+            Exception: it cannot be evaluated.
+        """
+        from executor.templates import evaluate_expression, render_value  # noqa: PLC0415  # as in `work`
+
+        if isinstance(step.for_each, str):
+            return evaluate_expression(step.for_each, self._context.inputs, self._outputs)
+        return render_value(step.for_each, self._context.inputs, self._outputs)
+
     def _look_at(self, step: Step) -> Work:
         tool = self.tools.get(step.tool or "")
         if tool is None:
             raise ToolError(f"there is no tool {step.tool!r}", retryable=False)
         args: Mapping[str, Any] = _NO_ARGS if step.args is None else step.args
-        constant = "{" not in (step.prompt or "") and not _has_template(args)
+        constant = isinstance(step, CalledStep) or ("{" not in (step.prompt or "") and not _has_template(args))
         return tool, step.prompt, args, constant
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
+from executor.adaptive import AdaptiveCapacity
 from executor.workflow import Resource, Step
 
 MINUTE_NANOSECONDS = 60_000_000_000
@@ -67,8 +68,8 @@ class Limit:
     """A resource in use: units held, units reserved by steps in front, and its buckets."""
 
     __slots__ = (
-        "capacity", "in_use", "largest_capacity", "name", "rate", "reserved_charges", "reserved_tokens",
-        "reserved_units", "resource", "tokens",
+        "adaptive", "capacity", "changes", "in_use", "largest_capacity", "name", "rate", "reserved_charges",
+        "reserved_tokens", "reserved_units", "resource", "tokens",
     )  # fmt: skip
 
     def __init__(self, name: str, resource: Resource) -> None:
@@ -76,6 +77,9 @@ class Limit:
         self.resource = resource
         self.capacity = resource.capacity
         self.largest_capacity = resource.capacity
+        self.adaptive = None if resource.auto is None else AdaptiveCapacity(resource.auto)
+        # When the capacity became what, where it is found out.
+        self.changes: list[tuple[int, int]] = [] if resource.auto is None else [(0, resource.auto.initial)]
         self.in_use = 0
         self.reserved_units = 0
         self.reserved_charges = 0
@@ -90,6 +94,12 @@ class Limit:
         self.capacity = capacity
         if self.largest_capacity is not None:
             self.largest_capacity = max(self.largest_capacity, capacity)
+
+    def learn(self, capacity: int, now: int) -> None:
+        """What was found out about the capacity from the end of an attempt."""
+        if capacity != self.capacity:
+            self.resize(capacity)
+            self.changes.append((now, capacity))
 
     def clear_reserved(self) -> None:
         """Forget reservations; they are counted anew at every start."""
@@ -106,10 +116,11 @@ def token_burst(resource: Resource) -> int:
 class Demand:
     """What steps with the same needs ask for: ``parts`` are (limit, units, tokens), in the order of ``needs``."""
 
-    __slots__ = ("parts", "rated", "tokens")
+    __slots__ = ("adapts", "parts", "rated", "tokens")
 
     def __init__(self, parts: Sequence[tuple[Limit, int, int]]) -> None:
         self.parts = tuple(parts)
+        self.adapts = any(limit.adaptive is not None for limit, _, _ in parts)
         self.rated = any(limit.rate is not None or limit.tokens is not None for limit, _, _ in parts)
         self.tokens = max((tokens for limit, _, tokens in parts if limit.tokens is not None), default=0)
 
@@ -165,6 +176,20 @@ class Demand:
             if limit.tokens is not None:
                 limit.tokens.take(used_tokens - tokens, now)
 
+    def learn(self, granted: int, latency: int | None, expected_seconds: float | None, now: int) -> None:
+        """An attempt has ended well after ``latency`` nanoseconds, or (None) its service was asked too much: where a
+        capacity is found out, it may change. Ask after the units were given back.
+        """
+        for limit, units, _ in self.parts:
+            adaptive = limit.adaptive
+            if adaptive is None:
+                continue
+            if latency is None:
+                limit.learn(adaptive.overloaded(granted, limit.in_use, now), now)
+            else:
+                value = adaptive.succeeded(granted, latency, expected_seconds, limit.in_use, units, now)
+                limit.learn(value, now)
+
     def reserve(self, *, rates: bool = True) -> None:
         """Count the needs as in use for the steps behind."""
         for limit, units, tokens in self.parts:
@@ -196,6 +221,11 @@ class Limits:
             demand = Demand([(self.by_name[name], units, tokens) for name, units in step.needs.items()])
             self._demands[key] = demand
         return demand
+
+    def declare(self, name: str, resource: Resource) -> None:
+        """Add a resource, unless it is there."""
+        if name not in self.by_name:
+            self.by_name[name] = Limit(name, resource)
 
     def clear_reserved(self) -> None:
         """Forget all reservations."""

@@ -11,23 +11,29 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from executor.backends import Backend, find_backend
+from executor.backends import Backend, BackendError, find_backend
 from executor.dependencies import Graph, plan
 from executor.engine import Engine, StepError
 from executor.findings import Finding, raise_errors
 from executor.instruments import Instrument
 from executor.scheduler import Policy
-from executor.timeline import NANOSECONDS, StepStatus, Timeline
-from executor.tools.base import RunContext, Tool, ToolOptionsError
-from executor.tools.registry import Declared, check_tools, resolve_tool, resolve_tools, tool_kind
-from executor.workflow import Resource, Retry, ToolDeclaration, Workflow
+from executor.timeline import NANOSECONDS, Attempt, StepStatus, Timeline
+from executor.toolbox import Toolbox, declarations_for
+from executor.tools.base import RunContext, Tool
+from executor.tools.registry import Declared, check_tools, resolve_tools
+from executor.workflow import Resource, ToolDeclaration, Workflow
+
+if TYPE_CHECKING:
+    from executor.arrivals import Feed
+    from executor.front_end import StepResult
 
 # Who stops a program (timeout, make) signals it and then its whole process group: that is one interrupt, not two.
 SAME_INTERRUPT_SECONDS = 0.25
@@ -38,6 +44,7 @@ class Run:
     """What a run left: ``outputs`` and ``errors`` by step id, and the ``timeline``.
 
     ``warnings`` are for people: instruments that were switched off, calls that cannot be stopped, assumed durations.
+    ``facts`` are what tools told beside their attempts, of those that did: names of span attributes, and values.
     """
 
     workflow: Workflow
@@ -52,6 +59,20 @@ class Run:
     dropped_completions: int = 0
     interrupted: bool = False
     warnings: list[str] = field(default_factory=list)
+    facts: Mapping[Attempt, Mapping[str, Any]] = field(default_factory=dict)
+    # The promise that was run, where it was one.
+    promised: Any = None
+
+    def output(self, result: Any) -> Any:
+        """What a promise of :func:`executor.step` has become; in lists and mappings each promise is replaced.
+
+        Raises:
+            NoOutputError: its step has no output, since it failed or never ran.
+            LookupError: it is no part of this run.
+        """
+        from executor.front_end import kept  # noqa: PLC0415  # for those who write no workflow
+
+        return kept(result, self.promised, self.outputs, {**self.statuses, **self.errors})
 
     @property
     def ok(self) -> bool:
@@ -68,7 +89,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def run(
-    workflow: Workflow,
+    workflow: Workflow | StepResult,
     inputs: Mapping[str, Any] | None = None,
     *,
     backend: str | Backend = "threads",
@@ -80,25 +101,30 @@ def run(
     instruments: Sequence[Instrument] = (),
     scale: float = 1.0,
     graph: Graph | None = None,
+    feed: Feed | None = None,
 ) -> Run:
-    """Run a workflow and wait for its end.
+    """Run a workflow, or the steps that a promise of :func:`executor.step` comes from, and wait for its end.
 
     ``tools`` maps names to callables, declarations or tools; built-in kinds need none. ``scale`` multiplies the
     durations of synthetic and stand-in steps. ``graph`` spares planning where the caller has planned already.
+    ``feed`` is called in a thread of its own with :class:`executor.arrivals.Arrivals`, to which it adds steps while
+    the run goes on; the workflow may have none of its own then.
 
     Raises:
         WorkflowError: the workflow must not run; it carries every finding.
-        BackendError: the backend cannot be had.
+        BackendError: the backend cannot be had, or simulates and there is a feed.
         Interrupted: Ctrl-C.
     """
-    prepared = _Prepared(workflow, inputs, backend, workers, policy, tools, resources, seed, instruments, scale, graph)
+    prepared = _Prepared(
+        workflow, inputs, backend, workers, policy, tools, resources, seed, instruments, scale, graph, feed
+    )
     if _loop_is_running():
         return _in_helper_thread(prepared)
     return prepared.drive()
 
 
 async def arun(
-    workflow: Workflow,
+    workflow: Workflow | StepResult,
     inputs: Mapping[str, Any] | None = None,
     *,
     backend: str | Backend = "asyncio",
@@ -110,34 +136,13 @@ async def arun(
     instruments: Sequence[Instrument] = (),
     scale: float = 1.0,
     graph: Graph | None = None,
+    feed: Feed | None = None,
 ) -> Run:
     """:func:`run` for coroutines: awaits the end in the caller's event loop. Cancelling it cancels the run."""
-    prepared = _Prepared(workflow, inputs, backend, workers, policy, tools, resources, seed, instruments, scale, graph)
+    prepared = _Prepared(
+        workflow, inputs, backend, workers, policy, tools, resources, seed, instruments, scale, graph, feed
+    )
     return await prepared.drive_async()
-
-
-def declarations_for(names_used: Iterable[str], declared: Mapping[str, Declared]) -> dict[str, ToolDeclaration]:
-    """What the rules must know of each tool: its declaration, with the kind's own retries where it states none.
-
-    Names that mean nothing are left out, so that the rules report them.
-    """
-    found: dict[str, ToolDeclaration] = {}
-    for name in (*declared, *names_used):
-        value = declared.get(name, name)
-        if isinstance(value, Mapping):
-            value = ToolDeclaration.model_validate(value)
-        retry: Retry | None = None
-        try:
-            if not isinstance(value, ToolDeclaration):
-                # A tool given in code may be of a kind that nobody registered.
-                tool = resolve_tool(name, declared)
-                value, retry = ToolDeclaration(kind=tool.kind or "python"), tool.default_retry
-            elif value.retry is None:
-                retry = tool_kind(value.kind).default_retry
-        except ToolOptionsError:
-            continue
-        found[name] = value if retry is None else value.model_copy(update={"retry": retry})
-    return found
 
 
 class _Prepared:
@@ -145,7 +150,7 @@ class _Prepared:
 
     def __init__(
         self,
-        workflow: Workflow,
+        workflow: Workflow | StepResult,
         inputs: Mapping[str, Any] | None,
         backend: str | Backend,
         workers: int | None,
@@ -156,9 +161,19 @@ class _Prepared:
         instruments: Sequence[Instrument],
         scale: float,
         graph: Graph | None,
+        feed: Feed | None,
     ) -> None:
         declared = dict(tools or {})
+        self.promised = None
+        if not isinstance(workflow, Workflow):
+            self.promised = workflow
+            from executor.front_end import tools_of, workflow_of  # noqa: PLC0415  # for those who write no workflow
+
+            declared = {**tools_of(workflow), **declared}
+            workflow = workflow_of(workflow)
         findings: list[Finding] = []
+        if graph is None and feed is not None and not workflow.steps:
+            graph = Graph((), {}, [], [], [], [], [])
         if graph is None:
             used = dict.fromkeys(step.tool for step in workflow.steps if step.tool is not None)
             declarations = declarations_for(used, declared)
@@ -168,11 +183,23 @@ class _Prepared:
             graph = planned.graph
             assert graph is not None
         names = dict.fromkeys(step.tool for step in graph.steps if step.tool is not None)
+        if feed is not None:
+            # Nobody knows yet what the steps that arrive will use.
+            names |= dict.fromkeys(declared)
         findings = [*findings, *check_tools(names, declared)]
         raise_errors(findings)
         self.workflow = workflow
+        # It grows when running steps call tools that no step of the file names.
         self.tools: dict[str, Tool] = resolve_tools(names, declared)
+        if any(tool.may_call for tool in self.tools.values()):
+            # Functions are left until they are called: one that no step names may be fit for this process alone.
+            words = [name for name, value in declared.items() if isinstance(value, ToolDeclaration)]
+            self.tools |= resolve_tools([name for name in words if name not in self.tools], declared)
         self.backend = backend if isinstance(backend, Backend) else find_backend(backend)(workers)
+        if feed is not None and self.backend.simulates:
+            raise BackendError(f"steps cannot arrive on {self.backend.name}: there no time passes in which they could")
+        self.feed = feed
+        self.instruments = _with_tracing(instruments)
         context = RunContext(workflow.workflow_id, {**workflow.inputs, **(inputs or {})}, scale, seed)
         self.engine = Engine(
             graph,
@@ -182,8 +209,12 @@ class _Prepared:
             policy=policy,
             resources=resources,
             context=context,
-            instruments=instruments,
+            instruments=self.instruments,
+            toolbox=Toolbox(declared, resources, self.tools),
         )
+        if feed is not None:
+            # Before anybody asks whether it is done: a run without steps would be.
+            self.engine.scheduler.hold()
         self.policy: Policy = policy
         self.startup_seconds = 0.0
         self.interrupted = False
@@ -193,8 +224,11 @@ class _Prepared:
         try:
             self._open()
             self.startup_seconds = time.perf_counter() - began
-            with self._ctrl_c():
+            with self._ctrl_c(), self._fed():
                 self.backend.drive(self.engine)
+        except BaseException:
+            self.engine.instruments.call("run_left", self.engine)
+            raise
         finally:
             self._close()
         return self._result()
@@ -205,17 +239,44 @@ class _Prepared:
             self._open()
             self.startup_seconds = time.perf_counter() - began
             try:
-                await self.backend.drive_async(self.engine)
+                with self._fed():
+                    await self.backend.drive_async(self.engine)
             except asyncio.CancelledError:
                 self.engine.cancel()
                 raise
+        except BaseException:
+            self.engine.instruments.call("run_left", self.engine)
+            raise
         finally:
-            for tool in self.tools.values():
+            for tool in list(self.tools.values()):
                 await tool.close_async()
             self._close()
         return self._result()
 
+    @contextmanager
+    def _fed(self) -> Iterator[None]:
+        """Let steps arrive; the feed's own error is raised at the end."""
+        if self.feed is None:
+            yield
+            return
+        from executor.arrivals import Arrivals  # noqa: PLC0415  # few runs have a feed
+
+        before = len(self.engine.scheduler.steps)
+        arrivals = Arrivals(self.engine)
+        arrivals.start(self.feed)
+        try:
+            yield
+        finally:
+            arrivals.end()
+        late = [step for step in self.engine.scheduler.steps[before:] if step.step_id in self.engine.scheduler.index]
+        self.workflow = self.workflow.model_copy(update={"steps": (*self.workflow.steps, *late)})
+        if arrivals.error is not None:
+            raise arrivals.error
+
     def _open(self) -> None:
+        for instrument in self.instruments:
+            self.engine.context.trace = self.engine.context.trace or instrument.carrier
+            self.engine.context.capture_content |= instrument.captures_content
         self.backend.open(self.engine)
         if not self.backend.simulates:
             for tool in self.tools.values():
@@ -223,7 +284,7 @@ class _Prepared:
 
     def _close(self) -> None:
         self.backend.close()
-        for tool in self.tools.values():
+        for tool in list(self.tools.values()):
             tool.close()
 
     def _result(self) -> Run:
@@ -244,7 +305,9 @@ class _Prepared:
             startup_seconds=self.startup_seconds,
             dropped_completions=engine.dropped_completions,
             interrupted=self.interrupted,
+            promised=self.promised,
             warnings=[*engine.warnings, *engine.instruments.warnings, *self.backend.warnings],
+            facts=engine.facts,
         )
         if self.interrupted:
             raise Interrupted(result)
@@ -288,6 +351,16 @@ class _Prepared:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def _with_tracing(instruments: Sequence[Instrument]) -> Sequence[Instrument]:
+    """Under an active span, or a provider that somebody set up, the run becomes part of that trace."""
+    if "opentelemetry.trace" not in sys.modules or any(instrument.traces for instrument in instruments):
+        return instruments
+    from executor.tracing_live import tracing_for_caller  # noqa: PLC0415  # only where OpenTelemetry is in use
+
+    tracing = tracing_for_caller()
+    return instruments if tracing is None else [*instruments, tracing]
+
+
 def _loop_is_running() -> bool:
     try:
         asyncio.get_running_loop()
@@ -326,4 +399,4 @@ def _in_helper_thread(prepared: _Prepared) -> Run:
     return results[0]
 
 
-__all__ = ["NANOSECONDS", "Interrupted", "Run", "arun", "run"]
+__all__ = ["NANOSECONDS", "Interrupted", "Run", "arun", "declarations_for", "run"]

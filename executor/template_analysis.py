@@ -32,6 +32,8 @@ _BANNED: dict[type[nodes.Node], str] = {
 # The code generator recurses, and Python nests blocks no deeper than about this.
 DEPTH_LIMIT = 90
 _VIEWS = frozenset({"inputs", "steps"})
+# What a step with `for_each` has beside them; whoever knows the step says whether it has.
+_OF_ITEMS = frozenset({"item", "index"})
 _OF_TEMPLATES = frozenset({"self", "super"})
 _BUFFERS = (nodes.Macro, nodes.CallBlock, nodes.AssignBlock, nodes.FilterBlock)
 _BY_ATTRIBUTE = frozenset({
@@ -44,11 +46,13 @@ _CAN_COST_MUCH = frozenset({nodes.For, nodes.Macro, nodes.Mul, nodes.Pow, nodes.
 @dataclass(slots=True)
 class Analysis:
     """``references``: ids of steps. ``inputs``: names of inputs. ``single_expression``: the template is exactly one
-    ``{{ expression }}``. ``kinds``: the kinds of nodes that it is made of.
+    ``{{ expression }}``. ``kinds``: the kinds of nodes that it is made of. ``of_items``: which of ``item`` and
+    ``index`` it takes from outside.
     """
 
     references: set[str] = field(default_factory=set)
     inputs: set[str] = field(default_factory=set)
+    of_items: set[str] = field(default_factory=set)
     findings: list[Finding] = field(default_factory=list)
     single_expression: bool = False
     kinds: set[type[nodes.Node]] = field(default_factory=set)
@@ -202,7 +206,8 @@ def _check_names(parsed: nodes.Template, analysis: Analysis) -> None:
     except (TemplateSyntaxError, RecursionError) as error:
         analysis.fault("template-syntax", str(error).rstrip("."), "correct the template")
         return
-    for name in sorted(unknown):
+    analysis.of_items = unknown & _OF_ITEMS
+    for name in sorted(unknown - _OF_ITEMS):
         fix = did_you_mean(name, known_names, f"known names: {', '.join(known_names)}")
         fix = f"{fix}; an input is written inputs.{name}, an output steps.{name}.output"
         analysis.fault("template-unknown-name", f"`{name}` is not defined", fix, analysis.names.get(name))
@@ -225,7 +230,7 @@ def _try(source: str, analysis: Analysis, *, expression: bool) -> None:
         return
     try:
         with budget(stub_prints=not buffered):
-            compiled.run({"inputs": STUB, "steps": STUB})
+            compiled.run(dict.fromkeys(("inputs", "steps", *analysis.of_items), STUB))
     except TemplateLimitError as error:
         analysis.fault("template-limit", str(error), "bound the loop or the size", compiled.line_of(error))
     except RecursionError as error:

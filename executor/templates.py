@@ -1,6 +1,7 @@
 """Templates: Jinja2, sandboxed, strict about undefined names, bounded, rendered once.
 
-A template sees ``inputs`` and ``steps``: ``{{ steps.joke.output }}``, ``{{ steps['a.b'].output.title | upper }}``.
+A template sees ``inputs`` and ``steps``: ``{{ steps.joke.output }}``, ``{{ steps['a.b'].output.title | upper }}``;
+those of a step with ``for_each`` see ``item`` and ``index`` too.
 
 Rules of this module:
 - Text that a step put out is a value, never a template: nothing is rendered twice.
@@ -48,7 +49,7 @@ _MARKERS = re.compile(r"\{[{%#]")
 _NAME = r"(?!__)[A-Za-z_][A-Za-z_0-9]*"
 _PLAIN = re.compile(
     rf"\{{\{{\s*(?:steps(?:\.(?P<id>{_NAME})|\[(?P<quote>['\"])(?P<quoted>(?!__)[^'\"\\\n]+)(?P=quote)\])\.output"
-    rf"|inputs\.(?P<input>{_NAME}))(?P<keys>(?:\.{_NAME})*)\s*\}}\}}",
+    rf"|inputs\.(?P<input>{_NAME})|(?P<item>item|index)\b)(?P<keys>(?:\.{_NAME})*)\s*\}}\}}",
     re.ASCII,
 )
 _NOT_AN_EXPRESSION = Finding(
@@ -58,17 +59,22 @@ _NOT_AN_EXPRESSION = Finding(
     "write one expression, such as steps.check.output == 'yes'",
 )
 _ABSENT = object()
-_Plain = tuple[str | None, str | None, tuple[str, ...]]
+NO_ITEM: Mapping[str, Any] = {}
+# The id of a step, or the name of an input, or `item` or `index`; and the keys behind it.
+_Plain = tuple[str | None, str | None, str | None, tuple[str, ...]]
 
 
 class Template:
     """A template, read but not yet run. Made by :func:`compile_template` or :func:`compile_expression`.
 
-    ``references``: ids of the steps that it names. ``inputs``: names of the inputs that it names. ``findings``: its
-    faults (without step and path: whoever knows the place adds them). ``is_constant``: it says what it is.
+    ``references``: ids of the steps that it names. ``inputs``: names of the inputs that it names. ``of_items``: which
+    of ``item`` and ``index`` it uses. ``findings``: its faults (without step and path: whoever knows the place adds
+    them). ``is_constant``: it says what it is.
     """
 
-    __slots__ = ("_expression", "_plain", "_single", "_text", "_value", "findings", "inputs", "references", "source")
+    __slots__ = (
+        "_expression", "_plain", "_single", "_text", "_value", "findings", "inputs", "of_items", "references", "source",
+    )  # fmt: skip
 
     def __init__(self, source: str, *, wants_value: bool = False) -> None:
         """``wants_value``: this has to be one expression, which may stand without its ``{{ }}``."""
@@ -76,6 +82,7 @@ class Template:
         self.source = source
         self.references: frozenset[str] = frozenset()
         self.inputs: frozenset[str] = frozenset()
+        self.of_items: frozenset[str] = frozenset()
         self.findings: tuple[Finding, ...] = ()
         self._expression = expression
         self._single = expression
@@ -87,6 +94,7 @@ class Template:
             places = [part for part in self._plain if not isinstance(part, str)]
             self.references = frozenset(place[0] for place in places if place[0] is not None)
             self.inputs = frozenset(place[1] for place in places if place[1] is not None)
+            self.of_items = frozenset(place[2] for place in places if place[2] is not None)
             self._single = len(places) == len(self._plain) == 1
             return
         from executor.template_analysis import analyse  # noqa: PLC0415  # imports Jinja2
@@ -94,6 +102,7 @@ class Template:
         analysis = analyse(source, expression=expression)
         self.references = frozenset(analysis.references)
         self.inputs = frozenset(analysis.inputs)
+        self.of_items = frozenset(analysis.of_items)
         self.findings = tuple(analysis.findings)
         self._single = analysis.single_expression
         if wants_value and not self._single and not self.findings:
@@ -109,24 +118,26 @@ class Template:
         """Whether this is exactly one ``{{ expression }}``, whose value can be had as it is."""
         return self._single
 
-    def text(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> str:
-        """The rendered text.
+    def text(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], of_item: Mapping[str, Any] = NO_ITEM) -> str:
+        """The rendered text. ``of_item``: what ``item`` and ``index`` stand for.
 
         Raises:
             TemplateError: it cannot be rendered.
 
         """
         if self._plain is not None:
-            values = [part if isinstance(part, str) else _look_up(part, inputs, outputs) for part in self._plain]
+            values = [
+                part if isinstance(part, str) else _look_up(part, inputs, outputs, of_item) for part in self._plain
+            ]
             if all(value is None or isinstance(value, str | int | float) for value in values):
                 text = "".join(map(str, values))
                 refuse_size("the text", len(text))
                 return text
-        text = self._run(inputs, outputs, native=False)
+        text = self._run(inputs, outputs, of_item, native=False)
         assert isinstance(text, str)
         return text
 
-    def value(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Any:
+    def value(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], of_item: Mapping[str, Any] = NO_ITEM) -> Any:
         """The value of a single expression, as it is; the text of anything else.
 
         Raises:
@@ -134,22 +145,24 @@ class Template:
 
         """
         if not self._single and not self.findings:
-            return self.text(inputs, outputs)
+            return self.text(inputs, outputs, of_item)
         if self._plain is not None:
             place = self._plain[0]
-            value = _ABSENT if isinstance(place, str) else _look_up(place, inputs, outputs)
+            value = _ABSENT if isinstance(place, str) else _look_up(place, inputs, outputs, of_item)
             if value is not _ABSENT:
                 return value
-        return _json_value(self._run(inputs, outputs, native=True))
+        return _json_value(self._run(inputs, outputs, of_item, native=True))
 
     def truth(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> bool:
         """Whether the value counts as true (as Python and Jinja2 see it: empty and zero do not)."""
-        return bool(self._run(inputs, outputs, native=True))
+        return bool(self._run(inputs, outputs, NO_ITEM, native=True))
 
-    def _run(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], *, native: bool) -> Any:
+    def _run(
+        self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], of_item: Mapping[str, Any], *, native: bool
+    ) -> Any:
         for finding in self.findings:
             raise TemplateError(f"{finding.message}; {finding.fix}" if finding.fix else finding.message)
-        variables = {"inputs": inputs if type(inputs) is dict else dict(inputs), "steps": StepsView(outputs)}
+        variables = {**of_item, "inputs": inputs if type(inputs) is dict else dict(inputs), "steps": StepsView(outputs)}
         with budget():
             return _translated(lambda: self._compiled(native=native), variables)
 
@@ -180,17 +193,23 @@ def _plain_parts(source: str) -> list[str | _Plain] | None:
         if place.start() > position:
             parts.append(source[position : place.start()])
         keys = tuple(place["keys"].split(".")[1:])
-        parts.append((place["id"] or place["quoted"], place["input"], keys))
+        parts.append((place["id"] or place["quoted"], place["input"], place["item"], keys))
         position = place.end()
     if position < len(source) or not parts:
         parts.append(source[position:])
     return parts
 
 
-def _look_up(place: _Plain, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Any:
+def _look_up(place: _Plain, inputs: Mapping[str, Any], outputs: Mapping[str, Any], of_item: Mapping[str, Any]) -> Any:
     """The value of a plain reference, or ``_ABSENT`` where Jinja2 has to say what is wrong (or knows a method)."""
-    identifier, name, keys = place
-    value = outputs.get(identifier, _ABSENT) if identifier is not None else inputs.get(name, _ABSENT)  # type: ignore[arg-type]  # one of the two is there
+    identifier, name, variable, keys = place
+    value: Any = _ABSENT
+    if identifier is not None:
+        value = outputs.get(identifier, _ABSENT)
+    elif name is not None:
+        value = inputs.get(name, _ABSENT)
+    elif variable is not None:
+        value = of_item.get(variable, _ABSENT)
     for key in keys:
         if not isinstance(value, dict) or key not in value:
             return _ABSENT
@@ -313,8 +332,11 @@ def compile_expression(source: str) -> Template:
     return Template(source.strip(), wants_value=True)
 
 
-def render_text(source: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> str:
-    """A prompt. ``outputs``: the outputs of (at least) the steps that it refers to, by id.
+def render_text(
+    source: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any], of_item: Mapping[str, Any] = NO_ITEM
+) -> str:
+    """A prompt. ``outputs``: the outputs of (at least) the steps that it refers to, by id; ``of_item``: what ``item``
+    and ``index`` stand for.
 
     Raises:
         TemplateError: it cannot be rendered.
@@ -322,10 +344,12 @@ def render_text(source: str, inputs: Mapping[str, Any], outputs: Mapping[str, An
     """
     if "{" not in source:
         return source
-    return compile_template(source).text(inputs, outputs)
+    return compile_template(source).text(inputs, outputs, of_item)
 
 
-def render_value(value: Any, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Any:
+def render_value(
+    value: Any, inputs: Mapping[str, Any], outputs: Mapping[str, Any], of_item: Mapping[str, Any] = NO_ITEM
+) -> Any:
     """Arguments: every text in the nested value is a template. A text that is exactly one ``{{ expression }}`` becomes
     its native value; any other becomes text. Values that hold no template are returned as they are, not copied.
 
@@ -337,7 +361,7 @@ def render_value(value: Any, inputs: Mapping[str, Any], outputs: Mapping[str, An
         return value
 
     def rendered(text: str) -> Any:
-        return compile_template(text).value(inputs, outputs) if "{" in text else text
+        return compile_template(text).value(inputs, outputs, of_item) if "{" in text else text
 
     return _rebuilt(value, rendered)
 

@@ -103,7 +103,10 @@ class Attempt:
 
     def add_wait(self, wait: Wait) -> None:
         """Append a wait (the resuming ones come after ``started``)."""
-        self._waits = (*self.waits, wait)
+        if isinstance(self._waits, list):
+            self._waits.append(wait)
+        else:
+            self._waits = [*self.waits, wait]
 
     def __repr__(self) -> str:
         return (
@@ -119,6 +122,7 @@ class Timeline:
     ``data_parents[i]`` and ``order_parents[i]`` are the indices that step i depends on; ``nested_in[i]`` is the index
     of the calling step or -1. ``needs[i]`` maps a resource to the units held, or is None. ``workers`` and the
     capacities in ``resources`` are the largest that held during the run. ``attempts`` stand in order of grant.
+    ``capacity_changes``: of resources whose capacity was found out, (nanoseconds, capacity from then on).
     """
 
     step_ids: Sequence[str]
@@ -133,6 +137,7 @@ class Timeline:
     policy: str = "dataflow"
     backend: str = ""
     startup_seconds: float = 0.0
+    capacity_changes: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
 
     @property
     def makespan_nanoseconds(self) -> int:

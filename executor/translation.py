@@ -112,7 +112,10 @@ def _locate(location: Sequence[str | int], kind: str, data: object) -> tuple[Pat
             here = here[part]
         elif last and part == "[key]" and path:
             here = path[-1]
-        elif last and (kind in {"missing", "invalid_key", "extra_forbidden"} or isinstance(here, Mapping)):
+        elif last and (
+            # What is of a wrong type is there: a part that leads to nothing is a member of a union, then.
+            kind in {"missing", "invalid_key", "extra_forbidden"} or (kind not in _WISHES and isinstance(here, Mapping))
+        ):
             path.append(part)
             here = None
     return tuple(path), here

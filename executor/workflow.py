@@ -24,11 +24,12 @@ from pydantic import (
 )
 
 from executor.findings import Finding
-from executor.json_values import JsonAny, JsonMapping, describe
+from executor.json_values import JsonAny, JsonList, JsonMapping, describe
 from executor.translation import translate
 
 __all__ = [
     "PRIORITY_LIMIT",
+    "AutoCapacity",
     "Name",
     "Names",
     "Resource",
@@ -114,18 +115,66 @@ class Retry(SparseWords):
     jitter: Literal["full", "none"] = "full"
 
 
+class AutoCapacity(SparseWords):
+    """A capacity that is found out during the run: where it begins, and what it stays between."""
+
+    initial: int = Field(4, ge=1)
+    min: int = Field(1, ge=1)
+    max: int = Field(1000, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _begins_inside(cls, data: Any) -> Any:
+        """Where it does not say where it begins, it begins at 4, or as near as it may."""
+        if not isinstance(data, dict) or data.get("initial") is not None:
+            return data
+        least, most = data.get("min", 1), data.get("max", 1000)
+        fits = type(least) is int and type(most) is int and 1 <= least <= most
+        return {**data, "initial": max(least, min(4, most))} if fits else data
+
+    @model_validator(mode="after")
+    def _in_order(self) -> AutoCapacity:
+        if not self.min <= self.initial <= self.max:
+            raise ValueError(f"has min {self.min}, initial {self.initial}, max {self.max}, which must be in this order")
+        return self
+
+
 class Resource(SparseWords):
     """Something that several steps share and that is limited.
 
-    ``capacity``: units at once. ``rate_per_minute``: a token bucket of attempts that holds ``burst``.
+    ``capacity``: units at once. ``capacity: auto``, or ``{auto: {initial, min, max}}``, stands as ``auto`` here, with
+    ``capacity`` where it begins. ``rate_per_minute``: a token bucket of attempts that holds ``burst``.
     ``tokens_per_minute``: a token bucket of model tokens that holds ``token_burst`` (default: one minute's worth).
     """
 
     capacity: int | None = Field(None, ge=1)
+    auto: AutoCapacity | None = None
     rate_per_minute: float | None = Field(None, gt=0)
     burst: int = Field(1, ge=1)
     tokens_per_minute: float | None = Field(None, gt=0)
     token_burst: int | None = Field(None, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _found_out(cls, data: Any) -> Any:
+        """``capacity: auto`` in its two forms."""
+        given = data.get("capacity") if isinstance(data, dict) else None
+        if given != "auto" and not (isinstance(given, dict) and set(given) == {"auto"}):
+            return data
+        words = given["auto"] if isinstance(given, dict) else {}
+        return {**data, "capacity": None, "auto": {} if words is None else words}
+
+    @model_validator(mode="after")
+    def _begins(self) -> Resource:
+        if self.auto is not None and self.capacity is None:
+            # Frozen from here on; this is still a part of making it.
+            object.__setattr__(self, "capacity", self.auto.initial)
+        return self
+
+    @property
+    def smallest_capacity(self) -> int | None:
+        """The capacity that there is at all times."""
+        return self.capacity if self.auto is None else self.auto.min
 
 
 class ToolDeclaration(SparseWords):
@@ -153,7 +202,9 @@ class ToolDeclaration(SparseWords):
 class Step(Words):
     """One step of a workflow. Seconds are seconds; ``needs`` are units of resources by name.
 
-    ``prompt`` and every string in ``args`` are Jinja2 templates; ``when`` and ``for_each`` are template expressions.
+    ``prompt`` and every string in ``args`` are Jinja2 templates; ``when`` is a template expression. ``for_each`` is
+    one that gives a list, or a list itself: the step is done once for each item, at most ``max_parallel`` at once.
+    ``expected_items`` is how many there are taken to be where no tool runs.
     """
 
     step_id: Name
@@ -167,8 +218,9 @@ class Step(Words):
     writes: Names = ()
     needs: Units | None = None
     when: str | None = None
-    for_each: str | None = None
+    for_each: str | JsonList | None = None
     max_parallel: int | None = Field(None, ge=1)
+    expected_items: int | None = Field(None, ge=0)
     retry: Retry | None = None
     timeout: float | None = Field(None, gt=0)
     on_failure: Annotated[Literal["continue", "stop"], BeforeValidator(_continued)] = "continue"
@@ -176,6 +228,11 @@ class Step(Words):
     priority: Annotated[int, BeforeValidator(_zeroed)] = Field(0, ge=-PRIORITY_LIMIT, le=PRIORITY_LIMIT)
     expected_seconds: float | None = Field(None, ge=0)
     expected_tokens: int | None = Field(None, ge=0)
+
+
+def max_parallel_resource(step_id: str) -> str:
+    """The resource that holds the ``max_parallel`` of a mapped step: each of its items needs one unit."""
+    return f"{step_id}.max_parallel"
 
 
 class Workflow(SparseWords):

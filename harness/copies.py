@@ -144,7 +144,7 @@ def _mentions_item(value: Any) -> bool:
 def _written(step: Mapping[str, Any], copy: _Copy) -> dict[str, Any]:
     written: dict[str, Any] = {}
     for name, value in step.items():
-        if name in _TEMPLATES:
+        if name in _TEMPLATES or (name == "for_each" and isinstance(value, list)):
             replace_item = copy.in_template
         else:
             replace_item = copy.in_expression if name in _EXPRESSIONS else copy.in_text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 
 from executor.backends.base import Backend, BackendError
@@ -45,4 +46,18 @@ def find_backend(name: str) -> type[Backend]:
     return found
 
 
-__all__ = ["BUILT_IN", "GROUP", "Backend", "BackendError", "backend_names", "find_backend"]
+def make_backend(name: str, workers: int | None = None, options: Mapping[str, str] | None = None) -> Backend:
+    """A backend, ready for one run. ``options`` are those of its class (:attr:`Backend.options`).
+
+    Raises:
+        BackendError: there is no such backend or option, or it cannot be had.
+    """
+    found = find_backend(name)
+    for option in options or {}:
+        if option not in found.options:
+            there = f"it has {', '.join(found.options)}" if found.options else "it has none"
+            raise BackendError(f"executor {name!r} has no option {option!r}: {there}")
+    return found(workers, **(options or {}))
+
+
+__all__ = ["BUILT_IN", "GROUP", "Backend", "BackendError", "backend_names", "find_backend", "make_backend"]

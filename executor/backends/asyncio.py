@@ -4,30 +4,37 @@ Rules of this module:
 - Everything happens in the loop's thread: a worker coroutine runs its call, advances the engine, keeps the best start
   and hands the others over. Only plain functions leave the loop, and only for their call.
 - There is always one worker that can run for each slot. A worker whose call ignores its cancellation is lost: another
-  takes its place, and it goes home when the call returns.
+  takes its place, and it goes home when the call returns. One whose step waits for its calls is made up for, too; too
+  many go home when they have nothing to do.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from _thread import get_ident
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from executor.backends.base import Backend
 from executor.backends.daemon_threads import DaemonThreads
 from executor.engine import Completion, Engine, Failure
+from executor.nested_calls import Call, Outcomes
+from executor.nested_engine import EngineCaller
 from executor.outcomes import outcome_of
 from executor.timeline import NANOSECONDS, Attempt, AttemptOutcome
 from executor.tools.base import Tool, ToolContext, ToolError
+
+# So many workers more than slots may wait for the next step that has to wait for its calls.
+SPARE_WORKERS = 2
 
 
 class _Worker:
     """A worker coroutine: what it runs and where it parks."""
 
-    __slots__ = ("attempt", "lost", "name", "parked", "task")
+    __slots__ = ("attempt", "lost", "name", "parked", "task", "waiting")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -35,6 +42,34 @@ class _Worker:
         self.parked: asyncio.Future[None] | None = None
         self.task: asyncio.Task[None] | None = None
         self.lost = False
+        # Its step waits for its calls.
+        self.waiting = False
+
+
+class _LoopCaller(EngineCaller):
+    """Makes the calls of what one worker runs: in the loop's thread, or in that of a plain function."""
+
+    def __init__(self, backend: AsyncioBackend, engine: Engine, worker: _Worker) -> None:
+        super().__init__(engine)
+        self._backend = backend
+        self._worker = worker
+
+    def dispatch(self, starts: list[Attempt]) -> None:
+        self._backend.dispatch(starts)
+
+    def blocked(self, attempt: Attempt) -> None:
+        self._worker.waiting = True
+
+    def resumed(self, attempt: Attempt) -> None:
+        self._worker.waiting = False
+
+    def call(self, running: Any, calls: Sequence[Call], at_once: int | None = None) -> Outcomes:
+        if self._backend.is_here():
+            raise RuntimeError(
+                "a coroutine that waits like this holds up every other step: write `await call_tool_async(…)`, "
+                "`await call_tools_parallel_async(…)`"
+            )
+        return super().call(running, calls, at_once)
 
 
 class AsyncioBackend(Backend):
@@ -49,6 +84,8 @@ class AsyncioBackend(Backend):
         self._backlog: deque[Attempt] = deque()
         self._workers: list[_Worker] = []
         self._engine: Engine | None = None
+        self._started_workers = 0
+        self._loop_thread = 0
         self._threads = DaemonThreads("makespan-asyncio")
         self._ending = False
         self._waking = False
@@ -71,8 +108,8 @@ class AsyncioBackend(Backend):
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self.calls = engine.renderer.direct_calls(engine.graph.steps, asynchronous=True)
-        for _ in range(engine.scheduler.slots):
-            self._spawn(engine)
+        self._loop_thread = get_ident()
+        self._make_up()
         try:
             self._hand_out(engine.begin())
             await self._wait_async(engine, self._changed)
@@ -126,23 +163,49 @@ class AsyncioBackend(Backend):
             return
         worker.lost = True
         worker.task.cancel()
-        if self._engine is not None and not self._engine.done:
-            self._spawn(self._engine)
+        self._make_up()
 
-    def _spawn(self, engine: Engine) -> None:
-        worker = _Worker(f"coroutine-{len(self._workers) + 1}")
-        self._workers.append(worker)
-        worker.task = asyncio.ensure_future(self._work(worker, engine))
+    def is_here(self) -> bool:
+        """Whether this is the loop's thread."""
+        return get_ident() == self._loop_thread
+
+    def dispatch(self, starts: list[Attempt]) -> None:
+        """Run what the calls of a step bring about. From any thread."""
+        if self.is_here():
+            self._dispatch_here(starts)
+        elif self._loop is not None:
+            # Of a loop that is closed the run is over.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._dispatch_here, starts)
+
+    def _dispatch_here(self, starts: list[Attempt]) -> None:
+        self._hand_out(starts)
+        self._make_up()
+
+    def _make_up(self) -> None:
+        """See to it that there is a worker that can run for each slot."""
+        engine = self._engine
+        if engine is None or engine.done or self._ending:
+            return
+        for _ in range(engine.scheduler.slots - self._able()):
+            self._started_workers += 1
+            worker = _Worker(f"coroutine-{self._started_workers}")
+            self._workers.append(worker)
+            worker.task = asyncio.ensure_future(self._work(worker, engine))
+
+    def _able(self) -> int:
+        return sum(not (worker.lost or worker.waiting) for worker in self._workers)
 
     async def _work(self, worker: _Worker, engine: Engine) -> None:
         clock, calls, name, backlog = self.clock, self.calls, worker.name, self._backlog
-        place = self.enter(engine)
-        while (attempt := await self._next(worker)) is not None:
+        steps, late_call = engine.scheduler.steps, engine.renderer.late_call
+        place = self.enter(engine, _LoopCaller(self, engine, worker))
+        while (attempt := await self._next(worker, engine.scheduler.slots)) is not None:
             origin = engine.origin
             while attempt is not None:
                 worker.attempt = place.running = attempt
                 index = attempt.index
-                call = calls[index] if index < len(calls) else None
+                call = calls[index] if index < len(calls) else late_call(steps[index], asynchronous=True)
                 if attempt.outcome is not None:
                     # It was cancelled while it lay in the backlog: its call has ended before it began.
                     now = clock() - origin
@@ -209,15 +272,20 @@ class AsyncioBackend(Backend):
         try:
             result: tuple[Any, float] = await asyncio.shield(future)
         except asyncio.CancelledError:
-            # The call goes on in its thread and keeps its limits until it returns, unless the run is over.
+            # The call goes on in its thread and keeps its limits until it returns, unless the run is over. How it ends
+            # matters to nobody.
+            future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
             if not self._ending:
                 await asyncio.wait([future])
             raise
         return result
 
-    async def _next(self, worker: _Worker) -> Attempt | None:
+    async def _next(self, worker: _Worker, slots: int) -> Attempt | None:
         while not self._backlog:
             assert self._loop is not None
+            if len(self._workers) > slots and self._able() > slots + SPARE_WORKERS:
+                self._workers.remove(worker)
+                return None
             worker.parked = self._loop.create_future()
             self._idle.append(worker)
             await worker.parked

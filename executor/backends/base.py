@@ -14,16 +14,18 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, ClassVar
 
 from executor.current import Place, enter_place
 from executor.engine import Engine, Failure
+from executor.nested_calls import Caller
 from executor.outcomes import outcome_of
 from executor.timeline import NANOSECONDS, Attempt, AttemptOutcome
 from executor.tools.base import run_call
+from executor.workflow import Step
 
 DEFAULT_WORKERS = 8
 
@@ -37,6 +39,8 @@ class Backend:
 
     name: ClassVar[str] = ""
     summary: ClassVar[str] = ""
+    # What `--backend-option` may set: keyword arguments of the class that take text, with their meanings.
+    options: ClassVar[Mapping[str, str]] = {}
     # A virtual clock: durations are stated, no tool runs.
     simulates: ClassVar[bool] = False
     # A call that is told to stop has stopped by then (see `executor.engine.Driver`).
@@ -72,6 +76,10 @@ class Backend:
     def cancel(self, attempt: Attempt) -> None:
         """Stop the call of an attempt if that is possible (its context was told already)."""
 
+    def assume_items(self, step: Step, failed: bool) -> int | None:
+        """How many items a mapped step is taken to have: where tools run, as many as its list has."""
+        return None
+
     def notify(self) -> None:
         """Wake the one who waits in :meth:`wait`. Safe in a signal handler and from any thread."""
         self._wake.put(None)
@@ -94,25 +102,30 @@ class Backend:
         if engine.crash is not None:
             raise engine.crash
 
-    def enter(self, engine: Engine) -> Place:
-        """Called by a worker of this process, in its own thread or task, before its first step."""
-        place = Place(engine)
+    def enter(self, engine: Engine, caller: Caller | None = None) -> Place:
+        """Called by a worker of this process, in its own thread or task, before its first step. ``caller`` makes the
+        calls of its steps.
+        """
+        place = Place(engine, caller)
         enter_place(place)
         engine.instruments.call("worker_started", place)
         return place
 
-    def runner(self, engine: Engine, worker: str) -> Callable[[Attempt], list[Attempt]]:
+    def runner(
+        self, engine: Engine, worker: str, caller: Caller | None = None, cpu_clock: CpuClock | None = None
+    ) -> Callable[[Attempt], list[Attempt]]:
         """What a worker of this process does with an attempt: run it in its own thread, advance the engine with its
         end, and return what starts. A closure, since looking things up costs a short step a tenth of its time.
         """
         clock, calls, succeed = self.clock, self.calls, engine.succeed
         count = len(calls)
-        cpu_clock = CpuClock()
-        place = self.enter(engine)
+        steps, late_call = engine.scheduler.steps, engine.renderer.late_call
+        cpu_clock = cpu_clock or CpuClock()
+        place = self.enter(engine, caller)
 
         def run(attempt: Attempt) -> list[Attempt]:
             index = attempt.index
-            call = calls[index] if index < count else None
+            call = calls[index] if index < count else late_call(steps[index], asynchronous=False)
             origin = engine.origin
             started = clock() - origin
             if started - cpu_clock.wall > SHORT_NANOSECONDS:

@@ -10,8 +10,9 @@ Rules of this module:
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from executor.backends.base import BackendError, usable_cores
 from executor.backends.submit import SubmitBackend, Submits
@@ -43,6 +44,7 @@ class DaskBackend(SubmitBackend):
 
     name = "dask"
     summary = "a Dask cluster: processes of this machine, or address=tcp://… of a running one"
+    options: ClassVar[Mapping[str, str]] = {"address": "tcp://HOST:PORT of a running scheduler"}
     # A Dask future can always be cancelled, and the call goes on.
     knows_what_runs = False
 

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 from executor.backends.process_ahead import PATIENCE_NANOSECONDS, ShortSteps
 from executor.backends.process_handle import BUSY, WorkerProcess
+from executor.backends.process_nested import WorkerCalls
 from executor.backends.process_pickling import PROTOCOL, NotPicklableError, dumps
 from executor.backends.process_pool import WorkerPool
 from executor.backends.process_wire import CALL, FAILED, HAS_FACTS, IS_NONE, NOTHING, Frame, packets
@@ -58,6 +59,7 @@ class Dispatcher:
         # The one that was sent the last step.
         self._awake: WorkerProcess | None = None
         self._watches_start = engine.instruments.watches("attempt_started")
+        self.nested = WorkerCalls(engine, self.dispatch)
 
     # ------------------------------------------------------------------ what workers say
 
@@ -78,10 +80,10 @@ class Dispatcher:
         if not flags & IS_NONE:
             try:
                 value = pickle.loads(body)  # noqa: S301  # from a worker of ours
+                if flags & HAS_FACTS:
+                    value, facts = value
                 if kind == FAILED:
                     outcome, value = value
-                elif flags & HAS_FACTS:
-                    value, facts = value
             except Exception as error:  # noqa: BLE001  # a value's own code may raise anything
                 step_id = self._engine.scheduler.step_ids[_index_of(item)]
                 message = f"step {step_id!r}: its result cannot be read here: {type(error).__name__}: {error}"
@@ -92,6 +94,12 @@ class Dispatcher:
         self._ends.append(
             (worker, item, started - origin, ended - origin, cpu_seconds, outcome, value, tokens_used, facts)
         )
+
+    def calls(self, worker: WorkerProcess, number: int, body: bytes | bytearray | None) -> None:
+        """Its step makes calls. See :class:`executor.backends.process_pool.Listener`."""
+        # What waits behind it would wait for those calls too.
+        self._reclaim(worker)
+        self.nested.asked(worker, number, body)
 
     def died(self, worker: WorkerProcess, how: str) -> None:
         """A process is gone. See :class:`executor.backends.process_pool.Listener`."""
@@ -130,7 +138,7 @@ class Dispatcher:
 
     def has_news(self) -> bool:
         """Whether :meth:`advance` is due without a word from any worker."""
-        return bool(self._ends or self._reports or self._take_back or (self._backlog and self.pool.idle))
+        return bool(self._ends or self._reports or self._take_back or (self._backlog and self.pool.idle) or self.nested)
 
     def patience(self) -> float | None:
         """Seconds to wait for workers at most. If one is idle, what waits behind a step that takes longer than those
@@ -154,6 +162,8 @@ class Dispatcher:
         self._stop_calls()
         requests = (self._give_back,) if self._take_back else ()
         self.dispatch(self._engine.advance(self._completions(), requests))
+        if self.nested:
+            self.nested.carry_out()
 
     def _stop_calls(self) -> None:
         """End the workers whose step was cancelled or is past its timeout."""
@@ -255,11 +265,18 @@ class Dispatcher:
                 worker.state = BUSY
                 worker.large = len(request) > 1
                 worker.free_at = self._granted_at(attempt)
+            if self.nested.any and (late := self.nested.tools.packets_for(worker, attempt.index)):
+                # Several packets: none of them may be taken back.
+                request = [*late, *request]
+                worker.large = True
             worker.given.append(attempt)
             outgoing.append((worker, request))
             self._awake = worker
         for worker, request in outgoing:
             self.pool.send(worker, request)
+        if backlog and self.nested.any and not self._engine.done:
+            # Workers whose steps wait for their calls are made up for when there is something to run.
+            self.pool.fill()
         if not backlog and self._engine.scheduler.running >= self._engine.scheduler.slots:
             self._hand_out_ahead()
 
@@ -274,7 +291,9 @@ class Dispatcher:
     def _busy_worker_for(self, attempt: Attempt) -> WorkerProcess | None:
         """The worker that gets to a step sooner than an idle one would, if there is one."""
         worker, short = self._awake, self._short
-        if worker is None or worker.state != BUSY or worker.large or attempt in self._moved:
+        if worker is None or worker.state != BUSY or worker.large or worker.waiting or attempt in self._moved:
+            return None
+        if self.nested.any and self.nested.tools.lacks(worker, attempt.index):
             return None
         if not (short.fits(attempt.index) and short.joins(attempt.index, len(worker.given))):
             return None
@@ -296,9 +315,10 @@ class Dispatcher:
         args: Mapping[str, Any] = step.args or {}
         try:
             if args or "{" in (prompt or ""):
-                _, prompt, args = self._engine.renderer.work(step)
+                _, prompt, args = self._engine.renderer.work(step, index)
             call = (step.tool, prompt, args, step_id, step.expected_seconds, step.timeout)
             body = dumps(call, "the call") if args else pickle.dumps(call, PROTOCOL)
+            self.nested.tools.pack(step.tool or "")
         except NotPicklableError as error:
             return _argument_failure(step_id, args, error)
         except Exception as error:  # noqa: BLE001  # a template that fails is a failed attempt
@@ -309,6 +329,8 @@ class Dispatcher:
 
     def _hand_out_ahead(self) -> None:
         """Every slot is taken, and nothing waits to be sent: let some of the next steps wait where they will run."""
+        if self.nested.any:
+            return
         short = self._short
         now = self._engine.now()
         room: list[tuple[int, WorkerProcess]] = []

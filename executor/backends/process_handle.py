@@ -39,8 +39,9 @@ class WorkerProcess:
     """One worker. ``given`` is what was sent and has not come back, in order: the first runs, the others wait there."""
 
     __slots__ = (
-        "_errors", "_outbox", "_process", "_reader", "_theirs", "_to_worker", "free_at", "given", "kill_at", "large",
-        "name", "pid", "pidfd", "ready", "requests_fd", "results_fd", "state",
+        "_errors", "_outbox", "_outcomes", "_outcomes_outbox", "_process", "_reader", "_their_outcomes", "_theirs",
+        "_to_worker", "free_at", "given", "kill_at", "large", "name", "outcomes_fd", "pid", "pidfd", "ready",
+        "requests_fd", "results_fd", "state", "tools", "waiting",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:
@@ -58,9 +59,15 @@ class WorkerProcess:
         self.kill_at = 0
         # The first of `given` came in several packets, so none of them may be taken back.
         self.large = False
+        # The step that it runs waits for its calls.
+        self.waiting = False
+        # The names of the tools that it got after its setup.
+        self.tools: set[str] = set()
         self._outbox: deque[bytes | memoryview] = deque()
+        self._outcomes_outbox: deque[bytes | memoryview] = deque()
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `close`
         self._to_worker, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._outcomes, self._their_outcomes = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.results_fd, write_end = os.pipe()
         self.pidfd = -1
         try:
@@ -70,16 +77,19 @@ class WorkerProcess:
             raise
         finally:
             os.close(write_end)
+            self._their_outcomes.close()
         self.pid = self._process.pid
         self._to_worker.setblocking(False)
+        self._outcomes.setblocking(False)
         self.requests_fd = self._to_worker.fileno()
+        self.outcomes_fd = self._outcomes.fileno()
         os.set_blocking(self.results_fd, False)
         self._reader = FrameReader(self.results_fd)
         self.pidfd = os.pidfd_open(self.pid)
         self._say_hello()
 
     def _start(self, write_end: int) -> subprocess.Popen[bytes]:
-        channels = [self._theirs.fileno(), write_end]
+        channels = [self._theirs.fileno(), write_end, self._their_outcomes.fileno()]
         try:
             stderr = os.dup(2)
         except OSError:
@@ -123,12 +133,22 @@ class WorkerProcess:
                 return True
         return self.send([packet])
 
-    def send_rest(self) -> bool:
+    def send_outcomes(self, packets_of_them: list[bytes | memoryview]) -> bool:
+        """The same on the channel of outcomes."""
+        self._outcomes_outbox.extend(packets_of_them)
+        return self._send_out(self.outcomes_fd, self._outcomes_outbox)
+
+    def send_rest(self, fd: int | None = None) -> bool:
         """Go on with what the channel did not take yet. Returns whether all is sent."""
-        outbox = self._outbox
+        if fd == self.outcomes_fd:
+            return self._send_out(fd, self._outcomes_outbox)
+        return self._send_out(self.requests_fd, self._outbox)
+
+    @staticmethod
+    def _send_out(fd: int, outbox: deque[bytes | memoryview]) -> bool:
         try:
             while outbox:
-                os.write(self.requests_fd, outbox[0])
+                os.write(fd, outbox[0])
                 outbox.popleft()
         except BlockingIOError:
             return False
@@ -198,6 +218,8 @@ class WorkerProcess:
         """Close all channels; what was not taken back is lost."""
         self._to_worker.close()
         self._theirs.close()
+        self._outcomes.close()
+        self._their_outcomes.close()
         self._errors.close()
         os.close(self.results_fd)
         if self.pidfd >= 0:

@@ -17,9 +17,22 @@ from typing import Protocol
 
 from executor.backends.base import BackendError
 from executor.backends.process_handle import BUSY, IDLE, STARTING, STOPPING, WorkerProcess
-from executor.backends.process_wire import READY, REFUSED, SETUP, STARTED, Frame, packets
+from executor.backends.process_wire import (
+    CALLING,
+    OUTCOMES,
+    READY,
+    REFUSED,
+    SETUP,
+    STARTED,
+    SUCCEEDED,
+    WITHDRAWING,
+    Frame,
+    packets,
+)
 from executor.timeline import NANOSECONDS
 
+# So many idle workers at least are kept for the next steps that wait for their calls.
+SPARE_WORKERS = 2
 # How often in a row a worker may die before it is ready.
 START_FAILURES = 3
 # How long an idle worker may take to clean up at the end before it is asked to end, like a busy one.
@@ -35,17 +48,23 @@ class Listener(Protocol):
     def ended(self, worker: WorkerProcess, frame: Frame) -> None:
         """The first of what the worker was given has ended."""
 
+    def calls(self, worker: WorkerProcess, number: int, body: bytes | bytearray | None) -> None:
+        """The step that the worker runs makes calls and may wait for them; without a body it waits no more."""
+
     def died(self, worker: WorkerProcess, how: str) -> None:
         """Its process is gone; ``given`` holds what went with it or was not begun."""
 
 
 class WorkerPool:
-    """``setup`` is what every worker gets before its first step. ``idle`` are the workers that have nothing to do."""
+    """``setup`` is what every worker gets before its first step. ``idle`` are the workers that have nothing to do.
+    ``spare`` workers more than slots are there from the start, for those whose steps will wait for their calls.
+    """
 
-    def __init__(self, listener: Listener, setup: bytes, slots: int) -> None:
+    def __init__(self, listener: Listener, setup: bytes, slots: int, spare: int = 0) -> None:
         self.workers: list[WorkerProcess] = []
         self.idle: list[WorkerProcess] = []
         self.slots = slots
+        self._spare = spare
         self._listener = listener
         self._setup = packets(SETUP, 0, 0, setup)
         self._dying: list[WorkerProcess] = []
@@ -66,14 +85,18 @@ class WorkerPool:
             BackendError: one cannot start.
         """
         self.fill()
+        for _ in range(self._spare):
+            self._start()
         while any(worker.state == STARTING for worker in self.workers):
             self.wait(None)
 
     def fill(self) -> None:
         """Start as many workers as it takes to have one that can run for each slot."""
-        able = sum(worker.state < STOPPING for worker in self.workers)
-        for _ in range(self.slots - able):
+        for _ in range(self.slots - self._able()):
             self._start()
+
+    def _able(self) -> int:
+        return sum(worker.state < STOPPING and not worker.waiting for worker in self.workers)
 
     def close(self) -> None:
         """End all workers, those with a step by force, and wait until they are gone. May be called twice."""
@@ -120,6 +143,12 @@ class WorkerPool:
             self._by_fd[worker.requests_fd] = worker
             self._epoll.register(worker.requests_fd, select.EPOLLOUT)
 
+    def send_outcomes(self, worker: WorkerProcess, number: int, body: bytes) -> None:
+        """Send the outcomes of calls, in the same way."""
+        if not worker.send_outcomes(packets(OUTCOMES, number, 0, body)) and worker.outcomes_fd not in self._by_fd:
+            self._by_fd[worker.outcomes_fd] = worker
+            self._epoll.register(worker.outcomes_fd, select.EPOLLOUT)
+
     def wait(self, seconds: float | None) -> bool:
         """Wait until a worker says something, and hear them all. Returns whether :meth:`notify` was called."""
         notified = False
@@ -141,7 +170,7 @@ class WorkerPool:
                 self._hear(worker)
             elif fd == worker.pidfd:
                 gone.append(worker)
-            elif worker.send_rest():
+            elif worker.send_rest(fd):
                 self._forget(fd)
         for worker in gone:
             self._bury(worker)
@@ -162,13 +191,15 @@ class WorkerPool:
             return True
         for frame in frames:
             kind = frame[0]
-            if kind > STARTED:
+            if kind >= SUCCEEDED:
                 worker.large = False
                 self._listener.ended(worker, frame)
                 if not worker.given and worker.state == BUSY:
                     self.make_idle(worker)
             elif kind == STARTED:
                 self._listener.began(worker, frame[2])
+            elif kind in (CALLING, WITHDRAWING):
+                self._listener.calls(worker, frame[2], frame[6] if kind == CALLING else None)
             elif kind == REFUSED:
                 raise BackendError(f"processes: {bytes(frame[6]).decode(errors='replace')}")
             elif kind == READY and worker.state == STARTING:
@@ -180,6 +211,12 @@ class WorkerPool:
     def make_idle(self, worker: WorkerProcess) -> None:
         """The worker has nothing to do."""
         worker.state = IDLE
+        if len(self.workers) > self.slots and self._able() > self.slots + max(SPARE_WORKERS, self.slots):
+            worker.say_goodbye()
+            worker.state = STOPPING
+            worker.kill_at = time.perf_counter_ns() + GOODBYE_NANOSECONDS
+            self._dying.append(worker)
+            return
         self.idle.append(worker)
 
     def _forget(self, fd: int) -> None:
@@ -215,7 +252,7 @@ class WorkerPool:
         """A worker's process has ended: what it still said counts."""
         while self._hear(worker):
             pass
-        for fd in (worker.results_fd, worker.pidfd, worker.requests_fd):
+        for fd in (worker.results_fd, worker.pidfd, worker.requests_fd, worker.outcomes_fd):
             self._forget(fd)
         for found in (self._dying, self.idle):
             if worker in found:

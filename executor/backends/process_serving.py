@@ -13,13 +13,15 @@ import asyncio
 import os
 import pickle
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from executor.backends.base import SHORT_NANOSECONDS, CpuClock
+from executor.backends.process_calling import Calling
 from executor.backends.process_pickling import PROTOCOL, NotPicklableError, dumps
 from executor.backends.process_wire import (
     FAILED,
@@ -34,13 +36,15 @@ from executor.backends.process_wire import (
     RESULT,
     STARTED,
     SUCCEEDED,
+    TOOLS,
     read_rest,
     write_all,
 )
 from executor.current import Place, RunningStep, enter_place
 from executor.outcomes import Failure, outcome_of
 from executor.timeline import NANOSECONDS
-from executor.tools.base import RunContext, Tool, ToolContext, run_call
+from executor.tools.base import RunContext, Tool, ToolContext, ToolError, run_call
+from executor.tracing_hooks import worker_tracing
 
 
 class Ending(Protocol):
@@ -49,7 +53,7 @@ class Ending(Protocol):
     asked: bool
 
 
-def serve(requests: int, results: int, errors: int, ending: type[Ending]) -> bool:
+def serve(requests: int, results: int, outcomes: int, errors: int, ending: type[Ending]) -> bool:
     """Get ready, then serve requests until there are no more. ``errors`` becomes stderr once the worker is ready.
     Returns whether the parent said goodbye; else it is gone.
     """
@@ -69,7 +73,7 @@ def serve(requests: int, results: int, errors: int, ending: type[Ending]) -> boo
     # Entered by its first coroutine and not before: most workers never need an event loop.
     runner = asyncio.Runner()
     try:
-        return _Server(requests, results, run, tools, runner.run, ending).serve()
+        return _Server(requests, results, outcomes, run, tools, runner.run, ending).serve()
     finally:
         for tool in tools.values():
             _close(tool, runner.run)
@@ -130,6 +134,7 @@ class _Server:
         self,
         requests: int,
         results: int,
+        outcomes: int,
         run: RunContext,
         tools: dict[str, Tool],
         run_async: Callable[[Any], Any],
@@ -139,15 +144,22 @@ class _Server:
         self._results = results
         self._run = run
         self._tools = tools
+        # Why those of the tools are not there that came later.
+        self._lacking: dict[str, str] = {}
         self._run_async = run_async
         self._ending = ending
         self._pid = os.getpid()
         self._cpu = CpuClock()
-        self._place = Place()
+        # Threads of a step that makes calls write, too.
+        self._writing = threading.Lock()
+        self._place = Place(caller=Calling(self._write_frame, outcomes))
+        self._tracing = worker_tracing(run.trace)
 
     def serve(self) -> bool:
         requests = self._requests
         enter_place(self._place)
+        if self._tracing is not None:
+            self._tracing.enter(self._place)
         while first := os.read(requests, PACKET_BYTES):
             kind, _, attempt, size = REQUEST.unpack_from(first)
             if kind == GOODBYE:
@@ -156,7 +168,10 @@ class _Server:
                 body = read_rest(requests, first, size)
             except EOFError:
                 return False
-            self._serve_one(attempt, body)
+            if kind == TOOLS:
+                self._take_tools(body)
+            else:
+                self._serve_one(attempt, body)
         return False
 
     def _serve_one(self, attempt: int, body: bytes | memoryview) -> None:
@@ -173,7 +188,8 @@ class _Server:
             started = clock()
             if started - cpu_clock.wall > SHORT_NANOSECONDS:
                 cpu_clock.read(started)
-            value = run_call(self._tools[tool_name], context, prompt, args, self._run_async)
+            tool = self._tools.get(tool_name) or self._no_tool(tool_name)
+            value = run_call(tool, context, prompt, args, self._run_async)
             ended = clock()
         except BaseException as error:  # noqa: BLE001  # whatever a step raises is its failure and nobody else's
             ended = clock()
@@ -185,9 +201,9 @@ class _Server:
         cpu = None if ended - started < SHORT_NANOSECONDS else cpu_clock.stop(started, ended)
         flags = 0
         data = b""
-        if context.facts:
+        if facts := self._facts(context):
             flags = HAS_FACTS
-            value = (value, context.facts)
+            value = (value, facts)
         if value is None:
             flags = IS_NONE
         else:
@@ -198,6 +214,18 @@ class _Server:
                 self._fail(context, started, ended, ("failed", failure))
                 return
         self._write(SUCCEEDED, flags, started, ended, cpu, context.tokens_used, data)
+
+    def _take_tools(self, body: bytes | memoryview) -> None:
+        """Tools that are called, and that no step of the file names. What is wrong with one is its first call's end."""
+        for name, data in _arguments(body).items():
+            try:
+                self._tools[name] = tool = pickle.loads(data)  # noqa: S301  # the parent's own words
+                tool.prepare()
+            except BaseException as error:  # noqa: BLE001  # importing the user's modules may raise anything
+                self._lacking[name] = f"tool {name!r} cannot be had in a worker process: {_describe(error)}"
+
+    def _no_tool(self, name: str) -> NoReturn:
+        raise ToolError(self._lacking.get(name, f"there is no tool {name!r}"), retryable=False)
 
     def _leave_if_not_ours(self) -> None:
         """A forked process of the step's, or a worker that was told to end, reports nothing."""
@@ -211,7 +239,14 @@ class _Server:
     def _fail(self, context: ToolContext | None, started: int, ended: int, what: tuple[str, Failure]) -> None:
         tokens = None if context is None else context.tokens_used
         cpu = self._cpu.stop(started, ended)
-        self._write(FAILED, 0, started, ended, cpu, tokens, pickle.dumps(what, PROTOCOL))
+        facts = self._facts(context)
+        body = pickle.dumps((what, facts) if facts else what, PROTOCOL)
+        self._write(FAILED, HAS_FACTS if facts else 0, started, ended, cpu, tokens, body)
+
+    def _facts(self, context: ToolContext | None) -> dict[str, Any] | None:
+        """What the tool said of its call, and the spans that its code opened."""
+        facts = None if context is None else context.facts
+        return facts if self._tracing is None else self._tracing.facts(self._place.running, facts)
 
     def _write(
         self,
@@ -225,7 +260,11 @@ class _Server:
     ) -> None:
         cpu = NOTHING if cpu_seconds is None else round(cpu_seconds * NANOSECONDS)
         head = RESULT.pack(kind, flags, started, ended, cpu, NOTHING if tokens is None else tokens, len(body))
-        write_all(self._results, head, body)
+        self._write_frame(head, body)
+
+    def _write_frame(self, head: bytes, body: bytes) -> None:
+        with self._writing:
+            write_all(self._results, head, body)
 
 
 def _arguments(body: bytes | memoryview) -> Any:

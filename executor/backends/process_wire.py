@@ -3,6 +3,7 @@
 ::
 
     parent ── packets (SOCK_SEQPACKET) ──▶ worker      one packet a request; a large one goes on in further packets
+    parent ── packets (SOCK_SEQPACKET) ──▶ worker      the outcomes of calls that its step makes
     parent ◀── frames (a pipe) ─────────── worker      a fixed head and a body; many frames come in one read
 
 Rules of this module:
@@ -28,10 +29,12 @@ RESULT_BYTES = RESULT.size
 PACKET_BYTES = 65_536
 NOTHING = -1
 
-# Kinds of requests. GOODBYE: no more follow, and the parent takes care of what the steps left running.
-SETUP, CALL, GOODBYE = range(3)
-# Kinds of results. REFUSED: the worker cannot do its work, and the body says why.
-READY, REFUSED, STARTED, SUCCEEDED, FAILED = range(5)
+# Kinds of requests. TOOLS: tools that no step of the file names, by name. GOODBYE: no more follow, and the parent takes
+# care of what the steps left running. OUTCOMES (on a channel of its own): those of the calls with that number.
+SETUP, TOOLS, CALL, GOODBYE, OUTCOMES = range(5)
+# Kinds of results. REFUSED: the worker cannot do its work, and the body says why. CALLING: the step that runs makes
+# calls; their number stands in the place of `started`. WITHDRAWING: it does not wait for them any more.
+READY, REFUSED, STARTED, CALLING, WITHDRAWING, SUCCEEDED, FAILED = range(7)
 # Flags of results: the value is None and there is no body; the body is a pair of value and facts.
 IS_NONE, HAS_FACTS = 1, 2
 

@@ -1,4 +1,4 @@
-"""The program of a worker process: ``python process_worker.py REQUESTS RESULTS ERRORS`` (file descriptors).
+"""The program of a worker process: ``python process_worker.py REQUESTS RESULTS OUTCOMES ERRORS`` (file descriptors).
 
 It is run by its path, and not imported by the worker's parent as ``__main__``: so that scripts need no ``__main__``
 guard. Standard library alone until the parent's path is known.
@@ -28,7 +28,7 @@ class Ending:
     asked = False
 
 
-def main(requests: int, results: int, errors: int) -> None:
+def main(requests: int, results: int, outcomes: int, errors: int) -> None:
     """Be a worker until the parent has no more work."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
@@ -45,7 +45,7 @@ def main(requests: int, results: int, errors: int) -> None:
 
     orphaned = False
     try:
-        orphaned = not serve(requests, results, errors, Ending)
+        orphaned = not serve(requests, results, outcomes, errors, Ending)
     finally:
         # The channel of a parent that dies may end before this process is told of its new parent.
         if orphaned or os.getppid() != parent:
@@ -75,4 +75,4 @@ def _end_group() -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:4]))
+    main(*map(int, sys.argv[1:5]))

@@ -57,7 +57,9 @@ class ProcessesBackend(Backend):
             raise BackendError("processes needs Linux and a Python interpreter to start; choose another executor")
         setup = _pickled_setup(engine)
         self._dispatcher = dispatcher = Dispatcher(engine)
-        dispatcher.pool = self._pool = WorkerPool(dispatcher, setup, engine.scheduler.slots)
+        dispatcher.pool = dispatcher.nested.pool = self._pool = WorkerPool(
+            dispatcher, setup, engine.scheduler.slots, _spare_workers(engine)
+        )
         self._pool.open()
 
     def drive(self, engine: Engine) -> None:
@@ -117,6 +119,11 @@ class ProcessesBackend(Backend):
             if left:
                 self._driving.release()
         super().close()
+
+
+def _spare_workers(engine: Engine) -> int:
+    """A node is likely to make calls, and a process is slow to start: one is there for the first that waits."""
+    return int(any(tool.kind == "node" for tool in engine.renderer.tools.values()))
 
 
 def _pickled_setup(engine: Engine) -> bytes:

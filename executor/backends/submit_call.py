@@ -27,6 +27,7 @@ from executor.current import Place, RunningStep, enter_place
 from executor.outcomes import Failure, outcome_of
 from executor.timeline import NANOSECONDS, AttemptOutcome
 from executor.tools.base import RunContext, Tool, ToolContext, run_call
+from executor.tracing_hooks import worker_tracing
 
 
 @lru_cache(maxsize=1)
@@ -146,6 +147,9 @@ def run_tool(tool: Tool, context: ToolContext, prompt: str | None, args: Mapping
     place = Place()
     place.running = RunningStep(context.step_id, context.attempt)
     enter_place(place)
+    tracing = worker_tracing(context.run.trace)
+    if tracing is not None:
+        tracing.enter(place)
     started = time.perf_counter_ns()
     cpu = time.thread_time_ns()
     outcome: AttemptOutcome = "succeeded"
@@ -155,7 +159,8 @@ def run_tool(tool: Tool, context: ToolContext, prompt: str | None, args: Mapping
         outcome, value = outcome_of(error), Failure.of(error)
     cpu_seconds = (time.thread_time_ns() - cpu) / NANOSECONDS
     times = Times(started, time.perf_counter_ns(), machine(), worker, cpu_seconds)
-    return times, Result(outcome, value, context.tokens_used, context.facts)
+    facts = context.facts if tracing is None else tracing.facts(place.running, context.facts)
+    return times, Result(outcome, value, context.tokens_used, facts)
 
 
 def _run_awaitable(awaitable: Awaitable[Any]) -> Any:

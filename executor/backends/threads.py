@@ -7,6 +7,8 @@
 Rules of this module:
 - There is always one worker that can run for each slot of the scheduler. A worker whose call is past its timeout is
   lost: a new one takes its place, and it goes home when the call returns.
+- A step that waits for its calls leaves its thread free: that runs the step's own calls, one after the other. Where
+  there is none to run it waits, and another thread takes its place; those too many go home when they are idle.
 - Starts that a worker does not keep go into the backlog, and a parked worker is woken for each. Whoever is free first
   takes the oldest: where steps are shorter than it takes a thread to wake, the worker that handed them out does.
 """
@@ -17,20 +19,23 @@ import threading
 import time
 from collections import deque
 
-from executor.backends.base import Backend
+from executor.backends.base import Backend, CpuClock
+from executor.backends.thread_calls import ThreadCaller
 from executor.engine import Engine
 from executor.timeline import Attempt
 
+# So many workers more than slots may wait for the next step that has to wait for its calls.
+SPARE_WORKERS = 2
 # How long close() waits for a worker that has nothing to do any more.
 JOIN_SECONDS = 5.0
 # How long, for all of them together, it waits for those whose call was given up.
 LOST_JOIN_SECONDS = 0.5
 
 
-class _Worker:
+class Worker:
     """A thread, the lock that it parks on, and what it is to run next."""
 
-    __slots__ = ("attempt", "lost", "name", "parked", "stop", "thread")
+    __slots__ = ("attempt", "lost", "name", "parked", "stop", "thread", "waiting")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -39,6 +44,8 @@ class _Worker:
         self.attempt: Attempt | None = None
         self.stop = False
         self.lost = False
+        # Its step waits for its calls, and the thread with it: it cannot run anything else.
+        self.waiting = False
         self.thread: threading.Thread | None = None
 
 
@@ -51,20 +58,23 @@ class ThreadsBackend(Backend):
     def __init__(self, workers: int | None = None) -> None:
         super().__init__(workers)
         self._pool_lock = threading.Lock()
-        self._idle: list[_Worker] = []
+        self._idle: list[Worker] = []
         self._backlog: deque[Attempt] = deque()
-        self._workers: list[_Worker] = []
+        self._workers: list[Worker] = []
         self._engine: Engine | None = None
         self._started_workers = 0
+        self._slots = self.capacity
+        self._closing = False
 
     def open(self, engine: Engine) -> None:
         self.calls = engine.renderer.direct_calls(engine.graph.steps, asynchronous=False)
-        for _ in range(engine.scheduler.slots):
-            self._spawn(engine)
+        self._engine = engine
+        self._slots = engine.scheduler.slots
+        self.make_up()
 
     def drive(self, engine: Engine) -> None:
-        self._hand_out(engine.begin())
-        self.wait(engine, self._hand_out)
+        self.hand_out(engine.begin())
+        self.wait(engine, self.hand_out)
 
     def cancel(self, attempt: Attempt) -> None:
         """A thread cannot be stopped: its worker is lost, and another takes its place."""
@@ -73,11 +83,11 @@ class ThreadsBackend(Backend):
             if worker is None or worker.lost:
                 return
             worker.lost = True
-        if self._engine is not None and not self._engine.done:
-            self._spawn(self._engine)
+        self.make_up()
 
     def close(self) -> None:
         with self._pool_lock:
+            self._closing = True
             for worker in self._workers:
                 worker.stop = True
             idle, self._idle = self._idle, []
@@ -101,19 +111,34 @@ class ThreadsBackend(Backend):
 
     # ------------------------------------------------------------------ workers
 
-    def _spawn(self, engine: Engine) -> None:
-        self._engine = engine
+    def make_up(self) -> None:
+        """See to it that there is a worker that can run for each slot."""
+        engine = self._engine
+        if engine is None or engine.done:
+            return
         with self._pool_lock:
-            self._started_workers += 1
-            worker = _Worker(f"thread-{self._started_workers}")
-            self._workers.append(worker)
+            # Under the lock: who closes finds no thread that has yet to start.
+            while not self._closing and self._able() < self._slots:
+                self._start(self._new_worker(), engine)
+
+    def _able(self) -> int:
+        return sum(not (worker.lost or worker.waiting) for worker in self._workers)
+
+    def _new_worker(self) -> Worker:
+        self._started_workers += 1
+        worker = Worker(f"thread-{self._started_workers}")
+        self._workers.append(worker)
+        return worker
+
+    def _start(self, worker: Worker, engine: Engine) -> None:
         worker.thread = threading.Thread(
             target=self._work, args=(worker, engine), name=f"makespan-{worker.name}", daemon=True
         )
         worker.thread.start()
 
-    def _work(self, worker: _Worker, engine: Engine) -> None:
-        run = self.runner(engine, worker.name)
+    def _work(self, worker: Worker, engine: Engine) -> None:
+        cpu_clock = CpuClock()
+        run = self.runner(engine, worker.name, ThreadCaller(self, engine, worker, cpu_clock), cpu_clock)
         backlog = self._backlog
         try:
             while (attempt := self._next(worker)) is not None:
@@ -122,7 +147,7 @@ class ThreadsBackend(Backend):
                     starts = run(attempt)
                     worker.attempt = None
                     if worker.lost:
-                        self._hand_out(starts)
+                        self.hand_out(starts)
                         return
                     if len(starts) == 1:
                         if not backlog:
@@ -131,7 +156,7 @@ class ThreadsBackend(Backend):
                         # Those in the backlog were granted before; whoever was woken for them is on its way.
                         backlog.append(starts[0])
                     elif starts:
-                        self._hand_out(starts, wake=len(starts) - 1)
+                        self.hand_out(starts, wake=len(starts) - 1)
                     attempt = self._from_backlog()
         finally:
             self.close_runner()
@@ -142,7 +167,7 @@ class ThreadsBackend(Backend):
         except IndexError:
             return None
 
-    def _next(self, worker: _Worker) -> Attempt | None:
+    def _next(self, worker: Worker) -> Attempt | None:
         """The next attempt for a worker that has nothing to do, or None when it is to go home."""
         while True:
             with self._pool_lock:
@@ -150,10 +175,13 @@ class ThreadsBackend(Backend):
                     return None
                 if self._backlog:
                     return self._backlog.popleft()
+                if len(self._workers) > self._slots and self._able() > self._slots + SPARE_WORKERS:
+                    self._workers.remove(worker)
+                    return None
                 self._idle.append(worker)
             worker.parked.acquire()
 
-    def _hand_out(self, starts: list[Attempt], wake: int | None = None) -> None:
+    def hand_out(self, starts: list[Attempt], wake: int | None = None) -> None:
         """Put starts into the backlog and wake parked workers, one for each unless ``wake`` says fewer."""
         if not starts:
             return

@@ -17,7 +17,9 @@ from heapq import heappop, heappush
 from typing import Any, TypeAlias
 
 from executor.backends.base import Backend
+from executor.dependencies.references import templates_of
 from executor.engine import Completion, Engine, Failure, Request
+from executor.mapping import DEFAULT_ITEMS
 from executor.timeline import NANOSECONDS, Attempt, AttemptOutcome
 from executor.workflow import Step
 
@@ -86,6 +88,7 @@ class VirtualBackend(Backend):
         self._free_names: list[str] = []
         self._names = 0
         self._assumed: dict[str, None] = {}
+        self._assumed_items: dict[str, int] = {}
         self._engine: Engine | None = None
         # Requests of the testing kit at given instants, earliest last: cancellations, resizings.
         self._planned = sorted(planned, key=lambda request: -request[0])
@@ -112,6 +115,23 @@ class VirtualBackend(Backend):
             self.warnings.append(
                 f"{steps} no duration (expected_seconds), nor does the tool: {DEFAULT_SECONDS:g} s was assumed"
             )
+
+        for step_id, count in self._assumed_items.items():
+            items = "1 item" if count == 1 else f"{count} items"
+            self.warnings.append(
+                f"the list of step {step_id!r} is only known in a run: {items} assumed (expected_items)"
+            )
+
+    def assume_items(self, step: Step, failed: bool) -> int | None:
+        """Where a list is made of outputs, which are made up here: as many as the step expects, else one if there is
+        no list in them.
+        """
+        if not any(path[0] == "for_each" and template.references for path, template in templates_of(step)):
+            return None
+        count = DEFAULT_ITEMS if step.expected_items is None and failed else step.expected_items
+        if count is not None:
+            self._assumed_items[step.step_id] = count
+        return count
 
     def cancel(self, attempt: Attempt) -> None:
         """A simulated call stops at once."""
@@ -206,9 +226,9 @@ class VirtualBackend(Backend):
         elif simulation is not None:
             seconds = simulation.duration_seconds
         else:
-            self._assumed[step.step_id] = None
+            self._assumed[attempt.step_id] = None
             seconds = DEFAULT_SECONDS
         if simulation is not None and simulation.error is not None:
             return Simulated(round(seconds * NANOSECONDS), "failed", Failure.of(simulation.error))
-        output = f"[virtual] output of {step.step_id}" if simulation is None else simulation.output
+        output = f"[virtual] output of {attempt.step_id}" if simulation is None else simulation.output
         return Simulated(round(seconds * NANOSECONDS), "succeeded", output)

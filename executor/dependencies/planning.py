@@ -21,7 +21,7 @@ from executor.dependencies.references import References
 from executor.dependencies.resolve import Resolver
 from executor.dependencies.state import order_edges
 from executor.findings import Finding
-from executor.workflow import Resource, Step, ToolDeclaration, Workflow
+from executor.workflow import Resource, Step, ToolDeclaration, Workflow, max_parallel_resource
 
 
 def plan(
@@ -42,7 +42,7 @@ def plan(
     if not steps:
         return Plan([Finding("error", "no-steps", "the workflow has no steps", "add a step", path=("steps",))])
     index, findings = _index(steps)
-    findings += _not_supported(steps)
+    findings += _mapping_faults(steps, resources or {})
     references = References(steps, index, workflow.inputs)
     parents = references.read()
     findings += references.findings
@@ -96,14 +96,22 @@ def _index(steps: Sequence[Step]) -> tuple[dict[str, int], list[Finding]]:
     return index, findings
 
 
-def _not_supported(steps: Sequence[Step]) -> list[Finding]:
+def _mapping_faults(steps: Sequence[Step], resources: Mapping[str, Resource]) -> list[Finding]:
+    """What is wrong with `for_each` and its fields, apart from its templates."""
     findings: list[Finding] = []
     for place, step in enumerate(steps):
-        if step.for_each is not None or step.max_parallel is not None:
-            field = "for_each" if step.for_each is not None else "max_parallel"
-            message = f"`{field}` (mapped steps) is not supported yet"
-            fix = "write one step for each item"
-            findings.append(Finding("error", "not-supported-yet", message, fix, step.step_id, ("steps", place, field)))
+        if step.for_each is None:
+            for field in ("max_parallel", "expected_items"):
+                if getattr(step, field) is not None:
+                    message = f"`{field}` says something about the items of `for_each`, which is missing"
+                    fix = "add `for_each` with the list, or take it out"
+                    path = ("steps", place, field)
+                    findings.append(Finding("error", "without-for-each", message, fix, step.step_id, path))
+        elif step.max_parallel is not None and (name := max_parallel_resource(step.step_id)) in resources:
+            message = f"`max_parallel` is a resource called {name!r}, and one of this name is declared"
+            path = ("steps", place, "max_parallel")
+            fix = "give the declared one another name"
+            findings.append(Finding("error", "resource-name-taken", message, fix, step.step_id, path))
     return findings
 
 

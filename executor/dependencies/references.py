@@ -22,6 +22,11 @@ def templates_of(step: Step) -> Iterator[tuple[Path, Template]]:
             yield ("args", *path), compile_template(source)
     if step.when is not None:
         yield ("when",), compile_expression(step.when)
+    if isinstance(step.for_each, str):
+        yield ("for_each",), compile_expression(step.for_each)
+    elif step.for_each is not None:
+        for path, source in templates_in(step.for_each):
+            yield ("for_each", *path), compile_template(source)
 
 
 class References:
@@ -47,7 +52,7 @@ class References:
                     found = self._declared(place, step)
                 if place in found or len(found) < len(step.depends_on):
                     self._check_declared(place, step)
-            if step.prompt is not None or step.args or step.when is not None:
+            if step.prompt is not None or step.args or step.when is not None or step.for_each is not None:
                 found = self._mentioned(place, step, found)
             if not found:
                 parents.append(())
@@ -85,6 +90,8 @@ class References:
                 fix = did_you_mean(name, self._inputs, f"add it to `inputs`, or give it with --set {name}=…")
                 message = f"the template uses an input {name!r} that the workflow does not have"
                 self._add("warning", "unknown-input", message, fix, place, path)
+            for name in sorted(template.of_items):
+                self._check_item(place, step, path, name)
             for name in sorted(template.references):
                 if name == step.step_id:
                     message = "the template uses the step's own output"
@@ -95,6 +102,17 @@ class References:
                 else:
                     self._unknown(place, path, name, f"the template uses step {name!r}, but no step has this id")
         return found
+
+    def _check_item(self, place: int, step: Step, path: Path, name: str) -> None:
+        """``item`` and ``index`` are there in what is done for each item, and nowhere else."""
+        if step.for_each is None:
+            message, fix = f"`{name}` is not defined", "add `for_each` to the step: it is done once for each item then"
+        elif path[0] in ("when", "for_each"):
+            message = f"`{name}` is not defined in `{path[0]}`, which is evaluated once for all items"
+            fix = "leave items out of the list in `for_each` itself: {{ … | selectattr(…) | list }}"
+        else:
+            return
+        self._add("error", "template-unknown-name", message, fix, place, path)
 
     def _unknown(self, place: int, path: Path, name: str, message: str) -> None:
         if name not in self._suggestions:

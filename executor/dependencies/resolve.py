@@ -119,9 +119,13 @@ class Resolver:
                 fix = did_you_mean(name, resources, f"declare it: resources: {{{name}: {{capacity: …}}}}")
                 self._add_need("unknown-resource", f"needs {name!r}, which is no resource", fix, place, step, name)
                 continue
-            if resource.capacity is not None and units > resource.capacity:
-                message = f"needs {units} of {name!r}, which has a capacity of {resource.capacity}"
-                self._add_need("need-above-capacity", message, "need fewer, or raise the capacity", place, step, name)
+            capacity = resource.smallest_capacity
+            if capacity is not None and units > capacity:
+                message = f"needs {units} of {name!r}, which has a capacity of {capacity}"
+                fix = "need fewer, or raise the capacity"
+                if resource.auto is not None:
+                    message, fix = f"{message} at the least", f"write capacity: {{auto: {{min: {units}}}}}"
+                self._add_need("need-above-capacity", message, fix, place, step, name)
             burst = self._bursts.get(name)
             if burst is not None and estimate is not None and estimate > burst:
                 message = f"is expected to use {estimate} tokens of {name!r}, which gives out at most {burst} at once"

@@ -2,7 +2,8 @@
 
 `states` the table · `machine` what can be called · `intake` steps come in · `starts` steps go out · `fast` the short
 way of plain runs · `settling` what an end brings about · `queue` who is next · `barriers` policies · `locks` order
-edges · `family` calls · `backoff` retries · `core` the fields · `story` errors · `validation` the invariants.
+edges · `family` calls · `mapping` mapped steps · `items` their lists · `backoff` retries · `core` the fields · `story`
+errors · `validation` the invariants.
 """
 
 from executor.scheduler.barriers import POLICIES, Policy

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from executor.resources import Demand, Limits
 from executor.scheduler.barriers import Policy, gate_for
 from executor.scheduler.family import Family
+from executor.scheduler.items import Items, NoItems
 from executor.scheduler.locks import Locks, StateUse
 from executor.scheduler.queue import INDEX_MASK, QUEUED, ReadyQueue
 from executor.scheduler.states import FIRST_FINAL, STATE_NAMES, allows
@@ -32,6 +33,7 @@ class Core:
         resources: Mapping[str, Resource] | None = None,
         seed: int = 0,
         condition: Callable[[int], bool] | None = None,
+        items: Items | None = None,
         max_depth: int = 32,
     ) -> None:
         self.policy: Policy = policy
@@ -46,10 +48,13 @@ class Core:
         self.plain = policy in ("dataflow", "serial")
         self._seed = seed
         self._condition = condition
+        self._items: Items = NoItems(self.steps) if items is None else items
         self._now = 0
         self._mode = GOING
         self._free = self.slots
         self.remaining = 0
+        # Of those the ones that stand for steps that may still arrive.
+        self.held = 0
         # By step.
         self._state = bytearray()
         self._fate = bytearray()
@@ -87,6 +92,11 @@ class Core:
         self._gate = gate_for(policy)
         self._family = Family(max_depth)
         self._has_calls = False
+        # Steps with `for_each`: those that are due now, and how many items of each are not final.
+        self._mapped: set[int] = set()
+        self._to_expand: list[int] = []
+        self._to_join: list[int] = []
+        self._items_left: dict[int, int] = {}
 
     @property
     def done(self) -> bool:
@@ -96,7 +106,8 @@ class Core:
     @property
     def stalled(self) -> bool:
         """Not done, and nothing will happen by itself: only abandoned calls could move it on. Ask after `start`."""
-        return bool(self.remaining and not self._live and self.wake_at() is None)
+        waiting = sum(index in self._mapped for index in self._live) if self._mapped else 0
+        return bool(self.remaining and not self.held and len(self._live) == waiting and self.wake_at() is None)
 
     @property
     def running(self) -> int:
@@ -152,9 +163,17 @@ class Core:
         """The states of all steps."""
         return [STATE_NAMES[state] for state in self._state]
 
+    def count(self, status: StepStatus) -> int:
+        """How many steps are in that state. For whoever watches, from any thread: it looks at a byte a step."""
+        return self._state.count(STATE_NAMES.index(status))
+
     def was_false(self, index: int) -> bool:
         """Whether the step was skipped because its ``when`` was false."""
         return index in self._false_condition
+
+    def is_mapped(self, index: int) -> bool:
+        """Whether the step is done once for each item of a list."""
+        return index in self._mapped
 
     def family_calls(self, index: int) -> Sequence[int]:
         """The calls that a step made so far, in all its attempts."""
@@ -173,8 +192,9 @@ class Core:
         resources: dict[str, Resource] = {}
         for limit in self.limits:
             resources[limit.name] = limit.resource
-            if limit.largest_capacity != limit.resource.capacity:
-                resources[limit.name] = limit.resource.model_copy(update={"capacity": limit.largest_capacity})
+            if limit.largest_capacity != limit.resource.capacity or limit.adaptive is not None:
+                largest = {"capacity": limit.largest_capacity, "auto": None}
+                resources[limit.name] = limit.resource.model_copy(update=largest)
         return Timeline(
             step_ids=self.step_ids,
             data_parents=self._data_parents,
@@ -183,12 +203,18 @@ class Core:
             attempts=self.attempts,
             workers=self.largest_slots,
             nested_in=self._family.parents(len(self.steps)),
-            needs=[step.needs for step in self.steps],
+            needs=[None if index in self._mapped else step.needs for index, step in enumerate(self.steps)],
             resources=resources,
             policy=self.policy,
             backend=backend,
             startup_seconds=startup_seconds,
+            capacity_changes={limit.name: limit.changes for limit in self.limits if limit.changes},
         )
+
+    def _is_top(self, index: int) -> bool:
+        """Whether the step counts as one of the workflow where it fails or the run stops: items of mapped ones do."""
+        parent = self._family.parent(index)
+        return parent < 0 or parent in self._mapped
 
     def _advance_to(self, now: int) -> int:
         self._now = max(self._now, now)

@@ -9,6 +9,7 @@ from executor.scheduler.states import TRANSITIONS
 EVENTS = {
     "decide": "all data dependencies are final: its fate is decided",
     "start": "it gets a slot, its limits and its locks (or gets them again)",
+    "expand": "the list of a mapped step is read, and its items are added",
     "succeed": "an attempt ended well",
     "fail": "an attempt failed, timed out, or its worker died",
     "due": "the backoff is over",

@@ -9,7 +9,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from executor.dependencies import OrderEdge
 from executor.scheduler.locks import StateUse
@@ -79,11 +79,18 @@ class Family:
         calls: list[Call] = []
         count = self._count.get(parent, 0)
         for offset, step in enumerate(steps):
-            forbidden = [*(set(step.reads) - readable), *(set(step.writes) - writable)]
-            if forbidden:
+            if step.for_each is not None:
                 raise SchedulerError(
-                    f"a call of step {parent_id!r} uses the state {min(forbidden)!r}, which its step does not declare"
+                    f"a call of step {parent_id!r} has `for_each`, which only steps of a workflow can have: make one "
+                    "call for each item"
                 )
+            if step.reads or step.writes:
+                forbidden = [*(set(step.reads) - readable), *(set(step.writes) - writable)]
+                if forbidden:
+                    raise SchedulerError(
+                        f"a call of step {parent_id!r} uses the state {min(forbidden)!r}, which its step does not "
+                        "declare"
+                    )
             parents = [self._dependency(name, parent, parent_id, local, index_of, is_final) for name in step.depends_on]
             count += 1
             while f"{parent_id}/{count}" in index_of:
@@ -91,7 +98,7 @@ class Family:
                 count += 1
             step_id = f"{parent_id}/{count}"
             local[step.step_id] = local[step_id] = first + offset
-            calls.append((step, step_id, tuple(sorted(set(parents)))))
+            calls.append((step, step_id, tuple(sorted(set(parents))) if parents else ()))
         self._count[parent] = count
         return calls
 
@@ -111,6 +118,17 @@ class Family:
             f"a call of step {parent_id!r} depends on {name!r}: only other calls of that step and steps that are "
             "final can be depended on"
         )
+
+    def new_ids(self, parent: int, parent_id: str, count: int, index_of: Mapping[str, int]) -> Iterator[str]:
+        """The ids of ``count`` further calls, each made when the one before it was added."""
+        number = self._count.get(parent, 0)
+        for _ in range(count):
+            number += 1
+            while f"{parent_id}/{number}" in index_of:
+                # A step of the file that happens to be called so.
+                number += 1
+            self._count[parent] = number
+            yield f"{parent_id}/{number}"
 
     def add_call(self, parent: int, index: int, step: Step) -> tuple[OrderEdge, ...]:
         """Note a call, and return its order edges to its siblings."""

@@ -21,7 +21,7 @@ from executor.timeline import NANOSECONDS
 from executor.workflow import Step
 
 
-class _New(NamedTuple):
+class NewStep(NamedTuple):
     """A step on its way in: its id, and the indices of what it depends on."""
 
     step: Step
@@ -64,6 +64,17 @@ class Intake(Settling):
                 self._decide_new(index, caller, now)
         return self.step_ids[first:]
 
+    def hold(self) -> None:
+        """Further steps will come: the run is not done before :meth:`release`, or until it is cancelled."""
+        self.held += 1
+        self.remaining += 1
+
+    def release(self) -> None:
+        """No further steps will come. Of a run that is not held nothing changes."""
+        if self.held:
+            self.held -= 1
+            self.remaining -= 1
+
     def _add_graph(self, graph: Graph) -> None:
         count = len(graph.steps)
         self.steps.extend(graph.steps)
@@ -88,10 +99,10 @@ class Intake(Settling):
             self._late_state_use = StateUse()
             for index in self._fixed_order():
                 self._late_state_use.edges(index, self.steps[index])
-        new: list[_New] = []
+        new: list[NewStep] = []
         for step, above in zip(steps, parents, strict=True):
             edges = self._late_state_use.edges(len(self.steps) + len(new), step)
-            new.append(_New(step, step.step_id, above, edges))
+            new.append(NewStep(step, step.step_id, above, edges))
         self._append_all(new)
 
     def _fixed_order(self) -> list[int]:
@@ -144,8 +155,9 @@ class Intake(Settling):
             limit = self.limits.by_name.get(name)
             if limit is None:
                 raise SchedulerError(f"step {step.step_id!r} needs the resource {name!r}, which nobody declared")
-            if limit.capacity is not None and units > limit.capacity:
-                raise SchedulerError(f"step {step.step_id!r} needs {units} of {name!r}, capacity {limit.capacity}")
+            capacity = limit.capacity if limit.adaptive is None else limit.resource.smallest_capacity
+            if capacity is not None and units > capacity:
+                raise SchedulerError(f"step {step.step_id!r} needs {units} of {name!r}, capacity {capacity}")
             if limit.tokens is not None and (step.expected_tokens or 0) > limit.tokens.burst:
                 raise SchedulerError(f"step {step.step_id!r} expects more tokens than {name!r} ever holds")
 
@@ -163,7 +175,7 @@ class Intake(Settling):
         first = len(self.steps)
         self._append_all(
             [
-                _New(step, step_id, above, self._family.add_call(parent, first + offset, step))
+                NewStep(step, step_id, above, self._family.add_call(parent, first + offset, step))
                 for offset, (step, step_id, above) in enumerate(calls)
             ]
         )
@@ -171,7 +183,7 @@ class Intake(Settling):
         self.plain = False
         return parent
 
-    def _append_all(self, new: Sequence[_New]) -> None:
+    def _append_all(self, new: Sequence[NewStep]) -> None:
         """Add steps that come together; they are ranked among themselves."""
         first = len(self.steps)
         ranks = [
@@ -179,13 +191,15 @@ class Intake(Settling):
         ]
         own = ranks[:]
         for offset in reversed(range(len(new))):
+            if not (new[offset].above or new[offset].edges):
+                continue
             for parent in new[offset].parents:
                 if parent >= first:
                     ranks[parent - first] = max(ranks[parent - first], own[parent - first] + ranks[offset])
         for it, rank in zip(new, ranks, strict=True):
             self._append(it, rank)
 
-    def _append(self, new: _New, rank: int) -> None:
+    def _append(self, new: NewStep, rank: int) -> None:
         index = len(self.steps)
         self.steps.append(new.step)
         self.step_ids.append(new.step_id)
@@ -202,7 +216,9 @@ class Intake(Settling):
         self._data_pending.append(pending)
         self._keys.append(start_key(index, new.step, rank, self._family.depth(index)))
         self._add_order_edges(index, new.edges)
-        level = max((self._levels.get(parent, 0) + 1 for parent in new.parents), default=0)
+        level = 0
+        if self._gate is not None:
+            level = max((self._levels.get(parent, 0) + 1 for parent in new.parents), default=0)
         self._add_details(index, new.step, level)
 
     def _grow(self, count: int) -> None:
@@ -225,9 +241,11 @@ class Intake(Settling):
         self._locks.add(index, edges, [self._is_released(predecessor) for predecessor, _ in edges])
 
     def _add_details(self, index: int, step: Step, level: int) -> None:
-        if step.needs or step.when is not None:
+        if step.needs or step.when is not None or step.for_each is not None:
             self.plain = False
-        if step.needs:
+        if step.for_each is not None:
+            self._mapped.add(index)
+        elif step.needs:
             demand = self.limits.demand(step)
             if demand is not None:
                 self._demand[index] = demand

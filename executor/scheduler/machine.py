@@ -19,6 +19,7 @@ from executor.scheduler.ahead import Ahead
 from executor.scheduler.backoff import backoff_nanoseconds
 from executor.scheduler.core import CANCELLING
 from executor.scheduler.fast import Fast
+from executor.scheduler.mapping import Mapped
 from executor.scheduler.states import BACKING_OFF, BLOCKED, FAILED, FIRST_FINAL, RESUMING, RUNNING, SUCCEEDED, WAITING
 from executor.scheduler.states import CANCELLED as CANCELLED_STATE
 from executor.scheduler.story import SchedulerError
@@ -29,9 +30,10 @@ from executor.timeline import Attempt, AttemptOutcome, StepStatus
 WORKER_DEATH_ATTEMPTS = 3
 
 
-class Scheduler(Ahead, Fast):
+class Scheduler(Ahead, Mapped, Fast):
     """See the head of this module. ``slots`` is the number of workers; ``condition(index)`` evaluates a step's
-    ``when`` (it may raise: the step has failed then); ``seed`` feeds the jitter of backoffs.
+    ``when`` (it may raise: the step has failed then); ``items`` knows the lists of mapped steps; ``seed`` feeds the
+    jitter of backoffs.
     """
 
     def finish(
@@ -44,8 +46,12 @@ class Scheduler(Ahead, Fast):
         retry_after_seconds: float | None = None,
         tokens_used: int | None = None,
         abandoned: bool = False,
+        overloaded: bool = False,
     ) -> StepStatus:
         """An attempt came to an end. Returns the step's state after it.
+
+        ``overloaded``: it failed because too much was asked of a service at once (a timeout says so, too): where the
+        capacity of a resource is found out, that counts.
 
         ``abandoned``: the call goes on although nobody waits for it (a thread past its timeout); it keeps its limits
         and locks until :meth:`returned`.
@@ -69,16 +75,29 @@ class Scheduler(Ahead, Fast):
                 attempt.tokens_used = tokens_used
             else:
                 self._leave_worker(attempt, state, tokens_used, now)
+                self._learn(attempt, now, overloaded=False)
             self._settle(index, SUCCEEDED, now)
             return "succeeded"
         self.plain = False
         self._leave_worker(attempt, state, tokens_used, now, abandoned=abandoned)
+        if overloaded or outcome == "timed_out":
+            self._learn(attempt, now, overloaded=True)
         wait = self._retry_wait(attempt, outcome, retryable=retryable, retry_after_seconds=retry_after_seconds)
         if wait is None:
             self._settle(index, FAILED, now)
             return "failed"
         self._back_off(index, wait, now)
         return "backing_off"
+
+    def _learn(self, attempt: Attempt, now: int, *, overloaded: bool) -> None:
+        demand = self._demand.get(attempt.index)
+        if demand is None or not demand.adapts or (attempt.blocked and not overloaded):
+            # While it was blocked it held nothing: its latency says nothing of a load.
+            return
+        started = attempt.granted if attempt.started is None else attempt.started
+        latency = (now if attempt.ended is None else attempt.ended) - started
+        expected_seconds = self.steps[attempt.index].expected_seconds
+        demand.learn(attempt.granted, None if overloaded else latency, expected_seconds, now)
 
     def _retry_wait(
         self, attempt: Attempt, outcome: AttemptOutcome, *, retryable: bool, retry_after_seconds: float | None
@@ -177,6 +196,8 @@ class Scheduler(Ahead, Fast):
         self.plain = False
         if step_ids is None:
             self._mode = CANCELLING
+            while self.held:
+                self.release()
             chosen = [index for index, state in enumerate(self._state) if WAITING < state < FIRST_FINAL]
         else:
             chosen = [self.index[step_id] for step_id in step_ids]

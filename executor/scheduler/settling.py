@@ -47,6 +47,8 @@ class Settling(Core):
                 self._gate.leave(index)
             if self._has_calls and self._family.has_calls(index):
                 self._end_calls(index, final, now)
+            if self._items_left:
+                self._note_item(index)
             for child in self._children[index]:
                 left = pending[child] - 1
                 pending[child] = left
@@ -60,7 +62,7 @@ class Settling(Core):
         if fate:
             for child in self._children[index]:
                 self._fate[child] = max(self._fate[child], fate)
-        if state == FAILED and self.steps[index].on_failure == "stop" and self._family.parent(index) < 0:
+        if state == FAILED and self.steps[index].on_failure == "stop" and self._is_top(index):
             self._stop(final, now)
 
     def _fate_from(self, index: int) -> int:
@@ -76,7 +78,7 @@ class Settling(Core):
             return
         self._mode = STOPPING
         for index, state in enumerate(self._state):
-            if state in (READY, BACKING_OFF) and self._family.parent(index) < 0:
+            if state in (READY, BACKING_OFF) and self._is_top(index):
                 self._end_now(index, CANCELLED if state == READY else FAILED, now)
                 final.append(index)
 
@@ -103,7 +105,10 @@ class Settling(Core):
             attempt = self._live.pop(index)
             attempt.outcome = "cancelled"
             attempt.known = now
-            self._leave_worker(attempt, state, None, now, abandoned=True)
+            if index in self._mapped:
+                self._end_block(attempt, now)
+            else:
+                self._leave_worker(attempt, state, None, now, abandoned=True)
             self.cancelled_attempts.append(attempt)
 
     def _leave_worker(
@@ -140,10 +145,27 @@ class Settling(Core):
 
     def _end_block(self, attempt: Attempt, now: int) -> None:
         since = self._blocked_since.pop(attempt.index)
-        attempt.blocked = (*attempt.blocked, Interval(since, now))
+        # A step may make a hundred thousand calls, one after the other.
+        if isinstance(attempt.blocked, list):
+            attempt.blocked.append(Interval(since, now))
+        else:
+            attempt.blocked = [*attempt.blocked, Interval(since, now)]
 
     def _end_resuming(self, attempt: Attempt, now: int) -> None:
         """Write the resuming waits into the record."""
+        raise NotImplementedError
+
+    def _note_item(self, index: int) -> None:
+        """A step is final; it may be the last item of a mapped one."""
+        parent = self._family.parent(index)
+        if parent in self._items_left:
+            self._items_left[parent] -= 1
+            if not self._items_left[parent]:
+                del self._items_left[parent]
+                self._to_join.append(parent)
+
+    def _start_mapped(self, now: int) -> None:
+        """Ask for lists that are due, and end mapped steps whose items are final."""
         raise NotImplementedError
 
     # ------------------------------------------------------------------ becoming ready
@@ -167,14 +189,14 @@ class Settling(Core):
         self._state[index] = READY
         self._ready_at[index] = now
         self._released_by[index] = origin
-        if self._gate is None and not self._has_locks:
+        if self._gate is None and not self._has_locks and not self._mapped:
             self._queue.push(index, self._keys[index], self._demand.get(index) if self._demand else None, now)
         else:
             self._approach(index, now)
         return False
 
     def _is_stopped(self, index: int) -> bool:
-        return self._mode == CANCELLING or self._family.parent(index) < 0
+        return self._mode == CANCELLING or self._is_top(index)
 
     def _ends_by_condition(self, index: int) -> bool:
         try:
@@ -211,6 +233,9 @@ class Settling(Core):
                 self._enqueue(index, now)
 
     def _enqueue(self, index: int, now: int) -> None:
+        if index in self._mapped:
+            self._to_expand.append(index)
+            return
         if index in self._histories:
             self._queued_at[index] = now
         self._queue.push(index, self._keys[index], self._demand.get(index), now)

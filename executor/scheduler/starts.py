@@ -26,6 +26,8 @@ class Starts(Settling):
         if self.timers:
             self._end_backoffs(now)
         self._open_gate(now)
+        if self._mapped:
+            self._start_mapped(now)
         queue = self._queue
         if self._resuming or queue.reserved or queue.lines:
             return self._start_constrained(now)

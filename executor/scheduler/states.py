@@ -27,6 +27,8 @@ TRANSITIONS: dict[StepStatus, dict[str, tuple[StepStatus, ...]]] = {
     },
     "ready": {
         "start": ("running",),
+        # A mapped step: its list is known (an empty one ends it at once), or cannot be had.
+        "expand": ("blocked", "succeeded", "failed"),
         "stop": ("cancelled",),
         "cancel": ("cancelled",),
     },
@@ -38,7 +40,7 @@ TRANSITIONS: dict[StepStatus, dict[str, tuple[StepStatus, ...]]] = {
     },
     "blocked": {
         "unblock": ("resuming",),
-        # It returned without waiting for its calls, timed out, or its worker died.
+        # It returned without waiting for its calls, timed out, or its worker died; or its last item is final.
         "succeed": ("succeeded",),
         "fail": ("backing_off", "failed"),
         "cancel": ("cancelled",),

@@ -27,7 +27,11 @@ def validate(scheduler: Core) -> None:
     states = scheduler._state
     count = Counter(states)
     final = sum(number for state, number in count.items() if state >= FIRST_FINAL)
-    _demand_that(scheduler, scheduler.remaining == len(states) - final, "remaining counts the steps that are not final")
+    _demand_that(
+        scheduler,
+        scheduler.remaining == len(states) - final + scheduler.held,
+        "remaining counts the steps that are not final",
+    )
     _demand_that(
         scheduler, scheduler._free == scheduler.slots - count[RUNNING], "free slots are slots less running steps"
     )
@@ -56,6 +60,7 @@ def _validate_step(scheduler: Core, index: int) -> None:
     )
     if state == READY:
         waits_elsewhere = index in scheduler._held or scheduler._locks.locked(index)
+        waits_elsewhere |= index in scheduler._to_expand
         _demand_that(scheduler, (queued != OUT) != waits_elsewhere, "a ready step is queued, or held, or locked", index)
     _demand_that(
         scheduler, (index in scheduler._due) == (state == BACKING_OFF), "backing-off steps have a due time", index

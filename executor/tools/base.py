@@ -19,20 +19,31 @@ from executor.workflow import Retry, ToolDeclaration
 
 class ToolError(Exception):
     """A failed call. ``retryable`` is False where another attempt cannot help (a refused request);
-    ``retry_after_seconds`` is the least wait that the other side asked for.
+    ``retry_after_seconds`` is the least wait that the other side asked for; ``overloaded``: it was asked too much at
+    once, which a resource with ``capacity: auto`` takes for a sign.
     """
 
-    def __init__(self, message: str, *, retryable: bool = True, retry_after_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retryable: bool = True,
+        retry_after_seconds: float | None = None,
+        overloaded: bool = False,
+    ) -> None:
         super().__init__(message)
         self.retryable = retryable
         self.retry_after_seconds = retry_after_seconds
+        self.overloaded = overloaded
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_tool_error, (str(self), self.retryable, self.retry_after_seconds)
+        return _rebuild_tool_error, (str(self), self.retryable, self.retry_after_seconds, self.overloaded)
 
 
-def _rebuild_tool_error(message: str, retryable: bool, retry_after_seconds: float | None) -> ToolError:
-    return ToolError(message, retryable=retryable, retry_after_seconds=retry_after_seconds)
+def _rebuild_tool_error(
+    message: str, retryable: bool, retry_after_seconds: float | None, overloaded: bool = False
+) -> ToolError:
+    return ToolError(message, retryable=retryable, retry_after_seconds=retry_after_seconds, overloaded=overloaded)
 
 
 class ToolTimeoutError(ToolError, TimeoutError):
@@ -60,12 +71,16 @@ def _rebuild_options_error(message: str, field: str | None, fix: str) -> ToolOpt
 
 @dataclass(slots=True)
 class RunContext:
-    """What all steps of a run share. ``scale`` multiplies durations of synthetic and stand-in steps."""
+    """What all steps of a run share. ``scale`` multiplies durations of synthetic and stand-in steps. ``trace`` is what
+    worker processes need to continue the run's trace. ``capture_content``: tools may record prompts and answers.
+    """
 
     workflow_id: str = "workflow"
     inputs: Mapping[str, Any] = field(default_factory=dict)
     scale: float = 1.0
     seed: int = 0
+    trace: Mapping[str, str] | None = None
+    capture_content: bool = False
 
 
 class ToolContext:
@@ -145,6 +160,8 @@ class Tool:
     # Work that a thread cannot do side by side (Python bytecode): reports use it to advise processes.
     # A class states it for all its tools, a declaration for one.
     cpu_bound: bool = False
+    # Its code may call the other tools of the run: those that are declared are made ready before the run begins.
+    may_call: ClassVar[bool] = False
 
     call: Callable[[ToolContext, str | None, Mapping[str, Any]], Any] | None = None
     call_async: Callable[[ToolContext, str | None, Mapping[str, Any]], Awaitable[Any]] | None = None

@@ -9,6 +9,7 @@ Rules of this module:
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,9 +37,20 @@ def estimate_tokens(text: str) -> int:
 
 
 class ReplyReader:
-    """Collects one answer. ``streamed`` is what the response's Content-Type says, not what was asked for."""
+    """Collects one answer. ``streamed`` is what the response's Content-Type says, not what was asked for.
+    ``on_text`` is called with each piece of text as it comes.
+    """
 
-    def __init__(self, name: str, url: str, *, streamed: bool, limit_bytes: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        *,
+        streamed: bool,
+        limit_bytes: int,
+        on_text: Callable[[str], None] | None = None,
+    ) -> None:
+        self._on_text = on_text
         self._name = name
         self._url = url
         self._streamed = streamed
@@ -137,6 +149,8 @@ class ReplyReader:
         self._choices += 1
         if isinstance(message.get("content"), str) and message["content"]:
             self._pieces.append(message["content"])
+            if self._on_text is not None:
+                self._on_text(message["content"])
         if isinstance(message.get("refusal"), str):
             self._refusal.append(message["refusal"])
         if isinstance(choice.get("finish_reason"), str):
@@ -151,3 +165,16 @@ class ReplyReader:
 
     def _broken(self, what: str) -> ToolError:
         return ToolError(f"tool {self._name!r}: the model's endpoint {what}")
+
+
+def messages_json(messages: Sequence[Mapping[str, Any]], finish_reason: str | None = None) -> str:
+    """Messages as traces hold them, by the conventions for generative AI: JSON text."""
+    told = [
+        {
+            "role": str(message.get("role", "")),
+            "parts": [{"type": "text", "content": message.get("content")}],
+            **({} if finish_reason is None else {"finish_reason": finish_reason}),
+        }
+        for message in messages
+    ]
+    return json.dumps(told, ensure_ascii=False)

@@ -16,6 +16,7 @@ import asyncio
 import atexit
 import contextlib
 import os
+import resource
 import selectors
 import signal
 import subprocess
@@ -23,7 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Literal
+from typing import IO, Literal, Protocol
 
 GRACE_SECONDS = 0.5
 # How long to wait for pipes that an escaped descendant holds open, and for a killed leader that does not die.
@@ -45,6 +46,26 @@ class Finished:
     stderr: bytes
 
 
+class Channel(Protocol):
+    """A way to talk to the child beside its standard streams. ``their_fd`` is the child's end; ``fd``, ours, does not
+    block. Whoever made it closes it.
+    """
+
+    @property
+    def fd(self) -> int:
+        """Our end."""
+
+    @property
+    def their_fd(self) -> int:
+        """The child's end, open until it has started."""
+
+    def receive(self) -> bool:
+        """Take in what has come. False: nothing more will."""
+
+    def flush(self) -> bool | None:
+        """Send what there is. Whether something is left that the channel does not take yet; None: it is closed."""
+
+
 class ChildProcess:
     """Starts ``argv`` at once. :meth:`run` or :meth:`run_async`, called once, leads it to its end.
 
@@ -62,8 +83,11 @@ class ChildProcess:
         stdin: bytes = b"",
         output_limit_bytes: int,
         timeout_seconds: float | None = None,
+        channel: Channel | None = None,
     ) -> None:
         self._limit_bytes = output_limit_bytes
+        self._channel = channel
+        self._channel_open = channel is not None
         self._to_write = memoryview(stdin)
         self._stdout = bytearray()
         self._stderr = bytearray()
@@ -85,6 +109,7 @@ class ChildProcess:
                 cwd=cwd,
                 start_new_session=True,
                 bufsize=0,
+                pass_fds=() if channel is None else (channel.their_fd,),
             )
         except BaseException:
             os.close(self._wake)
@@ -102,6 +127,8 @@ class ChildProcess:
                 os.set_blocking(pipe.fileno(), False)
                 self._pipes[pipe.fileno()] = pipe
         self._unwatch: Callable[[int], object] = lambda fd: None  # noqa: ARG005 - replaced by whoever drives
+        self._watch_channel: Callable[[int, bool], object] = lambda fd, writing: None  # noqa: ARG005 - as above
+        self._channel_writes = False
 
     def stop(self) -> None:
         """Ask for the end, from any thread; harmless when it is over."""
@@ -113,11 +140,25 @@ class ChildProcess:
             self._send(signal.SIGTERM)
             os.eventfd_write(self._wake, 1)
 
+    def limit(self, which: int, at_most: int) -> None:
+        """Limit one of its resources (``resource.RLIMIT_…``); what it starts from now on inherits that."""
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(self._popen.pid, which, (at_most, at_most))
+
+    def wake(self) -> None:
+        """Have whoever drives it look at the channel, from any thread; harmless when it is over."""
+        with self._lock:
+            if not self._reaped:
+                os.eventfd_write(self._wake, 1)
+
     def run(self) -> Finished:
         """Wait for the end, blocking this thread."""
         try:
             with selectors.DefaultSelector() as selector:
                 self._unwatch = selector.unregister
+                self._watch_channel = lambda fd, writing: selector.modify(
+                    fd, selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
+                )
                 for fd in self._watched():
                     selector.register(fd, selectors.EVENT_WRITE if self._is_stdin(fd) else selectors.EVENT_READ)
                 while not self._done():
@@ -142,7 +183,14 @@ class ChildProcess:
             loop.remove_reader(fd)
             loop.remove_writer(fd)
 
+        def watch_channel(fd: int, writing: bool) -> None:
+            if writing:
+                loop.add_writer(fd, changed.set)
+            else:
+                loop.remove_writer(fd)
+
         self._unwatch = unwatch
+        self._watch_channel = watch_channel
         cancelled: asyncio.CancelledError | None = None
         try:
             for fd in watched:
@@ -164,14 +212,18 @@ class ChildProcess:
             return self._finished()
         finally:
             for fd in watched:
-                if fd in (self._pidfd, self._wake) or fd in self._pipes:
+                if fd in (self._pidfd, self._wake) or fd in self._pipes or self._is_channel(fd):
                     unwatch(fd)
             self._bury()
 
     # What follows is the state machine. It never blocks.
 
     def _watched(self) -> list[int]:
-        return [self._pidfd, self._wake, *self._pipes]
+        channel = [self._channel.fd] if self._channel is not None and self._channel_open else []
+        return [self._pidfd, self._wake, *self._pipes, *channel]
+
+    def _is_channel(self, fd: int) -> bool:
+        return self._channel_open and self._channel is not None and fd == self._channel.fd
 
     def _is_stdin(self, fd: int) -> bool:
         return self._popen.stdin is not None and self._pipes.get(fd) is self._popen.stdin
@@ -196,9 +248,11 @@ class ChildProcess:
         elif fd == self._wake:
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(fd)
+        elif self._is_channel(fd):
+            self._talk(fd, heard=True)
         elif self._is_stdin(fd):
             self._write(fd)
-        else:
+        elif fd in self._pipes:
             self._read(fd)
 
     def _write(self, fd: int) -> None:
@@ -226,6 +280,17 @@ class ChildProcess:
         else:
             self._stdout += data
 
+    def _talk(self, fd: int, *, heard: bool) -> None:
+        """Take in what the child says over the channel, and send what there is to say."""
+        channel = self._channel
+        assert channel is not None
+        if (heard and not channel.receive()) or (writing := channel.flush()) is None:
+            self._channel_open = False
+            self._unwatch(fd)
+        elif writing != self._channel_writes:
+            self._channel_writes = writing
+            self._watch_channel(fd, writing)
+
     def _close(self, fd: int) -> None:
         self._unwatch(fd)
         self._pipes.pop(fd).close()
@@ -233,6 +298,8 @@ class ChildProcess:
     def _tick(self) -> None:
         """What is due now: a limit that ran out, the next phase of dying."""
         over = self._patience() == 0
+        if self._channel is not None and self._channel_open:
+            self._talk(self._channel.fd, heard=False)
         if self._phase == "running":
             if self._exited:
                 # It may have died of the signal before this thread learnt that a stop was asked for.

@@ -14,12 +14,13 @@ import errno
 import json
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from executor.current import program_environment
 from executor.tools.base import Tool, ToolContext, ToolError, ToolTimeoutError
 from executor.tools.child_process import ChildProcess, Finished
 from executor.tools.options import read_args, read_options
@@ -88,17 +89,19 @@ class CommandTool(Tool):
         """Run the program in this thread."""
         wanted = read_args(CommandArgs, self.name, args)
         argv = self._argv(wanted)
-        child = self._start(context, argv, prompt, wanted)
-        context.on_cancel(child.stop)
-        return self._result(context, argv[0], wanted, child.run())
+        with program_environment() as variables:
+            child = self._start(context, argv, prompt, wanted, variables)
+            context.on_cancel(child.stop)
+            return self._result(context, argv[0], wanted, child.run())
 
     async def call_async(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Any:
         """Run the program beside the event loop."""
         wanted = read_args(CommandArgs, self.name, args)
         argv = self._argv(wanted)
-        child = self._start(context, argv, prompt, wanted)
-        context.on_cancel(child.stop)
-        return self._result(context, argv[0], wanted, await child.run_async())
+        with program_environment() as variables:
+            child = self._start(context, argv, prompt, wanted, variables)
+            context.on_cancel(child.stop)
+            return self._result(context, argv[0], wanted, await child.run_async())
 
     def _argv(self, wanted: CommandArgs) -> list[str]:
         if self.options.argv and wanted.argv is not None:
@@ -114,7 +117,14 @@ class CommandTool(Tool):
             self._refuse("argv: an argument holds a NUL character, which no program can be given")
         return argv
 
-    def _start(self, context: ToolContext, argv: list[str], prompt: str | None, wanted: CommandArgs) -> ChildProcess:
+    def _start(
+        self,
+        context: ToolContext,
+        argv: list[str],
+        prompt: str | None,
+        wanted: CommandArgs,
+        variables: Mapping[str, str],
+    ) -> ChildProcess:
         if prompt is not None and wanted.stdin is not None:
             self._refuse("the prompt is the program's stdin; give either a prompt or args.stdin")
         stdin = wanted.stdin if prompt is None else prompt
@@ -124,7 +134,7 @@ class CommandTool(Tool):
         try:
             return ChildProcess(
                 argv,
-                env=self._environment(wanted.env),
+                env={**variables, **self._environment(wanted.env)},
                 cwd=cwd,
                 stdin=(stdin or "").encode(),
                 output_limit_bytes=self.options.output_limit_bytes,
@@ -157,8 +167,8 @@ class CommandTool(Tool):
             limit = self.options.output_limit_bytes
             self._refuse(f"{program!r} was killed: it wrote more than {limit:,} bytes (output_limit_bytes)")
         if finished.status != 0:
-            tail = self._tail(finished.stderr)
-            raise ToolError(f"tool {self.name!r}: {program!r} {_status_text(finished.status)}{tail and ': ' + tail}")
+            tail = readable_tail(finished.stderr, self.options.inherit_env)
+            raise ToolError(f"tool {self.name!r}: {program!r} {status_text(finished.status)}{tail and ': ' + tail}")
         return self._read(program, wanted.output or self.options.output, finished.stdout)
 
     def _read(self, program: str, output: Output, stdout: bytes) -> Any:
@@ -175,19 +185,22 @@ class CommandTool(Tool):
         except (ValueError, RecursionError) as error:
             raise ToolError(f"tool {self.name!r}: {program!r} wrote output that is not JSON: {error}") from None
 
-    def _tail(self, stderr: bytes) -> str:
-        text = stderr.decode(errors="replace")
-        for name in self.options.inherit_env:
-            if secret := os.environ.get(name):
-                text = text.replace(secret, "***")
-        text = "".join(character for character in text if character.isprintable() or character in "\n\t").strip()
-        return text if len(text) <= _TAIL_CHARACTERS else "… " + text[-_TAIL_CHARACTERS:]
-
     def _refuse(self, message: str) -> NoReturn:
         raise ToolError(f"tool {self.name!r}: {message}", retryable=False)
 
 
-def _status_text(status: int) -> str:
+def readable_tail(stderr: bytes, secrets: Iterable[str]) -> str:
+    """The end of what a child wrote, for a message: without the values of the variables that are named ``secrets``."""
+    text = stderr.decode(errors="replace")
+    for name in secrets:
+        if secret := os.environ.get(name):
+            text = text.replace(secret, "***")
+    text = "".join(character for character in text if character.isprintable() or character in "\n\t").strip()
+    return text if len(text) <= _TAIL_CHARACTERS else "… " + text[-_TAIL_CHARACTERS:]
+
+
+def status_text(status: int) -> str:
+    """How a child ended: its exit status, or minus the number of the signal that killed it."""
     if status >= 0:
         return f"exited with status {status}"
     try:

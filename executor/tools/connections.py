@@ -35,6 +35,8 @@ RESPONSE_LIMIT_BYTES = 10_000_000
 ERROR_BODY_LIMIT_BYTES = 16_384
 CONNECT_TIMEOUT_SECONDS = 10.0
 _RETRYABLE_STATUSES = {408, 425, 429}
+# 529 is what some model services say.
+_OVERLOADED_STATUSES = {429, 503, 529}
 _EXCERPT_CHARACTERS = 300
 _HARMLESS_HEADERS = {"accept", "accept-language", "content-type", "user-agent"}
 # Shorter values are words, and masking them would make the server's message unreadable.
@@ -229,6 +231,7 @@ def status_error(
         f"tool {name!r}: {safe_url(url)} answered {status}{words and ': ' + words}",
         retryable=retryable,
         retry_after_seconds=retry_after_seconds(headers) if retryable else None,
+        overloaded=status in _OVERLOADED_STATUSES,
     )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -21,7 +21,7 @@ from urllib.parse import quote
 from pydantic import Field, JsonValue, SecretStr
 
 from executor.tools.base import Simulation, Tool, ToolContext, ToolError, ToolOptionsError
-from executor.tools.chat import Reply, ReplyReader
+from executor.tools.chat import Reply, ReplyReader, messages_json
 from executor.tools.connections import (
     ERROR_BODY_LIMIT_BYTES,
     RESPONSE_LIMIT_BYTES,
@@ -32,7 +32,7 @@ from executor.tools.connections import (
     status_error,
 )
 from executor.tools.options import read_args, read_options
-from executor.workflow import Retry, ToolDeclaration, Words
+from executor.workflow import Names, Retry, ToolDeclaration, Words
 
 STAND_IN_MODEL = "makespan-stand-in"
 
@@ -40,7 +40,8 @@ STAND_IN_MODEL = "makespan-stand-in"
 class LlmOptions(Words):
     """``base_url`` ends where ``/chat/completions`` begins. ``api_key_env`` names the variable that holds the key.
     ``read_timeout_seconds`` is the longest silence of the server. ``include_usage: false`` is for servers that refuse
-    ``stream_options``. ``stand_in`` is set by the harness alone.
+    ``stream_options``. ``ignored_args`` names arguments that callers give and this tool has no use for.
+    ``stand_in`` is set by the harness alone.
     """
 
     base_url: str | None = None
@@ -53,6 +54,7 @@ class LlmOptions(Words):
     response_format: dict[str, JsonValue] | None = None
     stream: bool = True
     include_usage: bool = True
+    ignored_args: Names = ()
     stand_in: bool = False
     max_connections: int = Field(100, ge=1)
     read_timeout_seconds: float = Field(120.0, gt=0)
@@ -90,6 +92,8 @@ class LlmTool(Tool):
     def __init__(self, name: str, options: LlmOptions | None = None) -> None:
         super().__init__(name)
         self.options = options or LlmOptions()
+        # Called with each piece of an answer as it comes, by those who read it while it is written.
+        self.on_text: Callable[[str], None] | None = None
         self._connections = Connections(
             base_url=self.options.base_url,
             max_connections=self.options.max_connections,
@@ -181,11 +185,14 @@ class LlmTool(Tool):
         options = self.options
         if options.base_url is None:
             self._refuse("no endpoint: give the declaration a base_url, or run it where the stand-in is started")
-        wanted = read_args(LlmArgs, self.name, args)
+        ignored = options.ignored_args
+        wanted = read_args(LlmArgs, self.name, {name: args[name] for name in args if name not in ignored})
         body = self._body(prompt, wanted)
         url = f"{options.base_url.rstrip('/')}/chat/completions"
         context.record("gen_ai.operation.name", "chat")
         context.record("gen_ai.request.model", body["model"])
+        if context.run.capture_content:
+            context.record("gen_ai.input.messages", messages_json(body["messages"]))
         return _Exchange(url, body, self._headers(context), Deadline(self.name, context), time.perf_counter())
 
     def _body(self, prompt: str | None, wanted: LlmArgs) -> dict[str, Any]:
@@ -232,7 +239,9 @@ class LlmTool(Tool):
 
     def _reader(self, exchange: _Exchange, headers: Mapping[str, str]) -> ReplyReader:
         streamed = headers.get("content-type", "").startswith("text/event-stream")
-        return ReplyReader(self.name, exchange.url, streamed=streamed, limit_bytes=RESPONSE_LIMIT_BYTES)
+        return ReplyReader(
+            self.name, exchange.url, streamed=streamed, limit_bytes=RESPONSE_LIMIT_BYTES, on_text=self.on_text
+        )
 
     def _take(
         self, context: ToolContext, exchange: _Exchange, reader: ReplyReader, refusal: bytearray | None, chunk: bytes
@@ -273,6 +282,9 @@ class LlmTool(Tool):
         context.record_tokens(reply.input_tokens + reply.output_tokens)
         context.record("gen_ai.usage.input_tokens", reply.input_tokens)
         context.record("gen_ai.usage.output_tokens", reply.output_tokens)
+        if context.run.capture_content:
+            said = {"role": "assistant", "content": reply.text}
+            context.record("gen_ai.output.messages", messages_json([said], reply.finish_reason))
         if reply.usage_estimated:
             context.record("makespan.usage_estimated", value=True)
         if reply.model is not None:

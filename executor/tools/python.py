@@ -36,6 +36,7 @@ class PythonTool(Tool):
     """Calls a Python function."""
 
     kind = "python"
+    may_call = True
     summary = "calls any importable Python callable, sync or async; args are its keyword arguments"
 
     def __init__(self, name: str, function: Callable[..., Any], *, cpu_bound: bool = False) -> None:

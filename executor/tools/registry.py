@@ -26,6 +26,7 @@ from executor.workflow import ToolDeclaration
 GROUP = "makespan.tools"
 BUILT_IN = {
     "python": "executor.tools.python:PythonTool",
+    "node": "executor.tools.node:NodeTool",
     "command": "executor.tools.command:CommandTool",
     "http": "executor.tools.http:HttpTool",
     "llm": "executor.tools.llm:LlmTool",

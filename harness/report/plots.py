@@ -81,6 +81,28 @@ def concurrency_line(timeline: Timeline, width: int = 60, *, ascii_only: bool = 
     return _in_ascii(text) if ascii_only else text
 
 
+def capacity_lines(timeline: Timeline, width: int = 60, *, ascii_only: bool = False) -> list[str]:
+    """Each capacity that was found out, over the makespan: ``llm ▁▂▄▆▆▆ 4 at first, 1 to 16, 8 at the end``."""
+    lines = []
+    makespan = timeline.makespan_nanoseconds
+    for name, changes in timeline.capacity_changes.items():
+        values: list[float] = []
+        place = 0
+        for column in range(width):
+            # What held at the end of the column; one that held for a moment may not show.
+            end = makespan * (column + 1) // width
+            while place + 1 < len(changes) and changes[place + 1][0] <= end:
+                place += 1
+            values.append(changes[place][1])
+        told = [capacity for _, capacity in changes]
+        text = (
+            f"{_short(name)} {sparkline(values, max(told), ascii_only=ascii_only)} {told[0]} at first, "
+            f"{min(told)} to {max(told)}, {told[-1]} at the end"
+        )
+        lines.append(_in_ascii(text) if ascii_only else text)
+    return lines
+
+
 def bar_lines(bars: Sequence[Bar], width: int = 80, *, ascii_only: bool = False) -> list[str]:
     """Bars from 0 on one scale, names on the left. ``width`` in characters holds the whole line."""
     names = [_short(bar.name) for bar in bars]

@@ -58,6 +58,21 @@ def outlook_lines(graph: Graph, outlook: Forecast) -> Iterator[Line]:
         yield Line("  (no step states expected_seconds: each counts as one)", "dim")
     elif outlook.steps_unstated:
         yield Line(f"  ({counted(outlook.steps_unstated, 'step')} without expected_seconds counted as 0 s)", "dim")
+    yield from _item_lines(outlook)
+
+
+def _item_lines(outlook: Forecast) -> Iterator[Line]:
+    """How many items mapped steps have, or are taken to have."""
+    if not outlook.items:
+        return
+    yield Line("Mapped steps:", "bold")
+    for step_id, count in list(outlook.items.items())[:_NAMES_SHOWN]:
+        assumed = (
+            " assumed (expected_items): its list is only known in a run" if step_id in outlook.assumed_items else ""
+        )
+        yield Line(f"  {one_line(step_id, _NAME_LIMIT)}: {counted(count, 'item')}{assumed}")
+    if len(outlook.items) > _NAMES_SHOWN:
+        yield Line(f"  … and {len(outlook.items) - _NAMES_SHOWN} more")
 
 
 def _level_lines(graph: Graph) -> Iterator[Line]:

@@ -95,7 +95,11 @@ class Progress(Instrument):
 
     def starts(self, engine: Engine, running: Sequence[Attempt]) -> Iterator[Line]:
         """What runs now that something started, in the words of the seed."""
+        # A mapped step waits for its items, which stand here themselves.
+        running = [attempt for attempt in running if not engine.scheduler.is_mapped(attempt.index)]
         together = len(running)
+        if not together:
+            return
         yield Line(f"Executing {together} steps in parallel:" if together > 1 else "Executing 1 step:", "bold")
         for attempt in running[:_STARTS_SHOWN]:
             yield Line(f"  - {self.name(engine, attempt)}")
@@ -103,8 +107,10 @@ class Progress(Instrument):
             yield Line(f"  … and {together - _STARTS_SHOWN} more")
 
     def name(self, engine: Engine, attempt: Attempt) -> str:
-        """A step's description, with the number of its attempt where that is not the first."""
+        """A step's description, with the id of an item, and the number of its attempt where that is not the first."""
         name = description_of(engine.scheduler.steps[attempt.index], max(20, self._terminal.width - 30))
+        if attempt.parent is not None and engine.scheduler.is_mapped(engine.scheduler.index[attempt.parent]):
+            name = f"{name} [{one_line(attempt.step_id, 40)}]"
         return name if attempt.attempt == 1 else f"{name} (attempt {attempt.attempt})"
 
     def reason(self, error: StepError | None) -> str:

@@ -90,8 +90,9 @@ def summary_lines(
     *,
     simulated: bool = False,
     plot: str | None = None,
+    capacities: Sequence[str] = (),
 ) -> Iterator[Line]:
-    """The one summary of a run. ``plot``: its concurrency over time, drawn."""
+    """The one summary of a run. ``plot``: its concurrency over time, drawn; ``capacities``: those found out, drawn."""
     where = f"{run.backend} (simulated)" if simulated else run.backend
     how = f"{counted(run.workers, 'worker')}, policy {run.policy}"
     yield Line(f"Summary of {one_line(name, 60)} on {where}, {how}:", "bold")
@@ -100,6 +101,8 @@ def summary_lines(
     yield _figure("mean concurrency", _concurrency(figures))
     if plot is not None:
         yield _figure("over time", plot)
+    for text in capacities:
+        yield _figure("capacity found", text)
     cpu = "not measured" if figures.cpu_seconds is None else duration_text(figures.cpu_seconds)
     yield _figure("CPU seconds", cpu)
     yield _figure("critical path", _path(figures))
@@ -123,8 +126,13 @@ def _bound(figures: Summary) -> str:
     text = duration_text(figures.lower_bound_seconds)
     if figures.schedule_efficiency_ratio is None:
         return text
-    limit = "" if figures.binding_bound is None else f", set by {one_line(figures.binding_bound.replace('_', ' '), 60)}"
+    limit = "" if figures.binding_bound is None else f", set by {one_line(bound_text(figures.binding_bound), 60)}"
     return f"{text} ({figures.schedule_efficiency_ratio:.0%} of the makespan{limit})"
+
+
+def bound_text(bound: str) -> str:
+    """The term that a lower bound comes from, as people say it; the names of resources stay as they are."""
+    return bound if "." in bound else bound.replace("_", " ")
 
 
 def _concurrency(figures: Summary) -> str:

@@ -126,15 +126,17 @@ def read_request(body: bytes, headers: Message, *, seed: int, scale: float) -> C
     )
 
 
-def write_answer(request: ChatRequest) -> Answer:
-    """What the stand-in says.
+def write_answer(request: ChatRequest, scripted: str | None = None) -> Answer:
+    """What the stand-in says: what is ``scripted``, as it is, else what it makes up.
 
     Raises:
         RequestError: the schema of ``response_format`` cannot be met.
 
     """
     wanted = request.response_format or {"type": "text"}
-    if wanted["type"] == "json_schema":
+    if scripted is not None:
+        text = scripted
+    elif wanted["type"] == "json_schema":
         try:
             instance = make_instance(
                 wanted["json_schema"]["schema"], seed=request.identity(), topic=answers.topic_of(request.prompt)

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from executor.workflow import ToolDeclaration
 
+# What runs code that may call other tools of the run.
+_CALLING_KINDS = {"node", "python"}
+
 
 def with_stand_in(
     declarations: Mapping[str, ToolDeclaration], names_used: Iterable[str], base_url: str
@@ -18,6 +21,13 @@ def with_stand_in(
     if "llm" in names_used and "llm" not in found:
         found["llm"] = ToolDeclaration(kind="llm")
     return {name: _pointed(declaration, base_url) for name, declaration in found.items()}
+
+
+def names_called(declarations: Mapping[str, ToolDeclaration], names_used: Iterable[str]) -> set[str]:
+    """The tools that a run may call: those that its steps name, and all that are declared if their code may call."""
+    names = set(names_used)
+    kinds = {declarations[name].kind if name in declarations else name for name in names}
+    return {*names, *declarations} if kinds & _CALLING_KINDS else names
 
 
 def needs_stand_in(declarations: Mapping[str, ToolDeclaration], names_used: Iterable[str]) -> bool:

@@ -17,11 +17,11 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 from harness.standin import answers, chat_request, latency
 from harness.standin.chat_request import Answer, ChatRequest, RequestError
@@ -30,11 +30,16 @@ from harness.standin.limits import Limits, Refusal
 BODY_LIMIT_BYTES = 10_000_000
 # Enough to see a text grow, few enough that a hundred streams do not fill a processor.
 _PIECES_LIMIT = 12
+# A plan is read as it comes: the finer the better.
+_SCRIPTED_PIECES_LIMIT = 200
 # `poll` counts in milliseconds; the rest of a wait is slept.
 _LAST_SECONDS = 0.003
 _IDLE_SECONDS = 60.0
 
 _log = logging.getLogger(__name__)
+
+# What is to be answered to a request; None: what the stand-in makes up.
+Script: TypeAlias = Callable[[ChatRequest], str | None]
 
 
 class StandIn:
@@ -42,7 +47,8 @@ class StandIn:
 
     ``concurrency``: requests answered at once; ``tokens_per_minute``: a bucket that starts full, of real minutes;
     either answers 429 with ``Retry-After`` beyond. ``scale`` multiplies modelled durations where a request does not
-    say it itself. ``faults`` holds errors of the server itself: none, unless it is broken.
+    say it itself. ``script`` answers instead of the stand-in where it returns text. ``faults`` holds errors of the
+    server itself: none, unless it is broken.
 
     Raises:
         ValueError: a limit or the scale makes no sense.
@@ -56,6 +62,7 @@ class StandIn:
         concurrency: int | None = None,
         tokens_per_minute: float | None = None,
         scale: float = 1.0,
+        script: Script | None = None,
     ) -> None:
         if concurrency is not None and concurrency < 1:
             raise ValueError("concurrency must be 1 or more")
@@ -65,6 +72,7 @@ class StandIn:
             raise ValueError("scale must be a number of 0 or more")
         self.seed = seed
         self.scale = scale
+        self.script = script
         self.limits = Limits(concurrency, tokens_per_minute)
         self.faults: list[BaseException] = []
         self._server: _Server | None = None
@@ -193,10 +201,11 @@ class _Handler(BaseHTTPRequestHandler):
                 raise RequestError("the stand-in has /v1/chat/completions and /v1/models", status=404)
             standin = self.server.standin
             request = chat_request.read_request(body, self.headers, seed=standin.seed, scale=standin.scale)
-            self._chat(request, chat_request.write_answer(request))
+            scripted = standin.script(request) if standin.script is not None else None
+            self._chat(request, chat_request.write_answer(request, scripted), is_scripted=scripted is not None)
 
-    def _chat(self, request: ChatRequest, answer: Answer) -> None:
-        pieces = answers.pieces_of(answer.text, _PIECES_LIMIT)
+    def _chat(self, request: ChatRequest, answer: Answer, *, is_scripted: bool = False) -> None:
+        pieces = answers.pieces_of(answer.text, _SCRIPTED_PIECES_LIMIT if is_scripted else _PIECES_LIMIT)
         if request.expected_seconds is not None:
             offsets = latency.stated_offsets(request.expected_seconds, len(pieces))
         else:

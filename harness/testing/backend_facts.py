@@ -30,6 +30,7 @@ CAPABILITIES = {
     "lets_go": "leaves no process behind when the program ends, however it ends, while a call goes on",
     "survives_death": "survives a step that ends its own process",
     "unpicklable": "carries outputs that cannot be pickled",
+    "calls": "takes the calls that steps make while they run to the engine",
 }
 """What a backend can do, unless it is said that it cannot."""
 
@@ -45,6 +46,7 @@ CANNOT: Mapping[str, Mapping[str, str]] = {
     "processes": {"unpicklable": "outputs travel between processes"},
     "virtual": {"tools": "it simulates"},
     "dask": {
+        "calls": "there is no way back from its workers",
         "replaces": "a call that goes on keeps its process",
         "stops_functions": "Dask does not stop what runs",
         "stops_coroutines": "Dask does not stop what runs",

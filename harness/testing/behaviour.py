@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from executor.timeline import AttemptOutcome, Timeline
 from executor.workflow import Resource, Step, Workflow
-from harness.testing.graphs import PlainGraph, PlainStep, describe, describe_step
+from harness.testing.graphs import PlainGraph, PlainStep, describe, describe_item, describe_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,14 @@ class AttemptPlan:
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """A step's attempts in order (the last one stands for all later ones) and the result of its condition."""
+    """A step's attempts in order (the last one stands for all later ones) and the result of its condition.
+
+    ``items``: of a mapped step, which has no attempts to plan, the plans of its items.
+    """
 
     attempts: tuple[AttemptPlan, ...]
     when: bool | None = None
+    items: tuple[StepPlan, ...] = ()
 
     def attempt(self, number: int) -> AttemptPlan:
         """The plan of attempt ``number``, counted from 1."""
@@ -87,7 +91,8 @@ def graph_of_run(workflow: Workflow, behaviour: Behaviour, timeline: Timeline) -
     Raises ValueError where the run has other called steps than its plan asks for.
     """
     graph = behaviour.describe(workflow)
-    return replace(graph, steps=(*graph.steps, *(step for step, _ in _called(behaviour, timeline))))
+    words = {step.step_id: step for step in workflow.steps}
+    return replace(graph, steps=(*graph.steps, *(step for step, _ in _called(behaviour, timeline, words))))
 
 
 def plans_of_run(behaviour: Behaviour, timeline: Timeline) -> dict[str, StepPlan]:
@@ -95,8 +100,12 @@ def plans_of_run(behaviour: Behaviour, timeline: Timeline) -> dict[str, StepPlan
     return {**behaviour.steps, **{step.step_id: plan for step, plan in _called(behaviour, timeline)}}
 
 
-def _called(behaviour: Behaviour, timeline: Timeline) -> list[tuple[PlainStep, StepPlan]]:
-    """The called steps of a run, in order of their indices, with their plans."""
+def _called(
+    behaviour: Behaviour, timeline: Timeline, words: Mapping[str, Step] | None = None
+) -> list[tuple[PlainStep, StepPlan]]:
+    """The called steps of a run, in order of their indices, with their plans. ``words``: the steps of the workflow,
+    without which nothing but the ids of mapped steps' items is true.
+    """
     kids: dict[int, list[int]] = {}
     for index, caller in enumerate(timeline.nested_in):
         if caller >= 0:
@@ -114,6 +123,12 @@ def _called(behaviour: Behaviour, timeline: Timeline) -> list[tuple[PlainStep, S
         ids = timeline.step_ids
         if caller not in plans:
             raise ValueError(f"step {ids[caller]!r} made calls, but no plan of it is known")
+        if plans[caller].items:
+            mapped = (words or {}).get(ids[caller], Step(step_id=ids[caller]))
+            for index, plan in zip(kids[caller], plans[caller].items, strict=True):
+                found[index] = (describe_item(mapped, ids[index]), plan)
+                plans[index] = plan
+            continue
         calls = [
             call
             for number, count in sorted(blocks.get(caller, ()))

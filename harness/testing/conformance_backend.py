@@ -20,11 +20,13 @@ import pytest
 
 pytest.register_assert_rewrite(
     "harness.testing.backend_facts_results",
+    "harness.testing.backend_facts_calls",
     "harness.testing.backend_facts_fates",
     "harness.testing.backend_facts_surroundings",
 )
 
 from harness.testing.backend_facts import CANNOT, CAPABILITIES, needs, step  # noqa: E402  # after the line above
+from harness.testing.backend_facts_calls import CallFacts  # noqa: E402  # as above
 from harness.testing.backend_facts_fates import (  # noqa: E402  # as above
     CancellationFacts,
     DeathFacts,
@@ -67,6 +69,7 @@ class BackendConformance(
     TimeoutFacts,
     CancellationFacts,
     DeathFacts,
+    CallFacts,
     InstrumentFacts,
     CleanFacts,
     PlaceFacts,

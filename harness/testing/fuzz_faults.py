@@ -146,10 +146,11 @@ def _all_ids(run: DrawnRun) -> Iterator[tuple[str, bool]]:
 
 def _ids_of(step_id: str, plan: StepPlan) -> Iterator[tuple[str, bool]]:
     # Depth is that of what was drawn (two calls deep): the stack stays small.
-    children = [child for attempt in plan.attempts for call in attempt.calls for child in call.children]
+    children = [child.plan for attempt in plan.attempts for call in attempt.calls for child in call.children]
+    children += plan.items
     yield step_id, bool(children)
     for number, child in enumerate(children, start=1):
-        yield from _ids_of(f"{step_id}/{number}", child.plan)
+        yield from _ids_of(f"{step_id}/{number}", child)
 
 
 def _clock(source: RandomSource, size: int) -> Iterator[tuple[int, int]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from executor.dependencies import Graph
-from harness.testing.behaviour import Behaviour, graph_of_run
+from harness.testing.behaviour import Child, StepPlan, graph_of_run
 from harness.testing.fuzz_faults import NO_FAULTS, FaultPlan
 from harness.testing.fuzz_virtual import Played, output_of, play, reserving_after
 from harness.testing.generator import DrawnRun
@@ -94,11 +94,18 @@ def depends_on_order(run: DrawnRun) -> bool:
     workflow, behaviour = run
     if behaviour.cancellations or any(step.on_failure == "stop" for step in workflow.steps):
         return True
-    return any(step.timeout is not None for step in workflow.steps) and _makes_calls(behaviour)
+    calls = [child.step for plan in behaviour.steps.values() for child in _children(plan)]
+    return bool(calls) and any(step.timeout is not None for step in (*workflow.steps, *calls))
 
 
-def _makes_calls(behaviour: Behaviour) -> bool:
-    return any(attempt.calls for plan in behaviour.steps.values() for attempt in plan.attempts)
+def _children(plan: StepPlan) -> Iterator[Child]:
+    """Whom a step and its items may call, and whom these may. As deep as calls were drawn: a few levels."""
+    for part in (plan, *plan.items):
+        for attempt in part.attempts:
+            for call in attempt.calls:
+                for child in call.children:
+                    yield child
+                    yield from _children(child.plan)
 
 
 def _illegal(played: Played) -> list[str]:
@@ -166,11 +173,13 @@ def _outputs(played: Played) -> Iterator[Violation]:
             )
         elif succeeded:
             seen = [outputs.get(ids[parent]) for parent in graph.data_parents[index]]
-            if outputs[step_id] != output_of(step_id, seen):
+            expected: object = output_of(step_id, seen)
+            if played.scheduler.is_mapped(index):
+                expected = [outputs.get(ids[item]) for item in played.scheduler.family_calls(index)]
+            if outputs[step_id] != expected:
                 yield Violation(
                     "outputs",
-                    f"step {step_id!r} gave {outputs[step_id]!r}; from what it depends on it must be "
-                    f"{output_of(step_id, seen)!r}",
+                    f"step {step_id!r} gave {outputs[step_id]!r}; from what it depends on it must be {expected!r}",
                     (step_id,),
                 )
 

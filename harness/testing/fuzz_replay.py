@@ -116,6 +116,11 @@ def scenario_of(run: DrawnRun, name: str) -> dict[str, Any]:
 
 def _scenario_step(step: Mapping[str, Any], plan: StepPlan) -> dict[str, Any]:
     fails = 0
+    if step.get("for_each"):
+        # One tool for all items: they do what the first was drawn to do.
+        plan = plan.items[0]
+    elif "for_each" in step:
+        return {**step, "tool": "noop"}
     for attempt in plan.attempts:
         if attempt.outcome == "succeeded":
             break
@@ -145,6 +150,8 @@ def _plan_to_data(plan: StepPlan) -> dict[str, Any]:
     found: dict[str, Any] = {"attempts": [_attempt_to_data(attempt) for attempt in plan.attempts]}
     if plan.when is not None:
         found["when"] = plan.when
+    if plan.items:
+        found["items"] = [_plan_to_data(item) for item in plan.items]
     return found
 
 
@@ -166,7 +173,11 @@ def _attempt_to_data(attempt: AttemptPlan) -> dict[str, Any]:
 
 
 def _plan_from_data(data: Mapping[str, Any]) -> StepPlan:
-    return StepPlan(tuple(_attempt_from_data(attempt) for attempt in data["attempts"]), data.get("when"))
+    return StepPlan(
+        tuple(_attempt_from_data(attempt) for attempt in data["attempts"]),
+        data.get("when"),
+        tuple(_plan_from_data(item) for item in data.get("items", ())),
+    )
 
 
 def _attempt_from_data(data: Mapping[str, Any]) -> AttemptPlan:

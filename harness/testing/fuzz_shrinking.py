@@ -163,8 +163,20 @@ def _plainer_runs(candidate: Candidate) -> Iterator[Candidate]:
 # ------------------------------------------------------------------ single steps
 
 
+def _fewer_items(candidate: Candidate, step: Step) -> Iterator[Candidate]:
+    """Done for its first item alone and without a list, or for one item less."""
+    plan = candidate.run.behaviour.steps[step.step_id]
+    if not plan.items:
+        return
+    alone = _with_plan(candidate, step.step_id, replace(plan.items[0], when=plan.when))
+    yield _with_step(alone, step, {"for_each": None, "max_parallel": None})
+    fewer = _with_plan(candidate, step.step_id, replace(plan, items=plan.items[:-1]))
+    yield _with_step(fewer, step, {"for_each": list(range(len(plan.items) - 1))})
+
+
 def _plainer_steps(candidate: Candidate) -> Iterator[Candidate]:
     for step in candidate.run.workflow.steps:
+        yield from _fewer_items(candidate, step)
         for name, plain in PLAIN.items():
             if getattr(step, name) != plain:
                 yield _with_step(candidate, step, {name: plain})
@@ -204,12 +216,20 @@ def _with_plan(candidate: Candidate, step_id: str, plan: StepPlan) -> Candidate:
 
 def _plainer_attempts(candidate: Candidate) -> Iterator[Candidate]:
     for step_id, plan in candidate.run.behaviour.steps.items():
-        if len(plan.attempts) > 1:
-            yield _with_plan(candidate, step_id, replace(plan, attempts=plan.attempts[:-1]))
-        for place, attempt in enumerate(plan.attempts):
-            for simpler in _plainer_attempt(attempt):
-                attempts = (*plan.attempts[:place], simpler, *plan.attempts[place + 1 :])
-                yield _with_plan(candidate, step_id, replace(plan, attempts=attempts))
+        for place, item in enumerate(plan.items):
+            for attempts in _plainer_attempts_of(item):
+                items = (*plan.items[:place], replace(item, attempts=attempts), *plan.items[place + 1 :])
+                yield _with_plan(candidate, step_id, replace(plan, items=items))
+        for attempts in _plainer_attempts_of(plan):
+            yield _with_plan(candidate, step_id, replace(plan, attempts=attempts))
+
+
+def _plainer_attempts_of(plan: StepPlan) -> Iterator[tuple[AttemptPlan, ...]]:
+    if len(plan.attempts) > 1:
+        yield plan.attempts[:-1]
+    for place, attempt in enumerate(plan.attempts):
+        for simpler in _plainer_attempt(attempt):
+            yield (*plan.attempts[:place], simpler, *plan.attempts[place + 1 :])
 
 
 def _plainer_attempt(attempt: AttemptPlan) -> Iterator[AttemptPlan]:

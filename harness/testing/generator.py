@@ -26,8 +26,10 @@ DEFAULT_FEATURES = LIMITS | {
     "failures", "retries", "timeouts", "states", "groups", "priorities", "conditions", "stops", "nested",
     "cancellations", "policies", "references", "jitter",
 }  # fmt: skip
-FEATURES = DEFAULT_FEATURES | {"deaths", "limits"}
-"""What can be asked for. ``limits`` stands for resources, rates and tokens; ``deaths`` (of workers) is no default."""
+FEATURES = DEFAULT_FEATURES | {"deaths", "limits", "mapped"}
+"""What can be asked for. ``limits`` stands for resources, rates and tokens. No default are ``deaths`` (of workers) and
+``mapped`` (steps with ``for_each``).
+"""
 
 TOOL = "noop"
 STATES = ("x", "y", "z")
@@ -328,7 +330,15 @@ def _top_level(
             fields["idempotent"] = False
         labels: list[int | str] = [1, "1", 2, "two"]
         group = source.choice(labels) if "groups" in active and source.chance(50) else None
+        if "mapped" in active and source.chance(30):
+            fields["for_each"] = list(range(source.integer(0, 4)))
+            if source.chance(50):
+                fields["max_parallel"] = source.integer(1, 3)
         step = Step(step_id=step_id, **fields)
+        if isinstance(step.for_each, list):
+            calls = _call_maker(theme, step.reads, step.writes, 1)
+            items = tuple(_plan(source, theme, fields, units, None, calls) for _ in step.for_each)
+            return step, StepPlan((), when, items), group
         plan = _plan(source, theme, fields, units, when, _call_maker(theme, step.reads, step.writes, 0))
         return step, plan, group
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 import heapq
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from executor.workflow import Resource, Retry, Step, Workflow
+from executor.workflow import Resource, Retry, Step, Workflow, max_parallel_resource
 
 NANOSECONDS = 1_000_000_000
 # One 512th of a second is a whole number of nanoseconds and an exact float, so sums of such durations agree
@@ -75,7 +75,8 @@ class PlainStep:
 
     ``when`` is the result of its condition (None: it has none). ``stops`` is ``on_failure: stop``. ``tokens`` is the
     estimate for limits of tokens per minute. ``parent`` is the step that calls it; ``call`` counts the additions to its
-    scope (the parent's calls across all attempts; for top-level steps 0, or more for those added late).
+    scope (the parent's calls across all attempts; for top-level steps 0, or more for those added late). ``mapped``: it
+    is done once for each item of a list; its items are its calls, and it holds neither slot nor limits itself.
     """
 
     step_id: str
@@ -94,6 +95,7 @@ class PlainStep:
     idempotent: bool = True
     parent: str | None = None
     call: int = 0
+    mapped: bool = False
 
     def conflicts_with(self, other: PlainStep) -> bool:
         """Whether the two may not hold their states at once: one writes what the other reads or writes."""
@@ -162,6 +164,18 @@ class PlainGraph:
                 depths[step_id] = depth
         return depths
 
+    def is_item(self, step: PlainStep) -> bool:
+        """Whether it is one of the items of a mapped step."""
+        return step.parent is not None and self.by_id[step.parent].mapped
+
+    def counts_as_top(self, step: PlainStep) -> bool:
+        """Whether it is a step of the workflow where the run stops: items of mapped steps are."""
+        return step.parent is None or self.is_item(step)
+
+    def start_depth(self, step: PlainStep) -> int:
+        """Its depth in the order of starts: items of mapped steps stand among the steps of the workflow."""
+        return 0 if self.is_item(step) else self.depths[step.step_id]
+
     @cached_property
     def children(self) -> dict[str, tuple[str, ...]]:
         """The steps that each step calls, in file order; steps that call none are absent."""
@@ -204,6 +218,7 @@ class PlainGraph:
     def ranks(self) -> dict[str, int | None]:
         """Upward rank in nanoseconds: own expected duration and the longest chain of expected durations behind it, over
         data and order edges among the steps added together. None where any step of the batch states no duration.
+        An item has the rank of its mapped step.
         """
         unknown = {(step.parent, step.call) for step in self.steps if step.expected_ns is None}
         longest: dict[str, int] = dict.fromkeys(self.by_id, 0)
@@ -216,6 +231,7 @@ class PlainGraph:
                 before = self.by_id[other]
                 if (before.parent, before.call) == batch:
                     longest[other] = max(longest[other], rank)
+        found.update({step.step_id: found[step.parent] for step in self.steps if step.parent and self.is_item(step)})
         return found
 
 
@@ -289,6 +305,7 @@ def references(step: Step) -> list[str]:
     """
     texts: list[str] = []
     open_values: list[object] = [step.prompt, *(step.args or {}).values()]
+    open_values += step.for_each if isinstance(step.for_each, list) else []
     while open_values:
         value = open_values.pop(0)
         if isinstance(value, str):
@@ -297,7 +314,7 @@ def references(step: Step) -> list[str]:
             open_values[:0] = list(value.values())
         elif isinstance(value, list):
             open_values[:0] = value
-    texts += [text for text in (step.when, step.for_each) if text]
+    texts += [text for text in (step.when, step.for_each) if isinstance(text, str)]
     found = [next(filter(None, match.groups())) for text in texts for match in _REFERENCE.finditer(text)]
     return list(dict.fromkeys(found))
 
@@ -323,6 +340,11 @@ def describe_retry(retry: Retry | None) -> PlainRetry:
 def describe_step(step: Step, *, when: bool | None = None, parent: str | None = None, call: int = 0) -> PlainStep:
     """A step in plain form. Its own fields alone count, not what a tool's declaration would add."""
     mentioned = references(step) if step.prompt or step.args or step.when or step.for_each else ()
+    mapped = step.for_each is not None
+    if mapped:
+        # What limits and retries an attempt is said of its items.
+        alone = {"for_each": None, "needs": None, "retry": None, "timeout": None, "expected_tokens": None}
+        step = step.model_copy(update=alone)
     return PlainStep(
         step_id=step.step_id,
         data=tuple(dict.fromkeys((*step.depends_on, *mentioned))),
@@ -340,7 +362,16 @@ def describe_step(step: Step, *, when: bool | None = None, parent: str | None = 
         idempotent=step.idempotent is not False,
         parent=parent,
         call=call,
+        mapped=mapped,
     )
+
+
+def describe_item(step: Step, step_id: str) -> PlainStep:
+    """One item of a mapped step in plain form."""
+    alone = {"for_each": None, "when": None, "depends_on": (), "prompt": None, "args": None, "parallel_group": None}
+    plain = describe_step(step.model_copy(update=alone), parent=step.step_id)
+    needs = plain.needs if step.max_parallel is None else (*plain.needs, (max_parallel_resource(step.step_id), 1))
+    return replace(plain, step_id=step_id, needs=needs, stops=step.on_failure == "stop")
 
 
 def describe_resource(resource: Resource) -> PlainResource:
@@ -361,9 +392,13 @@ def describe(
 ) -> PlainGraph:
     """A workflow in plain form. ``whens`` are the results of the steps' conditions."""
     results = whens or {}
+    limits = {name: describe_resource(resource) for name, resource in (resources or {}).items()}
+    for step in workflow.steps:
+        if step.max_parallel is not None:
+            limits[max_parallel_resource(step.step_id)] = PlainResource(step.max_parallel)
     return PlainGraph(
         steps=tuple(describe_step(step, when=results.get(step.step_id)) for step in workflow.steps),
-        resources={name: describe_resource(resource) for name, resource in (resources or {}).items()},
+        resources=limits,
         workers=workers,
         policy=policy,
     )

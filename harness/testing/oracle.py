@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any
 
 from executor.timeline import Timeline
-from harness.testing import oracle_bounds, oracle_policies, oracle_rules
+from harness.testing import oracle_bounds, oracle_mapping, oracle_policies, oracle_rules
 from harness.testing.graphs import PlainGraph
 from harness.testing.oracle_record import events_of, read_events
 from harness.testing.oracle_sweep import Sweep
@@ -38,6 +38,7 @@ _BY_STEP: dict[str, Callable[[View], Iterator[Violation]]] = {
     "readiness": oracle_rules.readiness,
     "released_by": oracle_rules.released_by,
     "nested_calls": oracle_rules.nested_calls,
+    "mapped_steps": oracle_mapping.mapped_steps,
     "barriers": oracle_policies.barriers,
     "record_order": oracle_policies.record_order,
     "waits": oracle_policies.waits,

@@ -133,7 +133,7 @@ def _fate_story(view: View, step: PlainStep, status: str | None, allowed: Sequen
     parts = [f"its dependency {other!r} is {view.statuses.get(other)}" for other in step.data]
     if step.when is not None:
         parts.append(f"its condition is {str(step.when).lower()}")
-    if view.stop is not None and step.parent is None:
+    if view.stop is not None and view.graph.counts_as_top(step):
         parts.append(f"the run stopped at {view.stop[0]} ns")
     if tries:
         parts.append(
@@ -251,7 +251,7 @@ def stopping(view: View) -> Iterator[Violation]:
     stop = view.stop
     for one in view.record.tries:
         step = view.graph.by_id[one.step_id]
-        if stop is not None and step.parent is None:
+        if stop is not None and view.graph.counts_as_top(step):
             sure = stop[0] < one.granted or (view.options.exact and stop == (one.granted, 0))
             if sure:
                 yield Violation(

@@ -42,7 +42,11 @@ def starved(
         eligible = Waiting(view, one, (openings or {}).get(one.step_id, (0, 0))).eligible
         if not view.options.exact:
             eligible = max(eligible, _noticed(one))
-        behind = [other for other in tries[: one.position] if other.granted >= eligible and other.ready > eligible]
+        behind = [
+            other
+            for other in tries[: one.position]
+            if other.granted >= eligible and other.ready > eligible and not view.graph.by_id[other.step_id].mapped
+        ]
         for other in behind[OVERTAKEN_LIMIT + 1 :]:
             taken = _taken(view, capacity, snapshots[other.position], one, other)
             if taken is None or _often_overtaken(tries, other):

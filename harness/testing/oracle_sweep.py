@@ -152,6 +152,10 @@ class Sweep:
         self.waiting.pop(one.position, None)
         if self.reserving:
             self._snapshot()
+        if self.view.graph.by_id[one.step_id].mapped:
+            # It takes no slot, so it overtakes nobody.
+            self._acquire(one, high=True, low=False)
+            return
         if not self.view.options.handed_out_ahead and self.slots_low + 1 > max(self.workers):
             self._report(
                 "workers",

@@ -131,9 +131,9 @@ class View:
             earliest, latest = early, late
         elif status == "cancelled":
             causes = [(time, 1) for time in self.cancel_times(step)]
-            causes += [self.stop] if self.stop is not None and step.parent is None else []
+            causes += [self.stop] if self.stop is not None and self.graph.counts_as_top(step) else []
             # By its fate it is cancelled when that is decided, otherwise at one of these times.
-            by_fate = self.stop is not None and step.parent is None
+            by_fate = self.stop is not None and self.graph.counts_as_top(step)
             by_fate |= not causes or any(self.statuses.get(other) == "cancelled" for other in step.data)
             earliest, latest = min([early, *causes]), max([late, *causes] if by_fate else causes)
             latest = NEVER if self.options.unlisted_cancellations else latest
@@ -189,7 +189,7 @@ class View:
         if not pending or status not in ("failed", "cancelled"):
             return key, key
         causes = [(time, 1) for time in self.cancel_times(step)]
-        causes += [self.stop] if self.stop is not None and step.parent is None else []
+        causes += [self.stop] if self.stop is not None and self.graph.counts_as_top(step) else []
         return key, NEVER if self.options.unlisted_cancellations else max([key, *causes])
 
     def spoils(self, step_id: str) -> bool:
@@ -212,7 +212,7 @@ class View:
         if any(self.statuses.get(other) == "cancelled" for other in step.data):
             return ["cancelled"]
         early, late = self._decided(step)
-        stopped = self.stop is not None and step.parent is None
+        stopped = self.stop is not None and self.graph.counts_as_top(step)
         found = list(touched)
         if step.when is False and not (stopped and self.stop is not None and early[0] > self.stop[0]):
             found.insert(0, "skipped")
@@ -226,11 +226,12 @@ class View:
             return ["succeeded"]
         touched = ["cancelled"] if self.cancel_times(step) else []
         if last.outcome == "cancelled":
-            return touched
+            # A mapped step is cancelled with its items, too; its own property says when.
+            return ["cancelled"] if step.mapped else touched
         if self.attempts_used_up(step, tries):
             return ["failed"]
         found = list(touched)
-        if self.stop is not None and step.parent is None:
+        if self.stop is not None and self.graph.counts_as_top(step):
             backed_off = last.known + step.retry.wait_ns(last.number)
             surely = last.known > self.stop[0] or (step.retry.jitter == "none" and backed_off > self.stop[0])
             found += ["failed"] if surely else ["failed", "cancelled"]
@@ -275,4 +276,4 @@ class Waiting:
         self.sure = max(view.ready_key(one), view.order_latest[one.step_id], opening)
         self.eligible = max(self.sure[0], one.backoff_end)
         self.rank = view.graph.ranks[one.step_id]
-        self.key = (-view.graph.depths[one.step_id], -step.priority)
+        self.key = (-view.graph.start_depth(step), -step.priority)

@@ -89,6 +89,8 @@ class Simulation:
 
     def attempt(self, attempt: Attempt) -> Simulated:
         """What the behaviour says of an attempt."""
+        if attempt.step_id not in self._plans:
+            self._plan_items(attempt)
         found = self._plans[attempt.step_id].attempt(attempt.attempt)
         calls = []
         count = len(self.engine.scheduler.family_calls(attempt.index))
@@ -104,6 +106,14 @@ class Simulation:
             calls.append((call.offset_ns, steps))
         value = None if found.outcome == "succeeded" else DIED if found.outcome == "worker_died" else FAILED
         return Simulated(found.duration_ns, found.outcome, value, found.tokens_used, calls)
+
+    def _plan_items(self, item: Attempt) -> None:
+        """The plans of all items of a mapped step, when the first of them starts."""
+        assert item.parent is not None
+        scheduler = self.engine.scheduler
+        items = scheduler.family_calls(scheduler.index[item.parent])
+        ids = [scheduler.step_ids[index] for index in items]
+        self._plans.update(zip(ids, self._plans[item.parent].items, strict=True))
 
     def _cancellation(self, step_ids: Sequence[str] | None) -> Request:
         def cancel(now: int) -> None:

@@ -44,7 +44,11 @@ class ThreadPool(SubmitBackend):
 
 class TestThreadPool(BackendConformance):
     backend = ThreadPool
-    cannot: ClassVar[Mapping[str, str]] = {**CANNOT["threads"], "replaces": "the pool has the threads that it has"}
+    cannot: ClassVar[Mapping[str, str]] = {
+        **CANNOT["threads"],
+        "replaces": "the pool has the threads that it has",
+        "calls": "there is no way back from the pool",
+    }
 
 
 class ProcessPool(SubmitBackend):
@@ -58,6 +62,7 @@ class ProcessPool(SubmitBackend):
 class TestProcessPool(BackendConformance):
     backend = ProcessPool
     cannot: ClassVar[Mapping[str, str]] = {
+        "calls": "there is no way back from the pool",
         "lets_go": "the interpreter waits at its end for what a pool runs, and nobody ends the processes of a dead one",
         "replaces": "the pool has the processes that it has",
         "stops_functions": "a pool does not stop what runs",

@@ -120,8 +120,9 @@ def test_random_runs_reach_nearly_every_transition() -> None:
     for number in range(800):
         found += examine(Settings(seed=1).draw(number), report, thorough=number % 10 == 0)
     assert_ok(found)
-    # All are reached in 20,000 runs; what happens to steps that resume is rare.
-    assert {transition for transition in ALL_TRANSITIONS if transition[0] != "resuming"} <= set(report.transitions)
+    # All are reached in 20,000 runs; what happens to steps that resume is rare. No list is drawn that cannot be had.
+    common = {transition for transition in ALL_TRANSITIONS if transition[0] != "resuming"}
+    assert common - {("ready", "expand", "failed")} <= set(report.transitions)
     assert report.faults.keys() == set(FAULT_KINDS)
 
 

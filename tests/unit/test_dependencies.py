@@ -161,9 +161,12 @@ def test_an_unknown_input_is_a_warning_with_a_suggestion() -> None:
     assert "'topic'" in found.findings[0].fix
 
 
-def test_mapped_steps_are_not_supported_yet_and_it_says_so() -> None:
-    found = planned(step("a", for_each="[1]"), step("b", max_parallel=2))
-    assert [finding.code for finding in errors(found)] == ["not-supported-yet"] * 2
+def test_what_is_said_of_items_needs_a_list_of_them() -> None:
+    found = planned(step("a", for_each="[1]", max_parallel=2), step("b", max_parallel=2), step("c", expected_items=3))
+    assert [(finding.code, finding.step) for finding in errors(found)] == [
+        ("without-for-each", "b"),
+        ("without-for-each", "c"),
+    ]
 
 
 def test_findings_stand_in_file_order() -> None:

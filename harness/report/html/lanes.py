@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from executor.timeline import Attempt, Timeline
 
 UNKNOWN_WORKER = "unknown worker"
+WAITING_FOR_ITEMS = "waiting for items"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +41,21 @@ def worker_lanes(timeline: Timeline) -> Lanes:
     by_worker: dict[str, list[tuple[int, int, int]]] = {}
     for place, attempt in enumerate(timeline.attempts):
         start, end = bar_of(attempt, makespan)
-        by_worker.setdefault(attempt.worker or UNKNOWN_WORKER, []).append((start, end, place))
+        by_worker.setdefault(attempt.worker or _lane_without_worker(attempt), []).append((start, end, place))
     lane_of = [0] * len(timeline.attempts)
     labels: list[str] = []
     for worker in sorted(by_worker, key=_counting_key):
         lanes = _pack(by_worker[worker], lane_of, first=len(labels))
         labels += [worker if number == 0 else f"{worker} ({number + 1})" for number in range(lanes)]
     return Lanes(tuple(lane_of), tuple(labels))
+
+
+def _lane_without_worker(attempt: Attempt) -> str:
+    """A mapped step takes no worker: all it does is wait for its items."""
+    if attempt.started is None or attempt.ended is None or attempt.ended == attempt.started:
+        return UNKNOWN_WORKER
+    waited = sum(end - start for start, end in attempt.blocked)
+    return WAITING_FOR_ITEMS if waited == attempt.ended - attempt.started else UNKNOWN_WORKER
 
 
 def _pack(bars: list[tuple[int, int, int]], lane_of: list[int], *, first: int) -> int:

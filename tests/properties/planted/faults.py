@@ -8,6 +8,8 @@ S = "executor.scheduler."
 # Runs in which steps call others, and are short of slots and limits then.
 NESTED = ("nested", "resources", "failures", "deaths", "retries")
 SCARCE = ("resources", "rates", "priorities")
+# Steps that are done once for each item of a list.
+MAPPED = ("mapped", "priorities", "failures", "stops", "cancellations")
 
 FAULTS = (
     # ---- dependencies and fates
@@ -439,6 +441,55 @@ FAULTS = (
         "if False:",
         focus=NESTED,
     ),
+    # ---- mapped steps
+    Fault(
+        "mapped step over before its last item",
+        "A mapped step ends when all of its items but one are final.",
+        S + "settling:Settling._note_item",
+        "if not self._items_left[parent]:",
+        "if self._items_left[parent] <= 1:",
+        focus=MAPPED,
+    ),
+    Fault(
+        "failed item overlooked",
+        "A mapped step succeeds although an item failed.",
+        S + "mapping:Mapped._join",
+        "FAILED if FAILED in states else CANCELLED",
+        "CANCELLED",
+        focus=MAPPED,
+    ),
+    Fault(
+        "max_parallel ignored",
+        "All items of a mapped step run at once.",
+        S + "mapping:Mapped._item_of",
+        "needs[name] = 1",
+        "pass",
+        focus=MAPPED,
+    ),
+    Fault(
+        "items go first like calls",
+        "Items of mapped steps start before the steps of the workflow, whatever their priority.",
+        S + "mapping:Mapped._add_items",
+        "self._keys[place] = rank | place",
+        "pass",
+        focus=MAPPED,
+    ),
+    Fault(
+        "a stop forgets items",
+        "After a stop the items of mapped steps go on.",
+        S + "core:Core._is_top",
+        "return parent < 0 or parent in self._mapped",
+        "return parent < 0",
+        focus=MAPPED,
+    ),
+    Fault(
+        "empty list late",
+        "What follows an empty list starts at the next instant.",
+        S + "mapping:Mapped._start_mapped",
+        "while self._to_expand or self._to_join:",
+        "for _ in range(1):",
+        focus=MAPPED,
+    ),
     # ---- the engine
     Fault(
         "late completion recorded",
@@ -479,8 +530,8 @@ FAULTS = (
         "calls never end",
         "A step whose calls are done is not told.",
         "executor.calls:Calls.unblock_finished",
-        "if not pending and attempt.outcome is None:",
-        "if not pending and attempt.outcome is None and len(self._waiting) > 1:",
+        "if not pending:",
+        "if not pending and len(self._waiting) > 1:",
     ),
     Fault(
         "new workers never used",

@@ -1,0 +1,140 @@
+"""Calls of code that runs in the engine's own process, or whose words come to it over a channel.
+
+Rules of this module:
+- A call becomes a step of the engine; nothing is run here. What starts goes to the backend.
+- Notes about who waits are made under the engine's lock, so that no end can overtake its beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from executor.nested_calls import Call, CalledStep, Caller, Done, Outcome, Withdraw
+from executor.outcomes import Failure
+from executor.scheduler import SchedulerError
+from executor.timeline import Attempt
+
+if TYPE_CHECKING:
+    from executor.engine import Engine
+
+
+class EngineCaller(Caller):
+    """Makes calls at an engine. Subclasses see to their backend's workers."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    # ------------------------------------------------------------------ for subclasses
+
+    def dispatch(self, starts: list[Attempt]) -> None:
+        """Have these run. From any thread, not under the engine's lock."""
+        raise NotImplementedError
+
+    def blocked(self, attempt: Attempt) -> None:
+        """The attempt gave back its slot. Under the engine's lock: only note it."""
+
+    def resumed(self, attempt: Attempt) -> None:
+        """It has a slot again, or is over. From any thread, maybe more than once."""
+
+    # ------------------------------------------------------------------ calls
+
+    def begin(self, running: Any, calls: Sequence[Call], at_once: int | None, done: Done) -> Withdraw:
+        batch = Batch(self, running, calls, at_once, done)
+        self.dispatch(batch.submit())
+        return batch.withdraw
+
+
+class Batch:
+    """Calls made together, from their submission to the moment at which their caller is told. Without ``notes`` the
+    caller keeps its own account of who waits.
+    """
+
+    def __init__(
+        self,
+        caller: EngineCaller,
+        attempt: Attempt,
+        calls: Sequence[Call],
+        at_once: int | None,
+        done: Done,
+        *,
+        notes: bool = True,
+    ) -> None:
+        self._caller = caller
+        self._engine = caller._engine  # noqa: SLF001  # two halves of one thing
+        self._attempt = attempt
+        self._at_once = at_once
+        self._done = done
+        self._notes = notes
+        self._outcomes: list[Outcome | None] = [None] * len(calls)
+        self._places: list[int] = []
+        self._steps: list[CalledStep] = []
+        self._ids: list[str] = []
+        self._error: SchedulerError | None = None
+        step_of = self._engine.toolbox.step
+        for place, call in enumerate(calls):
+            step = step_of(call)
+            if isinstance(step, Failure):
+                self._outcomes[place] = Outcome(None, None, step)
+            else:
+                self._places.append(place)
+                self._steps.append(step)
+
+    def submit(self) -> list[Attempt]:
+        """Hand the calls to the engine. Returns what starts with that; the caller may be told before this returns."""
+        if not self._steps:
+            self._tell()
+            return []
+        # Stays empty if the step has to resume from other calls first: then `_again` goes on, maybe before this ends.
+        blocks: list[bool] = []
+
+        def answer(ids: list[str] | SchedulerError, blocked: bool) -> None:
+            blocks.append(blocked)
+            if isinstance(ids, SchedulerError):
+                self._error = ids
+                return
+            self._ids = ids
+            if blocked and self._notes:
+                self._caller.blocked(self._attempt)
+
+        request = self._engine.call_request(
+            self._attempt, self._steps, self._resume, answer, at_once=self._at_once, again=self._again
+        )
+        starts = self._engine.advance((), (request,))
+        if blocks == [False]:
+            self._tell()
+        return starts
+
+    def _again(self, goes_on: bool) -> None:
+        """The step has resumed from other calls of its own."""
+        if goes_on:
+            self._caller.dispatch(self.submit())
+        else:
+            self._done(None)
+
+    def _resume(self, goes_on: bool) -> None:
+        if self._notes:
+            self._caller.resumed(self._attempt)
+        if goes_on:
+            self._tell()
+        else:
+            self._done(None)
+
+    def _tell(self) -> None:
+        if self._error is not None and self._attempt.outcome is not None:
+            self._done(None)
+            return
+        failure = Failure("CallRefused", str(self._error or "it was never made"), retryable=False)
+        outcomes = self._outcomes
+        for number, place in enumerate(self._places):
+            known = number < len(self._ids)
+            outcomes[place] = self._engine.outcome_of(self._ids[number]) if known else Outcome(None, None, failure)
+        self._done([outcome for outcome in outcomes if outcome is not None])
+
+    def withdraw(self) -> None:
+        """Nobody waits any more: cancel what is not over."""
+
+        def request(now: int) -> None:
+            self._engine.calls.withdraw(self._attempt, self._ids, now)
+
+        self._caller.dispatch(self._engine.advance((), (request,)))

@@ -1,0 +1,237 @@
+"""A node: Python code in a process of its own, JSON in, JSON out, which may call the run's tools.
+
+Rules of this module:
+- The node gets the step's arguments as a JSON object on stdin (a prompt is its ``prompt``). Its result is what
+  ``main()`` returns, else the JSON that it prints.
+- It sees a scrubbed environment, as a ``command`` does; its memory and its output are limited; at its timeout, when it
+  is cancelled, and when it has ended it dies with its whole process group.
+- This keeps mistakes in, not attackers: a node is a program of the same user.
+- Errors carry what the node raised, or the end of what it wrote to stderr, less the values let in by ``inherit_env``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import Field
+
+from executor.current import program_environment
+from executor.tools.base import Tool, ToolContext, ToolError, ToolOptionsError, ToolTimeoutError
+from executor.tools.child_process import ChildProcess, Finished
+from executor.tools.command import INHERITED, OUTPUT_LIMIT_BYTES, readable_tail, status_text
+from executor.tools.node_channel import NodeChannel
+from executor.tools.options import did_you_mean, read_options
+from executor.workflow import Names, ToolDeclaration, Words
+
+MEMORY_LIMIT_BYTES = 2 * 1024**3
+_FOLDER = Path(__file__).parents[1] / "node_path"
+_START = "import sys; sys.path.insert(0, sys.argv[1]); from node_child import main; main(int(sys.argv[2]))"
+_ARGS = ("file", "source", "input")
+
+
+class NodeOptions(Words):
+    """``file``: a Python file; ``source``: the code itself. ``env``: variables to set; ``inherit_env``: names to let
+    through. ``memory_limit_bytes``: of address space, for each of its processes; null is no limit.
+    ``output_limit_bytes``: of what it prints, and of what it says at once over its channel.
+    """
+
+    file: str | None = None
+    source: str | None = None
+    env: dict[str, str] = Field(default_factory=dict)
+    inherit_env: Names = ()
+    cwd: str | None = None
+    memory_limit_bytes: int | None = Field(MEMORY_LIMIT_BYTES, ge=1)
+    output_limit_bytes: int = Field(OUTPUT_LIMIT_BYTES, ge=1)
+
+
+class NodeTool(Tool):
+    """Runs Python code in a process of its own."""
+
+    kind = "node"
+    may_call = True
+    summary = "runs Python code in a process of its own: args in as JSON, a JSON result out; it may call other tools"
+
+    def __init__(self, name: str, options: NodeOptions | None = None) -> None:
+        super().__init__(name)
+        self.options = options or NodeOptions()
+
+    @classmethod
+    def from_declaration(cls, name: str, declaration: ToolDeclaration) -> Tool:
+        """Make the tool; see :meth:`Tool.from_declaration`."""
+        options = read_options(NodeOptions, name, declaration)
+        if options.file is not None and options.source is not None:
+            raise ToolOptionsError(
+                f"tool {name!r}: source: there is a file already", field="source", fix="keep one of them"
+            )
+        if options.file is not None:
+            path = Path(options.file).absolute()
+            if not path.is_file():
+                raise ToolOptionsError(
+                    f"tool {name!r}: file: there is no file {options.file!r}",
+                    field="file",
+                    fix=f"write its path as seen from {Path.cwd()}, or a whole one",
+                )
+            # Wherever the workers are.
+            options = options.model_copy(update={"file": str(path)})
+        return cls(name, options)
+
+    def call(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Any:
+        """Run the node; this thread sees to it."""
+        with program_environment() as variables:
+            channel, child = self._start(context, prompt, args, variables)
+            try:
+                return self._result(context, channel, child.run())
+            finally:
+                channel.close()
+
+    async def call_async(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Any:
+        """Run the node beside the event loop."""
+        with program_environment() as variables:
+            channel, child = self._start(context, prompt, args, variables)
+            try:
+                return self._result(context, channel, await child.run_async())
+            finally:
+                channel.close()
+
+    # ------------------------------------------------------------------ its start
+
+    def _start(
+        self, context: ToolContext, prompt: str | None, args: Mapping[str, Any], variables: Mapping[str, str]
+    ) -> tuple[NodeChannel, ChildProcess]:
+        kind, code, given = self._code(args)
+        options = self.options
+        if options.cwd is not None and not Path(options.cwd).is_dir():
+            self._refuse(f"cwd: there is no directory {options.cwd!r}")
+        channel = NodeChannel(kind, code, options.output_limit_bytes)
+        try:
+            child = ChildProcess(
+                [sys.executable, "-I", "-c", _START, str(_FOLDER), str(channel.their_fd)],
+                env={**variables, **self._environment()},
+                cwd=options.cwd,
+                stdin=self._stdin(prompt, given),
+                output_limit_bytes=options.output_limit_bytes,
+                timeout_seconds=context.timeout_seconds,
+                channel=channel,
+            )
+        except OSError as error:
+            channel.close()
+            raise ToolError(f"tool {self.name!r}: the node could not be started: {error.strerror or error}") from None
+        except BaseException:
+            channel.close()
+            raise
+        channel.started()
+        channel.wake, channel.stop = child.wake, child.stop
+        if options.memory_limit_bytes is not None:
+            # It waits for its code, so nothing of it has run yet.
+            child.limit(resource.RLIMIT_AS, options.memory_limit_bytes)
+        context.on_cancel(child.stop)
+        return channel, child
+
+    def _code(self, args: Mapping[str, Any]) -> tuple[str, str, Mapping[str, Any]]:
+        """What to run (a file's path or source text), and the node's input."""
+        options = self.options
+        if options.file is not None:
+            return "file", options.file, args
+        if options.source is not None:
+            return "source", options.source, args
+        for name in args:
+            if name not in _ARGS:
+                self._refuse(
+                    f"args.{name}: unknown argument ({did_you_mean(name, _ARGS)}); what the node reads goes below "
+                    "args.input, unless the tool is declared with a file or source"
+                )
+        file, source, given = args.get("file"), args.get("source"), args.get("input") or {}
+        if not isinstance(given, Mapping):
+            self._refuse("args.input: a node reads an object: names and values")
+        if isinstance(file, str) and source is None:
+            if not Path(file).is_file():
+                self._refuse(f"args.file: there is no file {file!r}, seen from {Path.cwd()}")
+            return "file", str(Path(file).absolute()), given
+        if not isinstance(source, str) or file is not None:
+            self._refuse("there is no code to run: give `file` or `source`, in the declaration or in the step's args")
+        return "source", source, given
+
+    def _stdin(self, prompt: str | None, given: Mapping[str, Any]) -> bytes:
+        if prompt is not None and "prompt" in given:
+            self._refuse("give either a prompt or args.prompt: the node reads one `prompt`")
+        values = dict(given) if prompt is None else {"prompt": prompt, **given}
+        try:
+            return json.dumps(values, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            self._refuse(f"its arguments are not JSON: {error}")
+
+    def _environment(self) -> dict[str, str]:
+        names = (*INHERITED, *self.options.inherit_env)
+        environment = {name: os.environ[name] for name in names if name in os.environ}
+        return {**environment, **self.options.env}
+
+    # ------------------------------------------------------------------ its end
+
+    def _result(self, context: ToolContext, channel: NodeChannel, finished: Finished) -> Any:
+        if finished.end == "timed_out":
+            raise ToolTimeoutError(
+                f"tool {self.name!r}: the node was killed at its timeout of {context.timeout_seconds:g} s"
+            )
+        if channel.fault is None and finished.end == "exited":
+            # What it said last may still lie in the channel.
+            channel.receive()
+        if channel.fault is not None:
+            self._refuse(f"the node was killed: it {channel.fault}. Only node_runtime may use the channel")
+        if finished.end == "cancelled":
+            self._refuse("the node was stopped: cancelled")
+        if finished.end == "too_much_output":
+            limit = self.options.output_limit_bytes
+            self._refuse(f"the node was killed: it printed more than {limit:,} bytes (output_limit_bytes)")
+        answer = channel.answer
+        if answer is None:
+            tail = readable_tail(finished.stderr, self.options.inherit_env)
+            hint = self._memory_hint(finished)
+            raise ToolError(
+                f"tool {self.name!r}: the node {status_text(finished.status)} before it was done{hint}"
+                f"{tail and ': ' + tail}"
+            )
+        if "error" in answer:
+            self._raise(answer, finished)
+        return self._value(answer, finished.stdout)
+
+    def _memory_hint(self, finished: Finished) -> str:
+        limit = self.options.memory_limit_bytes
+        if limit is None or b"MemoryError" not in finished.stderr:
+            return ""
+        return f" (it may use {limit:,} bytes: memory_limit_bytes)"
+
+    def _raise(self, answer: Mapping[str, Any], finished: Finished) -> NoReturn:
+        message = readable_tail(str(answer["error"]).encode("utf-8", "replace"), self.options.inherit_env)
+        tail = readable_tail(finished.stderr, self.options.inherit_env)
+        hint = self._memory_hint(finished)
+        error = ToolError(
+            f"tool {self.name!r}: the node raised {str(answer.get('type'))[:100]}{hint}: {message}",
+            retryable=answer.get("retryable") is not False,
+        )
+        if tail:
+            error.add_note(f"the node's stderr:\n{tail}")
+        raise error
+
+    def _value(self, answer: Mapping[str, Any], stdout: bytes) -> Any:
+        if answer["result"] is not None:
+            return answer["result"]
+        text = stdout.decode("utf-8", "replace").strip()
+        if not text and answer.get("main") is True:
+            return None
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            printed = f"what it printed is none: {text[:80]!r}" if text else "it printed nothing"
+            raise ToolError(
+                f"tool {self.name!r}: the node gave no JSON: main() returned nothing, and {printed}. "
+                "Return a value from main(), or print one JSON value and nothing else"
+            ) from None
+
+    def _refuse(self, message: str) -> NoReturn:
+        raise ToolError(f"tool {self.name!r}: {message}", retryable=False)
