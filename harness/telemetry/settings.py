@@ -7,6 +7,7 @@ Rules of this module:
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -15,6 +16,7 @@ from executor.workflow import Name, SparseWords
 
 # What Grafana Tempo takes of one trace, as it comes.
 DEFAULT_MAX_TRACE_BYTES = 5_000_000
+_USER = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 
 def _web_address(value: str) -> str:
@@ -23,10 +25,16 @@ def _web_address(value: str) -> str:
     return value
 
 
+def shown(address: str) -> str:
+    """An address as messages show it: without user and password."""
+    return _USER.sub("***", address)
+
+
 def _mapping(value: Any) -> Any:
     return {} if value is None else value
 
 
+Profile = Literal["own", "shared"]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 
 
@@ -37,7 +45,7 @@ class Prometheus(SparseWords):
     """
 
     url: WebAddress = "http://127.0.0.1:9090"
-    profile: Literal["own", "shared"] = "own"
+    profile: Profile = "own"
     push: bool = False
     metrics_port: int | None = Field(None, ge=0, le=65535)
     textfile: Name | None = None
@@ -46,8 +54,9 @@ class Prometheus(SparseWords):
 
 class Telemetry(SparseWords):
     """Traces. ``mode``: `recorded` (made from the record after the measured part), `live` (as it happens) or `off`;
-    without an ``endpoint`` nothing is sent. ``keep``: which repetitions of a bench are sent. ``max_trace_bytes``: a
-    trace estimated larger is warned of. ``capture_content``: prompts and answers stand in spans.
+    without an ``endpoint`` nothing is sent. ``keep``: which repetitions of a bench are sent (``live`` sends all).
+    ``timeout_seconds``: how long a silent receiver is waited for. ``max_trace_bytes``: a trace estimated larger is
+    warned of. ``capture_content``: prompts and answers stand in spans.
     """
 
     mode: Literal["recorded", "live", "off"] = "recorded"

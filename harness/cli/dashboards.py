@@ -1,0 +1,107 @@
+"""``makespan dashboards``: its commands by name. What they do stands in the file of each.
+
+Rules of this module:
+- It imports nothing but typer and the tables, so that `--help` and completion answer at once.
+"""
+# ruff: noqa: PLC0415 - imports in functions are what keeps `--help` light
+
+from __future__ import annotations
+
+import typer
+
+from harness.cli import options
+from harness.cli.groups import EPILOG, LightGroup
+from harness.cli.guard import guarded
+from harness.exit_codes import ExitCode
+
+dashboards = typer.Typer(
+    name="dashboards",
+    cls=LightGroup,
+    help="Show runs on dashboards: send them to a Prometheus.",
+    short_help="Show runs on dashboards.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@dashboards.callback()
+def of_dashboards() -> None:
+    """Show runs on dashboards: send them to a Prometheus."""
+
+
+@dashboards.command(epilog=EPILOG, short_help="Send runs to a Prometheus.")
+@guarded
+def push(
+    runs: options.PushedRunsArgument = None,
+    all_: options.AllRunsOption = False,
+    url: options.PrometheusOption = None,
+    profile: options.ProfileOption = None,
+    textfile: options.TextfileOption = None,
+    store: options.StoreOption = None,
+    quiet: options.QuietOption = False,
+    config: options.ConfigOption = None,
+) -> ExitCode:
+    """Send runs to a Prometheus, at the times at which they ran. A run may be sent again, and runs in any order."""
+    from harness.cli.push import Request, push_stored_runs
+
+    return push_stored_runs(
+        Request(
+            runs=tuple(runs or ()),
+            all_runs=all_,
+            url=url,
+            profile=profile,
+            textfile=textfile,
+            store=store,
+            quiet=quiet,
+            config_path=config,
+        )
+    )
+
+
+@dashboards.command(epilog=EPILOG, short_help="Show the dashboards on this machine.")
+@guarded
+def up(
+    port: options.PrometheusPortOption = 9090,
+    page_port: options.PagePortOption = 9095,
+    grafana_port: options.GrafanaPortOption = 3000,
+    data: options.DataOption = None,
+    store: options.StoreOption = None,
+    config: options.ConfigOption = None,
+) -> ExitCode:
+    """Show the dashboards on this machine: starts the Prometheus (and Grafana) that is on the PATH, sends it the runs
+    that were kept, and serves a preview of the panels for those who have no Grafana. Ctrl-C ends all of it.
+    """
+    from harness.dashboards.up_command import Request, show_dashboards
+
+    return show_dashboards(
+        Request(
+            port=port,
+            page_port=page_port,
+            grafana_port=grafana_port,
+            data=data,
+            store=store,
+            config_path=config,
+        )
+    )
+
+
+@dashboards.command(epilog=EPILOG, short_help="See whether the dashboards are right.")
+@guarded
+def validate(
+    profile: options.ProfileOption = None,
+    url: options.PrometheusOption = None,
+    folder: options.DashboardsFolderOption = None,
+    offline: options.OfflineOption = False,
+    store: options.StoreOption = None,
+    config: options.ConfigOption = None,
+) -> ExitCode:
+    """See whether the dashboards are right: their JSON, their queries, and that each panel shows, on a real Prometheus,
+    the numbers of the runs that were kept.
+    """
+    from harness.dashboards.validate_command import Request, validate_dashboards
+
+    return validate_dashboards(
+        Request(profile=profile, url=url, folder=folder, offline=offline, store=store, config_path=config)
+    )
