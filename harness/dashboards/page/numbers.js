@@ -1,0 +1,50 @@
+// How values are written: Grafana's units that the dashboards use, and colours by threshold. Pure.
+
+const NAMED_COLOURS = { green: "#2d7d46", orange: "#b45f06", red: "#c4162a", transparent: "rgba(0,0,0,0)" };
+// Those that panels fix for one meaning (running, overhead, worker, barrier) come last.
+const PALETTE = [
+  "#1f60c4", "#0a9396", "#d6568c", "#b58900", "#7a5195", "#4f8f00", "#003f5c", "#94a3b8", "#e0752d", "#8f3bb8",
+  "#2d7d46", "#c4162a",
+];
+const SECONDS = [[1e-3, 1e6, " µs"], [1, 1e3, " ms"], [120, 1, " s"], [7200, 1 / 60, " min"], [Infinity, 1 / 3600, " h"]];
+
+export function colour(name) {
+  return NAMED_COLOURS[name] || name;
+}
+
+export function paletteColour(place) {
+  return PALETTE[place % PALETTE.length];
+}
+
+// Factor and suffix with which all values up to `largest` are written alike, on an axis for instance.
+export function scaleOf(unit, largest) {
+  if (unit === "s") {
+    const [, factor, suffix] = SECONDS.find(([limit]) => Math.abs(largest) < limit);
+    return { factor, suffix };
+  }
+  if (unit === "percentunit") return { factor: 100, suffix: " %" };
+  if (unit && unit.startsWith("suffix:")) return { factor: 1, suffix: unit.slice("suffix:".length) };
+  return { factor: 1, suffix: "" };
+}
+
+export function written(value, unit, decimals) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  if (unit === "dateTimeAsIso") return new Date(value).toISOString().replace("T", " ").slice(0, 19) + " UTC";
+  const { factor, suffix } = scaleOf(unit, value);
+  const scaled = value * factor;
+  const digits = decimals ?? (unit === "short" ? 0 : Math.max(0, 3 - Math.ceil(Math.log10(Math.abs(scaled) + 1e-9))));
+  const text = Number.isInteger(scaled) && decimals === undefined ? String(scaled) : scaled.toFixed(Math.min(digits, 4));
+  return text + suffix;
+}
+
+// The colour of the highest threshold that a value reaches; undefined without thresholds.
+export function thresholdColour(value, steps) {
+  let found;
+  for (const step of steps || []) if (step.value === null || value >= step.value) found = step.color;
+  return found && colour(found);
+}
+
+// Plotly reads a little HTML in texts: labels of runs are text and nothing else.
+export function plain(text) {
+  return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
