@@ -14,6 +14,7 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from executor.timeline import Attempt, Timeline
 from harness.analysis.attempts import BLOCKED, AttemptIndex, Pause, ended_of, known_of, started_of
@@ -40,6 +41,22 @@ def running_nanoseconds(timeline: Timeline, index: AttemptIndex | None = None) -
     walk = _Walk(timeline, index or AttemptIndex(timeline), foreign=False)
     walk.go()
     return walk.ran
+
+
+class Piece(NamedTuple):
+    """A stretch of the makespan and its cause, in nanoseconds; ``attempt`` is whose run or wait it is."""
+
+    cause: str
+    start: int
+    end: int
+    attempt: Attempt | None
+
+
+def lost_pieces(timeline: Timeline, index: AttemptIndex | None = None, *, foreign: bool = False) -> list[Piece]:
+    """The same as :func:`lost_nanoseconds`, stretch by stretch, from the last one back to t = 0."""
+    walk = _TellingWalk(timeline, index or AttemptIndex(timeline), foreign)
+    walk.go()
+    return walk.pieces
 
 
 class _Walk:
@@ -165,3 +182,17 @@ class _Walk:
         tries: Sequence[Attempt] = self.index.tries[parent]
         around = [attempt for attempt in tries if started_of(attempt) <= self.cursor]
         self._enter(around[-1] if around else tries[0])
+
+
+class _TellingWalk(_Walk):
+    """A walk that keeps what it passes."""
+
+    def __init__(self, timeline: Timeline, index: AttemptIndex, foreign: bool) -> None:
+        super().__init__(timeline, index, foreign)
+        self.pieces: list[Piece] = []
+
+    def _spend(self, cause: str, until: int) -> None:
+        before = self.cursor
+        super()._spend(cause, until)
+        if self.cursor < before:
+            self.pieces.append(Piece(cause, self.cursor, before, self.attempt))

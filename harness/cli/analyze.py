@@ -1,0 +1,250 @@
+"""``makespan analyze``: what traces tell of the runs that made them, and what another schedule would buy.
+
+Rules of this module:
+- One trace is diagnosed; several are grouped by the shape of their workflow. ``--trace`` picks one of several.
+- A file that cannot be read is told and left out where others can be; alone, or if none can, it is the fault.
+- With ``--json -`` stdout holds the document alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from executor.findings import nearest
+from harness.cli.guard import UsageFault
+from harness.exit_codes import ExitCode
+from harness.json_files import STDOUT, check_writable, write_json, write_text
+from harness.report.terminal import Line, Terminal, counted, one_line
+from harness.report.terminal_analysis import analysis_lines
+from harness.report.terminal_analysis_many import many_lines
+from harness.simulation.changes import SimulationError, worker_counts
+from harness.traces import ForeignRun, Trace, TraceError, foreign_run, read_traces
+from harness.traces.diagnosis import Diagnosis, diagnose
+from harness.traces.document import analysis_document, run_documents
+from harness.traces.limits import limit_of
+from harness.traces.many import Digest, Group, digest_of, groups_of
+from harness.traces.many_document import many_document
+from harness.traces.predict import Limit
+from harness.traces.scenario_file import scenario_text
+
+# Spans of many traces that are kept beside their digests, so that a typical one can be diagnosed.
+_SPANS_KEPT: Final = 300_000
+_TYPICAL: Final = 8
+_FAULTS_SHOWN: Final = 10
+_SHORTEST_ID: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asks for, as typed."""
+
+    files: tuple[str, ...] = ()
+    folder: str | None = None
+    trace: str | None = None
+    edges: str | None = None
+    workers: tuple[str, ...] = ()
+    capacities: tuple[str, ...] = ()
+    rates: tuple[str, ...] = ()
+    json_target: str | None = None
+    html_target: str | None = None
+    scenario_target: str | None = None
+    quiet: bool = False
+
+
+def analyze_traces(request: Request) -> ExitCode:
+    """Analyse them.
+
+    Raises:
+        UsageFault: options do not fit together, or name what is not there.
+        TraceError: no file can be read as traces.
+        OutputError: something cannot be written.
+
+    """
+    _check(request)
+    faults: list[TraceError] = []
+    traces = _chosen(request, _sources(request), faults.append)
+    first = next(traces, None)
+    if first is None:
+        raise faults[0] if faults else TraceError(_nothing_found(request))
+    second = next(traces, None)
+    try:
+        workers = worker_counts(request.workers) or None
+        limits = [
+            *(limit_of(typed, "--rate") for typed in request.rates),
+            *(limit_of(typed, "--set-capacity") for typed in request.capacities),
+        ]
+    except SimulationError as error:
+        raise UsageFault(f"{error}\n    fix: {error.fix}") from error
+    terminal = Terminal(sys.stderr) if _takes_stdout(request) else Terminal()
+    if second is None:
+        run = foreign_run(first, edges_file=request.edges)
+        _tell(faults)
+        _one(request, run, workers, limits, terminal)
+    else:
+        _many(request, [first, second], traces, faults, workers, limits, terminal)
+    return ExitCode.FINE
+
+
+def _check(request: Request) -> None:
+    if not request.files and request.folder is None:
+        raise UsageFault("name a file of traces, `-` for stdin, or a folder with --from-dir DIR")
+    targets = (
+        (request.json_target, "JSON"), (request.html_target, "HTML"), (request.scenario_target, "the scenario")
+    )  # fmt: skip
+    for target, what in targets:
+        if target is not None:
+            check_writable(target, what)
+    if sum(target == STDOUT for target, _ in targets) > 1:
+        raise UsageFault("only one of --json, --html and --scenario can go to stdout")
+
+
+def _takes_stdout(request: Request) -> bool:
+    return STDOUT in (request.json_target, request.html_target, request.scenario_target)
+
+
+def _sources(request: Request) -> list[str]:
+    found = list(request.files)
+    if request.folder is not None:
+        folder = Path(request.folder)
+        try:
+            if not folder.is_dir():
+                raise UsageFault(f"--from-dir {request.folder!r}: there is no such folder")
+            found += [str(path) for path in sorted(folder.rglob("*")) if path.is_file() and not _hidden(path, folder)]
+        except (OSError, ValueError) as error:
+            raise UsageFault(f"--from-dir {request.folder!r}: {error}") from error
+        if not found:
+            raise UsageFault(f"--from-dir {request.folder!r}: there is no file in that folder")
+    return found
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+class _Chosen:
+    """The traces that are meant, one after the other."""
+
+    def __init__(self, request: Request, sources: Sequence[str], fault: Callable[[TraceError], None]) -> None:
+        several = len(sources) > 1
+        self._traces = read_traces(sources, on_error=fault if several else None)
+        self._wanted = request.trace
+        self.ids: list[str] = []
+
+    def __iter__(self) -> _Chosen:
+        return self
+
+    def __next__(self) -> Trace:
+        if self._wanted is None:
+            return next(self._traces)
+        for trace in self._traces:
+            self.ids.append(trace.trace_id)
+            if trace.trace_id == self._wanted or (
+                len(self._wanted) >= _SHORTEST_ID and trace.trace_id.startswith(self._wanted)
+            ):
+                return trace
+        raise StopIteration
+
+
+def _chosen(request: Request, sources: Sequence[str], fault: Callable[[TraceError], None]) -> _Chosen:
+    return _Chosen(request, sources, fault)
+
+
+def _nothing_found(request: Request) -> str:
+    if request.trace is None:
+        return "there are no traces in what was named"
+    return f"there is no trace {request.trace!r} in what was named; leave --trace out to see which there are"
+
+
+def _tell(faults: Sequence[TraceError]) -> None:
+    terminal = Terminal(sys.stderr)
+    for fault in faults[:_FAULTS_SHOWN]:
+        terminal.line(f"warning: left out: {one_line(str(fault), 400)}", "yellow")
+    if len(faults) > _FAULTS_SHOWN:
+        terminal.line(f"warning: and {counted(len(faults) - _FAULTS_SHOWN, 'more file')} left out", "yellow")
+
+
+def _diagnosed(run: ForeignRun, workers: list[int] | None, limits: Sequence[Limit]) -> Diagnosis:
+    diagnosis = diagnose(run, workers=workers, limits=limits)
+    known = diagnosis.predictions.services
+    for limit in limits:
+        if limit.service not in known:
+            if run.from_makespan:
+                fix = "its own limits are part of it: simulate it (makespan simulate FILE --rate llm=60)"
+            else:
+                near = nearest(limit.service, known)
+                fix = f"did you mean {near!r}?" if near else f"it calls: {', '.join(known) or 'none that one can tell'}"
+            raise UsageFault(f"no span of the trace calls a service {limit.service!r}: {fix}")
+    return diagnosis
+
+
+def _one(
+    request: Request, run: ForeignRun, workers: list[int] | None, limits: Sequence[Limit], terminal: Terminal
+) -> None:
+    diagnosis = _diagnosed(run, workers, limits)
+    if not request.quiet:
+        terminal.write(analysis_lines(diagnosis))
+    if request.json_target is not None:
+        write_json(analysis_document(diagnosis), request.json_target)
+    _write_html(request, [diagnosis])
+    if request.scenario_target is not None:
+        write_text(scenario_text(run), request.scenario_target, "the scenario")
+
+
+def _write_html(request: Request, diagnoses: Sequence[Diagnosis]) -> None:
+    if request.html_target is None:
+        return
+    from harness.report.html import report_html  # noqa: PLC0415 - heavy: only whoever wants a page pays for it
+
+    write_text(report_html(run_documents(diagnoses)), request.html_target, "HTML")
+
+
+def _many(
+    request: Request,
+    firsts: Sequence[Trace],
+    rest: _Chosen,
+    faults: Sequence[TraceError],
+    workers: list[int] | None,
+    limits: Sequence[Limit],
+    terminal: Terminal,
+) -> None:
+    if request.scenario_target is not None:
+        raise UsageFault("--scenario makes a file of one trace, and there are several: pick one with --trace ID")
+    if request.edges is not None:
+        raise UsageFault("--edges speaks of one trace, and there are several: pick one with --trace ID")
+    kept: dict[tuple[str, str], ForeignRun] = {}
+    digests: list[Digest] = []
+    spans = 0
+    for trace in (*firsts, *rest):
+        run = foreign_run(trace)
+        digests.append(digest_of(run))
+        spans += len(trace.spans)
+        if spans <= _SPANS_KEPT:
+            kept[run.trace_id, run.source] = run
+    _tell(faults)
+    groups = groups_of(digests)
+    typical = _typical(groups, kept, workers, limits)
+    if not request.quiet:
+        terminal.write(many_lines(groups, typical))
+        if spans > _SPANS_KEPT:
+            terminal.write([Line(f"note: of more than {_SPANS_KEPT:,} spans, the later traces are in the sums alone")])
+    if request.json_target is not None:
+        write_json(many_document(groups, typical, [str(fault) for fault in faults]), request.json_target)
+    _write_html(request, list(typical.values()))
+
+
+def _typical(
+    groups: Sequence[Group],
+    kept: dict[tuple[str, str], ForeignRun],
+    workers: list[int] | None,
+    limits: Sequence[Limit],
+) -> dict[str, Diagnosis]:
+    found = {}
+    for group in groups[:_TYPICAL]:
+        run = kept.get((group.typical.trace_id, group.typical.source))
+        if run is not None:
+            found[group.shape] = diagnose(run, workers=workers, limits=limits)
+    return found

@@ -1,0 +1,200 @@
+"""``makespan simulate``: a scenario, a run or a trace again on the virtual clock, with something changed.
+
+Rules of this module:
+- What is meant is looked at in this order: a word for a kept run (``@last``); a file or folder, by what is in it; the
+  name of a shipped scenario; the beginning of a run's id.
+- With ``--json -`` stdout holds the document alone.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.cli.guard import UsageFault
+from harness.cli.settings import read_settings
+from harness.cli.stores import store_to_read
+from harness.config import Config, load_config
+from harness.exit_codes import ExitCode
+from harness.json_files import STDOUT, check_writable, write_json
+from harness.packaged import shipped_scenarios
+from harness.report.terminal import Terminal, finding_lines
+from harness.report.terminal_simulation import simulation_lines
+from harness.result import SCHEMA as RUN_SCHEMA
+from harness.scenario import load
+from harness.simulation import (
+    Change,
+    Distribution,
+    Simulation,
+    SimulationError,
+    Subject,
+    combined,
+    distribution,
+    simulate,
+    subject_of_document,
+    subject_of_scenario,
+)
+from harness.simulation.changes import policies, set_capacity, set_rate, speed_up, worker_counts
+from harness.simulation.document import simulation_document
+from harness.simulation.drawing import DEFAULT_RUNS
+from harness.store_references import load_reference
+from harness.traces import TraceError, foreign_run, read_traces
+from harness.traces.subject import subject_of_trace
+
+# A word that a file of a result holds near its beginning, and no other kind of file.
+_LOOKED_AT_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asks for, as typed."""
+
+    subject: str
+    workers: tuple[str, ...] = ()
+    policies: tuple[str, ...] = ()
+    capacities: tuple[str, ...] = ()
+    speed_ups: tuple[str, ...] = ()
+    rates: tuple[str, ...] = ()
+    without_retries: bool = False
+    distribution: bool = False
+    runs: int | None = None
+    cell: str | None = None
+    edges: str | None = None
+    settings: tuple[str, ...] = ()
+    seed: int | None = None
+    json_target: str | None = None
+    store: str | None = None
+    config_path: str | None = None
+
+
+def simulate_subject(request: Request) -> ExitCode:
+    """Simulate it.
+
+    Raises:
+        UsageFault: an option does not read, names what is not there, or does not fit.
+        WorkflowError: the scenario must not run.
+        StoreError: a run cannot be found or read.
+        DocumentError: a file is no result.
+        TraceError: a file is no trace.
+        OutputError: the document cannot be written.
+
+    """
+    if request.json_target is not None:
+        check_writable(request.json_target)
+    if request.runs is not None and not request.distribution:
+        raise UsageFault("--runs counts the runs of --distribution: give that, too")
+    config = load_config(request.config_path)
+    terminal = Terminal(sys.stderr) if request.json_target == STDOUT else Terminal()
+    try:
+        subject = _subject(request, config)
+        changes = _changes(request, subject)
+        found = simulate(subject, changes, workers=worker_counts(request.workers), policies=policies(request.policies))
+        spreads = _spreads(request, found, changes)
+    except SimulationError as error:
+        raise UsageFault(f"{error}" + (f"\n    fix: {error.fix}" if error.fix else "")) from error
+    terminal.write(simulation_lines(found, spreads))
+    if request.json_target is not None:
+        write_json(simulation_document(found, spreads), request.json_target)
+    return ExitCode.FINE
+
+
+def _changes(request: Request, subject: Subject) -> list[Change]:
+    resources = subject.timeline.resources
+    found = [speed_up(typed, subject.steps) for typed in request.speed_ups]
+    found += [set_capacity(typed, resources) for typed in request.capacities]
+    found += [set_rate(typed, resources) for typed in request.rates]
+    if request.without_retries:
+        found.append(Change("without retries", without_retries=True))
+    return found
+
+
+def _spreads(request: Request, found: Simulation, changes: list[Change]) -> list[Distribution | None]:
+    if not request.distribution:
+        return [None] * len(found.cells)
+    spreads: list[Distribution | None] = []
+    for cell in found.cells:
+        schedule = Change("", workers=cell.workers, policy=cell.policy)
+        spreads.append(
+            distribution(
+                found.subject,
+                combined([*changes, schedule]),
+                runs=request.runs or DEFAULT_RUNS,
+                seed=request.seed or 0,
+            )
+        )
+    return spreads
+
+
+def _subject(request: Request, config: Config) -> Subject:
+    named = request.subject
+    kind = "run" if named.startswith("@") else _kind_of(named)
+    if kind == "scenario":
+        return _scenario(request, config)
+    for value, option in (
+        (request.settings, "--set"),
+        (request.seed is not None and not request.distribution, "--seed"),
+    ):
+        if value:
+            raise UsageFault(f"{option} belongs to a scenario, and {named!r} is a {kind}: leave it out")
+    if kind == "trace":
+        return _trace(request)
+    with store_to_read(request.store, config) as store:
+        return subject_of_document(load_reference(named, store), request.cell)
+
+
+def _kind_of(named: str) -> str:
+    """``scenario``, ``run`` or ``trace``: by what the file holds, else by the name."""
+    path = Path(named)
+    try:
+        if path.is_dir():
+            return "run"
+        exists = path.is_file()
+    except (OSError, ValueError):
+        exists = False
+    if not exists:
+        if named in shipped_scenarios() or path.suffix.lower() in (".yaml", ".yml"):
+            return "scenario"
+        return "run"
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return "scenario"
+    with path.open("rb") as stream:
+        beginning = stream.read(_LOOKED_AT_BYTES)
+    if RUN_SCHEMA.encode() in beginning:
+        return "run"
+    return "scenario" if _holds_steps(path) else "trace"
+
+
+def _holds_steps(path: Path) -> bool:
+    """Whether it is the JSON of a workflow. A trace may be large, and of many lines: then it is no one object."""
+    if path.suffix.lower() != ".json" or path.stat().st_size > 64_000_000:
+        return False
+    try:
+        data: Any = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and ("steps" in data or "workflow" in data)
+
+
+def _scenario(request: Request, config: Config) -> Subject:
+    loaded = load(request.subject, settings=read_settings(request.settings), config=config)
+    Terminal(sys.stderr).write(finding_lines(one for one in loaded.findings if one.severity == "warning"))
+    return subject_of_scenario(loaded, workers=config.workers, policy=config.policy)
+
+
+def _trace(request: Request) -> Subject:
+    if request.cell is not None:
+        raise UsageFault(f"--cell belongs to a benchmark, and {request.subject!r} is no result: leave it out")
+    try:
+        traces = list(read_traces(request.subject))
+    except TraceError as error:
+        raise UsageFault(
+            f"it is no scenario and no result of `makespan run --json`, and as a trace: {error}"
+        ) from error
+    if len(traces) > 1:
+        raise UsageFault(
+            f"{request.subject!r} holds {len(traces)} traces, and one is simulated; `makespan analyze` tells of all"
+        )
+    return subject_of_trace(foreign_run(traces[0], edges_file=request.edges))

@@ -1,0 +1,31 @@
+"""What if: a scenario, a measured run or a trace again on the virtual clock, with something changed.
+
+Rules of this package:
+- The scheduler and the engine that run in production are what runs here (:class:`harness.whatif.Rerun`); nothing is
+  computed beside them.
+- A change that names what is not there is a :class:`SimulationError` that points at close names.
+- Same subject, same changes, same seed: same answer.
+"""
+
+from __future__ import annotations
+
+from harness.simulation.changes import Change, SimulationError, combined
+from harness.simulation.drawing import Distribution, distribution
+from harness.simulation.subject import Subject, subject_of_document, subject_of_scenario, subject_of_timeline
+from harness.simulation.table import Cell, Gain, Simulation, simulate
+
+__all__ = [
+    "Cell",
+    "Change",
+    "Distribution",
+    "Gain",
+    "Simulation",
+    "SimulationError",
+    "Subject",
+    "combined",
+    "distribution",
+    "simulate",
+    "subject_of_document",
+    "subject_of_scenario",
+    "subject_of_timeline",
+]

@@ -1,0 +1,167 @@
+"""What is simulated: a measured or stated run that can run again, with the names that a person knows its parts by.
+
+Rules of this module:
+- A scenario's durations are the stated ones; it runs once on the virtual clock to have them.
+- Of a document with several cells one is taken: the one that is named, else the best that really ran.
+- ``observed`` holds every run time of a step that anybody measured, in nanoseconds of one attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from executor.dependencies import Graph
+from executor.findings import did_you_mean
+from executor.scheduler import POLICIES, Policy
+from executor.timeline import NANOSECONDS, Timeline
+from harness.cells import cell_of
+from harness.execution import execute
+from harness.result import results_of, timeline_from_document
+from harness.scenario_words import Loaded
+from harness.simulation.changes import Change, SimulationError
+from harness.whatif import Rerun
+
+DEFAULT_WORKERS: Final = 8
+
+
+@dataclass(slots=True)
+class Subject:
+    """``kind``: ``scenario``, ``run`` or ``trace``. ``steps``: ids by name. ``tools``: the tool of each step, by id;
+    steps of one tool lend each other their durations. ``notes`` say what a reader must know of the base.
+    """
+
+    name: str
+    kind: str
+    rerun: Rerun
+    steps: Mapping[str, str]
+    observed: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    tools: Mapping[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def timeline(self) -> Timeline:
+        """The run as it was."""
+        return self.rerun.timeline
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that it ran under."""
+        return next((one for one in POLICIES if one == self.timeline.policy), "dataflow")
+
+    def name_of(self, step_id: str) -> str:
+        """The name that a person knows a step by."""
+        return next((name for name, known in self.steps.items() if known == step_id), step_id)
+
+    def run(self, change: Change, durations: Mapping[str, int] | None = None) -> Timeline:
+        """It again, with something changed. ``durations``: by step id, what each of its attempts runs."""
+        return self.rerun.run(
+            workers=change.workers,
+            policy=change.policy,
+            resources=change.resources(self.timeline.resources) if change.limits else None,
+            speed_ups=change.speed_ups,
+            without_retries=change.without_retries,
+            durations=durations,
+        )
+
+
+def subject_of_scenario(loaded: Loaded, *, workers: int | None = None, policy: Policy = "dataflow") -> Subject:
+    """A scenario with its stated durations.
+
+    Raises:
+        WorkflowError: a tool cannot be made.
+
+    """
+    execution = execute(loaded, executor="virtual", workers=workers or DEFAULT_WORKERS, policy=policy)
+    timeline = execution.run.timeline
+    return Subject(
+        name=loaded.scenario.scenario,
+        kind="scenario",
+        rerun=Rerun(timeline, loaded.graph, ranks_follow=True),
+        steps={step_id: step_id for step_id in timeline.step_ids},
+        tools={step.step_id: step.tool for step in loaded.graph.steps if step.tool is not None},
+        notes=list(execution.run.warnings),
+    )
+
+
+def subject_of_document(document: Mapping[str, Any], cell: str | None = None) -> Subject:
+    """A measured run: a ``makespan.run/1`` document. ``cell``: which of several, as ``threads@4/dataflow``.
+
+    Raises:
+        DocumentError: it is no such document.
+        SimulationError: there is no such cell, or nothing in it to run again.
+
+    """
+    results = results_of(document)
+    if not results:
+        raise SimulationError("the run has no results: nothing was finished in it", "name another run")
+    result, label = _chosen(results, str(document["scenario"]), cell)
+    timeline = timeline_from_document(result)
+    subject = subject_of_timeline(timeline, name=str(result.get("scenario", document["scenario"])))
+    subject.observed = _observed(result, subject.rerun)
+    subject.tools = {step["step_id"]: step["tool"] for step in result["steps"] if step.get("tool")}
+    if len(results) > 1:
+        subject.notes.append(f"of {len(results)} cells {label} is simulated (--cell NAME for another)")
+    return subject
+
+
+def subject_of_timeline(timeline: Timeline, *, name: str, graph: Graph | None = None, kind: str = "run") -> Subject:
+    """Any run that was recorded.
+
+    Raises:
+        SimulationError: nothing in it ran.
+
+    """
+    if not timeline.attempts or timeline.workers < 1:
+        raise SimulationError(f"nothing ran in {name!r}: there is nothing to simulate", "name another run")
+    rerun = Rerun(timeline, graph)
+    subject = Subject(name, kind, rerun, {one: one for one in timeline.step_ids}, _observed_once(rerun))
+    cut = sum(1 for status in timeline.statuses if status == "cancelled")
+    if cut:
+        subject.notes.append(f"the run was cut short: {cut} of its steps never ran, and take no time here")
+    return subject
+
+
+def _chosen(results: Sequence[Mapping[str, Any]], scenario: str, wanted: str | None) -> tuple[Mapping[str, Any], str]:
+    labels = [cell_of(result, scenario).label for result in results]
+    if wanted is None:
+
+        def rank(place: int) -> tuple[bool, bool, float]:
+            result = results[place]
+            executor = result["executor"]
+            return executor == "virtual", executor == "serial", float(result["makespan_seconds"]["median"])
+
+        best = min(range(len(results)), key=rank)
+        return results[best], labels[best]
+    fitting = [place for place, label in enumerate(labels) if label == wanted]
+    fitting = fitting or [place for place, label in enumerate(labels) if label.startswith(wanted)]
+    if len(fitting) == 1:
+        return results[fitting[0]], labels[fitting[0]]
+    if fitting:
+        raise SimulationError(
+            f"--cell {wanted!r} fits several cells", f"use one of: {', '.join(labels[place] for place in fitting)}"
+        )
+    raise SimulationError(
+        f"--cell: there is no cell {wanted!r}", did_you_mean(wanted, labels, f"use one of: {', '.join(labels)}")
+    )
+
+
+def _observed_once(rerun: Rerun) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for attempt in rerun.index.ended:
+        found.setdefault(attempt.step_id, []).append(rerun.index.run_nanoseconds(attempt))
+    return found
+
+
+def _observed(result: Mapping[str, Any], rerun: Rerun) -> dict[str, list[int]]:
+    """The run times of each step's attempts over all repetitions. A repetition tells the sum of a step's attempts:
+    they are taken to have been as many, and as long as each other.
+    """
+    found: dict[str, list[int]] = {}
+    for sample in result["samples"]:
+        for step_id, seconds in (sample.get("step_seconds") or {}).items():
+            attempts = rerun.last_attempt.get(step_id)
+            if attempts:
+                found.setdefault(step_id, []).append(round(seconds * NANOSECONDS / attempts))
+    return found or _observed_once(rerun)

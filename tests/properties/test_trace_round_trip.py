@@ -1,0 +1,119 @@
+"""Run → spans → OTLP JSON → run: the trace of any run gives back its record, whatever the graph and what befell it."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from io import BytesIO
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.trace import ReadableSpan
+
+from executor.timeline import Timeline
+from executor.trace_words import recorded_words
+from executor.tracing import RunIds
+from harness.analysis.summary import summary
+from harness.telemetry.otlp_file import request_json
+from harness.telemetry.spans import SpanMaker, spans_of
+from harness.testing.fuzzing import quiet_instruments
+from harness.testing.generator import FEATURES, DrawnRun, random_workflow
+from harness.testing.simulation import simulate
+from harness.testing.strategies import workflows
+from harness.traces import ForeignRun, foreign_run, read_traces
+
+RUNS = settings(
+    max_examples=150,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+ORIGIN = 1_764_064_134_123_456_789
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    with quiet_instruments():
+        yield
+
+
+def spans_of_run(timeline: Timeline) -> list[ReadableSpan]:
+    words = recorded_words(timeline, workflow="drawn", tool_of=lambda _: "noop")
+    return list(spans_of(words, SpanMaker(RunIds.new(12345), ORIGIN)))
+
+
+def read_back(content: bytes) -> ForeignRun:
+    [trace] = read_traces("-", stdin=BytesIO(content))
+    return foreign_run(trace)
+
+
+def json_lines(spans: list[ReadableSpan], lines: int, shuffled: random.Random) -> bytes:
+    """The spans in any order, over some lines."""
+    spans = list(spans)
+    shuffled.shuffle(spans)
+    size = -(-len(spans) // lines)
+    batches = [spans[begin : begin + size] for begin in range(0, len(spans), size)]
+    return b"".join(json.dumps(request_json(batch)).encode() + b"\n" for batch in batches)
+
+
+def record(timeline: Timeline) -> dict[str, object]:
+    """Everything in a timeline, in a form that compares by value."""
+    steps = len(timeline.step_ids)
+    return {
+        "step_ids": list(timeline.step_ids),
+        "data": [list(parents) for parents in timeline.data_parents],
+        "order": [list(parents) for parents in timeline.order_parents],
+        "statuses": list(timeline.statuses),
+        "workers": timeline.workers,
+        "nested_in": list(timeline.nested_in or [-1] * steps),
+        "needs": [dict(needs) if needs else None for needs in timeline.needs or [None] * steps],
+        "resources": dict(timeline.resources),
+        "policy": timeline.policy,
+        "backend": timeline.backend,
+        "startup": timeline.startup_seconds,
+        "capacity_changes": {name: [*map(tuple, changes)] for name, changes in timeline.capacity_changes.items()},
+        "attempts": [
+            (
+                one.index, one.step_id, one.attempt, one.parent, one.ready, one.granted, one.started, one.ended,
+                one.known, list(one.waits), [tuple(interval) for interval in one.blocked], one.released_by,
+                one.worker, one.cpu_seconds, one.outcome, one.tokens_reserved, one.tokens_used,
+            )
+            for one in timeline.attempts
+        ],
+    }  # fmt: skip
+
+
+@RUNS
+@given(workflows(max_steps=15, features=FEATURES), st.integers(1, 4), st.randoms(use_true_random=False))
+def test_the_trace_of_a_run_gives_back_its_record(run: DrawnRun, lines: int, shuffled: random.Random) -> None:
+    timeline = simulate(*run)
+    again = read_back(json_lines(spans_of_run(timeline), lines, shuffled))
+    assert again.from_makespan
+    assert not again.findings
+    assert record(again.timeline) == record(timeline)
+
+
+@settings(RUNS, max_examples=60)
+@given(workflows(max_steps=15, features=FEATURES), st.randoms(use_true_random=False))
+def test_the_trace_of_a_run_gives_back_its_figures(run: DrawnRun, shuffled: random.Random) -> None:
+    timeline = simulate(*run)
+    again = read_back(json_lines(spans_of_run(timeline), 2, shuffled))
+    assert summary(again.timeline) == summary(timeline)
+
+
+@settings(RUNS, max_examples=40)
+@given(workflows(max_steps=12, features=FEATURES))
+def test_protobuf_gives_back_the_same_record_as_json(run: DrawnRun) -> None:
+    timeline = simulate(*run)
+    again = read_back(encode_spans(spans_of_run(timeline)).SerializeToString())
+    assert record(again.timeline) == record(timeline)
+
+
+def test_capacities_that_were_found_out_are_part_of_the_record() -> None:
+    timeline = simulate(*random_workflow(1))
+    timeline.capacity_changes = {"llm": [(0, 2), (5, 3)], "db": [(7, 1)]}
+    again = read_back(json_lines(spans_of_run(timeline), 1, random.Random(1)))
+    assert record(again.timeline) == record(timeline)

@@ -1,0 +1,235 @@
+"""What a trace says of its run, by hand: lost time, barriers, gaps, queues, retries, and what could run together."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from harness.report.terminal_analysis import analysis_lines
+from harness.traces import ForeignRun, foreign_run
+from harness.traces.diagnosis import Diagnosis, diagnose
+from harness.traces.flat import Flat, finish, flat_timeline, list_schedule, longest_chain
+from harness.traces.predict import Limit
+from harness.whatif import Rerun
+from tests.unit.trace_making import BEGIN, SECOND, langgraph, run_of, trace
+
+MODEL = {"gen_ai.operation.name": "chat"}
+
+
+def text_of(diagnosis: Diagnosis) -> str:
+    return "\n".join(line.text for line in analysis_lines(diagnosis))
+
+
+def names(diagnosis: Diagnosis, steps: Any) -> list[str]:
+    return [diagnosis.name(step) for step in steps]
+
+
+def test_lost_time_sums_to_the_makespan_and_what_no_span_covers_is_a_gap() -> None:
+    run = run_of(
+        {"fetch": (0, 2), "agent": (2.5, 8), "ask": (3, 5), "tool": (6, 7.5)},
+        parents={"ask": "agent", "tool": "agent"},
+    )
+    found = diagnose(run)
+    assert found.lost_seconds == pytest.approx({"running": 5.5, "gap": 2.5})
+    assert sum(found.lost_seconds.values()) == found.figures.makespan_seconds == 8
+    longest = found.gaps[0]
+    assert (found.name(longest.step), longest.start_seconds, longest.seconds) == ("agent", 5, 1)
+    assert longest.on_the_way
+    between = next(gap for gap in found.gaps if gap.step < 0)
+    assert (between.start_seconds, between.seconds) == (2, 0.5)
+    assert found.gap_seconds == 2.5
+    assert "1 s inside 'agent', from 5.000 s" in text_of(found)
+
+
+def test_steps_that_only_ran_in_a_row_could_run_together_and_what_is_assumed_is_said() -> None:
+    certain = diagnose(
+        run_of({"a": (0, 2), "b": (2, 5), "c": (5, 6), "d": (6, 7)}, links={"b": ["a"], "c": ["a"], "d": ["b", "c"]})
+    )
+    assert [(names(certain, one.steps), one.gain_seconds, one.assumed) for one in certain.pairs] == [
+        (["b", "c"], 1, False)
+    ]
+    assert "--edges" not in text_of(certain)
+    assumed = diagnose(run_of({"a": (0, 2), "b": (2, 5)}))
+    assert [(names(assumed, one.steps), one.gain_seconds, one.assumed) for one in assumed.pairs] == [
+        (["a", "b"], 2, True)
+    ]
+    assert "--edges FILE" in text_of(assumed)
+
+
+def test_three_posts_that_follow_an_article_one_by_one_are_one_set() -> None:
+    found = diagnose(
+        run_of(
+            {"article": (0, 8), "summary": (8, 12), "twitter": (12, 14), "linkedin": (14, 17)},
+            links={"summary": ["article"], "twitter": ["article"], "linkedin": ["article"]},
+        )
+    )
+    (together,) = found.together
+    assert names(found, together.steps) == ["summary", "twitter", "linkedin"]
+    assert together.gain_seconds == 5
+    assert found.predictions.by_workers["4"].makespan_seconds == 12
+    assert found.predictions.by_workers["2"].makespan_seconds == 13
+    assert found.predictions.by_workers["unlimited"].without_assumed_seconds is None
+    assert "−5.000 s (29%)  summary, twitter, linkedin" in text_of(found)
+
+
+def test_calls_of_one_name_in_a_loop_are_one_set_though_the_trace_does_not_say_that_they_are_independent() -> None:
+    times = {f"call {number}": (number, number + 1.0) for number in range(5)}
+    found = diagnose(run_of({**times, "end": (5, 6)}, names=dict.fromkeys(times, "GET /item")))
+    (together,) = found.together
+    assert (len(together.steps), together.gain_seconds, together.assumed) == (5, 4, True)
+
+
+def test_a_pair_that_runs_together_moves_what_follows_only_as_far_as_its_order_allows() -> None:
+    # c ran after b, and nobody says whether it needs b: it stays behind everything that was before it.
+    found = diagnose(run_of({"a": (0, 4), "x": (4, 5), "b": (5, 7), "c": (7, 8)}, links={"x": ["a"], "c": ["x", "b"]}))
+    gains = {tuple(names(found, one.steps)): one.gain_seconds for one in found.pairs}
+    assert gains == {("a", "b"): 2, ("x", "b"): 1}
+
+
+def test_pairs_inside_a_call_gain_for_the_run_only_what_the_caller_holds_up() -> None:
+    inside = {"agent": (0, 4), "ask": (0, 2), "look": (2, 4)}
+    parents = {"ask": "agent", "look": "agent"}
+    alone = diagnose(run_of(inside, parents=parents))
+    assert [one.gain_seconds for one in alone.pairs] == [2]
+    beside = diagnose(run_of({**inside, "long": (0, 3)}, parents=parents))
+    assert [one.gain_seconds for one in beside.pairs] == [1]
+
+
+def test_what_only_waits_is_never_advised() -> None:
+    found = diagnose(run_of({"a": (0, 2), "time.sleep": (2, 4), "b": (4, 5)}))
+    advised = {name for one in (*found.pairs, *found.together) for name in names(found, one.steps)}
+    assert advised == {"a", "b"}
+
+
+def barrier_run(*triggers: str) -> ForeignRun:
+    return run_of(
+        {"plan": (0, 1), "slow": (1, 5), "quick": (1, 2), "after": (5, 8)},
+        attributes={
+            "plan": langgraph(1, "plan", "__start__"),
+            "slow": langgraph(2, "slow", "branch:to:slow"),
+            "quick": langgraph(2, "quick", "branch:to:quick"),
+            "after": langgraph(3, "after", *triggers),
+        },
+    )
+
+
+def test_a_superstep_that_waits_for_its_slowest_is_a_barrier_with_its_cost() -> None:
+    found = diagnose(barrier_run("branch:quick:condition:after"))
+    (barrier,) = found.barriers
+    assert names(found, barrier.waiting) == ["after"]
+    assert found.name(barrier.slowest) == "slow"
+    assert (barrier.lost_seconds, barrier.waited_seconds, barrier.certain) == (3, 3, True)
+    assert found.lost_seconds == pytest.approx({"running": 5, "barrier": 3})
+    assert found.predictions.by_workers["unlimited"].makespan_seconds == 5
+    assert "after waited until 'slow' had ended, and does not need it: that cost 3 s" in text_of(found)
+
+
+def test_a_trigger_that_names_nobody_makes_a_barrier_that_may_have_cost_something() -> None:
+    found = diagnose(barrier_run("branch:to:after"))
+    (barrier,) = found.barriers
+    assert (barrier.lost_seconds, barrier.certain) == (3, False)
+    assert found.predictions.by_workers["unlimited"].makespan_seconds == 8
+    assert "it cost up to 3 s (--edges FILE settles it)" in text_of(found)
+
+
+def test_retries_are_attempts_of_one_step_with_what_went_by_between_them() -> None:
+    found = diagnose(
+        run_of(
+            {"send 1": (0, 1), "send 2": (3, 4), "end": (4, 5)},
+            names={"send 1": "send", "send 2": "send"}, failed=["send 1"],
+        )
+    )  # fmt: skip
+    (retried,) = found.retries
+    assert (found.name(retried.step), retried.attempts) == ("send", 2)
+    assert (retried.failed_seconds, retried.backoff_seconds) == (1, 2)
+    assert found.lost_seconds["backoff"] == 2
+    assert found.predictions.by_workers["2"].makespan_seconds == 5
+
+
+def test_calls_that_begin_as_others_end_stand_in_a_queue() -> None:
+    times = {f"call {number}": (number // 3 * 1.0, number // 3 + 1.0) for number in range(12)}
+    found = diagnose(run_of(times, names=dict.fromkeys(times, "chat")))
+    (queue,) = found.queues
+    assert (queue.name, queue.steps, queue.at_once, queue.waited_seconds) == ("chat", 12, 3, 3 * (1 + 2 + 3))
+
+
+def test_limits_of_a_service_make_predictions_of_their_own() -> None:
+    run = run_of(
+        {"a": (0, 1), "b": (1, 2), "c": (2, 3), "d": (3, 4)},
+        links={"d": ["a", "b", "c"], "b": [], "c": []},
+        attributes=dict.fromkeys("abcd", MODEL),
+    )
+    found = diagnose(run, limits=[Limit("llm", capacity=1), Limit("llm", rate_per_minute=30)])
+    assert found.predictions.services == {"llm": 4}
+    (_, one_at_once), (_, slow) = found.predictions.limited
+    assert found.predictions.by_workers["16"].makespan_seconds == 2
+    assert one_at_once.makespan_seconds == 4
+    assert slow.makespan_seconds == 7  # a call every two seconds: the fourth begins at 6
+    assert "16, llm 30 calls a minute" in text_of(found)
+
+
+def test_predictions_hold_the_assumed_order_and_say_beside_it_what_there_is_without() -> None:
+    found = diagnose(run_of({"a": (0, 2), "b": (2, 5)}))
+    predicted = found.predictions.by_workers["2"]
+    assert (predicted.makespan_seconds, predicted.without_assumed_seconds) == (5, 3)
+
+
+def test_time_between_the_outermost_spans_and_of_callers_is_spent_again() -> None:
+    run = run_of(
+        {"a": (0, 2), "b": (3, 6), "ask": (3.5, 4.5), "look": (5, 5.5)}, parents={"ask": "b", "look": "b"},
+        links={"b": ["a"]},
+    )  # fmt: skip
+    found = diagnose(run)
+    predicted = found.predictions.by_workers["4"]
+    assert predicted.makespan_seconds == 6
+    # The caller's own time remains: half a second before its calls, one after them, and the longer call.
+    assert predicted.without_assumed_seconds == 2 + 1 + 0.5 + 1 + 1
+
+
+def test_time_after_the_last_step_belongs_to_the_run_too() -> None:
+    made = trace({"a": (0, 2), "b": (2, 3)})
+    made.spans[0].end = BEGIN + 10 * SECOND
+    found = diagnose(foreign_run(made))
+    assert found.figures.makespan_seconds == 10
+    assert found.lost_seconds == {"gap": 7, "running": 3}
+    assert (found.gaps[0].start_seconds, found.gaps[0].seconds, found.gap_seconds) == (3, 7, 7)
+    assert found.predictions.by_workers["2"].makespan_seconds == 10
+    assert found.predictions.by_workers["2"].without_assumed_seconds == 9
+
+
+def test_names_with_terminal_codes_and_markup_are_shown_harmless() -> None:
+    bad = "\x1b[31mred\x07 [bold]x[/bold]"
+    found = diagnose(run_of({bad: (0, 2), "b": (2, 5)}, root="\x1b]0;title\x07root"))
+    text = text_of(found)
+    assert "\x1b" not in text
+    assert "\x07" not in text
+
+
+def test_a_trace_without_spans_that_work_is_no_traceback() -> None:
+    found = diagnose(run_of({"http receive": (0, 0)}))
+    assert found.figures.makespan_seconds == 0
+    assert text_of(found)
+
+
+def test_the_quick_scheduler_of_large_traces_does_what_the_production_scheduler_does() -> None:
+    for seed in range(200):
+        draw = random.Random(seed)
+        flat = Flat()
+        for unit in range(draw.randrange(1, 40)):
+            before = sorted(draw.sample(range(unit), min(unit, draw.choice((0, 1, 1, 2, 3)))))
+            flat.add(draw.randrange(1, 9) * SECOND + unit, before)
+        finish(flat)
+        again = Rerun(flat_timeline(flat))
+        for workers in (1, 2, 4):
+            assert list_schedule(flat, workers) == again.makespan_nanoseconds(workers=workers), (seed, workers)
+        assert longest_chain(flat) == again.makespan_nanoseconds(workers=100)
+
+
+def test_deep_nesting_is_diagnosed_without_recursion() -> None:
+    depth = 3000
+    times = {f"s{level}": (level * 1e-3, 10 - level * 1e-3) for level in range(depth)}
+    found = diagnose(run_of(times, parents={f"s{level}": f"s{level - 1}" for level in range(1, depth)}))
+    assert sum(found.lost_seconds.values()) == pytest.approx(10)
+    assert found.predictions.by_workers["2"].makespan_seconds == pytest.approx(10)

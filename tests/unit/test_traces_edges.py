@@ -1,0 +1,452 @@
+"""A golden trace for each source of edges, the order in which they are believed, and what contradicts them."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.analysis.summary import summary
+from harness.traces import TraceError
+from harness.traces.lineage import Lineage
+from tests.unit.traces_by_hand import codes, edges_of, run_of, span, waits_of
+
+DECLARED, INFERRED, ASSUMED = "declared", "inferred", "assumed"
+OBSERVED = (ASSUMED, "observed order")
+
+
+def langgraph(step: int, node: str, *triggers: str) -> dict[str, Any]:
+    """What OpenInference writes of a node of LangGraph."""
+    held = {
+        "langgraph_step": step,
+        "langgraph_node": node,
+        "langgraph_triggers": list(triggers or [f"branch:to:{node}"]),
+    }
+    return {"metadata": json.dumps(held)}
+
+
+# ---------------------------------------------------------------------- links and our own attributes
+
+
+def test_links_are_declared_edges() -> None:
+    run = run_of(
+        span("run", 0, 40),
+        span("a", 0, 10, "run"),
+        span("b", 10, 20, "run"),
+        span("c", 20, 30, "run", links=("a", "b")),
+    )
+    assert edges_of(run) == {("a", "c"): (DECLARED, "links"), ("b", "c"): (DECLARED, "links")}
+
+
+def test_our_own_attributes_are_declared_edges_also_in_a_trace_of_others() -> None:
+    run = run_of(
+        span("handler", 0, 40),
+        span("execute_tool x", 0, 10, "handler", key="1", values={"makespan.step.id": "a"}),
+        span("execute_tool x", 10, 20, "handler", key="2", values={"makespan.step.id": "b"}),
+        span(
+            "execute_tool x", 20, 30, "handler", key="3",
+            values={"makespan.step.id": "c", "makespan.step.depends_on": ["a"], "makespan.step.order_after": ["gone"]},
+        ),
+    )  # fmt: skip
+    assert edges_of(run) == {("a", "c"): (DECLARED, "makespan")}
+    assert codes(run) == {"unknown_dependency": 1}
+
+
+def test_a_link_to_the_attempt_before_is_no_edge() -> None:
+    link = {"spanId": "1", "attributes": [{"key": "makespan.link.type", "value": {"stringValue": "retry_of"}}]}
+    run = run_of(
+        {**span("a", 0, 10), "spanId": "1"}, {**span("b", 10, 20), "links": [link]}, span("c", 30, 40, links=("b",))
+    )
+    assert edges_of(run) == {("b", "c"): (DECLARED, "links")}
+
+
+def test_links_to_what_is_not_there_are_counted() -> None:
+    other = {**span("c", 20, 30)}
+    other["links"] = [{"traceId": "ab" * 16, "spanId": "cd" * 8}]
+    run = run_of(span("a", 0, 10), span("b", 10, 20, links=("gone", "gone too")), other)
+    assert codes(run)["dangling_link"] == 2
+    assert codes(run)["link_to_other_trace"] == 1
+
+
+def test_a_cycle_of_links_is_cut_where_the_times_contradict_it() -> None:
+    run = run_of(span("a", 0, 10, links=("c",)), span("b", 10, 20, links=("a",)), span("c", 20, 30, links=("b",)))
+    assert edges_of(run) == {("a", "b"): (DECLARED, "links"), ("b", "c"): (DECLARED, "links")}
+    assert codes(run)["contradicted_edge"] == 1
+
+
+def test_a_link_to_a_span_that_still_ran_is_no_dependency() -> None:
+    run = run_of(span("a", 0, 10), span("b", 5, 20, links=("a",)))
+    assert edges_of(run) == {}
+    assert codes(run)["contradicted_edge"] == 1
+
+
+def test_a_link_to_its_own_parent_is_no_edge() -> None:
+    run = run_of(span("x", 0, 50), span("y", 0, 60), span("a", 0, 10, "x", links=("x", "a")))
+    assert edges_of(run) == {}
+
+
+# ---------------------------------------------------------------------- LangGraph, OpenInference
+
+
+def test_langgraphs_supersteps_are_edges_and_a_single_node_before_is_sure() -> None:
+    run = run_of(
+        span("LangGraph", 0, 60),
+        span("plan", 0, 10, "LangGraph", **langgraph(1, "plan")),
+        span("one", 10, 20, "LangGraph", **langgraph(2, "one")),
+        span("two", 10, 40, "LangGraph", **langgraph(2, "two")),
+        span("both", 40, 50, "LangGraph", **langgraph(3, "both", "branch:to:both", "join:one+two:both")),
+    )
+    assert edges_of(run) == {
+        ("plan", "one"): (DECLARED, "langgraph"),
+        ("plan", "two"): (DECLARED, "langgraph"),
+        ("one", "both"): (DECLARED, "langgraph"),
+        ("two", "both"): (DECLARED, "langgraph"),
+    }
+    assert not run.findings
+
+
+def test_a_trigger_that_names_no_node_means_all_of_the_superstep_before_and_says_so() -> None:
+    run = run_of(
+        span("LangGraph", 0, 60),
+        span("one", 0, 10, "LangGraph", **langgraph(1, "one")),
+        span("two", 0, 40, "LangGraph", **langgraph(1, "two")),
+        span("after one", 40, 50, "LangGraph", **langgraph(2, "after one")),
+    )
+    assert edges_of(run) == {
+        ("one", "after one"): (INFERRED, "langgraph"),
+        ("two", "after one"): (INFERRED, "langgraph"),
+    }
+    assert codes(run) == {"unnamed_trigger": 1}
+
+
+@pytest.mark.parametrize("trigger", ["branch:one:condition:after one", "one", "join:one:after one"])
+def test_a_trigger_that_names_its_node_shows_the_barrier(trigger: str) -> None:
+    run = run_of(
+        span("LangGraph", 0, 60),
+        span("one", 0, 10, "LangGraph", **langgraph(1, "one")),
+        span("two", 0, 40, "LangGraph", **langgraph(1, "two")),
+        span("after one", 40, 50, "LangGraph", **langgraph(2, "after one", trigger)),
+    )
+    assert edges_of(run) == {("one", "after one"): (DECLARED, "langgraph")}
+    assert waits_of(run, "after one") == [("barrier", 10, 40)]
+
+
+def test_data_seen_to_flow_tells_which_node_a_trigger_was_from() -> None:
+    state = '{"one": "the first answer, quite long", "two": "another answer altogether"}'
+    run = run_of(
+        span("LangGraph", 0, 60),
+        span("one", 0, 10, "LangGraph", **langgraph(1, "one"), values={"output.value": "the first answer, quite long"}),
+        span("two", 0, 40, "LangGraph", **langgraph(1, "two"), values={"output.value": "another answer altogether"}),
+        span("after one", 40, 50, "LangGraph", **langgraph(2, "after one"), values={"input.value": state}),
+        span(
+            "chat", 41, 49, "after one",
+            values={"llm.input_messages.0.message.content": "Use this: the first answer, quite long"},
+        ),
+    )  # fmt: skip
+    assert edges_of(run) == {("one", "after one"): (INFERRED, "langgraph")}
+    assert waits_of(run, "after one") == [("barrier", 10, 40)]
+
+
+def test_what_a_node_calls_is_no_node_though_it_bears_the_nodes_metadata() -> None:
+    run = run_of(
+        span("LangGraph", 0, 60),
+        span("one", 0, 10, "LangGraph", **langgraph(1, "one")),
+        span("chat", 1, 9, "one", **langgraph(1, "one")),
+        span("two", 10, 20, "LangGraph", **langgraph(2, "two")),
+        span("chat", 11, 19, "two", key="chat 2", **langgraph(2, "two")),
+    )
+    assert edges_of(run) == {("one", "two"): (DECLARED, "langgraph")}
+
+
+def test_a_loop_of_langgraph_is_a_chain() -> None:
+    run = run_of(
+        span("LangGraph", 0, 60),
+        *[
+            span(name, n * 10, n * 10 + 10, "LangGraph", key=str(n), **langgraph(n + 1, name))
+            for n, name in enumerate(["agent", "tools", "agent", "tools"])
+        ],
+    )
+    assert set(edges_of(run)) == {("agent", "tools"), ("tools", "agent#2"), ("agent#2", "tools#2")}
+
+
+def test_openllmetrys_flat_attributes_say_the_same() -> None:
+    def flat(step: int, node: str) -> dict[str, Any]:
+        before = "traceloop.association.properties.langgraph_"
+        return {f"{before}step": step, f"{before}node": node, f"{before}triggers": f"['branch:to:{node}']"}
+
+    run = run_of(
+        span("LangGraph.workflow", 0, 60),
+        span("one.task", 0, 10, "LangGraph.workflow", values=flat(1, "one")),
+        span("two.task", 10, 20, "LangGraph.workflow", values=flat(2, "two")),
+    )
+    assert edges_of(run) == {("one.task", "two.task"): (DECLARED, "langgraph")}
+
+
+@pytest.mark.parametrize(
+    "metadata", ["{broken langgraph_step", '{"langgraph_step": "x"}', "[" * 50_000 + "langgraph_step", 7]
+)
+def test_metadata_that_makes_no_sense_is_no_metadata(metadata: Any) -> None:
+    run = run_of(span("run", 0, 30), span("a", 0, 10, "run", metadata=metadata), span("b", 10, 20, "run"))
+    assert edges_of(run) == {("a", "b"): OBSERVED}
+
+
+def test_graph_node_parents_are_declared_edges() -> None:
+    def node(name: str, parent: str | None = None) -> dict[str, Any]:
+        return {"graph.node.id": name, **({} if parent is None else {"graph.node.parent_id": parent})}
+
+    run = run_of(
+        span("crew", 0, 60),
+        span("a", 0, 10, "crew", values=node("A")),
+        span("b", 10, 20, "crew", values=node("B", "A")),
+        span("c", 20, 30, "crew", values=node("C", "A")),
+    )
+    assert edges_of(run) == {("a", "b"): (DECLARED, "graph.node"), ("a", "c"): (DECLARED, "graph.node")}
+
+
+# ---------------------------------------------------------------------- a file
+
+SERIAL = (span("run", 0, 40), span("a", 0, 10, "run"), span("b", 10, 20, "run"), span("c", 20, 30, "run"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("edges.txt", "# mine\na -> c\n\nb → c  # both\n"),
+        ("edges.yaml", "c: [a, b]\n"),
+        ("edges.json", '{"c": ["a", "b"]}'),
+    ],
+)
+def test_a_file_of_edges_declares_them(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    run = run_of(*SERIAL, edges_file=tmp_path / name)
+    assert edges_of(run) == {("a", "c"): (DECLARED, "edges file"), ("b", "c"): (DECLARED, "edges file")}
+
+
+def test_a_name_that_recurs_means_those_since_the_last_time(tmp_path: Path) -> None:
+    (tmp_path / "edges.txt").write_text("work -> reduce\nreduce -> work\n")
+    spans = [span("run", 0, 100)]
+    for turn in range(2):
+        spans += [span("work", turn * 40, turn * 40 + 10 + n, "run", key=f"w{turn}{n}") for n in range(2)]
+        spans.append(span("reduce", turn * 40 + 20, turn * 40 + 30, "run", key=f"r{turn}"))
+    assert set(edges_of(run_of(*spans, edges_file=tmp_path / "edges.txt"))) == {
+        ("work", "reduce"), ("work#2", "reduce"), ("reduce", "work#3"), ("reduce", "work#4"),
+        ("work#3", "reduce#2"), ("work#4", "reduce#2"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("e.txt", "a -> cc", "did you mean"),
+        ("e.txt", "a, c", "e.txt:1: is no edge"),
+        ("e.txt", "a ->", "is no edge"),
+        ("e.json", "[1]", "mapping"),
+        ("e.json", '{"c": [1]}', "must list names"),
+        ("e.yaml", "{", "e.yaml"),
+    ],
+)
+def test_a_bad_file_of_edges_is_refused(tmp_path: Path, name: str, text: str, said: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(TraceError, match=said):
+        run_of(*SERIAL, edges_file=tmp_path / name)
+
+
+def test_a_file_of_edges_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match="cannot be read"):
+        run_of(*SERIAL, edges_file=tmp_path / "none.txt")
+
+
+# ---------------------------------------------------------------------- data
+
+
+def flowing(*, output: str, given: str, own: str = "", outside: str = "") -> dict[tuple[str, str], tuple[str, str]]:
+    return edges_of(
+        run_of(
+            span("run", 0, 60, values={"input.value": outside}),
+            span("a", 0, 10, "run", values={"input.value": own, "output.value": output}),
+            span("between", 10, 20, "run"),
+            span("b", 20, 30, "run", values={"input.value": given}),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("output", "given"),
+    [
+        ("cats are liquid", "Translate: cats are liquid!"),
+        ('{"joke": "cats are liquid"}', "Translate: cats are liquid!"),
+        ('{"joke": "cats are liquid"}', '{"messages": [{"role": "user", "content": "cats are liquid"}]}'),
+        ("  cats are\n  liquid\n", "so:   cats are\n  liquid"),
+    ],
+)
+def test_an_output_that_recurs_in_an_input_is_an_inferred_edge(output: str, given: str) -> None:
+    assert flowing(output=output, given=given)[("a", "b")] == (INFERRED, "data flow")
+
+
+@pytest.mark.parametrize(
+    ("output", "given", "own", "outside"),
+    [
+        ("yes", "yes or no", "", ""),
+        ("12345678", "1 2 3", "", ""),
+        ("cats are liquid", "dogs are solid", "", ""),
+        ("cats are liquid", "cats are liquid", "say: cats are liquid", ""),
+        ("cats are liquid", "cats are liquid", "", "prove that cats are liquid"),
+        ('{"cats are liquid": 1}', "cats are liquid", "", ""),
+    ],
+)
+def test_what_was_short_or_known_before_proves_nothing(output: str, given: str, own: str, outside: str) -> None:
+    found = flowing(output=output, given=given, own=own, outside=outside)
+    assert INFERRED not in {label for label, _ in found.values()}
+
+
+def test_what_flows_beside_is_still_only_assumed() -> None:
+    found = flowing(output="cats are liquid", given="cats are liquid")
+    assert found[("a", "between")] == OBSERVED
+    assert found[("between", "b")] == OBSERVED
+
+
+def test_data_that_is_given_before_it_is_put_out_does_not_flow() -> None:
+    run = run_of(
+        span("run", 0, 60), span("a", 0, 30, "run", values={"output.value": "cats are liquid"}),
+        span("b", 20, 40, "run", values={"input.value": "cats are liquid"}),
+    )  # fmt: skip
+    assert edges_of(run) == {}
+
+
+@pytest.mark.parametrize(
+    ("produced", "consumed"),
+    [
+        ("gen_ai.output.messages", "gen_ai.input.messages"),
+        ("traceloop.entity.output", "traceloop.entity.input"),
+        ("gen_ai.completion.0.content", "gen_ai.prompt.1.content"),
+        ("llm.output_messages.0.message.content", "llm.input_messages.3.message.content"),
+        ("gen_ai.tool.call.result", "gen_ai.tool.call.arguments"),
+    ],
+)
+def test_every_convention_of_contents_is_known(produced: str, consumed: str) -> None:
+    run = run_of(
+        span("run", 0, 60), span("a", 0, 10, "run", values={produced: "cats are liquid"}),
+        span("b", 20, 40, "run", values={consumed: "about: cats are liquid"}),
+    )  # fmt: skip
+    assert edges_of(run) == {("a", "b"): (INFERRED, "data flow")}
+
+
+# ---------------------------------------------------------------------- the observed order
+
+
+def test_the_observed_order_is_assumed_and_names_only_those_just_before() -> None:
+    run = run_of(
+        span("run", 0, 60), span("a", 0, 10, "run"), span("b1", 10, 20, "run"), span("b2", 10, 30, "run"),
+        span("c", 30, 40, "run"), span("d", 40, 50, "run"),
+    )  # fmt: skip
+    assert edges_of(run) == {
+        ("a", "b1"): OBSERVED, ("a", "b2"): OBSERVED, ("b1", "c"): OBSERVED, ("b2", "c"): OBSERVED,
+        ("c", "d"): OBSERVED,
+    }  # fmt: skip
+
+
+def test_exact_ties_are_one_after_the_other() -> None:
+    run = run_of(span("run", 0, 60), span("a", 0, 10, "run"), span("b", 10, 20, "run"))
+    assert edges_of(run) == {("a", "b"): OBSERVED}
+
+
+def test_spans_of_no_length_stand_in_the_observed_order_too() -> None:
+    run = run_of(
+        span("run", 0, 60), span("a", 0, 10, "run"), span("mark", 10, 10, "run"), span("mark 2", 10, 10, "run"),
+        span("b", 10, 20, "run"), span("alone", 30, 30, "run"), span("c", 40, 50, "run"),
+    )  # fmt: skip
+    assert edges_of(run) == {
+        ("a", "mark"): OBSERVED, ("mark", "mark 2"): OBSERVED, ("mark 2", "b"): OBSERVED, ("b", "alone"): OBSERVED,
+        ("alone", "c"): OBSERVED,
+    }  # fmt: skip
+
+
+def test_times_that_were_cut_to_microseconds_keep_their_order() -> None:
+    run = run_of(span("run", 0, 60), span("a", 0, 10.0009, "run"), span("b", 10, 20, "run"), span("c", 30, 40, "run"))
+    assert edges_of(run) == {("a", "b"): OBSERVED, ("b", "c"): OBSERVED}
+
+
+def reduced(times: list[tuple[int, int]]) -> set[tuple[int, int]]:
+    """The transitive reduction of the interval order, by looking at every triple."""
+    steps = range(len(times))
+    before = {(a, b) for a in steps for b in steps if a < b and times[a][1] <= times[b][0]}
+    return {(a, b) for a, b in before if not any((a, c) in before and (c, b) in before for c in steps)}
+
+
+def test_the_observed_order_is_the_transitive_reduction_of_the_interval_order() -> None:
+    for seed in range(400):
+        chance = random.Random(seed)
+        begins = [chance.randint(0, 20) for _ in range(chance.randint(1, 12))]
+        times = sorted((begin, begin + chance.choice([0, 0, 1, 3, 8])) for begin in begins)
+        run = run_of(span("run", 0, 99), *[span(f"s{n:02d}", *pair, "run") for n, pair in enumerate(times)])
+        order = [run.timeline.step_ids.index(f"s{n:02d}") for n in range(len(times))]
+        if len(times) > 1:
+            assert order == list(range(len(times)))
+            assert {(one.before, one.after) for one in run.edges} == reduced(times), (seed, times)
+
+
+def test_the_observed_path_is_as_long_as_the_run() -> None:
+    run = run_of(*SERIAL)
+    assert summary(run.timeline, foreign=True).critical_path_seconds == 0.030
+
+
+def test_the_edges_of_many_side_by_side_stay_linear() -> None:
+    stage = [span("run", 0, 10_000)]
+    for turn in range(4):
+        stage += [span(f"s{turn}-{n}", turn * 10, turn * 10 + 9 + n / 1000, "run") for n in range(500)]
+    assert len(run_of(*stage).edges) <= 32 * 2000
+
+
+def test_a_step_that_something_is_declared_of_is_given_no_assumptions() -> None:
+    run = run_of(
+        span("run", 0, 60), span("a", 0, 10, "run"), span("b", 10, 20, "run"), span("c", 20, 30, "run", links=("a",)),
+        span("free", 30, 40, "run"),
+    )  # fmt: skip
+    assert edges_of(run) == {("a", "c"): (DECLARED, "links"), ("a", "b"): OBSERVED, ("c", "free"): OBSERVED}
+
+
+# ---------------------------------------------------------------------- siblings
+
+
+def slow_siblings(parents: list[int], one: int, other: int) -> tuple[int, int] | None:
+    def line(member: int) -> list[int]:
+        found = []
+        while member >= 0:
+            found.append(member)
+            member = parents[member]
+        return [-1, *found][:1] + found[::-1]
+
+    first, second = line(one)[1:], line(other)[1:]
+    for a, b in zip(first, second, strict=False):
+        if a != b:
+            return a, b
+    return None
+
+
+def test_siblings_are_found_as_by_climbing() -> None:
+    for seed in range(300):
+        chance = random.Random(seed)
+        count = chance.randint(1, 25)
+        reach = chance.choice([1, 3, 25])
+        parents = [chance.randint(max(-1, n - reach), n - 1) for n in range(count)]
+        lineage = Lineage(parents)
+        for one in range(count):
+            for other in range(count):
+                assert lineage.siblings(one, other) == slow_siblings(parents, one, other), (seed, one, other)
+
+
+def test_of_many_outputs_with_one_word_those_just_before_are_found() -> None:
+    spans = [span("run", 0, 10_000)]
+    for n in range(300):
+        given = f"what number{n - 1:04d} is to some" if n else ""
+        values = {"input.value": given, "output.value": f"what number{n:04d} is to some extraordinarily"}
+        spans.append(span("turn", n * 10, n * 10 + 9, "run", key=str(n), values=values))
+    assert {source for _, source in edges_of(run_of(*spans)).values()} == {"observed order"}
+    for n in range(300):
+        values = {"input.value": f"so: what number{n - 1:04d} is to some extraordinarily" if n else ""}
+        values["output.value"] = f"what number{n:04d} is to some extraordinarily"
+        spans[n + 1] = span("turn", n * 10, n * 10 + 9, "run", key=str(n), values=values)
+    assert {source for _, source in edges_of(run_of(*spans)).values()} == {"data flow"}
