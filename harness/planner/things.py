@@ -1,0 +1,274 @@
+"""What a clause asks for: noun phrases with their number, their topics, and the lists they stand in. Pure.
+
+``3 different jokes about cats, dogs, and birds`` is one thing, three times, with three topics; ``an article, a summary
+and posts`` are three things.
+
+Rules of this module:
+- Behind "about" and its like a list goes on with topics, until an item names something that can be made (a summary).
+- A number that says how long something is (``3 sentences``) counts nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from harness.planner.sentences import Token, listed, said, separator
+from harness.planner.vocabulary import (
+    DETERMINERS,
+    DIFFERENT,
+    DISTRIBUTORS,
+    LANGUAGES,
+    NUMBERS,
+    PLATFORMS,
+    PREPOSITIONS,
+    PRODUCTS,
+    UNITS,
+    VAGUE_COUNTS,
+    is_plural,
+    singular,
+)
+
+_PLATFORM_WORDS: Final = frozenset(name.lower() for name in PLATFORMS)
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """Something to make. ``noun`` is its head in the singular, ``name`` what one of it is called (``technical
+    article``), ``count`` the stated number. ``topics`` are what each is about, ``about`` the words of that part, and
+    ``tail`` what holds for all. ``each``: so many for every topic.
+    """
+
+    noun: str
+    name: str
+    determiner: str = ""
+    count: int | None = None
+    plural: bool = False
+    preposition: str = ""
+    topics: tuple[str, ...] = ()
+    about: tuple[Token, ...] = ()
+    languages: tuple[str, ...] = ()
+    tail: str = ""
+    each: bool = False
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether every topic gets a thing of its own."""
+        if len(self.topics) < 2:
+            return False
+        return self.each or (self.plural and self.count is None) or self.count == len(self.topics)
+
+
+@dataclass(slots=True)
+class _Item:
+    """The tokens of one noun phrase, and where its topic begins."""
+
+    head: list[Token] = field(default_factory=list)
+    rest: list[Token] = field(default_factory=list)
+    # ``Twitter and LinkedIn posts``: one of each.
+    is_one: bool = False
+
+
+def things_of(text: str, tokens: Sequence[Token]) -> list[Thing]:
+    """The things that a list of noun phrases names; none for no words."""
+    items = _completed(_items(tokens))
+    things = [thing for item in items if (thing := _thing(text, item)) is not None]
+    return _with_shared_topic(things)
+
+
+def languages_in(tokens: Sequence[Token]) -> list[str]:
+    """The languages of a list that names nothing else (an unknown word counts if it stands alone); else nothing."""
+    found = []
+    for item in listed(tokens):
+        words = [
+            token for token in item if token.low not in ("the", "language", "languages", "both", "also", "into", "to")
+        ]
+        if not words or len(words) > 2 or any(word.kind != "word" for word in words):
+            return []
+        found.append(" ".join(word.text[:1].upper() + word.text[1:] for word in words))
+    return found
+
+
+def knows_language(tokens: Sequence[Token]) -> bool:
+    """Whether a language stands among the words."""
+    return any(token.low in LANGUAGES for token in tokens)
+
+
+def number_of(low: str) -> int | None:
+    """The number that a word is, or None."""
+    if low.isascii() and low.isdecimal() and len(low) <= 9:
+        return int(low)
+    return NUMBERS.get(low)
+
+
+def counted_at(tokens: Sequence[Token], place: int) -> tuple[int | None, int]:
+    """The count that begins at ``place`` ("3", "five", "a couple of", "several"), and the place behind it."""
+    begin = place
+    if place + 1 < len(tokens) and tokens[place].low in ("a", "the") and tokens[place + 1].low in VAGUE_COUNTS:
+        place += 1
+    if place >= len(tokens):
+        return None, begin
+    low = tokens[place].low
+    count = number_of(low)
+    if count is None:
+        count = VAGUE_COUNTS.get(low)
+    elif place + 1 < len(tokens) and tokens[place + 1].low in ("dozen", "couple"):
+        count, place = count * VAGUE_COUNTS[tokens[place + 1].low], place + 1
+    if count is None:
+        return None, begin
+    place += 1
+    if place < len(tokens) and tokens[place].low == "of":
+        place += 1
+    return count, place
+
+
+def _items(tokens: Sequence[Token]) -> list[_Item]:
+    items = [_Item()]
+    place = 0
+    while place < len(tokens):
+        item = items[-1]
+        after = separator(tokens, place)
+        if after > place:
+            if not item.rest or _names_a_product(tokens, after):
+                items.append(_Item())
+            else:
+                item.rest += tokens[place:after]
+            place = after
+        elif item.rest or (
+            item.head and tokens[place].low in PREPOSITIONS and not _is_count_of(item.head, tokens[place])
+        ):
+            item.rest.append(tokens[place])
+            place += 1
+        else:
+            item.head.append(tokens[place])
+            place += 1
+    return [item for item in items if item.head or item.rest]
+
+
+def _is_count_of(head: Sequence[Token], token: Token) -> bool:
+    """``a couple of``: that "of" begins no topic."""
+    return token.low == "of" and head[-1].low in (*VAGUE_COUNTS, *NUMBERS)
+
+
+def _names_a_product(tokens: Sequence[Token], place: int) -> bool:
+    """Whether the item that begins here has a known head: ``…, a short summary``."""
+    end = place
+    while end < len(tokens) and separator(tokens, end) == end and tokens[end].low not in PREPOSITIONS:
+        end += 1
+    return end > place and singular(tokens[end - 1].low) in PRODUCTS
+
+
+def _completed(items: list[_Item]) -> list[_Item]:
+    """``Twitter and LinkedIn posts`` share their head; ``a funny, short joke`` is one thing."""
+    done: list[_Item] = []
+    for item in reversed(items):
+        following = done[-1] if done else None
+        if following is None or item.rest or not item.head or not following.head or _is_known(item.head):
+            done.append(item)
+            continue
+        first, head = item.head[0].low, following.head[-1]
+        if following.head[0].low in DETERMINERS or not _is_known(following.head):
+            done.append(item)
+        elif first not in ("a", "an") and is_plural(head.low) and _is_name(item.head[-1]):
+            following.is_one = True
+            done.append(_Item([*item.head, head], is_one=True))
+        elif counted_at(item.head, 0)[0] is None and not is_plural(item.head[-1].low):
+            following.head = [*item.head, *following.head]
+        else:
+            done.append(item)
+    return done[::-1]
+
+
+def _is_known(head: Sequence[Token]) -> bool:
+    return singular(head[-1].low) in PRODUCTS
+
+
+def _is_name(token: Token) -> bool:
+    return token.text[:1].isupper() or token.low in LANGUAGES or token.low in _PLATFORM_WORDS
+
+
+def _thing(text: str, item: _Item) -> Thing | None:
+    head = list(item.head)
+    count, place = counted_at(head, 0)
+    determiner = ""
+    if count is not None:
+        head = head[place:]
+        if head and (singular(head[-1].low) in UNITS or singular(head[0].low) in UNITS):
+            head, count = list(item.head), None
+    elif head and head[0].low in DETERMINERS:
+        determiner = head.pop(0).low
+        # "the 3 jokes", "my two favourite poems"
+        count, place = counted_at(head, 0)
+        head = head[place:]
+    each = any(token.low in DISTRIBUTORS for token in (*head, *item.rest))
+    head = [token for token in head if token.low not in DIFFERENT and token.low not in DISTRIBUTORS]
+    if not head:
+        return None
+    thing = Thing(
+        noun=singular(head[-1].low),
+        name=_name(text, head),
+        determiner=determiner if count is None else "",
+        count=count,
+        plural=is_plural(head[-1].low) and not item.is_one,
+        each=each,
+    )
+    rest = [token for token in item.rest if token.low not in DISTRIBUTORS]
+    return _with_topic(text, thing, rest) if rest else thing
+
+
+def _name(text: str, head: Sequence[Token]) -> str:
+    """What one of the things is called."""
+    last = head[-1]
+    noun = singular(last.low) if is_plural(last.low) and last.text.islower() else last.text
+    return f"{said(text, head[:-1])} {noun}".strip()
+
+
+def _with_topic(text: str, thing: Thing, rest: list[Token]) -> Thing:
+    place = next((at for at in range(len(rest) - 1, -1, -1) if rest[at].low == "in"), None)
+    languages: list[str] = []
+    if place is not None and all(knows_language(item) for item in listed(rest[place + 1 :])) and rest[place + 1 :]:
+        languages = languages_in(rest[place + 1 :])
+        rest = rest[:place] if languages else rest
+    if not rest:
+        return replace(thing, languages=tuple(languages))
+    preposition, about = rest[0].text.lower(), rest[1:]
+    if preposition == "based" and about and about[0].low in ("on", "upon"):
+        preposition, about = "based on", about[1:]
+    if about and about[0].low == "of":  # "for each of": the distributor is gone already
+        about = about[1:]
+    colon = next((at for at, token in enumerate(about) if token.text == ":"), None)
+    if colon is not None and about[colon + 1 :]:  # "about these animals: cats, dogs"
+        about = about[colon + 1 :]
+    items = listed(about)
+    tail: list[Token] = []
+    if len(items) > 1 and not any(_preposition_in(item) for item in items[:-1]):
+        cut = _preposition_in(items[-1])
+        items[-1], tail = (items[-1][:cut], items[-1][cut:]) if cut else (items[-1], [])
+    return replace(
+        thing,
+        preposition=preposition,
+        topics=tuple(said(text, item) for item in items),
+        about=tuple(about),
+        languages=tuple(languages),
+        tail=said(text, tail),
+    )
+
+
+def _preposition_in(item: Sequence[Token]) -> int:
+    """The place of the first preposition inside of an item; 0 if there is none."""
+    return next((at for at, token in enumerate(item) if at and token.low in PREPOSITIONS and token.low != "of"), 0)
+
+
+def _with_shared_topic(things: list[Thing]) -> list[Thing]:
+    """``a poem and a song about rain`` are both about rain."""
+    if len(things) < 2 or not things[-1].topics or any(thing.topics for thing in things[:-1]):
+        return things
+    last = things[-1]
+    if last.preposition not in ("about", "on", "regarding", "concerning", "for", "covering"):
+        return things
+    shared = [
+        replace(thing, preposition=last.preposition, topics=last.topics, about=last.about, tail=last.tail)
+        for thing in things[:-1]
+    ]
+    return [*shared, last]

@@ -1,0 +1,105 @@
+"""The words for one thing that is to be made: of its step's description, and of its prompt. Pure.
+
+Rules of this module:
+- Descriptions are those that a person would give (``Write joke about cats``); a prompt is a whole request.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from harness.planner.draft import STEPS_LIMIT, TooManyStepsError
+from harness.planner.references import Product
+from harness.planner.sentences import Token, said, tokens_of
+from harness.planner.things import Thing
+from harness.planner.vocabulary import DERIVED, PLATFORMS
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One thing to make: the words of its description and of its prompt."""
+
+    description: str
+    words: str
+    label: str
+
+
+def works_of(task: str, verb: str, thing: Thing, source_noun: str) -> list[Work]:
+    """Every one of the things that are to be made."""
+    verb = verb.capitalize()
+    article = thing.determiner or ("" if thing.plural and thing.count is None else _article(thing.name))
+    tail = f" {thing.tail}" if thing.tail else ""
+    names = _platform_names(thing)
+    if names:
+        return [
+            Work(f"{verb} {_article(name)} {name}", _ask(verb, name, thing, source_noun, tail), name) for name in names
+        ]
+    topics = list(thing.topics) if thing.is_spread else [_whole_topic(thing, task)]
+    count = 1 if thing.is_spread and not thing.each else thing.count or 1
+    if count * len(topics) * max(1, len(thing.languages)) > STEPS_LIMIT:
+        raise TooManyStepsError
+    works = []
+    for topic in topics:
+        for language in thing.languages or ("",):
+            about = f" {thing.preposition} {topic}" if topic and not source_noun else ""
+            inside = f" in {language}" if language else ""
+            several = count > 1 or len(topics) > 1 or len(thing.languages) > 1
+            for number in range(1, count + 1):
+                numbered = f" {number}" if count > 1 else ""
+                name = thing.name if several or not thing.plural else _plural_name(thing)
+                shown = f"{name}{numbered}{about}{inside}{tail}"
+                description = f"{verb} {shown}" if several else f"{verb} {article} {shown}".replace("  ", " ")
+                one = _ask(verb, name, thing, source_noun, f"{about}{inside}{tail}")
+                if count > 1:
+                    one += f". This is number {number} of {count}: make it unlike the others"
+                works.append(Work(description, one, f"{name}{numbered}{about}{inside}"))
+    return works
+
+
+def without_shared_topic(thing: Thing, earlier: list[Product]) -> Thing:
+    """A thing made from another one of the list has that one for its topic, not the topic that they share."""
+    if thing.noun in DERIVED and thing.about and any(product.noun not in DERIVED for product in earlier):
+        on_its_own = thing.preposition not in ("about", "on", "regarding", "concerning", "for", "covering")
+        return thing if on_its_own else replace(thing, preposition="", topics=(), about=())
+    return thing
+
+
+def words_of(thing: Thing) -> list[Token]:
+    return [*tokens_of(thing.name), *thing.about]
+
+
+def _platform_names(thing: Thing) -> list[str]:
+    """``social media posts`` stand for one on each of the usual platforms."""
+    low = thing.name.lower()
+    if not thing.plural or thing.noun != "post" or "social" not in low or thing.is_spread:
+        return []
+    count = 2 if thing.count is None else thing.count
+    names = [f"{platform} post" for platform in PLATFORMS[:count]]
+    return names + [f"{thing.name} {number}" for number in range(len(names) + 1, count + 1)]
+
+
+def _plural_name(thing: Thing) -> str:
+    head, _, noun = thing.name.rpartition(" ")
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else f"{noun}s"
+    return f"{head} {plural}".strip()
+
+
+def _whole_topic(thing: Thing, task: str) -> str:
+    return said(task, thing.about[: len(thing.about)]) if thing.about else ""
+
+
+def _article(name: str) -> str:
+    return "an" if name[:1].lower() in "aeiou" else "a"
+
+
+def _ask(verb: str, name: str, thing: Thing, source_noun: str, rest: str) -> str:
+    """The words of a prompt for one thing."""
+    plural = thing.plural and thing.count is None and not thing.is_spread and not _platform_names(thing)
+    what = name if plural else f"{_article(name)} {name}"
+    if thing.determiner not in ("", "a", "an"):
+        what = f"{thing.determiner} {name}" if thing.determiner not in ("its", "their", "one") else what
+    if not source_noun:
+        return f"{verb} {what}{rest}"
+    if thing.noun == "summary":
+        return f"{verb} {what} of this {source_noun}"
+    return f"{verb} {what}{rest} on this {source_noun}"
