@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from executor.findings import Finding, WorkflowError, did_you_mean
@@ -25,10 +25,12 @@ from executor.findings import Path as FieldPath
 from executor.workflow import Name, Names, Resource, SparseWords, ToolDeclaration, Words, translate
 from harness.formats.reading import Document, parse_value, read_document
 from harness.packaged import default_config_path
-from harness.telemetry.settings import Telemetry, WebAddress
+from harness.telemetry.settings import Telemetry
 
 POLICIES: Final = ("dataflow", "levels", "barrier", "serial")
 PREFIX: Final = "MAKESPAN_"
+# As `llm.base_url`: a model on this machine, started for the run.
+LOCAL: Final = "local"
 _FILE_NAME: Final = "config.yaml"
 _COMMAND_LINE: Final = "command line"
 
@@ -39,6 +41,15 @@ def _mapping(value: Any) -> Any:
     return {} if value is None else value
 
 
+def _endpoint(value: str) -> str:
+    if value != LOCAL and not value.startswith(("http://", "https://")):
+        raise ValueError("must begin with http:// or https://, or be `local`")
+    return value
+
+
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+
+
 class WorkflowMode(SparseWords):
     """Whether a task text is planned as a workflow, and the words that ask for it."""
 
@@ -47,18 +58,39 @@ class WorkflowMode(SparseWords):
 
 
 class Chat(SparseWords):
-    """How task texts are understood."""
+    """How task texts are understood. ``planner``: `rules` (a grammar, no model) or `llm` (the model of ``llm``)."""
 
+    planner: Literal["rules", "llm"] = "rules"
     workflow_mode: WorkflowMode = Field(default_factory=WorkflowMode)
 
 
-class LanguageModel(SparseWords):
-    """The endpoint of ``llm`` tools. ``base_url`` null: the stand-in service answers."""
+class LocalModel(SparseWords):
+    """The model on this machine. ``model``: a GGUF file (null: the installed one); ``program``: llama.cpp's server
+    (null: the package's); ``slots``: requests that it answers at once, each with ``context_tokens`` and at most
+    ``max_tokens`` of an answer; ``threads`` null: one fewer than there are cores; ``gpu_layers`` null: as it decides.
+    """
 
-    base_url: WebAddress | None = None
+    model: Name | None = None
+    program: Name | None = None
+    slots: int = Field(4, ge=1, le=256)
+    context_tokens: int = Field(2048, ge=64)
+    max_tokens: int = Field(256, ge=1)
+    threads: int | None = Field(None, ge=1)
+    gpu_layers: int | None = Field(None, ge=0)
+    start_timeout_seconds: float = Field(60.0, gt=0)
+
+
+class LanguageModel(SparseWords):
+    """The endpoint of ``llm`` tools. ``base_url`` null: the stand-in service answers; `local`: a model that is started
+    for the run. ``slots``: requests that it answers at once, if it does not say so itself.
+    """
+
+    base_url: Endpoint | None = None
     api_key: SecretStr | None = None
     model: str | None = None
     timeout_seconds: float = Field(120.0, gt=0)
+    slots: int | None = Field(None, ge=1)
+    local: Annotated[LocalModel, BeforeValidator(_mapping)] = Field(default_factory=LocalModel)
 
 
 class Store(SparseWords):

@@ -25,8 +25,10 @@ from executor.backends import BackendError, backend_names, find_backend
 from executor.findings import WorkflowError
 from executor.running import Run, run
 from executor.workflow import Step, Workflow
-from harness.config import Config, load_config
+from harness.config import LOCAL, Config, load_config
 from harness.environment import cpu_limit_cores, memory_bytes, memory_limit_bytes, usable_cores
+from harness.local_llm.errors import LocalModelError
+from harness.local_llm.files import find_server, find_weights
 from harness.packaged import default_config_path, shipped_scenarios
 from harness.version import DISTRIBUTION, package_version
 
@@ -245,6 +247,12 @@ def _endpoint(config: Config) -> Check:
         return Check(
             "model endpoint", "ok", detail, "for a real model set MAKESPAN_LLM__BASE_URL and MAKESPAN_LLM__MODEL"
         )
+    if llm.base_url == LOCAL:
+        try:
+            program, weights = find_server(llm.local.program), find_weights(llm.local.model)
+        except LocalModelError as error:
+            return Check("model endpoint", "broken", str(error), error.fix)
+        return Check("model endpoint", "ok", f"local: {program.name} with {weights.name}, started for each run")
     import httpx  # noqa: PLC0415 - only where there is an endpoint
 
     headers = {} if llm.api_key is None else {"Authorization": f"Bearer {llm.api_key.get_secret_value()}"}

@@ -10,26 +10,32 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from executor.backends import find_backend
+from executor.arrivals import Feed
+from executor.backends import make_backend
 from executor.instruments import Instrument
 from executor.running import Interrupted, Run, run
 from executor.workflow import ToolDeclaration
-from harness.config import LanguageModel, Policy
+from harness.config import LOCAL, LanguageModel, Policy
 from harness.environment import environment_facts, usable_cores
+from harness.local_llm import local_model, suited
 from harness.result import Document, Repetition, result_document, run_document
 from harness.scenario_words import Loaded
 from harness.standin import StandIn
-from harness.standin.declarations import needs_stand_in, with_stand_in
+from harness.standin.declarations import names_called, needs_stand_in, with_stand_in
+from harness.start_clock import StartClock
+from harness.telemetry.tracing import RunName, Tracing
 
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One run of a loaded file. ``simulated``: no tool ran; ``stand_in``: the stand-in answered for a model."""
+    """One run of a loaded file. ``simulated``: no tool ran; ``stand_in``: the stand-in answered for a model.
+    ``zero_at``: when t = 0 was, ISO 8601.
+    """
 
     loaded: Loaded
     run: Run
@@ -37,6 +43,9 @@ class Execution:
     started_at: datetime
     simulated: bool
     stand_in: bool
+    zero_at: str | None = None
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    trace_id: str | None = None
 
     def repetition(self, *, baseline_seconds: float | None = None) -> Repetition:
         """The run as the result document takes it."""
@@ -47,6 +56,9 @@ class Execution:
             baseline_seconds=baseline_seconds,
             usable_cores=usable_cores(),
             steps={step.step_id: step for step in self.loaded.graph.steps},
+            started_at=self.zero_at,
+            trace_id=self.trace_id,
+            facts=self.run.facts,
         )
 
     def result(self) -> Document:
@@ -62,38 +74,66 @@ def execute(
     policy: Policy = "dataflow",
     seed: int | None = None,
     llm: LanguageModel | None = None,
+    backend_options: Mapping[str, str] | None = None,
     instruments: Sequence[Instrument] = (),
+    tracing: Tracing | None = None,
+    feed: Feed | None = None,
 ) -> Execution:
     """Run a loaded file once and wait for its end.
 
     ``workers`` None: the executor's own default (8; processes: the usable cores; serial: 1). ``seed`` None: the
-    scenario's. ``llm``: the endpoint for model tools that name none.
+    scenario's. ``llm``: the endpoint for model tools that name none. ``feed`` adds steps while the run goes on.
 
     Raises:
         BackendError: there is no such executor, or it cannot be had.
         WorkflowError: a tool cannot be made.
 
     """
-    backend_class = find_backend(executor)
-    simulated = backend_class.simulates
+    backend = make_backend(executor, workers, backend_options)
+    simulated = backend.simulates
     seed = loaded.scenario.seed if seed is None else seed
     started_at = datetime.now(UTC)
-    with ready_tools(loaded, llm=llm, simulated=simulated, seed=seed) as (tools, stand_in):
+    clock = StartClock()
+    run_id = uuid.uuid4().hex
+    traced = None if tracing is None else tracing.begin(RunName(run_id, loaded.scenario.scenario))
+    with ExitStack() as open_things:
+        if not simulated and llm is not None and calls_a_model(loaded, every_tool=feed is not None):
+            llm = open_things.enter_context(local_model(llm))
+            loaded = suited(loaded, llm)
+        tools, stand_in = open_things.enter_context(
+            ready_tools(loaded, llm=llm, simulated=simulated, seed=seed, every_tool=feed is not None)
+        )
         try:
             done = run(
                 loaded.workflow,
-                backend=backend_class(workers),
+                backend=backend,
                 policy=policy,
                 tools=tools,
                 resources=loaded.resources,
                 seed=seed,
-                instruments=instruments,
+                instruments=[*instruments, clock, *(() if traced is None else [traced.instrument])],
                 scale=loaded.scenario.scale,
                 graph=loaded.graph,
+                feed=feed,
             )
         except Interrupted as interruption:
             done = interruption.run
-    return Execution(loaded, done, executor, started_at, simulated, stand_in)
+        except BaseException:
+            if tracing is not None and traced is not None:
+                tracing.add(traced)
+            raise
+    if tracing is not None and traced is not None:
+        tracing.add(traced, done.timeline)
+    trace_id = None if traced is None else traced.trace_id
+    return Execution(
+        loaded, done, executor, started_at, simulated, stand_in, clock.started_at, run_id, trace_id
+    )  # fmt: skip
+
+
+def calls_a_model(loaded: Loaded, *, every_tool: bool = False) -> bool:
+    """Whether a step asks a model for which no endpoint is named (``every_tool``: or may do so)."""
+    used = set(loaded.tools) if every_tool else {step.tool for step in loaded.graph.steps if step.tool is not None}
+    return needs_stand_in(loaded.tools, used)
 
 
 def workers_for(executor: str, asked: int | None, configured: int | None) -> int | None:
@@ -106,10 +146,20 @@ def workers_for(executor: str, asked: int | None, configured: int | None) -> int
 
 @contextmanager
 def ready_tools(
-    loaded: Loaded, *, llm: LanguageModel | None = None, simulated: bool = False, seed: int = 0
+    loaded: Loaded,
+    *,
+    llm: LanguageModel | None = None,
+    simulated: bool = False,
+    seed: int = 0,
+    every_tool: bool = False,
 ) -> Iterator[tuple[dict[str, ToolDeclaration], bool]]:
-    """The declarations with every endpoint filled in, and whether that is a stand-in, which ends with the block."""
+    """The declarations with every endpoint filled in, and whether that is a stand-in, which ends with the block.
+    ``every_tool``: any of them may be used, not only those that the steps name.
+    """
     used = {step.tool for step in loaded.graph.steps if step.tool is not None}
+    if every_tool:
+        used |= set(loaded.tools)
+    used = names_called(loaded.tools, used)
     tools = with_endpoint(loaded.tools, used, llm or LanguageModel())
     if simulated or not needs_stand_in(tools, used):
         yield tools, False
@@ -123,7 +173,8 @@ def with_endpoint(
 ) -> dict[str, ToolDeclaration]:
     """The declarations, in which model tools that name no ``base_url`` use the configuration's."""
     found = dict(declarations)
-    if llm.base_url is None:
+    if llm.base_url is None or llm.base_url == LOCAL:
+        # The local model has an address where somebody started it; nobody did where no step asks a model.
         return found
     if "llm" in names_used:
         found.setdefault("llm", ToolDeclaration(kind="llm"))
@@ -143,7 +194,7 @@ def document_of(execution: Execution, result: Document | None = None) -> Documen
     """The whole ``makespan.run/1`` document of one run; ``result`` spares making it again."""
     environment = {**environment_facts(), "stand_in": execution.stand_in, "simulated": execution.simulated}
     return run_document(
-        run_id=uuid.uuid4().hex,
+        run_id=execution.run_id,
         scenario=execution.loaded.scenario.scenario,
         started_at=execution.started_at.isoformat(timespec="milliseconds"),
         environment=environment,

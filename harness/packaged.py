@@ -1,7 +1,7 @@
-"""Finds the files that travel with the package: the shipped scenarios and the default configuration.
+"""Finds the files that travel with the package: the shipped scenarios, the dashboards and the default configuration.
 
-In a wheel they lie in ``harness/_data``; in a checkout they are the repository's own ``scenarios/`` and
-``config.yaml``.
+In a wheel they lie in ``harness/_data``; in a checkout they are the repository's own ``scenarios/``, ``dashboards/``
+and ``config.yaml``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,11 @@ def _data_root() -> Path:
 def scenarios_folder() -> Path:
     """The folder of shipped scenarios."""
     return _data_root() / "scenarios"
+
+
+def dashboards_folder() -> Path:
+    """The folder of dashboards, rules and provisioning."""
+    return _data_root() / "dashboards"
 
 
 def default_config_path() -> Path:

@@ -19,6 +19,8 @@ from importlib.resources import files
 from typing import Any, Literal
 
 from executor.timeline import NANOSECONDS, Attempt, Interval, Timeline, Wait
+from executor.trace_names import ERROR_MESSAGE, INPUT_MESSAGES, OUTPUT_MESSAGES
+from executor.trace_words import EVENTS_FACT, SPANS_FACT
 from executor.workflow import Resource, Step
 from harness.analysis import Summary, summary
 from harness.analysis.attempts import AttemptIndex
@@ -26,11 +28,17 @@ from harness.analysis.attempts import AttemptIndex
 SCHEMA = "makespan.run/1"
 # Deeper values can be written by some JSON libraries and read by none; the document adds a few levels of its own.
 DEEPEST_OUTPUT = 200
+# Facts that belong to spans alone: spans and events of step code, prompts and answers.
+FACTS_LEFT_OUT = frozenset({SPANS_FACT, EVENTS_FACT, INPUT_MESSAGES, OUTPUT_MESSAGES, ERROR_MESSAGE})
 # Of larger runs the seconds of every step are told for the shown repetition alone.
 STEPS_TOLD_PER_SAMPLE = 1000
 
 Document = dict[str, Any]
 Verdict = Literal["faster", "slower", "undecided"]
+
+
+# Of a capacity that was found out.
+CHANGES_TOLD = 1000
 
 
 class DocumentError(ValueError):
@@ -55,6 +63,8 @@ class Repetition:
 
     ``errors`` are shown as their text. ``foreign``: the trace was made elsewhere and may lack ``released_by``.
     ``steps`` are the words of the steps by id; ``usage`` are further figures of the sample (CPU time, memory).
+    ``started_at``: when t = 0 was, ISO 8601. ``trace_id``: of its trace, 32 hexadecimal digits. ``facts`` are what
+    tools told of their attempts.
     """
 
     timeline: Timeline
@@ -65,6 +75,9 @@ class Repetition:
     foreign: bool = False
     steps: Mapping[str, Step] = field(default_factory=dict)
     usage: Mapping[str, float | None] = field(default_factory=dict)
+    trace_id: str | None = None
+    facts: Mapping[Attempt, Mapping[str, Any]] = field(default_factory=dict)
+    started_at: str | None = None
 
 
 def run_document(
@@ -125,10 +138,31 @@ def result_document(
         **_figures(figures),
         "startup_seconds": timeline.startup_seconds,
         "backend": timeline.backend,
-        "resources": {name: resource.model_dump(mode="json") for name, resource in timeline.resources.items()},
+        **({} if shown.trace_id is None else {"trace_id": shown.trace_id}),
+        "resources": {
+            name: resource.model_dump(mode="json", exclude={"auto"}) for name, resource in timeline.resources.items()
+        },
+        **_capacities(timeline),
         "steps": _steps(shown),
         "samples": [_sample(one, its) for one, its in zip(repetitions, summaries, strict=True)],
     }
+
+
+def _capacities(timeline: Timeline) -> Document:
+    """The capacities that were found out during the run."""
+    curves = {
+        name: [[_seconds(time), capacity] for time, capacity in _thinned(changes)]
+        for name, changes in timeline.capacity_changes.items()
+    }
+    return {"capacity_changes": curves} if curves else {}
+
+
+def _thinned(changes: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
+    """At most so many of them, evenly, and the last one."""
+    if len(changes) <= CHANGES_TOLD:
+        return changes
+    step = -(-len(changes) // CHANGES_TOLD)
+    return [*changes[:-1:step], changes[-1]]
 
 
 def _figures(figures: Summary) -> Document:
@@ -163,12 +197,15 @@ def _sample(repetition: Repetition, figures: Summary) -> Document:
         "lower_bound_seconds": figures.lower_bound_seconds,
         "lost_seconds": dict(figures.lost_seconds),
         "errors": sum(status == "failed" for status in repetition.timeline.statuses),
-        "step_seconds": _step_seconds(repetition.timeline),
+        "step_seconds": step_seconds(repetition.timeline),
+        **({} if repetition.started_at is None else {"started_at": repetition.started_at}),
+        **({} if repetition.trace_id is None else {"trace_id": repetition.trace_id}),
         **repetition.usage,
     }
 
 
-def _step_seconds(timeline: Timeline) -> dict[str, float]:
+def step_seconds(timeline: Timeline) -> dict[str, float]:
+    """The run time of each step, all its attempts together; nothing for a run of very many steps."""
     if len(timeline.step_ids) > STEPS_TOLD_PER_SAMPLE:
         return {}
     nanoseconds: dict[str, int] = {}
@@ -182,7 +219,7 @@ def _steps(repetition: Repetition) -> list[Document]:
     timeline = repetition.timeline
     attempts: list[list[Document]] = [[] for _ in timeline.step_ids]
     for place, attempt in enumerate(timeline.attempts):
-        attempts[attempt.index].append(_attempt(attempt, place))
+        attempts[attempt.index].append(_attempt(attempt, place, repetition.facts.get(attempt)))
     return [_step(repetition, index, attempts[index]) for index in range(len(timeline.step_ids))]
 
 
@@ -206,6 +243,10 @@ def _step(repetition: Repetition, index: int, attempts: list[Document]) -> Docum
         "attempts": attempts,
     }
     words = repetition.steps.get(step_id)
+    if words is None and caller >= 0:
+        # The words of an item are those of its mapped step.
+        calling = repetition.steps.get(ids[caller])
+        words = calling if calling is not None and calling.for_each is not None else None
     if words is not None:
         step |= {"description": words.description, "tool": words.tool}
     if output_error is not None:
@@ -213,7 +254,8 @@ def _step(repetition: Repetition, index: int, attempts: list[Document]) -> Docum
     return step
 
 
-def _attempt(attempt: Attempt, place: int) -> Document:
+def _attempt(attempt: Attempt, place: int, facts: Mapping[str, Any] | None) -> Document:
+    told = {name: value for name, value in (facts or {}).items() if name not in FACTS_LEFT_OUT}
     return {
         "step_id": attempt.step_id,
         "attempt": attempt.attempt,
@@ -234,6 +276,7 @@ def _attempt(attempt: Attempt, place: int) -> Document:
         "tokens_reserved": attempt.tokens_reserved,
         "tokens_used": attempt.tokens_used,
         "outcome": attempt.outcome,
+        **({"facts": told} if told else {}),
     }
 
 
@@ -323,6 +366,10 @@ def _timeline(result: Mapping[str, Any]) -> Timeline:
         policy=result["policy"],
         backend=result["backend"],
         startup_seconds=result["startup_seconds"],
+        capacity_changes={
+            name: [(_nanoseconds(time), capacity) for time, capacity in changes]
+            for name, changes in result.get("capacity_changes", {}).items()
+        },
     )
 
 

@@ -15,7 +15,7 @@ from executor.tools.chat import estimate_tokens
 from executor.workflow import Step
 from harness.benchmark.matrix import SERIAL, Case, Matrix, MatrixCell
 from harness.benchmark.runner import Measured, Runner
-from harness.forecast import forecast
+from harness.forecast import forecast, items_of
 
 # An answer whose length nobody states.
 GUESSED_ANSWER_TOKENS: Final = 250
@@ -92,7 +92,14 @@ def estimate(matrix: Matrix, runner: Runner) -> Estimate:
 def _case_estimate(case: Case, cells: list[MatrixCell], runner: Runner) -> CaseEstimate:
     real = [cell for cell in cells if not cell.simulated]
     rounds = case.repetitions + case.warmup
-    asked = [step for place, step in enumerate(case.loaded.graph.steps) if runner.is_call(case, place)]
+    steps = case.loaded.graph.steps
+    items, _ = items_of(steps, case.loaded.workflow.inputs)
+    asked = [
+        step
+        for place, step in enumerate(steps)
+        if runner.is_call(case, place)
+        for _ in range(items.get(step.step_id, 1))
+    ]
     stated = [step.expected_tokens for step in asked if step.expected_tokens is not None]
     unstated = [step for step in asked if step.expected_tokens is None]
     seconds = [_seconds(cell) for cell in real]
@@ -111,7 +118,13 @@ def _case_estimate(case: Case, cells: list[MatrixCell], runner: Runner) -> CaseE
 def _seconds(cell: MatrixCell) -> float:
     loaded = cell.case.loaded
     workers = 1 if SERIAL in (cell.executor, cell.policy) else cell.workers
-    outlook = forecast(loaded.graph, workers=workers, scale=loaded.scenario.scale, resources=loaded.resources)
+    outlook = forecast(
+        loaded.graph,
+        workers=workers,
+        scale=loaded.scenario.scale,
+        resources=loaded.resources,
+        inputs=loaded.workflow.inputs,
+    )
     if not outlook.in_seconds:
         return 0.0
     return outlook.work_amount if workers == 1 else outlook.lower_bound_amount

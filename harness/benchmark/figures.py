@@ -20,7 +20,7 @@ from harness.benchmark.matrix import Case, MatrixCell
 from harness.benchmark.session import Outcome, Sample, Series
 from harness.cells import Cell
 from harness.expectations import Verdict, judge
-from harness.result import Document, Estimate, Repetition, result_document
+from harness.result import Document, Estimate, Repetition, result_document, step_seconds
 from harness.statistics import (
     Interval,
     PairedRatio,
@@ -45,6 +45,7 @@ def sample_document(sample: Sample) -> Document:
         "work_seconds": figures.work_seconds,
         "lower_bound_seconds": figures.lower_bound_seconds,
         "lost_seconds": in_seconds(sample.lost_nanoseconds),
+        **({} if sample.started_at is None else {"started_at": sample.started_at}),
         "repetition": sample.repetition,
         "seed": sample.seed,
         "errors": sample.errors,
@@ -54,6 +55,7 @@ def sample_document(sample: Sample) -> Document:
         "peak_memory_bytes": usage.peak_memory_bytes,
         "children_peak_memory_bytes": usage.children_peak_memory_bytes,
         "startup_seconds": sample.timeline.startup_seconds,
+        "step_seconds": step_seconds(sample.timeline),
     }
 
 
@@ -104,7 +106,17 @@ def _result(series: Series, *, predicted: bool, usable_cores: int | None = None)
     shown = _lower_median(samples)
     speedup = _speedup(samples, cell.case.seed)
     found = result_document(
-        [Repetition(shown.timeline, shown.outputs, shown.step_errors, shown.baseline_seconds, usable_cores)],
+        [
+            Repetition(
+                shown.timeline,
+                shown.outputs,
+                shown.step_errors,
+                shown.baseline_seconds,
+                usable_cores,
+                steps={step.step_id: step for step in cell.case.loaded.graph.steps},
+                facts=shown.facts,
+            )
+        ],
         executor=cell.executor,
         parameters=cell.case.loaded.parameters,
         makespan=_estimate(interval(series.makespans_seconds, seed=cell.case.seed)),

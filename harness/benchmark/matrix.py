@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from executor.backends import backend_names, find_backend
+from executor.backends import backend_names, find_backend, make_backend
 from executor.backends.base import BackendError
 from executor.findings import Finding, WorkflowError, did_you_mean
 from executor.tools.registry import resolve_tool
@@ -51,6 +51,8 @@ class Wishes:
     repetitions: int | None = None
     warmup: int | None = None
     seed: int | None = None
+    # For those executors that have such an option.
+    backend_options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def change_the_cells(self) -> bool:
@@ -85,6 +87,7 @@ class MatrixCell:
     policy: Policy
     simulated: bool
     baseline: MatrixCell | None = None
+    backend_options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> Cell:
@@ -158,10 +161,25 @@ def _check_wishes(wishes: Wishes) -> list[Finding]:
         if name not in POLICIES:
             fix = did_you_mean(name, POLICIES, f"use one of: {', '.join(POLICIES)}")
             findings.append(_refused("unknown-policy", f"there is no policy {name!r}", fix))
+    findings += _check_backend_options(wishes, known)
     for name in wishes.parameters.keys() & wishes.settings.keys():
         message = f"{name!r} is set to one value and is a parameter with several"
         findings.append(_refused("set-twice", message, "leave out --set or --parameter for it"))
     return findings
+
+
+def _check_backend_options(wishes: Wishes, known: Sequence[str]) -> list[Finding]:
+    """Each option must be one of an executor that is asked for."""
+    asked = [name for name in wishes.executors if name in known]
+    there = sorted({option for name in asked for option in find_backend(name).options})
+    return [
+        _refused(
+            "unknown-option",
+            f"no executor that is asked for has an option {option!r}",
+            did_you_mean(option, there, "name the executor with --executor; `makespan executors` lists the options"),
+        )
+        for option in wishes.backend_options if option not in there
+    ]  # fmt: skip
 
 
 def _same_names(cases: Sequence[Case]) -> list[Finding]:
@@ -232,8 +250,9 @@ def _cells_of(case: Case, wishes: Wishes, config: Config) -> list[MatrixCell]:
         if executor == SERIAL:
             continue
         for workers, policy in _places(case, executor, wishes, config):
-            capacity = backend(workers).capacity
-            cell = MatrixCell(case, executor, capacity, policy, simulated, baselines[simulated])
+            options = {name: text for name, text in wishes.backend_options.items() if name in backend.options}
+            capacity = make_backend(executor, workers, options).capacity
+            cell = MatrixCell(case, executor, capacity, policy, simulated, baselines[simulated], options)
             found.setdefault(cell.label, cell)
     return list(found.values())
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from executor.backends import find_backend
+from executor.backends import make_backend
 from executor.instruments import Instrument
 from executor.running import Run, run
 from executor.tools.llm import LlmTool
@@ -30,7 +30,8 @@ from harness.benchmark.meter import Meter, Usage
 from harness.config import LanguageModel
 from harness.execution import with_endpoint
 from harness.standin import StandIn
-from harness.standin.declarations import needs_stand_in, with_stand_in
+from harness.standin.declarations import names_called, needs_stand_in, with_stand_in
+from harness.start_clock import StartClock
 
 # Kinds of tools whose attempts are calls to a service: they are counted, and may cost something.
 CALLING_KINDS = frozenset({"llm", "http"})
@@ -39,7 +40,7 @@ CALLING_KINDS = frozenset({"llm", "http"})
 @dataclass(frozen=True, slots=True)
 class Measured:
     """A run of a cell. ``wall_seconds``: all of it, start and end of the workers included. ``calls`` are attempts of
-    tools that ask a service, ``tokens`` what these said they used.
+    tools that ask a service, ``tokens`` what these said they used. ``started_at``: when t = 0 was, ISO 8601.
     """
 
     cell: MatrixCell
@@ -50,10 +51,13 @@ class Measured:
     wall_seconds: float
     calls: int
     tokens: int
+    started_at: str | None = None
 
 
 class Runner:
-    """Runs cells. A context manager: the stand-in lives as long."""
+    """Runs cells. A context manager: the stand-in lives as long. ``instruments`` watch all runs, those that
+    ``instruments_for`` gives, by its cell and repetition (0: warm-up), one run.
+    """
 
     def __init__(
         self,
@@ -63,13 +67,16 @@ class Runner:
         cache: CacheMode = "unique",
         replay: RecordedRuns | None = None,
         instruments: Sequence[Instrument] = (),
+        instruments_for: Callable[[MatrixCell, int], Sequence[Instrument]] | None = None,
     ) -> None:
         self._cache = cache
         self._instruments = instruments
+        self._instruments_for = instruments_for
         self._declared: dict[Case, dict[str, ToolDeclaration]] = {}
         self._used: dict[Case, set[str]] = {}
         for case in matrix.cases:
-            self._used[case] = {step.tool for step in case.loaded.graph.steps if step.tool is not None}
+            steps = case.loaded.graph.steps
+            self._used[case] = names_called(case.loaded.tools, {step.tool for step in steps if step.tool is not None})
             self._declared[case] = with_endpoint(case.loaded.tools, self._used[case], llm or LanguageModel())
         self._replayed: dict[Case, Sequence[Mapping[CallKey, RecordedCall]]] = {}
         self._recorded = {case: recorded_tools(case) for case in matrix.cases}
@@ -128,9 +135,11 @@ class Runner:
         """
         case = cell.case
         seed = case.seed + max(0, repetition - 1)
-        backend = find_backend(cell.executor)(cell.workers)
+        backend = make_backend(cell.executor, cell.workers, cell.backend_options)
         gc.collect()
         gc.freeze()
+        clock = StartClock()
+        its_own = () if self._instruments_for is None else self._instruments_for(cell, repetition)
         meter = Meter()
         began = time.perf_counter()
         done = run(
@@ -140,7 +149,7 @@ class Runner:
             tools=self._tools(case, repetition),
             resources=case.loaded.resources,
             seed=seed,
-            instruments=self._instruments,
+            instruments=[*self._instruments, *its_own, clock],
             scale=case.loaded.scenario.scale,
             graph=case.loaded.graph,
         )
@@ -149,7 +158,7 @@ class Runner:
         calling = frozenset[int]() if cell.simulated or case in self._replayed else self._calling[case]
         attempts = [attempt for attempt in done.timeline.attempts if attempt.index in calling] if calling else []
         tokens = sum(attempt.tokens_used or 0 for attempt in attempts)
-        return Measured(cell, repetition, seed, done, usage, wall, len(attempts), tokens)
+        return Measured(cell, repetition, seed, done, usage, wall, len(attempts), tokens, clock.started_at)
 
     def _tools(self, case: Case, repetition: int) -> dict[str, Declared]:
         tools: dict[str, Declared] = dict(self._declared[case])

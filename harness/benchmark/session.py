@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Protocol
 
-from executor.timeline import NANOSECONDS, Timeline
+from executor.timeline import NANOSECONDS, Attempt, Timeline
 from harness.analysis import AttemptIndex, Summary, summary
 from harness.analysis.slowdown import (
     SlowdownCaution,
@@ -59,6 +59,8 @@ class Sample:
     usage: Usage
     baseline_seconds: float | None
     baseline: Timeline | None = field(repr=False)
+    started_at: str | None = None
+    facts: Mapping[Attempt, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     @property
     def errors(self) -> int:
@@ -326,6 +328,8 @@ class Session:
             usage=measured.usage,
             baseline_seconds=None if paired is None else paired.figures.makespan_seconds,
             baseline=None if paired is None else paired.timeline,
+            started_at=measured.started_at,
+            facts=run.facts,
         )
         samples.append(sample)
         self._tell("analysed", sample)

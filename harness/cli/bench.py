@@ -45,17 +45,21 @@ from harness.cells import machine_differences
 from harness.cli.baselines import Baseline, judgement_lines, limit_document
 from harness.cli.bench_words import read_names, read_parameters, read_time, read_width, read_workers
 from harness.cli.guard import UsageFault
+from harness.cli.metrics import Metrics
 from harness.cli.settings import read_settings
 from harness.cli.signals import terminated_as_interrupted
 from harness.cli.stores import rescue, store_path, store_to_read
+from harness.cli.traces import send_traces, tracing_for
 from harness.compare import Comparison, comparison_document, fail_if
 from harness.compare import text as comparison_text
 from harness.compare.comparing import cells_of
 from harness.config import Config, load_config
 from harness.environment import usable_cores
+from harness.execution import calls_a_model
 from harness.exit_codes import ExitCode
 from harness.expectations import Verdict, junit
 from harness.json_files import STDOUT, OutputError, check_writable, write_json, write_text
+from harness.local_llm import local_model, suit
 from harness.report.bench_progress import BenchProgress
 from harness.report.terminal import Line, Terminal, finding_lines
 from harness.report.terminal_bench import bench_lines, dry_run_lines, expectation_lines
@@ -63,6 +67,7 @@ from harness.result import Document, run_document
 from harness.store import Store
 from harness.store_errors import StoreError
 from harness.store_recording import Recording
+from harness.telemetry.bench_traces import BenchTraces
 
 _PLOT_COLUMNS: Final = 100
 
@@ -90,9 +95,14 @@ class Request:
     replay: str | None = None
     json_target: str | None = None
     junit_target: str | None = None
+    backend_options: tuple[str, ...] = ()
+    trace: str | None = None
+    trace_file: str | None = None
     confirm: int = 0
     against: str | None = None
     limits: tuple[str, ...] = ()
+    metrics_port: int | None = None
+    llm: str | None = None
     store: str | None = None
     keep: bool = True
     quiet: bool = False
@@ -114,7 +124,7 @@ def bench_scenarios(request: Request) -> ExitCode:
     budget = Budget(request.max_calls, request.max_tokens, read_time(request.max_time))
     cache = _cache_mode(request.cache)
     _check_targets(request)
-    config = load_config(request.config_path)
+    config = load_config(request.config_path, overrides={"llm": {"base_url": request.llm}})
     matrix = build_matrix(request.scenarios, wishes, config)
     terminal = Terminal(sys.stderr) if STDOUT in (request.json_target, request.junit_target) else Terminal()
     if not request.quiet:
@@ -123,16 +133,33 @@ def bench_scenarios(request: Request) -> ExitCode:
     judge = _judge(request, matrix, config, judge_all=not wishes.change_the_cells)
     with _spoken(), ExitStack() as open_things:
         replay = None if request.replay is None else RecordedRuns(request.replay)
-        runner = Runner(matrix, llm=config.llm, cache=cache, replay=replay)
+        metrics = Metrics(config, request.metrics_port, Terminal(sys.stderr), quiet=request.quiet)
+        run_id = uuid.uuid4().hex
+        tracing = None if request.dry_run else tracing_for(config, request.trace, request.trace_file)
+        traces = BenchTraces(tracing, config.telemetry, run_id)
+        llm = config.llm
+        if not request.dry_run and any(calls_a_model(case.loaded) for case in matrix.cases):
+            llm = open_things.enter_context(local_model(llm))
+            for case in matrix.cases:
+                suit(case.loaded, llm)
+        runner = Runner(
+            matrix, llm=llm, cache=cache, replay=replay, instruments=metrics.instruments,
+            instruments_for=traces.instruments,
+        )  # fmt: skip
         expected = estimate(matrix, runner)
         if request.dry_run:
             terminal.write(dry_run_lines(expected, budget, width))
             return ExitCode.FINE
         _check_budget(budget, expected)
         open_things.enter_context(runner)
+        metrics.tracing = tracing
+        open_things.enter_context(metrics)
         bench = _Bench(
-            request, matrix, runner, terminal, open_things, store=store_path(request.store, config)
+            request, matrix, runner, terminal, open_things, metrics, run_id=run_id, traces=traces,
+            store=store_path(request.store, config),
         )  # fmt: skip
+        # However it ends, what there is of traces is sent at the very end.
+        open_things.callback(send_traces, tracing, Terminal(sys.stderr))
         return bench.run(Session(
             matrix, runner, seed=bench.seed, until_width_ratio=width, budget=budget,
             usable_cores=usable_cores(), listeners=bench.listeners,
@@ -149,24 +176,29 @@ class _Bench:
         runner: Runner,
         terminal: Terminal,
         open_things: ExitStack,
+        metrics: Metrics,
         *,
+        run_id: str,
+        traces: BenchTraces,
         store: Path,
     ) -> None:
         self.request = request
+        self.traces = traces
         self.matrix = matrix
         self.terminal = terminal
         self.store = store
         self.seed = matrix.cases[0].seed
         simulated = all(cell.simulated for cell in matrix.cells)
         self.head = run_document(
-            run_id=uuid.uuid4().hex,
+            run_id=run_id,
             scenario=" + ".join(matrix.scenarios),
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             environment={**machine_facts(), "stand_in": runner.stand_in, "simulated": simulated},
             results=[],
         )
         self.faults: list[str] = []
-        self.listeners: list[Listener] = []
+        self.metrics = metrics
+        self.listeners: list[Listener] = [*metrics.listeners]
         self.recorder = None if request.record is None else CallRecorder(request.record)
         if self.recorder is not None:
             self.listeners.append(CallKeeper(self.recorder))
@@ -199,13 +231,18 @@ class _Bench:
                 document["benchmark"]["confirmed"] = [str(cell.key) for cell in suspects]
         if any(case.expectations for case in self.matrix.cases):
             document["expectations"] = [{"scenario": case.scenario, **one.document()} for case, one in found.verdicts]
+        self.traces.keep(document, outcome)
         if found.comparison is not None:
             document["against"] = {
                 **comparison_document(found.comparison), "limits": [limit_document(one) for one in found.limits],
             }  # fmt: skip
         self._keep(document, found.verdicts, outcome)
-        if not self.request.quiet:
-            self._say(document, found)
+        try:
+            if not self.request.quiet:
+                self._say(document, found)
+        finally:
+            # Also where nobody reads the text any more (`| head`).
+            self.metrics.finish(document)
         if outcome.failure is not None:
             raise outcome.failure
         if self.faults:
@@ -284,6 +321,7 @@ def _wishes(request: Request, width: float | None) -> Wishes:
         repetitions=repetitions,
         warmup=request.warmup,
         seed=request.seed,
+        backend_options=read_settings(request.backend_options, "--backend-option"),
     )
 
 

@@ -48,16 +48,18 @@ def _explain(error: Exception) -> ExitCode:
     from harness.compare.threshold import ThresholdError  # noqa: PLC0415 - the same
     from harness.compare.words import CompareError  # noqa: PLC0415 - the same
     from harness.json_files import OutputError  # noqa: PLC0415 - the same
+    from harness.local_llm.errors import LocalModelError  # noqa: PLC0415 - the same
     from harness.result import DocumentError  # noqa: PLC0415 - the same
     from harness.store_errors import StoreError  # noqa: PLC0415 - the same
+    from harness.traces.model import TraceError  # noqa: PLC0415 - the same
 
     if isinstance(error, WorkflowError):
         from harness.report.terminal import Terminal, finding_lines  # noqa: PLC0415 - the same
 
         Terminal(sys.stderr).write(finding_lines(error.findings))
         return ExitCode.BAD_INPUT
-    theirs = BackendError | ToolOptionsError | OutputError | UsageFault
-    if isinstance(error, theirs | StoreError | CompareError | ThresholdError | DocumentError):
+    theirs = LocalModelError | BackendError | ToolOptionsError | OutputError | UsageFault
+    if isinstance(error, theirs | StoreError | TraceError | CompareError | ThresholdError | DocumentError):
         fix = getattr(error, "fix", "")
         _say(f"error: {error}" + (f"\n    fix: {fix}" if fix else ""))
         return ExitCode.BAD_INPUT

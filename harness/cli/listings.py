@@ -52,6 +52,7 @@ def list_executors() -> ExitCode:
             continue
         workers = backend.default_workers()
         rows.append((name, f"{backend.summary} (default: {workers} worker{'s' if workers != 1 else ''})"))
+        rows += [("", f"--backend-option {option}={meaning}") for option, meaning in backend.options.items()]
     _write_rows("Executors (makespan run SCENARIO --executor NAME):", rows)
     return ExitCode.FINE
 

@@ -54,6 +54,60 @@ def _beginning_with(incomplete: str, names: object) -> list[str]:
     return [str(name) for name in names if str(name).startswith(incomplete)]  # type: ignore[attr-defined]  # an iterable of names, from a module known only by name
 
 
+RunArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[SCENARIO]",
+        help="A scenario or workflow file (YAML or JSON), or the name of a shipped scenario; or give --task.",
+        autocompletion=_scenarios,
+    ),
+]
+TaskOption = Annotated[
+    str | None,
+    typer.Option("--task", "-t", metavar="TEXT", help="Plan that sentence and run the plan, instead of a file."),
+]
+PlannerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--planner",
+        metavar="NAME",
+        help="Who plans a task: rules, which need no model, or llm (default: the configuration's, rules).",
+    ),
+]
+SaveOption = Annotated[
+    str | None,
+    typer.Option("--save", metavar="FILE", help="Write the plan as a scenario file (.yaml or .json) that can be run."),
+]
+LlmOption = Annotated[
+    str | None,
+    typer.Option(
+        "--llm",
+        metavar="URL",
+        help="The endpoint of models that name none: an address, or local, a small model on this machine "
+        "(once: makespan llm install).",
+    ),
+]
+ForceInstallOption = Annotated[bool, typer.Option("--force", help="Fetch them again, though they are there.")]
+ServePortOption = Annotated[
+    int | None, typer.Option("--port", metavar="N", min=1, max=65535, help="Where it listens (default: a free port).")
+]
+SlotsOption = Annotated[
+    int | None, typer.Option("--slots", metavar="N", min=1, help="Requests that it answers at once (default: 4).")
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option("--threads", metavar="N", min=1, help="Threads that compute (default: one fewer than cores)."),
+]
+GpuLayersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--gpu-layers", metavar="N", min=0, help="Layers that a GPU computes (default: as the server decides)."
+    ),
+]
+ModelFileOption = Annotated[
+    str | None, typer.Option("--model", metavar="FILE", help="A GGUF file (default: what was installed).")
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Run the plan of a task without asking.")]
 ScenarioArgument = Annotated[
     str,
     typer.Argument(
@@ -66,7 +120,7 @@ PlanArgument = Annotated[
     str,
     typer.Argument(
         metavar="FILE",
-        help="A scenario or workflow file, or the name of a shipped scenario.",
+        help="A scenario or workflow file, the name of a shipped scenario, or a task in quotation marks.",
         autocompletion=_scenarios,
     ),
 ]
@@ -127,6 +181,18 @@ ConfigOption = Annotated[
     typer.Option(
         "--config", "-c", metavar="FILE", help="The configuration (default: config.yaml in the current folder)."
     ),
+]
+TraceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--trace",
+        metavar="MODE",
+        help="recorded: spans are made after the run; live: as steps end; off (default: the configuration's).",
+    ),
+]
+TraceFileOption = Annotated[
+    str | None,
+    typer.Option("--trace-file", metavar="FILE", help="Write the traces to a file: OTLP JSON, a request a line."),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but faults.")]
 NoProgressOption = Annotated[bool, typer.Option("--no-progress", help="Print nothing while the run goes on.")]
@@ -225,6 +291,14 @@ ReplayOption = Annotated[
 ]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Say how many runs, calls, tokens and seconds it would take; run nothing.")
+]
+BackendOptionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--backend-option",
+        metavar="NAME=VALUE",
+        help="An option of the executor, such as address=tcp://host:8786 of dask. May be given several times.",
+    ),
 ]
 ConfirmOption = Annotated[
     int,
@@ -360,5 +434,200 @@ FormatOption = Annotated[
 ]
 TableOption = Annotated[
     str | None, typer.Option("--table", metavar="NAME", help="With csv: cells, steps or attempts (default: attempts).")
+]
+SubjectArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SCENARIO|RUN|TRACE",
+        help="A scenario file or its name, a file of traces, or a run: an id or its beginning, @last, a --json file.",
+        autocompletion=_scenarios,
+    ),
+]
+SimulatedWorkersOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--workers", "-w", metavar="NUMBERS", help="Steps at once, separated by commas: 2,4,8 (default: as it was)."
+    ),
+]
+SimulatedPoliciesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--policy",
+        "-p",
+        metavar="NAMES",
+        help="Orders of starts, separated by commas: dataflow, levels, barrier, serial (default: as it was).",
+        autocompletion=_policies,
+    ),
+]
+SetCapacityOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set-capacity",
+        metavar="RESOURCE=N",
+        help="So many units at once, as in llm=8, or none for no limit. May be given several times.",
+    ),
+]
+SpeedUpOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--speed-up",
+        metavar="STEP=2x",
+        help="A step that takes half as long; a pattern (note_*=1.5x) means several. May be given several times.",
+    ),
+]
+RateOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rate",
+        metavar="RESOURCE=N",
+        help="So many starts a minute, as in llm=120, or none for no limit. May be given several times.",
+    ),
+]
+WithoutRetriesOption = Annotated[
+    bool, typer.Option("--without-retries", help="As if every step's last attempt had been its first.")
+]
+DistributionOption = Annotated[
+    bool, typer.Option("--distribution", help="Draw durations from the observed ones, many times, and say percentiles.")
+]
+DrawnRunsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--runs", metavar="N", min=1, max=10_000_000, help="How many runs --distribution draws (default: 1000)."
+    ),
+]
+SimulatedSeedOption = Annotated[
+    int | None, typer.Option("--seed", metavar="N", min=0, help="Feeds what --distribution draws (default: 0).")
+]
+CellOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cell",
+        metavar="NAME",
+        help="Of a benchmark, the cell to simulate, as in threads@4/dataflow (default: the best).",
+    ),
+]
+EdgesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--edges", metavar="FILE", help="What depends on what in the trace (JSON, YAML or `A -> B` in lines)."
+    ),
+]
+TraceFilesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[FILE]...",
+        help="Files of traces (OTLP, Jaeger, Tempo; JSON, JSON lines or protobuf), or `-` for stdin.",
+    ),
+]
+FromDirOption = Annotated[
+    str | None, typer.Option("--from-dir", metavar="DIR", help="All files in a folder and the folders below it.")
+]
+TraceIdOption = Annotated[
+    str | None, typer.Option("--trace", metavar="ID", help="Of several traces, the one with that id or its beginning.")
+]
+PredictedWorkersOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--workers",
+        "-w",
+        metavar="NUMBERS",
+        help="For how many workers to predict, separated by commas (default: 2,4,8,16; unlimited always).",
+    ),
+]
+ServiceRateOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rate",
+        metavar="SERVICE=N",
+        help="Predict with so many calls a minute of a service, as in llm=60. May be given several times.",
+    ),
+]
+ServiceCapacityOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set-capacity",
+        metavar="SERVICE=N",
+        help="Predict with so many calls of a service at once, as in llm=4. May be given several times.",
+    ),
+]
+AnalysisJsonOption = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE", help="Write the analysis as JSON (`-`: stdout, and all text to stderr)."),
+]
+AnalysisHtmlOption = Annotated[
+    str | None, typer.Option("--html", metavar="FILE", help="Write a report with the trace's Gantt chart.")
+]
+AnalysisScenarioOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scenario", metavar="FILE", help="Write a scenario that does what the trace shows, with steps that sleep."
+    ),
+]
+SimulationJsonOption = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE", help="Write what was found as JSON (`-`: stdout, and all text to stderr)."),
+]
+PushedRunsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="RUN...", help=f"The runs. {_RUN_WORDS}.", autocompletion=_runs),
+]
+AllRunsOption = Annotated[bool, typer.Option("--all", help="Every run of the history.")]
+PrometheusOption = Annotated[
+    str | None,
+    typer.Option("--url", metavar="URL", help="The Prometheus (default: the configuration's, http://127.0.0.1:9090)."),
+]
+ProfileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        help="own: a Prometheus started as documented; shared: one with default flags (default: the configuration's).",
+    ),
+]
+TextfileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--textfile",
+        metavar="FILE",
+        help="With --profile shared: the file for the node exporter, *.prom (default: the configuration's).",
+    ),
+]
+MetricsPortOption = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port",
+        metavar="N",
+        min=0,
+        max=65535,
+        help="Serve Prometheus metrics on 127.0.0.1 while it goes on; 0 takes a free port (default: off).",
+    ),
+]
+DashboardsFolderOption = Annotated[
+    str | None,
+    typer.Option("--dashboards", metavar="FOLDER", help="The JSON files (default: those that come with makespan)."),
+]
+OfflineOption = Annotated[
+    bool, typer.Option("--offline", help="Ask no server: look at the files and parse the queries alone.")
+]
+DataOption = Annotated[
+    str | None,
+    typer.Option("--data", metavar="FOLDER", help="Where Prometheus keeps runs (default: in your data folder)."),
+]
+PrometheusPortOption = Annotated[
+    int, typer.Option("--port", metavar="PORT", min=1, max=65535, help="Where Prometheus listens, on loopback.")
+]
+PagePortOption = Annotated[
+    int,
+    typer.Option(
+        "--page-port",
+        metavar="PORT",
+        min=0,
+        max=65535,
+        help="Where the preview page is, on loopback (0: any free port).",
+    ),
+]
+GrafanaPortOption = Annotated[
+    int,
+    typer.Option("--grafana-port", metavar="PORT", min=1, max=65535, help="Where Grafana listens, if there is one."),
 ]
 VersionOption = Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)]

@@ -1,4 +1,4 @@
-"""``makespan plan``: what a file says, what the rules say of it, and what it promises. Runs nothing."""
+"""``makespan plan``: what a file or a task says, what the rules say of it, and what it promises. Runs nothing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, Final
 from executor.backends import find_backend
 from executor.dependencies import workflow_with_dependencies
 from executor.workflow import dump_workflow
-from harness.cli.guard import UsageFault
 from harness.cli.settings import read_settings
+from harness.cli.tasks import load_task, save_plan
 from harness.config import load_config
 from harness.execution import workers_for
 from harness.exit_codes import ExitCode
@@ -32,30 +32,43 @@ def show_plan(
     *,
     workers: int | None = None,
     settings: tuple[str, ...] = (),
+    planner: str | None = None,
+    llm: str | None = None,
+    save: str | None = None,
     json_target: str | None = None,
     quiet: bool = False,
     config_path: str | None = None,
 ) -> ExitCode:
-    """Show the plan of a file; ``workers`` is the number that the lower bound is for.
+    """Show the plan of a file or of a task; ``workers`` is the number that the lower bound is for. ``planner``: who
+    plans a task. ``save``, ``json_target``: where the plan is written.
 
     Raises:
-        UsageFault: the argument is a task text.
-        WorkflowError: the file must not run.
+        OutputError: it cannot be written there.
+        UsageFault: there is no such planner.
+        WorkflowError: the file must not run, or the task cannot be planned.
 
     """
-    if not is_file_argument(argument):
-        raise UsageFault(
-            f"{argument!r} is a task, not a file: planning from a sentence is not there yet; "
-            "write the steps into a YAML or JSON file and give its name"
-        )
+    if save is not None:
+        check_writable(save, "the plan")
     if json_target is not None:
         check_writable(json_target)
-    config = load_config(config_path, overrides={"workers": workers})
-    loaded = load(argument, settings=read_settings(settings), config=config, allow_missing_inputs=True)
-    terminal = Terminal(sys.stderr) if json_target == STDOUT else Terminal()
+    config = load_config(config_path, overrides={"workers": workers, "llm": {"base_url": llm}})
+    if is_file_argument(argument):
+        loaded = load(argument, settings=read_settings(settings), config=config, allow_missing_inputs=True)
+    else:
+        loaded = load_task(
+            argument, planner=planner, config=config, settings=read_settings(settings), allow_missing_inputs=True
+        )
+    terminal = Terminal(sys.stderr) if STDOUT in (json_target, save) else Terminal()
     if not quiet:
         slots = find_backend(config.executor)(workers_for(config.executor, workers, config.workers)).capacity
-        outlook = forecast(loaded.graph, workers=slots, scale=loaded.scenario.scale, resources=loaded.resources)
+        outlook = forecast(
+            loaded.graph,
+            workers=slots,
+            scale=loaded.scenario.scale,
+            resources=loaded.resources,
+            inputs=loaded.workflow.inputs,
+        )
         terminal.write(plan_lines(loaded.workflow, width=terminal.width))
         terminal.line()
         terminal.write(outlook_lines(loaded.graph, outlook))
@@ -63,6 +76,8 @@ def show_plan(
         terminal.write(remark_lines(loaded.findings))
     else:
         Terminal(sys.stderr).write(finding_lines(one for one in loaded.findings if one.severity == "warning"))
+    if save is not None:
+        save_plan(workflow_document(loaded), save)
     if json_target is not None:
         write_json(workflow_document(loaded), json_target)
     return ExitCode.FINE

@@ -11,27 +11,35 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Final
 
 from executor.findings import Finding
 from executor.running import Run
 from harness.analysis import summary
+from harness.cli.guard import UsageFault
+from harness.cli.metrics import Metrics
+from harness.cli.plan import is_file_argument, workflow_document
 from harness.cli.settings import read_settings
 from harness.cli.signals import terminated_as_interrupted
 from harness.cli.stores import check_store, keep_run, rescue
+from harness.cli.tasks import can_ask, is_approved, live_plan, load_task, save_plan, with_planning_model
+from harness.cli.traces import send_traces, traces_sent_on_error, tracing_for, untraced
 from harness.config import Config, load_config
 from harness.environment import usable_cores
 from harness.execution import Execution, document_of, execute, workers_for
 from harness.exit_codes import ExitCode
 from harness.json_files import STDOUT, check_writable, write_json
-from harness.report.plots import concurrency_line
+from harness.planner import LivePlan
+from harness.report.plots import capacity_lines, concurrency_line
 from harness.report.terminal import Line, Terminal, finding_lines, one_line
 from harness.report.terminal_plan import plan_lines
 from harness.report.terminal_progress import progress_for
 from harness.report.terminal_summary import STEPS_SHOWN, step_lines, summary_lines
 from harness.result import Document
 from harness.scenario import load
+from harness.scenario_words import Loaded
 
 # Of a larger run no document is made just to see whether it could be.
 _STEPS_LOOKED_AT: Final = 20_000
@@ -40,6 +48,7 @@ _STEPS_KEPT: Final = 200_000
 # With fewer steps a line of concurrency says nothing that the steps do not.
 _LEAST_STEPS_PLOTTED: Final = 3
 _PLOT_COLUMNS: Final = 60
+_CAPACITY_COLUMNS: Final = 40
 # What stands around the plot.
 _PLOT_MARGIN: Final = 68
 _ID_SHOWN: Final = 12
@@ -47,9 +56,16 @@ _ID_SHOWN: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the command line asks for. ``settings`` are ``NAME=VALUE`` as typed."""
+    """What the command line asks for: a scenario, or a task to plan (``planner``: who plans; ``save``: where the plan
+    is written; ``yes``: nobody is asked). ``settings`` are ``NAME=VALUE`` as typed.
+    """
 
-    scenario: str
+    scenario: str | None = None
+    task: str | None = None
+    planner: str | None = None
+    save: str | None = None
+    yes: bool = False
+    llm: str | None = None
     executor: str | None = None
     workers: int | None = None
     policy: str | None = None
@@ -61,28 +77,72 @@ class Request:
     quiet: bool = False
     progress: bool = True
     config_path: str | None = None
+    backend_options: tuple[str, ...] = ()
+    trace: str | None = None
+    trace_file: str | None = None
+    metrics_port: int | None = None
 
 
 def run_scenario(request: Request) -> ExitCode:
     """Run it once."""
-    if request.json_target is not None:
-        check_writable(request.json_target)
+    _check(request)
     config = load_config(
         request.config_path,
-        overrides={"executor": request.executor, "workers": request.workers, "policy": request.policy},
+        overrides={
+            "executor": request.executor,
+            "workers": request.workers,
+            "policy": request.policy,
+            "llm": {"base_url": request.llm},
+        },
     )
-    loaded = load(request.scenario, settings=read_settings(request.settings), config=config)
-    if request.keep:
-        check_store(request.store)
     faults = Terminal(sys.stderr)
     terminal = faults if request.json_target == STDOUT else Terminal()
+    asks = request.task is not None and not (request.yes or request.quiet) and can_ask(terminal)
+    with ExitStack() as open_things:
+        # One that plans answers the steps as well.
+        config = open_things.enter_context(with_planning_model(request.task, request.planner, config))
+        live = open_things.enter_context(
+            live_plan(request.task, request.planner, config, whole=asks or bool(request.settings))
+        )
+        loaded = _load(request, config) if live is None else live.loaded
+        if not request.quiet:
+            faults.write(finding_lines(_warnings(loaded.findings)))
+        if live is None:
+            _show_plan(request, loaded, terminal)
+        elif not request.quiet:
+            terminal.line("Steps start while the plan is still being written.")
+        if asks and not is_approved(terminal):
+            terminal.line("Nothing was run.")
+            return ExitCode.FINE
+        with Metrics(config, request.metrics_port, faults, quiet=request.quiet) as metrics:
+            return _run_loaded(loaded, request, config, terminal, faults, metrics, live)
+
+
+def _show_plan(request: Request, loaded: Loaded, terminal: Terminal) -> None:
+    """Show and save what is going to run, or, where it arrived step by step, what ran."""
     if not request.quiet:
-        faults.write(finding_lines(_warnings(loaded.findings)))
         terminal.write(plan_lines(loaded.workflow, width=terminal.width, steps_shown=STEPS_SHOWN))
         terminal.line()
+    if request.save is not None:
+        save_plan(workflow_document(loaded), request.save)
+
+
+def _run_loaded(
+    loaded: Loaded,
+    request: Request,
+    config: Config,
+    terminal: Terminal,
+    faults: Terminal,
+    metrics: Metrics,
+    live: LivePlan | None,
+) -> ExitCode:
+    """Run it, or what ``live`` brings; show, keep and send what came of it."""
+    tracing = tracing_for(config, request.trace, request.trace_file)
+    metrics.tracing = tracing
+    metrics.begin_run(loaded.scenario.scenario, config.executor, loaded.parameters)
     shown = request.progress and not request.quiet
     progress = progress_for(terminal, len(loaded.graph.steps)) if shown else None
-    with terminated_as_interrupted(), progress or contextlib.nullcontext():
+    with terminated_as_interrupted(), progress or contextlib.nullcontext(), traces_sent_on_error(tracing, faults):
         execution = execute(
             loaded,
             executor=config.executor,
@@ -90,15 +150,29 @@ def run_scenario(request: Request) -> ExitCode:
             policy=config.policy,
             seed=request.seed,
             llm=config.llm,
-            instruments=[] if progress is None else [progress],
+            backend_options=read_settings(request.backend_options, "--backend-option"),
+            instruments=[
+                *untraced(config, request.trace),
+                *metrics.instruments,
+                *(() if progress is None else [progress]),
+            ],
+            tracing=tracing,
+            feed=live,
         )
+    if live is not None:
+        live.finish()
+        loaded = live.loaded
+        execution = replace(execution, loaded=loaded)
+        if not request.quiet:
+            terminal.line()
+        _show_plan(request, loaded, terminal)
     steps = len(loaded.graph.steps)
     if steps > _STEPS_KEPT and request.keep and request.store is None:
         faults.line(f"warning: runs of more than {_STEPS_KEPT:,} steps are kept only with --store FILE", "yellow")
         request = replace(request, keep=False)
-    wanted = request.keep or request.json_target is not None or steps <= _STEPS_LOOKED_AT
-    result = execution.result() if wanted else None
-    document = document_of(execution, result) if request.keep or request.json_target is not None else None
+    written = request.keep or request.json_target is not None or metrics.wants_document
+    result = execution.result() if written or steps <= _STEPS_LOOKED_AT else None
+    document = document_of(execution, result) if written else None
     try:
         if request.quiet:
             faults.write(_fault_lines(execution.run))
@@ -108,7 +182,46 @@ def run_scenario(request: Request) -> ExitCode:
         # Also where nobody reads the text any more (`| head`).
         if document is not None:
             _keep(document, request, config, terminal, faults, interrupted=execution.run.interrupted)
+        send_traces(tracing, faults)
+        if document is not None:
+            metrics.finish(document)
+    if live is not None and live.writing.error is not None:
+        faults.write(finding_lines(live.writing.error.findings))
+        return ExitCode.FAULT
     return _exit_code(execution.run)
+
+
+def _check(request: Request) -> None:
+    """See that what is asked for makes sense, before any work.
+
+    Raises:
+        UsageFault: there is not exactly one of scenario and task, or an option belongs to the other.
+        OutputError: something cannot be written where it is asked for.
+
+    """
+    if (request.scenario is None) == (request.task is None):
+        both = request.scenario is not None
+        raise UsageFault("give either a SCENARIO or --task, not both" if both else "give a SCENARIO, or --task TEXT")
+    if request.scenario is not None and not is_file_argument(request.scenario):
+        raise UsageFault(f"{request.scenario!r} is a task, not a file: makespan run --task {request.scenario!r}")
+    if request.task is None and (request.planner is not None or request.save is not None):
+        raise UsageFault("--planner and --save go with --task; `makespan plan FILE --save OTHER` writes a file's plan")
+    if request.json_target is not None:
+        check_writable(request.json_target)
+    if request.save is not None:
+        check_writable(request.save, "the plan")
+        if request.save == STDOUT:
+            raise UsageFault("--save needs the name of a file here; `makespan plan TEXT --save -` writes to stdout")
+    if request.keep:
+        check_store(request.store)
+
+
+def _load(request: Request, config: Config) -> Loaded:
+    """The scenario, or the plan of the task."""
+    settings = read_settings(request.settings)
+    if request.task is None:
+        return load(request.scenario or "", settings=settings, config=config)
+    return load_task(request.task, config=config, planner=request.planner, settings=settings)
 
 
 def _keep(
@@ -144,7 +257,9 @@ def _show(execution: Execution, result: Document | None, terminal: Terminal) -> 
     if terminal.is_live and len(run.timeline.step_ids) >= _LEAST_STEPS_PLOTTED:
         columns = min(_PLOT_COLUMNS, max(1, terminal.width - _PLOT_MARGIN))
         plot = concurrency_line(run.timeline, columns, ascii_only=terminal.ascii_only)
-    terminal.write(summary_lines(name, run, figures, warnings, simulated=execution.simulated, plot=plot))
+    curves = capacity_lines(run.timeline, _CAPACITY_COLUMNS, ascii_only=terminal.ascii_only)
+    lines = summary_lines(name, run, figures, warnings, simulated=execution.simulated, plot=plot, capacities=curves)
+    terminal.write(lines)
 
 
 def _unstorable(result: Document | None) -> Iterator[str]:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from harness.cli.guard import UsageFault
 
 
-def read_settings(typed: Iterable[str]) -> dict[str, str]:
-    """Name to value; of a name that is set twice the last value counts.
+def read_settings(typed: Iterable[str], option: str = "--set") -> dict[str, str]:
+    """Name to value; of a name that is set twice the last value counts. ``option``: as which they were typed.
 
     Raises:
         UsageFault: there is no ``=``, or nothing before it.
@@ -18,6 +18,6 @@ def read_settings(typed: Iterable[str]) -> dict[str, str]:
     for text in typed:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
-            raise UsageFault(f"--set {text!r}: write NAME=VALUE")
+            raise UsageFault(f"{option} {text!r}: write NAME=VALUE")
         settings[name.strip()] = value
     return settings

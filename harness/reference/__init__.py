@@ -15,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from harness.reference import command_line, result_document, tools, workflow_files
+from harness.reference import command_line, metrics, result_document, tools, workflow_files
 from harness.reference.markdown import Parts, filled
 
 PAGES: Final[Mapping[str, Parts]] = {
     "command-line.md": command_line.PARTS,
+    "metrics.md": metrics.PARTS,
     "result-document.md": result_document.PARTS,
     "tools.md": tools.PARTS,
     "workflow-files.md": workflow_files.PARTS,

@@ -8,6 +8,7 @@ from typing import Final
 from executor.tools.command import INHERITED, CommandArgs, CommandOptions
 from executor.tools.http import HttpArgs, HttpOptions
 from executor.tools.llm import LlmArgs, LlmOptions
+from executor.tools.node import NodeOptions
 from executor.tools.python import PythonOptions
 from executor.tools.registry import BUILT_IN, tool_kind
 from harness.reference.markdown import Parts, model_table, table
@@ -20,6 +21,15 @@ _NOT_FOR_FILES: Final = frozenset({"stand_in"})
 _PYTHON_OPTIONS: Final = {
     "callable": "`module:function`; dots after the colon reach into classes",
     "cpu_bound": "it computes for long in Python, so that threads gain nothing: reports then advise processes",
+}
+_NODE_OPTIONS: Final = {
+    "file": "a Python file; its folder is on the node's path",
+    "source": "the code itself",
+    "env": "variables to set",
+    "inherit_env": "names of variables to let through; their values are blanked out of messages",
+    "cwd": "the folder to run in",
+    "memory_limit_bytes": "address space of each of its processes; null is no limit",
+    "output_limit_bytes": "a node that prints more, or says more at once over its channel, is ended, and has failed",
 }
 _COMMAND_OPTIONS: Final = {
     "argv": "the program and its arguments",
@@ -67,6 +77,7 @@ _LLM_OPTIONS: Final = {
     "response_format": "as the endpoint understands it, such as `{type: json_object}`; makes the output JSON",
     "stream": "take the answer piece by piece",
     "include_usage": "`false` for servers that refuse `stream_options`",
+    "ignored_args": "arguments that callers give and this tool has no use for; all others that it does not know fail",
     "max_connections": _CONNECTIONS,
     "read_timeout_seconds": _SILENCE,
 }
@@ -104,6 +115,7 @@ PARTS: Final[Parts] = {
     "retries": _retries,
     "inherited": _inherited,
     "python-options": partial(model_table, PythonOptions, _PYTHON_OPTIONS),
+    "node-options": partial(model_table, NodeOptions, _NODE_OPTIONS),
     "command-options": partial(model_table, CommandOptions, _COMMAND_OPTIONS),
     "command-args": partial(model_table, CommandArgs, _COMMAND_ARGS),
     "http-options": partial(model_table, HttpOptions, _HTTP_OPTIONS),

@@ -22,7 +22,6 @@ _LINKS: Final = {
 
 _TEMPLATE: Final = "a [template](#templates)"
 _FILE_NAME: Final = "the file's name"
-_NOT_YET: Final = "not supported yet: a file that says it is refused"
 
 _WORKFLOW: Final = {
     "workflow_id": "the workflow's name",
@@ -62,8 +61,12 @@ _STEP: Final = {
     "when": (
         "a template expression; if it is false the step is skipped and its output is null, which its dependants accept"
     ),
-    "for_each": _NOT_YET,
-    "max_parallel": _NOT_YET,
+    "for_each": (
+        "a list, or a template expression that gives one: the step is done once for each item. Its templates see "
+        "`item` and `index` (from 0); its output is the list of the items' outputs, in order"
+    ),
+    "max_parallel": "how many of its items may run at once",
+    "expected_items": "how many items there are by your estimate: for plans and `virtual`, where the list is not known",
     "retry": "how it is tried again after a failure; its tool's where it says nothing, else it is not",
     "timeout": "seconds that an attempt may take, from its start; its tool's where it says nothing",
     "on_failure": "`continue`: all that does not need this step goes on. `stop`: nothing new is started",
@@ -86,7 +89,11 @@ _RETRY: Final = {
     "jitter": "`full`: the wait is drawn evenly from 0 to the longest. `none`: it is the longest",
 }
 _RESOURCE: Final = {
-    "capacity": "units that may be held at once",
+    "capacity": (
+        "units that may be held at once; `auto`, or `{auto: {initial, min, max}}`, finds out how many pay off: see "
+        "[adaptive limits](../how-to/adaptive-limits.md)"
+    ),
+    "auto": "where `capacity: auto` begins (`initial`) and what it stays between (`min`, `max`); written there",
     "rate_per_minute": "attempts that may start in a minute (each counts once, whatever it needs)",
     "burst": "attempts that may start at once after a pause",
     "tokens_per_minute": "model tokens that may be used in a minute",

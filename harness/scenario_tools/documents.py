@@ -19,6 +19,11 @@ from executor.tools.base import ToolError
 from harness.packaged import scenarios_folder
 
 MARKDOWN = "markdown"
+# Suffix and pandoc's name of every format that :func:`convert` writes.
+FORMATS = {
+    "pdf": "typst", "docx": "docx", "html": "html5", "epub": "epub", "odt": "odt", "rtf": "rtf", "latex": "latex",
+    "rst": "rst", "txt": "plain", "md": "markdown", "pptx": "pptx",
+}  # fmt: skip
 
 
 def to_pdf(source: str, output_folder: str) -> dict[str, Any]:
@@ -59,6 +64,43 @@ def to_html(source: str, output_folder: str) -> dict[str, Any]:
     document = find_document(source)
     page = _pandoc(document, "html5")
     return _written(document, output_folder, ".html", page.encode())
+
+
+def convert(
+    to: str, output_folder: str, source: str | None = None, text: str | None = None, name: str = "document"
+) -> dict[str, Any]:
+    """Write a document in the format ``to``, one of :data:`FORMATS`: a file, or Markdown that a step before wrote.
+
+    Args:
+        to: the format, which is also the suffix of the file.
+        output_folder: as for :func:`to_pdf`.
+        source: the Markdown file, as :func:`find_document` finds it.
+        text: Markdown, instead of ``source``.
+        name: what the file is called that is made of ``text``.
+
+    Returns:
+        ``{"path": str, "size_bytes": int}``.
+
+    Raises:
+        ToolError: as for :func:`to_pdf`; the format is unknown; or not exactly one of source and text is given.
+
+    """
+    if to not in FORMATS:
+        raise ToolError(f"cannot convert to {to!r}: known formats are {', '.join(FORMATS)}", retryable=False)
+    if (source is None) == (text is None):
+        raise ToolError("give either a source file or a text", retryable=False)
+    with tempfile.TemporaryDirectory(prefix="makespan-") as folder:
+        document = Path(folder) / f"{Path(name).name or 'document'}.md"
+        if text is not None:
+            document.write_text(text, encoding="utf-8")
+        elif source is not None:
+            document = find_document(source)
+        whole = {"pdf": to_pdf, "docx": to_docx, "html": to_html}.get(to)
+        if whole is not None:
+            return whole(str(document), output_folder)
+        target = Path(folder) / f"converted.{to}"
+        _pandoc(document, FORMATS[to], target)
+        return _written(document, output_folder, f".{to}", target.read_bytes())
 
 
 def find_document(source: str) -> Path:

@@ -38,6 +38,7 @@ steps:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     for name in [name for name in os.environ if name.startswith("MAKESPAN_")]:
         monkeypatch.delenv(name)
     (tmp_path / "joke.yaml").write_text(JOKE, encoding="utf-8")

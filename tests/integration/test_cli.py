@@ -194,17 +194,17 @@ def test_plan_shows_warnings_and_hints_with_their_place(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("task", ["write a joke and translate it", "two words"])
-def test_a_task_text_is_told_from_a_file_and_refused_for_now(task: str, folder: Path) -> None:
+def test_a_task_text_is_told_from_a_file_and_planned(task: str, folder: Path) -> None:
     done = called("plan", task)
-    assert done.exit_code == 2
-    assert "planning from a sentence is not there yet" in done.stderr
+    assert done.exit_code == 0
+    assert "Workflow Plan (" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["missing", "missing.yaml", "with space.json", "with space.YML"])
 def test_what_looks_like_a_file_is_a_file_for_plan(name: str, folder: Path) -> None:
     done = called("plan", name)
     assert done.exit_code == 2
-    assert "sentence" not in done.stderr
+    assert "error[missing-file]" in done.stderr
 
 
 def test_plan_of_a_long_chain_needs_no_recursion(folder: Path) -> None:

@@ -102,6 +102,7 @@ def examples() -> list[Any]:
 def run_in(folder: Path, example: Example) -> str:
     """What the example prints, errors included, as one would see it on a terminal."""
     (folder / "scenarios").symlink_to(ROOT / "scenarios")
+    (folder / "docs").symlink_to(ROOT / "docs")
     for name, text in example.files.items():
         (folder / name).write_text(text, encoding="utf-8")
     command = shlex.split(example.text, comments=True)

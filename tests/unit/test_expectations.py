@@ -262,6 +262,6 @@ def test_a_verdict_is_a_document_of_plain_values():
     verdict = only("errors == 0", result([1.0]))
     assert verdict.document() == {
         "line": "errors == 0", "cell": "threads@4/dataflow", "met": True, "judged": True, "measured": 0.0,
-        "low": None, "high": None, "margin": 0.0, "reason": "measured 0",
+        "low": None, "high": None, "margin": 0.0, "reason": "measured 0", "confirmed": None,
     }  # fmt: skip
     assert str(verdict) == "met: errors == 0 [threads@4/dataflow]: measured 0"

@@ -79,7 +79,7 @@ def test_the_wheel_carries_both_packages_their_types_and_the_licence_and_nothing
     assert {"executor/py.typed", "harness/py.typed"} <= set(names)
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     tops = {name.partition("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"executor", "harness"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"executor", "harness", "node_runtime.py"}
 
 
 def test_importing_the_executor_loads_no_harness_no_terminal_and_no_sdk() -> None:
