@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from executor.node_runtime import (
 )
 from harness.testing.backend_facts import BackendFacts, needs, step, unless
 from harness.testing.backend_steps import STEPS, note, notes
-from harness.testing.graphs import PlainGraph, PlainStep, describe
+from harness.testing.called_graphs import graph_with_calls
 from harness.testing.oracle import assert_ok, check_timeline
 
 LEVELS = 10
@@ -210,26 +209,6 @@ class CallFacts(BackendFacts):
     def test_a_step_that_calls_where_nobody_can_is_told_so(self) -> None:
         run = self.run(step("a", "call_echoes", values=[1]), tools={**STEPS, **CALLING})
         assert "steps cannot call tools on this executor" in run.errors["a"].message
-
-
-def graph_with_calls(run: Run) -> PlainGraph:
-    """The plain graph of a run, with the calls that its record shows: for the oracle."""
-    timeline = run.timeline
-    graph = describe(run.workflow, resources=timeline.resources, workers=timeline.workers, policy=timeline.policy)
-    waiting: dict[str, list[tuple[int, int]]] = {}
-    ready: dict[str, int] = {}
-    for attempt in timeline.attempts:
-        waiting.setdefault(attempt.step_id, []).extend(attempt.blocked)
-        ready.setdefault(attempt.step_id, attempt.ready)
-    called = []
-    for index, parent in enumerate(timeline.nested_in):
-        if parent >= 0:
-            step_id, caller = timeline.step_ids[index], timeline.step_ids[parent]
-            at = ready.get(step_id, 0)
-            call = next((n for n, (start, end) in enumerate(waiting.get(caller, ())) if start <= at <= end), 0)
-            units = tuple((timeline.needs[index] or {}).items())
-            called.append(PlainStep(step_id, parent=caller, call=call, needs=units))
-    return replace(graph, steps=(*graph.steps, *called))
 
 
 def most_at_once(run: Run, parent: str, since: str = "granted") -> int:

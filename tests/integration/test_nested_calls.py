@@ -12,7 +12,7 @@ import pytest
 
 from executor import Resource, Step, Workflow, run
 from harness.packaged import shipped_scenarios
-from harness.testing.backend_facts_calls import graph_with_calls
+from harness.testing.called_graphs import graph_with_calls
 from harness.testing.oracle import assert_ok, check_timeline
 from tests.unit.test_node_runtime import shout
 
