@@ -13,10 +13,13 @@ JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-for-makespan
+# MLflow, a real store of traces, for one slow test. Nothing else needs its 69 packages: they live apart.
+TRACE_STORE := .venv-trace-store
+TRACE_STORE_STAMP := $(TRACE_STORE)/.installed-for-makespan
 CODE := executor harness tests
 TEST_FOLDERS := tests/unit tests/properties tests/integration tests/conformance
 
-.PHONY: help environment demo test lint types contracts unit test-slow nightly mutation bench docs pictures format clean
+.PHONY: help environment demo test lint types contracts unit test-slow trace-store nightly mutation bench docs dashboards pictures format clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,8 +43,8 @@ unit: $(STAMP) ## the tests that are not slow, the examples in the documents amo
 	@$(BIN)/pytest -q -m "not slow" -n $(JOBS) --dist loadfile $(TEST_FOLDERS)
 
 # pytest answers 5 when nothing was selected, and that is no fault here.
-test-slow: $(STAMP) ## the tests that take long or need much
-	@$(BIN)/pytest -q -m slow $(TEST_FOLDERS) || { status=$$?; [ $$status -eq 5 ] || exit $$status; }
+test-slow: $(STAMP) $(TRACE_STORE_STAMP) ## the tests that take long or need much
+	@REQUIRE_TRACE_STORE=1 $(BIN)/pytest -q -m slow $(TEST_FOLDERS) || { status=$$?; [ $$status -eq 5 ] || exit $$status; }
 
 nightly: $(STAMP) ## the properties with twenty times their examples, and ten minutes of random workflows
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -q --timeout=0 -n $(JOBS) --dist loadfile tests/properties
@@ -64,13 +67,19 @@ docs: $(STAMP) ## make the parts of docs/ that come from code, and the picture o
 # Real runs in a real browser (Debian's chromium).
 pictures: $(STAMP) ## take the pictures of docs/images that need a browser
 	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m harness.reference.report_picture docs/images/report.png
+	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m harness.dashboards.pictures docs/images
+
+dashboards: $(STAMP) ## make what is generated of dashboards/, and look at it
+	@$(BIN)/python -m harness.dashboards dashboards
+	@$(BIN)/makespan dashboards validate --offline
+	@$(BIN)/makespan dashboards validate --offline --profile shared
 
 format: $(STAMP) ## put the code into its shape
 	@$(BIN)/ruff check --fix $(CODE)
 	@$(BIN)/ruff format $(CODE)
 
 clean: ## remove what the targets made, the environment included
-	rm -rf $(VENV) build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
+	rm -rf $(VENV) $(TRACE_STORE) build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
 	find executor harness tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 environment: $(STAMP) ## make .venv with everything that development needs
@@ -99,4 +108,15 @@ $(STAMP): pyproject.toml constraints.txt
 	fi
 	@echo "Installing what constraints.txt names (once; minutes on a slow line) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+trace-store: $(TRACE_STORE_STAMP) ## make .venv-trace-store with the trace store that a slow test sends to
+
+# The file names all that MLflow's server loads, and nothing of what it draws and trains with, which is as much
+# again. So pip must not look for what the packages depend on.
+$(TRACE_STORE_STAMP): tests/trace-store.txt | $(STAMP)
+	@echo "Installing what tests/trace-store.txt names into $(TRACE_STORE) (once; about a minute) …"
+	@rm -rf $(TRACE_STORE)
+	@$(BIN)/python -m venv $(TRACE_STORE)
+	@$(TRACE_STORE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/trace-store.txt
 	@touch $@

@@ -11,6 +11,7 @@ Rules of this module:
 - Whoever brings a completion calls :meth:`Engine.advance` and runs what it returns; there is no loop thread.
 - It knows no backend by name: only :class:`Driver`, what an engine asks of one.
 - Late and repeated completions are dropped and counted; they never change the record.
+- What is written down stands in :mod:`executor.engine_record`, what is due at a time in :mod:`executor.engine_times`.
 - Times are nanoseconds since t = 0 (:meth:`Engine.begin`), by the backend's clock.
 """
 
@@ -19,30 +20,24 @@ from __future__ import annotations
 import time
 from collections import ChainMap, deque
 from collections.abc import Iterable, Mapping, Sequence
-from heapq import heappop, heappush
-from itertools import count
-from threading import Lock
 from typing import Any, ClassVar
 
 from executor.calls import Calls, Resume
 from executor.dependencies import Graph
 from executor.driver import Answer, Driver, Request
-from executor.instruments import Instrument, Instruments
+from executor.engine_times import STALL_GRACE_NANOSECONDS, EngineTimes
+from executor.instruments import Instrument
 from executor.mapping import MappedItems
-from executor.nested_calls import Outcome
 from executor.outcomes import Completion, Failure, StepError
 from executor.rendering import Renderer
 from executor.scheduler import Policy, Scheduler
-from executor.timeline import NANOSECONDS, Attempt, AttemptOutcome
+from executor.timeline import Attempt
 from executor.toolbox import Toolbox
 from executor.tools.base import RunContext, Tool, ToolContext
 from executor.workflow import Resource, Step
 
-# How long a call that was told to stop may take, where nothing else of the run can move.
-STALL_GRACE_NANOSECONDS = 2 * NANOSECONDS
 
-
-class Engine:
+class Engine(EngineTimes):
     """One run of a graph. See the head of this module."""
 
     # What decides; the testing kit puts one here that is watched.
@@ -61,27 +56,11 @@ class Engine:
         instruments: Sequence[Instrument] = (),
         toolbox: Toolbox | None = None,
     ) -> None:
+        super().__init__(driver, context or RunContext(), instruments)
         self.graph = graph
-        self.context = context or RunContext()
-        self.outputs: dict[str, Any] = {}
-        self.errors: dict[str, StepError] = {}
-        self.warnings: list[str] = []
-        self.dropped_completions = 0
-        # What tools told beside their attempts (span attributes), of the few that did.
-        self.facts: dict[Attempt, dict[str, Any]] = {}
-        self.instruments = Instruments(instruments)
         self.origin = 0
         self.crash: BaseException | None = None
-        self._driver = driver
         self._clock = driver.clock
-        self._lock = Lock()
-        # Of those due at one instant the first to start comes first.
-        self._deadlines: list[tuple[int, int, Attempt]] = []
-        self._deadline_numbers = count()
-        self._contexts: dict[Attempt, ToolContext] = {}
-        self._stops: list[Attempt] = []
-        self._told_wake: int | None = None
-        self._give_up_at: int | None = None
         self._cancel_requested = False
         # Requests of those who run no step, for the one who waits.
         self._asked: deque[Request] = deque()
@@ -102,10 +81,6 @@ class Engine:
         )
         self.calls = Calls(self.scheduler)
         self.scheduler.add(graph, 0)
-        self._watches_start = self.instruments.watches("attempt_started")
-        self._watches_finish = self.instruments.watches("attempt_finished")
-        # Nobody watches single attempts, nothing has a deadline: `succeed` may take the short way.
-        self._plain = not (self._watches_start or self._watches_finish)
 
     # ------------------------------------------------------------------ what a backend calls
 
@@ -223,25 +198,6 @@ class Engine:
         tool, prompt, args = self.renderer.work(step, attempt.index)
         return tool, context, prompt, args
 
-    def started(self, attempt: Attempt, at: int, worker: str) -> None:
-        """An attempt of a step with a timeout has really started: its time runs from now on."""
-        timeout = self.scheduler.steps[attempt.index].timeout
-        if timeout is None:
-            return
-        with self._lock:
-            if attempt.outcome is not None:
-                return
-            attempt.started = max(at, attempt.granted)
-            attempt.worker = worker
-            deadline = attempt.started + round(timeout * NANOSECONDS)
-            self._plain = False
-            heappush(self._deadlines, (deadline, next(self._deadline_numbers), attempt))
-            sooner = self._told_wake is None or deadline < self._told_wake
-            if sooner:
-                self._told_wake = deadline
-        if sooner:
-            self._driver.notify()
-
     def call_request(
         self,
         attempt: Attempt,
@@ -254,22 +210,6 @@ class Engine:
     ) -> Request:
         """What :meth:`advance` does for a running step that makes calls: see :meth:`executor.calls.Calls.request`."""
         return self.calls.request(attempt, steps, resume, answer, at_once, again)
-
-    def outcome_of(self, step_id: str) -> Outcome:
-        """How a call ended that is final."""
-        status = self.scheduler.status(self.scheduler.index[step_id])
-        if status == "succeeded":
-            return Outcome(step_id, self.outputs[step_id])
-        error = self.errors.get(step_id)
-        if error is None:
-            return Outcome(step_id, None, Failure("Cancelled", "it was cancelled"))
-        return Outcome(step_id, None, Failure(error.error_type, error.message, error.traceback))
-
-    def wake_at(self) -> int | None:
-        """When :meth:`advance` is due although nothing completes: a backoff, a rate or a timeout; else None."""
-        with self._lock:
-            self._told_wake = self._next_wake()
-            return self._told_wake
 
     def cancel(self) -> None:
         """Cancel the run: what runs is stopped if that is possible, the rest never starts. From any thread."""
@@ -299,89 +239,6 @@ class Engine:
         self.crash = error
         self._driver.notify()
 
-    def _record(self, completion: Completion, now: int) -> None:
-        attempt, started, ended, worker, cpu_seconds, outcome, value, tokens_used = completion
-        context = self._contexts.pop(attempt, None)
-        if context is not None and context.facts:
-            self.facts.setdefault(attempt, {}).update(context.facts)
-        scheduler = self.scheduler
-        if attempt.outcome is not None:
-            self._record_late(attempt, now)
-            return
-        granted = attempt.granted
-        attempt.started = started = max(started, granted)
-        attempt.ended = max(started, min(ended, now))
-        attempt.worker = worker
-        attempt.cpu_seconds = cpu_seconds
-        if outcome == "succeeded":
-            self.outputs[attempt.step_id] = value
-            status = scheduler.finish(attempt, outcome, now, tokens_used=tokens_used)
-        else:
-            failure: Failure = value
-            self._note_failure(attempt, outcome, failure)
-            status = scheduler.finish(
-                attempt,
-                outcome,
-                now,
-                retryable=failure.retryable,
-                retry_after_seconds=failure.retry_after_seconds,
-                tokens_used=tokens_used,
-                overloaded=failure.overloaded,
-            )
-        if status == "succeeded" and attempt.attempt > 1:
-            self.errors.pop(attempt.step_id, None)
-        if self._watches_finish:
-            self.instruments.call("attempt_finished", attempt, status)
-
-    def _record_late(self, attempt: Attempt, now: int) -> None:
-        """The call of an attempt that nobody waits for has ended, or a completion came twice."""
-        if self.scheduler.is_abandoned(attempt):
-            self.scheduler.returned(attempt, now)
-        else:
-            self.dropped_completions += 1
-
-    def _note_failure(self, attempt: Attempt, outcome: AttemptOutcome, failure: Failure) -> None:
-        facts = self.facts.setdefault(attempt, {})
-        facts["error.type"] = failure.error_type
-        if self.context.capture_content:
-            facts["error.message"] = failure.message
-        self.errors[attempt.step_id] = StepError(
-            attempt.step_id, attempt.attempt, outcome, failure.error_type, failure.message, failure.traceback
-        )
-
-    def _expire(self, now: int) -> None:
-        deadlines = self._deadlines
-        while deadlines and deadlines[0][0] <= now:
-            _, _, attempt = heappop(deadlines)
-            if attempt.outcome is not None:
-                continue
-            attempt.ended = now
-            timeout = self.scheduler.steps[attempt.index].timeout
-            message = f"no end after its timeout of {timeout:g} s"
-            self._note_failure(attempt, "timed_out", Failure("Timeout", message))
-            status = self.scheduler.finish(attempt, "timed_out", now, abandoned=not self._driver.stops_at_once)
-            self._stops.append(attempt)
-            if self._watches_finish:
-                self.instruments.call("attempt_finished", attempt, status)
-
-    def _watch_for_stall(self, starts: Sequence[Attempt], now: int) -> None:
-        """Where only abandoned calls could move the run on, wait a little (they were told to stop), then end it."""
-        if starts or not self.scheduler.stalled:
-            self._give_up_at = None
-        elif self._give_up_at is None:
-            self._give_up_at = now + STALL_GRACE_NANOSECONDS
-        elif now >= self._give_up_at:
-            self._give_up_at = None
-            self._give_up(now)
-
-    def _give_up(self, now: int) -> None:
-        names = sorted({attempt.step_id for attempt in self.scheduler.abandoned})
-        self.warnings.append(
-            f"the run ended because nothing else could move: the call of {', '.join(map(repr, names))} goes on "
-            "past its timeout and keeps its limits and locks"
-        )
-        self.scheduler.give_up(now)
-
     def _after(self, starts: list[Attempt], now: int) -> None:
         scheduler = self.scheduler
         if scheduler.cancelled_attempts:
@@ -389,12 +246,9 @@ class Engine:
         if self._watches_start:
             for attempt in starts:
                 self.instruments.call("attempt_started", attempt)
-        if not scheduler.remaining:
-            self._driver.notify()
-            return
-        wake = scheduler.wake_at() if self._give_up_at is None else self._give_up_at
-        if wake is not None and (self._told_wake is None or wake < self._told_wake):
-            self._told_wake = wake
+        if scheduler.remaining:
+            self._tell_of_wake()
+        else:
             self._driver.notify()
 
     def _take_resumes(self, starts: Sequence[Attempt]) -> list[tuple[Resume, bool]]:
@@ -403,37 +257,6 @@ class Engine:
             if attempt.blocked:
                 found += [(resume, True) for resume in self.calls.resumed(attempt)]
         return found
-
-    def _note_cancelled(self, now: int) -> None:
-        for attempt in self.scheduler.take_cancelled():
-            attempt.started = attempt.granted if attempt.started is None else attempt.started
-            # Not before its start, though a clock were set back.
-            attempt.ended = max(attempt.started, now)
-            if not self.scheduler.is_mapped(attempt.index):
-                self._stops.append(attempt)
-            # Its end may have come in the same batch as what cancelled it.
-            if self._driver.stops_at_once and self.scheduler.is_abandoned(attempt):
-                self.scheduler.returned(attempt, now)
-            if self._watches_finish:
-                self.instruments.call("attempt_finished", attempt, "cancelled")
-
-    def mapped_began(self, attempt: Attempt) -> None:
-        """The items of a mapped step came in. Called by :attr:`items`."""
-        if self._watches_start:
-            self.instruments.call("attempt_started", attempt)
-
-    def mapped_ended(self, attempt: Attempt) -> None:
-        """They are final, and so is it. Called by :attr:`items`."""
-        if self._watches_finish:
-            self.instruments.call("attempt_finished", attempt, attempt.outcome)
-
-    def _next_wake(self) -> int | None:
-        while self._deadlines and self._deadlines[0][2].outcome is not None:
-            heappop(self._deadlines)
-        wake = self.scheduler.wake_at() if self._give_up_at is None else self._give_up_at
-        if self._deadlines and (wake is None or self._deadlines[0][0] < wake):
-            return self._deadlines[0][0]
-        return wake
 
     def _condition(self, index: int) -> bool:
         """Evaluate the `when` of a step; what it raises is that step's failure."""
@@ -461,4 +284,4 @@ class Engine:
             self._driver.cancel(attempt)
 
 
-__all__ = ["Answer", "Completion", "Driver", "Engine", "Failure", "Request", "StepError"]
+__all__ = ["STALL_GRACE_NANOSECONDS", "Answer", "Completion", "Driver", "Engine", "Failure", "Request", "StepError"]

@@ -13,12 +13,11 @@ import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
-from executor.findings import did_you_mean
 from harness.benchmark import (
     Budget,
     CallRecorder,
@@ -29,36 +28,31 @@ from harness.benchmark import (
     RecordedRuns,
     Runner,
     Session,
-    Wishes,
     bench_document,
     build_matrix,
     estimate,
 )
-from harness.benchmark.budget import Estimate
-from harness.benchmark.caching import CacheMode
 from harness.benchmark.calls import RecordingError
 from harness.benchmark.judging import Judge, Judged, confirmed
 from harness.benchmark.keeping import CallKeeper, StoreKeeper
 from harness.benchmark.meter import machine_facts
-from harness.benchmark.session import MOST_REPETITIONS, Listener
-from harness.cells import machine_differences
-from harness.cli.baselines import Baseline, judgement_lines, limit_document
-from harness.cli.bench_words import read_names, read_parameters, read_time, read_width, read_workers
+from harness.benchmark.session import Listener
+from harness.cli.baselines import judgement_lines, limit_document
+from harness.cli.bench_request import Request, cache_mode, check_budget, check_targets, judge_for, wishes_of
+from harness.cli.bench_words import read_time, read_width
 from harness.cli.guard import UsageFault
 from harness.cli.metrics import Metrics
-from harness.cli.settings import read_settings
 from harness.cli.signals import terminated_as_interrupted
-from harness.cli.stores import rescue, store_path, store_to_read
+from harness.cli.stores import rescue, store_path
 from harness.cli.traces import send_traces, tracing_for
-from harness.compare import Comparison, comparison_document, fail_if
+from harness.compare import comparison_document
 from harness.compare import text as comparison_text
-from harness.compare.comparing import cells_of
-from harness.config import Config, load_config
+from harness.config import load_config
 from harness.environment import usable_cores
 from harness.execution import calls_a_model
 from harness.exit_codes import ExitCode
 from harness.expectations import Verdict, junit
-from harness.json_files import STDOUT, OutputError, check_writable, write_json, write_text
+from harness.json_files import STDOUT, OutputError, write_json, write_text
 from harness.local_llm import local_model, suit
 from harness.report.bench_progress import BenchProgress
 from harness.report.terminal import Line, Terminal, finding_lines
@@ -72,44 +66,6 @@ from harness.telemetry.bench_traces import BenchTraces
 _PLOT_COLUMNS: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the command line asks for, as typed."""
-
-    scenarios: tuple[str, ...]
-    executors: tuple[str, ...] = ()
-    workers: tuple[str, ...] = ()
-    policies: tuple[str, ...] = ()
-    settings: tuple[str, ...] = ()
-    parameters: tuple[str, ...] = ()
-    repetitions: int | None = None
-    warmup: int | None = None
-    until_width: str | None = None
-    max_time: str | None = None
-    max_calls: int | None = None
-    max_tokens: int | None = None
-    seed: int | None = None
-    dry_run: bool = False
-    cache: str = "unique"
-    record: str | None = None
-    replay: str | None = None
-    json_target: str | None = None
-    junit_target: str | None = None
-    backend_options: tuple[str, ...] = ()
-    trace: str | None = None
-    trace_file: str | None = None
-    confirm: int = 0
-    against: str | None = None
-    limits: tuple[str, ...] = ()
-    metrics_port: int | None = None
-    llm: str | None = None
-    store: str | None = None
-    keep: bool = True
-    quiet: bool = False
-    progress: bool = True
-    config_path: str | None = None
-
-
 def bench_scenarios(request: Request) -> ExitCode:
     """Measure them.
 
@@ -120,17 +76,17 @@ def bench_scenarios(request: Request) -> ExitCode:
 
     """
     width = read_width(request.until_width)
-    wishes = _wishes(request, width)
+    wishes = wishes_of(request, width)
     budget = Budget(request.max_calls, request.max_tokens, read_time(request.max_time))
-    cache = _cache_mode(request.cache)
-    _check_targets(request)
+    cache = cache_mode(request.cache)
+    check_targets(request)
     config = load_config(request.config_path, overrides={"llm": {"base_url": request.llm}})
     matrix = build_matrix(request.scenarios, wishes, config)
     terminal = Terminal(sys.stderr) if STDOUT in (request.json_target, request.junit_target) else Terminal()
     if not request.quiet:
         warnings = [one for case in matrix.cases for one in case.loaded.findings if one.severity == "warning"]
         Terminal(sys.stderr).write(finding_lines(dict.fromkeys(warnings)))
-    judge = _judge(request, matrix, config, judge_all=not wishes.change_the_cells)
+    judge = judge_for(request, matrix, config, judge_all=not wishes.change_the_cells)
     with _spoken(), ExitStack() as open_things:
         replay = None if request.replay is None else RecordedRuns(request.replay)
         metrics = Metrics(config, request.metrics_port, Terminal(sys.stderr), quiet=request.quiet)
@@ -150,7 +106,7 @@ def bench_scenarios(request: Request) -> ExitCode:
         if request.dry_run:
             terminal.write(dry_run_lines(expected, budget, width))
             return ExitCode.FINE
-        _check_budget(budget, expected)
+        check_budget(budget, expected)
         open_things.enter_context(runner)
         metrics.tracing = tracing
         open_things.enter_context(metrics)
@@ -308,88 +264,6 @@ class _Bench:
         return junit(named, suite=str(self.head["scenario"]))
 
 
-def _wishes(request: Request, width: float | None) -> Wishes:
-    repetitions = request.repetitions
-    if repetitions is None and width is not None:
-        repetitions = MOST_REPETITIONS
-    return Wishes(
-        executors=read_names(request.executors),
-        workers=read_workers(request.workers),
-        policies=read_names(request.policies),
-        settings=read_settings(request.settings),
-        parameters=read_parameters(request.parameters),
-        repetitions=repetitions,
-        warmup=request.warmup,
-        seed=request.seed,
-        backend_options=read_settings(request.backend_options, "--backend-option"),
-    )
-
-
-def _judge(request: Request, matrix: Matrix, config: Config, *, judge_all: bool) -> Judge:
-    """What is asked of the results; what is wrong about that shows here, before the first run.
-
-    Raises:
-        UsageFault: options do not fit together.
-        ThresholdError: a limit or a baseline does not parse.
-        StoreError: the baseline cannot be found or read.
-
-    """
-    limits = [fail_if(typed) for typed in request.limits]
-    if request.against is None:
-        if limits:
-            raise UsageFault('--fail-if needs a run to compare with: give --against @last, or --against "median(14)"')
-        return Judge(matrix, judge_all)
-    with store_to_read(request.store, config) as store:
-        baseline = Baseline.find(request.against, (), store)
-    if baseline.document is not None:
-        _check_comparable(baseline.document, matrix)
-
-    def compared(document: Mapping[str, Any]) -> Comparison:
-        with store_to_read(request.store, config) as store:
-            return baseline.compare(document, store)
-
-    return Judge(matrix, judge_all, limits, compared)
-
-
-def _check_comparable(before: Mapping[str, Any], matrix: Matrix) -> None:
-    there = set(cells_of(before))
-    if not there & {cell.key for cell in matrix.cells}:
-        names = ", ".join(sorted(str(cell) for cell in there)[:5]) or "none"
-        raise UsageFault(f"--against: that run has none of the cells that are to be measured; it has {names}")
-    differences = machine_differences(before["environment"], machine_facts())
-    if differences:
-        raise UsageFault(f"--against: that run is from another machine ({'; '.join(differences)})")
-
-
-def _cache_mode(typed: str) -> CacheMode:
-    for mode in get_args(CacheMode):
-        if typed == mode:
-            found: CacheMode = mode
-            return found
-    raise UsageFault(f"--cache {typed!r}: {did_you_mean(typed, get_args(CacheMode), 'use unique or allow')}")
-
-
-def _check_targets(request: Request) -> None:
-    if request.record is not None and request.replay is not None:
-        raise UsageFault("--record and --replay at once: what is replayed is recorded already")
-    if request.json_target is not None:
-        check_writable(request.json_target)
-    if request.junit_target is not None:
-        check_writable(request.junit_target, "JUnit XML")
-    if request.json_target == request.junit_target == STDOUT:
-        raise UsageFault("--json - and --junit - at once: give one of them a file")
-
-
-def _check_budget(budget: Budget, expected: Estimate) -> None:
-    """Not even one run: then nothing would be measured at all."""
-    calls = max((one.calls_a_run for one in expected.cases), default=0)
-    tokens = max((one.tokens_a_run for one in expected.cases), default=0)
-    if budget.max_calls is not None and calls > budget.max_calls:
-        raise UsageFault(f"--max-calls {budget.max_calls}: one run makes {calls} calls; --dry-run says how many all do")
-    if budget.max_tokens is not None and tokens > budget.max_tokens:
-        raise UsageFault(f"--max-tokens {budget.max_tokens}: one run takes about {tokens} tokens; see --dry-run")
-
-
 @contextlib.contextmanager
 def _spoken() -> Iterator[None]:
     """Faults of stores and recordings are the user's to mend."""
@@ -415,3 +289,6 @@ def _exit_code(matrix: Matrix, document: Mapping[str, Any], found: Judged, outco
         for sample in result["samples"]
     )  # fmt: skip
     return ExitCode.FAULT if failed else ExitCode.FINE
+
+
+__all__ = ["Request", "bench_scenarios"]

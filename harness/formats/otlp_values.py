@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from sys import intern
@@ -23,6 +24,10 @@ from harness.traces.model import SpanKind, StatusCode
 _KINDS: Final[tuple[SpanKind, ...]] = ("unspecified", "internal", "server", "client", "producer", "consumer")
 _HEX_LENGTHS: Final = (16, 32)
 _BASE64_BYTES: Final = {12: 8, 24: 16}
+# MLflow's own form of a span: trace ids of links begin so, and each attribute is JSON text.
+_MLFLOW_TRACE: Final = "tr-"
+_MLFLOW_LENGTH: Final = len(_MLFLOW_TRACE) + 32
+_MLFLOW_MARK: Final = "mlflow.traceRequestId"
 # The largest time that is kept: the year 2262. Larger ones are no time in nanoseconds since 1970.
 LARGEST_TIME: Final = 2**63 - 1
 
@@ -46,6 +51,8 @@ def identifier(value: Any) -> str | None:
             return value  # type: ignore[no-any-return]
         if len(raw) == _BASE64_BYTES[length]:
             return raw.hex() if any(raw) else None
+    if length == _MLFLOW_LENGTH and value.startswith(_MLFLOW_TRACE):
+        return identifier(value.removeprefix(_MLFLOW_TRACE))
     return value if value.strip("0 ") else None
 
 
@@ -99,10 +106,19 @@ def _as_it_is(held: Any) -> Any:
     return held
 
 
+def _from_json(value: Any) -> Any:
+    try:
+        return json.loads(value) if type(value) is str else plain_value(value)
+    except (ValueError, RecursionError):
+        return value
+
+
 def attributes_of(pairs: Any) -> dict[str, Any]:
     """A list of OTLP's key-value pairs, or a plain mapping, as a mapping. What is neither is left out."""
     attributes: dict[str, Any] = {}
     if type(pairs) is dict:
+        if _MLFLOW_MARK in pairs:
+            return {key: _from_json(value) for key, value in pairs.items()}
         for key, value in pairs.items():
             attributes[key] = float(value) if isinstance(value, Decimal) else value
         return attributes

@@ -86,6 +86,24 @@ def test_names_in_snake_case_are_read_as_the_camel_ones() -> None:
     assert [event.time for event in read_span.events] == [BEGIN + 1]
 
 
+def test_spans_in_mlflows_own_form_are_read_as_they_were_sent() -> None:
+    words = {
+        "trace_id": base64.b64encode(bytes.fromhex(TRACE)).decode(), "parent_span_id": None, "name": "a",
+        "span_id": base64.b64encode(bytes.fromhex(span_id("a"))).decode(),
+        "start_time_unix_nano": BEGIN, "end_time_unix_nano": BEGIN + 5,
+        "attributes": {
+            "mlflow.traceRequestId": f'"tr-{TRACE}"', "text": '"1"', "number": "1", "list": '["b"]', "broken": '["b',
+        },
+        "links": [{"trace_id": f"tr-{TRACE}", "span_id": span_id("b"), "attributes": {"edge": "data"}}],
+    }  # fmt: skip
+    read_span = only({"info": {}, "data": {"spans": [words]}})["a"]
+    assert (read_span.trace_id, read_span.span_id) == (TRACE, span_id("a"))
+    assert read_span.attributes == {
+        "mlflow.traceRequestId": f"tr-{TRACE}", "text": "1", "number": 1, "list": ["b"], "broken": '["b',
+    }  # fmt: skip
+    assert read_span.links == ((TRACE, span_id("b"), {"edge": "data"}),)
+
+
 @pytest.mark.parametrize(
     ("written", "meant"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -120,6 +121,28 @@ def test_a_trace_that_only_says_that_it_is_ours_is_read_as_anybodys(
 def test_an_attempt_that_makes_no_sense_is_said(timeline: Timeline, name: str, value: Any) -> None:
     spans = [changed(one, name, value) if held(one, "makespan.step.id") else one for one in spans_json(timeline)]
     assert "unreadable_own_trace" in codes(run_of(spans))
+
+
+def test_what_a_store_took_for_a_mapping_is_read_as_the_json_text_that_it_was() -> None:
+    steps = (Step(step_id="a", tool="noop", needs={"desk": 1}), Step(step_id="b", tool="noop", needs={"desk": 1}))
+    timeline = run(Workflow(steps=steps), resources={"desk": Resource(capacity=1)}, backend="virtual").timeline
+
+    def taken(pair: dict[str, Any]) -> dict[str, Any]:
+        text = pair["value"].get("stringValue", "")
+        return {**pair, "value": _as_kvlist(json.loads(text))} if text.startswith("{") else pair
+
+    spans = [{**one, "attributes": [taken(pair) for pair in one["attributes"]]} for one in spans_json(timeline)]
+    assert "kvlistValue" in str(spans)
+    found = run_of(spans)
+    assert found.from_makespan
+    assert found.timeline.needs == [{"desk": 1}, {"desk": 1}]
+    assert found.timeline.resources == timeline.resources
+
+
+def _as_kvlist(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {"intValue": value}
+    return {"kvlistValue": {"values": [{"key": key, "value": _as_kvlist(held)} for key, held in value.items()]}}
 
 
 def test_spans_of_the_callers_around_a_run_do_not_disturb_it(timeline: Timeline) -> None:
