@@ -1,5 +1,5 @@
-"""The command line. ``app`` the commands · ``options`` their options · ``guard`` faults become exit codes · a file each
-for what a command does.
+"""The command line. ``app`` all of it · ``commands`` the commands by name · ``options`` their options · ``guard`` makes
+exit codes of faults · a file each for what a command does.
 
 Rules of this room:
 - ``--help`` imports no heavy module: each command imports its own file when it is called.

@@ -36,6 +36,7 @@ _SPANS_KEPT: Final = 300_000
 _TYPICAL: Final = 8
 _FAULTS_SHOWN: Final = 10
 _SHORTEST_ID: Final = 4
+_IDS_SHOWN: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def analyze_traces(request: Request) -> ExitCode:
     traces = _chosen(request, _sources(request), faults.append)
     first = next(traces, None)
     if first is None:
-        raise faults[0] if faults else TraceError(_nothing_found(request))
+        raise faults[0] if faults else TraceError(_nothing_found(request, traces.ids))
     second = next(traces, None)
     try:
         workers = worker_counts(request.workers) or None
@@ -153,10 +154,11 @@ def _chosen(request: Request, sources: Sequence[str], fault: Callable[[TraceErro
     return _Chosen(request, sources, fault)
 
 
-def _nothing_found(request: Request) -> str:
+def _nothing_found(request: Request, ids: Sequence[str]) -> str:
     if request.trace is None:
         return "there are no traces in what was named"
-    return f"there is no trace {request.trace!r} in what was named; leave --trace out to see which there are"
+    shown = ", ".join(one_line(one, 40) for one in ids[:_IDS_SHOWN]) + (", …" if len(ids) > _IDS_SHOWN else "")
+    return f"there is no trace {request.trace!r} in what was named, but {shown}"
 
 
 def _tell(faults: Sequence[TraceError]) -> None:

@@ -195,6 +195,7 @@ def _trace(request: Request) -> Subject:
         ) from error
     if len(traces) > 1:
         raise UsageFault(
-            f"{request.subject!r} holds {len(traces)} traces, and one is simulated; `makespan analyze` tells of all"
+            f"{request.subject!r} holds {len(traces)} traces, and one is simulated: "
+            "`makespan analyze FILE --trace ID --scenario NEW.yaml` makes a scenario of one"
         )
     return subject_of_trace(foreign_run(traces[0], edges_file=request.edges))

@@ -15,13 +15,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from harness.reference import command_line, metrics, result_document, tools, workflow_files
+from harness.reference import command_line, documents, metrics, tools, workflow_files
 from harness.reference.markdown import Parts, filled
 
 PAGES: Final[Mapping[str, Parts]] = {
+    "analysis-document.md": documents.ANALYSIS,
     "command-line.md": command_line.PARTS,
     "metrics.md": metrics.PARTS,
-    "result-document.md": result_document.PARTS,
+    "result-document.md": documents.RUN,
+    "simulation-document.md": documents.SIMULATION,
     "tools.md": tools.PARTS,
     "workflow-files.md": workflow_files.PARTS,
 }

@@ -116,7 +116,7 @@ def _choices(schema: Schema) -> list[Schema]:
     """The types that a field may have; null, where it only stands for an absent field, is none."""
     if isinstance(schema.get("type"), list):
         return [{**schema, "type": kind} for kind in schema["type"]]
-    choices = schema.get("anyOf", [])
+    choices = schema.get("anyOf", schema.get("oneOf", []))
     return [choice for choice in choices if choice.get("type") != "null" or "default" not in schema]
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from executor.timeline import Timeline
 from harness.analysis import AttemptIndex
 from harness.cells import value_text
+from harness.report.html.capacity import capacity_words
 from harness.report.html.text import duration_text, share_text, visible
 
 _LEVELS: Final = " ▁▂▃▄▅▆▇█"
@@ -94,11 +95,8 @@ def capacity_lines(timeline: Timeline, width: int = 60, *, ascii_only: bool = Fa
             while place + 1 < len(changes) and changes[place + 1][0] <= end:
                 place += 1
             values.append(changes[place][1])
-        told = [capacity for _, capacity in changes]
-        text = (
-            f"{_short(name)} {sparkline(values, max(told), ascii_only=ascii_only)} {told[0]} at first, "
-            f"{min(told)} to {max(told)}, {told[-1]} at the end"
-        )
+        highest = max(capacity for _, capacity in changes)
+        text = f"{_short(name)} {sparkline(values, highest, ascii_only=ascii_only)} {capacity_words(changes)}"
         lines.append(_in_ascii(text) if ascii_only else text)
     return lines
 

@@ -1,7 +1,13 @@
-"""A simulation as a document of JSON values: ``makespan.simulation/1``."""
+"""A simulation as a document of JSON values: ``makespan.simulation/1``.
+
+Rules of this module:
+- The field names are those of ``harness/schemas/simulation.schema.json``, where each is described.
+"""
 
 from __future__ import annotations
 
+import json
+from importlib.resources import files
 from typing import Any, Final
 
 from harness.simulation.drawing import Distribution
@@ -39,6 +45,12 @@ def simulation_document(simulation: Simulation, spreads: list[Distribution | Non
         "asked": simulation.asked,
         "notes": list(simulation.subject.notes),
     }
+
+
+def simulation_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of the document."""
+    schema: dict[str, Any] = json.loads(files("harness").joinpath("schemas/simulation.schema.json").read_text("utf-8"))
+    return schema
 
 
 def _spread(spread: Distribution) -> dict[str, Any]:

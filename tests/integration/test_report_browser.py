@@ -5,17 +5,20 @@ Without Chromium these tests fail: what a test needs is in the environment.
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import unicodedata
 
 import pytest
 from playwright.sync_api import Page, sync_playwright
+from pypdf import PdfReader
 
 from executor import Step, Workflow, run
 from executor.workflow import Retry
 from harness.report.html import write_report
 from harness.result import Repetition, result_document
-from tests.unit.reporting import Drawing, document, fork_join, matrix, nested, result, simulated
+from tests.unit.reporting import Drawing, document, fork_join, found_out, matrix, nested, result, simulated
 
 # A browser of Debian is needed: `.ci/run` installs it. Without it these tests fail.
 pytestmark = pytest.mark.slow
@@ -293,6 +296,51 @@ def test_the_concurrency_curve_is_higher_where_more_runs(opened):
     alone, two = (report.page.evaluate(PIXEL, ["canvas.curves", 0, left + time * second, top]) for time in (1, 4.5))
     assert alone[3] == 0
     assert two[3] == 255
+
+
+def test_a_capacity_that_was_found_out_is_a_step_line_on_the_axis_of_the_bars(opened):
+    report = opened(one(fork_join()), one(found_out()))
+    assert report.page.locator("canvas.capacities").count() == 1
+
+    def inked(time):
+        # The rows of pixels that the line takes at a time: 40 px stand for a capacity of 6, from 10 px down.
+        first = report.rect("a", cell=1)
+        x = first["x"] + time * first["width"] / 2
+        return [
+            y for y in range(58) if report.page.evaluate(PIXEL, ["canvas.capacities", 0, x, y])[3] > 200 and y != 50
+        ]
+
+    def height_of(capacity):
+        return 10 + 40 * (1 - capacity / 6)
+
+    for time, capacity in ((1, 4), (3.5, 6), (7, 3)):
+        assert inked(time)
+        assert all(abs(y - height_of(capacity)) <= 2 for y in inked(time)), time
+    assert len(inked(2)) > 10  # it rises at once
+    report.page.evaluate("window.makespan.show(4, 6)")
+    report.frame()
+    assert all(abs(y - height_of(6)) <= 2 for y in inked(4.5))
+    assert all(abs(y - height_of(3)) <= 2 for y in inked(5.5))
+    report.page.click("summary:has-text('capacities of')")
+    assert report.page.locator("table.capacity tbody tr:visible").count() == 3
+    assert "llm 4 at first, 3 to 6, 3 at the end" in report.page.get_attribute("canvas.capacities", "aria-label")
+
+
+def test_a_printed_capacity_is_light_and_said_in_words(opened):
+    report = opened(one(found_out()), scheme="dark", width=760)
+    assert report.page.evaluate("document.documentElement.scrollWidth") <= 760
+    first = report.rect("a")
+    place = ["canvas.capacities", 0, first["x"] + first["width"] / 4, 10 + 40 * (1 - 4 / 6)]
+    dark = report.page.evaluate(PIXEL, place)
+    report.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert report.page.evaluate(PIXEL, place)[:3] == [0x00, 0x72, 0xB2]
+    report.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    report.frame()
+    assert report.page.evaluate(PIXEL, place) == dark
+    pages = PdfReader(io.BytesIO(report.page.pdf(format="A4", print_background=True))).pages
+    # A font may draw two letters as one sign.
+    printed = unicodedata.normalize("NFKC", " ".join(" ".join(page.extract_text() for page in pages).split()))
+    assert "Capacity of llm, found out while it ran: 4 at first, 3 to 6, 3 at the end." in printed
 
 
 def test_a_click_on_the_plan_or_a_row_selects_the_step_in_the_timeline(opened):

@@ -69,6 +69,13 @@ def fork_join():
     return drawing.timeline()
 
 
+def found_out():
+    """fork_join, with the capacity of llm found out: 4, from 2 on 6, from 5 on 3. The makespan is 8."""
+    timeline = fork_join()
+    timeline.capacity_changes = {"llm": [(0, 4), (_ns(2), 6), (_ns(5), 3)]}
+    return timeline
+
+
 def nested():
     """outer [0, 6], blocked [1, 5] on two calls."""
     drawing = Drawing(workers=3)

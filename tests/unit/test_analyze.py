@@ -207,6 +207,22 @@ def test_names_with_terminal_codes_and_markup_are_shown_harmless() -> None:
     assert "\x07" not in text
 
 
+def test_a_step_that_began_late_for_no_reason_that_one_can_see_is_said_to_be_let_go_earlier() -> None:
+    found = diagnose(run_of({"a": (0, 3), "b": (2, 5)}))
+    assert [one.code for one in found.run.findings] == ["late_start"]
+    assert found.predictions.by_workers["2"].makespan_seconds == 3
+    assert "if their caller held them back" in text_of(found)
+    declared = diagnose(run_of({"a": (0, 1), "b": (0, 3), "c": (1.5, 4)}, links={"c": ["a"]}))
+    assert [one.code for one in declared.run.findings] == []
+
+
+def test_a_critical_path_of_many_short_steps_shows_its_first_ones_and_how_many_more() -> None:
+    times = {f"s{number}": (float(number), number + 1.0) for number in range(300)}
+    found = diagnose(run_of(times, links={f"s{number}": [f"s{number - 1}"] for number in range(1, 300)}))
+    assert "s0 1 s (0%) → s1 1 s (0%)" in text_of(found)
+    assert "→ … 290 more = 300.0 s" in text_of(found)
+
+
 def test_a_trace_without_spans_that_work_is_no_traceback() -> None:
     found = diagnose(run_of({"http receive": (0, 0)}))
     assert found.figures.makespan_seconds == 0

@@ -131,3 +131,10 @@ def test_the_numbers_of_documents_are_those_of_their_json() -> None:
     numbers = known_numbers([older, newer])
     makespans = {one.run_id: (one.value, one.age) for one in numbers if one.metric == MAKESPAN}
     assert makespans == {"a": (1.1, 1), "b": (2.1, 0)}
+
+
+def test_a_speedup_stays_that_of_the_newest_run_that_measured_one() -> None:
+    older = document(result([1.0], baselines=[2.0]), run_id="a")
+    numbers = known_numbers([older, document(result([2.0]), run_id="b")])
+    speedups = {one.run_id: (one.value, one.age) for one in numbers if one.metric == "makespan_run_speedup_ratio"}
+    assert speedups == {"a": (2.0, 0)}

@@ -128,6 +128,18 @@ def test_what_nobody_measured_is_no_sample() -> None:
     assert "makespan_run_makespan_seconds" in names
 
 
+def test_a_cause_that_cost_nothing_is_0_and_does_not_leave_the_place_to_an_earlier_run() -> None:
+    cell = result([1.0])
+    cell["resources"] = {"llm": {"capacity": 2, "rate_per_minute": 60.0, "burst": 1}}
+    labels = result_labels(cell, "jokes")
+    lost = {
+        dict(one.labels)["cause"]: one.value
+        for one in run_samples(cell, labels, completed_seconds=1.0) if one.name == "makespan_run_lost_seconds"
+    }  # fmt: skip
+    assert {cause: seconds for cause, seconds in lost.items() if seconds} == cell["lost_seconds"]
+    assert lost["resource.llm"] == lost["rate.llm"] == lost["backoff"] == 0.0
+
+
 def test_the_time_of_a_repetition_is_what_it_says_and_else_follows_the_one_before() -> None:
     cell = result([1.0, 2.0])
     whole = document(cell, started_at=STARTED_AT)
@@ -198,7 +210,7 @@ def test_a_name_that_is_no_text_is_shown_all_the_same() -> None:
     "module",
     [
         "harness.telemetry.metric_table", "harness.telemetry.prometheus_flags", "harness.telemetry.metric_delivery",
-        "harness.cli.metrics", "harness.cli.dashboards",
+        "harness.cli.metrics", "harness.cli.commands.dashboards",
     ],
 )  # fmt: skip
 def test_who_sends_nothing_imports_nothing_that_sends(module: str) -> None:

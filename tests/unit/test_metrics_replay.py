@@ -67,6 +67,15 @@ def test_counters_begin_with_0_and_end_with_the_totals_and_then_the_series_ends(
         assert last[sample.name, sample.labels] == sample.value
 
 
+def test_what_nobody_waited_for_is_a_sum_of_0_where_somebody_could_have(whole: dict[str, Any]) -> None:
+    sums = {
+        dict(one.labels)["reason"]: one.points[-2].value
+        for one in by_name(series_of(whole))["makespan_step_wait_seconds_sum"]
+    }
+    assert sums["barrier"] == 0.0
+    assert {"worker", "backoff", "resource.llm", "rate.llm"} <= set(sums)
+
+
 def test_runs_of_all_repetitions_are_counted_by_result() -> None:
     cell = result([1.0, 2.0, 3.0])
     cell["samples"][0]["errors"] = 1

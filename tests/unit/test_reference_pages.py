@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -16,9 +17,12 @@ from harness.cli import app
 from harness.reference import PAGES, filled
 from harness.reference.__main__ import main
 from harness.reference.command_line import commands_of
+from harness.reference.documents import schema_parts
 from harness.reference.markdown import model_table, type_words
 from harness.reference.picture import COMMAND, last_seen, svg
 from harness.result import run_schema
+from harness.simulation.document import simulation_schema
+from harness.traces.document import analysis_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -57,8 +61,40 @@ def test_every_option_of_every_command_stands_on_the_page() -> None:
         assert missing == [], name
 
 
-def test_every_definition_of_the_schema_stands_on_the_page() -> None:
-    assert set(PAGES["result-document.md"]) == {"document", *run_schema()["$defs"]}
+@pytest.mark.parametrize(
+    ("name", "schema"),
+    [
+        ("result-document.md", run_schema()),
+        ("analysis-document.md", analysis_schema()),
+        ("simulation-document.md", simulation_schema()),
+    ],
+    ids=["result", "analysis", "simulation"],
+)
+def test_every_definition_of_a_schema_stands_on_its_page(name: str, schema: dict[str, Any]) -> None:
+    assert set(PAGES[name]) == {"document", *schema["$defs"]}
+
+
+def test_every_schema_has_a_page() -> None:
+    text = "\n".join(text_of(name) for name in PAGES)
+    schemas = sorted((ROOT / "harness" / "schemas").glob("*.json"))
+    assert [path.name for path in schemas if f"harness/schemas/{path.name})" not in text] == []
+
+
+def test_a_field_of_a_schema_without_a_description_is_named() -> None:
+    inner = {"type": "object", "properties": {"size": {"type": "integer"}}}
+    schema = {
+        "$id": "urn:a",
+        "description": "A thing.",
+        "required": ["by_name"],
+        "properties": {"by_name": {"description": "Things.", "type": "object", "additionalProperties": inner}},
+    }
+    with pytest.raises(KeyError, match=r"by_name\.\*\.size.*urn:a has no description"):
+        schema_parts(schema, {})["document"]()
+    inner["properties"] = {"size": {"type": "integer", "description": "How large."}}
+    assert schema_parts(schema, {})["document"]().splitlines()[-2:] == [
+        "| `by_name` | mapping of name to mapping | Things. |",
+        "| `by_name.*.size` | whole number | How large. (may be absent) |",
+    ]
 
 
 def test_every_built_in_kind_has_a_section() -> None:
@@ -122,6 +158,7 @@ def test_a_field_without_a_meaning_and_a_meaning_without_a_field_are_named() -> 
         ({"type": "string"}, "text"),
         ({"type": ["integer", "null"], "minimum": 1}, "whole number ≥ 1 or null"),
         ({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "null"}], "default": None}, "number > 0"),
+        ({"oneOf": [{"type": "null"}, {"type": "string"}]}, "null or text"),
         ({"enum": ["a", "b", None]}, "`a` or `b` or null"),
         ({"type": "array", "items": {"enum": ["a", "b"]}}, "list, each `a` or `b`"),
         ({"type": "object", "additionalProperties": {"type": "string"}}, "mapping of name to text"),

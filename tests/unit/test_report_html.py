@@ -15,7 +15,7 @@ from harness.report.html.cells import cells_of
 from harness.report.html.head import head_of
 from harness.report.html.text import duration_text, script_json, visible
 from harness.result import DocumentError
-from tests.unit.reporting import Drawing, document, fork_join, matrix, nested, result, simulated
+from tests.unit.reporting import Drawing, document, fork_join, found_out, matrix, nested, result, simulated
 
 HOSTILE = "</script><script>window.pwned=1</script><!--<img src=x onerror=alert(1)>&amp;\"'"
 
@@ -283,3 +283,38 @@ def test_the_words_of_a_benchmark_on_what_held_it_back_are_kept():
     first, second, *_ = cells_of([whole])
     assert first.remedy == "1 s because steps ran longer: use processes."
     assert second.remedy != first.remedy
+
+
+def test_a_capacity_that_was_found_out_stands_in_words_in_a_table_and_in_the_data():
+    html = report_html([document(result(found_out()))])
+    text = plain(html)
+    assert "Capacity of llm, found out while it ran: 4 at first, 3 to 6, 3 at the end." in text
+    assert "from units at once for 0 s 4 2.00 s 2.00 s 6 3.00 s 5.00 s 3 3.00 s" in text
+    (cell,) = data_of(html)["cells"]
+    ((name, differences, capacities),) = cell["capacities"]
+    assert data_of(html)["texts"][name] == "llm"
+    assert differences == [0, 2_000_000_000, 3_000_000_000]
+    assert capacities == [4, 6, 3]
+    (canvas,) = [one for one in Elements(html).attributes("canvas") if one["class"] == "capacities"]
+    assert canvas["role"] == "img"
+    assert "llm 4 at first, 3 to 6, 3 at the end" in canvas["aria-label"]
+
+
+def test_a_run_whose_capacities_were_known_draws_none():
+    html = report_html([document(result(fork_join()))])
+    assert "capacities" not in data_of(html)["cells"][0]
+    assert not [one for one in Elements(html).attributes("canvas") if one["class"] == "capacities"]
+
+
+def test_only_the_cells_with_a_capacity_that_was_found_out_draw_one():
+    html = report_html([document(result(fork_join()), result(found_out()))])
+    assert len([one for one in Elements(html).attributes("canvas") if one["class"] == "capacities"]) == 1
+
+
+def test_a_table_of_capacities_is_short_and_says_what_it_leaves_out():
+    timeline = found_out()
+    timeline.capacity_changes = {HOSTILE: [(time * 1_000, 1 + time % 7) for time in range(1_000)]}
+    html = report_html([document(result(timeline))])
+    assert "the first 400 changes; 600 more stand in the result document" in plain(html)
+    assert len(data_of(html)["cells"][0]["capacities"][0][1]) == 1_000
+    assert "<img" not in html

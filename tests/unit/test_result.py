@@ -74,7 +74,7 @@ def check(whole):
 def test_the_schema_is_a_schema_and_describes_every_field():
     schema = run_schema()
     Draft202012Validator.check_schema(schema)
-    assert schema["properties"]["schema"] == {"const": SCHEMA}
+    assert schema["properties"]["schema"]["const"] == SCHEMA
     for definition in schema["$defs"].values():
         for name, field in definition.get("properties", {}).items():
             assert "description" in field or "$ref" in field, name

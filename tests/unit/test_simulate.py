@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from executor.timeline import NANOSECONDS, Attempt, Interval, Timeline
@@ -22,7 +23,7 @@ from harness.simulation import (
     subject_of_timeline,
 )
 from harness.simulation.changes import policies, set_capacity, set_rate, speed_up, worker_counts
-from harness.simulation.document import simulation_document
+from harness.simulation.document import simulation_document, simulation_schema
 from harness.whatif import Rerun
 from tests.integration.calling import called, folder
 
@@ -43,6 +44,13 @@ steps:
 """
 # fetch 4, the notes one after the other 6, send 1 + 2 of backoff + 1.
 BASE = 14.0
+
+
+def read(text: str) -> dict[str, Any]:
+    """What ``--json`` wrote; it keeps to the schema."""
+    document: dict[str, Any] = json.loads(text)
+    jsonschema.validate(document, simulation_schema(), cls=jsonschema.Draft202012Validator)
+    return document
 
 
 def pipeline(folder: Path, **more: Any) -> Any:
@@ -242,7 +250,7 @@ def test_a_simulation_as_text_and_as_a_document_say_the_same(folder: Path) -> No
     text = "\n".join(line.text for line in simulation_lines(found, [None]))
     assert "as it is (4 workers, policy dataflow): 14.00 s" in text
     assert "llm wide       11.00 s   −3.000 s (21%)" in text
-    document = json.loads(json.dumps(simulation_document(found, [None])))
+    document = read(json.dumps(simulation_document(found, [None]), allow_nan=False))
     assert document["schema"] == "makespan.simulation/1"
     assert document["cells"][0]["makespan_seconds"] == 11
     assert document["gains"][0] == {"change": "llm wide", "makespan_seconds": 11, "gain_seconds": 3}
@@ -252,9 +260,9 @@ def test_the_command_simulates_a_scenario_and_a_run_of_it(folder: Path) -> None:
     (folder / "pipeline.yaml").write_text(PIPELINE + "scale: 0.01\n", encoding="utf-8")
     done = called("simulate", "pipeline.yaml", "--set-capacity", "llm=2", "--json", "-")
     assert done.exit_code == 0, done.output
-    stated = json.loads(done.stdout)
+    stated = read(done.stdout)
     assert called("run", "pipeline.yaml", "--json", "run.json", "-q", "--no-store").exit_code == 0
-    measured = json.loads(called("simulate", "run.json", "--set-capacity", "llm=2", "--json", "-").stdout)
+    measured = read(called("simulate", "run.json", "--set-capacity", "llm=2", "--json", "-").stdout)
     assert (stated["subject"]["kind"], measured["subject"]["kind"]) == ("scenario", "run")
     # Only the notes go side by side: the gain is 30 ms, less what the machine makes of sleeping.
     assert stated["gains"][0]["gain_seconds"] == pytest.approx(0.03)
@@ -267,7 +275,7 @@ def test_a_benchmark_gives_durations_to_draw_from_and_its_cells_are_chosen_by_na
     assert called("bench", "pipeline.yaml", *options.split()).exit_code == 0
     done = called("simulate", "bench.json", "--distribution", "--runs", "50", "--cell", "serial", "--json", "-")
     assert done.exit_code == 0, done.output
-    document = json.loads(done.stdout)
+    document = read(done.stdout)
     assert document["cells"][0]["distribution"]["runs"] == 50
     assert document["cells"][0]["distribution"]["steps_drawn_from_their_own"] == 4
     wrong = called("simulate", "bench.json", "--cell", "seriel")
@@ -288,3 +296,23 @@ def test_bad_input_to_the_command_is_a_message_and_no_traceback(folder: Path) ->
         assert done.exit_code == 2, done.output
         assert said in done.output
         assert "Traceback" not in done.output
+
+
+def test_the_schema_of_the_simulation_is_one_and_allows_no_other_field(folder: Path) -> None:
+    jsonschema.Draft202012Validator.check_schema(simulation_schema())
+    document = simulation_document(simulate(pipeline(folder)), [None])
+    assert read(json.dumps(document))["asked"] is False
+    for place in (document, document["subject"], document["base"], document["cells"][0], document["gains"][0]):
+        place["more"] = 1
+        with pytest.raises(jsonschema.ValidationError, match="'more' was unexpected"):
+            read(json.dumps(document))
+        del place["more"]
+
+
+def test_a_simulated_trace_keeps_to_the_schema(folder: Path) -> None:
+    example = Path(__file__).resolve().parents[2] / "docs" / "examples" / "research_agent_trace.json"
+    done = called("simulate", str(example), "--workers", "2,4", "--policy", "dataflow,levels", "--json", "-")
+    assert done.exit_code == 0, done.output
+    document = read(done.stdout)
+    assert document["subject"]["kind"] == "trace"
+    assert len(document["cells"]) == 4

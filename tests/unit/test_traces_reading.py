@@ -101,6 +101,31 @@ def test_a_span_that_only_follows_another_stands_beside_it_and_needs_it() -> Non
     assert [one.name for one in run.envelopes] == ["root"]
 
 
+def test_spans_that_only_follow_each_other_in_a_chain_all_stand_beside_the_first() -> None:
+    def after(name: str) -> list[dict[str, Any]]:
+        return [{"refType": "FOLLOWS_FROM", "traceID": TRACE, "spanID": span_id(name)}]
+
+    chain = [
+        jaeger_span("second", 5, 7, references=after("one")),
+        jaeger_span("third", 7, 9, references=after("second")),
+        jaeger_span("fourth", 9, 10, references=after("third")),
+    ]
+    [trace] = read({"data": [{"spans": [*reversed(chain), JAEGER_SPANS[0], JAEGER_SPANS[1]], "processes": PROCESSES}]})
+    run = foreign_run(trace)
+    assert [one.name for one in run.envelopes] == ["root"]
+    assert list(edges_of(run)) == [("one", "second"), ("second", "third"), ("third", "fourth")]
+
+
+def test_spans_that_follow_each_other_in_a_circle_are_read() -> None:
+    def after(name: str) -> list[dict[str, Any]]:
+        return [{"refType": "FOLLOWS_FROM", "traceID": TRACE, "spanID": span_id(name)}]
+
+    circle = (("a", 0, "c"), ("b", 1, "a"), ("c", 2, "b"))
+    spans = [jaeger_span(name, start, start + 1, references=after(other)) for name, start, other in circle]
+    [trace] = read({"data": [{"spans": spans}]})
+    assert len(foreign_run(trace).timeline.step_ids) == 3
+
+
 def test_a_span_that_follows_one_that_still_runs_is_its_child() -> None:
     follows = [{"refType": "FOLLOWS_FROM", "traceID": TRACE, "spanID": span_id("root")}]
     [trace] = read({"data": [{"spans": [JAEGER_SPANS[0], jaeger_span("later", 5, 9, references=follows)]}]})
@@ -173,7 +198,14 @@ def test_what_the_sdk_prints_is_read_one_value_after_the_other() -> None:
         ({"data": None, "errors": [{"code": 404, "msg": "trace not found"}]}, "error answer of Jaeger"),
         ({"status": "success", "data": {"resultType": "matrix", "result": []}}, "query in Grafana or Prometheus"),
         ([{"run_type": "llm", "dotted_order": "x"}], "LangSmith"),
-        ({"resourceSpans": []}, "no spans|nothing"),
+        ({"traces": [{"traceID": "1", "spanSets": [{"spans": [{"spanID": "a"}], "matched": 1}]}]}, "search in Tempo"),
+        ({"traces": [], "metrics": {}}, "search in Tempo"),
+        ({"id": "t", "observations": [{"id": "o", "type": "SPAN"}]}, "trace of Langfuse"),
+        ({"Traces": [{"Id": "1", "Segments": [{"Id": "a", "Document": "{}"}]}]}, "AWS X-Ray"),
+        ([[{"trace_id": 1, "span_id": 2, "name": "x", "start": 1, "duration": 5, "resource": "r"}]], "Datadog"),
+        ({"hits": {"hits": [{"_source": {"span": {"id": "a"}}}]}}, "Elasticsearch"),
+        ({"resourceSpans": []}, "list of spans that is empty"),
+        ({"resourceSpans": [{"scopeSpans": [{"spans": [{"spanId": "ab"}]}]}]}, "1 × spans without a start time"),
         ({"data": []}, "empty list"),
         ({"a": 1}, "nothing that looks like spans"),
         ([], "empty list"),
@@ -212,8 +244,8 @@ def test_what_is_no_json_is_refused_in_a_line(content: bytes, named: str) -> Non
 
 
 def test_a_file_that_is_not_there_and_a_folder_are_refused(tmp_path: Path) -> None:
-    for path in (tmp_path / "missing.json", tmp_path):
-        with pytest.raises(TraceError, match="cannot be read"):
+    for path, said in ((tmp_path / "missing.json", "cannot be read"), (tmp_path, "a folder; .*--from-dir")):
+        with pytest.raises(TraceError, match=said):
             list(read_traces(path))
 
 

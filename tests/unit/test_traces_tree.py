@@ -112,7 +112,7 @@ def test_children_may_stand_before_their_parents() -> None:
 
 def test_orphans_stand_beside_the_root_and_are_counted() -> None:
     run = run_of(span("root", 0, 10), span("child", 1, 4, "root"), span("orphan", 5, 20, "gone"))
-    assert codes(run) == {"missing_parent": 1}
+    assert codes(run) == {"missing_parent": 1, "late_start": 1}
     assert nesting(run) == {"root": None, "child": "root", "orphan": None}
     assert run.timeline.makespan_seconds == 0.020
 

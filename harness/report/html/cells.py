@@ -14,6 +14,7 @@ from typing import Any
 from executor.timeline import NANOSECONDS, Timeline
 from harness.analysis import AttemptIndex, CriticalStep, Summary, remedy
 from harness.analysis.lost_time import RUNNING
+from harness.report.html.capacity import CapacityCurve, capacity_curves
 from harness.report.html.text import visible
 from harness.report.html.waits import waited_by_reason
 from harness.result import SCHEMA, Document, DocumentError, results_of, timeline_from_document
@@ -55,6 +56,11 @@ class Cell:
             (visible(reason), attempts, time / NANOSECONDS)
             for reason, attempts, time in waited_by_reason(self.timeline.attempts)
         ]
+
+    @property
+    def capacities(self) -> list[CapacityCurve]:
+        """What was found out of capacities while it ran; empty for most runs."""
+        return capacity_curves(self.timeline)
 
     @property
     def remedy(self) -> str:

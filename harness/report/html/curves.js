@@ -73,8 +73,8 @@ class Curves {
     const { colours } = marks;
     const context = prepare(this.canvas, gantt.width, CURVES_HEIGHT);
     const most = Math.max(1, this.running.most, Math.min(gantt.cell.workers, 4 * this.running.most));
-    this.axis(context, "running", RUNNING_PART, most);
-    this.axis(context, "waiting", WAITING_PART, this.most);
+    drawAxis(context, gantt, "running", RUNNING_PART, most);
+    drawAxis(context, gantt, "waiting", WAITING_PART, this.most);
     const running = this.columns(this.running);
     context.fillStyle = colours.running;
     running.forEach((value, column) => {
@@ -108,17 +108,17 @@ class Curves {
       below = values;
     }
   }
+}
 
-  axis(context, name, part, most) {
-    const { gantt } = this;
-    const { colours } = marks;
-    context.fillStyle = colours.line;
-    context.fillRect(gantt.gutter, part.top + part.height, gantt.width - gantt.gutter - RIGHT_MARGIN, 1);
-    context.fillStyle = colours.soft;
-    context.fillText(name, 4, part.top + part.height / 2);
-    context.textAlign = "right";
-    context.fillText(most.toLocaleString("en"), gantt.gutter - 6, part.top + 5);
-    context.fillText("0", gantt.gutter - 6, part.top + part.height - 3);
-    context.textAlign = "left";
-  }
+// The ground line of a curve, its name, and what its height means.
+function drawAxis(context, gantt, name, part, most) {
+  const { colours } = marks;
+  context.fillStyle = colours.line;
+  context.fillRect(gantt.gutter, part.top + part.height, gantt.width - gantt.gutter - RIGHT_MARGIN, 1);
+  context.fillStyle = colours.soft;
+  context.fillText(name, 4, part.top + part.height / 2);
+  context.textAlign = "right";
+  context.fillText(most.toLocaleString("en"), gantt.gutter - 6, part.top + 5);
+  context.fillText("0", gantt.gutter - 6, part.top + part.height - 3);
+  context.textAlign = "left";
 }

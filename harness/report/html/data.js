@@ -90,6 +90,17 @@ function unpackWaits(attempt, numbers) {
   return waits;
 }
 
+// Times come as differences to the one before.
+function unpackCapacity([name, differences, levels]) {
+  let time = 0;
+  return {
+    name: textAt(name),
+    times: differences.map((difference) => (time += difference)),
+    levels,
+    most: levels.reduce((most, one) => Math.max(most, one), 1),
+  };
+}
+
 function unpackCell(cell, number) {
   const steps = unpackSteps(cell.steps);
   const attempts = unpackAttempts(cell.attempts, steps, cell.makespan);
@@ -114,6 +125,7 @@ function unpackCell(cell, number) {
     label: cell.label, workers: cell.workers, makespan: cell.makespan,
     lanes: cell.lanes.map(textAt),
     rows: cell.rows.map((step) => steps[step]),
+    capacities: (cell.capacities ?? []).map(unpackCapacity),
   };
 }
 

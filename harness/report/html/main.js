@@ -6,6 +6,12 @@ const gantts = panels.map((panel) => new Gantt(CELLS[Number(panel.dataset.cell)]
 const curves = panels.map((panel, number) => new Curves(gantts[number], panel));
 for (const gantt of gantts) drawers.push(() => gantt.draw());
 for (const curve of curves) drawers.push(() => curve.draw());
+panels.forEach((panel, number) => {
+  const canvas = panel.querySelector("canvas.capacities");
+  if (!canvas) return;
+  const capacities = new Capacities(gantts[number], canvas);
+  drawers.push(() => capacities.draw());
+});
 
 function repaint() {
   readColours();

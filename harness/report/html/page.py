@@ -39,7 +39,17 @@ from harness.report.html.plan import plans_of
 from harness.report.html.text import script_json
 from harness.result import DocumentError
 
-SCRIPTS: Final = ("data.js", "view.js", "marks.js", "gantt.js", "curves.js", "details.js", "tables.js", "main.js")
+SCRIPTS: Final = (
+    "data.js",
+    "view.js",
+    "marks.js",
+    "gantt.js",
+    "curves.js",
+    "capacity.js",
+    "details.js",
+    "tables.js",
+    "main.js",
+)
 STYLES: Final = ("report.css", "charts.css")
 
 

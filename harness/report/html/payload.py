@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from executor.timeline import Attempt, Timeline
+from harness.report.html.capacity import capacity_columns
 from harness.report.html.cells import Cell
 from harness.report.html.lanes import step_rows, worker_lanes
 from harness.report.html.palette import HATCHES, KINDS, kind_of
@@ -72,6 +73,11 @@ def _cell(cell: Cell, texts: Texts, limits: dict[str, int]) -> dict[str, Any]:
     lanes = worker_lanes(timeline)
     reasons = sorted({wait.reason for attempt in timeline.attempts for wait in attempt.waits})
     rows = step_rows(timeline)
+    capacities = [
+        [texts.place(name), *capacity_columns(changes)]
+        for name, changes in timeline.capacity_changes.items()
+        if changes
+    ]
     return {
         "label": cell.label,
         "workers": timeline.workers,
@@ -82,6 +88,8 @@ def _cell(cell: Cell, texts: Texts, limits: dict[str, int]) -> dict[str, Any]:
         "rows": [step for step, _ in rows],
         "depths": [[step, depth] for step, depth in rows if depth],
         "attempts": _attempts(timeline, lanes.lane_of, texts, {reason: place for place, reason in enumerate(reasons)}),
+        # Most runs have none.
+        **({"capacities": capacities} if capacities else {}),
     }
 
 

