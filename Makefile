@@ -44,7 +44,7 @@ unit: $(STAMP) ## the tests that are not slow, the examples in the documents amo
 
 # pytest answers 5 when nothing was selected, and that is no fault here.
 test-slow: $(STAMP) $(TRACE_STORE_STAMP) ## the tests that take long or need much
-	@REQUIRE_TRACE_STORE=1 $(BIN)/pytest -q -m slow $(TEST_FOLDERS) || { status=$$?; [ $$status -eq 5 ] || exit $$status; }
+	@REQUIRE_TRACE_STORE=1 $(BIN)/pytest -q -m slow -n $(JOBS) --dist loadfile --durations 15 $(TEST_FOLDERS) || { status=$$?; [ $$status -eq 5 ] || exit $$status; }
 
 nightly: $(STAMP) ## the properties with twenty times their examples, and ten minutes of random workflows
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -q --timeout=0 -n $(JOBS) --dist loadfile tests/properties
