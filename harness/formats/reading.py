@@ -189,4 +189,4 @@ def _nearest(path: Path) -> str:
     near += [f"the shipped scenario {name}" for name in difflib.get_close_matches(path.stem, shipped, n=2, cutoff=0.7)]
     if near:
         return f"did you mean {' or '.join(near)}?"
-    return "check the name; `makespan scenarios` lists the shipped ones"
+    return "check the name; `makespan scenarios` lists the shipped ones (a task is several words, in quotation marks)"

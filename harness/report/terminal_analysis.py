@@ -35,14 +35,15 @@ def analysis_lines(diagnosis: Diagnosis) -> Iterator[Line]:
     yield from _cause_lines(diagnosis)
     yield from _together_lines(diagnosis)
     yield from prediction_lines(diagnosis)
-    yield from _finding_lines(diagnosis)
+    yield from note_lines(diagnosis)
 
 
 def _head_lines(diagnosis: Diagnosis) -> Iterator[Line]:
     run, figures = diagnosis.run, diagnosis.figures
     steps = counted(len(run.timeline.step_ids), "step")
     name = one_line(run.workflow, 60) or "a workflow without a name"
-    yield Line(f"Trace {one_line(run.trace_id, 32)} of {name} ({steps}, from {one_line(run.source, 60)}):", "bold")
+    identity = one_line(run.trace_id, 32) or "without an id"
+    yield Line(f"Trace {identity} of {name} ({steps}, from {one_line(run.source, 60)}):", "bold")
     yield _figure("makespan", precise_text(figures.makespan_seconds))
     yield _figure("critical path", _path(diagnosis))
     mean = figures.concurrency_mean
@@ -64,11 +65,13 @@ def _figure(name: str, text: str) -> Line:
 def _path(diagnosis: Diagnosis) -> str:
     figures = diagnosis.figures
     number = {step_id: step for step, step_id in enumerate(diagnosis.run.timeline.step_ids)}
+    worth = [
+        part for part in figures.critical_path if part.share_ratio is None or part.share_ratio >= _WORTH_SAYING_RATIO
+    ]
     parts = [
         f"{_in_its_caller(diagnosis, number[part.step_id])} {duration_text(part.seconds)}"
         + ("" if part.share_ratio is None else f" ({part.share_ratio:.0%})")
-        for part in figures.critical_path
-        if part.share_ratio is None or part.share_ratio >= _WORTH_SAYING_RATIO
+        for part in worth or figures.critical_path  # of a path of many short steps, each is less than worth a word
     ]
     more = f" → … {len(parts) - _PATH_SHOWN} more" if len(parts) > _PATH_SHOWN else ""
     return f"{' → '.join(parts[:_PATH_SHOWN])}{more} = {precise_text(figures.critical_path_seconds)}"
@@ -234,7 +237,8 @@ def _gain(seconds: float, whole: float) -> str:
     return f"{'−' if seconds > 0 else '+'}{precise_text(abs(seconds))} ({abs(seconds) / whole:.0%})"
 
 
-def _finding_lines(diagnosis: Diagnosis) -> Iterator[Line]:
+def note_lines(diagnosis: Diagnosis) -> Iterator[Line]:
+    """What the trace lacks, or what else was found about it, and what follows from that."""
     findings = diagnosis.run.findings
     for finding in findings[:_FINDINGS_SHOWN]:
         number = f"{finding.count:,} × " if finding.count > 1 else ""

@@ -7,7 +7,7 @@ from typing import Final
 
 from harness.analysis import duration_text
 from harness.report.terminal import Line, counted, one_line
-from harness.report.terminal_analysis import prediction_lines
+from harness.report.terminal_analysis import note_lines, prediction_lines
 from harness.report.terminal_bench import precise_text
 from harness.statistics import Interval
 from harness.traces.diagnosis import Diagnosis
@@ -48,10 +48,18 @@ def _group_lines(group: Group, typical: Diagnosis | None) -> Iterator[Line]:
         if slow.digest.makespan_seconds < _SLOW_RATIO * group.makespan.median:
             continue
         yield Line(f"  slow: {_slow(slow, group)}")
+    lacking = [one for one in group.digests if one.findings]
+    if lacking:
+        yield Line(
+            f"  note: of {counted(len(lacking), 'trace')} there is something to beware of, as of "
+            f"{one_line(lacking[0].trace_id, 32)} (--trace ID tells what)",
+            "yellow",
+        )
     if typical is not None:
         identity = one_line(typical.run.trace_id, 32)
         yield Line(f"  The typical trace is {identity} ({one_line(typical.run.source, 60)}):")
         yield from prediction_lines(typical)
+        yield from note_lines(typical)
 
 
 def _slow(slow: Slow, group: Group) -> str:

@@ -22,6 +22,8 @@ from harness.traces.predict import DATAFLOW, Predicted
 
 SCHEMA: Final = "makespan.analysis/1"
 Document = dict[str, Any]
+# So many findings of a trace stand on its page.
+_CAUTIONS: Final = 12
 
 
 def analysis_document(diagnosis: Diagnosis) -> Document:
@@ -151,10 +153,24 @@ def run_documents(diagnoses: Sequence[Diagnosis], environment: Mapping[str, Any]
     return [_run_document(one, environment or {}) for one in diagnoses]
 
 
+def _cautions(diagnosis: Diagnosis) -> list[str]:
+    """What the conclusions about a trace rest on, and what it lacks."""
+    edges, assumed = sum(diagnosis.edges.values()), diagnosis.assumed_edges
+    cautions = [f"{one.count:,} × {one.message}: {one.effect}" for one in diagnosis.run.findings[:_CAUTIONS]]
+    if assumed:
+        cautions.insert(
+            0,
+            f"{assumed} of {edges} edges are assumed, from the observed order alone: critical path and lower bound "
+            "hold as far as they are real (makespan analyze --edges FILE settles it)",
+        )
+    return cautions
+
+
 def _run_document(diagnosis: Diagnosis, environment: Mapping[str, Any]) -> Document:
     run = diagnosis.run
     result = result_document([Repetition(run.timeline, foreign=not run.from_makespan)], executor=run.timeline.backend)
     result["lost_seconds"] = dict(diagnosis.lost_seconds)
+    result["cautions"] = [*result["cautions"], *_cautions(diagnosis)]
     started = datetime.fromtimestamp(run.origin / NANOSECONDS, UTC) if 0 <= run.origin < 1 << 62 else datetime.now(UTC)
     return run_document(
         run_id=run.trace_id or "trace",

@@ -34,6 +34,8 @@ OBSERVED = "observed order"
 TREE = "span tree"
 # Two clocks, or two readings of one, may differ by this much where somebody says that one span followed the other.
 _TOLERANCE_NANOSECONDS = 1_000_000
+# A start is late that comes this share of the whole after that of the first sibling.
+_LATE_RATIO = 0.02
 
 
 @dataclass(slots=True)
@@ -91,6 +93,7 @@ def find_edges(steps: Steps, edges_file: str | Path | None = None) -> Edges:
         if pair not in edges.by_pair:
             edges.by_pair[pair] = Edge(before, after, ASSUMED, OBSERVED)
     _note_contradictions(edges)
+    _note_late_starts(edges)
     return edges
 
 
@@ -161,6 +164,27 @@ def _from_the_tree(edges: Edges) -> None:
         one, other = steps.step_of[before], steps.step_of[after]
         if one >= 0 and other >= 0:
             edges.add(one, other, INFERRED, TREE)
+
+
+def _note_late_starts(edges: Edges) -> None:
+    """Steps that begin while the first of their siblings runs, and of which nothing says what they waited for."""
+    steps = edges.steps
+    if not steps.starts:
+        return
+    whole = max(steps.ends) - min(steps.starts)
+    least = max(_TOLERANCE_NANOSECONDS, int(_LATE_RATIO * whole))
+    needing = edges.covered.union(after for _, after in edges.by_pair)
+    late = sum(
+        step not in needing and steps.starts[step] - steps.starts[group[0]] > least
+        for group in steps.groups.values()
+        for step in group
+    )
+    steps.tree.note(
+        "late_start",
+        "steps that began after others and before any of those had ended, and waited for nothing that one can see",
+        "predictions let them begin with the others; if their caller held them back, so much less is to be gained",
+        late,
+    )
 
 
 def _note_contradictions(edges: Edges) -> None:

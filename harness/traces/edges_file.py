@@ -32,9 +32,18 @@ def edges_of_file(path: str | Path, steps: Steps) -> Iterator[tuple[int, int]]:
 
     """
     named = _steps_by_name(steps)
+    unused = 0
     for place, before, after in _pairs(path):
         sources, users = (_named(named, name, place) for name in (before, after))
-        yield from _joined(steps, sources, users)
+        joined = list(_joined(steps, sources, users))
+        unused += not joined
+        yield from joined
+    steps.tree.note(
+        "contradicted_edge",
+        "edges of the file between spans of which the one had not ended when the other began",
+        "left out: the times say that there was none",
+        unused,
+    )
 
 
 def _pairs(path: str | Path) -> Iterator[tuple[str, str, str]]:

@@ -111,6 +111,8 @@ def opened(source: str | Path, stdin: BinaryIO | None, limit_bytes: int) -> Iter
             yield found
         except (zlib.error, EOFError, gzip.BadGzipFile) as error:
             raise TraceError(f"{name}: is damaged where it is compressed ({error})") from None
+        except IsADirectoryError:
+            raise TraceError(f"{name}: is a folder; `makespan analyze --from-dir` reads all in it") from None
         except (OSError, ValueError) as error:
             if isinstance(error, TraceError):
                 raise

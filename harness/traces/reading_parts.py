@@ -186,7 +186,9 @@ _OTHERS: Final[tuple[tuple[Callable[[dict[str, Any]], bool], Other], ...]] = (
     ),
     (
         lambda value: "rootTraceName" in _first_of(value, "traces") or "rootServiceName" in _first_of(value, "traces")
-        or "rootTraceName" in value or _is_search_result(value),
+        or "rootTraceName" in value or _is_search_result(value)
+        or any(name in one for name in ("spanSet", "spanSets") for one in (value, _first_of(value, "traces")))
+        or (value.get("traces") == [] and "metrics" in value),
         Other(
             "results of a search in Tempo, which name traces but do not hold them",
             "ask Tempo for one of them: /api/traces/<traceID>",
@@ -195,6 +197,10 @@ _OTHERS: Final[tuple[tuple[Callable[[dict[str, Any]], bool], Other], ...]] = (
     (
         lambda value: "traceEvents" in value or ("ph" in value and "ts" in value),
         Other("a Chrome trace (trace events), not OpenTelemetry spans", "export OTLP, Jaeger or Zipkin JSON instead"),
+    ),
+    (
+        lambda value: str(value.get("schema", "")).startswith(("makespan.analysis", "makespan.simulation")),
+        Other("what was found about a trace or a run", "name what it was made of"),
     ),
     (
         lambda value: str(value.get("schema", "")).startswith("makespan."),
@@ -206,6 +212,23 @@ _OTHERS: Final[tuple[tuple[Callable[[dict[str, Any]], bool], Other], ...]] = (
     (
         lambda value: "run_type" in value and "dotted_order" in value,
         Other("runs of LangSmith, not OpenTelemetry spans", "export OTLP instead (LangSmith can send it)"),
+    ),
+    (
+        lambda value: type(value.get("observations")) is list or ("traceId" in value and "startTime" in value
+        and "parentObservationId" in value),
+        Other("a trace of Langfuse, not OpenTelemetry spans", "send the spans to an OTLP file beside Langfuse"),
+    ),
+    (
+        lambda value: "Segments" in value or "Segments" in _first_of(value, "Traces"),
+        Other("a trace of AWS X-Ray, not OpenTelemetry spans", "export OTLP instead (the collector can write it)"),
+    ),
+    (
+        lambda value: "trace_id" in value and "span_id" in value and "duration" in value and "resource" in value,
+        Other("spans of Datadog, not OpenTelemetry's", "export OTLP instead"),
+    ),
+    (
+        lambda value: type(value.get("hits")) is dict and "hits" in value["hits"],
+        Other("the answer of a search in Elasticsearch, not a trace", "export OTLP instead, or ask Jaeger's API"),
     ),
     (
         lambda value: type(value.get("errors")) is list and bool(value["errors"]) and not value.get("data"),

@@ -29,10 +29,10 @@ def no_spans(name: str, others: Sequence[Other], defects: Defects) -> TraceError
     named = [other for other in others if other.advice]
     if named:
         return TraceError(f"{name}: holds {named[0].name}; {named[0].advice}")
-    faults = [f"{one.count} {one.message}" for one in defects.findings()]
+    faults = [f"{one.count:,} × {one.message}" for one in defects.findings()]
     if faults:
         return TraceError(f"{name}: holds no span that can be read ({'; '.join(faults)}); known are {KNOWN}")
-    what = others[0].name if others else "nothing"
+    what = others[0].name if others else "a list of spans that is empty: nothing was exported into it"
     return TraceError(f"{name}: holds {what}; known are {KNOWN}")
 
 

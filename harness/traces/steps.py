@@ -20,6 +20,9 @@ from harness.traces.waiting import adopt_covered, covered_waits, waiting_spans
 # A child may end this much after its parent before it counts as outlasting it (or this share of the parent).
 _TOLERANCE_NANOSECONDS = 1_000_000
 _TOLERANCE_RATIO = 0.01
+# A server closes its span when its answer is away: on a busy machine a while after the caller has it.
+_SERVER_TOLERANCE_NANOSECONDS = 5_000_000
+_SERVER_TOLERANCE_RATIO = 0.1
 # An only child fills at least this share of an envelope that is only there to hold it.
 _ENVELOPE_RATIO = 0.95
 _LONGEST_ID = 200
@@ -74,16 +77,18 @@ def find_steps(tree: Tree) -> Steps:
 def _move_outlasting(tree: Tree, steps: Steps) -> None:
     parent, start, end = tree.parent, tree.start, tree.end
     moved = followed = 0
+    cut: dict[int, int] = {}  # how much earlier an end was put: what ended with it may end as much later
     for index in tree.order:
         above = parent[index]
         if above == NO_PARENT:
             continue
-        tolerance = max(_TOLERANCE_NANOSECONDS, int(_TOLERANCE_RATIO * (end[above] - start[above])))
+        tolerance = _tolerance(tree, above, index) + cut.get(above, 0)
         if start[above] <= start[index] and end[index] <= end[above]:
             continue
         if start[index] < start[above] and start[index] >= start[above] - tolerance:
             start[index], end[index] = start[above], max(start[above], end[index])
         if end[above] < end[index] <= end[above] + tolerance and start[index] < end[above]:
+            cut[index] = end[index] - end[above]
             end[index] = end[above]
         if end[index] <= end[above]:
             continue
@@ -103,6 +108,13 @@ def _move_outlasting(tree: Tree, steps: Steps) -> None:
     tree.note(
         "after_parent", "children that begin after their parent ended", "they follow it, and count beside it", followed
     )
+
+
+def _tolerance(tree: Tree, parent: int, child: int) -> int:
+    length = tree.end[parent] - tree.start[parent]
+    if tree.spans[parent].kind == "client" and tree.spans[child].kind == "server":
+        return max(_SERVER_TOLERANCE_NANOSECONDS, int(_SERVER_TOLERANCE_RATIO * length))
+    return max(_TOLERANCE_NANOSECONDS, int(_TOLERANCE_RATIO * length))
 
 
 def _regroup(tree: Tree) -> None:

@@ -99,7 +99,7 @@ def _find_parents(tree: Tree, shared: dict[int, int]) -> None:
         wanted = span.parent_id
         if wanted is None:
             if span.links:
-                parent[index] = _followed_parent(tree, index, span)
+                parent[index] = _followed_parent(tree, index)
             continue
         found = index_of.get(wanted)
         if found is None:
@@ -121,17 +121,25 @@ def _find_parents(tree: Tree, shared: dict[int, int]) -> None:
     tree.note("own_parent", "spans that name themselves as their parent", "they stand at the top", own)
 
 
-def _followed_parent(tree: Tree, index: int, span: Span) -> int:
+def _followed_parent(tree: Tree, index: int) -> int:
     """The parent of a span that only follows another: that one if it began while it ran, else that one's parent."""
-    for link in span.links:
-        if link.attributes.get(REFERENCE_TYPE) == FOLLOWS_FROM:
-            other = tree.index_of.get(link.span_id)
-            if other is not None and other != index:
-                if tree.start[index] < tree.end[other]:
-                    return other
-                grandparent = tree.spans[other].parent_id
-                return NO_PARENT if grandparent is None else tree.index_of.get(grandparent, NO_PARENT)
-    return NO_PARENT
+    at, passed = index, {index}
+    while True:
+        followed = (
+            tree.index_of.get(link.span_id)
+            for link in tree.spans[at].links
+            if link.attributes.get(REFERENCE_TYPE) == FOLLOWS_FROM
+        )
+        other = next((one for one in followed if one is not None and one not in passed), None)
+        if other is None:
+            return NO_PARENT
+        if tree.start[other] <= tree.start[index] < tree.end[other]:
+            return other
+        grandparent = tree.spans[other].parent_id
+        if grandparent is not None:
+            return tree.index_of.get(grandparent, NO_PARENT)
+        at = other  # it only follows another itself
+        passed.add(at)
 
 
 def _break_cycles(tree: Tree) -> None:

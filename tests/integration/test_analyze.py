@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from harness.packaged import shipped_scenarios
 from harness.scenario import load
 from harness.traces import foreign_run
 from harness.traces.document import analysis_schema
@@ -37,8 +38,18 @@ def analysis(text: str) -> dict[str, Any]:
     return document
 
 
-def test_the_schema_of_the_analysis_is_one() -> None:
+def test_the_schema_of_the_analysis_is_one_and_allows_no_other_field(folder: Path) -> None:
     jsonschema.Draft202012Validator.check_schema(analysis_schema())
+    write(folder, "t.json")
+    write(folder, "u.json", trace_id="b" * 32)
+    for files in (["t.json"], ["t.json", "u.json"]):
+        document = analysis(called("analyze", *files, "--json", "-").stdout)
+        inner = [document] if len(files) == 1 else [document, document["groups"][0], document["groups"][0]["typical"]]
+        for place in inner:
+            place["more"] = 1
+            with pytest.raises(jsonschema.ValidationError):
+                analysis(json.dumps(document))
+            del place["more"]
 
 
 def test_our_own_serial_trace_says_what_side_by_side_would_buy_and_that_is_what_it_buys(folder: Path) -> None:
@@ -61,7 +72,7 @@ def test_our_own_serial_trace_says_what_side_by_side_would_buy_and_that_is_what_
     assert found["makespan_seconds"] == run["makespan_seconds"]["median"]
 
 
-@pytest.mark.parametrize("scenario", ["limited", "joke_translations", "failing", "translations"])
+@pytest.mark.parametrize("scenario", list(shipped_scenarios()))
 def test_the_analysis_of_our_own_traces_is_that_of_the_run(folder: Path, scenario: str) -> None:
     called("run", scenario, "--trace-file", "t.jsonl", "--json", "run.json", "--no-store", "-q")
     found = analysis(called("analyze", "t.jsonl", "--json", "-").stdout)
@@ -110,12 +121,28 @@ def test_a_file_of_edges_settles_what_was_assumed(folder: Path) -> None:
     assert {"before": "fetch", "after": "store", "label": "declared", "source": "edges file"} in after["edges"]
 
 
+def test_an_edge_of_the_file_that_the_times_contradict_is_said(folder: Path) -> None:
+    (folder / "t.json").write_text(otlp_text(trace({"a": (0, 1), "b": (1, 3)})), encoding="utf-8")
+    (folder / "e.txt").write_text("b -> a\n", encoding="utf-8")
+    found = analysis(called("analyze", "t.json", "--edges", "e.txt", "--json", "-").stdout)
+    assert [(one["code"], one["count"]) for one in found["findings"]] == [("contradicted_edge", 1)]
+
+
+def test_an_analysis_is_no_scenario_to_simulate(folder: Path) -> None:
+    write(folder, "t.json")
+    called("analyze", "t.json", "--json", "a.json")
+    done = called("simulate", "a.json")
+    assert done.exit_code == 2
+    assert "name what it was made of" in done.output
+
+
 def test_the_page_holds_the_spans_and_no_script_of_the_trace(folder: Path) -> None:
     write(folder, "t.json", names={"ask": "</script><script>alert(1)</script>"})
     assert called("analyze", "t.json", "--html", "a.html", "-q").exit_code == 0
     page = (folder / "a.html").read_text(encoding="utf-8")
     assert "fetch" in page
     assert "<script>alert" not in page
+    assert "edges are assumed, from the observed order alone" in page
 
 
 def test_a_trace_becomes_a_scenario_that_runs_and_takes_as_long(folder: Path) -> None:
@@ -195,6 +222,17 @@ def test_traces_of_a_folder_are_grouped_by_shape_with_what_differs_in_the_slowes
     assert group["typical"]["predictions"]["dataflow"]["4"]["makespan_seconds"] == 4
 
 
+def test_what_traces_of_a_folder_lack_is_said(folder: Path) -> None:
+    lost = {"resourceSpans": [{"scopeSpans": [{"spans": [
+        {"traceId": f"{number}" * 32, "spanId": "a" * 16, "parentSpanId": "b" * 16, "name": "orphan",
+         "startTimeUnixNano": "1000000000", "endTimeUnixNano": "3000000000"} for number in (1, 2)
+    ]}]}]}  # fmt: skip
+    (folder / "lost.json").write_text(json.dumps(lost), encoding="utf-8")
+    done = called("analyze", "lost.json")
+    assert "of 2 traces there is something to beware of" in done.output
+    assert "whose parent is not in the trace" in done.output
+
+
 def test_one_of_several_traces_is_picked_by_the_beginning_of_its_id(folder: Path) -> None:
     lines = [
         otlp_text(trace({"a": (0, float(number))}, trace_id=f"{number:x}" * 32)) for number in (1, 2, 3)
@@ -205,6 +243,7 @@ def test_one_of_several_traces_is_picked_by_the_beginning_of_its_id(folder: Path
     missing = called("analyze", "t.jsonl", "--trace", "9999")
     assert missing.exit_code == 2
     assert "no trace '9999'" in missing.output
+    assert "1" * 32 in missing.output
     assert called("analyze", "t.jsonl", "--scenario", "s.yaml").exit_code == 2
 
 

@@ -27,10 +27,7 @@ from harness.traces import ForeignRun, foreign_run, read_traces
 from tests.integration.calling import called
 from tests.unit.traces_by_hand import edges_of, read, waits_of
 
-SHIPPED = [
-    "article_pipeline", "cpu_bound", "failing", "headlines", "joke_translations", "limited", "multi_format_export",
-    "three_jokes", "translations",
-]  # fmt: skip
+SHIPPED = sorted(shipped_scenarios())
 
 
 def provider(service: str, exporter: InMemorySpanExporter) -> TracerProvider:

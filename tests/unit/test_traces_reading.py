@@ -195,6 +195,7 @@ def test_what_the_sdk_prints_is_read_one_value_after_the_other() -> None:
         ({"resourceMetrics": []}, "OTLP metrics"),
         ({"resourceLogs": []}, "OTLP logs"),
         ({"schema": "makespan.run/1", "results": []}, "result of makespan"),
+        ({"schema": "makespan.analysis/1", "steps": 3}, "what was found about a trace"),
         ({"data": None, "errors": [{"code": 404, "msg": "trace not found"}]}, "error answer of Jaeger"),
         ({"status": "success", "data": {"resultType": "matrix", "result": []}}, "query in Grafana or Prometheus"),
         ([{"run_type": "llm", "dotted_order": "x"}], "LangSmith"),

@@ -198,6 +198,17 @@ def test_work_that_begins_after_its_parent_follows_it() -> None:
     assert edges_of(run) == {("submit", "job"): ("inferred", "span tree")}
 
 
+def test_a_server_that_closes_its_span_when_the_caller_has_the_answer_is_still_the_call() -> None:
+    run = run_of(
+        span("run", 0, 300), span("call", 0, 100, "run", kind=3), span("serve", 1, 108, "call", kind=2),
+        span("send", 90, 107, "serve"), span("after", 110, 300, "run"),
+    )  # fmt: skip
+    assert nesting(run) == {"call": None, "serve": "call", "send": "serve", "after": None}
+    assert codes(run) == {"child_outside_parent": 1}
+    late = run_of(span("run", 0, 300), span("call", 0, 100, "run", kind=3), span("serve", 1, 200, "call", kind=2))
+    assert nesting(late) == {"call": None, "serve": None}
+
+
 def test_a_child_that_ends_a_moment_after_its_parent_is_still_its_call() -> None:
     run = run_of(
         span("run", 0, 30), span("node", 0, 10, "run"), span("call", 1, 10.05, "node"), span("b", 11, 20, "run")
