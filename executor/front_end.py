@@ -94,6 +94,7 @@ class _Build:
         self._calls: list[Call] = []
         self._tool_of: dict[StepFunction[..., Any], str] = {}
         self._used: set[str] = set()
+        self._numbers: dict[tuple[str, bool], int] = {}
         self._pure: dict[tuple[StepFunction[..., Any], str], str] = {}
         # A call is made after those that its arguments come from: in this order each finds its dependencies named.
         for call in sorted(_calls_below(results), key=lambda call: call.number):
@@ -123,10 +124,12 @@ class _Build:
 
     def _free(self, name: str, used: Any) -> str:
         found = name
-        number = 1
+        kind = (name, used is self._used)
+        number = self._numbers.get(kind, 1)
         while found in used:
             number += 1
             found = f"{name}-{number}"
+        self._numbers[kind] = number
         if isinstance(used, set):
             used.add(found)
         return found

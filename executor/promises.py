@@ -143,7 +143,12 @@ class StepFunction(Generic[P, R]):
 
     def _checked(self, name: str, value: Any) -> Any:
         """The argument as it was at the time of the call: lists and mappings are copied."""
-        copied, stand_ins = _copied(value)
+        try:
+            copied, stand_ins = _copied(value)
+        except RecursionError:
+            raise TypeError(
+                f"{self.name}(): the argument {name} holds itself, or is nested too deeply; give a step JSON values"
+            ) from None
         faults = json_faults(stand_ins)
         if faults:
             path, wrong = faults[0]

@@ -131,9 +131,9 @@ def execute(
 
 
 def calls_a_model(loaded: Loaded, *, every_tool: bool = False) -> bool:
-    """Whether a step asks a model for which no endpoint is named (``every_tool``: or may do so)."""
+    """Whether a step, or the code of one, may ask a model for which no endpoint is named (``every_tool``: any tool)."""
     used = set(loaded.tools) if every_tool else {step.tool for step in loaded.graph.steps if step.tool is not None}
-    return needs_stand_in(loaded.tools, used)
+    return needs_stand_in(loaded.tools, names_called(loaded.tools, used))
 
 
 def workers_for(executor: str, asked: int | None, configured: int | None) -> int | None:

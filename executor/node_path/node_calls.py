@@ -213,7 +213,8 @@ def _checked_names(names: Iterable[str]) -> list[str]:
 
 def _short(value: Any) -> str:
     text = repr(value)
-    return f"a {type(value).__name__}, {text if len(text) <= 60 else text[:57] + '…'}"
+    kind = type(value).__name__
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}, {text if len(text) <= 60 else text[:57] + '…'}"
 
 
 def _made(calls: list[Made], at_once: int | None) -> list[Ended]:

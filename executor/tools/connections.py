@@ -6,6 +6,7 @@ Rules of this module:
 - 429, 408, 425 and 5xx may be tried again, after what ``Retry-After`` asks for; any other refusal may not.
 - A message holds scheme, host and path: no query, no user name, no header, nothing that a library says about headers.
 - Loopback addresses are never reached through a proxy.
+- A request that meets a kept connection just as the server closes it is sent again at once, and is no failed attempt.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import ssl
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 RESPONSE_LIMIT_BYTES = 10_000_000
 ERROR_BODY_LIMIT_BYTES = 16_384
+RESENDS = 2
 CONNECT_TIMEOUT_SECONDS = 10.0
 _RETRYABLE_STATUSES = {408, 425, 429}
 # 529 is what some model services say.
@@ -180,6 +182,66 @@ class Connections:
 _NOT_PICKLED = {"_pid", "_lock", "_client", "_async_clients", "_verify"}
 # A mount without a transport is httpx's own, which knows no proxy.
 _LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
+
+
+class _Connecting:
+    """Watches whether a request opened a connection of its own."""
+
+    def __init__(self) -> None:
+        self.opened = False
+
+    def see(self, event: str, _info: Mapping[str, Any]) -> None:
+        """An event of the transport."""
+        self.opened = self.opened or event.endswith("connect_tcp.started")
+
+    async def see_async(self, event: str, info: Mapping[str, Any]) -> None:
+        """The same for an event loop."""
+        self.see(event, info)
+
+
+@contextmanager
+def answered(client: httpx.Client, request: httpx.Request) -> Iterator[httpx.Response]:
+    """The answer to a request, its body still to be read.
+
+    A server may close a connection that it kept while the next request is on its way. Nothing of it was answered then,
+    so it is sent again, at most ``RESENDS`` times; a failure on a connection of its own is one. Source: RFC 9112,
+    section 9.3.1; only for requests that may be repeated.
+    """
+    import httpx  # noqa: PLC0415 - see the module's rules
+
+    for left in range(RESENDS, -1, -1):
+        connecting = _Connecting()
+        request.extensions["trace"] = connecting.see
+        try:
+            response = client.send(request, stream=True)
+            break
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            if connecting.opened or not left:
+                raise
+    try:
+        yield response
+    finally:
+        response.close()
+
+
+@asynccontextmanager
+async def answered_async(client: httpx.AsyncClient, request: httpx.Request) -> AsyncIterator[httpx.Response]:
+    """As :func:`answered`, without a thread."""
+    import httpx  # noqa: PLC0415 - see the module's rules
+
+    for left in range(RESENDS, -1, -1):
+        connecting = _Connecting()
+        request.extensions["trace"] = connecting.see_async
+        try:
+            response = await client.send(request, stream=True)
+            break
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            if connecting.opened or not left:
+                raise
+    try:
+        yield response
+    finally:
+        await response.aclose()
 
 
 @contextmanager

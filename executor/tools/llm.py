@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote
 
 from pydantic import Field, JsonValue, SecretStr
@@ -27,12 +27,17 @@ from executor.tools.connections import (
     RESPONSE_LIMIT_BYTES,
     Connections,
     Deadline,
+    answered,
+    answered_async,
     read_json,
     speaking_errors,
     status_error,
 )
 from executor.tools.options import read_args, read_options
 from executor.workflow import Names, Retry, ToolDeclaration, Words
+
+if TYPE_CHECKING:
+    import httpx
 
 STAND_IN_MODEL = "makespan-stand-in"
 
@@ -130,13 +135,7 @@ class LlmTool(Tool):
         client = self._connections.client()
         with (
             speaking_errors(self.name, exchange.url, exchange.deadline),
-            client.stream(
-                "POST",
-                exchange.url,
-                json=exchange.body,
-                headers=exchange.headers,
-                timeout=self._connections.timeout(exchange.deadline),
-            ) as response,
+            answered(client, self._request(client, exchange)) as response,
         ):
             reader = self._reader(exchange, response.headers)
             refusal = bytearray()
@@ -150,13 +149,7 @@ class LlmTool(Tool):
         exchange = self._exchange(context, prompt, args)
         client = self._connections.async_client(asyncio.get_running_loop())
         with speaking_errors(self.name, exchange.url, exchange.deadline):
-            async with client.stream(
-                "POST",
-                exchange.url,
-                json=exchange.body,
-                headers=exchange.headers,
-                timeout=self._connections.timeout(exchange.deadline),
-            ) as response:
+            async with answered_async(client, self._request(client, exchange)) as response:
                 reader = self._reader(exchange, response.headers)
                 refusal = bytearray()
                 async for chunk in response.aiter_bytes():
@@ -185,8 +178,7 @@ class LlmTool(Tool):
         options = self.options
         if options.base_url is None:
             self._refuse("no endpoint: give the declaration a base_url, or run it where the stand-in is started")
-        ignored = options.ignored_args
-        wanted = read_args(LlmArgs, self.name, {name: args[name] for name in args if name not in ignored})
+        wanted = self._wanted(args)
         body = self._body(prompt, wanted)
         url = f"{options.base_url.rstrip('/')}/chat/completions"
         context.record("gen_ai.operation.name", "chat")
@@ -194,6 +186,23 @@ class LlmTool(Tool):
         if context.run.capture_content:
             context.record("gen_ai.input.messages", messages_json(body["messages"]))
         return _Exchange(url, body, self._headers(context), Deadline(self.name, context), time.perf_counter())
+
+    def _wanted(self, args: Mapping[str, Any]) -> LlmArgs:
+        own = {name: args[name] for name in args if name not in self.options.ignored_args}
+        try:
+            return read_args(LlmArgs, self.name, own)
+        except ToolError as error:
+            unknown = [name for name in own if name not in LlmArgs.model_fields]
+            if not unknown:
+                raise
+            self._refuse(
+                f"{str(error).removeprefix(f'tool {self.name!r}: ')}; "
+                f"where callers give more than it needs, let its declaration say `ignored_args: [{', '.join(unknown)}]`"
+            )
+
+    def _request(self, client: httpx.Client | httpx.AsyncClient, exchange: _Exchange) -> httpx.Request:
+        timeout = self._connections.timeout(exchange.deadline)
+        return client.build_request("POST", exchange.url, json=exchange.body, headers=exchange.headers, timeout=timeout)
 
     def _body(self, prompt: str | None, wanted: LlmArgs) -> dict[str, Any]:
         options = self.options

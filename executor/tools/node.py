@@ -211,7 +211,7 @@ class NodeTool(Tool):
         tail = readable_tail(finished.stderr, self.options.inherit_env)
         hint = self._memory_hint(finished)
         error = ToolError(
-            f"tool {self.name!r}: the node raised {str(answer.get('type'))[:100]}{hint}: {message}",
+            f"tool {self.name!r}: the node raised {str(answer.get('type'))[:100]}{hint}{message and ': ' + message}",
             retryable=answer.get("retryable") is not False,
         )
         if tail:

@@ -127,6 +127,8 @@ class Scope:
                 return Reference(product.steps, place, at + 1, noun=noun)
             if noun == "original":
                 return Reference(self.clauses[0][0].steps, place, at + 1)
+            if noun == "one" and at > end:  # "the best one"
+                return Reference(self.last_steps(), place, at + 1)
             if noun in ANYTHING:
                 return Reference(self.last_steps() if is_plural(token.low) else self.one(), place, at + 1)
         return None

@@ -21,7 +21,7 @@ from harness.planner.converting import conversion_steps, names_format
 from harness.planner.draft import STEPS_LIMIT, Draft, TooManyStepsError
 from harness.planner.references import Product, Reference, Scope
 from harness.planner.sentences import Clause, Token, clauses_of, listed, said, tokens_of, unquoted
-from harness.planner.things import Thing, counted_at, knows_language, languages_in, things_of
+from harness.planner.things import Thing, counted_at, knows_language, languages_in, names_of_items, things_of
 from harness.planner.vocabulary import (
     ANYTHING,
     DERIVED,
@@ -137,7 +137,8 @@ class _Rules:
         if thing.noun == "translation" and (thing.languages or knows_language(words_of(thing))):
             return self._write_translations(clause, thing, earlier)
         reference = self._sources_of(thing, earlier)
-        works = works_of(self._task, clause.verb, thing, self._noun_of(reference, earlier) if reference else "")
+        source_noun = self._noun_of(reference, earlier) if reference and not thing.names_others else ""
+        works = works_of(self._task, clause.verb, thing, source_noun)
         tool = SUMMARIZER if thing.noun == "summary" and reference else WRITER
         self._draft.has_list |= len(works) > 1
         groups = (
@@ -157,8 +158,10 @@ class _Rules:
 
     def _sources_of(self, thing: Thing, earlier: list[Product]) -> Reference | None:
         """The steps that a thing is made from, if any."""
-        if thing.about:
-            return self._scope.find(thing.about) if self._scope else None
+        if earlier and thing.about and thing.about[0].low in ("it", "them"):  # "an article and a summary of it"
+            return Reference(earlier[0].steps, 0, 0)
+        if thing.about or thing.names_others:
+            return self._scope.find(words_of(thing)) if thing.names_others else self._scope.find(thing.about)
         if earlier and thing.noun in DERIVED:
             source = next((product for product in reversed(earlier) if product.noun not in DERIVED), None)
             return Reference(source.steps, 0, 0) if source is not None else None
@@ -332,7 +335,7 @@ class _Rules:
         if clause.verb not in ITEMWISE or len(items) < 2 or clause.material:
             return []
         self._draft.has_list = True
-        names = [said(self._task, item) for item in items]
+        names = names_of_items(self._task, items)
         steps = [
             self._draft.add(text, tool=self._default_tool, label=name, words=text)
             for name in names

@@ -208,7 +208,7 @@ def _begins_clause(tokens: Sequence[Token], place: int, link: Link) -> bool:
 
 def _clause(text: str, tokens: Sequence[Token], link: Link) -> list[Clause]:
     tokens = list(tokens)
-    while tokens and tokens[-1].kind in ("stop", "comma", "other"):
+    while tokens and tokens[-1].kind in ("stop", "comma", "other") and tokens[-1].text not in ("}", "]"):
         tokens.pop()
     if not tokens:
         return []

@@ -5,7 +5,8 @@ and posts`` are three things.
 
 Rules of this module:
 - Behind "about" and its like a list goes on with topics, until an item names something that can be made (a summary).
-- A number that says how long something is (``3 sentences``) counts nothing.
+- A number that says how long something is (``3 sentences``, ``a 500 word essay``) counts nothing.
+- ``one about war`` is one more of what was named before.
 """
 
 from __future__ import annotations
@@ -53,9 +54,14 @@ class Thing:
     each: bool = False
 
     @property
+    def names_others(self) -> bool:
+        """Whether its own words refer to what was made before: ``a report comparing them``."""
+        return not {"it", "them"}.isdisjoint(self.name.lower().split())
+
+    @property
     def is_spread(self) -> bool:
         """Whether every topic gets a thing of its own."""
-        if len(self.topics) < 2:
+        if len(self.topics) < 2 or self.preposition == "between":
             return False
         return self.each or (self.plural and self.count is None) or self.count == len(self.topics)
 
@@ -72,7 +78,7 @@ class _Item:
 
 def things_of(text: str, tokens: Sequence[Token]) -> list[Thing]:
     """The things that a list of noun phrases names; none for no words."""
-    items = _completed(_items(tokens))
+    items = _completed(_with_ones(_items(tokens)))
     things = [thing for item in items if (thing := _thing(text, item)) is not None]
     return _with_shared_topic(things)
 
@@ -90,6 +96,17 @@ def languages_in(tokens: Sequence[Token]) -> list[str]:
     return found
 
 
+def names_of_items(text: str, items: Sequence[Sequence[Token]]) -> list[str]:
+    """What each item of a list is called: ``recursion to a child, a student`` names recursion for both."""
+    place = _preposition_at(items[0])
+    alone = place == 0 or any(_preposition_at(item) for item in items[1:])
+    begins_anew = items[1][0].low in DETERMINERS and place > 0 and items[0][place].low not in ("to", "for")
+    if alone or begins_anew:
+        return [said(text, item) for item in items]
+    shared = said(text, items[0][: place + 1])
+    return [said(text, items[0]), *(f"{shared} {said(text, item)}" for item in items[1:])]
+
+
 def knows_language(tokens: Sequence[Token]) -> bool:
     """Whether a language stands among the words."""
     return any(token.low in LANGUAGES for token in tokens)
@@ -98,7 +115,7 @@ def knows_language(tokens: Sequence[Token]) -> bool:
 def number_of(low: str) -> int | None:
     """The number that a word is, or None."""
     if low.isascii() and low.isdecimal() and len(low) <= 9:
-        return int(low)
+        return int(low) or None
     return NUMBERS.get(low)
 
 
@@ -129,7 +146,10 @@ def _items(tokens: Sequence[Token]) -> list[_Item]:
     while place < len(tokens):
         item = items[-1]
         after = separator(tokens, place)
-        if after > place:
+        if tokens[place].text == ":" and item.head and not item.rest and _is_one_more(tokens, place + 1):
+            items.append(_Item())
+            place += 1
+        elif after > place:
             if not item.rest or _names_a_product(tokens, after):
                 items.append(_Item())
             else:
@@ -152,11 +172,36 @@ def _is_count_of(head: Sequence[Token], token: Token) -> bool:
 
 
 def _names_a_product(tokens: Sequence[Token], place: int) -> bool:
-    """Whether the item that begins here has a known head: ``…, a short summary``."""
+    """Whether the item that begins here has a known head: ``…, a short summary``, or is ``one about war``."""
+    if _is_one_more(tokens, place):
+        return True
     end = place
     while end < len(tokens) and separator(tokens, end) == end and tokens[end].low not in PREPOSITIONS:
         end += 1
     return end > place and singular(tokens[end - 1].low) in PRODUCTS
+
+
+def _is_one_more(tokens: Sequence[Token], place: int) -> bool:
+    return place + 1 < len(tokens) and tokens[place].low == "one" and tokens[place + 1].low in PREPOSITIONS
+
+
+def _with_ones(items: list[_Item]) -> list[_Item]:
+    """``two poems, one about love and one about war``: each one is a poem, and the two are these."""
+    done: list[_Item] = []
+    named: list[Token] = []
+    for item in items:
+        if [token.low for token in item.head] == ["one"] and named:
+            done.append(_Item([*item.head, *named], item.rest, is_one=True))
+            continue
+        _, place = counted_at(item.head, 0)
+        named = item.head[place:]
+        named = named[1:] if named and named[0].low in DETERMINERS else named
+        done.append(item)
+    count, _ = counted_at(done[0].head, 0) if done else (None, 0)
+    ones = len(done) - 1
+    if count is not None and count == ones and not done[0].rest and all(item.head[0].low == "one" for item in done[1:]):
+        return done[1:]
+    return done
 
 
 def _completed(items: list[_Item]) -> list[_Item]:
@@ -198,8 +243,10 @@ def _thing(text: str, item: _Item) -> Thing | None:
             head, count = list(item.head), None
     elif head and head[0].low in DETERMINERS:
         determiner = head.pop(0).low
-        # "the 3 jokes", "my two favourite poems"
+        # "the 3 jokes", "my two favourite poems"; not "a 500 word essay", "my 3 page report"
         count, place = counted_at(head, 0)
+        if count is not None and (determiner in ("a", "an") or singular(head[min(place, len(head) - 1)].low) in UNITS):
+            count, place = None, 0
         head = head[place:]
     each = any(token.low in DISTRIBUTORS for token in (*head, *item.rest))
     head = [token for token in head if token.low not in DIFFERENT and token.low not in DISTRIBUTORS]
@@ -225,11 +272,8 @@ def _name(text: str, head: Sequence[Token]) -> str:
 
 
 def _with_topic(text: str, thing: Thing, rest: list[Token]) -> Thing:
-    place = next((at for at in range(len(rest) - 1, -1, -1) if rest[at].low == "in"), None)
-    languages: list[str] = []
-    if place is not None and all(knows_language(item) for item in listed(rest[place + 1 :])) and rest[place + 1 :]:
-        languages = languages_in(rest[place + 1 :])
-        rest = rest[:place] if languages else rest
+    languages, place = _languages_at_the_end(rest)
+    rest = rest[:place]
     if not rest:
         return replace(thing, languages=tuple(languages))
     preposition, about = rest[0].text.lower(), rest[1:]
@@ -253,6 +297,22 @@ def _with_topic(text: str, thing: Thing, rest: list[Token]) -> Thing:
         languages=tuple(languages),
         tail=said(text, tail),
     )
+
+
+def _languages_at_the_end(rest: Sequence[Token]) -> tuple[list[str], int]:
+    """The languages in ``… in French and in German``, and where that part begins."""
+    for place, token in enumerate(rest):
+        following = [one for one in rest[place + 1 :] if one.low != "in"]
+        if token.low == "in" and following and all(knows_language(item) for item in listed(following)):
+            languages = languages_in(following)
+            if languages:
+                return languages, place
+    return [], len(rest)
+
+
+def _preposition_at(item: Sequence[Token]) -> int:
+    """The place of the first preposition inside of an item, "of" included; 0 if there is none."""
+    return next((at for at, token in enumerate(item) if at and token.low in PREPOSITIONS), 0)
 
 
 def _preposition_in(item: Sequence[Token]) -> int:

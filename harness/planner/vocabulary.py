@@ -106,7 +106,7 @@ PRODUCTS: Final = SOURCES | DERIVED | {"email", "message", "version", "variant",
 # Words for whatever came out before.
 ANYTHING: Final = frozenset(_words("result text output content document file answer work piece"))
 
-TOPIC_PREPOSITIONS: Final = frozenset(_words("about on regarding concerning for covering in of from with to"))
+TOPIC_PREPOSITIONS: Final = frozenset(_words("about on regarding concerning for covering in of from with to between"))
 PREPOSITIONS: Final = TOPIC_PREPOSITIONS | frozenset(_words("by using that which who as at into based per under"))
 
 PLATFORMS: Final = ("Twitter", "LinkedIn", "Facebook", "Instagram", "Mastodon", "Threads", "Bluesky", "Reddit")

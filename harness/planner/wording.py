@@ -58,6 +58,8 @@ def works_of(task: str, verb: str, thing: Thing, source_noun: str) -> list[Work]
 
 def without_shared_topic(thing: Thing, earlier: list[Product]) -> Thing:
     """A thing made from another one of the list has that one for its topic, not the topic that they share."""
+    if thing.about and thing.about[0].low in ("it", "them"):
+        return thing
     if thing.noun in DERIVED and thing.about and any(product.noun not in DERIVED for product in earlier):
         on_its_own = thing.preposition not in ("about", "on", "regarding", "concerning", "for", "covering")
         return thing if on_its_own else replace(thing, preposition="", topics=(), about=())
@@ -89,7 +91,7 @@ def _whole_topic(thing: Thing, task: str) -> str:
 
 
 def _article(name: str) -> str:
-    return "an" if name[:1].lower() in "aeiou" else "a"
+    return "an" if name[:1].lower() in tuple("aeiou8") else "a"
 
 
 def _ask(verb: str, name: str, thing: Thing, source_noun: str, rest: str) -> str:
@@ -101,5 +103,5 @@ def _ask(verb: str, name: str, thing: Thing, source_noun: str, rest: str) -> str
     if not source_noun:
         return f"{verb} {what}{rest}"
     if thing.noun == "summary":
-        return f"{verb} {what} of this {source_noun}"
+        return f"{verb} {what} of this {source_noun}{rest}"
     return f"{verb} {what}{rest} on this {source_noun}"

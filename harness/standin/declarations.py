@@ -24,10 +24,12 @@ def with_stand_in(
 
 
 def names_called(declarations: Mapping[str, ToolDeclaration], names_used: Iterable[str]) -> set[str]:
-    """The tools that a run may call: those that its steps name, and all that are declared if their code may call."""
+    """The tools that a run may call: those that its steps name; where their code may call, also all that are declared
+    and the built-in ``llm``.
+    """
     names = set(names_used)
     kinds = {declarations[name].kind if name in declarations else name for name in names}
-    return {*names, *declarations} if kinds & _CALLING_KINDS else names
+    return {*names, *declarations, "llm"} if kinds & _CALLING_KINDS else names
 
 
 def needs_stand_in(declarations: Mapping[str, ToolDeclaration], names_used: Iterable[str]) -> bool:

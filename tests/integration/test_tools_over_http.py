@@ -242,6 +242,47 @@ def test_a_server_that_fails_may_be_asked_again(call: Caller, script: list[Any],
     assert caught.value.retryable
 
 
+def in_a_row(call: Caller, tool: Tool, times: int) -> list[Any]:
+    """Several calls over the connections of one client."""
+    assert tool.call is not None
+    if call is call_sync:
+        try:
+            return [tool.call(context(), "hello", {}) for _ in range(times)]
+        finally:
+            tool.close()
+
+    async def awaited() -> list[Any]:
+        assert tool.call_async is not None
+        try:
+            return [await tool.call_async(context(), "hello", {}) for _ in range(times)]
+        finally:
+            await tool.close_async()
+
+    return asyncio.run(awaited())
+
+
+def test_a_kept_connection_that_the_server_just_closed_costs_no_attempt(call: Caller) -> None:
+    # A server may close a kept connection while the next request is on its way.
+    with ScriptedServer([completion("one")], [None], [completion("two")]) as server:
+        assert in_a_row(call, tool_of("llm", base_url=server.url, model="m"), 2) == ["one", "two"]
+    assert len(server.requests) == 3
+    assert server.connections == 2
+
+
+def test_a_server_that_breaks_off_on_a_new_connection_is_not_asked_again_at_once(call: Caller) -> None:
+    with ScriptedServer([None]) as server, pytest.raises(ToolError, match="broke off") as caught:
+        in_a_row(call, tool_of("llm", base_url=server.url, model="m"), 1)
+    assert caught.value.retryable
+    assert len(server.requests) == 1
+
+
+def test_an_answer_that_had_begun_is_not_asked_for_again_at_once(call: Caller) -> None:
+    cut_off = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"
+    with ScriptedServer([completion("one")], [cut_off, None]) as server, pytest.raises(ToolError, match="broke off"):
+        in_a_row(call, tool_of("llm", base_url=server.url, model="m"), 2)
+    assert len(server.requests) == 2
+
+
 def test_a_server_that_is_not_there_may_be_asked_again(call: Caller) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -495,6 +536,7 @@ def test_the_key_is_sent_and_never_repeated(call: Caller, monkeypatch: pytest.Mo
         ({"base_url": "http://127.0.0.1:9", "model": "m"}, "hi", {"messages": []}, "either a prompt or args.messages"),
         ({"base_url": "http://127.0.0.1:9", "model": "m"}, "hi", {"temperature": "hot"}, "args.temperature"),
         ({"base_url": "http://127.0.0.1:9", "model": "m"}, "hi", {"sytem": "x"}, r"unknown name \(write 'system'\)"),
+        ({"base_url": "http://127.0.0.1:9", "model": "m"}, "hi", {"lang": "x"}, r"say `ignored_args: \[lang\]`"),
     ],
 )
 def test_a_question_that_cannot_be_asked_is_refused_for_good(

@@ -11,7 +11,7 @@ import pytest
 from executor.backends import BackendError
 from executor.workflow import ToolDeclaration
 from harness.config import LanguageModel
-from harness.execution import document_of, execute, ready_tools, with_endpoint, workers_for
+from harness.execution import calls_a_model, document_of, execute, ready_tools, with_endpoint, workers_for
 from harness.scenario import load
 from harness.scenario_words import Loaded
 
@@ -61,6 +61,15 @@ def test_the_stand_in_is_started_only_where_a_model_tool_has_no_endpoint(tmp_pat
             assert not stand_in
     with ready_tools(loaded(tmp_path, "steps: [{step_id: a, tool: noop}]")) as (_, stand_in):
         assert not stand_in
+
+
+def test_code_of_a_step_may_ask_the_model_that_nobody_declared(tmp_path: Path) -> None:
+    node = loaded(tmp_path, "steps: [{step_id: a, tool: node, args: {source: 'def main(): return 1'}}]")
+    assert calls_a_model(node)
+    with ready_tools(node) as (tools, stand_in):
+        assert stand_in
+        assert tools["llm"].options["base_url"]
+    assert not calls_a_model(loaded(tmp_path, "steps: [{step_id: a, tool: noop}]"))
 
 
 @pytest.mark.parametrize("executor", ["threads", "asyncio", "virtual"])

@@ -148,6 +148,11 @@ def test_a_chain_hands_on_what_was_made_last(config: Config) -> None:
         ("write an essay; proofread it; convert it to PDF", [[], ["step1"], ["step2"]]),
         ("write a joke, translate to French and German, then summarise it", [[], ["step1"], ["step1"], ["step1"]]),
         ("write a letter and post it to Mastodon", [[], ["step1"]]),
+        ("write an article about AI and a summary of it", [[], ["step1"]]),
+        ("write a story, a review of it and a title for it", [[], ["step1"], ["step1"]]),
+        ("write 2 taglines, rank them, and write an ad for the best one",
+         [[], [], ["step1", "step2"], ["step3"]]),
+        ("research the history of Rome and Athens and write a report comparing them", [[], [], ["step1", "step2"]]),
     ],
 )  # fmt: skip
 def test_words_that_refer_to_something_become_dependencies(
@@ -171,6 +176,21 @@ def test_words_that_refer_to_something_become_dependencies(
         ("translate 'good morning and then some' to French, Klingon", ["Translate to French", "Translate to Klingon"]),
         ("translate to French and German: I love you, and then left.", ["Translate to French", "Translate to German"]),
         ("bake a cake", ["Bake a cake"]),
+        ("write a 500 word essay about 3 famous battles", ["Write a 500 word essay about 3 famous battles"]),
+        ("write an 800 word essay", ["Write an 800 word essay"]),
+        ("proofread my letter and write the 3 page report", ["Proofread my letter", "Write the 3 page report"]),
+        ("write 0 jokes", ["Write 0 jokes"]),
+        ("write 2 poems: one about love and one about war", ["Write one poem about love", "Write one poem about war"]),
+        ("write a dialogue between Tom and Jerry", ["Write a dialogue between Tom and Jerry"]),
+        ("write two haikus, one about snow, one about sun",
+         ["Write one haiku about snow", "Write one haiku about sun"]),
+        ("write an email to my boss and one to my team",
+         ["Write an email to my boss", "Write one email to my team"]),
+        ("write a poem in English and in French", ["Write poem in English", "Write poem in French"]),
+        ("explain recursion to a child, a student and an expert",
+         [f"Explain recursion to {reader}" for reader in ("a child", "a student", "an expert")]),
+        ("research the history of Rome and Athens",
+         ["Research the history of Rome", "Research the history of Athens"]),
     ],
 )  # fmt: skip
 def test_what_is_one_thing_and_what_is_several(task: str, descriptions: list[str], config: Config) -> None:
@@ -180,6 +200,21 @@ def test_what_is_one_thing_and_what_is_several(task: str, descriptions: list[str
 def test_a_sentence_on_how_it_is_to_be_reaches_the_prompt_of_what_was_asked_for(config: Config) -> None:
     (step,) = steps_of("Write a poem about spring. Make it funny.", config)
     assert step.prompt == "Make it funny.\nWrite a poem about spring"
+
+
+def test_a_summary_in_several_languages_asks_for_each_of_them(config: Config) -> None:
+    steps = steps_of("write an article about AI and a summary of it in French and in German", config)
+    assert [step.prompt for step in steps[1:]] == [
+        f"Write a summary of this article in {language}: {{{{ steps.step1.output }}}}"
+        for language in ("French", "German")
+    ]
+
+
+def test_braces_of_a_task_reach_the_prompt_as_they_are(config: Config) -> None:
+    (step,) = steps_of("write a joke about {{ topic }}", config)
+    assert step.description == "Write a joke about {{ topic }}"
+    assert step.prompt is not None
+    assert step.prompt.endswith("topic }}")
 
 
 def test_a_named_file_is_the_input(config: Config) -> None:
