@@ -143,6 +143,7 @@ def result_document(
             name: resource.model_dump(mode="json", exclude={"auto"}) for name, resource in timeline.resources.items()
         },
         **_capacities(timeline),
+        **_states(shown),
         "steps": _steps(shown),
         "samples": [_sample(one, its) for one, its in zip(repetitions, summaries, strict=True)],
     }
@@ -155,6 +156,12 @@ def _capacities(timeline: Timeline) -> Document:
         for name, changes in timeline.capacity_changes.items()
     }
     return {"capacity_changes": curves} if curves else {}
+
+
+def _states(repetition: Repetition) -> Document:
+    """What steps could have waited for a lock of, whether or not one did."""
+    names = {name for step in repetition.steps.values() for name in (*step.reads, *step.writes)}
+    return {"states": sorted(names)} if names else {}
 
 
 def _thinned(changes: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:

@@ -1,7 +1,7 @@
 """The dashboard *Executors compared*: what running side by side buys, on each executor and number of workers.
 
 Rules of this module:
-- Every value is that of a cell's newest run in the time range.
+- Every value is that of a cell's newest run in the time range; a speedup that of the newest that measured one.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _lost() -> Panel:
         "it. `running` is work that the serial run needed too, `slowdown` what it took longer side by side.",
         SECONDS, height=14, colours=draw.CAUSES, least=None,
     )  # fmt: skip
-    return draw.bars(look, Query(by_cell(newest(RUN_LOST))), rows=CELL, columns="cause", stacked=True)
+    return draw.bars(look, Query(by_cell(f"{newest(RUN_LOST)} != 0")), rows=CELL, columns="cause", stacked=True)
 
 
 def _figures() -> Panel:

@@ -18,6 +18,8 @@ from harness.telemetry.metric_labels import result_labels, told_apart
 
 # Labels that tell numbers of one cell apart; others (job, instance) are the server's.
 _OWN_LABELS: Final = frozenset(label for family in table.FAMILIES for label in family.labels)
+# Only benchmarks measure these, and a dashboard goes on showing them after a single run of the cell.
+_NOT_ALWAYS: Final = frozenset({table.RUN_SPEEDUP.name, table.RUN_EFFICIENCY.name})
 # JSON and Prometheus both hold a float's every bit; sums are added up in another order.
 RELATIVE: Final = 1e-9
 ABSOLUTE: Final = 1e-9
@@ -25,7 +27,9 @@ ABSOLUTE: Final = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A number of a run: under which metric and labels it is found. ``age``: 0 is that of its cell's newest run."""
+    """A number of a run: under which metric and labels it is found. ``age``: 0 is that of its cell's newest run, or, of
+    what not every run measures, of the newest one that did.
+    """
 
     metric: str
     labels: Mapping[str, str]
@@ -36,16 +40,17 @@ class Known:
 
 def known_numbers(documents: Sequence[Mapping[str, Any]]) -> list[Known]:
     """All numbers of all documents, which stand from the oldest to the newest."""
-    seen: Counter[tuple[tuple[str, str], ...]] = Counter()
+    seen: Counter[tuple[tuple[tuple[str, str], ...], str]] = Counter()
     found: list[Known] = []
     for document in reversed(documents):
         for result in document["results"]:
             labels = result_labels(result, str(document["scenario"]))
+            measured = set()
             for metric, more, value in _of_result(result):
-                found.append(
-                    Known(metric, dict(labels) | more, value, str(document["run_id"]), seen[labels])
-                )  # fmt: skip
-            seen[labels] += 1
+                measured.add(metric)
+                age = seen[labels, metric if metric in _NOT_ALWAYS else ""]
+                found.append(Known(metric, dict(labels) | more, value, str(document["run_id"]), age))
+            seen.update((labels, metric) for metric in (*(_NOT_ALWAYS & measured), ""))
     return found
 
 

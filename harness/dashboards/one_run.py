@@ -152,7 +152,7 @@ def _lost() -> Panel:
         "The makespan split by cause along what led to its last end; the parts sum to it.",
         SECONDS, colours=draw.CAUSES, least=None,
     )  # fmt: skip
-    return draw.bars(look, Query(newest(RUN_LOST)), rows="executor", columns="cause", stacked=True)
+    return draw.bars(look, Query(f"{newest(RUN_LOST)} != 0"), rows="executor", columns="cause", stacked=True)
 
 
 def _waits() -> Panel:
@@ -162,7 +162,7 @@ def _waits() -> Panel:
         "once.",
         SECONDS, width=8,
     )  # fmt: skip
-    waited = or_else(total_by(STEP_WAIT, "reason", suffix="_sum"), "reason", NO_WAIT)
+    waited = or_else(f"{total_by(STEP_WAIT, 'reason', suffix='_sum')} != 0", "reason", NO_WAIT)
     return draw.lengths(look, Query(waited, "{{reason}}"))
 
 

@@ -22,12 +22,13 @@ from harness.analysis.attempts import known_of
 from harness.result import results_of, timeline_from_document
 from harness.telemetry import metric_table as table
 from harness.telemetry.metric_curves import Curve, curves_of, values_at
-from harness.telemetry.metric_labels import Labels, result_labels
+from harness.telemetry.metric_labels import Labels, result_labels, told_apart
 from harness.telemetry.metric_run import (
     completed_at,
     ended_attempts,
     info_sample,
     is_simulated,
+    possible_waits,
     repetition_begins,
     repetition_results,
     run_samples,
@@ -202,6 +203,11 @@ class _Cell:
         found: dict[tuple[str, Labels], list[tuple[int, float]]] = {
             (one.name, one.labels): [(self._begin, 0.0)] for one in complete.samples(self._labels)
         }
+        possible = dict.fromkeys(possible_waits(self._result), 0.0) | dict.fromkeys(complete.waits, 1.0)
+        for reason in told_apart(possible):
+            for suffix in ("_sum", "_count"):
+                key = table.STEP_WAIT.name + suffix, (*self._labels, ("reason", reason))
+                found.setdefault(key, [(self._begin, 0.0)])
         counted = 0
         for instant in _looks(end, max(STEP_NANOSECONDS, end // _MOST_COUNTER_LOOKS)):
             while counted < len(ended) and known_of(ended[counted]) <= instant:

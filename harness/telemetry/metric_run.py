@@ -3,6 +3,7 @@
 Rules of this module:
 - The numbers are those of the JSON, unchanged: a dashboard shows what the document says.
 - What the document has as null (a speedup that nobody measured) is no sample.
+- A part that is nothing in this run is 0 all the same: else the newest sample of it would be that of an earlier run.
 - Where times are told from the wall clock, they come from the document: its repetitions' ``started_at``, else its own.
 """
 
@@ -14,11 +15,13 @@ from typing import Any, Final
 
 from executor.timeline import NANOSECONDS, Attempt, Timeline
 from harness.analysis.attempts import known_of
+from harness.expectations.measuring import LOST_CAUSES
 from harness.telemetry import metric_table as table
 from harness.telemetry.metric_labels import Labels, told_apart
 from harness.telemetry.metric_samples import Sample, StepTotals
 
 UNKNOWN_TOOL: Final = "unknown"
+_WAITS_WITHOUT_NAME: Final = ("worker", "backoff", "barrier")
 
 
 def run_samples(result: Mapping[str, Any], labels: Labels, *, completed_seconds: float) -> Iterator[Sample]:
@@ -39,8 +42,13 @@ def run_samples(result: Mapping[str, Any], labels: Labels, *, completed_seconds:
     for family, value in single.items():
         if value is not None:
             yield Sample(family, labels, float(value))
-    for cause, seconds in told_apart(result.get("lost_seconds") or {}).items():
+    for cause, seconds in told_apart(_lost_by_cause(result)).items():
         yield Sample(table.RUN_LOST, (*labels, ("cause", cause)), seconds)
+
+
+def possible_waits(result: Mapping[str, Any]) -> list[str]:
+    """What attempts of this run could have waited for, as far as the document tells, whether or not one did."""
+    return [*_WAITS_WITHOUT_NAME, *_named_limits(result)]
 
 
 def info_sample(document: Mapping[str, Any], result: Mapping[str, Any], labels: Labels) -> Sample:
@@ -164,6 +172,19 @@ def unix_nanoseconds(text: str) -> int:
 def nanoseconds(seconds: float) -> int:
     """Seconds as integer nanoseconds."""
     return round(float(seconds) * NANOSECONDS)
+
+
+def _lost_by_cause(result: Mapping[str, Any]) -> dict[str, float]:
+    """With 0 for what could have cost time and did not: a server would go on showing what it cost an earlier run."""
+    lost: Mapping[str, float] = result.get("lost_seconds") or {}
+    possible = (*LOST_CAUSES, *_named_limits(result)) if lost else ()
+    return dict.fromkeys(possible, 0.0) | dict(lost)
+
+
+def _named_limits(result: Mapping[str, Any]) -> list[str]:
+    resources = result.get("resources") or {}
+    found = [f"{kind}.{name}" for kind in ("resource", "rate") for name in resources]
+    return [*found, *(f"lock.{name}" for name in result.get("states") or ())]
 
 
 def _median(estimate: Mapping[str, Any] | None) -> float | None:

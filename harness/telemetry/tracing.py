@@ -141,10 +141,13 @@ class Tracing:
         """Everything was added: wait for it, as far as that makes sense. ``warnings`` has sentences for people."""
         deliveries = [sender.finish() for sender in self._senders]
         self.lost_spans = sum(delivery.lost for delivery in deliveries)
-        for delivery in deliveries:
+        for place, delivery in enumerate(deliveries):
             sentence = delivery.sentence()
             if sentence is not None:
-                self.warnings.append(f"telemetry: {sentence}; `makespan dashboards push` can send it later")
+                # The endpoint, where there is one, is the first; a file cannot be written again.
+                later = place == 0 and self._settings.endpoint is not None
+                advice = "; `makespan dashboards push RUN` can send it later" if later else ""
+                self.warnings.append(f"telemetry: {sentence}{advice}")
         return deliveries
 
     def _warn_of_size(self, size_bytes: int) -> None:

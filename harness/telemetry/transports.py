@@ -27,6 +27,9 @@ _AGAIN_GRPC: Final = frozenset(
     {"CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS", "RESOURCE_EXHAUSTED"}
 )
 _TOO_LARGE: Final = 413
+# Characters of an answer that are looked at, and shown.
+_ANSWER_READ: Final = 2_000
+_ANSWER_SHOWN: Final = 200
 
 
 class TransportError(Exception):
@@ -91,6 +94,7 @@ class HttpTransport:
         self.name = shown(self._url)
         own = {"Content-Type": "application/x-protobuf", "User-Agent": f"makespan/{package_version()}"}
         self._client = httpx.Client(headers={**own, **headers})
+        self._secrets = [value for value in headers.values() if value]
         self._errors = httpx.HTTPError
 
     def send(self, spans: Sequence[ReadableSpan], timeout_seconds: float) -> int:
@@ -98,17 +102,26 @@ class HttpTransport:
         try:
             response = self._client.post(self._url, content=body, timeout=timeout_seconds)
         except self._errors as error:
-            raise TransportError(f"{self.name}: {_words(error)}", again=True) from error
+            raise TransportError(_words(error), again=True) from error
         status = response.status_code
         if 200 <= status < 300:
             return _refused(response.content)
         raise TransportError(
-            f"{self.name} answered {status} {response.reason_phrase}".rstrip(),
+            f"it answered {status} {response.reason_phrase}".rstrip() + self._said(response),
             again=status in _AGAIN,
             too_large=status == _TOO_LARGE,
             retry_after_seconds=_seconds(response.headers.get("retry-after")),
             for_all=status not in (400, _TOO_LARGE),
         )
+
+    def _said(self, response: Any) -> str:
+        """What the receiver says of it, if it does in text, without the keys that it was sent."""
+        if not response.headers.get("content-type", "").startswith(("text/plain", "application/json")):
+            return ""
+        said = " ".join(response.text[:_ANSWER_READ].split())
+        for secret in self._secrets:
+            said = said.replace(secret, "***")
+        return f": {said[:_ANSWER_SHOWN]}" if said else ""
 
     def close(self) -> None:
         self._client.close()
@@ -153,7 +166,7 @@ class GrpcTransport:
             details = str(error.details() or "")
             too_large = code == "RESOURCE_EXHAUSTED" and "larger than max" in details
             raise TransportError(
-                f"{self.name}: {code} {details}".rstrip(),
+                f"{code} {details}".rstrip(),
                 again=code in _AGAIN_GRPC and not too_large,
                 too_large=too_large,
                 for_all=code in ("UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED"),

@@ -14,8 +14,8 @@ import pytest
 from harness.dashboards.reading import dashboards_of
 from harness.store import Store
 from harness.telemetry.textfile import write_textfile
-from tests.integration.calling import called, folder
-from tests.integration.dashboards_runs import bench_folder, benched, pushed, stored
+from tests.integration.calling import called, folder, started
+from tests.integration.dashboards_runs import JOBS, bench_folder, benched, pushed, stored
 from tests.integration.prometheus_server import PrometheusServer, running_prometheus
 from tests.integration.serving_files import serving
 
@@ -118,6 +118,20 @@ def test_a_run_that_was_changed_after_it_was_sent_is_found(
     done = called("dashboards", "validate", "--url", server.url, "--store", str(tmp_path / "changed.sqlite"))
     assert done.exit_code == 1
     assert "'Where does the time go?'" in done.output
+
+
+def test_a_single_run_after_a_benchmark_of_the_same_cell_is_shown_as_it_is(bench_folder: Path, tmp_path: Path) -> None:
+    """It measures no speedup, has nobody to wait for, and stands where the benchmark stood."""
+    shutil.copy(bench_folder / "runs.sqlite", tmp_path)
+    (tmp_path / "jobs.yaml").write_text(JOBS.replace("capacity: 1", "capacity: 2"), encoding="utf-8")
+    done = started(
+        "run", str(tmp_path / "jobs.yaml"), "--executor", "threads", "--workers", "2", "--quiet", "--store",
+        str(tmp_path / "runs.sqlite"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with running_prometheus(tmp_path / "prometheus") as own:
+        pushed(own.url, stored(tmp_path))
+        assert validated(own, tmp_path) == (0, validated(own, tmp_path)[1])
 
 
 def test_runs_that_one_side_alone_holds_are_told_and_not_compared(

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -590,3 +591,41 @@ def test_a_command_of_a_run_that_is_not_traced_is_told_nothing() -> None:
     program = "import os; print('TRACEPARENT' in os.environ or 'MAKESPAN_SPANS' in os.environ)"
     workflow = Workflow(steps=(Step(step_id="c", tool="command", args={"argv": [sys.executable, "-c", program]}),))
     assert run(workflow, backend="threads").outputs["c"].strip() == "False"
+
+
+def test_what_a_receiver_says_of_a_refusal_is_shown_once_and_without_the_key() -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            text = f"no experiment\nfor {self.headers['x-key']}".encode()
+            self.send_response(400)
+            self.send_header("Content-Type", "text/plain; charset=utf-8")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: Any) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        _, _, tracing = traced_run(
+            endpoint, prompted(10), backend="threads", tools={"own": str}, words={"headers": {"x-key": "geheim"}}
+        )
+        server.shutdown()
+    (warning,) = tracing.warnings
+    assert "it answered 400 Bad Request: no experiment for ***;" in warning
+    assert warning.count(endpoint) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_of_a_file_that_is_full_nobody_is_told_to_send_it_later() -> None:
+    tracing = open_tracing(Telemetry(), trace_file="/dev/full")
+    assert tracing is not None
+    traced = tracing.begin(RunName("run", "full"))
+    done = run(prompted(3), tools={"own": str}, instruments=[traced.instrument])
+    tracing.add(traced, done.timeline)
+    tracing.finish()
+    (warning,) = tracing.warnings
+    assert warning == "telemetry: 4 of 4 spans were not delivered to /dev/full: No space left on device"

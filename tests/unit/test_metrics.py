@@ -131,13 +131,14 @@ def test_what_nobody_measured_is_no_sample() -> None:
 def test_a_cause_that_cost_nothing_is_0_and_does_not_leave_the_place_to_an_earlier_run() -> None:
     cell = result([1.0])
     cell["resources"] = {"llm": {"capacity": 2, "rate_per_minute": 60.0, "burst": 1}}
+    cell["states"] = ["notebook"]
     labels = result_labels(cell, "jokes")
     lost = {
         dict(one.labels)["cause"]: one.value
         for one in run_samples(cell, labels, completed_seconds=1.0) if one.name == "makespan_run_lost_seconds"
     }  # fmt: skip
     assert {cause: seconds for cause, seconds in lost.items() if seconds} == cell["lost_seconds"]
-    assert lost["resource.llm"] == lost["rate.llm"] == lost["backoff"] == 0.0
+    assert lost["resource.llm"] == lost["rate.llm"] == lost["lock.notebook"] == lost["backoff"] == 0.0
 
 
 def test_the_time_of_a_repetition_is_what_it_says_and_else_follows_the_one_before() -> None:
