@@ -242,7 +242,8 @@ def test_the_same_run_finds_the_same_capacities() -> None:
 
 
 def test_the_curve_is_part_of_the_document_and_comes_back_from_it() -> None:
-    jsonschema = pytest.importorskip("jsonschema")
+    import jsonschema
+
     timeline = played(6)[1].timeline
     result = json.loads(json.dumps(result_document([Repetition(timeline)])))
     schema = {**run_schema(), "$ref": "#/$defs/result"}
