@@ -13,7 +13,9 @@ import pytest
 
 from executor import BackendError, Interrupted, Resource, Step, Workflow, run
 from executor.arrivals import Arrivals, RunOverError
+from executor.instruments import Instrument
 from executor.scheduler import Scheduler, SchedulerError
+from executor.timeline import Attempt
 from executor.tools.base import ToolOptionsError
 
 REAL = ("serial", "threads", "asyncio", "processes")
@@ -24,14 +26,29 @@ def nap(name: str, *parents: str, seconds: float = 0.02, **more: Any) -> Step:
     return Step(step_id=name, tool="nap", args={"seconds": seconds}, depends_on=parents, **more)
 
 
+class Ended(Instrument):
+    """Tells when an attempt of this step has ended."""
+
+    def __init__(self, step_id: str) -> None:
+        self.step_id = step_id
+        self.event = threading.Event()
+
+    def attempt_finished(self, attempt: Attempt, status: str) -> None:
+        if attempt.step_id == self.step_id:
+            self.event.set()
+
+
 @pytest.mark.parametrize("backend", REAL)
 def test_a_run_stays_open_until_its_feed_returns(backend: str) -> None:
+    ended = Ended("b")
+
     def feed(arrivals: Arrivals) -> None:
         assert arrivals.add([nap("a"), nap("b", "a")]) == ["a", "b"]
-        time.sleep(0.3)  # by now nothing is left to do
+        assert ended.event.wait(30)  # now nothing is left to do
+        time.sleep(0.2)
         arrivals.add([nap("c", "b")])
 
-    done = run(Workflow(), backend=backend, feed=feed, tools=TOOLS)
+    done = run(Workflow(), backend=backend, feed=feed, tools=TOOLS, instruments=[ended])
     assert done.statuses == {"a": "succeeded", "b": "succeeded", "c": "succeeded"}
     assert [step.step_id for step in done.workflow.steps] == ["a", "b", "c"]
     last = done.timeline.attempts[-1]
@@ -105,17 +122,19 @@ def test_a_cancelled_run_tells_its_feed_and_takes_nothing_more(backend: str) -> 
 
 
 def test_ctrl_c_ends_a_run_whose_feed_is_slow() -> None:
+    ended = Ended("quick")
+
     def feed(arrivals: Arrivals) -> None:
         over = threading.Event()
         arrivals.on_over(over.set)
         arrivals.add([nap("quick")])
-        time.sleep(0.2)
+        ended.event.wait(30)
         os.kill(os.getpid(), signal.SIGINT)
         over.wait(30)
 
     begin = time.monotonic()
     with pytest.raises(Interrupted) as caught:
-        run(Workflow(), feed=feed, tools=TOOLS)
+        run(Workflow(), feed=feed, tools=TOOLS, instruments=[ended])
     assert time.monotonic() - begin < 20
     assert caught.value.run.statuses == {"quick": "succeeded"}
 

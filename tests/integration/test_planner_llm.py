@@ -13,7 +13,9 @@ import pytest
 from pydantic import SecretStr
 
 from executor.arrivals import Arrivals
+from executor.engine import Engine
 from executor.findings import WorkflowError
+from executor.instruments import Instrument
 from harness.config import Config, LanguageModel, load_config
 from harness.execution import Execution, execute
 from harness.planner import LivePlan, Planned, plan_task
@@ -172,17 +174,36 @@ def test_without_an_endpoint_the_stand_in_plans_and_says_so() -> None:
 # ---------------------------------------------------------------------- while it is written
 
 
-def run_live(*answers: str, executor: str = "threads", scale: float = 0.0) -> tuple[Execution, LivePlan, Script]:
-    with model_that_says(*answers, scale=scale) as (config, script), LivePlan(TASK, config) as live:
-        execution = execute(live.loaded, executor=executor, llm=config.llm, feed=live)
+def run_live(*answers: str) -> tuple[Execution, LivePlan, Script]:
+    with model_that_says(*answers) as (config, script), LivePlan(TASK, config) as live:
+        execution = execute(live.loaded, llm=config.llm, feed=live)
         live.finish()
         return execution, live, script
+
+
+class Begun(Instrument):
+    """Tells when the run's clock goes."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+
+    def run_started(self, engine: Engine) -> None:
+        self.event.set()
 
 
 @pytest.mark.parametrize("executor", ["serial", "threads", "asyncio", "processes"])
 def test_a_plan_runs_while_it_is_written(executor: str) -> None:
     steps = [step("s1"), step("s2", "s1"), step("s3", "s1"), step("s4", "s2", "s3")]
-    execution, live, _ = run_live(written(*steps), executor=executor)
+    begun = Begun()
+    with model_that_says(written(*steps)) as (config, _), LivePlan(TASK, config) as live:
+
+        def late(arrivals: Arrivals) -> None:
+            assert begun.event.wait(30)
+            time.sleep(0.05)  # of the run's own time, in which no step is there
+            live(arrivals)
+
+        execution = execute(live.loaded, executor=executor, llm=config.llm, feed=late, instruments=[begun])
+        live.finish()
     assert execution.run.ok
     assert set(execution.run.statuses) == {"s1", "s2", "s3", "s4"}
     assert live.loaded.graph.data_parents == [(), (0,), (0,), (1, 2)]
