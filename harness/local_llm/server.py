@@ -199,6 +199,11 @@ class LocalServer:
                     self._repack = False
                     self._launch()
                     continue
+                if self._ready.is_set():
+                    # It was up before: a call that came at once has ended it, perhaps. A death like others.
+                    self._count_a_death()
+                    self._launch()
+                    continue
                 raise self._did_not_start(status)
             if self._is_healthy():
                 self._read_slots()

@@ -241,7 +241,8 @@ def test_an_instrument_that_raises_is_switched_off_and_the_run_goes_on(backend: 
 
 
 CTRL_C = """
-import sys, threading, os, signal, time
+import sys, os, signal
+from executor.instruments import Instrument
 from executor.running import run, Interrupted
 from executor.workflow import Step, Workflow
 
@@ -249,9 +250,12 @@ steps = (
     Step(step_id="quick", tool="noop", prompt="done"),
     Step(step_id="slow", tool="sleep", args={"seconds": 60}, depends_on=("quick",)),
 )
-threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+class CtrlC(Instrument):
+    def attempt_finished(self, attempt, status):
+        if attempt.step_id == "quick":
+            os.kill(os.getpid(), signal.SIGINT)
 try:
-    run(Workflow(steps=steps), backend=sys.argv[1])
+    run(Workflow(steps=steps), backend=sys.argv[1], instruments=[CtrlC()])
 except Interrupted as interrupted:
     print(interrupted.run.outputs, interrupted.run.statuses)
 """

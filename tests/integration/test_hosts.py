@@ -96,15 +96,20 @@ def test_two_threads_run_at_once_without_knowing_of_each_other(backend: str) -> 
 
 
 INTERRUPTED_IN_A_LOOP = """
-import asyncio, os, signal, threading
+import asyncio, os, signal
 from executor import Interrupted, Step, Workflow, run
+from executor.instruments import Instrument
+
+class CtrlC(Instrument):
+    def attempt_finished(self, attempt, status):
+        if attempt.step_id == "quick":
+            os.kill(os.getpid(), signal.SIGINT)
 
 async def cell():
     slow = Step(step_id="slow", tool="sleep", args={"seconds": 60})
     steps = (Step(step_id="quick", tool="noop", prompt="done"), slow)
-    threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     try:
-        run(Workflow(steps=steps))
+        run(Workflow(steps=steps), instruments=[CtrlC()])
     except Interrupted as interrupted:
         print(interrupted.run.outputs, interrupted.run.statuses["slow"])
 

@@ -433,6 +433,10 @@ def test_a_worker_ignores_the_interrupt_that_a_step_sends_it() -> None:
 SCRIPT = """
 import os, subprocess, sys, time
 from executor import Interrupted, Step, Workflow, run
+from executor.instruments import Instrument
+class Known(Instrument):
+    def attempt_finished(self, attempt, status):
+        open(os.path.join(sys.argv[1], "known"), "w").close()
 def work(name):
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     with open(os.path.join(sys.argv[1], name), "w") as file:
@@ -442,7 +446,7 @@ def work(name):
     time.sleep(60)
 steps = tuple(Step(step_id=n, tool="work", args={"name": n}) for n in ("a", "b", "c"))
 try:
-    run(Workflow(steps=steps), backend="processes", workers=3, tools={"work": work})
+    run(Workflow(steps=steps), backend="processes", workers=3, tools={"work": work}, instruments=[Known()])
 except Interrupted as error:
     print(error.run.statuses, error.run.outputs)
     sys.exit(130)
@@ -450,13 +454,15 @@ except Interrupted as error:
 
 
 def start_script(tmp_path: Path) -> tuple[subprocess.Popen[str], list[int]]:
-    """A script whose three steps have begun, and the processes that they run in and started."""
+    """A script whose three steps have begun and whose third has ended, and the processes that they run in and started."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     process = subprocess.Popen([sys.executable, script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     files = [tmp_path / name for name in ("a", "b", "c")]
     until = time.monotonic() + 30
-    while not all(path.exists() and path.read_text().endswith(" ") for path in files):
+    while not (
+        (tmp_path / "known").exists() and all(path.exists() and path.read_text().endswith(" ") for path in files)
+    ):
         assert time.monotonic() < until
         time.sleep(0.02)
     return process, [int(pid) for path in files for pid in path.read_text().split()]
@@ -464,7 +470,6 @@ def start_script(tmp_path: Path) -> tuple[subprocess.Popen[str], list[int]]:
 
 def test_ctrl_c_ends_a_script_with_its_finished_outputs_and_leaves_no_process(tmp_path: Path) -> None:
     process, pids = start_script(tmp_path)
-    time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 130

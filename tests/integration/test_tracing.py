@@ -338,7 +338,15 @@ def test_a_run_that_breaks_sends_what_there_was(mode: Mode) -> None:
 @pytest.mark.parametrize("backend", ["threads", "processes"])
 def test_an_interrupted_run_sends_every_step_that_ended(tmp_path: Path, backend: str, mode: Mode) -> None:
     scenario = tmp_path / "long.yaml"
-    scenario.write_text('steps: [{step_id: "s{{ copy }}", copies: 2000, tool: sleep, args: {seconds: 0.01}}]')
+    under_way = tmp_path / "under-way"
+    scenario.write_text(
+        f"""
+steps:
+- {{step_id: s, copies: 20, tool: sleep, args: {{seconds: 0.01}}}}
+- {{step_id: mark, tool: command, args: {{argv: [touch, {under_way}]}}, depends_on: [s]}}
+- {{step_id: long, copies: 2000, tool: sleep, args: {{seconds: 0.1}}, depends_on: [mark]}}
+"""
+    )
     document = tmp_path / "run.json"
     with OtlpReceiver() as receiver:
         process = subprocess.Popen(
@@ -349,7 +357,9 @@ def test_an_interrupted_run_sends_every_step_that_ended(tmp_path: Path, backend:
             env={"MAKESPAN_TELEMETRY__ENDPOINT": receiver.endpoint, "PATH": "/usr/bin:/bin"},
             stderr=subprocess.PIPE,
         )  # fmt: skip
-        time.sleep(4)
+        until = time.monotonic() + 60
+        while not under_way.exists() and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
         process.send_signal(2)
         _, errors = process.communicate(timeout=60)
         spans = receiver.spans

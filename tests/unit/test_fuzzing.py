@@ -169,6 +169,30 @@ def test_a_loop_without_end_is_reported_with_where_it_is() -> None:
         spin()
 
 
+def test_a_thing_that_waits_without_end_is_a_hang_too() -> None:
+    with pytest.raises(HangError, match="no end after"), time_limit(0.02):
+        threading.Event().wait(60)
+
+
+def test_a_hang_is_told_again_where_its_first_word_was_swallowed() -> None:
+    swallowed: list[HangError] = []
+
+    def spin() -> None:
+        while True:
+            pass
+
+    def swallow_and_spin() -> None:
+        try:
+            spin()
+        except HangError as error:
+            swallowed.append(error)
+        spin()
+
+    with pytest.raises(HangError), time_limit(0.05):
+        swallow_and_spin()
+    assert len(swallowed) == 1
+
+
 def test_the_stacks_of_all_threads_are_told() -> None:
     here = threading.Event()
     there = threading.Event()
