@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from executor.findings import Finding
 from harness.planner.draft import Draft, output_of, step_id
-from harness.planner.sentences import Token, listed, said, unquoted
 from harness.planner.vocabulary import DETERMINERS, FORMATS
+from harness.planner.words import Token, listed, said, unquoted
 
 CONVERTER: Final = "document_converter"
 WRITER: Final = "content_generator"

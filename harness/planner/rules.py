@@ -17,28 +17,34 @@ from typing import Final
 
 from executor.findings import Finding, WorkflowError
 from harness.config import WorkflowMode
+from harness.planner import assumptions
 from harness.planner.converting import conversion_steps, names_format
+from harness.planner.counting import numbered_at, numbered_names, range_in
 from harness.planner.draft import STEPS_LIMIT, Draft, TooManyStepsError
+from harness.planner.languages import language_place, languages_counted, languages_listed
+from harness.planner.points import clauses_of
 from harness.planner.references import Product, Reference, Scope
-from harness.planner.sentences import Clause, Token, clauses_of, listed, said, tokens_of, unquoted
-from harness.planner.things import Thing, counted_at, knows_language, languages_in, names_of_items, things_of
+from harness.planner.sentences import Clause
+from harness.planner.things import Thing, knows_language, languages_in, names_of_items, things_of
 from harness.planner.vocabulary import (
     ANYTHING,
     DERIVED,
     GATHERING,
     ITEMWISE,
     LANGUAGES,
+    PREPOSITIONS,
     PRONOUNS_PLURAL,
     PRONOUNS_SINGULAR,
+    QUESTIONS,
     USUAL_LANGUAGES,
     singular,
 )
-from harness.planner.wording import without_shared_topic, words_of, works_of
+from harness.planner.wording import asked_of, capital, literal_in, whole_of, without_shared_topic, words_of, works_of
+from harness.planner.words import Token, listed, said, tokens_of
 
 WRITER: Final = "content_generator"
 TRANSLATOR: Final = "nmt_translator"
 SUMMARIZER: Final = "summarizer"
-_TOWARDS: Final = ("to", "into", "in")
 # These mean a text, and are none.
 _EMPTY_WORDS: Final = ANYTHING | PRONOUNS_SINGULAR | PRONOUNS_PLURAL
 
@@ -101,14 +107,23 @@ class _Rules:
 
     def draft(self) -> Draft:
         """All steps."""
+        loose_points = 0
         for clause in clauses_of(self._task):
+            self._draft.has_list |= clause.link == "point"
             if clause.kind is None and self._scope:
-                self._draft.remark(self._scope.last_steps(), f"{_capital(clause.text)}.")
+                self._draft.remark(self._scope.last_steps(), f"{capital(clause.text)}.")
                 continue
             products = self._makers[clause.kind or "other"](clause)
             self._keep_order(clause, products)
-            self._scope.clauses.append(products)
+            sources = self._sources_of_all(products)
+            loose_points += clause.link == "point" and bool(self._scope) and not sources and not clause.material
+            self._scope.add(products, sources)
+        self._assume(assumptions.of_points(loose_points))
         return self._draft
+
+    def _sources_of_all(self, products: Sequence[Product]) -> set[int]:
+        made = [self._draft.steps[step] for product in products for step in product.steps]
+        return {parent for step in made for parent in step.depends_on}
 
     def _keep_order(self, clause: Clause, products: list[Product]) -> None:
         """Let "then" hold also where nothing is handed on."""
@@ -125,12 +140,15 @@ class _Rules:
 
     def _write(self, clause: Clause) -> list[Product]:
         things = things_of(self._task, clause.tokens)
-        if not things:
+        if not things or clause.material or clause.tokens[0].low in PREPOSITIONS:  # "write to John and Mary"
             return self._other(clause)
         self._draft.has_list |= len(things) > 1
         products: list[Product] = []
         for thing in things:
             products.append(self._write_thing(clause, without_shared_topic(thing, products), products))
+            self._assume(assumptions.of_thing(thing))
+        numbered = numbered_at(clause.tokens)
+        self._assume(assumptions.of_numbered(numbered.names) if numbered else [])
         return products
 
     def _write_thing(self, clause: Clause, thing: Thing, earlier: list[Product]) -> Product:
@@ -154,7 +172,7 @@ class _Rules:
             )
             for sources in groups for work in works
         ]  # fmt: skip
-        return Product(thing.noun, tuple(steps))
+        return Product(thing.noun, tuple(steps), name=thing.name.lower() if thing.is_name else "", plural=thing.plural)
 
     def _sources_of(self, thing: Thing, earlier: list[Product]) -> Reference | None:
         """The steps that a thing is made from, if any."""
@@ -185,14 +203,14 @@ class _Rules:
 
     def _translate(self, clause: Clause) -> list[Product]:
         tokens = list(clause.tokens)
-        place = self._language_place(tokens)
+        place = language_place(tokens)
         what, languages, note = tokens, list[str](), ""
         if place is not None:
             languages, note = self._languages_after(tokens[place + 1 :])
             what = tokens[:place]
         self._draft.has_list |= len(languages) > 1
         reference = self._scope.find(what)
-        literal = clause.material or ("" if reference is not None else _literal(self._task, what))
+        literal = clause.material or ("" if reference is not None else literal_in(self._task, what))
         if reference is None and not literal and self._scope:
             reference = Reference(self._scope.one(), 0, 0)
         if reference is not None and not clause.material:
@@ -200,48 +218,36 @@ class _Rules:
             return [self._translations(reference.steps, languages, named=named, note=note, each=True)]
         if not literal or (what and not clause.material and singular(what[-1].low) in _EMPTY_WORDS):
             self._warn("the task does not hold the text to translate", "add it: translate to French: good morning")
+        names = self._numbered(clause, what)
+        if clause.link == "point" and clause.material and languages:
+            asked = [(f' "{literal}"', language, literal) for language in languages]
+        elif names and languages:
+            asked = [(f" {name}", language, name) for name in names for language in languages]
+        else:
+            asked = [("", language, literal) for language in languages or [""]]
         steps = [
             self._draft.add(
-                f"Translate to {language}" if language else _capital(clause.text), tool=TRANSLATOR, label="translation",
-                words=f"Translate to {language}{note}: {literal}" if language and literal else _whole(clause),
+                f"Translate{name} to {language}" if language else capital(clause.text), tool=TRANSLATOR,
+                label=f"translation{f' of{name}' if name else ''}",
+                words=f"Translate to {language}{note}: {text}" if language and text else whole_of(clause),
             )
-            for language in languages or [""]
+            for name, language, text in asked
         ]  # fmt: skip
         return [Product("translation", tuple(steps))]
 
-    def _language_place(self, tokens: list[Token]) -> int | None:
-        """Where the "to" stands that leads to the languages: the last one before a known one, else the last."""
-        places = [at for at, token in enumerate(tokens[:-1]) if token.low in _TOWARDS]
-        known = [
-            at for at in places if knows_language(tokens[at + 1 : at + 4]) or self._counts_languages(tokens[at + 1 :])
-        ]
-        if known:
-            return known[-1]
-        last = [at for at in places if tokens[at].low != "in" and languages_in(tokens[at + 1 :])]
-        return last[-1] if last else None
-
-    def _counts_languages(self, tokens: list[Token]) -> bool:
-        count, place = counted_at(tokens, 0)
-        rest = [token for token in tokens[place : place + 2] if token.low not in ("different", "other")]
-        return count is not None and bool(rest) and singular(rest[0].low) == "language"
-
     def _languages_after(self, tokens: list[Token]) -> tuple[list[str], str]:
         """The languages that are listed, and what follows them."""
-        count, _ = counted_at(tokens, 0)
-        if count is not None and self._counts_languages(tokens):
-            chosen = list(USUAL_LANGUAGES[:count])
-            if len(chosen) < count:
-                self._warn(
-                    f"the task asks for {count} languages and names none; {len(chosen)} usual ones are taken",
-                    "name them",
-                )
-            return chosen, ""
-        end = next(
-            (at for at, token in enumerate(tokens) if at and token.low in ("for", "using", "with", "by", "from", "as")),
-            len(tokens),
-        )
-        note = f" {said(self._task, tokens[end:])}" if tokens[end:] else ""
-        return languages_in(tokens[:end]), note
+        count = languages_counted(tokens)
+        if count is None:
+            languages, rest = languages_listed(tokens)
+            return languages, f" {said(self._task, rest)}" if rest else ""
+        chosen = list(USUAL_LANGUAGES[:count])
+        if len(chosen) < count:
+            self._warn(
+                f"the task asks for {count} languages and names none; {len(chosen)} usual ones are taken", "name them"
+            )
+        self._assume(assumptions.of_range(range_in(tokens), count))
+        return chosen, ""
 
     def _translations(
         self, sources: tuple[int, ...], languages: list[str], *, named: str, note: str, each: bool
@@ -271,7 +277,7 @@ class _Rules:
         if place is None:
             return self._edit(clause)
         reference = self._scope.find(tokens[:place])
-        if reference is None and self._scope and not _literal(self._task, tokens[:place]):
+        if reference is None and self._scope and not literal_in(self._task, tokens[:place]):
             reference = Reference(self._scope.one(), 0, 0)
         sources = reference.steps if reference is not None else ()
         formats = [said(self._task, item) for item in listed(tokens[place + 1 :])]
@@ -285,8 +291,7 @@ class _Rules:
         reference = self._object(clause)
         tool, label = SUMMARIZER, "summary"
         if reference is None:
-            step = self._draft.add(_capital(clause.text), tool=tool, label=label, words=_whole(clause))
-            return [Product("summary", (step,))]
+            return self._itemwise(clause, tool=tool, noun=label) or self._plain(clause, tool=tool, noun=label)
         groups = [(step,) for step in reference.steps] if reference.each else [reference.steps]
         self._draft.has_list |= len(groups) > 1
         steps = [
@@ -294,7 +299,7 @@ class _Rules:
                 self._described(clause, group, several=len(groups) > 1),
                 tool=tool,
                 label=label,
-                words=_asked(clause, self._task, reference),
+                words=asked_of(clause, self._task, reference),
                 sources=group,
             )
             for group in groups
@@ -304,92 +309,88 @@ class _Rules:
     def _edit(self, clause: Clause) -> list[Product]:
         reference = self._object(clause)
         if reference is None:
-            return self._plain(clause)
+            return self._itemwise(clause, tool=WRITER) or self._plain(clause)
         self._draft.has_list |= len(reference.steps) > 1
         several = len(reference.steps) > 1
         reference = replace(reference, each=reference.each or several)
         steps = [
             self._draft.add(
                 self._described(clause, (source,), several=several), tool=WRITER,
-                label=self._draft.steps[source].label, words=_asked(clause, self._task, reference), sources=(source,),
+                label=self._draft.steps[source].label, words=asked_of(clause, self._task, reference), sources=(source,),
             )
             for source in reference.steps
         ]  # fmt: skip
-        return [Product(self._noun_of(reference, []), tuple(steps))]
+        plural = self._scope.is_plural(reference.steps)
+        return [Product(self._noun_of(reference, []), tuple(steps), plural=plural)]
 
     def _other(self, clause: Clause) -> list[Product]:
         reference = self._object(clause)
         if reference is None:
-            return self._itemwise(clause) or self._plain(clause)
+            return self._itemwise(clause, tool=self._default_tool) or self._plain(clause)
         if reference.each:
             return self._edit(clause)
         step = self._draft.add(
-            _capital(clause.text), tool=self._default_tool, label="result", words=_asked(clause, self._task, reference),
+            capital(clause.text),
+            tool=self._default_tool,
+            label="result",
+            words=asked_of(clause, self._task, reference),
             sources=reference.steps,
-        )  # fmt: skip
+        )
         return [Product("result", (step,))]
 
-    def _itemwise(self, clause: Clause) -> list[Product]:
-        """``research wind, sun and water``: a step for each."""
+    def _itemwise(self, clause: Clause, *, tool: str | None, noun: str = "result") -> list[Product]:
+        """``research wind, sun and water``, ``summarize chapters 1 to 3``: a step for each."""
+        names = self._numbered(clause, clause.tokens)
         items = listed(clause.tokens)
-        if clause.verb not in ITEMWISE or len(items) < 2 or clause.material:
-            return []
-        self._draft.has_list = True
-        names = names_of_items(self._task, items)
+        asks_whole = bool(items) and items[0][0].low in QUESTIONS and items[-1][0].low not in QUESTIONS
+        if not names and clause.verb in ITEMWISE and len(items) > 1 and not clause.material and not asks_whole:
+            names = names_of_items(self._task, items)
+            self._assume(assumptions.of_items(clause.verb, names, clause.tokens))
+        if clause.verb in ITEMWISE and not clause.material:
+            self._assume(assumptions.of_pairs(clause.tokens))
+        self._draft.has_list |= bool(names)
         steps = [
-            self._draft.add(text, tool=self._default_tool, label=name, words=text)
+            self._draft.add(text, tool=tool, label=name, words=text)
             for name in names
             for text in [f"{clause.verb.capitalize()} {name}"]
         ]
-        return [Product("result", tuple(steps))]
+        return [Product(noun, tuple(steps))] if steps else []
 
-    def _plain(self, clause: Clause) -> list[Product]:
-        step = self._draft.add(_capital(clause.text), tool=self._default_tool, label="result", words=_whole(clause))
-        return [Product("result", (step,))]
+    def _numbered(self, clause: Clause, tokens: Sequence[Token]) -> list[str]:
+        """The names in ``chapter 1, chapter 2 and chapter 3``, where these are what a verb is done to."""
+        names = numbered_names(self._task, tokens) if clause.verb not in GATHERING and not clause.material else []
+        self._draft.has_list |= bool(names)
+        self._assume(assumptions.of_numbered(names) if names and tokens[0].kind != "quoted" else [])
+        return names
+
+    def _plain(self, clause: Clause, *, tool: str | None = None, noun: str = "result") -> list[Product]:
+        words = whole_of(clause)
+        text = words if clause.link == "point" else capital(clause.text)
+        step = self._draft.add(text, tool=tool or self._default_tool, label=noun, words=words)
+        return [Product(noun, (step,))]
 
     def _object(self, clause: Clause) -> Reference | None:
         """What a clause works on: what it refers to, or, without an object, what was made before."""
         if clause.material:
             return None
         reference = self._scope.find(clause.tokens)
-        elided = clause.verb in GATHERING or not _literal(self._task, clause.tokens)
+        elided = clause.verb in GATHERING or not literal_in(self._task, clause.tokens)
         if reference is None and self._scope and elided and clause.verb:
-            steps = self._scope.one() if clause.kind in ("edit", "summarize") else self._scope.last_steps()
+            gathers = clause.verb in GATHERING
+            all_steps = self._scope.several() if gathers else self._scope.last_steps()
+            steps = self._scope.one() if clause.kind in ("edit", "summarize") else all_steps
             reference = Reference(steps, 0, 0)
         return reference
 
     def _described(self, clause: Clause, sources: tuple[int, ...], *, several: bool) -> str:
         if several:
             return f"{clause.verb.capitalize()} {self._draft.steps[sources[0]].label}"
-        return _capital(clause.text)
+        return capital(clause.text)
+
+    def _assume(self, findings: Sequence[Finding]) -> None:
+        self._draft.findings += [finding for finding in findings if finding not in self._draft.findings]
 
     def _warn(self, message: str, fix: str, severity: str = "warning") -> None:
         self._draft.findings.append(
             Finding("warning" if severity == "warning" else "hint", "unclear-task", message, fix)
         )
-
-
-def _asked(clause: Clause, task: str, reference: Reference) -> str:
-    """What a clause asks of the outputs below it."""
-    if not reference.each or reference.end == reference.begin:
-        return _capital(clause.text)
-    before, after = clause.tokens[: reference.begin], clause.tokens[reference.end :]
-    words = [clause.verb, said(task, before), f"this {reference.noun}".strip(), said(task, after)]
-    return _capital(" ".join(word for word in words if word))
-
-
-def _whole(clause: Clause) -> str:
-    """All that a clause says, with the text that it works on."""
-    return _capital(f"{clause.text}: {clause.material}" if clause.material else clause.text)
-
-
-def _literal(task: str, tokens: Sequence[Token]) -> str:
-    """The text itself that a clause works on, if it holds some: ``'good morning'``, ``the attached letter``."""
-    if not tokens or tokens[0].low in ("to", "into", "in", "for", "with", "as", "from", "by", "on", "at"):
-        return ""
-    quoted = [token for token in tokens if token.kind == "quoted"]
-    return unquoted(quoted[0]) if len(quoted) == 1 else said(task, tokens)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -1,40 +1,29 @@
-"""A task text taken apart: words, lists, and clauses that each begin with a verb. Pure.
+"""A sentence taken apart into clauses that each begin with a verb. Pure.
 
 Rules of this module:
-- Every token knows its place in the text, so that what is said later is said in the task's own words.
 - A comma or an "and" begins a clause only before a verb; else it goes on with a list.
 - No text is wrong here: what is not understood stays words.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
+from harness.planner.phrases import number_of
 from harness.planner.vocabulary import (
     AMBIGUOUS,
     DETERMINERS,
-    NUMBERS,
     OBJECT_OPENERS,
     REMARKS,
     VAGUE_COUNTS,
     VERBS,
     VerbKind,
 )
+from harness.planner.words import JOINING, Token, said
 
-_TOKEN: Final = re.compile(
-    r"""(?P<quoted>"[^"\n]*"|“[^”\n]*”|‘[^’\n]*’|«[^»\n]*»|`[^`\n]*`|(?<!\w)'[^'\n]*'(?!\w))
-    |(?P<address>https?://[^\s,;]+)
-    |(?P<word>[\w$€£%@#~/]+(?:[.'’+&#/:-]+[\w%]+)*[+#]*)
-    |(?P<stop>[.;!?\n]+)
-    |(?P<comma>,|\(|\)|\bsowie\b)
-    |(?P<other>\S)""",
-    re.VERBOSE,
-)
 _SEQUENCE: Final = frozenset(["then", "afterwards", "subsequently", "finally", "lastly", "next", "thereafter"])
-_JOINING: Final = frozenset({"and", "plus", "&"})
 _OPENING: Final = (
     ("can", "you"), ("could", "you"), ("would", "you"), ("will", "you"), ("i", "want", "you", "to"),
     ("i'd", "like", "you", "to"), ("i", "would", "like", "you", "to"), ("i", "need", "you", "to"), ("help", "me", "to"),
@@ -42,21 +31,8 @@ _OPENING: Final = (
     ("now",), ("also",), ("just",), ("first",), ("secondly",), ("second",), ("firstly",), ("third",), ("to",),
 )  # fmt: skip
 
-Link = Literal["first", "and", "then", "stop"]
-
-
-class Token(NamedTuple):
-    """A word or sign. ``kind``: quoted, address, word, stop, comma or other."""
-
-    text: str
-    kind: str
-    start: int
-    end: int
-
-    @property
-    def low(self) -> str:
-        """As the tables spell it."""
-        return self.text.lower().replace("’", "'")
+# "point": a point of a list that is marked as one.
+Link = Literal["first", "and", "then", "stop", "point"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,79 +51,31 @@ class Clause:
     material: str = ""
 
 
-def tokens_of(text: str) -> list[Token]:
-    """The words and signs of a text."""
-    return [Token(match.group(), match.lastgroup or "other", *match.span()) for match in _TOKEN.finditer(text)]
-
-
-def clauses_of(text: str) -> list[Clause]:
-    """The clauses of a task, in order. What follows "translate to French:" is material, and no clause."""
-    tokens = tokens_of(text)
+def sentence_clauses(text: str, tokens: Sequence[Token]) -> list[Clause]:
+    """The clauses, in order. What follows "translate to French:" is material, and no clause."""
     colon = next((place for place, token in enumerate(tokens) if token.text == ":"), None)
     if colon is not None and colon + 1 < len(tokens):
-        before = _clauses_in(text, tokens[:colon])
+        before = clauses_in(text, tokens[:colon])
         if before and before[-1].kind not in (None, "write"):
             material = " ".join(text[tokens[colon].end :].split())
             return [*before[:-1], replace(before[-1], material=material)]
-    return _clauses_in(text, tokens)
+    return clauses_in(text, tokens)
 
 
-def _clauses_in(text: str, tokens: Sequence[Token]) -> list[Clause]:
+def clauses_in(text: str, tokens: Sequence[Token], link: Link = "first") -> list[Clause]:
+    """The clauses of words in which a colon means nothing. ``link``: how the first of them follows what was before."""
     clauses: list[Clause] = []
-    begin, link = _skip(tokens, 0, "first")
+    begin, link = skipped(tokens, 0, link)
     place = begin
     while place < len(tokens):
         after, found = _connector(tokens, place)
-        if after > place and (after >= len(tokens) or _begins_clause(tokens, after, found)):
-            clauses += _clause(text, tokens[begin:place], link)
-            begin, link = _skip(tokens, after, found)
+        if after > place and (after >= len(tokens) or begins_clause(tokens, after, found)):
+            clauses += _clause(text, tokens[begin:place], link, clauses)
+            begin, link = skipped(tokens, after, found)
             place = begin
         else:
             place += 1
-    return clauses + _clause(text, tokens[begin:], link)
-
-
-def said(text: str, tokens: Sequence[Token]) -> str:
-    """What the tokens say, in the task's own words and in one line."""
-    if not tokens:
-        return ""
-    return " ".join(text[tokens[0].start : tokens[-1].end].split())
-
-
-def unquoted(token: Token) -> str:
-    """The text of a token, without its quotation marks."""
-    return token.text[1:-1].strip() if token.kind == "quoted" else token.text
-
-
-def separator(tokens: Sequence[Token], place: int) -> int:
-    """The place behind the comma, "and" or "as well as" that stands at ``place``; ``place`` itself if none does."""
-    begin = place
-    while place < len(tokens):
-        low = tokens[place].low
-        if tokens[place].kind == "comma" or low in _JOINING:
-            place += 1
-        elif [token.low for token in tokens[place : place + 3]] == ["as", "well", "as"]:
-            place += 3
-        elif low == "or" and place > begin:
-            place += 1
-        else:
-            break
-    return place
-
-
-def listed(tokens: Sequence[Token]) -> list[list[Token]]:
-    """The items of a list, with or without a comma before the "and"."""
-    items: list[list[Token]] = [[]]
-    place = 0
-    while place < len(tokens):
-        after = separator(tokens, place)
-        if after > place:
-            items.append([])
-            place = after
-        else:
-            items[-1].append(tokens[place])
-            place += 1
-    return [item for item in items if item]
+    return clauses + _clause(text, tokens[begin:], link, clauses)
 
 
 def _connector(tokens: Sequence[Token], place: int) -> tuple[int, Link]:
@@ -163,13 +91,13 @@ def _connector(tokens: Sequence[Token], place: int) -> tuple[int, Link]:
         elif [one.low for one in tokens[place : place + 2]] in (["after", "that"], ["after", "this"]):
             link = "then"
             place += 1
-        elif token.kind != "comma" and token.low not in _JOINING:
+        elif token.kind != "comma" and token.low not in JOINING:
             break
         place += 1
     return place, link
 
 
-def _skip(tokens: Sequence[Token], place: int, link: Link) -> tuple[int, Link]:
+def skipped(tokens: Sequence[Token], place: int, link: Link) -> tuple[int, Link]:
     """Past what opens a request without saying what is wanted."""
     changed = True
     while changed:
@@ -189,10 +117,11 @@ def _skip(tokens: Sequence[Token], place: int, link: Link) -> tuple[int, Link]:
     return place, link
 
 
-def _begins_clause(tokens: Sequence[Token], place: int, link: Link) -> bool:
+def begins_clause(tokens: Sequence[Token], place: int, link: Link) -> bool:
+    """Whether what stands at ``place``, behind a connector, is asked for in its own right."""
     if link in ("then", "stop"):
         return True
-    place, _ = _skip(tokens, place, "and")
+    place, _ = skipped(tokens, place, "and")
     if place >= len(tokens):
         return False
     low = tokens[place].low
@@ -206,7 +135,7 @@ def _begins_clause(tokens: Sequence[Token], place: int, link: Link) -> bool:
     return following is not None and (following.low in OBJECT_OPENERS or following.kind == "quoted")
 
 
-def _clause(text: str, tokens: Sequence[Token], link: Link) -> list[Clause]:
+def _clause(text: str, tokens: Sequence[Token], link: Link, before: Sequence[Clause]) -> list[Clause]:
     tokens = list(tokens)
     while tokens and tokens[-1].kind in ("stop", "comma", "other") and tokens[-1].text not in ("}", "]"):
         tokens.pop()
@@ -223,10 +152,19 @@ def _clause(text: str, tokens: Sequence[Token], link: Link) -> list[Clause]:
         if VERBS[first] == "write" and rest and rest[0].low in ("me", "us"):
             rest = rest[1:]
         return [Clause(first, VERBS[first], tuple(rest), link, words)]
-    is_thing = first in DETERMINERS or first in NUMBERS or first in VAGUE_COUNTS or first.isdecimal()
+    if link == "then" and before and before[-1].verb and _names_a_known_thing(tokens):  # "summarize A, then the B"
+        last = before[-1]
+        return [Clause(last.verb, last.kind, tuple(tokens), link, f"{last.verb} {words}")]
+    is_thing = first in DETERMINERS or first in VAGUE_COUNTS or number_of(first) is not None or first.isdecimal()
     if is_thing and link != "stop":
         return [Clause("write", "write", tuple(tokens), link, words)]
     return [Clause("", None if link == "stop" else "other", tuple(tokens), link, words)]
+
+
+def _names_a_known_thing(tokens: Sequence[Token]) -> bool:
+    """``the article``, ``chapter 2``: what the verb of the clause before is meant for."""
+    is_numbered = len(tokens) > 1 and tokens[0].text.isalpha() and number_of(tokens[1].low) is not None
+    return tokens[0].low in ("the", "my", "our", "your") or (is_numbered and number_of(tokens[0].low) is None)
 
 
 def _makes_a_remark(tokens: Sequence[Token]) -> bool:

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from harness.planner.sentences import Token, listed, said, separator
+from harness.planner.counting import counted_at, numbered_at, numbered_names, range_in
+from harness.planner.phrases import is_pair, number_of, range_of
 from harness.planner.vocabulary import (
     DETERMINERS,
     DIFFERENT,
@@ -30,6 +31,7 @@ from harness.planner.vocabulary import (
     is_plural,
     singular,
 )
+from harness.planner.words import Token, listed, said, separator
 
 _PLATFORM_WORDS: Final = frozenset(name.lower() for name in PLATFORMS)
 
@@ -38,7 +40,8 @@ _PLATFORM_WORDS: Final = frozenset(name.lower() for name in PLATFORMS)
 class Thing:
     """Something to make. ``noun`` is its head in the singular, ``name`` what one of it is called (``technical
     article``), ``count`` the stated number. ``topics`` are what each is about, ``about`` the words of that part, and
-    ``tail`` what holds for all. ``each``: so many for every topic.
+    ``tail`` what holds for all. ``each``: so many for every topic. ``range``: the words that leave the count open.
+    ``is_name``: it is called so, and takes no article (``chapter 1``).
     """
 
     noun: str
@@ -52,6 +55,8 @@ class Thing:
     languages: tuple[str, ...] = ()
     tail: str = ""
     each: bool = False
+    range: str = ""
+    is_name: bool = False
 
     @property
     def names_others(self) -> bool:
@@ -63,7 +68,8 @@ class Thing:
         """Whether every topic gets a thing of its own."""
         if len(self.topics) < 2 or self.preposition == "between":
             return False
-        return self.each or (self.plural and self.count is None) or self.count == len(self.topics)
+        lowest, highest = range_of(self.range.lower()) or (self.count or 0, self.count or 0)
+        return self.each or (self.plural and self.count is None) or lowest <= len(self.topics) <= highest
 
 
 @dataclass(slots=True)
@@ -78,6 +84,11 @@ class _Item:
 
 def things_of(text: str, tokens: Sequence[Token]) -> list[Thing]:
     """The things that a list of noun phrases names; none for no words."""
+    numbered = numbered_at(tokens)
+    if numbered is not None:
+        rest = list(tokens[numbered.end :])
+        things = [Thing(numbered.noun, name, is_name=True) for name in numbered.names]
+        return [_with_topic(text, thing, rest) if rest else thing for thing in things]
     items = _completed(_with_ones(_items(tokens)))
     things = [thing for item in items if (thing := _thing(text, item)) is not None]
     return _with_shared_topic(things)
@@ -101,6 +112,9 @@ def names_of_items(text: str, items: Sequence[Sequence[Token]]) -> list[str]:
     place = _preposition_at(items[0])
     alone = place == 0 or any(_preposition_at(item) for item in items[1:])
     begins_anew = items[1][0].low in DETERMINERS and place > 0 and items[0][place].low not in ("to", "for")
+    if items[1][0].low in PREPOSITIONS and place > 0:  # "the way to Rome and from Athens"
+        shared = said(text, items[0][:place])
+        return [said(text, items[0]), *(f"{shared} {said(text, item)}" for item in items[1:])]
     if alone or begins_anew:
         return [said(text, item) for item in items]
     shared = said(text, items[0][: place + 1])
@@ -110,34 +124,6 @@ def names_of_items(text: str, items: Sequence[Sequence[Token]]) -> list[str]:
 def knows_language(tokens: Sequence[Token]) -> bool:
     """Whether a language stands among the words."""
     return any(token.low in LANGUAGES for token in tokens)
-
-
-def number_of(low: str) -> int | None:
-    """The number that a word is, or None."""
-    if low.isascii() and low.isdecimal() and len(low) <= 9:
-        return int(low) or None
-    return NUMBERS.get(low)
-
-
-def counted_at(tokens: Sequence[Token], place: int) -> tuple[int | None, int]:
-    """The count that begins at ``place`` ("3", "five", "a couple of", "several"), and the place behind it."""
-    begin = place
-    if place + 1 < len(tokens) and tokens[place].low in ("a", "the") and tokens[place + 1].low in VAGUE_COUNTS:
-        place += 1
-    if place >= len(tokens):
-        return None, begin
-    low = tokens[place].low
-    count = number_of(low)
-    if count is None:
-        count = VAGUE_COUNTS.get(low)
-    elif place + 1 < len(tokens) and tokens[place + 1].low in ("dozen", "couple"):
-        count, place = count * VAGUE_COUNTS[tokens[place + 1].low], place + 1
-    if count is None:
-        return None, begin
-    place += 1
-    if place < len(tokens) and tokens[place].low == "of":
-        place += 1
-    return count, place
 
 
 def _items(tokens: Sequence[Token]) -> list[_Item]:
@@ -168,7 +154,7 @@ def _items(tokens: Sequence[Token]) -> list[_Item]:
 
 def _is_count_of(head: Sequence[Token], token: Token) -> bool:
     """``a couple of``: that "of" begins no topic."""
-    return token.low == "of" and head[-1].low in (*VAGUE_COUNTS, *NUMBERS)
+    return token.low == "of" and (head[-1].low in VAGUE_COUNTS or head[-1].low in NUMBERS)
 
 
 def _names_a_product(tokens: Sequence[Token], place: int) -> bool:
@@ -182,7 +168,10 @@ def _names_a_product(tokens: Sequence[Token], place: int) -> bool:
 
 
 def _is_one_more(tokens: Sequence[Token], place: int) -> bool:
-    return place + 1 < len(tokens) and tokens[place].low == "one" and tokens[place + 1].low in PREPOSITIONS
+    """``one about war``, ``3 for chemistry``; not ``3 of them``."""
+    if place + 1 >= len(tokens) or tokens[place + 1].low not in PREPOSITIONS:
+        return False
+    return tokens[place].low == "one" or (number_of(tokens[place].low) is not None and tokens[place + 1].low != "of")
 
 
 def _with_ones(items: list[_Item]) -> list[_Item]:
@@ -190,8 +179,9 @@ def _with_ones(items: list[_Item]) -> list[_Item]:
     done: list[_Item] = []
     named: list[Token] = []
     for item in items:
-        if [token.low for token in item.head] == ["one"] and named:
-            done.append(_Item([*item.head, *named], item.rest, is_one=True))
+        is_one = [token.low for token in item.head] == ["one"]
+        if named and (is_one or (done and len(item.head) == 1 and number_of(item.head[0].low) is not None)):
+            done.append(_Item([*item.head, *named], item.rest, is_one=is_one))
             continue
         _, place = counted_at(item.head, 0)
         named = item.head[place:]
@@ -252,16 +242,27 @@ def _thing(text: str, item: _Item) -> Thing | None:
     head = [token for token in head if token.low not in DIFFERENT and token.low not in DISTRIBUTORS]
     if not head:
         return None
+    is_numbered = len(head) > 1 and number_of(head[-1].low) is not None
     thing = Thing(
-        noun=singular(head[-1].low),
+        noun=singular(head[-2].low if is_numbered else _noun_before_participle(head).low),
         name=_name(text, head),
         determiner=determiner if count is None else "",
         count=count,
         plural=is_plural(head[-1].low) and not item.is_one,
         each=each,
+        range=range_in(item.head) if count is not None else "",
+        is_name=is_numbered or is_pair(head[-1].low),
     )
     rest = [token for token in item.rest if token.low not in DISTRIBUTORS]
     return _with_topic(text, thing, rest) if rest else thing
+
+
+def _noun_before_participle(head: Sequence[Token]) -> Token:
+    """``a report comparing them`` is a report."""
+    last = head[-1]
+    if len(head) > 2 and last.low in ("it", "them") and head[-2].low.endswith("ing"):
+        return head[-3]
+    return last
 
 
 def _name(text: str, head: Sequence[Token]) -> str:
@@ -292,7 +293,7 @@ def _with_topic(text: str, thing: Thing, rest: list[Token]) -> Thing:
     return replace(
         thing,
         preposition=preposition,
-        topics=tuple(said(text, item) for item in items),
+        topics=tuple(numbered_names(text, about) or (said(text, item) for item in items)),
         about=tuple(about),
         languages=tuple(languages),
         tail=said(text, tail),
@@ -325,6 +326,8 @@ def _with_shared_topic(things: list[Thing]) -> list[Thing]:
     if len(things) < 2 or not things[-1].topics or any(thing.topics for thing in things[:-1]):
         return things
     last = things[-1]
+    if last.about[0].low in ("it", "them"):  # "a poem and a title for it"
+        return things
     if last.preposition not in ("about", "on", "regarding", "concerning", "for", "covering"):
         return things
     shared = [

@@ -49,6 +49,13 @@ AMBIGUOUS: Final = frozenset(
 
 # Sentences that begin so say how something is to be, not what else is to be made.
 REMARKS: Final = frozenset(_words("keep use include ensure avoid be limit"))
+# Before a list that is marked as one ("do the following:") these ask for nothing.
+LEAD_WORDS: Final = frozenset(
+    _words(
+        """a an the these this that my our your for me us of on in and to is are be here what i we you do need want
+    please following steps tasks task things thing items points list todo to-do todos work order now today all each"""
+    )
+)
 # What these are done to is all that was made before, whatever they call it ("the best").
 GATHERING: Final = frozenset(
     _words("""pick choose select rank compare combine merge vote collect gather assemble join sort""")
@@ -58,6 +65,8 @@ ITEMWISE: Final = frozenset(
     _words("""research describe explain fetch read analyze analyse review check test find evaluate critique verify""")
 )
 
+# "explain how supply and prices meet" asks for one thing, whatever it lists.
+QUESTIONS: Final = frozenset(_words("how why what when where which who whether if that"))
 DETERMINERS: Final = frozenset(_words("a an the some my your our their its his her this that these those one"))
 PRONOUNS_SINGULAR: Final = frozenset(_words("it this that"))
 PRONOUNS_PLURAL: Final = frozenset(_words("them these those both all everything"))
@@ -138,6 +147,8 @@ _HISSING = ("ses", "xes", "zes", "ches", "shes")
 def singular(word: str) -> str:
     """The singular of an English noun, as far as its ending tells."""
     word = word.lower()
+    if " " in word:  # a pair, a range: one word to the rules, and none to this
+        return word
     if word in _IRREGULAR:
         return _IRREGULAR[word]
     if word.endswith("ies") and len(word) > 4:

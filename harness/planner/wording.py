@@ -6,13 +6,15 @@ Rules of this module:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from harness.planner.draft import STEPS_LIMIT, TooManyStepsError
-from harness.planner.references import Product
-from harness.planner.sentences import Token, said, tokens_of
+from harness.planner.references import Product, Reference
+from harness.planner.sentences import Clause
 from harness.planner.things import Thing
 from harness.planner.vocabulary import DERIVED, PLATFORMS
+from harness.planner.words import Token, said, tokens_of, unquoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class Work:
 def works_of(task: str, verb: str, thing: Thing, source_noun: str) -> list[Work]:
     """Every one of the things that are to be made."""
     verb = verb.capitalize()
-    article = thing.determiner or ("" if thing.plural and thing.count is None else _article(thing.name))
+    is_bare = thing.is_name or (thing.plural and thing.count is None)
+    article = thing.determiner or ("" if is_bare else _article(thing.name))
     tail = f" {thing.tail}" if thing.tail else ""
     names = _platform_names(thing)
     if names:
@@ -97,7 +100,7 @@ def _article(name: str) -> str:
 def _ask(verb: str, name: str, thing: Thing, source_noun: str, rest: str) -> str:
     """The words of a prompt for one thing."""
     plural = thing.plural and thing.count is None and not thing.is_spread and not _platform_names(thing)
-    what = name if plural else f"{_article(name)} {name}"
+    what = name if plural or thing.is_name else f"{_article(name)} {name}"
     if thing.determiner not in ("", "a", "an"):
         what = f"{thing.determiner} {name}" if thing.determiner not in ("its", "their", "one") else what
     if not source_noun:
@@ -105,3 +108,30 @@ def _ask(verb: str, name: str, thing: Thing, source_noun: str, rest: str) -> str
     if thing.noun == "summary":
         return f"{verb} {what} of this {source_noun}{rest}"
     return f"{verb} {what}{rest} on this {source_noun}"
+
+
+def asked_of(clause: Clause, task: str, reference: Reference) -> str:
+    """What a clause asks of the outputs below it."""
+    if not reference.each or reference.end == reference.begin:
+        return capital(clause.text)
+    before, after = clause.tokens[: reference.begin], clause.tokens[reference.end :]
+    words = [clause.verb, said(task, before), f"this {reference.noun}".strip(), said(task, after)]
+    return capital(" ".join(word for word in words if word))
+
+
+def whole_of(clause: Clause) -> str:
+    """All that a clause says, with the text that it works on."""
+    return capital(f"{clause.text}: {clause.material}" if clause.material else clause.text)
+
+
+def literal_in(task: str, tokens: Sequence[Token]) -> str:
+    """The text itself that a clause works on, if it holds some: ``'good morning'``, ``the attached letter``."""
+    if not tokens or tokens[0].low in ("to", "into", "in", "for", "with", "as", "from", "by", "on", "at"):
+        return ""
+    quoted = [token for token in tokens if token.kind == "quoted"]
+    return unquoted(quoted[0]) if len(quoted) == 1 else said(task, tokens)
+
+
+def capital(text: str) -> str:
+    """The text with a capital letter first."""
+    return text[:1].upper() + text[1:]

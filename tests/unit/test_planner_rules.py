@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from executor.dependencies import plan
@@ -278,10 +278,13 @@ WORDS = """
     write generate translate convert summarise proofread pick compare post make keep please then and , , . ; : ! ( )
     a an the 3 five several couple of different each every joke jokes summary article posts poem translations French
     spanish PDF HTML to into about for in on with it them both all this these its their "quoted text" report.md result
-    cats dogs birds A/B {{ }} {% # 0 1000 première 日本 next finally after that as well as one"""
+    cats dogs birds A/B {{ }} {% # 0 1000 première 日本 next finally after that as well as one
+    chapter chapters 1 2 1.2 to 3 between up or more how following report Step 1: 1. 2. 3. a) b) (1) (2) - * [ ] &"""
+PHRASES = ["\n", "\n-", "\n1.", "\n2.", "fish and chips", "pros and cons", "2 to 3", "up to 3", "Romeo & Juliet"]
 
 
-@given(st.lists(st.sampled_from(WORDS.split()), max_size=30).map(" ".join))
+@given(st.lists(st.sampled_from([*WORDS.split(), *PHRASES]), max_size=30).map(" ".join))
+@example("{{ \n- about of 1. these ,")
 @settings(max_examples=400, deadline=None)
 def test_any_sentence_of_known_words_becomes_a_valid_plan(text: str) -> None:
     check_any(text)
