@@ -3,18 +3,15 @@
 Rules of this module:
 - A server that cannot be asked is an :class:`AskingError` that says what to do; a query that it refuses is a
   :class:`RefusedError` with what it said.
-- User and password in an address stand in no message.
 """
 
 from __future__ import annotations
 
-import re
 from types import TracebackType
 from typing import Any, Final, Self
 
-import httpx
+from harness.telemetry.prometheus_http import Connection, answered
 
-_USER: Final = re.compile(r"(?<=://)[^/@\s]+@")
 _TIMEOUT_SECONDS: Final = 30.0
 
 Series = dict[str, Any]
@@ -32,10 +29,14 @@ class Asking:
     """A server that is asked. A context manager: connections live as long."""
 
     def __init__(self, url: str) -> None:
-        self._base = url.rstrip("/")
-        self.shown_url = _USER.sub("***@", self._base)
-        local = httpx.URL(self._base).host in ("127.0.0.1", "localhost", "::1")
-        self._client = httpx.Client(timeout=_TIMEOUT_SECONDS, trust_env=not local)
+        """Raises AskingError where the address is none."""
+        self._connection = Connection(
+            url.rstrip("/"),
+            timeout_seconds=_TIMEOUT_SECONDS,
+            unreachable=AskingError,
+            when_slow="see whether it is well",
+        )
+        self.shown_url = self._connection.shown_url
 
     def __enter__(self) -> Self:
         return self
@@ -43,7 +44,7 @@ class Asking:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._client.close()
+        self._connection.close()
 
     def now(self, expression: str, at: float) -> list[Series]:
         """An instant query at that time, seconds since 1970.
@@ -78,27 +79,13 @@ class Asking:
         return found
 
     def _asked(self, path: str, **words: str) -> Any:
-        try:
-            # Queries are long: some servers refuse them in an address.
-            method = "GET" if not words else "POST"
-            answer = self._client.request(method, f"{self._base}/api/v1/{path}", data=words or None)
-        except httpx.TimeoutException:
-            raise AskingError(
-                f"the Prometheus at {self.shown_url} did not answer within {_TIMEOUT_SECONDS:g} s: see whether it is "
-                "well"
-            ) from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise AskingError(
-                f"there is no Prometheus at {self.shown_url} ({_USER.sub('***@', str(error))}): start one "
-                "(`makespan dashboards up`), or name another with --url"
-            ) from None
-        try:
-            found = answer.json()
-        except ValueError:
+        # Queries are long: some servers refuse them in an address.
+        answer = self._connection.request("POST" if words else "GET", f"/api/v1/{path}", form=words or None)
+        found = answered(answer)
+        if found is None:
             raise AskingError(
                 f"what answers at {self.shown_url} is no Prometheus ({answer.status_code}): name another with --url"
-            ) from None
-        if not isinstance(found, dict) or found.get("status") != "success":
-            said = found.get("error") if isinstance(found, dict) else None
-            raise RefusedError(str(said or f"status {answer.status_code}"))
+            )
+        if found.get("status") != "success":
+            raise RefusedError(str(found.get("error") or f"status {answer.status_code}"))
         return found["data"]

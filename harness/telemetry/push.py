@@ -4,7 +4,6 @@ Rules of this module:
 - Same run, same samples: sending it twice, or in another order with others, changes nothing.
 - Every failure is a :class:`PushError` that says what to do; runs that were sent before it stay sent.
 - The server is asked first what it keeps, where it can be asked: one that would drop a run without a word is an error.
-- User and password in an address stand in no message.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ import httpx
 from harness.result import DocumentError
 from harness.telemetry.metric_replay import end_of, series_of
 from harness.telemetry.prometheus_flags import OUT_OF_ORDER_WINDOW, REMOTE_WRITE_FLAG, RETENTION, RETENTION_FLAG
+from harness.telemetry.prometheus_http import Connection, answered
 from harness.telemetry.remote_write import HEADERS, requests
 
 _WRITE_PATH: Final = "/api/v1/write"
-_USER: Final = re.compile(r"(?<=://)[^/@\s]+@")
 _DURATION: Final = re.compile(r"(\d+)(ms|[smhdwy])")
 _UNIT_MILLISECONDS: Final = {
     "ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000, "y": 31_536_000_000,
@@ -67,15 +66,13 @@ class Prometheus:
     """
 
     def __init__(self, url: str, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> None:
-        self._base = url.rstrip("/").removesuffix(_WRITE_PATH)
-        self.shown_url = _USER.sub("***@", self._base)
-        # No proxy stands between this program and a server on loopback.
-        try:
-            local = httpx.URL(self._base).host in ("127.0.0.1", "localhost", "::1")
-        except httpx.InvalidURL as error:
-            raise PushError(f"{self.shown_url!r} is no address ({error}): name another with --url") from None
-        self._client = httpx.Client(timeout=timeout_seconds, trust_env=not local)
-        self._timeout_seconds = timeout_seconds
+        self._connection = Connection(
+            url.rstrip("/").removesuffix(_WRITE_PATH),
+            timeout_seconds=timeout_seconds,
+            unreachable=UnreachableError,
+            when_slow="see whether it is well, or give it longer (telemetry.timeout_seconds)",
+        )
+        self.shown_url = self._connection.shown_url
         self._retention: int | None = None
 
     def __enter__(self) -> Self:
@@ -84,7 +81,7 @@ class Prometheus:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._client.close()
+        self._connection.close()
 
     def check(self) -> None:
         """See that it is there, and takes what will be sent.
@@ -147,20 +144,7 @@ class Prometheus:
 
     def _asked(self, method: str, path: str, body: bytes | None = None) -> httpx.Response:
         for pause in (*_PAUSES_SECONDS, None):
-            try:
-                answer = self._client.request(
-                    method, self._base + path, content=body, headers=HEADERS if body is not None else None
-                )  # fmt: skip
-            except httpx.TimeoutException:
-                raise UnreachableError(
-                    f"the Prometheus at {self.shown_url} did not answer within {self._timeout_seconds:g} s: see "
-                    "whether it is well, or give it longer (telemetry.timeout_seconds)"
-                ) from None
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise UnreachableError(
-                    f"there is no Prometheus at {self.shown_url} ({_USER.sub('***@', str(error))}): start one "
-                    "(`makespan dashboards up`), or name another with --url"
-                ) from None
+            answer = self._connection.request(method, path, body=body, headers=HEADERS if body is not None else None)
             busy = answer.status_code >= _SERVER_ERROR or answer.status_code == _TOO_MANY_REQUESTS
             if pause is None or not busy:
                 return answer
@@ -198,11 +182,7 @@ def _data(answer: httpx.Response) -> Mapping[str, Any]:
     """The data of an API answer; empty where it is none: other servers take remote write and know no such question."""
     if not answer.is_success:
         return {}
-    try:
-        found = answer.json()
-    except ValueError:
-        return {}
-    data = found.get("data") if isinstance(found, dict) else None
+    data = (answered(answer) or {}).get("data")
     return data if isinstance(data, dict) else {}
 
 

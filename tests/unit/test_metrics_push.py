@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -129,13 +129,11 @@ def test_a_slow_server_is_left(whole: dict[str, Any]) -> None:
 
 def test_a_server_that_is_gone_in_the_middle_keeps_what_it_has(whole: dict[str, Any]) -> None:
     other = {**whole, "run_id": "second"}
-    with server(writes(204)) as url, Prometheus(url) as target:
+    with ExitStack() as running, Prometheus(running.enter_context(server(writes(204)))) as target:
         answers = push_runs([whole, other], target)
         first = next(answers)
         assert isinstance(first, Pushed)
-        target._client.close()
-        target._base = "http://127.0.0.1:1"
-        target._client = type(target._client)()
+        running.close()
         with pytest.raises(PushError, match="there is no Prometheus at"):
             next(answers)
 
