@@ -24,7 +24,7 @@ from harness.report.terminal_analysis_many import many_lines
 from harness.simulation.changes import SimulationError, worker_counts
 from harness.traces import ForeignRun, Trace, TraceError, foreign_run, read_traces
 from harness.traces.diagnosis import Diagnosis, diagnose
-from harness.traces.document import analysis_document, run_documents
+from harness.traces.document import analysis_document, run_documents, trace_document
 from harness.traces.limits import limit_of
 from harness.traces.many import Digest, Group, digest_of, groups_of
 from harness.traces.many_document import many_document
@@ -201,7 +201,8 @@ def _write_html(request: Request, diagnoses: Sequence[Diagnosis]) -> None:
         return
     from harness.report.html import report_html  # noqa: PLC0415 - heavy: only whoever wants a page pays for it
 
-    write_text(report_html(run_documents(diagnoses)), request.html_target, "HTML")
+    page = report_html(run_documents(diagnoses), [trace_document(one) for one in diagnoses])
+    write_text(page, request.html_target, "HTML")
 
 
 def _many(

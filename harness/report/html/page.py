@@ -33,6 +33,7 @@ from harness.report.html.charts import (
 )
 from harness.report.html.graph import NODE_HEIGHT, NODE_WIDTH
 from harness.report.html.head import head_of, machine_line
+from harness.report.html.outlook import outlooks_of
 from harness.report.html.palette import HATCHES, KINDS
 from harness.report.html.payload import payload
 from harness.report.html.plan import plans_of
@@ -53,8 +54,10 @@ SCRIPTS: Final = (
 STYLES: Final = ("report.css", "charts.css")
 
 
-def report_html(documents: Sequence[Mapping[str, Any]]) -> str:
+def report_html(documents: Sequence[Mapping[str, Any]], analyses: Sequence[Mapping[str, Any]] = ()) -> str:
     """The report on one or several ``makespan.run/1`` documents as one self-contained HTML text.
+
+    ``analyses``: what ``makespan.analysis/1`` documents say of the same traces; their predictions are shown, too.
 
     Raises:
         DocumentError: there is no document, one is no ``makespan.run/1`` result, or its dependencies form a cycle.
@@ -83,6 +86,7 @@ def report_html(documents: Sequence[Mapping[str, Any]]) -> str:
             scaling=scaling_charts(cells),
             repetitions=makespan_strips(cells),
             steps=step_strips(cells),
+            outlooks=outlooks_of(analyses),
             plans=plans_of(cells, chosen),
             kinds=KINDS,
             hatches=HATCHES,
