@@ -17,7 +17,8 @@ from itertools import combinations
 from typing import Final
 
 from executor.timeline import NANOSECONDS
-from harness.traces.model import ASSUMED, ForeignRun
+from harness.traces.edges_kept import edges_that_hold
+from harness.traces.model import ASSUMED, INFERRED, ForeignRun
 
 MOST_SPANS: Final = 48
 MOST_PAIRS: Final = 50
@@ -139,8 +140,10 @@ class _Groups:
         for step in sorted(ran, key=lambda one: (self.starts[one], self.ends[one], one)):
             self.members.setdefault(nested[step], []).append(step)
         self.edges_to: dict[int, list[tuple[int, str]]] = {}
-        for edge in run.edges:
-            self.edges_to.setdefault(edge.after, []).append((edge.before, edge.label))
+        kept = {(edge.before, edge.after) for edge in edges_that_hold(run)}
+        for before, after, label, _ in run.edges:
+            known = INFERRED if label == ASSUMED and (before, after) in kept else label
+            self.edges_to.setdefault(after, []).append((before, known))
         self._waited_for: dict[int, dict[int, list[int]]] = {}
 
     def worth_looking(self, makespan: int) -> list[tuple[int, list[int]]]:

@@ -22,7 +22,7 @@ from harness.analysis.lost_time import RUNNING, Piece, lost_pieces
 from harness.traces.advice import Together, side_by_side
 from harness.traces.edges_frameworks import LANGGRAPH
 from harness.traces.extent import tail_nanoseconds
-from harness.traces.model import ASSUMED, INFERRED, ForeignRun
+from harness.traces.model import ASSUMED, ForeignRun
 from harness.traces.predict import Limit, Predictions, predictions
 from harness.traces.whatif import WhatIf
 
@@ -256,7 +256,7 @@ def _possible_barriers(run: ForeignRun, index: AttemptIndex) -> list[Barrier]:
     needed: dict[int, list[int]] = {}
     for edge in run.edges:
         if edge.source == LANGGRAPH:
-            needed.setdefault(edge.after, []).append(edge.before if edge.label == INFERRED else -1)
+            needed.setdefault(edge.after, []).append(edge.before if edge.label == ASSUMED else -1)
     waits: dict[int, list[tuple[int, int]]] = {}
     for step, before in needed.items():
         if len(before) > 1 and -1 not in before and index.tries[step]:

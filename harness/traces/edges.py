@@ -19,7 +19,7 @@ from pathlib import Path
 from executor import trace_names
 from harness.traces.edges_data import data_flow
 from harness.traces.edges_file import edges_of_file
-from harness.traces.edges_frameworks import framework_edges
+from harness.traces.edges_frameworks import framework_edges, unsettled_edges
 from harness.traces.edges_observed import observed_edges
 from harness.traces.lineage import Lineage
 from harness.traces.model import ASSUMED, DECLARED, INFERRED, Edge, EdgeLabel
@@ -40,8 +40,9 @@ _LATE_RATIO = 0.02
 
 @dataclass(slots=True)
 class Edges:
-    """The edges found so far. ``covered``: steps that need no assumption; ``barriers``: by step, the level of a
-    framework that runs level by level.
+    """The edges found so far. ``covered``: steps that need no assumption; ``levels``: by step, the level of a
+    framework that runs level by level. ``unsettled``: by step, those of which it needs one or more, and nobody says
+    which. ``inferred_triggers``: how many steps follow what a framework's trigger does not name.
     """
 
     steps: Steps
@@ -50,6 +51,8 @@ class Edges:
     covered: set[int] = field(default_factory=set)
     levels: dict[int, int] = field(default_factory=dict)
     contradicted: dict[str, int] = field(default_factory=dict)
+    unsettled: dict[int, list[int]] = field(default_factory=dict)
+    inferred_triggers: int = 0
 
     def add(self, before: int, after: int, label: EdgeLabel, source: str) -> bool:
         """Note that ``after`` needs ``before``, if there is something to note. Returns whether it holds."""
@@ -82,11 +85,15 @@ def find_edges(steps: Steps, edges_file: str | Path | None = None) -> Edges:
     _from_own_attributes(edges)
     flows = data_flow(steps)
     framework_edges(edges, {pair for flow in flows if (pair := edges.lineage.siblings(*flow)) is not None})
+    declared: set[int] = set()
     if edges_file is not None:
         for before, after in edges_of_file(edges_file, steps):
-            edges.add(before, after, DECLARED, FILE)
+            pair = edges.lineage.siblings(before, after)
+            if edges.add(before, after, DECLARED, FILE) and pair is not None:
+                declared.add(pair[1])
     for before, after in flows:
         edges.add(before, after, INFERRED, DATA)
+    unsettled_edges(edges, declared)
     _from_the_tree(edges)
     for before, after in observed_edges(steps, edges.covered):
         pair = (before, after)

@@ -2,8 +2,9 @@
 
 Rules of this module:
 - A trigger that names where it comes from (``join:a+b:c``, ``branch:a:…:c``) declares an edge. One that does not
-  (``branch:to:c``) was fired by a node of the superstep before: which one is inferred, from the data that the node was
-  seen to use, and from all of them where it shows none.
+  (``branch:to:c``) was fired by a node of the superstep before (``langgraph_step`` less one). Which one is inferred:
+  from where its routing function or command said to go, else from the data that the node was seen to use, else
+  because it was the only one. Of several that are left each is assumed.
 - Metadata may be a JSON text, a mapping, or flat attributes under the prefixes that instrumentations use.
 
 Source: LangGraph's ``langgraph_*`` metadata; OpenInference semantic conventions, ``graph.node.id`` and
@@ -13,10 +14,11 @@ Source: LangGraph's ``langgraph_*`` metadata; OpenInference semantic conventions
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from harness.traces.model import DECLARED, INFERRED, EdgeLabel, Span
+from harness.traces.langgraph_routes import routes_of
+from harness.traces.model import ASSUMED, DECLARED, INFERRED, Span
 from harness.traces.steps import Steps
 
 if TYPE_CHECKING:
@@ -27,8 +29,6 @@ GRAPH_NODE: Final = "graph.node"
 _PREFIXES: Final = ("", "traceloop.association.properties.", "metadata.", "langsmith.metadata.", "gen_ai.metadata.")
 _STEP_NAMES: Final = tuple((f"{prefix}langgraph_step", prefix) for prefix in _PREFIXES)
 _NO_SOURCE: Final = ("to", "start", "__start__")
-
-Flows = Callable[[int], set[int]]
 
 
 class Node(NamedTuple):
@@ -109,43 +109,85 @@ def _langgraph(edges: Edges, nodes: Sequence[Node], flows: set[tuple[int, int]])
         by_level.setdefault(node.level, []).append(node)
     latest: dict[str, list[Node]] = {}  # of each node's runs so far, those of its last superstep
     before: list[Node] = []
-    unsure = 0
+    routes: dict[int, set[str]] = {}
     for level in sorted(by_level):
+        is_next = bool(before) and before[0].level == level - 1
         for node in by_level[level]:
             edges.levels[node.step] = level
             edges.covered.add(node.step)
-            named = [one for source in _sources(node.triggers) for one in latest.get(source, ())]
-            if any(one in before for one in named):
-                for one in named:
-                    edges.add(one.step, node.step, DECLARED, LANGGRAPH)
+            named = _named(node, latest, before)
+            for one in named:
+                edges.add(one.step, node.step, DECLARED, LANGGRAPH)
+            if named or not before:
                 continue
-            used = [one for one in before if (one.step, node.step) in flows]
-            for one in used or before:
-                label: EdgeLabel = DECLARED if len(before) == 1 else INFERRED
-                edges.add(one.step, node.step, label, LANGGRAPH)
-            unsure += len(before) > 1 and not used
+            fired = _fired_by(edges, node, before, flows, routes) if is_next else []
+            for one in fired:
+                edges.add(one.step, node.step, INFERRED, LANGGRAPH)
+            edges.inferred_triggers += bool(fired)
+            if not fired:
+                edges.unsettled[node.step] = [one.step for one in before]
         before = by_level[level]
         for name in {node.name for node in before}:
             latest[name] = [node for node in before if node.name == name]
-    edges.steps.tree.note(
+
+
+def _named(node: Node, latest: Mapping[str, Sequence[Node]], before: Sequence[Node]) -> list[Node]:
+    """The runs named by triggers that can have fired: all of their sources ran, one of them in the superstep before."""
+    found: list[Node] = []
+    for sources in _sources(node.triggers):
+        runs = [one for source in sources for one in latest.get(source, ())]
+        if all(source in latest for source in sources) and any(one in before for one in runs):
+            found += runs
+    return found
+
+
+def _fired_by(
+    edges: Edges, node: Node, before: Sequence[Node], flows: set[tuple[int, int]], routes: dict[int, set[str]]
+) -> Sequence[Node]:
+    """The nodes of the superstep before that sent this one, as far as something tells; else none."""
+    if len(before) == 1:
+        return before
+    for one in before:
+        if one.step not in routes:
+            routes[one.step] = routes_of(edges.steps, one.step, langgraph_metadata)
+    sent = [one for one in before if node.name in routes[one.step]]
+    return sent or [one for one in before if (one.step, node.step) in flows]
+
+
+def unsettled_edges(edges: Edges, declared: Collection[int]) -> None:
+    """Assume what is still open: all candidates of a node about which nobody declared (``declared``) anything."""
+    unsure = 0
+    for step, candidates in edges.unsettled.items():
+        if step not in declared:
+            unsure += 1
+            for before in candidates:
+                edges.add(before, step, ASSUMED, LANGGRAPH)
+    note = edges.steps.tree.note
+    note(
+        "inferred_trigger",
+        "LangGraph nodes whose trigger (branch:to:…) does not name the node that they follow",
+        "taken to follow what ran in the superstep before and sent them or handed them data, or was alone: inferred",
+        edges.inferred_triggers,
+    )
+    note(
         "unnamed_trigger",
         "LangGraph nodes of which the trace does not say which node of the superstep before they follow",
-        "taken to need all of them; what the barrier costs is therefore not seen there (--edges FILE settles it)",
+        "assumed to need all of them; what the barrier costs is therefore not certain (--edges FILE settles it)",
         unsure,
     )
 
 
-def _sources(triggers: Sequence[str]) -> list[str]:
-    """The nodes that triggers name."""
+def _sources(triggers: Sequence[str]) -> list[list[str]]:
+    """The nodes that each trigger names."""
     sources = []
     for trigger in triggers:
         parts = trigger.split(":")
         if parts[0] == "join" and len(parts) >= 3:
-            sources += parts[1].split("+")
+            sources.append(parts[1].split("+"))
         elif parts[0] == "branch" and len(parts) >= 4 and parts[1] not in _NO_SOURCE:
-            sources.append(parts[1])
+            sources.append([parts[1]])
         elif len(parts) == 1 and trigger not in _NO_SOURCE:
-            sources.append(trigger)
+            sources.append([trigger])
     return sources
 
 

@@ -20,7 +20,8 @@ from heapq import heappop, heappush
 from executor.timeline import Attempt, Timeline
 from executor.workflow import Resource
 from harness.analysis import AttemptIndex
-from harness.traces.model import ASSUMED, ForeignRun
+from harness.traces.edges_kept import edges_that_hold
+from harness.traces.model import ForeignRun
 
 
 @dataclass(slots=True)
@@ -53,10 +54,9 @@ def flat_graph(
     index = index or AttemptIndex(timeline)
     edges_to: dict[int, list[int]] = {}
     followed: set[int] = set()
-    for edge in run.edges:
-        if assumed or edge.label != ASSUMED:
-            edges_to.setdefault(edge.after, []).append(edge.before)
-            followed.add(edge.before)
+    for edge in run.edges if assumed else edges_that_hold(run):
+        edges_to.setdefault(edge.after, []).append(edge.before)
+        followed.add(edge.before)
     children: dict[int, list[int]] = {}
     for step, parent in enumerate(index.nested_in):
         children.setdefault(parent, []).append(step)

@@ -61,6 +61,7 @@ def read_traces(
                 else:
                     spill = spill or _spilled(traces, defects)
                     findings += read_large(file, spill, defects)
+                findings += file.findings()
         except TraceError as error:
             if on_error is None:
                 raise

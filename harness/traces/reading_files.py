@@ -8,21 +8,19 @@ Rules of this module:
 from __future__ import annotations
 
 import contextlib
-import gzip
 import io
 import sys
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from executor.findings import printable
-from harness.traces.model import TraceError
+from harness.traces.model import TraceError, TraceFinding
+from harness.traces.reading_gzip import MAGIC, Unpacked
 
 STDIN: Final = "-"
 # What is looked at to see what a file is.
 _LEAST_BYTES: Final = 1 << 20
-_GZIP: Final = b"\x1f\x8b"
 _REFUSED: Final = {
     b"PK\x03\x04": "is a ZIP archive; unpack it first",
     b"\x28\xb5\x2f\xfd": "is compressed with Zstandard; unpack it first (`unzstd`)",
@@ -61,10 +59,11 @@ class Opened:
     first byte, and may be taken once.
     """
 
-    def __init__(self, name: str, file: BinaryIO, limit_bytes: int) -> None:
+    def __init__(self, name: str, file: io.BufferedReader, limit_bytes: int) -> None:
         self.name = name
-        self._file = file
-        self.beginning = file.read(max(limit_bytes + 1, _LEAST_BYTES))
+        self._unpacked = Unpacked(file) if file.peek(2).startswith(MAGIC) else None
+        self._file = file if self._unpacked is None else io.BufferedReader(self._unpacked, 1 << 20)
+        self.beginning = self._file.read(max(limit_bytes + 1, _LEAST_BYTES))
         self.whole = len(self.beginning) <= limit_bytes
 
     def first_line(self, longest_bytes: int) -> bytes | None:
@@ -75,6 +74,11 @@ class Opened:
             end = self.beginning.find(b"\n", 0, longest_bytes)
         return None if end < 0 else self.beginning[: end + 1]
 
+    def findings(self) -> list[TraceFinding]:
+        """What was found wrong with how it is compressed, as far as it was read."""
+        found = None if self._unpacked is None else self._unpacked.finding(self.name)
+        return [] if found is None else [found]
+
     @property
     def stream(self) -> BinaryIO:
         """The file from its first byte."""
@@ -83,38 +87,54 @@ class Opened:
 
 @contextlib.contextmanager
 def opened(source: str | Path, stdin: BinaryIO | None, limit_bytes: int) -> Iterator[Opened]:
-    """A file for reading; faults while it is read come out as :class:`TraceError`.
+    """A file for reading; faults while it is read come out as :class:`TraceError`. If it breaks off or is damaged where
+    it is compressed, what stands before that is read, and :meth:`Opened.findings` says so.
 
     Raises:
         TraceError: it cannot be read, is empty, or is packed in a way that is not unpacked here.
 
     """
     name = "stdin" if str(source) == STDIN else printable(str(source))
-    with contextlib.ExitStack() as stack:
+    with _open_stream(source, stdin, name) as joined:
+        found = Opened(name, joined, limit_bytes)
         try:
+            _refuse_empty(found)
+            yield found
+        except TraceError:
+            damages = found.findings()
+            if not damages:
+                raise
+            raise TraceError(f"{damages[0].message}, and no whole span is among them") from None
+
+
+@contextlib.contextmanager
+def _open_stream(source: str | Path, stdin: BinaryIO | None, name: str) -> Iterator[io.BufferedReader]:
+    """The bytes of a file, from its first one."""
+    try:
+        with contextlib.ExitStack() as stack:
             file: BinaryIO
             if str(source) == STDIN:
                 file = stdin if stdin is not None else sys.stdin.buffer
             else:
                 file = stack.enter_context(Path(source).open("rb"))
             magic = file.read(16)
-            for sign, what in _REFUSED.items():
-                if magic.startswith(sign):
-                    raise TraceError(f"{name}: {what}")
-            joined = io.BufferedReader(_Joined(magic, file), 1 << 20)
-            if magic.startswith(_GZIP):
-                found = Opened(name, gzip.GzipFile(fileobj=joined), limit_bytes)  # type: ignore[arg-type] # reads bytes
-            else:
-                found = Opened(name, joined, limit_bytes)
-            if not found.beginning.strip(b"\x00\t\n\r \xef\xbb\xbf"):
-                raise TraceError(f"{name}: is empty")
-            yield found
-        except (zlib.error, EOFError, gzip.BadGzipFile) as error:
-            raise TraceError(f"{name}: is damaged where it is compressed ({error})") from None
-        except IsADirectoryError:
-            raise TraceError(f"{name}: is a folder; `makespan analyze --from-dir` reads all in it") from None
-        except (OSError, ValueError) as error:
-            if isinstance(error, TraceError):
-                raise
-            reason = getattr(error, "strerror", None) or error
-            raise TraceError(f"{name}: cannot be read: {reason}") from None
+            _refuse_packed(name, magic)
+            yield io.BufferedReader(_Joined(magic, file), 1 << 20)
+    except IsADirectoryError:
+        raise TraceError(f"{name}: is a folder; `makespan analyze --from-dir` reads all in it") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, TraceError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise TraceError(f"{name}: cannot be read: {reason}") from None
+
+
+def _refuse_packed(name: str, magic: bytes) -> None:
+    for sign, what in _REFUSED.items():
+        if magic.startswith(sign):
+            raise TraceError(f"{name}: {what}")
+
+
+def _refuse_empty(found: Opened) -> None:
+    if not found.beginning.strip(b"\x00\t\n\r \xef\xbb\xbf"):
+        raise TraceError(f"{found.name}: is empty")

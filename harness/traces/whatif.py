@@ -21,9 +21,10 @@ from typing import Final
 from executor.timeline import Attempt, Timeline
 from executor.workflow import Resource
 from harness.analysis import AttemptIndex
+from harness.traces.edges_kept import edges_that_hold
 from harness.traces.extent import tail_nanoseconds
 from harness.traces.flat import Flat, flat_graph, flat_timeline, list_schedule, longest_chain
-from harness.traces.model import ASSUMED, ForeignRun
+from harness.traces.model import ForeignRun
 from harness.traces.services import service_of
 from harness.whatif import Rerun
 
@@ -116,9 +117,8 @@ class WhatIf:
     def _relaxed(self, timeline: Timeline) -> Timeline:
         count = len(timeline.step_ids)
         parents: list[list[int]] = [[] for _ in range(count)]
-        for edge in self.run.edges:
-            if self.assumed or edge.label != ASSUMED:
-                parents[edge.after].append(edge.before)
+        for edge in self.run.edges if self.assumed else edges_that_hold(self.run):
+            parents[edge.after].append(edge.before)
         services = self._service_of_step
         relaxed = replace(
             timeline,

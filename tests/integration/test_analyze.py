@@ -143,6 +143,7 @@ def test_the_page_holds_the_spans_and_no_script_of_the_trace(folder: Path) -> No
     assert "fetch" in page
     assert "<script>alert" not in page
     assert "edges are assumed, from the observed order alone" in page
+    assert "Predicted makespan of the same spans under policy dataflow" in page
 
 
 def test_a_trace_becomes_a_scenario_that_runs_and_takes_as_long(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,10 @@ import pytest
 from harness.analysis.summary import summary
 from harness.traces import TraceError
 from harness.traces.lineage import Lineage
-from tests.unit.traces_by_hand import codes, edges_of, run_of, span, waits_of
+from tests.unit.traces_by_hand import codes, edges_of, run_of, span
 
 DECLARED, INFERRED, ASSUMED = "declared", "inferred", "assumed"
 OBSERVED = (ASSUMED, "observed order")
-
-
-def langgraph(step: int, node: str, *triggers: str) -> dict[str, Any]:
-    """What OpenInference writes of a node of LangGraph."""
-    held = {
-        "langgraph_step": step,
-        "langgraph_node": node,
-        "langgraph_triggers": list(triggers or [f"branch:to:{node}"]),
-    }
-    return {"metadata": json.dumps(held)}
 
 
 # ---------------------------------------------------------------------- links and our own attributes
@@ -88,109 +77,7 @@ def test_a_link_to_its_own_parent_is_no_edge() -> None:
     assert edges_of(run) == {}
 
 
-# ---------------------------------------------------------------------- LangGraph, OpenInference
-
-
-def test_langgraphs_supersteps_are_edges_and_a_single_node_before_is_sure() -> None:
-    run = run_of(
-        span("LangGraph", 0, 60),
-        span("plan", 0, 10, "LangGraph", **langgraph(1, "plan")),
-        span("one", 10, 20, "LangGraph", **langgraph(2, "one")),
-        span("two", 10, 40, "LangGraph", **langgraph(2, "two")),
-        span("both", 40, 50, "LangGraph", **langgraph(3, "both", "branch:to:both", "join:one+two:both")),
-    )
-    assert edges_of(run) == {
-        ("plan", "one"): (DECLARED, "langgraph"),
-        ("plan", "two"): (DECLARED, "langgraph"),
-        ("one", "both"): (DECLARED, "langgraph"),
-        ("two", "both"): (DECLARED, "langgraph"),
-    }
-    assert not run.findings
-
-
-def test_a_trigger_that_names_no_node_means_all_of_the_superstep_before_and_says_so() -> None:
-    run = run_of(
-        span("LangGraph", 0, 60),
-        span("one", 0, 10, "LangGraph", **langgraph(1, "one")),
-        span("two", 0, 40, "LangGraph", **langgraph(1, "two")),
-        span("after one", 40, 50, "LangGraph", **langgraph(2, "after one")),
-    )
-    assert edges_of(run) == {
-        ("one", "after one"): (INFERRED, "langgraph"),
-        ("two", "after one"): (INFERRED, "langgraph"),
-    }
-    assert codes(run) == {"unnamed_trigger": 1}
-
-
-@pytest.mark.parametrize("trigger", ["branch:one:condition:after one", "one", "join:one:after one"])
-def test_a_trigger_that_names_its_node_shows_the_barrier(trigger: str) -> None:
-    run = run_of(
-        span("LangGraph", 0, 60),
-        span("one", 0, 10, "LangGraph", **langgraph(1, "one")),
-        span("two", 0, 40, "LangGraph", **langgraph(1, "two")),
-        span("after one", 40, 50, "LangGraph", **langgraph(2, "after one", trigger)),
-    )
-    assert edges_of(run) == {("one", "after one"): (DECLARED, "langgraph")}
-    assert waits_of(run, "after one") == [("barrier", 10, 40)]
-
-
-def test_data_seen_to_flow_tells_which_node_a_trigger_was_from() -> None:
-    state = '{"one": "the first answer, quite long", "two": "another answer altogether"}'
-    run = run_of(
-        span("LangGraph", 0, 60),
-        span("one", 0, 10, "LangGraph", **langgraph(1, "one"), values={"output.value": "the first answer, quite long"}),
-        span("two", 0, 40, "LangGraph", **langgraph(1, "two"), values={"output.value": "another answer altogether"}),
-        span("after one", 40, 50, "LangGraph", **langgraph(2, "after one"), values={"input.value": state}),
-        span(
-            "chat", 41, 49, "after one",
-            values={"llm.input_messages.0.message.content": "Use this: the first answer, quite long"},
-        ),
-    )  # fmt: skip
-    assert edges_of(run) == {("one", "after one"): (INFERRED, "langgraph")}
-    assert waits_of(run, "after one") == [("barrier", 10, 40)]
-
-
-def test_what_a_node_calls_is_no_node_though_it_bears_the_nodes_metadata() -> None:
-    run = run_of(
-        span("LangGraph", 0, 60),
-        span("one", 0, 10, "LangGraph", **langgraph(1, "one")),
-        span("chat", 1, 9, "one", **langgraph(1, "one")),
-        span("two", 10, 20, "LangGraph", **langgraph(2, "two")),
-        span("chat", 11, 19, "two", key="chat 2", **langgraph(2, "two")),
-    )
-    assert edges_of(run) == {("one", "two"): (DECLARED, "langgraph")}
-
-
-def test_a_loop_of_langgraph_is_a_chain() -> None:
-    run = run_of(
-        span("LangGraph", 0, 60),
-        *[
-            span(name, n * 10, n * 10 + 10, "LangGraph", key=str(n), **langgraph(n + 1, name))
-            for n, name in enumerate(["agent", "tools", "agent", "tools"])
-        ],
-    )
-    assert set(edges_of(run)) == {("agent", "tools"), ("tools", "agent#2"), ("agent#2", "tools#2")}
-
-
-def test_openllmetrys_flat_attributes_say_the_same() -> None:
-    def flat(step: int, node: str) -> dict[str, Any]:
-        before = "traceloop.association.properties.langgraph_"
-        return {f"{before}step": step, f"{before}node": node, f"{before}triggers": f"['branch:to:{node}']"}
-
-    run = run_of(
-        span("LangGraph.workflow", 0, 60),
-        span("one.task", 0, 10, "LangGraph.workflow", values=flat(1, "one")),
-        span("two.task", 10, 20, "LangGraph.workflow", values=flat(2, "two")),
-    )
-    assert edges_of(run) == {("one.task", "two.task"): (DECLARED, "langgraph")}
-
-
-@pytest.mark.parametrize(
-    "metadata", ["{broken langgraph_step", '{"langgraph_step": "x"}', "[" * 50_000 + "langgraph_step", 7]
-)
-def test_metadata_that_makes_no_sense_is_no_metadata(metadata: Any) -> None:
-    run = run_of(span("run", 0, 30), span("a", 0, 10, "run", metadata=metadata), span("b", 10, 20, "run"))
-    assert edges_of(run) == {("a", "b"): OBSERVED}
+# ---------------------------------------------------------------------- OpenInference
 
 
 def test_graph_node_parents_are_declared_edges() -> None:
