@@ -454,7 +454,7 @@ except Interrupted as error:
 
 
 def start_script(tmp_path: Path) -> tuple[subprocess.Popen[str], list[int]]:
-    """A script whose three steps have begun and whose third has ended, and the processes that they run in and started."""
+    """A script with three steps under way, the last of them ended, and the processes that they run in and started."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     process = subprocess.Popen([sys.executable, script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
