@@ -92,16 +92,14 @@ def components(parents: Parents, order: Sequence[int]) -> list[list[int]]:
     Only steps that ``order`` left out can be in one. Source: R. Tarjan, "Depth-first search and linear graph
     algorithms", SIAM J. Comput. 1 (1972), without recursion.
     """
-    placed = bytearray(len(parents))
-    for step in order:
-        placed[step] = 1
-    number: dict[int, int] = {}
+    # The steps of the order count as done: nobody comes to them again.
+    number = {step: place for place, step in enumerate(order)}
     low: dict[int, int] = {}
     open_steps: list[int] = []
     is_open: set[int] = set()
     found: list[list[int]] = []
     for root in range(len(parents)):
-        if placed[root] or root in number:
+        if root in number:
             continue
         path = [(root, iter(parents[root]))]
         number[root] = low[root] = len(number)
@@ -110,8 +108,6 @@ def components(parents: Parents, order: Sequence[int]) -> list[list[int]]:
         while path:
             step, above = path[-1]
             for parent in above:
-                if placed[parent]:
-                    continue
                 if parent not in number:
                     number[parent] = low[parent] = len(number)
                     open_steps.append(parent)
@@ -203,9 +199,9 @@ def spelled(names: Sequence[str]) -> str:
     return " → ".join(names)
 
 
-def listed(names: Sequence[str]) -> str:
-    """``'a', 'b' and 'c'``; of many only the first."""
-    shown = [repr(name) for name in names[:5]]
+def listed(names: Sequence[object]) -> str:
+    """``'a', 'b' and 'c'``; of many only the first. At least one."""
+    *shown, last = [repr(name) for name in names[:5]]
     if len(names) > 5:
-        return f"{', '.join(shown)} and {len(names) - 5:,} more"
-    return f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else "".join(shown)
+        return f"{', '.join(shown)}, {last} and {len(names) - 5:,} more"
+    return f"{', '.join(shown)} and {last}" if shown else last

@@ -41,22 +41,25 @@ class Groups:
 
     def check(self) -> list[Finding]:
         """All findings: conflicts over a state first, then paths between members, group by group."""
-        unchecked: list[str] = []
+        unchecked: list[int | str] = []
         for group, members in groups_of(self._steps).items():
             if len(members) < 2:
                 continue
             conflicts = self._check_states(group, members)
-            if self._visits > VISITS_LIMIT:
-                unchecked.append(str(group))
-            else:
+            if self._visits <= VISITS_LIMIT:
                 self._check_paths(group, members, conflicts)
+            # Also the group that went over the limit: not all of it was looked at.
+            if self._visits > VISITS_LIMIT:
+                unchecked.append(group)
         if unchecked:
-            message = (
-                f"groups {listed(unchecked)} span too much of a large graph to be checked for paths between members"
-            )
-            fix = "take `parallel_group` out where the policy `barrier` is not used: it changes nothing elsewhere"
-            self.findings.append(Finding("warning", "group-not-checked", message, fix, path=("steps",)))
+            self._add_unchecked(unchecked)
         return self.findings
+
+    def _add_unchecked(self, groups: Sequence[int | str]) -> None:
+        which = f"groups {listed(groups)} span" if len(groups) > 1 else f"group {listed(groups)} spans"
+        message = f"{which} too much of a large graph to be checked for paths between members"
+        fix = "take `parallel_group` out where the policy `barrier` is not used: it changes nothing elsewhere"
+        self.findings.append(Finding("warning", "group-not-checked", message, fix, path=("steps",)))
 
     def _check_states(self, group: int | str, members: Sequence[int]) -> dict[int, set[str]]:
         """The states over which a member conflicts with another, by member."""
@@ -96,11 +99,11 @@ class Groups:
         self.findings.append(Finding("error", "group-conflict", message, fix, self._steps[place].step_id, path))
 
     def _check_paths(self, group: int | str, members: Sequence[int], conflicts: dict[int, set[str]]) -> None:
-        lowest = min(self._levels[place] for place in members)
-        if all(self._levels[place] == lowest for place in members):
+        levels = {self._levels[place] for place in members}
+        if len(levels) == 1:
             return  # every edge leads to a higher level
         inside = set(members)
-        region = self._above(members, lowest)
+        region = self._above(members, min(levels))
         # For a step below a member: (that member, the next step on the way to it).
         origin: dict[int, tuple[int, int]] = {}
         for place in sorted(region, key=self._levels.__getitem__):
@@ -119,12 +122,9 @@ class Groups:
     def _above(self, members: Sequence[int], lowest: int) -> set[int]:
         """The members and all that stands between them: above one, and above the lowest level of a member."""
         region = set(members)
-        stack = list(members)
+        stack = [place for place in members if self._levels[place] > lowest]
         while stack and self._visits <= VISITS_LIMIT:
-            place = stack.pop()
-            if self._levels[place] == lowest:
-                continue
-            for parent in self._all_parents(place):
+            for parent in self._all_parents(stack.pop()):
                 self._visits += 1
                 if parent not in region and self._levels[parent] > lowest:
                     region.add(parent)

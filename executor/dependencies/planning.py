@@ -20,7 +20,7 @@ from executor.dependencies.hints import hints_of
 from executor.dependencies.references import References
 from executor.dependencies.resolve import Resolver
 from executor.dependencies.state import order_edges
-from executor.findings import Finding
+from executor.findings import Finding, Path
 from executor.workflow import Resource, Step, ToolDeclaration, Workflow, max_parallel_resource
 
 
@@ -50,7 +50,7 @@ def plan(
     resolved = resolver.resolve(steps)
     findings += resolver.findings
     order = topological_order(parents)
-    if len(order) < len(steps):
+    if len(order) != len(steps):
         acyclic, cycles = _broken(steps, parents, order)
         findings += cycles
         # The other rules are checked on what is left: a cycle hides no other fault.
@@ -141,6 +141,6 @@ def _field(step: Step, name: str) -> tuple[str | int, ...]:
     return ("depends_on", step.depends_on.index(name)) if name in step.depends_on else ()
 
 
-def _place(finding: Finding) -> int:
-    path = finding.path
-    return path[1] if len(path) > 1 and path[0] == "steps" and isinstance(path[1], int) else -1
+def _place(finding: Finding) -> Path:
+    """The place of the step that it is about; nothing, which sorts first, if it is about the whole workflow."""
+    return finding.path[1:2]

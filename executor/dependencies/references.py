@@ -45,21 +45,21 @@ class References:
         parents: list[tuple[int, ...]] = []
         for place, step in enumerate(self._steps):
             found: set[int] | None = None
+            # Another place than this one where an id is used twice.
+            own = index[step.step_id]
             if step.depends_on:
                 try:
                     found = {index[name] for name in step.depends_on}
                 except KeyError:
                     found = self._declared(place, step)
-                if place in found or len(found) < len(step.depends_on):
+                if own in found or len(found) != len(step.depends_on):
                     self._check_declared(place, step)
             if step.prompt is not None or step.args or step.when is not None or step.for_each is not None:
                 found = self._mentioned(place, step, found)
             if not found:
                 parents.append(())
                 continue
-            # The place is another one than the index where an id is used twice.
-            found.discard(place)
-            found.discard(index[step.step_id])
+            found.discard(own)
             parents.append(tuple(sorted(found)))
         return parents
 

@@ -44,7 +44,7 @@ class Resolver:
             name: burst for name, entry in (resources or {}).items() if (burst := token_burst_of(entry)) is not None
         }
         # (what is named, by whom): a tool's fault is told once, not for each of its steps.
-        self._told: set[tuple[str, str]] = set()
+        self._told: set[tuple[str, str | None]] = set()
         self._suggestions: dict[str, str] = {}
 
     def resolve(self, steps: Sequence[Step]) -> Sequence[Step]:
@@ -74,14 +74,14 @@ class Resolver:
             return changes
         if tool is None:
             self._add("no-tool", "has no tool", "add `tool`, or set `default_tool` in config.yaml", place, step)
-            return changes
+            return None
         declaration = self._tools.get(tool)
         if declaration is None:
             if tool not in self._suggestions:
                 known = f"known tools: {', '.join(sorted(self._tools))}"
                 self._suggestions[tool] = did_you_mean(tool, self._tools, known)
             self._add("unknown-tool", f"there is no tool {tool!r}", self._suggestions[tool], place, step, "tool")
-            return changes
+            return None
         inherited = self._inherited_from(tool, declaration)
         return self._merged(step, inherited, changes) if inherited else changes
 
@@ -142,7 +142,7 @@ class Resolver:
             field: tuple[str, ...] = ("expected_tokens",) if code == "tokens-above-burst" else ("needs", name)
             self._add(code, message, fix, place, step, *field)
             return
-        tool = step.tool or self._default_tool or ""
+        tool = step.tool or self._default_tool
         if (code + name, tool) not in self._told:
             self._told.add((code + name, tool))
             self._add(code, f"{message} (as its tool {tool!r} says)", fix, place, step, "tool")

@@ -1,0 +1,1 @@
+"""Facts about the rooms of the dependencies, one file a room."""
