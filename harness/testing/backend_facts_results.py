@@ -9,8 +9,8 @@ from typing import Any
 from executor import Attempt, Resource, Run, Workflow
 from harness.testing.backend_facts import BackendFacts, needs, step
 from harness.testing.backend_steps import notes
+from harness.testing.describing import describe
 from harness.testing.generator import random_workflow
-from harness.testing.graphs import describe
 from harness.testing.oracle import assert_ok, check_timeline
 
 EVERY_KIND_OF_VALUE = [

@@ -12,22 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from executor.timeline import AttemptOutcome, Timeline
 from executor.workflow import Resource, Step, Workflow
-from harness.testing.graphs import PlainGraph, PlainStep, describe, describe_item, describe_step
+from harness.testing.describing import describe, describe_item, describe_step
+from harness.testing.graphs import PlainGraph, PlainStep
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """After ``offset_ns`` of its own running time an attempt calls these steps, and is blocked until all are final."""
 
     offset_ns: int
     children: tuple[Child, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptPlan:
+class AttemptPlan(NamedTuple):
     """One attempt: how long it runs, how it ends, what it uses, whom it calls (offsets never fall).
 
     ``outcome`` is ``succeeded``, ``failed`` or ``worker_died``; a timeout or a cancellation may come before.
@@ -39,8 +39,7 @@ class AttemptPlan:
     calls: tuple[Call, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class StepPlan:
+class StepPlan(NamedTuple):
     """A step's attempts in order (the last one stands for all later ones) and the result of its condition.
 
     ``items``: of a mapped step, which has no attempts to plan, the plans of its items.
@@ -55,8 +54,7 @@ class StepPlan:
         return self.attempts[min(number, len(self.attempts)) - 1]
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
+class Child(NamedTuple):
     """A called step: its words, with an id and dependencies that are local to the call, and its plan."""
 
     step: Step
@@ -114,13 +112,12 @@ def _called(
         return []
     blocks: dict[int, list[tuple[int, int]]] = {}
     for attempt in timeline.attempts:
-        blocks.setdefault(attempt.index, []).append((attempt.attempt, len(attempt.blocked)))
-    plans = {
-        index: behaviour.steps[step_id] for index, step_id in enumerate(timeline.step_ids) if step_id in behaviour.steps
-    }
+        if attempt.index in kids:
+            blocks.setdefault(attempt.index, []).append((attempt.attempt, len(attempt.blocked)))
+    ids = timeline.step_ids
+    plans = {index: behaviour.steps[ids[index]] for index in kids if ids[index] in behaviour.steps}
     found: dict[int, tuple[PlainStep, StepPlan]] = {}
     for caller in sorted(kids):
-        ids = timeline.step_ids
         if caller not in plans:
             raise ValueError(f"step {ids[caller]!r} made calls, but no plan of it is known")
         if plans[caller].items:
@@ -154,7 +151,6 @@ def _numbered(
     for number, call in enumerate(calls):
         local = {child.step.step_id: next(names) for child in call.children}
         for child in call.children:
-            step = describe_step(child.step, when=child.plan.when, parent=caller, call=number)
-            data = tuple(local.get(other, other) for other in step.data)
-            found.append((replace(step, step_id=local[child.step.step_id], data=data), child.plan))
+            step = describe_step(child.step, when=child.plan.when, parent=caller, call=number, names=local)
+            found.append((step, child.plan))
     return found

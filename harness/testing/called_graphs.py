@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from executor import Run
-from harness.testing.graphs import PlainGraph, PlainStep, describe
+from harness.testing.describing import describe
+from harness.testing.graphs import PlainGraph, PlainStep
 
 
 def graph_with_calls(run: Run) -> PlainGraph:

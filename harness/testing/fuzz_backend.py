@@ -93,15 +93,17 @@ class FaultyBackend(VirtualBackend):
         return instant + max(0, jump)
 
     def _happening(self) -> tuple[list[Completion], list[Request]]:
-        ended, requests = super()._happening()
-        told: list[Completion] = []
-        for completion in ended:
-            self._tell(completion, told)
+        told, requests = super()._happening()
+        if self.faults.mishaps:
+            ended, told = told, []
+            for completion in ended:
+                self._tell(completion, told)
         while self._news and self._news[0][0] <= self._time:
             news = heappop(self._news)[2]
             self._lingering.pop(news[0], None)
             told.append(news)
-        self._strike(told, requests)
+        if self._blows:
+            self._strike(told, requests)
         if self._shuffle is not None:
             self._shuffle.shuffle(told)
         seen: set[Attempt] = set()
@@ -119,6 +121,13 @@ class FaultyBackend(VirtualBackend):
         super()._start(starts)
         if self._lingering:
             self._look_for_overlaps(starts)
+        if self.faults.mishaps:
+            self._aim_at(starts)
+        if self._check_every_turn and self._engine is not None:
+            self._engine.scheduler.validate()
+
+    def _aim_at(self, starts: Sequence[Attempt]) -> None:
+        """What is to hit those that start now, or resume later."""
         for attempt in starts:
             mishap = self._mishap(attempt)
             if mishap is not None and mishap.kind in ("dies", "returns"):
@@ -130,8 +139,6 @@ class FaultyBackend(VirtualBackend):
             mishap = None if resuming is None else self._mishap(resuming)
             if resuming is not None and mishap is not None and mishap.kind.endswith("_resuming"):
                 self._aim(resuming, mishap, 1)
-        if self._check_every_turn:
-            scheduler.validate()
 
     def _look_for_overlaps(self, starts: Sequence[Attempt]) -> None:
         """A call past its end keeps its states, and its step is not tried again before it returns."""

@@ -37,7 +37,7 @@ class _WatchedStates(bytearray):
 
     def __setitem__(self, index: Any, state: Any) -> None:
         before = self[index]
-        super().__setitem__(index, state)
+        bytearray.__setitem__(self, index, state)
         self._tell(before, state)
 
 

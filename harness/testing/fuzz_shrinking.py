@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 from executor.workflow import Step, Workflow
 from harness.testing.behaviour import AttemptPlan, Behaviour, StepPlan
+from harness.testing.describing import references
 from harness.testing.fuzz_faults import FaultPlan
 from harness.testing.generator import DrawnRun
-from harness.testing.graphs import EXACT_UNIT_NANOSECONDS, references
+from harness.testing.graphs import EXACT_UNIT_NANOSECONDS
 
 PLAIN: dict[str, Any] = {
     "needs": None, "expected_tokens": None, "reads": (), "writes": (), "parallel_group": None, "priority": 0,
@@ -168,9 +169,9 @@ def _fewer_items(candidate: Candidate, step: Step) -> Iterator[Candidate]:
     plan = candidate.run.behaviour.steps[step.step_id]
     if not plan.items:
         return
-    alone = _with_plan(candidate, step.step_id, replace(plan.items[0], when=plan.when))
+    alone = _with_plan(candidate, step.step_id, plan.items[0]._replace(when=plan.when))
     yield _with_step(alone, step, {"for_each": None, "max_parallel": None})
-    fewer = _with_plan(candidate, step.step_id, replace(plan, items=plan.items[:-1]))
+    fewer = _with_plan(candidate, step.step_id, plan._replace(items=plan.items[:-1]))
     yield _with_step(fewer, step, {"for_each": list(range(len(plan.items) - 1))})
 
 
@@ -200,7 +201,7 @@ def _with_step(candidate: Candidate, step: Step, fields: dict[str, Any]) -> Cand
 def _with_condition(candidate: Candidate, step: Step) -> Candidate:
     """Without its condition."""
     plan = candidate.run.behaviour.steps[step.step_id]
-    changed = _with_plan(candidate, step.step_id, replace(plan, when=None))
+    changed = _with_plan(candidate, step.step_id, plan._replace(when=None))
     (workflow, behaviour), faults = _with_step(changed, step, {"when": None})
     inputs = {name: value for name, value in workflow.inputs.items() if name != f"go_{step.step_id}"}
     return Candidate(
@@ -218,10 +219,10 @@ def _plainer_attempts(candidate: Candidate) -> Iterator[Candidate]:
     for step_id, plan in candidate.run.behaviour.steps.items():
         for place, item in enumerate(plan.items):
             for attempts in _plainer_attempts_of(item):
-                items = (*plan.items[:place], replace(item, attempts=attempts), *plan.items[place + 1 :])
-                yield _with_plan(candidate, step_id, replace(plan, items=items))
+                items = (*plan.items[:place], item._replace(attempts=attempts), *plan.items[place + 1 :])
+                yield _with_plan(candidate, step_id, plan._replace(items=items))
         for attempts in _plainer_attempts_of(plan):
-            yield _with_plan(candidate, step_id, replace(plan, attempts=attempts))
+            yield _with_plan(candidate, step_id, plan._replace(attempts=attempts))
 
 
 def _plainer_attempts_of(plan: StepPlan) -> Iterator[tuple[AttemptPlan, ...]]:
@@ -235,20 +236,20 @@ def _plainer_attempts_of(plan: StepPlan) -> Iterator[tuple[AttemptPlan, ...]]:
 def _plainer_attempt(attempt: AttemptPlan) -> Iterator[AttemptPlan]:
     for place, call in enumerate(attempt.calls):
         others = (attempt.calls[:place], attempt.calls[place + 1 :])
-        yield replace(attempt, calls=(*others[0], *others[1]))
+        yield attempt._replace(calls=(*others[0], *others[1]))
         if len(call.children) > 1:
             # The last one: those before it may be what it depends on.
-            fewer = replace(call, children=call.children[:-1])
-            yield replace(attempt, calls=(*others[0], fewer, *others[1]))
+            fewer = call._replace(children=call.children[:-1])
+            yield attempt._replace(calls=(*others[0], fewer, *others[1]))
     if attempt.outcome != "succeeded":
-        yield replace(attempt, outcome="succeeded")
+        yield attempt._replace(outcome="succeeded")
     if attempt.tokens_used is not None:
-        yield replace(attempt, tokens_used=None)
+        yield attempt._replace(tokens_used=None)
     half = attempt.duration_ns // 2 // EXACT_UNIT_NANOSECONDS * EXACT_UNIT_NANOSECONDS
     for duration in (0, EXACT_UNIT_NANOSECONDS, half):
         if duration < attempt.duration_ns:
-            calls = tuple(replace(call, offset_ns=min(call.offset_ns, duration)) for call in attempt.calls)
-            yield replace(attempt, duration_ns=duration, calls=calls)
+            calls = tuple(call._replace(offset_ns=min(call.offset_ns, duration)) for call in attempt.calls)
+            yield attempt._replace(duration_ns=duration, calls=calls)
 
 
 __all__ = ["Behaviour", "Candidate", "Workflow", "shrink", "without"]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from executor.backends.virtual import Simulated
@@ -147,7 +147,7 @@ class FaultySimulation(Simulation):
             return simulated
         parents = self.engine.graph.data_parents[attempt.index]
         seen = [self.engine.outputs.get(scheduler.step_ids[parent]) for parent in parents]
-        return replace(simulated, value=output_of(attempt.step_id, seen))
+        return simulated._replace(value=output_of(attempt.step_id, seen))
 
     def play(self) -> Played:
         """Play it to its end, or to where it breaks."""

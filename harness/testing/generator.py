@@ -9,14 +9,16 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 from executor.timeline import AttemptOutcome
 from executor.workflow import Resource, Retry, Step, Workflow
 from harness.testing.behaviour import AttemptPlan, Behaviour, Call, Child, StepPlan
-from harness.testing.graphs import EXACT_UNIT_NANOSECONDS, NANOSECONDS, PlainGraph
+from harness.testing.describing import references
+from harness.testing.graphs import EXACT_UNIT_NANOSECONDS, NANOSECONDS, PlainGraph, PlainStep
 from harness.testing.shapes import SHAPES, RandomSource, Shape, Source
 
 UNITS_PER_SECOND = 512
@@ -125,7 +127,7 @@ def draw_run(
     )
     workflow = Workflow(workflow_id="drawn", inputs=inputs, steps=tuple(steps))
     if groups:
-        claimed = independent_groups(behaviour.describe(workflow), groups)
+        claimed = independent_groups(_unlimited(steps), groups)
         grouped = (
             step.model_copy(update={"parallel_group": claimed[step.step_id]}) if step.step_id in claimed else step
             for step in steps
@@ -134,21 +136,39 @@ def draw_run(
     return DrawnRun(workflow, behaviour)
 
 
+def _unlimited(steps: Sequence[Step]) -> PlainGraph:
+    """The graph of these steps, with nothing but what decides about paths and conflicts."""
+    return PlainGraph(
+        tuple(
+            PlainStep(
+                step.step_id, (*step.depends_on, *(references(step) if step.prompt else ())), step.reads, step.writes
+            )
+            for step in steps
+        )
+    )
+
+
 def independent_groups(graph: PlainGraph, wanted: Mapping[str, int | str]) -> dict[str, int | str]:
     """The part of these claims that is true: a step joins its group if no path over data and order edges and no state
     stands between it and the members so far.
     """
-    reach: dict[str, set[str]] = {}
+    bits = {step.step_id: 1 << place for place, step in enumerate(graph.steps)}
+    # The steps before each, one bit each.
+    before: dict[str, int] = {}
     for step in graph.topological:
-        before = (*step.data, *graph.order_parents[step.step_id])
-        reach[step.step_id] = set(before).union(*(reach[other] for other in before))
+        found = 0
+        for other in graph.parents[step.step_id]:
+            found |= bits[other] | before[other]
+        before[step.step_id] = found
     members: dict[tuple[type, int | str], list[str]] = {}
     claimed: dict[str, int | str] = {}
     for step_id, group in wanted.items():
         others = members.setdefault((type(group), group), [])
         mine = graph.by_id[step_id]
         if all(
-            other not in reach[step_id] and step_id not in reach[other] and not mine.conflicts_with(graph.by_id[other])
+            not before[step_id] & bits[other]
+            and not before[other] & bits[step_id]
+            and not mine.conflicts_with(graph.by_id[other])
             for other in others
         ):
             others.append(step_id)
@@ -195,7 +215,7 @@ def _seconds(units: int) -> float:
 
 
 def _names(source: Source, names: tuple[str, ...], percent: int) -> tuple[str, ...]:
-    return tuple(name for name in names if source.chance(percent))
+    return tuple([name for name in names if source.chance(percent)])
 
 
 def _common(
@@ -227,8 +247,20 @@ def _common(
     return fields
 
 
+BLANK = Step(step_id="blank")
+
+
+def _made_step(step_id: str, fields: Mapping[str, Any]) -> Step:
+    """A step of fields that are drawn as the words want them, so nobody has to look at them again."""
+    return BLANK.model_copy(update={"step_id": step_id, **fields})
+
+
+# There are a few hundred retries; each is made once.
+_made_retry = cache(Retry)
+
+
 def _retry(source: Source, active: frozenset[str]) -> Retry:
-    return Retry(
+    return _made_retry(
         max_attempts=source.integer(2, 4),
         backoff_seconds=_seconds(source.integer(0, 12)),
         multiplier=source.choice([1.0, 2.0]),
@@ -294,7 +326,7 @@ def _child(
         fields = _common(source, theme, units, states)
         if place and source.chance(35):
             fields["depends_on"] = (str(place - source.integer(0, place - 1)),)
-        step = Step(step_id=str(place + 1), **fields)
+        step = _made_step(str(place + 1), fields)
         plan = _plan(source, theme, fields, units, None, _call_maker(theme, step.reads, step.writes, depth + 1))
         return Child(step, plan)
 
@@ -334,7 +366,7 @@ def _top_level(
             fields["for_each"] = list(range(source.integer(0, 4)))
             if source.chance(50):
                 fields["max_parallel"] = source.integer(1, 3)
-        step = Step(step_id=step_id, **fields)
+        step = _made_step(step_id, fields)
         if isinstance(step.for_each, list):
             calls = _call_maker(theme, step.reads, step.writes, 1)
             items = tuple(_plan(source, theme, fields, units, None, calls) for _ in step.for_each)

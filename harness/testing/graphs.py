@@ -3,7 +3,7 @@
 This is a second, separately written reading of the rules of a run: the oracle shares no code with what it judges.
 
 Rules of this module:
-- It imports the words (:mod:`executor.workflow`) and nothing else of the executor.
+- It imports nothing of the executor. How words become such a graph stands in :mod:`harness.testing.describing`.
 - Times are integer nanoseconds. Ids are strings. Everything is a tuple or a frozen dataclass.
 - A called step (a child) stands in the same list as its caller, with ``parent`` set; ``call`` counts the additions.
 """
@@ -11,12 +11,10 @@ Rules of this module:
 from __future__ import annotations
 
 import heapq
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-
-from executor.workflow import Resource, Retry, Step, Workflow, max_parallel_resource
+from typing import NamedTuple
 
 NANOSECONDS = 1_000_000_000
 # One 512th of a second is a whole number of nanoseconds and an exact float, so sums of such durations agree
@@ -69,8 +67,7 @@ class PlainResource:
     token_burst: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PlainStep:
+class PlainStep(NamedTuple):
     """One step. ``data`` are the steps it depends on; ``needs`` are (resource, units) in order.
 
     ``when`` is the result of its condition (None: it has none). ``stops`` is ``on_failure: stop``. ``tokens`` is the
@@ -119,7 +116,7 @@ class PlainGraph:
         if len(found) != len(self.steps):
             raise ValueError("the graph names a step twice")
         for step in self.steps:
-            for other in (*step.data, *([step.parent] if step.parent is not None else ())):
+            for other in step.data if step.parent is None else (*step.data, step.parent):
                 if other not in found:
                     raise ValueError(f"step {step.step_id!r} refers to {other!r}, which the graph does not contain")
         return found
@@ -138,15 +135,19 @@ class PlainGraph:
     def order_parents(self) -> dict[str, tuple[str, ...]]:
         """The steps of :attr:`order_edges`, each once."""
         return {
-            step_id: tuple(dict.fromkeys(earlier for earlier, _ in edges))
+            step_id: tuple(dict.fromkeys([earlier for earlier, _ in edges])) if edges else ()
             for step_id, edges in self.order_edges.items()
         }
 
     @cached_property
+    def parents(self) -> dict[str, tuple[str, ...]]:
+        """For each step what it depends on by data, then by order."""
+        return {step.step_id: (*step.data, *self.order_parents[step.step_id]) for step in self.steps}
+
+    @cached_property
     def topological(self) -> tuple[PlainStep, ...]:
         """All steps, each after everything that it depends on by data or order. Raises ValueError for a cycle."""
-        parents = {step.step_id: (*step.data, *self.order_parents[step.step_id]) for step in self.steps}
-        return tuple(earliest_first(self.steps, parents))
+        return tuple(earliest_first(self.steps, self.parents))
 
     @cached_property
     def depths(self) -> dict[str, int]:
@@ -210,8 +211,8 @@ class PlainGraph:
         found: dict[str, int] = {}
         for step in self.topological:
             if step.parent is None:
-                before = (*step.data, *self.order_parents[step.step_id])
-                found[step.step_id] = 1 + max((found[other] for other in before if other in found), default=-1)
+                before = [found[other] for other in self.parents[step.step_id] if other in found]
+                found[step.step_id] = 1 + max(before, default=-1)
         return found
 
     @cached_property
@@ -224,13 +225,12 @@ class PlainGraph:
         longest: dict[str, int] = dict.fromkeys(self.by_id, 0)
         found: dict[str, int | None] = {}
         for step in reversed(self.topological):
-            batch = (step.parent, step.call)
             rank = longest[step.step_id] + (step.expected_ns or 0)
-            found[step.step_id] = None if batch in unknown else rank
-            for other in (*step.data, *self.order_parents[step.step_id]):
+            found[step.step_id] = None if unknown and (step.parent, step.call) in unknown else rank
+            for other in self.parents[step.step_id]:
                 before = self.by_id[other]
-                if (before.parent, before.call) == batch:
-                    longest[other] = max(longest[other], rank)
+                if rank > longest[other] and before.parent == step.parent and before.call == step.call:
+                    longest[other] = rank
         found.update({step.step_id: found[step.parent] for step in self.steps if step.parent and self.is_item(step)})
         return found
 
@@ -241,6 +241,8 @@ def earliest_first(steps: Sequence[PlainStep], parents: Mapping[str, Iterable[st
     Parents outside ``steps`` are ignored. Raises ValueError for a cycle.
     """
     places = {step.step_id: place for place, step in enumerate(steps)}
+    if all(places.get(other, -1) < place for step_id, place in places.items() for other in parents[step_id]):
+        return list(steps)  # each is listed behind its parents
     missing = [0] * len(steps)
     dependants: list[list[int]] = [[] for _ in steps]
     for place, step in enumerate(steps):
@@ -270,6 +272,8 @@ def order_edges(graph: PlainGraph) -> dict[str, tuple[tuple[str, str], ...]]:
     data edges; later additions stand behind. Writes come before reads in each step's list.
     """
     edges: dict[str, tuple[tuple[str, str], ...]] = {step.step_id: () for step in graph.steps}
+    if not any(step.reads or step.writes for step in graph.steps):
+        return edges
     batches: dict[tuple[str | None, int], list[PlainStep]] = {}
     for step in graph.steps:
         batches.setdefault((step.parent, step.call), []).append(step)
@@ -292,113 +296,3 @@ def order_edges(graph: PlainGraph) -> dict[str, tuple[tuple[str, str], ...]]:
                     readers.setdefault(key, []).append(step.step_id)
             edges[step.step_id] = tuple(found)
     return edges
-
-
-_EXPRESSION = re.compile(r"\{\{(.*?)\}\}|\{%(.*?)%\}", re.DOTALL)
-_REFERENCE = re.compile(r"\bsteps\s*(?:\.\s*([A-Za-z_]\w*)|\[\s*(?:'([^']*)'|\"([^\"]*)\")\s*\])")
-
-
-def references(step: Step) -> list[str]:
-    """Rule 1, read with regular expressions: the steps that a step's templates mention, in order, each once.
-
-    Enough for ``{{ steps.a.output }}`` and ``{{ steps['a.b'].output }}``; not for names put together in a template.
-    """
-    texts: list[str] = []
-    open_values: list[object] = [step.prompt, *(step.args or {}).values()]
-    open_values += step.for_each if isinstance(step.for_each, list) else []
-    while open_values:
-        value = open_values.pop(0)
-        if isinstance(value, str):
-            texts += [part for match in _EXPRESSION.finditer(value) for part in match.groups() if part]
-        elif isinstance(value, dict):
-            open_values[:0] = list(value.values())
-        elif isinstance(value, list):
-            open_values[:0] = value
-    texts += [text for text in (step.when, step.for_each) if isinstance(text, str)]
-    found = [next(filter(None, match.groups())) for text in texts for match in _REFERENCE.finditer(text)]
-    return list(dict.fromkeys(found))
-
-
-def nanoseconds(seconds: float) -> int:
-    """Seconds as whole nanoseconds."""
-    return round(seconds * NANOSECONDS)
-
-
-def describe_retry(retry: Retry | None) -> PlainRetry:
-    """A retry in plain form. None means one attempt, but if the worker dies as many as a retry has by default."""
-    if retry is None:
-        return PlainRetry(attempts_after_death=Retry().max_attempts)
-    return PlainRetry(
-        retry.max_attempts,
-        nanoseconds(retry.backoff_seconds),
-        retry.multiplier,
-        nanoseconds(retry.max_backoff_seconds),
-        retry.jitter,
-    )
-
-
-def describe_step(step: Step, *, when: bool | None = None, parent: str | None = None, call: int = 0) -> PlainStep:
-    """A step in plain form. Its own fields alone count, not what a tool's declaration would add."""
-    mentioned = references(step) if step.prompt or step.args or step.when or step.for_each else ()
-    mapped = step.for_each is not None
-    if mapped:
-        # What limits and retries an attempt is said of its items.
-        alone = {"for_each": None, "needs": None, "retry": None, "timeout": None, "expected_tokens": None}
-        step = step.model_copy(update=alone)
-    return PlainStep(
-        step_id=step.step_id,
-        data=tuple(dict.fromkeys((*step.depends_on, *mentioned))),
-        reads=step.reads,
-        writes=step.writes,
-        needs=tuple((step.needs or {}).items()),
-        group=step.parallel_group,
-        priority=step.priority,
-        expected_ns=None if step.expected_seconds is None else nanoseconds(step.expected_seconds),
-        tokens=step.expected_tokens or 0,
-        retry=describe_retry(step.retry),
-        timeout_ns=None if step.timeout is None else nanoseconds(step.timeout),
-        when=when,
-        stops=step.on_failure == "stop" and parent is None,
-        idempotent=step.idempotent is not False,
-        parent=parent,
-        call=call,
-        mapped=mapped,
-    )
-
-
-def describe_item(step: Step, step_id: str) -> PlainStep:
-    """One item of a mapped step in plain form."""
-    alone = {"for_each": None, "when": None, "depends_on": (), "prompt": None, "args": None, "parallel_group": None}
-    plain = describe_step(step.model_copy(update=alone), parent=step.step_id)
-    needs = plain.needs if step.max_parallel is None else (*plain.needs, (max_parallel_resource(step.step_id), 1))
-    return replace(plain, step_id=step_id, needs=needs, stops=step.on_failure == "stop")
-
-
-def describe_resource(resource: Resource) -> PlainResource:
-    """A resource in plain form; the token burst's default is one minute's worth."""
-    burst: float | None = resource.token_burst
-    if burst is None:
-        burst = resource.tokens_per_minute
-    return PlainResource(resource.capacity, resource.rate_per_minute, resource.burst, resource.tokens_per_minute, burst)
-
-
-def describe(
-    workflow: Workflow,
-    *,
-    resources: Mapping[str, Resource] | None = None,
-    workers: int = 1,
-    policy: str = "dataflow",
-    whens: Mapping[str, bool] | None = None,
-) -> PlainGraph:
-    """A workflow in plain form. ``whens`` are the results of the steps' conditions."""
-    results = whens or {}
-    limits = {name: describe_resource(resource) for name, resource in (resources or {}).items()}
-    for step in workflow.steps:
-        if step.max_parallel is not None:
-            limits[max_parallel_resource(step.step_id)] = PlainResource(step.max_parallel)
-    return PlainGraph(
-        steps=tuple(describe_step(step, when=results.get(step.step_id)) for step in workflow.steps),
-        resources=limits,
-        workers=workers,
-        policy=policy,
-    )

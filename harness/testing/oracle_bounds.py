@@ -32,8 +32,10 @@ class Bounds:
 
 def run_time(one: Try) -> int:
     """Started to ended, less blocked and resuming."""
-    away = sum(resumed - blocked for blocked, resumed in zip(one.blocked_at, one.resumed_at, strict=True))
-    return max(0, one.ended - one.started - away)
+    lasted = one.ended - one.started
+    for blocked, resumed in zip(one.blocked_at, one.resumed_at, strict=True):
+        lasted -= resumed - blocked
+    return max(0, lasted)
 
 
 def bounds_of(view: View) -> Bounds:
@@ -45,16 +47,17 @@ def bounds_of(view: View) -> Bounds:
     workers = max([view.slots, *(sizes.get("workers", 0) for _, sizes in record.resizes)])
     lower: dict[str, float] = {"critical path": chain, f"work / {workers} workers": work / workers}
     for name, limit in view.graph.resources.items():
-        users = [one for one in record.tries if any(need == name for need, _ in one.needs)]
+        needed = [(one, dict(one.needs)) for one in record.tries if one.needs]
+        users = [(one, needs[name]) for one, needs in needed if name in needs]
         if limit.capacity is not None:
             capacity = max([limit.capacity, *(sizes.get(name, 0) for _, sizes in record.resizes)])
-            used = sum(dict(one.needs)[name] * times[one.position] for one in users)
+            used = sum(units * times[one.position] for one, units in users)
             lower[f"use / capacity of {name!r}"] = used / capacity
         if limit.rate_per_minute is not None:
             lower[f"rate of {name!r}"] = (len(users) - limit.burst - 1e-6) * MINUTE_NS / limit.rate_per_minute
         if limit.tokens_per_minute is not None:
             burst = limit.tokens_per_minute if limit.token_burst is None else limit.token_burst
-            spent = sum(min(view.reserved_tokens(one), one.tokens_used or 0) for one in users)
+            spent = sum(min(view.reserved_tokens(one), one.tokens_used or 0) for one, _ in users)
             lower[f"tokens of {name!r}"] = (spent - burst - 1e-6) * MINUTE_NS / limit.tokens_per_minute
     makespan = max((one.ended for one in record.tries), default=0)
     return Bounds(makespan, work, chain, lower)
@@ -105,19 +108,19 @@ def _critical_path(view: View, times: Mapping[int, int]) -> int:
     with the longest chain of the calls in each blocked interval.
     """
     graph = view.graph
-    deepest = max(graph.depths.values(), default=0)
     weights: dict[str, int] = {}
-    for depth in range(deepest, -1, -1):
-        for step in graph.steps:
-            if graph.depths[step.step_id] == depth:
-                weights[step.step_id] = _weight(view, times, weights, step)
+    for step in sorted(graph.steps, key=lambda step: -graph.depths[step.step_id]):
+        weights[step.step_id] = _weight(view, times, weights, step)
     return longest_chain(view, [step for step in graph.topological if step.parent is None], weights)
 
 
 def _weight(view: View, times: Mapping[int, int], weights: Mapping[str, int], step: PlainStep) -> int:
     tries = view.record.by_step.get(step.step_id, ())
-    weight = sum(times[one.position] + one.backoff_end - one.ready for one in tries if one.number > 1)
-    weight += sum(times[one.position] for one in tries if one.number <= 1)
+    weight = 0
+    for one in tries:
+        weight += times[one.position]
+        if one.number > 1:
+            weight += one.backoff_end - one.ready
     called = view.graph.children.get(step.step_id, ())
     if not called:
         return weight
@@ -150,14 +153,16 @@ def longest_chain(view: View, steps: Sequence[PlainStep], weights: Mapping[str, 
     """
     by_data: dict[str, int] = {}
     by_order: dict[str, int] = {}
+    parents, ran = view.graph.order_parents, view.record.by_step
     longest = 0
     for step in steps:
         step_id = step.step_id
-        data = max((by_data.get(other, 0) for other in step.data), default=0)
-        order = max((by_order.get(other, 0) for other in view.graph.order_parents[step_id]), default=0)
-        if view.record.ran(step_id):
-            by_data[step_id] = by_order[step_id] = max(data, order) + weights[step_id]
-            longest = max(longest, by_data[step_id])
+        before = parents[step_id]
+        data = max([by_data.get(other, 0) for other in step.data]) if step.data else 0
+        order = max([by_order.get(other, 0) for other in before]) if before else 0
+        if step_id in ran:
+            chain = by_data[step_id] = by_order[step_id] = max(data, order) + weights[step_id]
+            longest = max(longest, chain)
         else:
             skipped = view.statuses.get(step_id) == "skipped"
             by_data[step_id] = data if skipped else 0

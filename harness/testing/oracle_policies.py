@@ -24,7 +24,7 @@ def barriers(view: View) -> Iterator[Violation]:
     if view.graph.policy == "levels":
         yield from _levels(view)
     elif view.graph.policy == "barrier":
-        yield from batches(view)[1]
+        yield from _replayed(view)[1]
 
 
 def openings(view: View) -> dict[str, Key]:
@@ -33,8 +33,15 @@ def openings(view: View) -> dict[str, Key]:
         over = _levels_over(view, view.latest)
         return {step_id: over[level] for step_id, level in view.graph.levels.items()}
     if view.graph.policy == "barrier":
-        return batches(view)[0]
+        return _replayed(view)[0]
     return {}
+
+
+def _replayed(view: View) -> tuple[dict[str, Key], list[Violation]]:
+    """:func:`batches`, once for all who ask."""
+    if view.batches is None:
+        view.batches = batches(view)
+    return view.batches
 
 
 def _levels_over(view: View, finals: dict[str, Key]) -> list[Key]:
@@ -85,13 +92,14 @@ def batches(view: View) -> tuple[dict[str, Key], list[Violation]]:
     unsure = untold and any(
         view.statuses.get(step.step_id) == "cancelled" and not view.record.ran(step.step_id) for step in view.top_level
     )
-    while any(step.step_id not in done for step in turns):
-        ready = _ready(view, done)
+    front = _Front(view)
+    while turns:
+        ready = front.ready(done)
         if untold and any(step.step_id not in first for step in ready):
             return opened, []  # a cancelled step may or may not have had its turn
-        turn = next(step for step in turns if step.step_id not in done)
+        turn = turns[0]
         choices = _choices(view, ready)
-        batch = next((choice for choice in choices if turn in choice), None)
+        batch = next((choice for choice in choices if any(step is turn for step in choice)), None)
         if batch is None and unsure:
             return opened, []
         if batch is None:
@@ -118,7 +126,7 @@ def batches(view: View) -> tuple[dict[str, Key], list[Violation]]:
                         one.granted,
                     )
                 ]
-        late = _out_of_turn(turns, batch, done)
+        late = _out_of_turn(turns, batch)
         if late is not None and unsure:
             return opened, []
         if late is not None:
@@ -132,51 +140,54 @@ def batches(view: View) -> tuple[dict[str, Key], list[Violation]]:
                 )
             ]
         done |= {step.step_id for step in batch}
+        turns = [step for step in turns if step.step_id not in done]
         over_early = max([over_early, *(view.earliest[step.step_id] for step in batch)])
         over_late = max([over_late, *(view.latest[step.step_id] for step in batch)])
     return opened, []
 
 
-def _out_of_turn(turns: Sequence[PlainStep], batch: Sequence[PlainStep], done: set[str]) -> PlainStep | None:
+def _out_of_turn(turns: Sequence[PlainStep], batch: Sequence[PlainStep]) -> PlainStep | None:
     """The first step that went before the whole batch had gone, and is not of it."""
     members = {step.step_id for step in batch}
-    left = {step.step_id for step in turns} & members
-    for step in turns:
-        if not left:
-            return None
-        if step.step_id in members:
-            left.discard(step.step_id)
-        elif step.step_id not in done:
-            return step
-    return None
+    places = [place for place, step in enumerate(turns) if step.step_id in members]
+    return next((step for step in turns[: places[-1]] if step.step_id not in members), None)
 
 
-def _ready(view: View, done: set[str]) -> list[PlainStep]:
-    """The top-level steps that could start after these are final: data and order edges satisfied, fate open."""
-    final: set[str] = set()
-    free: set[str] = set()
-    found = []
-    for step in view.graph.topological:
-        step_id = step.step_id
-        if step.parent is not None:
-            continue
-        decided = all(other in final for other in step.data)
-        open_order = all(other in free for other in view.graph.order_parents[step_id])
-        if view.record.ran(step_id):
-            if step_id in done:
-                final.add(step_id)
-                free.add(step_id)
-            elif decided and open_order:
-                found.append(step)
-        elif decided:
-            skipped = step.when is False or not all(view.fulfils(other) for other in step.data)
-            if skipped or step_id in done:
-                final.add(step_id)
-                if open_order:
+class _Front:
+    """The top-level steps that were not final yet when it was last asked, in topological order."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.left = [step for step in view.graph.topological if step.parent is None]
+        self.final: set[str] = set()
+        self.free: set[str] = set()
+
+    def ready(self, done: set[str]) -> list[PlainStep]:
+        """Those that could start after these are final: data and order edges satisfied, fate open. What is done stays
+        done.
+        """
+        view, final, free = self.view, self.final, self.free
+        found = []
+        for step in self.left:
+            step_id = step.step_id
+            decided = final.issuperset(step.data)
+            open_order = free.issuperset(view.graph.order_parents[step_id])
+            if view.record.ran(step_id):
+                if step_id in done:
+                    final.add(step_id)
                     free.add(step_id)
-            elif open_order:
-                found.append(step)
-    return sorted(found, key=lambda step: view.graph.places[step.step_id])
+                elif decided and open_order:
+                    found.append(step)
+            elif decided:
+                skipped = step.when is False or not all(view.fulfils(other) for other in step.data)
+                if skipped or step_id in done:
+                    final.add(step_id)
+                    if open_order:
+                        free.add(step_id)
+                elif open_order:
+                    found.append(step)
+        self.left = [step for step in self.left if step.step_id not in free]
+        return sorted(found, key=lambda step: view.graph.places[step.step_id])
 
 
 def _choices(view: View, ready: Sequence[PlainStep]) -> list[list[PlainStep]]:
@@ -226,7 +237,9 @@ def waits(view: View) -> Iterator[Violation]:
     for one in view.record.tries:
         if "ready" not in one.seen or "granted" not in one.seen:
             continue
-        before = sorted((wait for wait in one.waits if wait[1] < one.granted), key=lambda wait: wait[1])
+        if not one.waits and one.ready == one.granted:
+            continue
+        before = sorted([wait for wait in one.waits if wait[1] < one.granted], key=lambda wait: wait[1])
         at = one.ready
         late = False
         for reason, start, end in before:
@@ -242,7 +255,7 @@ def waits(view: View) -> Iterator[Violation]:
                 (one.step_id,),
                 one.granted,
             )
-        resuming = list(zip(one.unblocked_at, one.resumed_at, strict=True))
+        resuming = list(zip(one.unblocked_at, one.resumed_at, strict=True)) if one.blocked_at else []
         for reason, start, end in one.waits:
             if end <= one.granted:
                 legal = _legal(view, one, reason)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.testing.oracle_view import View, Waiting
+from harness.testing.oracle_record import NEVER, Try
+from harness.testing.oracle_view import Waiting
 
 if TYPE_CHECKING:
     from harness.testing.oracle_sweep import Sweep
@@ -19,27 +20,40 @@ if TYPE_CHECKING:
 
 def reason_fault(sweep: Sweep, waiting: Waiting, time: int, after: int) -> str | None:
     """The story of a wrong reason in [time, after], or None."""
-    one = waiting.one
-    recorded = next((reason for reason, start, end in one.waits if start <= time and after <= end), None)
-    if recorded is None:
-        return None
-    expected = _expected(sweep, waiting, time, after)
-    if expected is None or expected == recorded:
-        return None
-    return f"{one.name} waited for {recorded} in [{time}, {after}] ns; the first reason that applied was {expected}"
+    for recorded, start, end in waiting.one.waits:
+        if start <= time and after <= end:
+            expected, until = _expected(sweep, waiting, time, after)
+            if expected is None:
+                return None
+            if expected == recorded:
+                waiting.explained_until = min(until, end)
+                return None
+            told = f"{waiting.one.name} waited for {recorded} in [{time}, {after}] ns"
+            return f"{told}; the first reason that applied was {expected}"
+    return None
 
 
-def _expected(sweep: Sweep, waiting: Waiting, time: int, after: int) -> str | None:
+def _expected(sweep: Sweep, waiting: Waiting, time: int, after: int) -> tuple[str | None, int]:
+    """The first reason that applies, None where the record does not tell, and until when it surely is the first."""
     one = waiting.one
     view = sweep.view
     if one.backoff_end > time:
-        return "backoff"
-    if waiting.opening[0] > time:
+        return "backoff", one.backoff_end
+    opening = waiting.opening[0]
+    if opening > time:
         told = view.stop is None and not view.record.cancels
-        return "barrier" if told and waiting.opening[0] >= after else None
-    lock = _lock(view, one.step_id, time)
-    if lock is not None:
-        return lock or None
+        return ("barrier" if told and opening >= after else None), opening
+    for state, early, late in view.locks.get(one.step_id, ()):
+        if early[0] > time:
+            return f"lock.{state}", early[0]
+        if late[0] > time:
+            return None, after
+    if not one.needs:
+        return "worker", NEVER[0]
+    return _expected_of_needs(sweep, one, time, after), after
+
+
+def _expected_of_needs(sweep: Sweep, one: Try, time: int, after: int) -> str | None:
     for name, units in one.needs:
         if name in sweep.capacity:
             low, high = sweep.units_low.get(name, 0), sweep.units_high.get(name, 0)
@@ -48,20 +62,10 @@ def _expected(sweep: Sweep, waiting: Waiting, time: int, after: int) -> str | No
             if high + units > min(sweep.capacity[name]):
                 return None
     for name, _ in one.needs:
-        due = [(sweep.buckets.rates.get(name), 1), (sweep.buckets.tokens.get(name), view.reserved_tokens(one))]
-        for bucket, amount in due:
+        due = ((sweep.buckets.rates.get(name), 1), (sweep.buckets.tokens.get(name), sweep.view.reserved_tokens(one)))
+        for bucket, amount in due if sweep.buckets.every else ():
             if bucket is None or bucket.open_at(amount) <= time:
                 continue
             shut = bucket.high + (after - time) * bucket.per_ns + bucket.slack < amount
             return f"rate.{name}" if shut else None
     return "worker"
-
-
-def _lock(view: View, step_id: str, time: int) -> str | None:
-    """``lock.X`` for the first open state, None if none is open, and "" where the record does not tell."""
-    for other, state in view.graph.order_edges[step_id]:
-        if view.free(other, view.earliest)[0] > time:
-            return f"lock.{state}"
-        if view.free(other, view.latest)[0] > time:
-            return ""
-    return None

@@ -38,6 +38,7 @@ Time = int
 Key = tuple[int, int]
 """A time, and 0 if it surely came before every start of that instant, else 1."""
 
+START: Key = (0, 0)
 NEVER: Key = (1 << 62, 1)
 UNKNOWN = object()
 
@@ -113,9 +114,14 @@ class Record:
         return found[-1] if found else None
 
 
+NO_DETAILS: Mapping[str, Any] = {}
+
+
 def _details(kind: str, info: Any) -> Mapping[str, Any]:
     if info is None:
-        return {}
+        return NO_DETAILS
+    if type(info) is dict:
+        return info
     if isinstance(info, str):
         return {"status" if kind == "final" else "outcome": info}
     return dict(info)
@@ -125,18 +131,20 @@ def read_events(graph: PlainGraph, events: Iterable[tuple[Any, ...]]) -> Record:
     """Sort events into a record. Events that make no sense are kept as faults, never raised."""
     record = Record(graph)
     tries: dict[tuple[str, int], Try] = {}
+    steps, places, reports = graph.by_id, graph.places, record.reports
     for order, event in enumerate(events):
         kind, step_id, number, time = event[:4]
-        info = _details(kind, event[4] if len(event) > 4 else None)
-        if kind not in KINDS:
-            record.faults.append((step_id, f"an event of an unknown kind {kind!r}"))
-            continue
-        record.reports.add(kind)
+        info = _details(kind, event[4]) if len(event) > 4 else NO_DETAILS
+        if kind not in reports:
+            if kind not in KINDS:
+                record.faults.append((step_id, f"an event of an unknown kind {kind!r}"))
+                continue
+            reports.add(kind)
         if kind == "cancel":
             record.cancels.append((time, step_id or None))
         elif kind == "resized":
             record.resizes.append((time, info))
-        elif step_id not in graph.by_id:
+        elif step_id not in steps:
             record.faults.append((step_id, f"a {kind} event of a step that the graph does not contain"))
         elif kind == "final":
             record.statuses.setdefault(step_id, []).append(str(info.get("status")))
@@ -145,8 +153,7 @@ def read_events(graph: PlainGraph, events: Iterable[tuple[Any, ...]]) -> Record:
         else:
             one = tries.get((step_id, number))
             if one is None:
-                step = graph.by_id[step_id]
-                one = tries[step_id, number] = Try(step_id, number, graph.places[step_id], step.needs)
+                one = tries[step_id, number] = Try(step_id, number, places[step_id], steps[step_id].needs)
             _note(record, one, order, kind, time, info)
     _complete(record, tries)
     return record
@@ -165,6 +172,8 @@ def _note(record: Record, one: Try, order: int, kind: str, time: int, info: Mapp
     one.seen[kind] = time
     if kind == "granted" or (kind == "started" and "granted" not in one.seen):
         one.position = order
+    if not info:
+        return
     if kind == "ready" and "released_by" in info:
         one.released_by = info["released_by"]
     if info.get("outcome") is not None:
@@ -177,7 +186,7 @@ def _note(record: Record, one: Try, order: int, kind: str, time: int, info: Mapp
 
 def _complete(record: Record, tries: dict[tuple[str, int], Try]) -> None:
     """Fill in what was not reported and put attempts in order of grants."""
-    last = max((time for one in tries.values() for time in one.seen.values()), default=0)
+    last = max([max(one.seen.values()) for one in tries.values() if one.seen], default=0)
     for one in tries.values():
         seen = one.seen
         if "granted" not in seen and "started" not in seen:
@@ -191,8 +200,14 @@ def _complete(record: Record, tries: dict[tuple[str, int], Try]) -> None:
         one.ended = seen.get("ended", seen.get("known", last + 1))
         one.known = seen.get("known", one.ended)
         one.ready = seen.get("ready", one.granted)
-        ends = [end for reason, _, end in one.waits if reason == "backoff" and end <= one.granted]
-        one.backoff_end = max(ends, default=one.ready)
+        one.backoff_end = one.ready
+        if one.waits:
+            ends = [end for reason, _, end in one.waits if reason == "backoff" and end <= one.granted]
+            one.backoff_end = max(ends, default=one.ready)
+        count = len(one.blocked_at)
+        if len(one.unblocked_at) > count or len(one.resumed_at) > count:
+            record.faults.append((one.step_id, f"{one.name} was unblocked or resumed more often than it was blocked"))
+            del one.unblocked_at[count:], one.resumed_at[count:]
         _hold(one)
         record.tries.append(one)
     # Mentions begin with `ready`; grants have an order of their own.

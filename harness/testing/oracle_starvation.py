@@ -1,12 +1,15 @@
-"""No starvation: whoever was overtaken a thousand times has its units and tokens reserved.
+"""No starvation: whoever was overtaken a thousand times goes first, and has its units and tokens reserved.
 
 Rules of this module:
+- A step that needs nothing but a slot is judged on an exact clock alone: elsewhere a record does not tell all that may
+  hold it back.
 - Judged with a margin of one, and only against steps that certainly stand behind: those that became ready after the
   overtaken one could start, and were not themselves overtaken so often.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,22 +33,28 @@ def starved(
 ) -> Iterator[Violation]:
     """A step that lacks nothing but slot, limits or rates and was overtaken 1,000 times (steps that became ready later
     were granted first) reserves units and tokens: the grant after the 1,001st overtaking must leave its units, its
-    attempt and its tokens. ``openings`` are the replayed barriers; without them a step behind a barrier is not judged.
+    attempt and its tokens; one that needs nothing but a slot gets the slot. ``openings`` are the replayed barriers;
+    without them a step behind a barrier is not judged.
     """
     tries = view.record.tries
+    grants, readies = [one.granted for one in tries], sorted(one.ready for one in tries)
     barred = view.graph.policy in ("levels", "barrier")
+    slots_too = view.options.exact and not view.options.handed_out_ahead
     for one in tries:
-        if not one.needs or one.granted <= one.ready:
+        if one.granted <= one.ready or not (one.needs or (slots_too and not view.graph.by_id[one.step_id].mapped)):
             continue
         if barred and one.step_id not in (openings or {}) and view.graph.by_id[one.step_id].parent is None:
             continue
         eligible = Waiting(view, one, (openings or {}).get(one.step_id, (0, 0))).eligible
         if not view.options.exact:
             eligible = max(eligible, _noticed(one))
+        first = bisect_left(grants, eligible)
+        if min(one.position - first, len(tries) - bisect_right(readies, eligible)) <= OVERTAKEN_LIMIT:
+            continue
         behind = [
             other
-            for other in tries[: one.position]
-            if other.granted >= eligible and other.ready > eligible and not view.graph.by_id[other.step_id].mapped
+            for other in tries[first : one.position]
+            if other.ready > eligible and not view.graph.by_id[other.step_id].mapped
         ]
         for other in behind[OVERTAKEN_LIMIT + 1 :]:
             taken = _taken(view, capacity, snapshots[other.position], one, other)
@@ -73,7 +82,9 @@ def _often_overtaken(tries: Sequence[Try], one: Try) -> bool:
 
 
 def _taken(view: View, capacity: Mapping[str, int], before: Snapshot, one: Try, other: Try) -> str | None:
-    """What the other took although it was reserved for this one."""
+    """What the other took although it was reserved for this one, or this one's to have first."""
+    if not one.needs:
+        return "the slot"
     theirs = dict(other.needs)
     wanted = view.reserved_tokens(one) + view.reserved_tokens(other)
     for name, amount in one.needs:

@@ -11,7 +11,9 @@ Rules of this module:
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from harness.testing import oracle_starvation
 from harness.testing.graphs import EXACT_UNIT_NANOSECONDS
@@ -47,12 +49,16 @@ class Sweep:
         self.resuming: dict[Try, int] = {}
         self.blocked = 0
         self.reserving = len(view.record.tries) > oracle_starvation.OVERTAKEN_LIMIT
-        self.exact_ranks = all((step.expected_ns or 0) % EXACT_UNIT_NANOSECONDS == 0 for step in view.graph.steps)
         self.judged: set[int] = set()
         self.snapshots: list[Snapshot] = []
         self.plan = _plan(view)
         self.openings = openings(view) if self.exact and not view.added_late else {}
         self.sees_ready = "ready" in view.record.reports and "granted" in view.record.reports
+
+    @cached_property
+    def exact_ranks(self) -> bool:
+        """Whether ranks are exact, in whatever unit they are added up."""
+        return all((step.expected_ns or 0) % EXACT_UNIT_NANOSECONDS == 0 for step in self.view.graph.steps)
 
     def run(self) -> list[Violation]:
         """Go through all instants; the violations of every property of this module."""
@@ -73,23 +79,28 @@ class Sweep:
 
     def _instant(self, time: int, moments: Mapping[str, list[Try]]) -> None:
         self._begin_instant(time, moments)
+        granted = moments.get("granted", ())
         if self.exact and self.sees_ready:
             for one in moments.get("ready", ()):
-                self.waiting[one.position] = self._candidate(one)
-        for one in moments.get("granted", ()):
+                # One that is granted at once, and alone, neither waits nor keeps anybody waiting.
+                if one.granted != time or len(granted) > 1:
+                    self.waiting[one.position] = self._candidate(one)
+        for one in granted:
             self._grant(one, time)
         self._end_instant(time, moments)
 
     def _begin_instant(self, time: int, moments: Mapping[str, list[Try]]) -> None:
         """What surely, or for `high` possibly, comes before the grants."""
-        self.buckets.fill(time)
-        self._resize(time)
+        if self.view.record.resizes:
+            self._resize(time)
         for one in moments.get("released", ()):
             self._release(one, high=True, low=True)
-        for one in moments.get("settled_early", ()):
-            self.buckets.settle(one, self.view.reserved_tokens(one), sure=True)
-        for one in moments.get("settled_late", ()):
-            self.buckets.settle(one, self.view.reserved_tokens(one), sure=False)
+        if self.buckets.every:
+            self.buckets.fill(time)
+            for one in moments.get("settled_early", ()):
+                self.buckets.settle(one, self.view.reserved_tokens(one), sure=True)
+            for one in moments.get("settled_late", ()):
+                self.buckets.settle(one, self.view.reserved_tokens(one), sure=False)
         self.blocked += len(moments.get("blocked", ()))
         for one in moments.get("released_low", ()):
             self._release(one, high=False, low=True)
@@ -104,20 +115,18 @@ class Sweep:
             self._acquire(one, high=False, low=True)
         for one in moments.get("released_high", ()):
             self._release(one, high=True, low=False)
-        self.buckets.end_instant()
+        if self.buckets.every:
+            self.buckets.end_instant()
         for one in moments.get("unblocked", ()):
             self.resuming[one] = time
-        # One that ended at this very instant may have been blocked to its end.
-        resumed = [
-            one for one in moments.get("resumed", ()) if any(since == time < until for since, until in one.holds)
-        ]
-        if resumed:
-            self._held_after(time, resumed)
+        if "resumed" in moments:
+            # One that ended at this very instant may have been blocked to its end.
+            resumed = [one for one in moments["resumed"] if any(since == time < until for since, until in one.holds)]
+            if resumed:
+                self._held_after(time, resumed)
 
     def _resize(self, time: int) -> None:
         """Limits that change in this instant count as the larger for grants, as the smaller for claims."""
-        if not self.view.record.resizes:
-            return
         self.workers = (self.workers[1], self.workers[1])
         for name, pair in list(self.capacity.items()):
             self.capacity[name] = (pair[1], pair[1])
@@ -172,9 +181,9 @@ class Sweep:
                     one,
                     time,
                 )
-        if self.exact and self.sees_ready and not self.reserving:
+        if (self.waiting or self.resuming) and self.exact and self.sees_ready and not self.reserving:
             self._compare(one, time)
-        for lack in self.buckets.grant(one, self.view.reserved_tokens(one)):
+        for lack in self.buckets.grant(one, self.view.reserved_tokens(one)) if self.buckets.every else ():
             self._report("rates", f"{one.name} was granted at {time} ns, when {lack}", one, time)
         if one.holds[0][0] < one.holds[0][1]:
             self._acquire(one, high=True, low=True)
@@ -213,7 +222,9 @@ class Sweep:
 
     def _rates_open_at(self, one: Try) -> float:
         """From when its buckets surely hold what it takes."""
-        return self.buckets.open_at(one, self.view.reserved_tokens(one)) if one.needs else -math.inf
+        if not one.needs or not self.buckets.every:
+            return -math.inf
+        return self.buckets.open_at(one, self.view.reserved_tokens(one))
 
     def _candidate(self, one: Try) -> Waiting:
         """What is known of an attempt before its grant; made once."""
@@ -236,11 +247,10 @@ class Sweep:
                     one,
                     time,
                 )
-        if not self.waiting:
-            return
         mine = self._candidate(one)
+        now = (time, 0)
         for other in self.waiting.values():
-            if other.sure > (time, 0) or other.eligible > time or not self._before(other, mine):
+            if other.sure > now or other.eligible > time or not self._before(other, mine):
                 continue
             if self._room(other.one) and self._rates_open_at(other.one) + RATE_TOLERANCE_NS <= time:
                 self._report(
@@ -269,9 +279,10 @@ class Sweep:
     def _settled(self, time: int, after: int) -> None:
         """Between two instants no slot is free while somebody could start or resume, and waits have their reasons."""
         for other in self.waiting.values() if self.view.options.reasons else ():
-            fault = reason_fault(self, other, time, after)
-            if fault is not None:
-                self._report("wait_reasons", fault, other.one, time)
+            if other.explained_until < after:
+                fault = reason_fault(self, other, time, after)
+                if fault is not None:
+                    self._report("wait_reasons", fault, other.one, time)
         free = min(self.workers) - self.slots_high
         if free <= 0:
             return
@@ -314,37 +325,34 @@ class Sweep:
         self.snapshots.append(Snapshot(dict(self.units_low), rates, tokens))
 
 
-def _plan(view: View) -> dict[int, dict[str, list[Try]]]:
+def _plan(view: View) -> Mapping[int, Mapping[str, list[Try]]]:
     """What happens at each instant, sorted by its kind."""
-    plan: dict[int, dict[str, list[Try]]] = {}
-
-    def at(time: int, kind: str, one: Try) -> None:
-        plan.setdefault(time, {}).setdefault(kind, []).append(one)
+    plan: defaultdict[int, defaultdict[str, list[Try]]] = defaultdict(lambda: defaultdict(list))
 
     for one in view.record.tries:
-        at(one.ready, "ready", one)
+        plan[one.ready]["ready"].append(one)
         if one.backoff_end > one.ready:
-            at(one.backoff_end, "backed_off", one)
-        at(one.granted, "granted", one)
+            plan[one.backoff_end]["backed_off"].append(one)
+        plan[one.granted]["granted"].append(one)
         sure = one.known_key[1] == 0
-        at(one.known, "settled_early" if sure else "settled_late", one)
+        plan[one.known]["settled_early" if sure else "settled_late"].append(one)
         for place, (start, end) in enumerate(one.holds):
             if place:
-                at(start, "resumed", one)
+                plan[start]["resumed"].append(one)
                 if start < end:
-                    at(start, "resumed_low", one)
+                    plan[start]["resumed_low"].append(one)
             if place == len(one.holds) - 1 and start < end and sure:
-                at(end, "released", one)
+                plan[end]["released"].append(one)
                 continue
             if start < end:
-                at(end, "released_low", one)
-            at(end, "released_high", one)
+                plan[end]["released_low"].append(one)
+            plan[end]["released_high"].append(one)
         for blocked, unblocked, resumed in zip(one.blocked_at, one.unblocked_at, one.resumed_at, strict=True):
-            at(blocked, "blocked", one)
+            plan[blocked]["blocked"].append(one)
             if unblocked < resumed:
-                at(unblocked, "unblocked", one)
+                plan[unblocked]["unblocked"].append(one)
     for time, _ in view.record.resizes:
-        plan.setdefault(time, {})
+        plan[time]["resized"] = []
     return plan
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from harness.testing.graphs import PlainGraph, PlainStep
-from harness.testing.oracle_record import FAILURES, NEVER, Key, Record, Try
+from harness.testing.oracle_record import FAILURES, NEVER, START, Key, Record, Try
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,11 @@ class Options:
 
 
 class View:
-    """A record with everything derived from it."""
+    """A record with everything derived from it.
+
+    By step: the ``earliest`` and ``latest`` at which it was final, at which its fate was ``decided``, and at which each
+    of its order edges, in ``locks`` with its state, was satisfied (absent: it has none).
+    """
 
     def __init__(self, graph: PlainGraph, record: Record, options: Options) -> None:
         self.graph = graph
@@ -59,11 +63,18 @@ class View:
         self.latest: dict[str, Key] = {}
         self.order_earliest: dict[str, Key] = {}
         self.order_latest: dict[str, Key] = {}
+        self.decided: dict[str, tuple[Key, Key]] = {}
+        self.locks: dict[str, list[tuple[str, Key, Key]]] = {}
+        # Steps that failed or were skipped because another did, those skipped for that reason, and cancelled ones.
+        self.spoilers: set[str] = set()
         self.failed_skips: set[str] = set()
+        self.cancelled: set[str] = set()
         self.statuses: dict[str, str | None] = {}
         self.slots = 1 if graph.policy == "serial" else graph.workers
         self.stop: Key | None = None
         self._cancelled_at: dict[str, list[int]] = {}
+        # The batches of `barrier`, once they were replayed (see oracle_policies).
+        self.batches: tuple[dict[str, Key], list[Violation]] | None = None
         self._spread_cancels()
         self.stop = self._stopped_at()
         for step in graph.topological:
@@ -117,14 +128,19 @@ class View:
         return min(ended[True] or ended[False], default=None)
 
     def _settle(self, step: PlainStep) -> None:
-        """Fill in when the step became final and when its order edges were satisfied."""
+        """Fill in when the step became final."""
         step_id = step.step_id
         tries = self.record.by_step.get(step_id)
         status = self.record.status(step_id)
+        self.decided[step_id] = self._decided(step)
         if status is None and "final" not in self.record.reports:
             status = next(iter(self.allowed(step)), None)
         self.statuses[step_id] = status
-        early, late = self._decided(step)
+        if status == "failed":
+            self.spoilers.add(step_id)
+        elif status == "cancelled":
+            self.cancelled.add(step_id)
+        early, late = self.decided[step_id]
         if tries:
             earliest, latest = self._ended(step, tries, status)
         elif status == "skipped":
@@ -134,7 +150,7 @@ class View:
             causes += [self.stop] if self.stop is not None and self.graph.counts_as_top(step) else []
             # By its fate it is cancelled when that is decided, otherwise at one of these times.
             by_fate = self.stop is not None and self.graph.counts_as_top(step)
-            by_fate |= not causes or any(self.statuses.get(other) == "cancelled" for other in step.data)
+            by_fate |= not causes or not self.cancelled.isdisjoint(step.data)
             earliest, latest = min([early, *causes]), max([late, *causes] if by_fate else causes)
             latest = NEVER if self.options.unlisted_cancellations else latest
         else:
@@ -143,11 +159,20 @@ class View:
         if told is not None:
             earliest = latest = earliest if earliest[0] == told else (told, 1)
         self.earliest[step_id], self.latest[step_id] = earliest, latest
-        if not tries and status == "skipped" and any(self.spoils(other) for other in step.data):
+        if not tries and status == "skipped" and not self.spoilers.isdisjoint(step.data):
             self.failed_skips.add(step_id)
-        before = self.graph.order_parents[step_id]
-        self.order_earliest[step_id] = max((self.free(other, self.earliest) for other in before), default=(0, 0))
-        self.order_latest[step_id] = max((self.free(other, self.latest) for other in before), default=(0, 0))
+            self.spoilers.add(step_id)
+        self._lock(step_id)
+
+    def _lock(self, step_id: str) -> None:
+        """Fill in when its order edges were satisfied."""
+        self.order_earliest[step_id] = self.order_latest[step_id] = START
+        edges = self.graph.order_edges[step_id]
+        if edges:
+            locks = [(state, self.free(other, self.earliest), self.free(other, self.latest)) for other, state in edges]
+            self.locks[step_id] = locks
+            self.order_earliest[step_id] = max([early for _, early, _ in locks])
+            self.order_latest[step_id] = max([late for _, _, late in locks])
 
     def free(self, step_id: str, finals: dict[str, Key]) -> Key:
         """When an order edge to this step is satisfied: final, and for one that never ran its own order edges too."""
@@ -163,8 +188,8 @@ class View:
 
     def _decided(self, step: PlainStep) -> tuple[Key, Key]:
         """When all data dependencies were final (and the step had been added): its fate is decided then."""
-        added = self.added(step)
-        early = late = (0, 0) if added is None else (added, 1)
+        added = None if step.parent is None else self.added(step)
+        early = late = START if added is None else (added, 1)
         for other in step.data:
             early = max(early, self.earliest[other])
             late = max(late, self.latest[other])
@@ -192,10 +217,6 @@ class View:
         causes += [self.stop] if self.stop is not None and self.graph.counts_as_top(step) else []
         return key, NEVER if self.options.unlisted_cancellations else max([key, *causes])
 
-    def spoils(self, step_id: str) -> bool:
-        """Whether the step failed, or was skipped because another did: its dependants are skipped."""
-        return self.statuses.get(step_id) == "failed" or step_id in self.failed_skips
-
     def fulfils(self, step_id: str) -> bool:
         """Whether it ended well: it succeeded, or its false condition skipped it."""
         status = self.statuses.get(step_id)
@@ -207,11 +228,11 @@ class View:
         if tries:
             return self._allowed_after(step, tries)
         touched = ["cancelled"] if self.cancel_times(step) else []
-        if any(self.spoils(other) for other in step.data):
+        if not self.spoilers.isdisjoint(step.data):
             return ["skipped", *touched]
-        if any(self.statuses.get(other) == "cancelled" for other in step.data):
+        if not self.cancelled.isdisjoint(step.data):
             return ["cancelled"]
-        early, late = self._decided(step)
+        early, late = self.decided[step.step_id]
         stopped = self.stop is not None and self.graph.counts_as_top(step)
         found = list(touched)
         if step.when is False and not (stopped and self.stop is not None and early[0] > self.stop[0]):
@@ -245,7 +266,7 @@ class View:
             tries = self.record.by_step[one.step_id]
             before = [other for other in tries if other.number < one.number]
             return before[-1].known_key if before else (one.ready, 1)
-        return self._decided(self.graph.by_id[one.step_id])[1]
+        return self.decided[one.step_id][1]
 
     @cached_property
     def top_level(self) -> list[PlainStep]:
@@ -264,16 +285,18 @@ class View:
 
 class Waiting:
     """An attempt before its grant: since when it surely could start, but for slot, limits and rates (``sure``, and
-    ``eligible`` with its backoff over), and its place in the order of starts.
+    ``eligible`` with its backoff over), and its place in the order of starts. ``explained_until``: up to when the
+    recorded reasons of its waits are known to be right.
     """
 
-    __slots__ = ("eligible", "key", "one", "opening", "rank", "sure")
+    __slots__ = ("eligible", "explained_until", "key", "one", "opening", "rank", "sure")
 
     def __init__(self, view: View, one: Try, opening: Key) -> None:
         step = view.graph.by_id[one.step_id]
         self.one = one
         self.opening = opening
+        self.explained_until = -NEVER[0]
         self.sure = max(view.ready_key(one), view.order_latest[one.step_id], opening)
         self.eligible = max(self.sure[0], one.backoff_end)
         self.rank = view.graph.ranks[one.step_id]
-        self.key = (-view.graph.start_depth(step), -step.priority)
+        self.key = (-view.graph.start_depth(step) if step.parent is not None else 0, -step.priority)

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field, replace
 
 from executor.timeline import Attempt, AttemptOutcome, Interval, StepStatus, Timeline, Wait
 from harness.testing.behaviour import AttemptPlan, Behaviour, Call, StepPlan
-from harness.testing.graphs import PlainGraph, PlainStep, describe_step
+from harness.testing.describing import describe_step
+from harness.testing.graphs import PlainGraph, PlainStep
 from harness.testing.oracle_record import FINAL
 
 MINUTE_NS = 60_000_000_000
@@ -167,9 +168,7 @@ class Reference:
         first = len(life.called)
         names = {child.step.step_id: f"{life.step.step_id}/{first + n}" for n, child in enumerate(call.children, 1)}
         for child in call.children:
-            step = describe_step(child.step, parent=life.step.step_id, call=life.call_count)
-            data = tuple(names[other] for other in step.data)
-            step = replace(step, step_id=names[child.step.step_id], data=data)
+            step = describe_step(child.step, parent=life.step.step_id, call=life.call_count, names=names)
             made = Life(step, child.plan, len(self.lives), self.time, life)
             life.called.append(made)
             self.lives[step.step_id] = made

@@ -39,19 +39,19 @@ class RandomSource:
     """Choices of a seeded generator, without Hypothesis."""
 
     def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)  # noqa: S311 - it draws test cases, nothing secret
+        self._random = random.Random(seed).random  # noqa: S311 - it draws test cases, nothing secret
 
     def integer(self, low: int, high: int) -> int:
         """A number in [low, high]."""
-        return low + int(self._random.random() * (high - low + 1))
+        return low + int(self._random() * (high - low + 1))
 
     def choice(self, options: Sequence[T]) -> T:
         """One of the options."""
-        return options[int(self._random.random() * len(options))]
+        return options[int(self._random() * len(options))]
 
     def chance(self, percent: int) -> bool:
         """True in about so many of a hundred cases."""
-        return self._random.random() * 100 < percent
+        return self._random() * 100 < percent
 
     def local(self, make: Callable[[Source], T]) -> T:
         """What ``make`` draws."""

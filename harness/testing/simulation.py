@@ -93,7 +93,7 @@ class Simulation:
             self._plan_items(attempt)
         found = self._plans[attempt.step_id].attempt(attempt.attempt)
         calls = []
-        count = len(self.engine.scheduler.family_calls(attempt.index))
+        count = len(self.engine.scheduler.family_calls(attempt.index)) if found.calls else 0
         for call in found.calls:
             steps = []
             for child in call.children:

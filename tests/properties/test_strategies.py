@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, find, given, seed, settings
@@ -49,6 +50,19 @@ def assert_limits_hold_a_step(step: Step, behaviour: Behaviour) -> None:
         assert limit.capacity is None or units <= limit.capacity
         if limit.tokens_per_minute is not None:
             assert (step.expected_tokens or 0) <= (limit.token_burst or limit.tokens_per_minute)
+
+
+@QUICK
+@given(workflows(max_steps=25, features=FEATURES))
+def test_the_words_accept_every_drawn_step_as_it_is(run: DrawnRun) -> None:
+    workflow, behaviour = run
+    drawn = list(workflow.steps)
+    for step in workflow.steps:
+        plan = behaviour.steps[step.step_id]
+        drawn += [child for part in (plan, *plan.items) for _, child in children_of(step, part)]
+    for step in drawn:
+        fields: dict[str, Any] = {name: getattr(step, name) for name in step.model_fields_set}
+        assert Step(**fields) == step
 
 
 @QUICK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 import time
@@ -22,7 +23,7 @@ from harness.testing.fuzz_replay import ReplayError, read_replay, run_from_data,
 from harness.testing.fuzz_shrinking import Candidate, shrink, without
 from harness.testing.fuzz_virtual import play
 from harness.testing.fuzz_watchdog import HangError, all_stacks, time_limit
-from harness.testing.fuzzing import FuzzReport, Settings, examine, fuzz, play_part, replay
+from harness.testing.fuzzing import FuzzReport, Settings, examine, fuzz, play_part, rare_collections, replay
 from harness.testing.generator import FEATURES, random_workflow
 from tests.properties.planted.faults import FAULTS
 from tests.properties.planted.planting import planted
@@ -258,3 +259,15 @@ def test_news_that_comes_again_is_dropped_and_counted() -> None:
     played = play(run, FaultPlan(mishaps))
     assert played.error is None
     assert played.engine.dropped_completions == len(run.workflow.steps) == played.stale_news
+
+
+@pytest.mark.parametrize(("set_to", "meanwhile"), [(700, 20_000), (50_000, 50_000), (0, 0)])
+def test_the_garbage_collector_looks_less_often_and_is_then_set_as_before(set_to: int, meanwhile: int) -> None:
+    before = gc.get_threshold()
+    try:
+        gc.set_threshold(set_to, *before[1:])
+        with rare_collections():
+            assert gc.get_threshold() == (meanwhile, *before[1:])
+        assert gc.get_threshold() == (set_to, *before[1:])
+    finally:
+        gc.set_threshold(*before)

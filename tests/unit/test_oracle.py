@@ -10,8 +10,9 @@ import pytest
 from executor.timeline import Attempt, Timeline, Wait
 from executor.workflow import Resource, Retry, Step, Workflow
 from harness.testing.behaviour import AttemptPlan, Behaviour, Call, Child, StepPlan, graph_of_run, plans_of_run
+from harness.testing.describing import describe, references
 from harness.testing.generator import DEFAULT_FEATURES, FEATURES, random_workflow
-from harness.testing.graphs import PlainGraph, PlainResource, PlainRetry, PlainStep, describe, references
+from harness.testing.graphs import PlainGraph, PlainResource, PlainRetry, PlainStep
 from harness.testing.oracle import (
     OPT_IN,
     PROPERTIES,
@@ -262,6 +263,29 @@ def test_a_step_overtaken_more_than_a_thousand_times_without_a_reservation_is_re
     assert "more than 1000 times" in found[0].message
 
 
+@pytest.mark.parametrize(("count", "starved"), [(1000, False), (1010, True)])
+def test_a_step_that_needs_only_a_slot_and_was_overtaken_a_thousand_times_has_the_next_one(
+    count: int, starved: bool
+) -> None:
+    # One slot; each of the others becomes ready as the one before it ends, and takes it.
+    described = graph(step("a"), *[step(f"b{place}") for place in range(count)], workers=1)
+    events = [event for place in range(count) for event in ran(f"b{place}", place + 1, place + 2)]
+    events += ran("a", count + 1, count + 2, ready=0)
+    found = check(described, events, exact=True, properties={"no_starvation"})
+    assert [violation.steps for violation in found] == ([("a", "b1001")] if starved else [])
+    assert not starved or "was granted the slot that it needs" in found[0].message
+    # Where clocks are real, or steps wait at a worker, the record does not tell who could have had the slot.
+    assert check(described, events, properties={"no_starvation"}) == []
+    assert check(described, events, exact=True, handed_out_ahead=True, properties={"no_starvation"}) == []
+
+
+def test_steps_that_were_ready_at_the_same_time_overtake_nobody() -> None:
+    # Who goes before whom is a matter of order alone.
+    together = graph(*[step(f"s{place}") for place in range(1100)], workers=1)
+    in_turn = [event for place in range(1100) for event in ran(f"s{place}", place, place + 1, ready=0)]
+    assert check(together, in_turn, exact=True, properties={"no_starvation"}) == []
+
+
 # ---- cases that look fussy --------------------------------------------------------------------------------------
 
 
@@ -382,6 +406,14 @@ def test_events_that_make_no_sense_are_violations_and_never_raise() -> None:
     events = [("started", "z", 1, 0), ("exploded", "a", 1, 0), ("ended", "a", 1, 3), ("ready", "b", 1, 0)]
     found = check(TWO, events + ran("b", 5, 9) + ran("b", 5, 9), exact=True)
     assert sum(one.property == "record_order" for one in found) >= 4
+
+
+@pytest.mark.parametrize("kind", ["unblocked", "resumed"])
+def test_an_attempt_that_goes_on_more_often_than_it_was_blocked_is_a_fault_of_the_record(kind: str) -> None:
+    events = ran("a", 0, 9, middle=[(kind, "a", 1, 3)])
+    found = check(graph(step("a")), events, exact=True)
+    assert [violation.property for violation in found] == ["record_order"]
+    assert "more often than it was blocked" in found[0].message
 
 
 # ---- graphs -----------------------------------------------------------------------------------------------------
