@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from executor.driver import Answer, Request
 from executor.scheduler import Scheduler, SchedulerError
@@ -112,6 +112,31 @@ class Calls:
         else:
             groups.append(group)
         return True
+
+    def wait_for_one(self, attempt: Attempt, call: Attempt, resume: Resume) -> None:
+        """The attempt is blocked until this call of its is final: a note of what the scheduler knows already."""
+        self._waiting[attempt] = [_Group([call.index], [call.step_id], (), None, resume)]
+
+    def after_success(self, call: Attempt, caller: Attempt | None) -> Literal["unchanged", "comes_back", "unclear"]:
+        """What the success of a call changes for the step that made it, whose live attempt is ``caller``."""
+        groups = None if caller is None else self._waiting.get(caller)
+        if groups is None:
+            return "unchanged"
+        if len(groups) > 1 or groups[0].later:
+            return "unclear"
+        index, pending, is_final = call.index, groups[0].pending, self._scheduler.is_final
+        # From the end, as far as it shrinks: calls end in about the order in which they were made.
+        while pending and pending[-1] != index and is_final(pending[-1]):
+            pending.pop()
+        if pending and pending[-1] != index:
+            return "unchanged"
+        while len(pending) > 1 and is_final(pending[-2]):
+            del pending[-2]
+        return "unchanged" if len(pending) > 1 else "comes_back" if pending else "unclear"
+
+    def came_back(self, attempt: Attempt) -> Sequence[Resume]:
+        """Those to tell that the attempt, whose only group of calls is final, has its slot again."""
+        return [group.resume for group in self._waiting.pop(attempt)]
 
     def _wait_to_resume(self, attempt: Attempt, resume: Resume) -> bool:
         """If the attempt's calls are done but it has no slot yet, tell ``resume`` too when it has. Else False."""

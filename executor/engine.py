@@ -153,13 +153,26 @@ class Engine(EngineTimes):
         return starts
 
     def succeed(
-        self, attempt: Attempt, started: int, ended: int, worker: str, cpu_seconds: float | None, output: Any
+        self,
+        attempt: Attempt,
+        started: int,
+        ended: int,
+        worker: str,
+        cpu_seconds: float | None,
+        output: Any,
+        *,
+        late: bool = False,
     ) -> list[Attempt]:
-        """:meth:`advance` for one attempt that ended well, in the fewest steps: what every plain run is made of."""
+        """:meth:`advance` for one attempt that ended well, in the fewest steps: what every plain run is made of.
+
+        ``late``: some time has passed since it ended.
+        """
         lock = self._lock
+        starts: list[Attempt] | None = None
+        resumes: Sequence[Resume] = ()
         # Nobody held the lock: the end is known as it happens, and one look at the clock is saved.
         now = ended
-        if not lock.acquire(False):
+        if late or not lock.acquire(False):
             lock.acquire()
             now = self._clock() - self.origin
         try:
@@ -170,17 +183,40 @@ class Engine(EngineTimes):
                 attempt.worker = worker
                 attempt.cpu_seconds = cpu_seconds
                 self.outputs[attempt.step_id] = output
-                starts = scheduler.succeed(attempt, now)
-                if starts is not None:
-                    if not scheduler.remaining:
-                        self._driver.notify()
-                    return starts
+                if attempt.parent is None:
+                    starts = scheduler.succeed(attempt, now)
+                else:
+                    starts, resumes = self._succeed_call(attempt, attempt.parent, now)
+                if starts is not None and not scheduler.remaining:
+                    self._driver.notify()
         except BaseException as error:
             self._break(error)
             raise
         finally:
             lock.release()
-        return self.advance(((attempt, started, ended, worker, cpu_seconds, "succeeded", output, None),))
+        if starts is None:
+            return self.advance(((attempt, started, ended, worker, cpu_seconds, "succeeded", output, None),))
+        for resume in resumes:
+            resume(True)
+        return starts
+
+    def call_alone(self, attempt: Attempt, step: Step, resume: Resume) -> Attempt | None:
+        """What :meth:`call_request` and :meth:`advance` do for a single call that the running ``attempt`` waits for, in
+        the fewest steps. The call starts, and nothing else; ``resume`` follows. None: that has to be done the long way,
+        nothing has happened.
+        """
+        with self._lock:
+            try:
+                if not self._plain or self._cancel_requested or self._asked:
+                    return None
+                now = self._clock() - self.origin
+                call = self.scheduler.call(attempt, step, now)
+                if call is not None:
+                    self.calls.wait_for_one(attempt, call, resume)
+            except BaseException as error:
+                self._break(error)
+                raise
+        return call
 
     def prepare(
         self, attempt: Attempt, *, simulated: bool = False
@@ -233,6 +269,17 @@ class Engine(EngineTimes):
         self._cancel_requested = True
 
     # ------------------------------------------------------------------ under the lock
+
+    def _succeed_call(self, attempt: Attempt, parent: str, now: int) -> tuple[list[Attempt] | None, Sequence[Resume]]:
+        """The short way for a call: what starts, and whom to tell that the step goes on. None: not a plain case."""
+        scheduler = self.scheduler
+        caller = scheduler.live_attempt(scheduler.index[parent])
+        after = self.calls.after_success(attempt, caller)
+        if after == "unchanged":
+            return scheduler.succeed(attempt, now), ()
+        if after == "comes_back" and caller is not None and scheduler.come_back(attempt, caller, now):
+            return [], self.calls.came_back(caller)
+        return None, ()
 
     def _break(self, error: BaseException) -> None:
         """A fault of ours: the waiting caller must hear of it, whichever thread it came up in."""

@@ -7,7 +7,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from executor.nested_calls import Call, CalledStep, Caller, Done, Outcome, Withdraw
@@ -36,6 +36,33 @@ class EngineCaller(Caller):
 
     def resumed(self, attempt: Attempt) -> None:
         """It has a slot again, or is over. From any thread, maybe more than once."""
+
+    def call_alone(
+        self, attempt: Attempt, call: Call, done: Done, can_run: Callable[[CalledStep], bool] | None = None
+    ) -> Attempt | None:
+        """Make a single call that the attempt waits for the short way, if that is open and the caller can run it: the
+        call, which starts; no :meth:`blocked` and no :meth:`resumed` follow. Else None, and nothing was done.
+        """
+        engine = self._engine
+        step = engine.toolbox.step(call)
+        if isinstance(step, Failure) or step.timeout is not None or not (can_run is None or can_run(step)):
+            return None
+
+        def resume(goes_on: bool) -> None:
+            done([engine.outcome_of(call_id)] if goes_on else None)
+
+        made = engine.call_alone(attempt, step, resume)
+        if made is not None:
+            call_id = made.step_id
+        return made
+
+    def withdraw(self, attempt: Attempt, ids: list[str]) -> None:
+        """The attempt waits for these calls of its no more: cancel what is not over."""
+
+        def request(now: int) -> None:
+            self._engine.calls.withdraw(attempt, ids, now)
+
+        self.dispatch(self._engine.advance((), (request,)))
 
     # ------------------------------------------------------------------ calls
 
@@ -133,8 +160,4 @@ class Batch:
 
     def withdraw(self) -> None:
         """Nobody waits any more: cancel what is not over."""
-
-        def request(now: int) -> None:
-            self._engine.calls.withdraw(self._attempt, self._ids, now)
-
-        self._caller.dispatch(self._engine.advance((), (request,)))
+        self._caller.withdraw(self._attempt, self._ids)

@@ -56,11 +56,9 @@ class Bucket:
     def opens_at(self, tokens: int, now: int) -> int | None:
         """When ``tokens`` will be there if nobody takes any; None if the bucket never holds so many."""
         self.refill(now)
-        missing = tokens * self.part - self.level
-        if missing <= 0:
-            return now
         if tokens > self.burst:
             return None
+        missing = max(0, tokens * self.part - self.level)
         return now + -(-missing // self.gain)
 
 
@@ -85,9 +83,11 @@ class Limit:
         self.reserved_charges = 0
         self.reserved_tokens = 0
         self.rate = None if resource.rate_per_minute is None else Bucket(resource.rate_per_minute, resource.burst)
-        self.tokens = None
-        if resource.tokens_per_minute is not None:
-            self.tokens = Bucket(resource.tokens_per_minute, token_burst(resource))
+        self.tokens: Bucket | None = None
+        minutes_worth = resource.tokens_per_minute
+        if minutes_worth is not None:
+            burst = resource.token_burst
+            self.tokens = Bucket(minutes_worth, max(1, int(minutes_worth)) if burst is None else burst)
 
     def resize(self, capacity: int) -> None:
         """Change the capacity; units already held stay held."""
@@ -104,13 +104,6 @@ class Limit:
     def clear_reserved(self) -> None:
         """Forget reservations; they are counted anew at every start."""
         self.reserved_units = self.reserved_charges = self.reserved_tokens = 0
-
-
-def token_burst(resource: Resource) -> int:
-    """How many tokens the bucket of a resource holds: ``token_burst``, else one minute's worth."""
-    if resource.token_burst is not None:
-        return resource.token_burst
-    return max(1, int(resource.tokens_per_minute or 0))
 
 
 class Demand:

@@ -14,15 +14,14 @@ import asyncio
 import time
 from _thread import get_ident
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from executor.backends.asyncio_calls import LoopCaller
 from executor.backends.base import Backend
 from executor.backends.daemon_threads import DaemonThreads
 from executor.engine import Completion, Engine, Failure
-from executor.nested_calls import Call, Outcomes
-from executor.nested_engine import EngineCaller
 from executor.outcomes import outcome_of
 from executor.timeline import NANOSECONDS, Attempt, AttemptOutcome
 from executor.tools.base import Tool, ToolContext, ToolError
@@ -31,7 +30,7 @@ from executor.tools.base import Tool, ToolContext, ToolError
 SPARE_WORKERS = 2
 
 
-class _Worker:
+class LoopWorker:
     """A worker coroutine: what it runs and where it parks."""
 
     __slots__ = ("attempt", "lost", "name", "parked", "task", "waiting")
@@ -46,32 +45,6 @@ class _Worker:
         self.waiting = False
 
 
-class _LoopCaller(EngineCaller):
-    """Makes the calls of what one worker runs: in the loop's thread, or in that of a plain function."""
-
-    def __init__(self, backend: AsyncioBackend, engine: Engine, worker: _Worker) -> None:
-        super().__init__(engine)
-        self._backend = backend
-        self._worker = worker
-
-    def dispatch(self, starts: list[Attempt]) -> None:
-        self._backend.dispatch(starts)
-
-    def blocked(self, attempt: Attempt) -> None:
-        self._worker.waiting = True
-
-    def resumed(self, attempt: Attempt) -> None:
-        self._worker.waiting = False
-
-    def call(self, running: Any, calls: Sequence[Call], at_once: int | None = None) -> Outcomes:
-        if self._backend.is_here():
-            raise RuntimeError(
-                "a coroutine that waits like this holds up every other step: write `await call_tool_async(…)`, "
-                "`await call_tools_parallel_async(…)`"
-            )
-        return super().call(running, calls, at_once)
-
-
 class AsyncioBackend(Backend):
     """Steps as coroutines of one event loop; right for very many steps that wait."""
 
@@ -80,14 +53,15 @@ class AsyncioBackend(Backend):
 
     def __init__(self, workers: int | None = None) -> None:
         super().__init__(workers)
-        self._idle: list[_Worker] = []
+        self._idle: list[LoopWorker] = []
         self._backlog: deque[Attempt] = deque()
-        self._workers: list[_Worker] = []
+        self._workers: list[LoopWorker] = []
         self._engine: Engine | None = None
         self._started_workers = 0
         self._loop_thread = 0
         self._threads = DaemonThreads("makespan-asyncio")
-        self._ending = False
+        # The run is over, and its workers are told so.
+        self.ending = False
         self._waking = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed: asyncio.Event | None = None
@@ -145,7 +119,7 @@ class AsyncioBackend(Backend):
                 self._hand_out(engine.advance())
 
     async def _end_workers(self) -> None:
-        self._ending = True
+        self.ending = True
         tasks = [worker.task for worker in self._workers if worker.task is not None]
         for task in tasks:
             task.cancel()
@@ -185,21 +159,21 @@ class AsyncioBackend(Backend):
     def _make_up(self) -> None:
         """See to it that there is a worker that can run for each slot."""
         engine = self._engine
-        if engine is None or engine.done or self._ending:
+        if engine is None or engine.done or self.ending:
             return
         for _ in range(engine.scheduler.slots - self._able()):
             self._started_workers += 1
-            worker = _Worker(f"coroutine-{self._started_workers}")
+            worker = LoopWorker(f"coroutine-{self._started_workers}")
             self._workers.append(worker)
             worker.task = asyncio.ensure_future(self._work(worker, engine))
 
     def _able(self) -> int:
         return sum(not (worker.lost or worker.waiting) for worker in self._workers)
 
-    async def _work(self, worker: _Worker, engine: Engine) -> None:
+    async def _work(self, worker: LoopWorker, engine: Engine) -> None:
         clock, calls, name, backlog = self.clock, self.calls, worker.name, self._backlog
         steps, late_call = engine.scheduler.steps, engine.renderer.late_call
-        place = self.enter(engine, _LoopCaller(self, engine, worker))
+        place = self.enter(engine, LoopCaller(self, engine, worker))
         while (attempt := await self._next(worker, engine.scheduler.slots)) is not None:
             origin = engine.origin
             while attempt is not None:
@@ -275,12 +249,12 @@ class AsyncioBackend(Backend):
             # The call goes on in its thread and keeps its limits until it returns, unless the run is over. How it ends
             # matters to nobody.
             future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-            if not self._ending:
+            if not self.ending:
                 await asyncio.wait([future])
             raise
         return result
 
-    async def _next(self, worker: _Worker, slots: int) -> Attempt | None:
+    async def _next(self, worker: LoopWorker, slots: int) -> Attempt | None:
         while not self._backlog:
             assert self._loop is not None
             if len(self._workers) > slots and self._able() > slots + SPARE_WORKERS:

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import pickle
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 from executor.backends.process_ahead import PATIENCE_NANOSECONDS, ShortSteps
 from executor.backends.process_handle import BUSY, WorkerProcess
 from executor.backends.process_nested import WorkerCalls
-from executor.backends.process_pickling import PROTOCOL, NotPicklableError, dumps
 from executor.backends.process_pool import WorkerPool
-from executor.backends.process_wire import CALL, FAILED, HAS_FACTS, IS_NONE, NOTHING, Frame, packets
+from executor.backends.process_requests import request_of
+from executor.backends.process_wire import FAILED, HAS_FACTS, IS_NONE, NOTHING, Frame
 from executor.engine import Engine
 from executor.outcomes import Completion, Failure
 from executor.timeline import NANOSECONDS, Attempt, AttemptOutcome
@@ -88,6 +88,9 @@ class Dispatcher:
                 step_id = self._engine.scheduler.step_ids[_index_of(item)]
                 message = f"step {step_id!r}: its result cannot be read here: {type(error).__name__}: {error}"
                 outcome, value = "failed", Failure("NotPicklable", message, retryable=False)
+        if outcome != "succeeded" and self._ahead:
+            # Its calls, if it made any, must not begin any more.
+            self._reclaim_all()
         origin = self._engine.origin
         cpu_seconds = None if cpu == NOTHING else cpu / NANOSECONDS
         tokens_used = None if tokens == NOTHING else tokens
@@ -97,8 +100,8 @@ class Dispatcher:
 
     def calls(self, worker: WorkerProcess, number: int, body: bytes | bytearray | None) -> None:
         """Its step makes calls. See :class:`executor.backends.process_pool.Listener`."""
-        # What waits behind it would wait for those calls too.
-        self._reclaim(worker)
+        # What waits behind it would wait for those calls too, and elsewhere it would start before them.
+        self._reclaim_all()
         self.nested.asked(worker, number, body)
 
     def died(self, worker: WorkerProcess, how: str) -> None:
@@ -115,6 +118,11 @@ class Dispatcher:
     def _replace(self) -> None:
         if not self._engine.done:
             self.pool.fill()
+
+    def _reclaim_all(self) -> None:
+        for worker in self.pool.workers:
+            if len(worker.given) > 1 or (worker.given and isinstance(worker.given[0], int)):
+                self._reclaim(worker)
 
     def _reclaim(self, worker: WorkerProcess) -> None:
         """Take back what the worker has not begun: steps handed out ahead go back to the scheduler, granted ones to
@@ -157,16 +165,36 @@ class Dispatcher:
                     soonest = late_at
         return None if soonest is None else (soonest - now) / NANOSECONDS
 
-    def advance(self) -> None:
-        """Tell the engine what happened, and send what starts."""
+    def advance(self, *, notified: bool = False) -> None:
+        """Tell the engine what happened, and send what starts. ``notified``: others may have left something there."""
         self._stop_calls()
-        requests = (self._give_back,) if self._take_back else ()
-        self.dispatch(self._engine.advance(self._completions(), requests))
+        starts = self._end_of_one_call() if len(self._ends) == 1 and not notified else None
+        if starts is None:
+            requests = (self._give_back,) if self._take_back else ()
+            starts = self._engine.advance(self._completions(), requests)
+        self.dispatch(starts)
         if self.nested:
             self.nested.carry_out()
 
+    def _end_of_one_call(self) -> list[Attempt] | None:
+        """The short way for what calls made one after the other bring. None: there is more to tell the engine."""
+        if self._ahead or self._take_back or self._reports or self._sent_again:
+            return None
+        ((worker, item, started, ended, cpu_seconds, outcome, value, tokens_used, facts),) = self._ends
+        if outcome != "succeeded" or tokens_used is not None or facts:
+            return None
+        if not isinstance(item, Attempt) or item.parent is None or item.outcome is not None:
+            return None
+        self._ends = []
+        self._short.note(item.index, ended - started)
+        began = max(started, worker.free_at, item.granted)
+        ended = worker.free_at = max(ended, began)
+        return self._engine.succeed(item, began, ended, worker.name, cpu_seconds, value, late=True)
+
     def _stop_calls(self) -> None:
-        """End the workers whose step was cancelled or is past its timeout."""
+        """End the workers whose step was cancelled or is past its timeout. Its calls must not begin any more."""
+        if self.to_stop:
+            self._reclaim_all()
         while self.to_stop:
             attempt = self.to_stop.popleft()
             worker = next((worker for worker in self.pool.workers if attempt in worker.given), None)
@@ -249,17 +277,21 @@ class Dispatcher:
         backlog, idle = self._backlog, self.pool.idle
         backlog.extend(starts)
         outgoing: Outgoing = []
-        while backlog and idle:
+        # Where a process has yet to start, a busy one gets to a short step first.
+        while backlog and (idle or self._busy_worker_for(backlog[0]) is not None):
             attempt = backlog.popleft()
             if attempt.outcome is not None:
                 # Cancelled before it was sent: it never ran, and what it holds is free.
-                self._report(attempt, idle[-1], "cancelled", None)
+                self._report(attempt, "cancelled", None)
                 continue
-            request = self._request_of(attempt.index, attempt.attempt)
+            request = request_of(self._engine, self.nested.tools, attempt.index, attempt.attempt)
             if isinstance(request, Failure):
-                self._report(attempt, idle[-1], "failed", request)
+                self._report(attempt, "failed", request)
                 continue
             worker = self._busy_worker_for(attempt) if len(request) == 1 else None
+            if worker is None and not idle:
+                backlog.appendleft(attempt)
+                break
             if worker is None:
                 worker = idle.pop()
                 worker.state = BUSY
@@ -301,41 +333,20 @@ class Dispatcher:
             return None
         return worker if self._engine.now() - worker.free_at < PATIENCE_NANOSECONDS else None
 
-    def _report(
-        self, attempt: Attempt, worker: WorkerProcess, outcome: AttemptOutcome, failure: Failure | None
-    ) -> None:
+    def _report(self, attempt: Attempt, outcome: AttemptOutcome, failure: Failure | None) -> None:
         now = self._engine.now()
+        worker = (self.pool.idle or self.pool.workers)[-1]
         self._reports.append((attempt, now, now, worker.name, None, outcome, failure, None))
-
-    def _request_of(self, index: int, number: int) -> list[bytes | memoryview] | Failure:
-        """The packets that ask for a step's call, or why they cannot be had."""
-        step = self._engine.scheduler.steps[index]
-        step_id = self._engine.scheduler.step_ids[index]
-        prompt = step.prompt
-        args: Mapping[str, Any] = step.args or {}
-        try:
-            if args or "{" in (prompt or ""):
-                _, prompt, args = self._engine.renderer.work(step, index)
-            call = (step.tool, prompt, args, step_id, step.expected_seconds, step.timeout)
-            body = dumps(call, "the call") if args else pickle.dumps(call, PROTOCOL)
-            self.nested.tools.pack(step.tool or "")
-        except NotPicklableError as error:
-            return _argument_failure(step_id, args, error)
-        except Exception as error:  # noqa: BLE001  # a template that fails is a failed attempt
-            return Failure.of(error)
-        return packets(CALL, index, number, body)
 
     # ------------------------------------------------------------------ ahead of free workers
 
     def _hand_out_ahead(self) -> None:
         """Every slot is taken, and nothing waits to be sent: let some of the next steps wait where they will run."""
-        if self.nested.any:
-            return
         short = self._short
         now = self._engine.now()
         room: list[tuple[int, WorkerProcess]] = []
         for worker in self.pool.workers:
-            if worker.state != BUSY or worker.large:
+            if worker.state != BUSY or worker.large or worker.waiting:
                 continue
             index = _index_of(worker.given[0])
             waiting = len(worker.given) - 1
@@ -364,7 +375,10 @@ class Dispatcher:
                     continue
                 index = handed[place]
                 place += 1
-                request = self._request_of(index, 1)
+                if self.nested.any and self.nested.tools.lacks(worker, index):
+                    self._take_back.append(index)
+                    continue
+                request = request_of(self._engine, self.nested.tools, index, 1)
                 if isinstance(request, Failure) or len(request) > 1:
                     # Too large to wait there, or it fails: it goes the usual way.
                     self._short.exclude(index)
@@ -381,13 +395,3 @@ class Dispatcher:
 
 def _index_of(item: Attempt | int) -> int:
     return item if isinstance(item, int) else item.index
-
-
-def _argument_failure(step_id: str, args: Mapping[str, Any], error: NotPicklableError) -> Failure:
-    for name, value in args.items():
-        try:
-            dumps(value, f"args[{name!r}]")
-        except NotPicklableError as inner:
-            error = inner
-            break
-    return Failure("NotPicklable", f"step {step_id!r}: {error}", retryable=False)

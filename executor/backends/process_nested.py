@@ -12,7 +12,7 @@ from __future__ import annotations
 import pickle
 from _thread import get_ident
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from executor.backends.process_calling import packed
@@ -20,7 +20,7 @@ from executor.backends.process_handle import STOPPING, WorkerProcess
 from executor.backends.process_pickling import PROTOCOL, dumps
 from executor.backends.process_wire import TOOLS, packets
 from executor.engine import Engine
-from executor.nested_calls import Call, Outcome, Outcomes, Withdraw
+from executor.nested_calls import Call, Done, Outcome, Outcomes, Withdraw
 from executor.nested_engine import EngineCaller
 from executor.outcomes import Failure
 from executor.timeline import Attempt
@@ -162,3 +162,16 @@ class _WorkerCaller(EngineCaller):
 
     def resumed(self, attempt: Attempt) -> None:
         self._worker.waiting = False
+
+    def begin(self, running: Attempt, calls: Sequence[Call], at_once: int | None, done: Done) -> Withdraw:
+        def told(outcomes: Outcomes) -> None:
+            self._worker.waiting = False
+            done(outcomes)
+
+        own = self.call_alone(running, calls[0], told) if len(calls) == 1 else None
+        if own is None:
+            return super().begin(running, calls, at_once, done)
+        self._worker.waiting = True
+        self.dispatch([own])
+        ids = [own.step_id]
+        return lambda: self.withdraw(running, ids)

@@ -78,7 +78,7 @@ class ProcessesBackend(Backend):
                         due = max(0.0, (wake_at - engine.now()) / NANOSECONDS)
                         seconds = due if seconds is None else min(due, seconds)
                     notified = pool.wait(seconds)
-                dispatcher.advance()
+                dispatcher.advance(notified=notified)
                 if notified or (wake_at is not None and wake_at <= engine.now()):
                     wake_at = engine.wake_at()
         if engine.crash is not None:

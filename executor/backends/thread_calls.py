@@ -68,8 +68,11 @@ class ThreadCaller(EngineCaller):
             found.append(outcomes)
             told.release()
 
-        starts = Batch(self, running, calls, at_once, done, notes=False).submit()
-        self._run_own(running, starts, found)
+        own = self.call_alone(running, calls[0], done) if len(calls) == 1 else None
+        if own is None:
+            self._run_own(running, Batch(self, running, calls, at_once, done, notes=False).submit(), found)
+        else:
+            self._run_own(running, [own], found)
         if not found:
             worker.waiting = True
             self._backend.make_up()
@@ -116,8 +119,4 @@ class ThreadCaller(EngineCaller):
 
 
 def _runs_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+    return asyncio._get_running_loop() is not None  # noqa: SLF001  # without the cost of an exception

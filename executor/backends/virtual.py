@@ -12,9 +12,8 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from executor.backends.base import Backend
 from executor.dependencies.references import templates_of
@@ -26,8 +25,7 @@ from executor.workflow import Step
 DEFAULT_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Simulated:
+class Simulated(NamedTuple):
     """How an attempt goes: it runs for ``duration`` nanoseconds in all, not counting the time in which it is blocked.
 
     ``calls``: after so many nanoseconds of its own running time (never falling) it calls these steps and is blocked
@@ -143,7 +141,7 @@ class VirtualBackend(Backend):
         events = self._events
         while events and events[0][2] not in self._running:
             heappop(events)
-        instants = [event[0] for event in events[:1]]
+        instants = [events[0][0]] if events else []
         if self._planned:
             instants.append(self._planned[-1][0])
         wake_at = engine.wake_at()

@@ -3,12 +3,14 @@
 ::
 
     parent ──▶ what to run: ``KIND BYTES`` and a line end, then that many bytes (a path, or source text)
-    parent ◀── a line of JSON: {"result": …, "main": whether it had one} or {"error": …, "type": …, "retryable": …}
+    parent ◀── a line of JSON: {"result": …, "main": whether it had one}
+               or {"error": …, "type": …, "retryable": …, "line": of the node's code, or null}
 
 Rules of this module:
 - It imports next to nothing: a node starts as fast as Python does. What a node imports is the node's affair.
 - stdin and stdout are the node's. What it prints is its result if ``main()`` returns None, or if there is no ``main``.
 - A node with a ``main`` is imported and its ``main`` called; another one runs as a script.
+- Where the code fails, a mark on stderr parts what it wrote itself from what is written of its end.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 # The file descriptor of the channel; -1 outside of a node.
 channel = -1
 _CHUNK_BYTES = 65_536
+_END_MARK = "\x1e"
 
 
 def main(fd: int) -> None:
@@ -48,13 +51,16 @@ def main(fd: int) -> None:
         if error.code is None or error.code == 0:
             answer = {"result": None, "main": False}
         else:
+            _mark_end()
             answer = {"error": f"it left with {error.code!r}", "type": "SystemExit", "retryable": True}
+            answer["line"] = _line_of(error, name)
     except BaseException as error:  # noqa: BLE001  # whatever a node raises is told as its failure
-        answer = _failure(error)
+        answer = {**_failure(error), "line": _line_of(error, name)}
     _flush()
     try:
         line = _encoded(answer, 0)
     except (TypeError, ValueError, RecursionError) as error:
+        _mark_end()
         answer = {"error": f"what main() returned is not JSON: {error}", "type": "NotJson", "retryable": False}
         line = _encoded(answer, 0)
     _write(fd, line.encode("utf-8", "surrogatepass") + b"\n")
@@ -118,6 +124,7 @@ def _failure(error: BaseException) -> dict[str, Any]:
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
+    _mark_end()
     try:
         sys.excepthook(type(error), error.with_traceback(trace), trace)
         text = str(error)
@@ -125,6 +132,25 @@ def _failure(error: BaseException) -> dict[str, Any]:
         text = "(its message cannot be had)"
     retryable = getattr(error, "retryable", True)
     return {"error": text, "type": type(error).__name__, "retryable": retryable is not False}
+
+
+def _mark_end() -> None:
+    try:
+        sys.stderr.write(_END_MARK)
+        sys.stderr.flush()
+    except Exception:  # noqa: BLE001  # it is what the node's code made of it
+        return
+
+
+def _line_of(error: BaseException, name: str) -> int | None:
+    """The line of the node's code that raised it, or called what did."""
+    line = error.lineno if isinstance(error, SyntaxError) and error.filename == name else None
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == name:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
 
 
 def _flush() -> None:

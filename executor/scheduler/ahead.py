@@ -6,7 +6,8 @@ Rules of this module:
   be taken back at any time, and cancelling it needs nobody's help.
 - It is granted when the slot before it becomes free, which the scheduler may hear of later: the record holds the time
   at which that was, and attempts keep standing in order of grant.
-- The order of starts holds: what is handed out is what would start next.
+- The order of starts holds: what is handed out is what would start next. Where a step waits for its calls, those alone
+  are handed out, and only if no other step could resume before they are over.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from heapq import heappop, heappush
 
+from executor.scheduler.family import NOBODY
 from executor.scheduler.queue import HANDED_OUT, INDEX_MASK, QUEUED
 from executor.scheduler.starts import Starts
 from executor.timeline import Attempt, Wait
@@ -28,33 +30,52 @@ class Ahead(Starts):
         """
         queue = self._queue
         handed: list[int] = []
-        if self._mode or self._has_calls or self._resuming or queue.lines or queue.reserved or self.policy == "serial":
+        if self._mode or self._mapped or self._resuming or queue.lines or queue.reserved or self.policy == "serial":
+            return handed
+        caller = self._innermost_caller() if self._blocked_since else NOBODY
+        if caller is None:
             return handed
         heap = queue.open_heap
         queued = queue.queued
         while heap and len(handed) < most:
             index = heap[0] & INDEX_MASK
             if queued[index] == QUEUED:
-                if self._made[index] or not fits(index):
+                if self._made[index] or not fits(index) or (caller >= 0 and self._family.parent(index) != caller):
                     break
                 queued[index] = HANDED_OUT
                 handed.append(index)
             heappop(heap)
         return handed
 
+    def _innermost_caller(self) -> int | None:
+        """The blocked step for whose calls all others that are blocked wait, if there is one."""
+        blocked = self._blocked_since
+        innermost = index = max(blocked, key=self._family.depth)
+        waiting = 0
+        while index >= 0:
+            waiting += index in blocked
+            index = self._family.parent(index)
+        return innermost if waiting == len(blocked) else None
+
     def take_back(self, index: int) -> None:
         """A step that was handed out and did not start waits here again."""
         queue = self._queue
-        if queue.queued[index] == HANDED_OUT:
-            queue.queued[index] = QUEUED
-            heappush(queue.open_heap, self._keys[index])
+        if queue.queued[index] != HANDED_OUT:
+            return
+        if queue.epoch_of[index] is None:
+            # It was overtaken too often meanwhile.
+            self._reserve(index, self._now)
+            return
+        queue.queued[index] = QUEUED
+        heappush(queue.open_heap, self._keys[index])
 
     def start_handed_out(self, index: int, at: int) -> Attempt | None:
         """The worker that has the step went on to it when its last one ended, ``at``. None: it was cancelled."""
         if self._queue.queued[index] != HANDED_OUT:
             return None
-        attempt = self._grant(index, max(at, self._ready_at[index]))
-        self._put_last_in_order()
+        # The worker may have been free before the step was, and nobody knew of it.
+        attempt = self._grant(index, max(at, self._queued_at.get(index, self._ready_at[index])))
+        self._put_in_order(self.attempts.pop())
         return attempt
 
     def regrant(self, attempt: Attempt, now: int) -> None:
@@ -67,19 +88,15 @@ class Ahead(Starts):
         granted = attempt.granted
         attempt.add_wait(Wait("worker", granted, now))
         attempt.granted = now
-        place = len(self.attempts) - 1
-        while self.attempts[place] is not attempt:
-            place -= 1
-        del self.attempts[place]
-        self.attempts.append(attempt)
-        self._put_last_in_order()
-
-    def _put_last_in_order(self) -> None:
-        """Move the last attempt to where its grant belongs; it is never far."""
         attempts = self.attempts
-        last = len(attempts) - 1
-        place = last
-        while place and attempts[place - 1].granted > attempts[last].granted:
+        # It is never far from the end.
+        del attempts[next(place for place in reversed(range(len(attempts))) if attempts[place] is attempt)]
+        self._put_in_order(attempt)
+
+    def _put_in_order(self, attempt: Attempt) -> None:
+        """Put an attempt to where its grant belongs; that is never far from the end."""
+        attempts = self.attempts
+        place = len(attempts)
+        while place and attempts[place - 1].granted > attempt.granted:
             place -= 1
-        if place < last:
-            attempts.insert(place, attempts.pop())
+        attempts.insert(place, attempt)

@@ -15,7 +15,7 @@ _RANGE = 1 << 64
 
 def jitter_ratio(seed: int, step_id: str, attempt: int) -> float:
     """A number in [0, 1) that depends on nothing but the seed, the step and the attempt."""
-    digest = blake2b(f"{seed}\0{step_id}\0{attempt}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    digest = blake2b(f"{seed}\0{step_id}\0{attempt}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / _RANGE
 
 

@@ -75,7 +75,7 @@ class LevelGate:
         pending = self._pending
         while pending and self._left[pending[0]] == 0:
             del self._left[heappop(pending)]
-        if pending and pending[0] > self._current:
+        if pending:
             self._current = pending[0]
         for level in sorted(level for level in self._held if level <= self._current):
             released.extend(index for index in self._held.pop(level) if is_held(index))
@@ -123,12 +123,12 @@ class BatchGate:
         self._batch.update(batch)
         return batch
 
-    def _next_alone(self, is_held: Callable[[int], bool]) -> list[int]:
+    def _next_alone(self, is_held: Callable[[int], bool]) -> list[int] | None:
         while self._alone:
             index = heappop(self._alone)
             if is_held(index):
                 return [index]
-        return []
+        return None
 
     def _next_group(self, is_held: Callable[[int], bool]) -> list[int]:
         chosen: set[int] = set()

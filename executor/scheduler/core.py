@@ -44,7 +44,7 @@ class Core:
         self.condition_errors: dict[int, Exception] = {}
         self.slots = self.largest_slots = 1 if policy == "serial" else slots
         self.limits = Limits(resources or {})
-        # Nothing but data dependencies and slots so far: the short way of `fast` may be taken.
+        # Nothing but data dependencies, slots and calls so far: the short ways of `fast` and `fast_calls` may be taken.
         self.plain = policy in ("dataflow", "serial")
         self._seed = seed
         self._condition = condition
@@ -60,7 +60,7 @@ class Core:
         self._fate = bytearray()
         self._data_pending: list[int] = []
         self._children: list[list[int]] = []
-        self._data_parents: list[Sequence[int]] = []
+        self._data_parents: list[tuple[int, ...]] = []
         self._order_parents: list[Sequence[int]] = []
         self._keys: list[int] = []
         self._ready_at: list[int] = []

@@ -16,6 +16,9 @@ from executor.scheduler.locks import StateUse
 from executor.scheduler.story import SchedulerError
 from executor.workflow import Step
 
+# Stands where the index of a step would, and there is none.
+NOBODY = -1
+
 # A call to add: the step, its id, and the indices of what it depends on.
 Call = tuple[Step, str, tuple[int, ...]]
 
@@ -33,8 +36,8 @@ class Family:
         self._abandoned: dict[int, int] = {}
 
     def parent(self, index: int) -> int:
-        """The calling step, or -1."""
-        return self._parent.get(index, -1) if self._parent else -1
+        """The calling step, or :data:`NOBODY`."""
+        return self._parent.get(index, NOBODY) if self._parent else NOBODY
 
     def depth(self, index: int) -> int:
         """0 for a top-level step."""
@@ -42,7 +45,7 @@ class Family:
 
     def parents(self, count: int) -> Sequence[int]:
         """The calling step of each of ``count`` steps."""
-        parents = [-1] * count
+        parents = [NOBODY] * count
         for index, parent in self._parent.items():
             parents[index] = parent
         return parents
@@ -111,8 +114,10 @@ class Family:
         index_of: Mapping[str, int],
         is_final: Callable[[int], bool],
     ) -> int:
-        index = local.get(name, index_of.get(name, -1))
-        if name in local or (index >= 0 and (self.parent(index) == parent or is_final(index))):
+        if name in local:
+            return local[name]
+        index = index_of.get(name)
+        if index is not None and (self.parent(index) == parent or is_final(index)):
             return index
         raise SchedulerError(
             f"a call of step {parent_id!r} depends on {name!r}: only other calls of that step and steps that are "
@@ -129,6 +134,29 @@ class Family:
                 number += 1
             self._count[parent] = number
             yield f"{parent_id}/{number}"
+
+    def add_plain_call(self, parent: int, parent_id: str, index: int, index_of: Mapping[str, int]) -> str | None:
+        """What :meth:`check_calls` and :meth:`add_call` do for one call that uses no state and depends on nothing: its
+        id. None: too deep, nothing was noted.
+        """
+        depth = self._depth.get(parent, 0) + 1
+        if depth > self._max_depth:
+            return None
+        number = self._count.get(parent, 0) + 1
+        step_id = f"{parent_id}/{number}"
+        while step_id in index_of:
+            # A step of the file that happens to be called so.
+            number += 1
+            step_id = f"{parent_id}/{number}"
+        self._count[parent] = number
+        self._parent[index] = parent
+        self._depth[index] = depth
+        calls = self._calls.get(parent)
+        if calls is None:
+            self._calls[parent] = [index]
+        else:
+            calls.append(index)
+        return step_id
 
     def add_call(self, parent: int, index: int, step: Step) -> tuple[OrderEdge, ...]:
         """Note a call, and return its order edges to its siblings."""
@@ -155,7 +183,6 @@ class Family:
         while index >= 0:
             self._abandoned[index] -= 1
             if not self._abandoned[index]:
-                del self._abandoned[index]
                 free.append(index)
             index = self.parent(index)
         return free

@@ -1,17 +1,19 @@
 """The short way for plain runs: one completion that ended well, and what starts after it, in one function.
 
-Most steps of most runs need no limit, lock, gate, condition, retry or call. For those the general way costs more than
+Most steps of most runs need no limit, lock, gate, condition or retry. For those the general way costs more than
 the step itself.
 
 Rules of this module:
 - It does exactly what :meth:`Scheduler.finish` and :meth:`Scheduler.start` do; a property test holds the two equal.
 - It is taken only while :attr:`Core.plain` is True; whatever is not plain makes that False for good.
+- Steps that made calls, and moments at which a step waits to resume from them, are not for it.
 """
 
 from __future__ import annotations
 
 from heapq import heappop, heappush
 
+from executor.scheduler.family import NOBODY
 from executor.scheduler.intake import Intake
 from executor.scheduler.queue import INDEX_MASK, QUEUED
 from executor.scheduler.starts import Starts
@@ -26,6 +28,8 @@ class Fast(Intake, Starts):
         """Finish ``attempt`` as succeeded and start what can start. None: not a plain case, nothing was changed."""
         index = attempt.index
         if not self.plain or self._live.get(index) is not attempt:
+            return None
+        if self._has_calls and (self._resuming or self._state[index] != RUNNING or self._family.has_calls(index)):
             return None
         if now > self._now:
             self._now = now
@@ -69,10 +73,11 @@ class Fast(Intake, Starts):
         if queue.reserved:
             # Those who were overtaken too often stand outside of the heap.
             return self._start_constrained(now)
-        if not heap or self._free <= 0:
+        if not heap:
             return starts
         queued, epoch_of, oldest = queue.queued, queue.epoch_of, queue.epochs[0]
         step_ids = self.step_ids
+        parents = self._family.parent if self._has_calls else None
         while self._free > 0 and heap:
             index = heappop(heap) & INDEX_MASK
             if queued[index] != QUEUED:
@@ -88,6 +93,7 @@ class Fast(Intake, Starts):
                 oldest = queue.epochs[0]
             ready = self._ready_at[index]
             released_by = self._released_by[index]
+            parent = NOBODY if parents is None else parents(index)
             attempt = Attempt(
                 index,
                 step_ids[index],
@@ -95,7 +101,7 @@ class Fast(Intake, Starts):
                 ready,
                 now,
                 None if released_by < 0 else step_ids[released_by],
-                None,
+                None if parent < 0 else step_ids[parent],
                 None if ready == now else "worker",
             )
             self._made[index] = 1

@@ -8,10 +8,12 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
 from executor.dependencies import Graph, OrderEdge
+from executor.dependencies.graph import topological_order
+from executor.scheduler.barriers import Gate
+from executor.scheduler.family import NOBODY
 from executor.scheduler.locks import StateUse
 from executor.scheduler.queue import start_key
 from executor.scheduler.settling import Settling
@@ -48,14 +50,13 @@ class Intake(Settling):
             SchedulerError: a rule is broken; nothing was added.
         """
         first = len(self.steps)
+        caller = NOBODY
         if isinstance(steps, Graph):
             if first or parent is not None:
                 raise SchedulerError("a graph is added first, and once; later steps are added as steps")
             self._add_graph(steps)
-            caller = -1
         elif parent is None:
             self._add_late(steps)
-            caller = -1
         else:
             caller = self._add_calls(steps, parent)
         now = self._advance_to(now)
@@ -79,7 +80,7 @@ class Intake(Settling):
         count = len(graph.steps)
         self.steps.extend(graph.steps)
         self.step_ids.extend(step.step_id for step in graph.steps)
-        self.index = dict(zip(self.step_ids, range(count), strict=True))
+        self.index = dict(graph.index)
         self._grow(count)
         self._data_parents.extend(graph.data_parents)
         self._data_pending.extend(len(parents) for parents in graph.data_parents)
@@ -91,16 +92,18 @@ class Intake(Settling):
         self._keys.extend(start_key(index, step, ranks[index]) for index, step in enumerate(graph.steps))
         for index, step in enumerate(graph.steps):
             self._add_order_edges(index, graph.order_edges[index])
-            self._add_details(index, step, graph.levels[index])
+            self._add_details(index, step)
+            if self._gate is not None:
+                self._add_to_gate(self._gate, index, step, graph.levels[index])
 
     def _add_late(self, steps: Sequence[Step]) -> None:
-        parents = self._check_late(steps)
+        checked = self._check_late(steps)
         if self._late_state_use is None:
             self._late_state_use = StateUse()
             for index in self._fixed_order():
                 self._late_state_use.edges(index, self.steps[index])
         new: list[NewStep] = []
-        for step, above in zip(steps, parents, strict=True):
+        for step, above in checked:
             edges = self._late_state_use.edges(len(self.steps) + len(new), step)
             new.append(NewStep(step, step.step_id, above, edges))
         self._append_all(new)
@@ -112,43 +115,27 @@ class Intake(Settling):
             for index, step in enumerate(self.steps)
             if (step.reads or step.writes) and self._family.parent(index) < 0
         ]
-        position = {index: place for place, index in enumerate(self._topological())}
-        return sorted(users, key=lambda index: position.get(index, index))
+        position = {index: place for place, index in enumerate(topological_order(self._data_parents))}
+        return sorted(users, key=position.__getitem__)
 
-    def _topological(self) -> list[int]:
-        """Kahn's order over data edges that always takes the earliest-listed available step."""
-        pending = [len(parents) for parents in self._data_parents]
-        children: list[list[int]] = [[] for _ in pending]
-        for index, parents in enumerate(self._data_parents):
-            for parent in parents:
-                children[parent].append(index)
-        available = [index for index, count in enumerate(pending) if not count]
-        heapify(available)
-        order: list[int] = []
-        while available:
-            index = heappop(available)
-            order.append(index)
-            for child in children[index]:
-                pending[child] -= 1
-                if not pending[child]:
-                    heappush(available, child)
-        return order
-
-    def _check_late(self, steps: Sequence[Step]) -> list[tuple[int, ...]]:
+    def _check_late(self, steps: Sequence[Step]) -> list[tuple[Step, tuple[int, ...]]]:
+        """Each step with what it depends on."""
         first = len(self.steps)
         known: dict[str, int] = {}
-        parents: list[tuple[int, ...]] = []
+        checked: list[tuple[Step, tuple[int, ...]]] = []
         for offset, step in enumerate(steps):
             if step.step_id in self.index or step.step_id in known:
                 raise SchedulerError(f"step {step.step_id!r} is there already")
             self._check_needs(step)
-            found = {name: self.index.get(name, known.get(name, -1)) for name in step.depends_on}
-            for name, index in found.items():
-                if index < 0:
+            above: set[int] = set()
+            for name in step.depends_on:
+                index = self.index.get(name, known.get(name))
+                if index is None:
                     raise SchedulerError(f"step {step.step_id!r} depends on {name!r}, which no step before it is")
-            parents.append(tuple(sorted(set(found.values()))))
+                above.add(index)
+            checked.append((step, tuple(sorted(above))))
             known[step.step_id] = first + offset
-        return parents
+        return checked
 
     def _check_needs(self, step: Step) -> None:
         for name, units in (step.needs or {}).items():
@@ -158,12 +145,13 @@ class Intake(Settling):
             capacity = limit.capacity if limit.adaptive is None else limit.resource.smallest_capacity
             if capacity is not None and units > capacity:
                 raise SchedulerError(f"step {step.step_id!r} needs {units} of {name!r}, capacity {capacity}")
-            if limit.tokens is not None and (step.expected_tokens or 0) > limit.tokens.burst:
+            tokens = step.expected_tokens
+            if limit.tokens is not None and tokens is not None and tokens > limit.tokens.burst:
                 raise SchedulerError(f"step {step.step_id!r} expects more tokens than {name!r} ever holds")
 
     def _add_calls(self, steps: Sequence[Step], parent_id: str) -> int:
-        parent = self.index.get(parent_id, -1)
-        if parent < 0:
+        parent = self.index.get(parent_id)
+        if parent is None:
             raise SchedulerError(f"{parent_id!r} is no step, so it can make no calls")
         if self._state[parent] not in (RUNNING, BLOCKED):
             raise SchedulerError(f"only a running step can make calls, {parent_id!r} is not", self.story(parent))
@@ -180,7 +168,6 @@ class Intake(Settling):
             ]
         )
         self._has_calls = True
-        self.plain = False
         return parent
 
     def _append_all(self, new: Sequence[NewStep]) -> None:
@@ -196,10 +183,10 @@ class Intake(Settling):
             for parent in new[offset].parents:
                 if parent >= first:
                     ranks[parent - first] = max(ranks[parent - first], own[parent - first] + ranks[offset])
-        for it, rank in zip(new, ranks, strict=True):
-            self._append(it, rank)
+        for index, it in enumerate(new, first):
+            self._append(it, start_key(index, it.step, ranks[index - first], self._family.depth(index)))
 
-    def _append(self, new: NewStep, rank: int) -> None:
+    def _append(self, new: NewStep, key: int) -> None:
         index = len(self.steps)
         self.steps.append(new.step)
         self.step_ids.append(new.step_id)
@@ -214,19 +201,25 @@ class Intake(Settling):
                 self._children[parent].append(index)
                 pending += 1
         self._data_pending.append(pending)
-        self._keys.append(start_key(index, new.step, rank, self._family.depth(index)))
+        self._keys.append(key)
         self._add_order_edges(index, new.edges)
-        level = 0
-        if self._gate is not None:
-            level = max((self._levels.get(parent, 0) + 1 for parent in new.parents), default=0)
-        self._add_details(index, new.step, level)
+        self._add_details(index, new.step)
+        if self._gate is not None and self._family.parent(index) < 0:
+            level = max((self._level(parent) + 1 for parent in new.parents), default=0)
+            self._add_to_gate(self._gate, index, new.step, level)
+
+    def _level(self, index: int) -> int:
+        """A call has the level of the step at the top of its family."""
+        while (parent := self._family.parent(index)) >= 0:
+            index = parent
+        return self._levels[index]
 
     def _grow(self, count: int) -> None:
         self._state.extend(bytes(count))
         self._fate.extend(bytes(count))
         self._children.extend([] for _ in range(count))
         self._ready_at.extend([0] * count)
-        self._released_by.extend([-1] * count)
+        self._released_by.extend([NOBODY] * count)
         self._made.extend([0] * count)
         self._queue.grow(count)
         self.remaining += count
@@ -240,7 +233,7 @@ class Intake(Settling):
         self._order_parents.append(tuple(dict.fromkeys(predecessor for predecessor, _ in edges)))
         self._locks.add(index, edges, [self._is_released(predecessor) for predecessor, _ in edges])
 
-    def _add_details(self, index: int, step: Step, level: int) -> None:
+    def _add_details(self, index: int, step: Step) -> None:
         if step.needs or step.when is not None or step.for_each is not None:
             self.plain = False
         if step.for_each is not None:
@@ -251,6 +244,7 @@ class Intake(Settling):
                 self._demand[index] = demand
         if step.when is not None:
             self._conditional.add(index)
-        if self._gate is not None and self._family.parent(index) < 0:
-            self._levels[index] = level
-            self._gate.add(index, step, level)
+
+    def _add_to_gate(self, gate: Gate, index: int, step: Step, level: int) -> None:
+        self._levels[index] = level
+        gate.add(index, step, level)

@@ -26,11 +26,11 @@ class Locks:
         self._satisfied: set[int] = set()
         self._place: dict[int, int] = {}
 
-    def add(self, index: int, edges: Sequence[OrderEdge], satisfied: Sequence[bool] | None = None) -> None:
+    def add(self, index: int, edges: Sequence[OrderEdge], satisfied: Sequence[bool]) -> None:
         """Add a step's edges; ``satisfied[k]`` says that edge k already is."""
         unsatisfied = 0
         for place, (predecessor, _) in enumerate(edges):
-            if satisfied is not None and satisfied[place]:
+            if satisfied[place]:
                 self._satisfied.add(predecessor)
                 continue
             unsatisfied += 1
@@ -53,10 +53,6 @@ class Locks:
         self._place[index] = place
         return f"lock.{edges[place][1]}"
 
-    def has_successors(self, index: int) -> bool:
-        """Whether any step waits or waited for this one."""
-        return index in self._successors
-
     def satisfy(self, predecessor: int) -> list[int]:
         """All edges to ``predecessor`` are satisfied. Returns the steps that had one, each once, in order."""
         successors = self._successors.pop(predecessor, [])
@@ -68,10 +64,6 @@ class Locks:
             else:
                 del self._open[index], self._edges[index], self._place[index]
         return list(dict.fromkeys(successors))
-
-    def open_count(self, index: int) -> int:
-        """How many order edges of the step are open."""
-        return self._open.get(index, 0)
 
 
 class StateUse:
@@ -88,7 +80,7 @@ class StateUse:
             readers = self._readers.pop(state, [])
             writer = self._writer.get(state)
             before = readers if writer is None else [writer, *readers]
-            edges.extend((other, state) for other in before if other != index)
+            edges.extend((other, state) for other in before)
             self._writer[state] = index
         for state in dict.fromkeys(step.reads):
             if state in step.writes:

@@ -18,9 +18,9 @@ from heapq import heappush
 from executor.scheduler.ahead import Ahead
 from executor.scheduler.backoff import backoff_nanoseconds
 from executor.scheduler.core import CANCELLING
-from executor.scheduler.fast import Fast
+from executor.scheduler.fast_calls import FastCalls
 from executor.scheduler.mapping import Mapped
-from executor.scheduler.states import BACKING_OFF, BLOCKED, FAILED, FIRST_FINAL, RESUMING, RUNNING, SUCCEEDED, WAITING
+from executor.scheduler.states import BACKING_OFF, BLOCKED, FAILED, RESUMING, RUNNING, SUCCEEDED, WAITING
 from executor.scheduler.states import CANCELLED as CANCELLED_STATE
 from executor.scheduler.story import SchedulerError
 from executor.scheduler.validation import validate
@@ -30,7 +30,7 @@ from executor.timeline import Attempt, AttemptOutcome, StepStatus
 WORKER_DEATH_ATTEMPTS = 3
 
 
-class Scheduler(Ahead, Mapped, Fast):
+class Scheduler(Ahead, Mapped, FastCalls):
     """See the head of this module. ``slots`` is the number of workers; ``condition(index)`` evaluates a step's
     ``when`` (it may raise: the step has failed then); ``items`` knows the lists of mapped steps; ``seed`` feeds the
     jitter of backoffs.
@@ -123,11 +123,10 @@ class Scheduler(Ahead, Mapped, Fast):
 
     def _back_off(self, index: int, wait: int, now: int) -> None:
         self._state[index] = BACKING_OFF
-        if self._has_calls and self._family.has_calls(index):
-            # The calls of the failed attempt end with it; what they bring about is decided at once.
-            final: list[int] = []
-            self._end_calls(index, final, now)
-            self._cascade(final, index, now)
+        # The calls of the failed attempt end with it; what they bring about is decided at once.
+        final: list[int] = []
+        self._end_calls(index, final, now)
+        self._cascade(final, index, now)
         self._due[index] = now + wait
         self._ready_at[index] = now
         self._histories[index] = [(now, "backoff")]
@@ -160,8 +159,9 @@ class Scheduler(Ahead, Mapped, Fast):
             SchedulerError: it is not running.
         """
         index = self._expect(attempt, "block")
-        self.plain = False
         now = self._advance_to(now)
+        # The short way asks whether anybody may be blocked or resume.
+        self._has_calls = True
         self._state[index] = BLOCKED
         self._blocked_since[index] = now
         self._free += 1
@@ -198,7 +198,7 @@ class Scheduler(Ahead, Mapped, Fast):
             self._mode = CANCELLING
             while self.held:
                 self.release()
-            chosen = [index for index, state in enumerate(self._state) if WAITING < state < FIRST_FINAL]
+            chosen = [index for index, state in enumerate(self._state) if state != WAITING]
         else:
             chosen = [self.index[step_id] for step_id in step_ids]
         for index in chosen:
@@ -209,7 +209,6 @@ class Scheduler(Ahead, Mapped, Fast):
     def give_up(self, now: int) -> None:
         """End a run in which nothing can move: backing-off steps have failed, the rest is cancelled."""
         now = self._advance_to(now)
-        self.plain = False
         self._mode = CANCELLING
         for index in [index for index, state in enumerate(self._state) if state == BACKING_OFF]:
             self._end_now(index, FAILED, now)

@@ -14,8 +14,10 @@ Rules of this module:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from executor.scheduler.intake import Intake, NewStep
-from executor.scheduler.queue import INDEX_BITS, waits_of
+from executor.scheduler.queue import INDEX_BITS, INDEX_MASK, waits_of
 from executor.scheduler.states import BLOCKED, CANCELLED, FAILED, READY, SUCCEEDED
 from executor.timeline import Attempt
 from executor.workflow import Resource, Step, max_parallel_resource
@@ -33,21 +35,21 @@ class Mapped(Intake):
                 if self._state[index] == BLOCKED:
                     self._join(index, now)
             for key in sorted(self._keys[index] for index in expanding):
-                index = key & ((1 << INDEX_BITS) - 1)
+                index = key & INDEX_MASK
                 if self._state[index] == READY:
                     self._expand(index, now)
             self._open_gate(now)
 
     def _expand(self, index: int, now: int) -> None:
         items = self._items
+        history = self._histories.pop(index, None)
         try:
             count = items.count(index)
         except Exception as error:  # noqa: BLE001  # whatever a user's expression raises is that step's failure
             self.condition_errors[index] = error
-            self._histories.pop(index, None)
             self._settle(index, FAILED, now)
             return
-        attempt = self._begin(index, now)
+        attempt = self._begin(index, history, now)
         first = len(self.steps)
         if count:
             self._items_left[index] = count
@@ -62,9 +64,8 @@ class Mapped(Intake):
         for item in range(first, first + count):
             self._decide_new(item, index, now)
 
-    def _begin(self, index: int, now: int) -> Attempt:
+    def _begin(self, index: int, history: Sequence[tuple[int, str]] | None, now: int) -> Attempt:
         ready, released_by = self._ready_at[index], self._released_by[index]
-        history = self._histories.pop(index, None)
         attempt = Attempt(
             index,
             self.step_ids[index],
@@ -85,8 +86,7 @@ class Mapped(Intake):
         rank = self._keys[index] >> INDEX_BITS << INDEX_BITS
         first = len(self.steps)
         for place, step_id in enumerate(self._family.new_ids(index, self.step_ids[index], count, self.index), first):
-            self._append(NewStep(step, step_id, (), self._family.add_call(index, place, step)), 0)
-            self._keys[place] = rank | place
+            self._append(NewStep(step, step_id, (), self._family.add_call(index, place, step)), rank | place)
         self._has_calls = True
 
     def _item_of(self, index: int) -> Step:

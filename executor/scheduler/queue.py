@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from heapq import heappop, heappush
+from itertools import count
 
 from executor.resources import Demand
 from executor.timeline import Wait
@@ -47,7 +48,7 @@ class Epoch:
 
     __slots__ = ("granted", "members", "time", "waiting")
 
-    def __init__(self, time: int) -> None:
+    def __init__(self, time: int = 0) -> None:
         self.time = time
         self.waiting = 0
         self.granted = 0
@@ -82,13 +83,13 @@ def waits_of(history: Sequence[tuple[int, str]], start: int, end: int) -> list[W
     waits: list[Wait] = []
     until = end
     for time, reason in reversed(history):
-        if until <= start:
-            break
         since = max(time, start)
         if since < until:
             if reason:
                 waits.append(Wait(reason, since, until))
             until = since
+        if until == start:
+            break
     waits.reverse()
     return waits
 
@@ -104,16 +105,21 @@ class ReadyQueue:
         self.reserved: dict[int, int] = {}
         self.reserved_with_needs: dict[int, Demand] = {}
         self._reserved_open: deque[tuple[int, int]] = deque()
-        self._reservations = 0
+        self._numbers = count()
         self.overdue = False
         self.epoch_of: list[Epoch | None] = []
-        self.epochs: deque[Epoch] = deque([Epoch(-1)])
+        self.epochs: deque[Epoch] = deque([Epoch()])
         self._overtakes = 0
 
     def grow(self, count: int) -> None:
         """Make room for ``count`` more steps."""
         self.queued.extend(bytes(count))
         self.epoch_of.extend([None] * count)
+
+    def grow_by_one(self) -> None:
+        """Make room for one more step."""
+        self.queued.append(OUT)
+        self.epoch_of.append(None)
 
     def push(self, index: int, key: int, demand: Demand | None, now: int) -> None:
         """Queue a step."""
@@ -135,17 +141,16 @@ class ReadyQueue:
         self.epoch_of[index] = epoch
 
     def epoch_at(self, now: int) -> Epoch:
-        """The epoch of the instant. One in which nobody waits any more, and before which nobody does, is used again."""
-        epochs = self.epochs
-        epoch = epochs[-1]
+        """The epoch of the instant. The last one is used again if nobody waits in it any more."""
+        epoch = self.epochs[-1]
         if epoch.time == now:
             return epoch
-        if epoch.waiting == 0 and len(epochs) == 1:
-            epoch.time = now
-            epoch.members.clear()
+        if epoch.waiting:
+            epoch = Epoch(now)
+            self.epochs.append(epoch)
             return epoch
-        epoch = Epoch(now)
-        epochs.append(epoch)
+        epoch.time = now
+        epoch.members.clear()
         return epoch
 
     def granted(self, index: int) -> None:
@@ -164,6 +169,16 @@ class ReadyQueue:
         if self._overtakes >= OVERTAKES_UNTIL_RESERVED:
             self.overdue = True
 
+    def may_be_overdue(self) -> bool:
+        """Whether with the next grant a step may have been overtaken too often."""
+        return self._overtakes + 1 >= OVERTAKES_UNTIL_RESERVED
+
+    def pass_through(self, index: int, now: int) -> None:
+        """:meth:`enter_epoch` and :meth:`granted` for a step that is granted at the instant at which it came."""
+        if self.epochs[0].waiting:
+            self.enter_epoch(index, now)
+            self.granted(index)
+
     def remove(self, index: int) -> None:
         """A step will not start: its entries in the heaps are skipped when they come up."""
         if self.queued[index] == RESERVED:
@@ -178,15 +193,13 @@ class ReadyQueue:
             return
         self.epoch_of[index] = None
         epoch.waiting -= 1
-        if not epoch.waiting and epoch is self.epochs[0]:
-            self._next_epoch()
+        self._next_epoch()
 
     def _next_epoch(self) -> None:
         epochs = self.epochs
         while len(epochs) > 1 and not epochs[0].waiting:
             epochs.popleft()
             self._overtakes -= epochs[0].granted
-            epochs[0].granted = 0
         self.overdue = self._overtakes >= OVERTAKES_UNTIL_RESERVED
 
     def overdue_steps(self) -> list[int]:
@@ -203,11 +216,11 @@ class ReadyQueue:
 
     def reserve(self, index: int, demand: Demand | None) -> None:
         """From now on the step goes before all that did not reserve, and what it needs counts as in use for them."""
-        self._reservations += 1
+        number = next(self._numbers)
         self.queued[index] = RESERVED
-        self.reserved[index] = self._reservations
+        self.reserved[index] = number
         if demand is None:
-            self._reserved_open.append((self._reservations, index))
+            self._reserved_open.append((number, index))
         else:
             self.reserved_with_needs[index] = demand
 

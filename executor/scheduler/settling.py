@@ -45,7 +45,7 @@ class Settling(Core):
                 self._after_bad_end(index, state, final, now)
             if self._gate is not None and self._family.parent(index) < 0:
                 self._gate.leave(index)
-            if self._has_calls and self._family.has_calls(index):
+            if self._has_calls:
                 self._end_calls(index, final, now)
             if self._items_left:
                 self._note_item(index)
@@ -68,7 +68,7 @@ class Settling(Core):
     def _fate_from(self, index: int) -> int:
         """What a final step means for those that depend on it."""
         state = self._state[index]
-        if state == SUCCEEDED or (state == SKIPPED and index in self._false_condition):
+        if state == SUCCEEDED or index in self._false_condition:
             return NO_FATE
         return CANCELLED_FATE if state == CANCELLED else FAILED_FATE
 
@@ -93,14 +93,10 @@ class Settling(Core):
         state = self._state[index]
         self._state[index] = final_state
         if state == READY:
-            if self._queue.queued[index]:
-                self._queue.remove(index)
+            self._queue.remove(index)
             self._held.discard(index)
-            self._histories.pop(index, None)
-            self._queued_at.pop(index, None)
         elif state == BACKING_OFF:
             self._due.pop(index, None)
-            self._histories.pop(index, None)
         elif state in (RUNNING, BLOCKED, RESUMING):
             attempt = self._live.pop(index)
             attempt.outcome = "cancelled"
@@ -158,11 +154,11 @@ class Settling(Core):
     def _note_item(self, index: int) -> None:
         """A step is final; it may be the last item of a mapped one."""
         parent = self._family.parent(index)
-        if parent in self._items_left:
-            self._items_left[parent] -= 1
-            if not self._items_left[parent]:
-                del self._items_left[parent]
-                self._to_join.append(parent)
+        left = self._items_left.pop(parent, 0)
+        if left > 1:
+            self._items_left[parent] = left - 1
+        elif left:
+            self._to_join.append(parent)
 
     def _start_mapped(self, now: int) -> None:
         """Ask for lists that are due, and end mapped steps whose items are final."""
@@ -250,7 +246,8 @@ class Settling(Core):
         return (
             self._state[index] >= FIRST_FINAL
             and not self._family.abandoned_below(index)
-            and (self._made[index] > 0 or not self._locks.locked(index))
+            # A step that ran is not locked; one that never will is, until its own order edges are satisfied.
+            and not self._locks.locked(index)
         )
 
     def _release_locks(self, index: int, now: int) -> None:
@@ -263,12 +260,12 @@ class Settling(Core):
             for successor in self._locks.satisfy(predecessor):
                 locked = self._locks.locked(successor)
                 state = self._state[successor]
-                if state == READY and successor in self._held:
+                if successor in self._held:
                     if not locked and self._gate is not None:
                         self._gate.unlock(successor)
                 elif state == READY and locked:
                     self._note(successor, self._locks.reason(successor), now)
                 elif state == READY:
                     self._enqueue(successor, now)
-                elif state >= FIRST_FINAL and not locked and not self._made[successor]:
+                else:
                     free.append(successor)

@@ -11,9 +11,10 @@ from __future__ import annotations
 from heapq import heappop
 
 from executor.resources import Demand
+from executor.scheduler.family import NOBODY
 from executor.scheduler.queue import HANDED_OUT, INDEX_MASK, QUEUED, RESERVED, Line, extend_history, waits_of
 from executor.scheduler.settling import Settling
-from executor.scheduler.states import BACKING_OFF, READY, RESUMING, RUNNING
+from executor.scheduler.states import READY, RESUMING, RUNNING
 from executor.timeline import Attempt, Wait
 
 
@@ -49,17 +50,16 @@ class Starts(Settling):
         timers = self.timers
         while timers:
             due, index = timers[0]
-            if self._state[index] != BACKING_OFF or self._due.get(index) != due:
-                heappop(timers)
-                continue
-            if due > now:
+            # Otherwise it has ended while it backed off.
+            waits = self._due.get(index) == due
+            if waits and due > now:
                 return
             heappop(timers)
-            del self._due[index]
-            self._state[index] = READY
-            if due < now:
+            if waits:
+                del self._due[index]
+                self._state[index] = READY
                 self._note(index, "", due)
-            self._approach(index, now)
+                self._approach(index, now)
 
     # ------------------------------------------------------------------ with needs, reservations, resumings
 
@@ -72,7 +72,8 @@ class Starts(Settling):
             self.limits.clear_reserved()
             self._start_resuming(now, starts)
             self._start_reserved(now, starts)
-            if not self._start_queued(now, starts):
+            self._start_queued(now, starts)
+            if not self._queue.overdue:
                 break
         self._note_lines(now)
         return starts
@@ -110,11 +111,11 @@ class Starts(Settling):
         while self._free > 0 and (index := self._queue.next_reserved_open(before)) is not None:
             starts.append(self._grant(index, now))
 
-    def _start_queued(self, now: int, starts: list[Attempt]) -> bool:
-        """Start from the queue. Returns True if a step was overtaken too often: reservations are due first."""
+    def _start_queued(self, now: int, starts: list[Attempt]) -> None:
+        """Start from the queue, until a step was overtaken too often: then reservations are due first."""
         queue = self._queue
         open_lines = list(queue.lines.values())
-        while self._free > 0:
+        while self._free > 0 and not queue.overdue:
             best: Line | None = None
             best_key = queue.head(queue.open_heap)
             for line in open_lines:
@@ -122,15 +123,12 @@ class Starts(Settling):
                 if key is not None and (best_key is None or key < best_key):
                     best, best_key = line, key
             if best_key is None:
-                return False
+                return
             if best is not None and best.demand.lacks(now) is not None:
                 open_lines.remove(best)
                 continue
-            heappop(queue.open_heap if best is None else best.heap)
+            # Its entry in the heap is skipped when it comes up.
             starts.append(self._grant(best_key & INDEX_MASK, now))
-            if queue.overdue:
-                return True
-        return False
 
     def _reserve_overdue(self, now: int) -> None:
         for index in self._queue.overdue_steps():
@@ -138,16 +136,18 @@ class Starts(Settling):
                 self._resuming_reserved.add(index)
                 continue
             if self._queue.queued[index] == HANDED_OUT:
-                # Its slot is the next one of the worker where it waits: no reservation would bring it sooner.
+                # Its slot is the next one of the worker where it waits: no reservation would bring it sooner. If it is
+                # taken back, it reserves then.
                 continue
-            history = self._histories.setdefault(index, [])
-            since = self._queued_at.pop(index, self._ready_at[index])
-            for wait in self._queue_waits(index, since, now):
-                extend_history(history, wait.reason, wait.start)
-            demand = self._demand.get(index)
-            if demand is None:
-                extend_history(history, "worker", now)
-            self._queue.reserve(index, demand)
+            self._reserve(index, now)
+
+    def _reserve(self, index: int, now: int) -> None:
+        """From now on the step goes before all that did not reserve. What it waited for so far is its own story now."""
+        history = self._histories.setdefault(index, [])
+        since = self._queued_at.pop(index, self._ready_at[index])
+        for wait in self._queue_waits(index, since, now):
+            extend_history(history, wait.reason, wait.start)
+        self._queue.reserve(index, self._demand.get(index))
 
     def _note_lines(self, now: int) -> None:
         queue = self._queue
@@ -163,8 +163,8 @@ class Starts(Settling):
         if reason is None or not reason.startswith("rate."):
             return
         opens_at = demand.opens_at(now)
-        if opens_at is not None and (self.rate_opens_at is None or opens_at < self.rate_opens_at):
-            self.rate_opens_at = opens_at
+        if opens_at is not None:
+            self.rate_opens_at = opens_at if self.rate_opens_at is None else min(self.rate_opens_at, opens_at)
 
     # ------------------------------------------------------------------ one step
 
@@ -177,18 +177,15 @@ class Starts(Settling):
         queue.granted(index)
         ready = self._ready_at[index]
         waits: str | list[Wait] | None = None
-        if ready != now:
+        if self._histories or self._demand:
+            waits = self._waits(index, ready, now, was_reserved=was_reserved)
+        elif ready != now:
             waits = "worker"
-            if self._demand or self._histories:
-                waits = self._waits(index, ready, now, was_reserved=was_reserved)
-        elif self._histories:
-            self._histories.pop(index, None)
-            self._queued_at.pop(index, None)
         number = self._made[index] + 1
         self._made[index] = number
         released_by = self._released_by[index]
         step_ids = self.step_ids
-        parent = self._family.parent(index) if self._has_calls else -1
+        parent = self._family.parent(index) if self._has_calls else NOBODY
         attempt = Attempt(
             index,
             step_ids[index],
@@ -218,14 +215,14 @@ class Starts(Settling):
 
     def _waits(self, index: int, ready: int, now: int, *, was_reserved: bool) -> list[Wait] | None:
         """Why the step waited in [ready, now]: for its gate and locks first, then in the queue."""
-        history = self._histories.pop(index, None)
+        history = self._histories.pop(index, ())
         queued_at = self._queued_at.pop(index, ready)
+        if ready == now:
+            return None
         if was_reserved:
-            return waits_of(history or (), ready, now)
+            return waits_of(history, ready, now)
         waits = waits_of(history, ready, queued_at) if history else []
-        if queued_at < now:
-            waits += self._queue_waits(index, queued_at, now)
-        return waits or None
+        return (waits + self._queue_waits(index, queued_at, now)) or None
 
     def _queue_waits(self, index: int, since: int, now: int) -> list[Wait]:
         demand = self._demand.get(index)

@@ -6,7 +6,17 @@ from collections import Counter
 
 from executor.scheduler.core import Core
 from executor.scheduler.queue import OUT, RESERVED
-from executor.scheduler.states import BACKING_OFF, BLOCKED, FIRST_FINAL, READY, RESUMING, RUNNING, STATE_NAMES, WAITING
+from executor.scheduler.states import (
+    BACKING_OFF,
+    BLOCKED,
+    CANCELLED,
+    FIRST_FINAL,
+    READY,
+    RESUMING,
+    RUNNING,
+    STATE_NAMES,
+    WAITING,
+)
 from executor.scheduler.story import SchedulerError
 
 # This room looks into the scheduler's own fields: it is the scheduler's own conscience.
@@ -37,7 +47,9 @@ def validate(scheduler: Core) -> None:
     )
     live = count[RUNNING] + count[BLOCKED] + count[RESUMING]
     _demand_that(scheduler, len(scheduler._live) == live, "live attempts belong to running, blocked and resuming steps")
+    made = Counter(attempt.index for attempt in scheduler.attempts)
     for index in range(len(states)):
+        _demand_that(scheduler, scheduler._made[index] == made[index], "attempts are counted", index)
         _validate_step(scheduler, index)
     _validate_limits(scheduler)
 
@@ -51,7 +63,7 @@ def _validate_step(scheduler: Core, index: int) -> None:
         _demand_that(
             scheduler, scheduler._data_pending[index] == pending > 0, "a waiting step waits for somebody", index
         )
-    elif state < FIRST_FINAL or scheduler._made[index]:
+    elif state != CANCELLED or scheduler._made[index]:
         _demand_that(scheduler, pending == 0, f"a step is {name} and a dependency is not final", index)
     queued = scheduler._queue.queued[index]
     _demand_that(scheduler, queued == OUT or state == READY, f"a step is queued and {name}", index)

@@ -6,7 +6,8 @@ Rules of this module:
 - It sees a scrubbed environment, as a ``command`` does; its memory and its output are limited; at its timeout, when it
   is cancelled, and when it has ended it dies with its whole process group.
 - This keeps mistakes in, not attackers: a node is a program of the same user.
-- Errors carry what the node raised, or the end of what it wrote to stderr, less the values let in by ``inherit_env``.
+- Errors carry what the node raised and at which line of its code, and the end of what it wrote to stderr, less the
+  values let in by ``inherit_env``.
 """
 
 from __future__ import annotations
@@ -33,6 +34,11 @@ MEMORY_LIMIT_BYTES = 2 * 1024**3
 _FOLDER = Path(__file__).parents[1] / "node_path"
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from node_child import main; main(int(sys.argv[2]))"
 _ARGS = ("file", "source", "input")
+# Of what a node wrote to stderr, a message shows this much; all that is kept stands below the traceback.
+_LAST_LINES = 5
+_LAST_CHARACTERS = 400
+# What `node_child` writes to stderr before it writes of the end of the node's code.
+_END_MARK = b"\x1e"
 
 
 class NodeOptions(Words):
@@ -177,6 +183,7 @@ class NodeTool(Tool):
         if finished.end == "timed_out":
             raise ToolTimeoutError(
                 f"tool {self.name!r}: the node was killed at its timeout of {context.timeout_seconds:g} s"
+                f"{self._last_words(finished.stderr)}"
             )
         if channel.fault is None and finished.end == "exited":
             # What it said last may still lie in the channel.
@@ -197,8 +204,8 @@ class NodeTool(Tool):
                 f"{tail and ': ' + tail}"
             )
         if "error" in answer:
-            self._raise(answer, finished)
-        return self._value(answer, finished.stdout)
+            self._raise(channel, answer, finished)
+        return self._value(answer, finished)
 
     def _memory_hint(self, finished: Finished) -> str:
         limit = self.options.memory_limit_bytes
@@ -206,22 +213,33 @@ class NodeTool(Tool):
             return ""
         return f" (it may use {limit:,} bytes: memory_limit_bytes)"
 
-    def _raise(self, answer: Mapping[str, Any], finished: Finished) -> NoReturn:
+    def _raise(self, channel: NodeChannel, answer: Mapping[str, Any], finished: Finished) -> NoReturn:
         message = readable_tail(str(answer["error"]).encode("utf-8", "replace"), self.options.inherit_env)
         tail = readable_tail(finished.stderr, self.options.inherit_env)
         hint = self._memory_hint(finished)
+        # Without the mark all that is left is the end of a long traceback.
+        last_words = self._last_words(finished.stderr.rpartition(_END_MARK)[0])
         error = ToolError(
-            f"tool {self.name!r}: the node raised {str(answer.get('type'))[:100]}{hint}{message and ': ' + message}",
+            f"tool {self.name!r}: the node raised {str(answer.get('type'))[:100]}{_place_of(channel, answer)}{hint}"
+            f"{message and ': ' + message}{last_words}",
             retryable=answer.get("retryable") is not False,
         )
         if tail:
             error.add_note(f"the node's stderr:\n{tail}")
         raise error
 
-    def _value(self, answer: Mapping[str, Any], stdout: bytes) -> Any:
+    def _last_words(self, stderr: bytes) -> str:
+        """The last lines of what the node's own code wrote to stderr, as a part of a message."""
+        lines = [line for line in readable_tail(stderr, self.options.inherit_env).splitlines() if line.strip()]
+        shown = "\n".join(lines[-_LAST_LINES:])
+        if len(shown) > _LAST_CHARACTERS:
+            shown = "… " + shown[-_LAST_CHARACTERS:]
+        return shown and f"; its stderr ends: {shown}"
+
+    def _value(self, answer: Mapping[str, Any], finished: Finished) -> Any:
         if answer["result"] is not None:
             return answer["result"]
-        text = stdout.decode("utf-8", "replace").strip()
+        text = finished.stdout.decode("utf-8", "replace").strip()
         if not text and answer.get("main") is True:
             return None
         try:
@@ -231,7 +249,17 @@ class NodeTool(Tool):
             raise ToolError(
                 f"tool {self.name!r}: the node gave no JSON: main() returned nothing, and {printed}. "
                 "Return a value from main(), or print one JSON value and nothing else"
+                f"{self._last_words(finished.stderr)}"
             ) from None
 
     def _refuse(self, message: str) -> NoReturn:
         raise ToolError(f"tool {self.name!r}: {message}", retryable=False)
+
+
+def _place_of(channel: NodeChannel, answer: Mapping[str, Any]) -> str:
+    """Where in the node's code it happened, as a part of a message. The line is what the node says."""
+    line = answer.get("line")
+    at = f"line {line}" if type(line) is int else ""
+    if channel.file is None:
+        return at and f" in {at} of its source"
+    return f" in {channel.file}{at and ', ' + at}"

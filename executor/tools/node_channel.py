@@ -35,6 +35,8 @@ class NodeChannel:
         self.their_fd = self._theirs.fileno()
         self.wake: Callable[[], None] = lambda: None
         self.stop: Callable[[], None] = lambda: None
+        # Where the code stands, if it is a file.
+        self.file = code if kind == "file" else None
         # What the node said at its end, and what was wrong with what it said.
         self.answer: dict[str, Any] | None = None
         self.fault: str | None = None

@@ -59,12 +59,20 @@ class WatchedEngine:
         return starts
 
     def succeed(
-        self, attempt: Attempt, started: int, ended: int, worker: str, cpu_seconds: float | None, output: Any
+        self,
+        attempt: Attempt,
+        started: int,
+        ended: int,
+        worker: str,
+        cpu_seconds: float | None,
+        output: Any,
+        *,
+        late: bool = False,
     ) -> list[Attempt]:
         """See :meth:`Engine.succeed`."""
         self._expect_begun("succeed")
         self._look_at((attempt, started, ended, worker, cpu_seconds, "succeeded", output, None))
-        starts = self._engine.succeed(attempt, started, ended, worker, cpu_seconds, output)
+        starts = self._engine.succeed(attempt, started, ended, worker, cpu_seconds, output, late=late)
         self._give("succeed", (attempt,), starts)
         return starts
 

@@ -195,8 +195,8 @@ def test_a_step_that_names_no_node_is_told_what_to_write(args: dict[str, Any], w
         ("def main(): return {1, 2}", "what main() returned is not JSON: a set in it is no JSON value"),
         ("def main(): return {1: 2}", "a key is a int, where a text belongs"),
         ("def main(): return float('nan')", "nan is no JSON number"),
-        ("def main(): raise ValueError('oh')", "the node raised ValueError: oh"),
-        ("def main(:", "the node raised SyntaxError"),
+        ("def main(): raise ValueError('oh')", "the node raised ValueError in line 1 of its source: oh"),
+        ("def main(:", "the node raised SyntaxError in line 1 of its source"),
         ("import sys\nsys.exit('enough')", "it left with 'enough'"),
         ("import os, sys\nsys.stderr.write('last words')\nsys.stderr.flush()\nos._exit(3)",
          "the node exited with status 3 before it was done: last words"),
@@ -214,6 +214,65 @@ def test_what_a_node_wrote_to_stderr_is_kept_for_whoever_looks_closer() -> None:
     assert 'File "<node>", line 2, in main' in found.errors["n"].traceback
 
 
+FAILING_NODE = """import json, os, sys
+
+def ratio(values):
+    return values["a"] / values["b"]
+
+def main():
+    values = json.load(sys.stdin)
+    for number in range(9):
+        print("note", number, file=sys.stderr)
+    print("key", os.environ["API_KEY"], "was used", file=sys.stderr)
+    try:
+        return ratio(values)
+    except ZeroDivisionError as error:
+        raise ValueError("no ratio") from error
+"""
+
+
+def test_a_failing_script_is_told_with_its_line_and_its_last_words_in_terminal_and_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("API_KEY", "very-secret")
+    script = tmp_path / "ratio.py"
+    script.write_text(FAILING_NODE)
+    scenario = tmp_path / "ratio.yaml"
+    scenario.write_text(
+        f"tools:\n  ratio: {{kind: node, file: {script}, inherit_env: [API_KEY]}}\n"
+        "steps:\n  - {step_id: n, tool: ratio, args: {a: 1, b: 0}}\n"
+    )
+    result = tmp_path / "result.json"
+    command = [sys.executable, "-m", "harness.cli", "run", str(scenario), "--no-store", "--json", str(result)]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"})
+    (step,) = json.loads(result.read_text())["results"][0]["steps"]
+    last_words = ["note 5", "note 6", "note 7", "note 8", "key *** was used"]
+    where = f"the node raised ValueError in {script}, line 14: no ratio; its stderr ends: "
+    assert ended.returncode == 1, ended.stderr
+    assert where + "\n".join(last_words) in step["error"]
+    assert where + " ".join(last_words) in ended.stdout
+    assert "very-secret" not in step["error"] + ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("import sys\nsys.stderr.write('no luck')\nsys.exit(3)", "SystemExit in line 3 of its source: it left with 3"),
+        ("import sys\nsys.stderr.write('no luck')\nsys.exit(3)", "; its stderr ends: no luck"),
+        ("import sys\ndef main(): sys.stderr.write('no luck'), print('no')\n", "; its stderr ends: no luck"),
+        ("import json\ndef main():\n    json.loads('{')", "the node raised JSONDecodeError in line 3 of its source"),
+    ],
+)
+def test_the_line_is_the_nodes_own_and_its_stderr_is_told_however_it_fails(source: str, words: str) -> None:
+    assert words in failure(source)
+
+
+def test_of_a_talkative_node_the_message_holds_only_the_end() -> None:
+    message = failure("import sys\ndef main():\n    sys.stderr.write('x' * 10_000 + 'end')\n    raise ValueError('oh')")
+    assert message.endswith("xxend")
+    assert len(message) < 600
+
+
 # ---------------------------------------------------------------------- faults
 
 
@@ -226,7 +285,9 @@ def test_a_node_that_prints_a_gigabyte_is_killed_early(backend: str) -> None:
 
 def test_a_node_that_takes_too_much_memory_is_told_its_limit() -> None:
     message = failure("def main(): return len(bytearray(400_000_000))", memory_limit_bytes=300_000_000)
-    assert message.splitlines()[0].endswith("MemoryError (it may use 300,000,000 bytes: memory_limit_bytes)")
+    assert message.splitlines()[0].endswith(
+        "MemoryError in line 1 of its source (it may use 300,000,000 bytes: memory_limit_bytes)"
+    )
 
 
 def test_what_a_node_forks_dies_with_it() -> None:
@@ -267,7 +328,9 @@ def test_a_node_sees_no_secret_unless_it_is_let_in(monkeypatch: pytest.MonkeyPat
     assert not {"MY_SECRET_KEY", "PYTHONSTARTUP", "PYTHONPATH"} & set(environment)
     assert run_node(source, inherit_env=["MY_SECRET_KEY"]).outputs["n"]["MY_SECRET_KEY"] == "s3cret-value"
     telling = "import os\ndef main(): raise ValueError(os.environ['MY_SECRET_KEY'])"
-    assert failure(telling, inherit_env=["MY_SECRET_KEY"]).endswith("the node raised ValueError: ***")
+    assert failure(telling, inherit_env=["MY_SECRET_KEY"]).endswith(
+        "the node raised ValueError in line 2 of its source: ***"
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,11 @@ from executor.timeline import NANOSECONDS, Attempt
 from executor.workflow import Resource, Step
 
 
+def step(name: str, *depends_on: str, **fields: object) -> Step:
+    """A step in the words of a file."""
+    return Step.model_validate({"step_id": name, "depends_on": list(depends_on), **fields})
+
+
 def graph_of(steps: Sequence[Step], order: Mapping[str, Sequence[tuple[str, str]]] | None = None) -> Graph:
     """A graph from `depends_on` alone; order edges by hand, as (predecessor, state)."""
     index = {step.step_id: place for place, step in enumerate(steps)}
@@ -44,6 +49,12 @@ class Hand:
         self.live: dict[str, Attempt] = {}
         self.scheduler.add(graph_of(steps, order), 0)
         self.scheduler.validate()
+
+    def add(self, *steps: Step, now: float = 0.0, parent: str | None = None) -> list[str]:
+        """Add steps late, or as calls of a running step; their ids."""
+        ids = self.scheduler.add(steps, round(now * NANOSECONDS), parent)
+        self.scheduler.validate()
+        return ids
 
     def start(self, now: float = 0.0) -> list[str]:
         """Start what may start; the ids in order."""
