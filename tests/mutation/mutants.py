@@ -1,17 +1,21 @@
 """Mutants: a function of the core with one small change, as a code object.
 
-Left alone are docstrings, annotations, defaults of arguments, and whatever only words the message of an error.
+Left alone are docstrings, annotations, defaults of arguments, assertions, and whatever only words the message of an
+error.
 """
 
 from __future__ import annotations
 
 import ast
 import copy
+import hashlib
 import importlib
 import inspect
 import textwrap
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -37,9 +41,19 @@ class Mutant:
     line: int
     before: str
     after: str
+    # Which it is of several places in the function with this change, from 1.
+    place: int = 1
+    # Of the function's text and the change.
+    digest: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """What names it as long as the changed place stays as it is."""
+        return (self.target, self.before, self.after, self.place)
 
     def __str__(self) -> str:
-        return f"{self.target} line {self.line}: `{self.before}` → `{self.after}`"
+        again = f" ({self.place})" if self.place > 1 else ""
+        return f"{self.target} line {self.line}: `{self.before}` → `{self.after}`{again}"
 
 
 def functions_of(module: ModuleType) -> Iterator[str]:
@@ -60,10 +74,15 @@ def mutants_of(target: str) -> list[Mutant]:
     """All mutants of one function."""
     function = function_of(target)
     first = function.__code__.co_firstlineno
+    source = _source(function)
+    places: Counter[tuple[str, str]] = Counter()
     found = []
     for number, (node, changed) in enumerate(_changes(_tree(function))):
         line = first + getattr(node, "lineno", 1) - 1
-        found.append(Mutant(target, number, line, _text(node), _text(changed)))
+        before, after = _text(node), _text(changed)
+        places[before, after] += 1
+        digest = hashlib.sha256(f"{target} {number} {after} {source}".encode()).hexdigest()
+        found.append(Mutant(target, number, line, before, after, places[before, after], digest))
     return found
 
 
@@ -78,18 +97,40 @@ def code_of(mutant: Mutant) -> CodeType:
     raise ValueError(f"there is no such mutant: {mutant}")
 
 
-def all_mutants(modules: list[str]) -> list[Mutant]:
+def code_that_says(target: str, statement: str) -> CodeType:
+    """The function's code with this statement before all else."""
+    function = function_of(target)
+    tree = _tree(function)
+    written = tree.body[0]
+    assert isinstance(written, ast.FunctionDef)
+    written.body[:0] = ast.parse(statement).body
+    return compiled(function, ast.unparse(tree))
+
+
+def all_mutants(modules: Sequence[str]) -> list[Mutant]:
     """The mutants of all functions in these modules."""
     targets = [target for name in modules for target in functions_of(importlib.import_module(name))]
     return [mutant for target in targets for mutant in mutants_of(target)]
 
 
+@cache
+def _source(function: FunctionType) -> str:
+    # Kept: somebody may change the file meanwhile.
+    return inspect.getsource(function)
+
+
 def _tree(function: FunctionType) -> ast.Module:
-    return ast.parse(textwrap.dedent(inspect.getsource(function)))
+    return ast.parse(textwrap.dedent(_source(function)))
 
 
 def _text(node: ast.AST) -> str:
     return " ".join(ast.unparse(node).split())[:80]
+
+
+def _asserts(node: ast.Raise) -> bool:
+    """Whether it only says that this place is never reached."""
+    error = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+    return isinstance(error, ast.Name) and error.id in ("AssertionError", "NotImplementedError")
 
 
 class _Replacing(ast.NodeTransformer):
@@ -110,6 +151,8 @@ def _changes(tree: ast.Module) -> Iterator[tuple[ast.AST, ast.AST]]:
     open_nodes: list[ast.AST] = list(reversed(body))
     while open_nodes:
         node = open_nodes.pop()
+        if isinstance(node, ast.Raise) and not _asserts(node):
+            yield node, ast.Pass()
         if isinstance(node, ast.Raise | ast.Assert | ast.JoinedStr):
             continue
         for changed in _changed(node):
@@ -164,5 +207,13 @@ def _changed(node: ast.AST) -> Iterator[ast.AST]:
             isinstance(value, ast.Constant) and value.value is None
         ):
             yield ast.Return(ast.Constant(None))
+        case ast.Assign(targets=[ast.Name()], value=value) if not (
+            isinstance(value, ast.Constant) and value.value is None
+        ):
+            changed = copy.deepcopy(node)
+            changed.value = ast.Constant(None)
+            yield changed
+        case ast.Break():
+            yield ast.Continue()
         case ast.Continue():
             yield ast.Break()

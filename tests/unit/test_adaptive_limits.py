@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -21,7 +22,7 @@ from executor.workflow import AutoCapacity, Resource, Step, Workflow
 from harness.analysis.lower_bound import lower_bound
 from harness.report.plots import capacity_lines
 from harness.result import Repetition, result_document, run_schema, timeline_from_document
-from harness.testing.graphs import describe
+from harness.testing.describing import describe
 from harness.testing.oracle import PROPERTIES, assert_ok, check_timeline
 from tests.unit.hidden_limits import HiddenLimit, steady, used, varied
 from tests.unit.scheduling import Hand
@@ -191,6 +192,25 @@ def test_the_scheduler_learns_from_refusals_and_timeouts_and_from_nothing_else()
     timeline = hand.scheduler.timeline()
     assert [capacity for _, capacity in timeline.capacity_changes["llm"]][:2] == [4, 2]
     assert timeline.resources["llm"].capacity == 4
+
+
+@pytest.mark.parametrize(("expected", "shrinks"), [(lambda seconds: seconds, False), (lambda _: None, True)])
+def test_calls_that_are_expected_to_last_longer_are_no_sign_of_a_queue(
+    expected: Callable[[float], float | None], shrinks: bool
+) -> None:
+    lasting = [1.0] * 300 + [8.0] * 300
+    steps = [
+        Step(step_id=f"s{number:03}", tool="t", needs={"llm": 1}, expected_seconds=expected(seconds), priority=-number)
+        for number, seconds in enumerate(lasting)
+    ]
+    hand = Hand(steps, slots=1000, resources={"llm": AUTO})
+    now, capacities = 0.0, []
+    while running := hand.start(now):
+        now += max(lasting[int(name[1:])] for name in running)
+        for name in running:
+            hand.end(name, now)
+        capacities.append(hand.scheduler.limits.by_name["llm"].capacity or 0)
+    assert (capacities[-1] < max(capacities)) == shrinks
 
 
 @pytest.mark.parametrize("queues", [False, True], ids=["refuses", "queues"])

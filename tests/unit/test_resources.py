@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from executor.resources import MINUTE_NANOSECONDS, Bucket, Demand, Limit, Limits, token_burst
+from executor.resources import MINUTE_NANOSECONDS, Bucket, Demand, Limit, Limits
 from executor.workflow import Resource, Step
 
 SECOND = 1_000_000_000
@@ -99,14 +99,24 @@ def test_nothing_is_gained_twice_for_one_instant_or_by_a_clock_set_back() -> Non
     assert bucket.lacks(2, SECOND)
 
 
+def test_what_a_full_bucket_did_not_gain_pays_no_later_debt() -> None:
+    bucket = Bucket(60, 2)
+    bucket.take(5, 100 * SECOND)
+    assert bucket.opens_at(1, 100 * SECOND) == 104 * SECOND
+
+
 # ---------------------------------------------------------------------- limits
 
 
 def test_a_bucket_of_tokens_holds_what_is_said_or_a_minutes_worth_and_at_least_one() -> None:
-    assert token_burst(Resource(tokens_per_minute=900, token_burst=7)) == 7
-    assert token_burst(Resource(tokens_per_minute=900)) == 900
-    assert token_burst(Resource(tokens_per_minute=0.5)) == 1
-    assert token_burst(Resource(tokens_per_minute=2.9)) == 2
+    def held(**fields: float) -> int | None:
+        bucket = Limit("llm", Resource.model_validate(fields)).tokens
+        return None if bucket is None else bucket.burst
+
+    assert held(tokens_per_minute=900, token_burst=7) == 7
+    assert held(tokens_per_minute=900) == 900
+    assert held(tokens_per_minute=0.5) == 1
+    assert held(tokens_per_minute=2.9) == 2
 
 
 def test_a_limit_has_the_buckets_that_were_asked_for() -> None:
@@ -187,6 +197,16 @@ def test_units_are_held_and_given_back_and_the_first_that_lacks_is_named() -> No
     assert other is not None
     other.hold()
     assert demand.lacks_units() == "resource.model"
+
+
+def test_of_a_resource_that_nobody_used_nothing_is_taken() -> None:
+    found = limits()
+    for needs, tokens in (({"slots": 3}, 0), ({"api": 1}, 0), ({"model": 2}, 10)):
+        demand = found.demand(step(needs, tokens))
+        assert demand is not None
+        assert demand.lacks(0) is None
+    limit = Limit("api", Resource(rate_per_minute=60))
+    assert Demand([(limit, 1, 0)]).lacks(0) is None
 
 
 def test_a_demand_fits_exactly() -> None:
@@ -308,3 +328,24 @@ def test_a_step_that_resumes_reserves_units_and_no_rates() -> None:
     demand.reserve(rates=False)
     limit = found.by_name["model"]
     assert (limit.reserved_units, limit.reserved_charges, limit.reserved_tokens) == (1, 0, 0)
+
+
+def test_a_capacity_is_found_out_wherever_its_need_stands_among_the_others() -> None:
+    resources = {
+        "slots": Resource(capacity=3),
+        "llm": Resource.model_validate({"capacity": "auto"}),
+        "gpu": Resource(capacity=3),
+    }
+    found = Limits(resources)
+    demand = found.demand(step({"slots": 1, "llm": 1, "gpu": 1}))
+    assert demand is not None
+    demand.learn(0, None, None, SECOND)
+    assert [limit.capacity for limit in found] == [3, 2, 3]
+    assert [limit.changes for limit in found] == [[], [(0, 4), (SECOND, 2)], []]
+
+
+def test_a_resource_that_is_declared_again_stays_what_it_was() -> None:
+    found = Limits({"llm": Resource(capacity=3)})
+    found.declare("llm", Resource(capacity=1))
+    found.declare("more", Resource(capacity=2))
+    assert [(limit.name, limit.capacity) for limit in found] == [("llm", 3), ("more", 2)]

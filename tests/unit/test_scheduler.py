@@ -487,20 +487,6 @@ def test_a_step_that_needs_only_a_slot_is_overtaken_a_thousand_times_and_no_more
     assert hand.scheduler.attempts[-1].waits == [("worker", 0, 1001)]
 
 
-def test_reserved_steps_start_in_the_order_of_their_reservations_whatever_they_need() -> None:
-    first = [step(f"a{i}", priority=-2, needs={"llm": 1} if i % 2 else None) for i in range(4)]
-    chain = [step(f"s{i}", *([f"s{i - 1}"] if i else [])) for i in range(2000)]
-    hand = Hand([*first, *chain], slots=1, resources=LLM)
-    starts = hand.scheduler.start(0)
-    order: list[str] = []
-    for now in range(1, 1006):
-        hand.scheduler.finish(starts[0], "succeeded", now)
-        starts = hand.scheduler.start(now)
-        order.append(starts[0].step_id)
-        hand.scheduler.validate()
-    assert order[-5:-1] == ["a0", "a1", "a2", "a3"]
-
-
 def test_resizing_changes_the_slots_and_the_record_keeps_the_largest() -> None:
     hand = Hand([step(name) for name in "abcd"], slots=1)
     hand.start()

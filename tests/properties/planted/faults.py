@@ -39,14 +39,14 @@ FAULTS = (
         "failure not passed on",
         "What depends on a failed step runs.",
         S + "settling:Settling._fate_from",
-        "if state == SUCCEEDED or (state == SKIPPED and index in self._false_condition):",
-        "if state in (SUCCEEDED, FAILED) or (state == SKIPPED and index in self._false_condition):",
+        "if state == SUCCEEDED or index in self._false_condition:",
+        "if state in (SUCCEEDED, FAILED) or index in self._false_condition:",
     ),
     Fault(
         "false condition taken for a failure",
         "A step whose condition is false makes its dependants skipped.",
         S + "settling:Settling._fate_from",
-        "if state == SUCCEEDED or (state == SKIPPED and index in self._false_condition):",
+        "if state == SUCCEEDED or index in self._false_condition:",
         "if state == SUCCEEDED:",
     ),
     Fault(
@@ -113,9 +113,9 @@ FAULTS = (
         "A step that wants to go on after its calls is asked after those that have not begun.",
         S + "starts:Starts._start_constrained",
         "self._start_resuming(now, starts)\n        self._start_reserved(now, starts)\n"
-        "        if not self._start_queued(now, starts):",
-        "self._start_reserved(now, starts)\n        again = self._start_queued(now, starts)\n"
-        "        self._start_resuming(now, starts)\n        if not again:",
+        "        self._start_queued(now, starts)\n",
+        "self._start_reserved(now, starts)\n        self._start_queued(now, starts)\n"
+        "        self._start_resuming(now, starts)\n",
     ),
     # ---- slots
     Fault(
@@ -291,8 +291,8 @@ FAULTS = (
         "lock never released by one that never ran",
         "Whoever waits for a state after a skipped step waits for ever.",
         S + "settling:Settling._is_released",
-        "(self._made[index] > 0 or not self._locks.locked(index))",
-        "self._made[index] > 0",
+        "and not self._locks.locked(index)",
+        "and self._made[index] > 0",
     ),
     Fault(
         "readers do not exclude writers",
@@ -437,8 +437,8 @@ FAULTS = (
         "calls outlive a failed attempt",
         "The calls of an attempt whose worker died go on beside its retry.",
         S + "machine:Scheduler._back_off",
-        "if self._has_calls and self._family.has_calls(index):",
-        "if False:",
+        "self._end_calls(index, final, now)",
+        "pass",
         focus=NESTED,
     ),
     # ---- mapped steps
@@ -446,8 +446,8 @@ FAULTS = (
         "mapped step over before its last item",
         "A mapped step ends when all of its items but one are final.",
         S + "settling:Settling._note_item",
-        "if not self._items_left[parent]:",
-        "if self._items_left[parent] <= 1:",
+        "if left > 1:",
+        "if left > 2:",
         focus=MAPPED,
     ),
     Fault(
@@ -470,8 +470,8 @@ FAULTS = (
         "items go first like calls",
         "Items of mapped steps start before the steps of the workflow, whatever their priority.",
         S + "mapping:Mapped._add_items",
-        "self._keys[place] = rank | place",
-        "pass",
+        "rank | place",
+        "place",
         focus=MAPPED,
     ),
     Fault(
@@ -585,10 +585,19 @@ FAULTS = (
     Fault(
         "overtaken, and nobody cares",
         "That a step was overtaken too often is noticed, and it reserves nothing.",
-        S + "starts:Starts._start_constrained",
-        "if self._queue.overdue:",
-        "if False:",
+        S + "starts:Starts._reserve",
+        "self._queue.reserve(index, self._demand.get(index))",
+        "pass",
         focus=SCARCE,
+    ),
+    Fault(
+        "a slot is nothing to reserve",
+        "A step that needs nothing but a slot is overtaken to the end, however often that happens.",
+        S + "starts:Starts._reserve",
+        "self._queue.reserve(index, self._demand.get(index))",
+        "if index in self._demand:\n        self._queue.reserve(index, self._demand[index])",
+        focus=("priorities",),
+        size=20,
     ),
     Fault(
         "wake-up left behind",

@@ -60,8 +60,15 @@ def code_with(function: FunctionType, old: str, new: str) -> CodeType:
 def compiled(function: FunctionType, source: str) -> CodeType:
     """The code object of the function, from another text of it."""
     flags = __future__.annotations.compiler_flag
-    module_code = compile(source, f"<planted in {function.__qualname__}>", "exec", flags=flags, dont_inherit=True)
-    made = [constant for constant in module_code.co_consts if isinstance(constant, CodeType)]
+    free = function.__code__.co_freevars
+    if free:
+        # Such as `__class__`, which `super()` reads: somebody around it has to have the name.
+        names = "".join(f"    {name} = None\n" for name in free)
+        source = f"def around():\n{names}{textwrap.indent(source, '    ')}"
+    around = compile(source, f"<planted in {function.__qualname__}>", "exec", flags=flags, dont_inherit=True)
+    if free:
+        around = next(one for one in around.co_consts if isinstance(one, CodeType))
+    made = [constant for constant in around.co_consts if isinstance(constant, CodeType)]
     code = next(one for one in made if one.co_name == function.__name__)
     assert code.co_freevars == function.__code__.co_freevars, f"{function.__qualname__} closes over other names"
     return code

@@ -1,0 +1,35 @@
+"""What is mutated, and the tests that are asked about it."""
+
+from __future__ import annotations
+
+MODULES = (
+    *(
+        f"executor.scheduler.{name}"
+        for name in (
+            "ahead", "backoff", "barriers", "core", "family", "fast", "fast_calls", "intake", "items", "locks",
+            "machine", "mapping", "queue", "settling", "starts", "states", "story", "validation",
+        )
+    ),
+    *(f"executor.dependencies.{name}" for name in (
+            "graph", "groups", "hints", "planning", "references", "resolve", "state",
+        )),
+    "executor.resources",
+    "executor.timeline",
+)  # fmt: skip
+TESTS = (
+    "tests/unit/scheduler",
+    "tests/unit/dependencies",
+    "tests/unit/test_scheduler.py",
+    "tests/unit/test_scheduler_ahead.py",
+    "tests/unit/test_scheduler_ahead_of_calls.py",
+    "tests/unit/test_mapped_steps.py",
+    "tests/unit/test_resources.py",
+    "tests/unit/test_timeline.py",
+    "tests/unit/test_dependencies.py",
+    "tests/unit/test_adaptive_limits.py",
+    "tests/unit/test_analysis_golden.py",
+    "tests/properties/test_dependencies_properties.py",
+    "tests/properties/test_scheduler_properties.py",
+    "tests/properties/test_scheduler_calls.py",
+    "tests/properties/test_mapped_properties.py",
+)

@@ -1,0 +1,176 @@
+"""The mutants that no test finds, each with the reason why it changes nothing that anybody could see.
+
+A mutant is named by its function, the text before and after, and which of several such places it is (from 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Survivor:
+    """One mutant, and why it changes nothing."""
+
+    target: str
+    before: str
+    after: str
+    reason: str
+    place: int = 1
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """What names it; :attr:`tests.mutation.mutants.Mutant.key` is the same."""
+        return (self.target, self.before, self.after, self.place)
+
+
+SURVIVORS = (
+    Survivor(
+        "executor.dependencies.graph:levels_of",
+        "0",
+        "1",
+        "the order holds every step and its parents before it, so each level is written before it is read",
+    ),
+    Survivor(
+        "executor.dependencies.graph:levels_of",
+        "levels[parent] > level",
+        "levels[parent] >= level",
+        "where both are equal, the value is replaced by the same value",
+    ),
+    Survivor(
+        "executor.dependencies.graph:levels_of",
+        "levels[parent] > level",
+        "levels[parent] >= level",
+        "where both are equal, the value is replaced by the same value",
+        place=2,
+    ),
+    Survivor(
+        "executor.dependencies.graph:ranks_of",
+        "ranks[parent] < rank",
+        "ranks[parent] <= rank",
+        "where both are equal, the value is replaced by the same value",
+    ),
+    Survivor(
+        "executor.dependencies.graph:ranks_of",
+        "ranks[parent] < rank",
+        "ranks[parent] <= rank",
+        "where both are equal, the value is replaced by the same value",
+        place=2,
+    ),
+    Survivor(
+        "executor.dependencies.resolve:Resolver._inherited_from",
+        "known = self._inherited.get(tool)",
+        "known = None",
+        "it is worked out again each time, with the same result",
+    ),
+    Survivor(
+        "executor.resources:Bucket.refill",
+        "now > self.updated",
+        "now >= self.updated",
+        "in no time nothing is gained, and the level is never above `full`",
+    ),
+    Survivor(
+        "executor.scheduler.core:Core.__init__",
+        "False",
+        "True",
+        "it only saves time: where no state is used, ready steps ask for locks, ends for steps behind them, in vain",
+    ),
+    Survivor(
+        "executor.scheduler.core:Core.__init__",
+        "False",
+        "True",
+        "it only saves time: a run without calls is asked for the calls of its steps, in vain",
+        place=2,
+    ),
+    Survivor(
+        "executor.scheduler.fast:Fast._start_plain",
+        "1",
+        "2",
+        "where two of the oldest epoch wait, `granted` is asked instead, which does the same: one less waits in it",
+    ),
+    Survivor(
+        "executor.scheduler.fast:Fast._start_plain",
+        "epoch = epoch_of[index]",
+        "epoch = None",
+        "then `granted` is asked for every step; what stands here is only its shorter way for most",
+    ),
+    Survivor(
+        "executor.scheduler.fast:Fast._start_plain",
+        "oldest = queue.epochs[0]",
+        "oldest = None",
+        "then `granted` is asked for every step; what stands here is only its shorter way for most",
+    ),
+    Survivor(
+        "executor.scheduler.fast:Fast.succeed",
+        "now > self._now",
+        "now >= self._now",
+        "at the same instant both branches leave both numbers as they are",
+    ),
+    Survivor(
+        "executor.scheduler.fast_calls:FastCalls._add_running_call",
+        "0",
+        "1",
+        "what will become of a step that waits is asked only of steps that wait, and this one runs",
+    ),
+    Survivor(
+        "executor.scheduler.fast_calls:FastCalls._add_running_call",
+        "0",
+        "1",
+        "how many parents a step waits for is asked only of steps that wait, and this one runs",
+        place=2,
+    ),
+    Survivor(
+        "executor.scheduler.fast_calls:FastCalls.call",
+        "first < key",
+        "first <= key",
+        "two keys are never equal: the index of the step stands in their lowest bits",
+    ),
+    Survivor(
+        "executor.scheduler.intake:Intake._grow",
+        "0",
+        "1",
+        "when a step became ready is written as it becomes ready, and read only of steps that did",
+    ),
+    Survivor(
+        "executor.scheduler.queue:waits_of",
+        "break",
+        "continue",
+        "what comes before the start adds no wait; the loop ends there only to save time",
+    ),
+    Survivor(
+        "executor.scheduler.settling:Settling._decide",
+        "return False",
+        "return None",
+        "both callers ask only whether it is true",
+    ),
+    Survivor(
+        "executor.scheduler.settling:Settling._ends_by_condition",
+        "return False",
+        "return None",
+        "its one caller asks only whether it is true",
+    ),
+    Survivor(
+        "executor.scheduler.starts:Starts._start_queued",
+        "key < best_key",
+        "key <= best_key",
+        "two keys are never equal: the index of the step stands in their lowest bits",
+    ),
+)
+LISTED = frozenset(survivor.key for survivor in SURVIVORS)
+
+
+def table() -> str:
+    """The list as it stands in docs/correctness.md."""
+    rows = [f"| {_place(survivor)} | {survivor.reason} |" for survivor in SURVIVORS]
+    return "\n".join(["| mutant | why nobody can tell |", "|---|---|", *rows])
+
+
+def _place(survivor: Survivor) -> str:
+    module, _, function = survivor.target.removeprefix("executor.").partition(":")
+    again = f" (place {survivor.place})" if survivor.place > 1 else ""
+    return f"{module} {function}: {_code(survivor.before)} → {_code(survivor.after)}{again}"
+
+
+def _code(text: str) -> str:
+    text = text.replace("|", "\\|")
+    return f"`` {text} ``" if "`" in text else f"`{text}`"

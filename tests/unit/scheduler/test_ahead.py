@@ -1,0 +1,243 @@
+"""What is handed out ahead of its grant, when that counts as granted, and where it stands in the record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from executor.scheduler.queue import OVERTAKES_UNTIL_RESERVED
+from executor.workflow import Resource, Retry
+from tests.unit.scheduler.overtaking import Overtaken, chain, step
+from tests.unit.scheduling import Hand
+
+MANY = OVERTAKES_UNTIL_RESERVED
+
+
+def hand_out(hand: Hand, most: int = 9, fits: Callable[[int], bool] = lambda _: True) -> list[str]:
+    handed = [hand.scheduler.step_ids[index] for index in hand.scheduler.hand_out(most, fits)]
+    hand.scheduler.validate()
+    return handed
+
+
+def go_on_to(hand: Hand, step_id: str, at: int) -> int | None:
+    """A worker went on to the step; when it was granted."""
+    attempt = hand.scheduler.start_handed_out(hand.scheduler.index[step_id], at)
+    if attempt is None:
+        return None
+    hand.live[step_id] = attempt
+    return attempt.granted
+
+
+def granted(hand: Hand) -> list[tuple[str, int]]:
+    return [(attempt.step_id, attempt.granted) for attempt in hand.scheduler.attempts]
+
+
+# ---------------------------------------------------------------------- what is handed out
+
+
+def test_as_many_are_handed_out_as_asked_for_in_the_order_of_starts() -> None:
+    hand = Hand([step(name, priority=place) for place, name in enumerate("edcba")], slots=1)
+    assert hand.start() == ["a"]
+    assert hand_out(hand, 0) == []
+    assert hand_out(hand, 2) == ["b", "c"]
+    assert hand_out(hand) == ["d", "e"]
+    assert hand_out(hand) == []
+
+
+def test_who_was_cancelled_in_the_queue_is_not_handed_out_and_hides_nobody() -> None:
+    hand = Hand([step(name) for name in "abcd"], slots=1)
+    hand.start()
+    hand.scheduler.cancel(1, ["b"])
+    assert hand_out(hand, 1) == ["c"]
+    assert hand_out(hand) == ["d"]
+
+
+def test_a_second_attempt_is_not_handed_out_nor_is_anybody_behind_it() -> None:
+    hand = Hand([step("a", retry=Retry(backoff_seconds=0), priority=1), step("b"), step("c")], slots=1)
+    hand.start()
+    hand.end("a", 0, "failed")
+    hand.scheduler.resize(0, slots=0)
+    hand.start()
+    assert hand_out(hand) == []
+
+
+@pytest.mark.parametrize("waits_for", ["a resource", "its own calls", "a slot to resume"])
+def test_nothing_is_handed_out_while_anything_waits_for_more_than_a_slot(waits_for: str) -> None:
+    needs = {"llm": 1} if waits_for == "a resource" else None
+    steps = [step("a", needs=needs), step("b", needs=needs), step("c", priority=1), step("d"), step("e")]
+    hand = Hand(steps, slots=2, resources={"llm": Resource(capacity=1)})
+    assert hand.start() == ["c", "a"]
+    if waits_for != "a resource":
+        hand.scheduler.add([step("x")], 1, parent="a")
+        hand.scheduler.block(hand.live["a"], 1)
+        assert hand.start(1e-9) == ["a/1"]
+    if waits_for == "a slot to resume":
+        hand.end("a/1", 2e-9)
+        hand.scheduler.resize(2, slots=1)
+        hand.scheduler.unblock(hand.live["a"], 2)
+        hand.start(2e-9)
+    assert hand_out(hand) == []
+    assert hand.status("d") == "ready"
+
+
+def test_nothing_is_handed_out_while_somebody_has_reserved() -> None:
+    hand = Overtaken([step("low"), *chain(), step("other", f"c{MANY}", priority=1)], slots=1)
+    hand.start()
+    hand.go_on(MANY)
+    assert hand_out(hand) == []
+    assert hand.go_on() == ["low"]
+    assert hand_out(hand, 1) == [f"c{MANY + 1}"]
+
+
+def caller_of(hand: Hand, name: str, *calls: str) -> None:
+    """A running step makes calls and waits for them."""
+    now = hand.scheduler.attempts[-1].granted + 1
+    hand.scheduler.add([step(call) for call in calls], now, parent=name)
+    hand.scheduler.block(hand.live[name], now)
+    hand.start(now * 1e-9)
+
+
+def test_while_a_step_waits_for_its_calls_those_alone_are_handed_out() -> None:
+    hand = Hand([step("first"), step("other")], slots=1)
+    hand.start()
+    caller_of(hand, "first", "x", "y", "z")
+    assert hand_out(hand, 1) == ["first/2"]
+    assert hand_out(hand) == ["first/3"]
+    assert hand.status("other") == "ready"
+
+
+def test_of_callers_within_each_other_the_innermost_is_waited_for() -> None:
+    hand = Hand([step("first"), step("other")], slots=1)
+    hand.start()
+    caller_of(hand, "first", "x", "y")
+    caller_of(hand, "first/1", "x", "y")
+    assert hand_out(hand) == ["first/1/2"]
+
+
+def test_nothing_is_handed_out_while_two_steps_wait_for_their_calls_side_by_side() -> None:
+    hand = Hand([step("first"), step("second"), step("other")], slots=2)
+    hand.start()
+    caller_of(hand, "first", "x", "y")
+    caller_of(hand, "second", "x", "y", "z")
+    assert hand_out(hand) == []
+
+
+# ---------------------------------------------------------------------- taking back
+
+
+def test_who_was_not_handed_out_cannot_be_taken_back() -> None:
+    hand = Hand([step("a"), step("b"), step("c")], slots=1)
+    hand.start()
+    for index in range(3):
+        hand.scheduler.take_back(index)
+    hand.scheduler.validate()
+    assert hand.turn(1, "a") == ["b"]
+    assert hand.turn(2, "b") == ["c"]
+
+
+def test_who_is_taken_back_can_be_handed_out_again_in_its_turn() -> None:
+    hand = Hand([step(name) for name in "abcd"], slots=1)
+    hand.start()
+    assert hand_out(hand, 2) == ["b", "c"]
+    hand.scheduler.take_back(1)
+    assert hand_out(hand, 2) == ["b", "d"]
+
+
+def test_who_was_overtaken_a_thousand_times_while_it_was_handed_out_reserves_when_it_is_taken_back() -> None:
+    hand = Overtaken([step("handed"), step("other"), *chain()], slots=1)
+    hand.start()
+    assert hand_out(hand, 1) == ["handed"]
+    hand.go_on(MANY)
+    assert hand.go_on() == ["other"]
+    hand.scheduler.take_back(0)
+    hand.scheduler.validate()
+    assert hand.scheduler.waits_for(0) == "worker"
+    assert hand.then("other") == ["handed"]
+    assert hand.waits_for("handed") == [("worker", 0, hand.now)]
+
+
+# ---------------------------------------------------------------------- when it counts as granted
+
+
+def test_it_is_granted_when_the_worker_was_free_or_else_when_it_could_start() -> None:
+    steps = [step("a"), step("b"), step("c", "a"), step("d", "a"), step("w", writes=("s",)), step("r", reads=("s",))]
+    hand = Hand(steps, slots=3, order={"r": [("w", "s")]})
+    hand.start()
+    hand.end("a", 10e-9)
+    hand.end("w", 20e-9)
+    assert hand_out(hand) == ["c", "d", "r"]
+    assert go_on_to(hand, "c", 15) == 15
+    assert go_on_to(hand, "d", 7) == 10
+    # Nobody knew that its worker was free at 18; until 20 it could not have run.
+    assert go_on_to(hand, "r", 18) == 20
+    assert hand.waits("r") == [("lock.s", 0, 20e-9)]
+
+
+def test_who_was_taken_back_or_has_started_does_not_start_ahead() -> None:
+    hand = Hand([step("a"), step("b"), step("c")], slots=1)
+    hand.start()
+    hand_out(hand)
+    hand.scheduler.take_back(1)
+    assert [go_on_to(hand, name, 5) for name in "ab"] == [None, None]
+    hand.end("a", 6e-9)
+    assert go_on_to(hand, "c", 5) == 5
+    assert go_on_to(hand, "c", 5) is None
+
+
+# ---------------------------------------------------------------------- the order of the record
+
+
+@pytest.mark.parametrize(("at", "place"), [(5, 0), (10, 1), (15, 1), (20, 2), (25, 2), (30, 3), (35, 3)], ids=str)
+def test_attempts_stand_in_order_of_grant_and_of_start_where_that_is_the_same(at: int, place: int) -> None:
+    hand = Hand([step(name) for name in "abcd"], slots=1)
+    hand.start(10e-9)
+    hand.turn(20e-9, "a")
+    hand.turn(30e-9, "b")
+    hand_out(hand)
+    hand.end("c", 40e-9)
+    assert go_on_to(hand, "d", at) == at
+    in_order = [("a", 10), ("b", 20), ("c", 30)]
+    in_order.insert(place, ("d", at))
+    assert granted(hand) == in_order
+
+
+def test_an_attempt_that_goes_to_another_worker_moves_to_where_it_is_granted_again() -> None:
+    hand = Hand([step(name) for name in "abcd"], slots=3)
+    hand.start()
+    hand_out(hand)
+    hand.end("c", 50e-9)
+    assert go_on_to(hand, "d", 40) == 40
+    hand.scheduler.regrant(hand.live["a"], 60)
+    hand.scheduler.regrant(hand.live["d"], 70)
+    assert granted(hand) == [("b", 0), ("c", 0), ("a", 60), ("d", 70)]
+    assert hand.waits("a") == [("worker", 0, 60e-9)]
+    assert hand.waits("d") == [("worker", 0, 40e-9), ("worker", 40e-9, 70e-9)]
+    hand.scheduler.validate()
+
+
+def test_an_attempt_that_is_granted_again_stands_before_one_that_is_granted_later() -> None:
+    hand = Hand([step("a"), step("b"), step("c")], slots=2)
+    hand.start()
+    hand_out(hand)
+    hand.end("b", 10e-9)
+    assert go_on_to(hand, "c", 90) == 90
+    hand.scheduler.regrant(hand.live["a"], 30)
+    assert granted(hand) == [("b", 0), ("a", 30), ("c", 90)]
+
+
+def test_an_attempt_that_has_ended_is_not_granted_again() -> None:
+    hand = Hand([step("a"), step("b")])
+    hand.start()
+    hand.end("a", 10e-9)
+    hand.scheduler.regrant(hand.live["a"], 20)
+    assert granted(hand) == [("a", 0), ("b", 0)]
+    assert hand.waits("a") == []
+
+
+def test_the_time_at_which_an_attempt_is_granted_again_never_runs_backwards() -> None:
+    hand = Hand([step("a"), step("b")])
+    hand.start()
+    hand.end("b", 30e-9)
+    hand.scheduler.regrant(hand.live["a"], 20)
+    assert granted(hand) == [("b", 0), ("a", 30)]

@@ -1,0 +1,184 @@
+"""Steps that were overtaken a thousand times: what they reserve, when they start, and what the record says of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from executor.scheduler.queue import OVERTAKES_UNTIL_RESERVED
+from executor.workflow import Resource, Retry, Step
+from tests.unit.scheduler.overtaking import Overtaken, blocked, chain, step
+
+NO_JITTER = Retry(max_attempts=3, backoff_seconds=2, jitter="none")
+ONE = {"llm": Resource(capacity=1)}
+TWO = {"llm": Resource(capacity=2)}
+
+MANY = OVERTAKES_UNTIL_RESERVED
+MIXED = {"llm": Resource(capacity=2), "api": Resource(rate_per_minute=60, burst=2)}
+
+
+@pytest.mark.parametrize("needs", [{"llm": 1}, {"api": 1}])
+@pytest.mark.parametrize("overtakes", [MANY - 1, MANY])
+def test_what_a_reserved_step_needs_counts_as_in_use_for_those_behind_it(needs: dict[str, int], overtakes: int) -> None:
+    # `holder` has a unit that `big` lacks. What `small` needs is free.
+    steps = [step("holder", needs={"llm": 1, "api": 1}, priority=10), step("big", needs={"llm": 2, "api": 1}), *chain()]
+    hand = Overtaken([*steps, step("small", f"c{overtakes - 1}", needs=needs)], slots=3, resources=MIXED)
+    assert hand.start() == ["holder", "c0"]
+    hand.go_on(overtakes - 1)
+    if overtakes < MANY:
+        assert hand.go_on() == [f"c{overtakes}", "small"]
+        return
+    assert hand.go_on() == [f"c{overtakes}"]
+    assert hand.then("holder") == ["big"]
+    assert hand.waits_for("big") == [("resource.llm", 0, hand.now)]
+
+
+def test_what_the_step_needs_that_reserved_first_counts_for_the_second() -> None:
+    steps = [
+        step("holder", needs={"llm": 1}, priority=10),
+        step("big", needs={"llm": 2}),
+        step("small", needs={"llm": 1}),
+    ]
+    hand = Overtaken([*steps, *chain()], slots=2, resources=TWO)
+    assert hand.start() == ["holder", "c0"]
+    hand.go_on(MANY)
+    hand.scheduler.resize(hand.now, slots=3)
+    assert hand.then() == []
+    assert hand.then("holder") == ["big"]
+    assert hand.then("big") == ["small"]
+    assert [reason for reason, _, _ in hand.waits_for("small")] == ["worker", "resource.llm"]
+
+
+def test_a_reserved_step_waits_for_a_slot_like_all_others() -> None:
+    steps = [step("holder", needs={"llm": 1}, priority=10), step("big", needs={"llm": 1}), *chain()]
+    hand = Overtaken(steps, slots=2, resources=ONE)
+    hand.start()
+    hand.go_on(MANY)
+    hand.scheduler.resize(hand.now, slots=1)
+    assert hand.then("holder") == []
+    free_at = hand.now
+    assert hand.scheduler.waits_for(1) == "worker"
+    assert hand.go_on() == ["big"]
+    assert hand.waits_for("big") == [("resource.llm", 0, free_at), ("worker", free_at, hand.now)]
+
+
+def test_reserved_steps_start_together_where_they_can() -> None:
+    steps = [step("holder", needs={"llm": 2}, priority=10), *(step(name, needs={"llm": 1}) for name in "ab"), step("c")]
+    hand = Overtaken([*steps, *chain()], slots=2, resources=TWO)
+    hand.start()
+    hand.go_on(MANY)
+    hand.scheduler.resize(hand.now, slots=5)
+    assert hand.then("holder") == ["a", "b", "c"]
+
+
+def test_reserved_steps_start_in_the_order_of_their_reservations_with_needs_or_without() -> None:
+    steps = [step(name, needs={"llm": 1} if name in "bd" else None, priority=-ord(name)) for name in "abcde"]
+    hand = Overtaken([*steps, *chain()], slots=1, resources=ONE)
+    hand.start()
+    hand.go_on(MANY)
+    assert hand.go_on() == ["a"]
+    assert [hand.then(name) for name in "abcd"] == [["b"], ["c"], ["d"], ["e"]]
+
+
+def test_a_reserved_step_that_waits_for_a_rate_wakes_the_run_and_a_cancelled_one_does_not() -> None:
+    steps = [step("first", needs={"api": 1}, priority=10), step("low", needs={"api": 1}), *chain()]
+    hand = Overtaken(steps, slots=2, resources={"api": Resource(rate_per_minute=60)})
+    hand.start()
+    hand.go_on(MANY + 1)
+    assert hand.wake_at() == 1
+    hand.scheduler.cancel(hand.now, ["low"])
+    assert hand.then("first") == []
+    assert hand.wake_at() is None
+
+
+def test_a_reserved_step_remembers_the_locks_that_it_waited_for() -> None:
+    steps = [step("w", writes=("s",), priority=10), step("r", reads=("s",), needs={"llm": 1})]
+    steps += [step("holder", needs={"llm": 1}, priority=10), *chain()]
+    hand = Overtaken(steps, slots=3, resources=ONE, order={"r": [("w", "s")]})
+    hand.start()
+    hand.go_on(5)
+    hand.then("w")
+    lock_until = hand.now
+    hand.go_on(MANY)
+    assert hand.then("holder") == ["r"]
+    assert hand.waits_for("r") == [("lock.s", 0, lock_until), ("resource.llm", lock_until, hand.now)]
+
+
+def test_a_reserved_step_that_failed_stands_in_the_queue_again_without_its_reservation() -> None:
+    steps = [step("low", priority=-1, retry=NO_JITTER), *chain()]
+    hand = Overtaken(steps, slots=1)
+    hand.start()
+    hand.go_on(MANY)
+    assert hand.go_on() == ["low"]
+    hand.end("low", hand.now * 1e-9, "failed")
+    assert hand.start(hand.now * 1e-9) == [f"c{MANY + 1}"]
+    hand.now = 3_000_000_000
+    assert hand.go_on() == [f"c{MANY + 2}"]
+
+
+def caller_and_taker(*others: Step) -> Overtaken:
+    """`caller` held both units, let go of them to make calls, and wants them back: `taker` has one meanwhile."""
+    steps = [step("caller", needs={"llm": 2, "api": 1}, priority=10), step("taker", needs={"llm": 1}, priority=1)]
+    hand = Overtaken([*steps, *others, *chain()], slots=3, resources=MIXED)
+    assert hand.start() == ["caller", "c0"]
+    hand.scheduler.block(hand.live["caller"], 1)
+    assert hand.then() == ["taker"]
+    hand.scheduler.unblock(hand.live["caller"], 2)
+    assert hand.go_on() == ["c1"]
+    return hand
+
+
+def test_a_resuming_step_that_was_not_yet_overtaken_too_often_reserves_nothing() -> None:
+    hand = caller_and_taker(step("small", f"c{MANY - 1}", needs={"llm": 1}))
+    hand.go_on(MANY - 2)
+    assert hand.go_on() == [f"c{MANY}", "small"]
+
+
+def test_a_resuming_step_that_was_overtaken_too_often_reserves_units_and_whoever_came_with_it_too() -> None:
+    hand = caller_and_taker(
+        step("late", "c0", needs={"llm": 2}), step("small", f"c{MANY}", needs={"llm": 1}, priority=5)
+    )
+    hand.go_on(MANY - 1)
+    assert hand.go_on() == [f"c{MANY + 1}"]
+    assert hand.then("taker") == ["caller"]
+    assert hand.waits_for("caller") == [("resource.llm", 2, hand.now)]
+    assert hand.then("caller") == ["late"]
+    assert hand.then("late") == ["small"]
+
+
+def test_a_resuming_step_reserves_no_rate_since_it_is_charged_none() -> None:
+    hand = caller_and_taker(step("small", f"c{MANY}", needs={"api": 1}))
+    hand.go_on(MANY - 1)
+    assert hand.go_on() == [f"c{MANY + 1}", "small"]
+
+
+def test_the_reservation_of_a_resuming_step_ends_when_it_resumes() -> None:
+    hand = caller_and_taker(step("small", f"c{MANY}", needs={"llm": 1}))
+    hand.go_on(MANY)
+    assert hand.then("taker") == ["caller"]
+    hand.scheduler.block(hand.live["caller"], hand.now)
+    assert hand.then() == ["small"]
+    hand.scheduler.unblock(hand.live["caller"], hand.now)
+    hand.scheduler.add([step("other", needs={"llm": 1})], hand.now)
+    assert hand.then() == ["other"]
+
+
+def test_a_step_that_has_resumed_is_overtaken_no_more() -> None:
+    hand = Overtaken([step("caller", priority=10), *chain()], slots=2)
+    hand.start()
+    blocked(hand, "caller", 1e-9, 2e-9)
+    hand.now = 3
+    assert hand.then() == ["caller"]
+    hand.go_on(MANY + 5)
+    assert hand.status("caller") == "running"
+
+
+def test_a_step_that_resumes_overtakes_those_that_were_queued_before() -> None:
+    # `caller` resumes as the last of a thousand that overtake `big`, which reserves both units at once.
+    steps = [step("holder", needs={"llm": 1}, priority=11), step("caller", priority=10), step("big", needs={"llm": 2})]
+    hand = Overtaken([*steps, *chain()], slots=3, resources=TWO)
+    assert hand.start() == ["holder", "caller", "c0"]
+    hand.go_on(MANY - 1)
+    blocked(hand, "caller", hand.now * 1e-9, (hand.now + 1) * 1e-9)
+    hand.scheduler.add([step("small", needs={"llm": 1})], hand.now + 1)
+    assert hand.then() == ["caller"]
+    assert hand.scheduler.waits_for(hand.scheduler.index["small"]) == "resource.llm"
