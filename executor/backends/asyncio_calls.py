@@ -135,16 +135,24 @@ class _CallAlone:
         assert call is not None
         started = engine.now()
         try:
-            output = await _Within(context, call, self._give_up)
+            output = await _Within(context, call)
         except BaseException as error:  # noqa: BLE001  # the call's failure; its cancellation too
             ended = engine.now()
+            if isinstance(error, asyncio.CancelledError):
+                self._give_up()
             return engine.advance(((own, started, ended, name, None, "failed", Failure.of(error), None),))
         return engine.succeed(own, started, engine.now(), name, None, output)
 
     def _give_up(self) -> None:
-        """The task is cancelled. If that is not the engine's doing, the step waits for its call no more."""
-        own = self._own
+        """A wait of the step was cancelled. If its task is, and not by the engine, it waits for the call no more.
+
+        A time limit inside the call cancels the task as well, but deals with that before it comes here; a call that
+        only raises the error has failed.
+        """
+        own, task = self._own, asyncio.current_task()
         if self._worker.lost or self._backend.ending or own is None or self._withdrawn:
+            return
+        if task is None or not task.cancelling():
             return
         self._withdrawn = True
         # It is being told already, and is not to be stopped a second time.
@@ -170,12 +178,11 @@ class _CallAlone:
 
 
 class _Within:
-    """Awaits what ``call`` gives in another context than the task's. ``cancelled`` is called when the task is."""
+    """Awaits what ``call`` gives in another context than the task's."""
 
-    def __init__(self, context: Context, call: Callable[[], Awaitable[Any]], cancelled: Callable[[], None]) -> None:
+    def __init__(self, context: Context, call: Callable[[], Awaitable[Any]]) -> None:
         self._context = context
         self._call = call
-        self._cancelled = cancelled
 
     def __await__(self) -> Generator[Any, Any, Any]:
         run = self._context.run
@@ -187,8 +194,6 @@ class _Within:
                 try:
                     given = yield waiting
                 except BaseException as error:  # noqa: BLE001  # whatever the loop has to tell it
-                    if isinstance(error, asyncio.CancelledError):
-                        self._cancelled()
                     waiting = run(throw, error)
                 else:
                     waiting = run(send, given)

@@ -29,6 +29,45 @@ async def third_time_async() -> int:
     return third_time()
 
 
+def test_a_call_with_a_time_limit_of_its_own_inside_is_not_cancelled_by_that() -> None:
+    async def slow() -> str:
+        try:
+            async with asyncio.timeout(0.01):
+                await asyncio.sleep(20)
+        except TimeoutError:
+            return "late"
+        return "in time"
+
+    async def caller() -> list[str]:
+        return [await call_tool_async("slow"), await call_tool_async("slow")]
+
+    found = run(
+        Workflow(steps=(Step(step_id="a", tool="caller"),)), backend="asyncio", tools={"caller": caller, "slow": slow}
+    )
+    assert found.outputs["a"] == ["late", "late"]
+    assert set(found.statuses.values()) == {"succeeded"}
+
+
+def test_a_call_that_raises_the_error_of_a_cancellation_has_failed() -> None:
+    async def gives_up() -> None:
+        raise asyncio.CancelledError
+
+    async def caller() -> str:
+        try:
+            await call_tool_async("gives_up")
+        except CallError as error:
+            return error.error_type
+        return "nothing"
+
+    found = run(
+        Workflow(steps=(Step(step_id="a", tool="caller"),)),
+        backend="asyncio",
+        tools={"caller": caller, "gives_up": gives_up},
+    )
+    assert found.outputs["a"] == "CancelledError"
+    assert found.statuses["a/1"] == "failed"
+
+
 def test_who_waits_no_longer_for_a_call_that_it_runs_itself_cancels_it() -> None:
     ends: list[str] = []
 
