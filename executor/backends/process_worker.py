@@ -55,6 +55,8 @@ def main(requests: int, results: int, outcomes: int, errors: int) -> None:
 def _end(_number: int, _frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     Ending.asked = True
+    # A hook of the garbage collector may swallow what is raised here; that is not worth a word on stderr.
+    sys.unraisablehook = lambda _: None
     raise SystemExit(128 + signal.SIGTERM)
 
 
