@@ -42,6 +42,7 @@ class Engine(EngineTimes):
 
     # What decides; the testing kit puts one here that is watched.
     scheduler_class: ClassVar[type[Scheduler]] = Scheduler
+    items_class: ClassVar[type[MappedItems]] = MappedItems
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class Engine(EngineTimes):
         self._asked: deque[Request] = deque()
         # A step whose `when` is false satisfies its dependants: templates see null.
         self._null_outputs: dict[str, None] = {}
-        self.items = MappedItems(self, driver.assume_items)
+        self.items = self.items_class(self, driver.assume_items)
         visible = ChainMap[str, Any](self.outputs, self._null_outputs)
         # What running steps may call.
         self.toolbox = toolbox or Toolbox(tools, resources, tools)

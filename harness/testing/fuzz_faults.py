@@ -10,7 +10,7 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, get_args
 
 from executor.instruments import HOOKS
@@ -61,8 +61,9 @@ class FaultPlan:
 
     ``clock``: (turn of the engine, nanoseconds): positive, the clock has jumped forward by so much when the turn comes;
     negative, for this turn it shows so much less. ``instruments``: (hook, number of the call that raises).
-    ``conditions``: steps whose ``when`` cannot be evaluated. ``cancellations``: (time, step ids or None for the run).
-    ``resizes``: (time, {"workers" or a resource: its new size}). ``overtakes``: after how many a step reserves.
+    ``conditions``: steps whose ``when`` or ``for_each`` cannot be evaluated. ``cancellations``: (time, step ids or None
+    for the run). ``resizes``: (time, {"workers" or a resource: its new size}). ``overtakes``: after how many a step
+    reserves.
     """
 
     mishaps: Mapping[Key, Mishap] = field(default_factory=dict)
@@ -108,7 +109,7 @@ def draw_faults(seed: int, run: DrawnRun, kinds: tuple[str, ...] = FAULT_KINDS) 
     active = {kind for kind in kinds if source.chance(30)}
     size = len(run.workflow.steps)
     last_unit = 8 * size + 8
-    return FaultPlan(
+    faults = FaultPlan(
         mishaps=_mishaps(source, run, tuple(kind for kind in MISHAPS if kind in active)),
         disorder=source.integer(0, 1 << 30) if "disorder" in active else None,
         clock=tuple(_clock(source, size)) if "clock" in active else (),
@@ -119,6 +120,10 @@ def draw_faults(seed: int, run: DrawnRun, kinds: tuple[str, ...] = FAULT_KINDS) 
         stubborn="stubborn" in active and source.chance(50),
         overtakes=source.choice([1, 2, 3, 5]) if "impatience" in active else None,
     )
+    if "conditions" in active:
+        # Drawn last, so that a seed from before there were lists still gives what it gave.
+        faults = replace(faults, conditions=(*faults.conditions, *_lists(source, run)))
+    return faults
 
 
 def _units(source: RandomSource, low: int, high: int) -> int:
@@ -170,6 +175,15 @@ def _conditions(source: RandomSource, run: DrawnRun) -> tuple[str, ...]:
         step.step_id
         for step in run.workflow.steps
         if step.when is not None and step.on_failure == "continue" and source.chance(40)
+    )
+
+
+def _lists(source: RandomSource, run: DrawnRun) -> tuple[str, ...]:
+    """The same of mapped steps whose list cannot be had."""
+    return tuple(
+        step.step_id
+        for step in run.workflow.steps
+        if step.for_each is not None and step.when is None and step.on_failure == "continue" and source.chance(15)
     )
 
 

@@ -1,8 +1,8 @@
 """Plays a drawn run with its faults through the production scheduler and engine on the virtual clock.
 
 Rules of this module:
-- Faults are made where they are made in life: in the backend, its clock, the instruments and the conditions. Engine and
-  scheduler are those of every run.
+- Faults are made where they are made in life: in the backend, its clock, the instruments, the conditions and the lists.
+  Engine and scheduler are those of every run.
 - Same run, same faults, same schedule.
 - What was asked from outside is noted with the time at which the scheduler heard of it: the oracle needs it.
 """
@@ -19,9 +19,11 @@ from executor.backends.virtual import Simulated
 from executor.dependencies import Graph
 from executor.engine import Request
 from executor.instruments import Instrument
+from executor.mapping import MappedItems
 from executor.scheduler import queue
 from executor.timeline import Attempt, Timeline
 from executor.tools.base import RunContext
+from executor.workflow import Step
 from harness.testing import oracle_starvation
 from harness.testing.fuzz_backend import FaultyBackend, latest_heard
 from harness.testing.fuzz_coverage import WatchedScheduler
@@ -30,17 +32,30 @@ from harness.testing.generator import DrawnRun
 from harness.testing.simulation import SimulatedEngine, Simulation
 
 
+class FuzzedItems(MappedItems):
+    """The lists of mapped steps; those of the steps named in ``broken`` cannot be had."""
+
+    def _read(self, step: Step) -> list[Any]:
+        assert isinstance(self._engine, FuzzedEngine)
+        self._engine.break_if_drawn(step.step_id, "list")
+        return super()._read(step)
+
+
 class FuzzedEngine(SimulatedEngine):
-    """The engine with a watched scheduler; the conditions named in ``broken`` cannot be evaluated."""
+    """The engine with a watched scheduler; conditions and lists of the steps in ``broken`` cannot be evaluated."""
 
     scheduler_class: ClassVar[type[WatchedScheduler]] = WatchedScheduler
+    items_class: ClassVar[type[MappedItems]] = FuzzedItems
     broken: frozenset[str] = frozenset()
 
     def _condition(self, index: int) -> bool:
-        step_id = self.scheduler.step_ids[index]
-        if step_id in self.broken:
-            raise ValueError(f"the condition of {step_id!r} was drawn to break")
+        self.break_if_drawn(self.scheduler.step_ids[index], "condition")
         return super()._condition(index)
+
+    def break_if_drawn(self, step_id: str, what: str) -> None:
+        """Raise an error if it was drawn that this step's condition or list cannot be evaluated."""
+        if step_id in self.broken:
+            raise ValueError(f"the {what} of {step_id!r} was drawn to break")
 
 
 class RaisingInstrument(Instrument):

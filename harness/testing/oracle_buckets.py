@@ -9,7 +9,7 @@ Rules of this module:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.testing.graphs import NANOSECONDS, PlainResource
 from harness.testing.oracle_record import Try
@@ -40,12 +40,16 @@ class Bucket:
         self.low = min(self.burst, self.low + gained)
         self.high = min(self.burst, self.high + gained)
 
-    def settle(self, low: float, high: float) -> None:
-        """Give back (or take, if negative) before any grant of this instant."""
-        if self.low < self.burst <= self.low + low:
-            self.full_at = self.time
-        self.low = min(self.burst, self.low + low)
-        self.high = min(self.burst, self.high + high)
+    def settle(self, lows: Iterable[float], highs: Iterable[float]) -> None:
+        """Give back (or take, if negative) before any grant of this instant, in an order that nobody knows: what is
+        given back to a full bucket is lost, so the least is left if that comes first, and the most if it comes last.
+        """
+        for low in sorted(lows, reverse=True):
+            if self.low < self.burst <= self.low + low:
+                self.full_at = self.time
+            self.low = min(self.burst, self.low + low)
+        for high in sorted(highs):
+            self.high = min(self.burst, self.high + high)
 
     def settle_sometime(self, low: float, high: float) -> None:
         """Give back or take at an unknown moment of this instant."""
@@ -126,19 +130,14 @@ class Buckets:
         tokens.low -= max(reserved, most)
         tokens.late_low += max(reserved, most) - most
 
-    def settle(self, one: Try, reserved: int, *, sure: bool) -> None:
-        """The usage of an attempt is known."""
-        if one.granted == one.known:
-            return
-        low = 0 if one.tokens_used is None else reserved - one.tokens_used
-        high = reserved if one.tokens_used is None else reserved - one.tokens_used
-        for name, _ in one.needs:
-            bucket = self.tokens.get(name)
-            if bucket is None:
-                continue
+    def settle(self, attempts: Sequence[tuple[Try, int]], *, sure: bool) -> None:
+        """The usage of these attempts is known, each with what it had reserved; ``sure``: before any grant."""
+        for name, bucket in self.tokens.items():
+            changes = [_given_back(one, reserved) for one, reserved in attempts if _settles(one, name)]
             if sure:
-                bucket.settle(low, high)
-            else:
+                bucket.settle([low for low, _ in changes], [high for _, high in changes])
+                continue
+            for low, high in changes:
                 bucket.settle_sometime(low, high)
 
     def open_at(self, one: Try, reserved: int) -> float:
@@ -150,3 +149,14 @@ class Buckets:
             if name in self.tokens:
                 opens = max(opens, self.tokens[name].open_at(reserved))
         return opens
+
+
+def _settles(one: Try, name: str) -> bool:
+    return one.granted < one.known and any(need == name for need, _ in one.needs)
+
+
+def _given_back(one: Try, reserved: int) -> tuple[int, int]:
+    """At least, and at most."""
+    if one.tokens_used is None:
+        return 0, reserved
+    return reserved - one.tokens_used, reserved - one.tokens_used

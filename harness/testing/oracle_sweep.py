@@ -38,10 +38,11 @@ class Sweep:
         self.slots_low = self.slots_high = 0
         self.units_low: dict[str, int] = {}
         self.units_high: dict[str, int] = {}
-        self.workers = (view.slots, view.slots)
+        # All sizes of the instant, the last of them last.
+        self.workers: tuple[int, ...] = (view.slots,)
         resources = view.graph.resources
-        self.capacity: dict[str, tuple[int, int]] = {
-            name: (limit.capacity, limit.capacity) for name, limit in resources.items() if limit.capacity is not None
+        self.capacity: dict[str, tuple[int, ...]] = {
+            name: (limit.capacity,) for name, limit in resources.items() if limit.capacity is not None
         }
         self.buckets = Buckets(resources)
         self.candidates: dict[int, Waiting] = {}
@@ -69,7 +70,7 @@ class Sweep:
             if self.exact and self.sees_ready and after > time:
                 self._settled(time, after)
         if self.reserving:
-            capacity = {name: max(pair) for name, pair in self.capacity.items()}
+            capacity = {name: max(sizes) for name, sizes in self.capacity.items()}
             self.found += starved(self.view, capacity, self.snapshots, self.openings if self.exact else None)
         if self.view.options.handed_out_ahead:
             self.found += _busy(self.view)
@@ -97,10 +98,10 @@ class Sweep:
             self._release(one, high=True, low=True)
         if self.buckets.every:
             self.buckets.fill(time)
-            for one in moments.get("settled_early", ()):
-                self.buckets.settle(one, self.view.reserved_tokens(one), sure=True)
-            for one in moments.get("settled_late", ()):
-                self.buckets.settle(one, self.view.reserved_tokens(one), sure=False)
+            for moment in ("settled_early", "settled_late"):
+                if settled := moments.get(moment):
+                    known = [(one, self.view.reserved_tokens(one)) for one in settled]
+                    self.buckets.settle(known, sure=moment == "settled_early")
         self.blocked += len(moments.get("blocked", ()))
         for one in moments.get("released_low", ()):
             self._release(one, high=False, low=True)
@@ -126,18 +127,18 @@ class Sweep:
                 self._held_after(time, resumed)
 
     def _resize(self, time: int) -> None:
-        """Limits that change in this instant count as the larger for grants, as the smaller for claims."""
-        self.workers = (self.workers[1], self.workers[1])
-        for name, pair in list(self.capacity.items()):
-            self.capacity[name] = (pair[1], pair[1])
-        for at, sizes in self.view.record.resizes:
+        """Limits that change in this instant count as the largest for grants, as the smallest for claims."""
+        self.workers = self.workers[-1:]
+        for name, sizes in list(self.capacity.items()):
+            self.capacity[name] = sizes[-1:]
+        for at, changes in self.view.record.resizes:
             if at != time:
                 continue
-            for name, size in sizes.items():
+            for name, size in changes.items():
                 if name == "workers":
-                    self.workers = (self.workers[1], size)
+                    self.workers = (*self.workers, size)
                 elif name in self.capacity:
-                    self.capacity[name] = (self.capacity[name][1], size)
+                    self.capacity[name] = (*self.capacity[name], size)
 
     def _acquire(self, one: Try, *, high: bool, low: bool) -> None:
         self.slots_high += high
@@ -200,8 +201,8 @@ class Sweep:
                 one,
                 time,
             )
-        for name, pair in self.capacity.items():
-            capacity = max(pair)
+        for name, sizes in self.capacity.items():
+            capacity = max(sizes)
             if self.units_low.get(name, 0) > capacity and any(need == name for who in resumed for need, _ in who.needs):
                 self._report(
                     "limits",

@@ -31,6 +31,14 @@ def test_it_says_how_many_how_fast_and_what_was_covered(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_twenty_thousand_workflows_go_through_every_transition_and_break_no_rule(tmp_path: Path) -> None:
+    done = makespan("fuzz", "--dags", "20000", "--seed", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "transitions reached: all " in done.stdout
+
+
 def test_several_jobs_play_the_same_workflows(tmp_path: Path) -> None:
     one = makespan("fuzz", "--dags", "250", "--size", "6", cwd=tmp_path)
     two = makespan("fuzz", "--dags", "250", "--size", "6", "--jobs", "2", cwd=tmp_path)

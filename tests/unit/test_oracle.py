@@ -359,6 +359,15 @@ def test_a_smaller_number_of_workers_counts_from_when_it_holds() -> None:
     assert {one.property for one in found} == {"workers"}
 
 
+def test_of_several_sizes_in_one_instant_each_may_be_the_one_of_a_grant() -> None:
+    described = graph(step("a"), step("b"), step("c"), workers=3)
+    events = [*ran("a", 0, 9), *ran("b", 0, 5), *ran("c", 0, 9)]
+    sizes = [("resized", "", 0, 0, {"workers": 1}), ("resized", "", 0, 0, {"workers": 2})]
+    assert_ok(check(described, [*sizes, *events], exact=True))
+    before = [("resized", "", 0, -1, {"workers": 2}), *sizes]
+    assert {one.property for one in check(described, [*before, *events], exact=True)} == {"workers"}
+
+
 def test_steps_handed_out_ahead_use_a_slot_from_started_to_ended() -> None:
     events = [
         *ran("a", 0, 5),
