@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from executor.backends.asyncio_calls import LoopCaller
-from executor.backends.base import Backend
+from executor.backends.base import Backend, patience_seconds
 from executor.backends.daemon_threads import DaemonThreads
 from executor.engine import Completion, Engine, Failure
 from executor.outcomes import outcome_of
@@ -109,10 +109,8 @@ class AsyncioBackend(Backend):
 
     async def _wait_async(self, engine: Engine, changed: asyncio.Event) -> None:
         while not engine.done:
-            wake_at = engine.wake_at()
-            seconds = None if wake_at is None else max(0.0, (wake_at - engine.now()) / NANOSECONDS)
             with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout(patience_seconds(engine)):
                     await changed.wait()
             changed.clear()
             if not engine.done:

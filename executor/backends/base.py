@@ -28,10 +28,21 @@ from executor.tools.base import run_call
 from executor.workflow import Step
 
 DEFAULT_WORKERS = 8
+# CPython carries out a signal's handler between two instructions: of one that comes just before the main thread begins
+# to wait it would hear when the wait is over. So no wait lasts longer than this, and Ctrl-C is never lost.
+LONGEST_WAIT_SECONDS = 1.0
 
 
 class BackendError(Exception):
     """A backend cannot do what was asked: the message says what and why."""
+
+
+def patience_seconds(engine: Engine) -> float:
+    """How long whoever waits for the run may wait before it looks again."""
+    wake_at = engine.wake_at()
+    if wake_at is None:
+        return LONGEST_WAIT_SECONDS
+    return min(LONGEST_WAIT_SECONDS, max(0.0, (wake_at - engine.now()) / NANOSECONDS))
 
 
 class Backend:
@@ -93,10 +104,8 @@ class Backend:
     def wait(self, engine: Engine, dispatch: Callable[[list[Attempt]], None]) -> None:
         """Wait until the engine is done; call :meth:`Engine.advance` when something falls due."""
         while not engine.done:
-            wake_at = engine.wake_at()
-            seconds = None if wake_at is None else max(0.0, (wake_at - engine.now()) / NANOSECONDS)
             with suppress(Empty):
-                self._wake.get(timeout=seconds)
+                self._wake.get(timeout=patience_seconds(engine))
             if not engine.done:
                 dispatch(engine.advance())
         if engine.crash is not None:

@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from typing import Protocol
 
-from executor.backends.base import BackendError
+from executor.backends.base import LONGEST_WAIT_SECONDS, BackendError
 from executor.backends.process_handle import BUSY, IDLE, STARTING, STOPPING, WorkerProcess
 from executor.backends.process_wire import (
     CALLING,
@@ -158,9 +158,9 @@ class WorkerPool:
             seconds = due if seconds is None else min(due, seconds)
         if seconds is not None:
             # The poll itself counts in milliseconds.
-            select.select([self._epoll], [], [], seconds)
+            select.select([self._epoll], [], [], min(seconds, LONGEST_WAIT_SECONDS))
             seconds = 0
-        for fd, _ in self._epoll.poll(seconds):
+        for fd, _ in self._epoll.poll(LONGEST_WAIT_SECONDS if seconds is None else seconds):
             worker = self._by_fd.get(fd)
             if worker is None:
                 notified = True

@@ -22,12 +22,12 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeAlias
 
-from executor.backends.base import Backend, BackendError
+from executor.backends.base import Backend, BackendError, patience_seconds
 from executor.backends.process_pickling import NotPicklableError
 from executor.backends.submit_call import Answer, RemoteCall, Shared, unpack
 from executor.engine import Engine
 from executor.outcomes import Completion, Failure
-from executor.timeline import NANOSECONDS, Attempt, AttemptOutcome
+from executor.timeline import Attempt, AttemptOutcome
 
 # The end of an attempt as it is queued: its future, or why there is none.
 _End: TypeAlias = "tuple[Attempt, Future[Answer] | Exception]"
@@ -80,9 +80,7 @@ class SubmitBackend(Backend):
     def drive(self, engine: Engine) -> None:
         self._submit_all(engine, engine.begin())
         while not engine.done:
-            wake_at = engine.wake_at()
-            seconds = None if wake_at is None else max(0.0, (wake_at - engine.now()) / NANOSECONDS)
-            completions = [self._completion(engine, *end) for end in self._wait_for_ends(seconds)]
+            completions = [self._completion(engine, *end) for end in self._wait_for_ends(patience_seconds(engine))]
             if not engine.done:
                 self._submit_all(engine, engine.advance(completions))
         if engine.crash is not None:
