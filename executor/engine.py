@@ -25,7 +25,7 @@ from typing import Any, ClassVar
 from executor.calls import Calls, Resume
 from executor.dependencies import Graph
 from executor.driver import Answer, Driver, Request
-from executor.engine_times import STALL_GRACE_NANOSECONDS, EngineTimes
+from executor.engine_times import EngineTimes
 from executor.instruments import Instrument
 from executor.mapping import MappedItems
 from executor.outcomes import Completion, Failure, StepError
@@ -332,4 +332,4 @@ class Engine(EngineTimes):
             self._driver.cancel(attempt)
 
 
-__all__ = ["STALL_GRACE_NANOSECONDS", "Answer", "Completion", "Driver", "Engine", "Failure", "Request", "StepError"]
+__all__ = ["Answer", "Completion", "Driver", "Engine", "Failure", "Request", "StepError"]

@@ -96,9 +96,12 @@ def check(connection: sqlite3.Connection, path: Path, known: int = len(MIGRATION
         StoreError: the file is another program's, or a newer makespan's.
 
     """
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    owner = int(connection.execute("PRAGMA application_id").fetchone()[0])
-    tables = int(connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()[0])
+    # One statement: another process may make the tables between two.
+    found = connection.execute(
+        "SELECT (SELECT user_version FROM pragma_user_version), (SELECT application_id FROM pragma_application_id),"
+        " (SELECT COUNT(*) FROM sqlite_schema)"
+    ).fetchone()
+    version, owner, tables = map(int, found)
     if owner != APPLICATION_ID and (tables or version or owner):
         raise StoreError(f"the store {str(path)!r} is another program's database; use another one with --store")
     if version > known:

@@ -195,7 +195,7 @@ class AsyncioBackend(Backend):
                     else:
                         starts = engine.succeed(attempt, started, clock() - origin, name, None, output)
                 worker.attempt = None
-                if worker.lost:
+                if worker.lost or self.ending:
                     self._hand_out(starts)
                     return
                 if len(starts) == 1:

@@ -144,13 +144,13 @@ class _CallAlone:
         return engine.succeed(own, started, engine.now(), name, None, output)
 
     def _give_up(self) -> None:
-        """A wait of the step was cancelled. If its task is, and not by the engine, it waits for the call no more.
+        """A wait of the step was cancelled. If its task is, and not for a step alone, it waits for the call no more.
 
         A time limit inside the call cancels the task as well, but deals with that before it comes here; a call that
         only raises the error has failed.
         """
         own, task = self._own, asyncio.current_task()
-        if self._worker.lost or self._backend.ending or own is None or self._withdrawn:
+        if self._worker.lost or own is None or self._withdrawn:
             return
         if task is None or not task.cancelling():
             return

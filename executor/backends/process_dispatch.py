@@ -107,6 +107,9 @@ class Dispatcher:
     def died(self, worker: WorkerProcess, how: str) -> None:
         """A process is gone. See :class:`executor.backends.process_pool.Listener`."""
         self._reclaim(worker)
+        if self._ahead:
+            # Its calls, if it made any, must not begin any more.
+            self._reclaim_all()
         now = self._engine.now()
         failure = Failure("WorkerDied", f"its worker process ({worker.name}, process id {worker.pid}) {how}")
         for item in worker.given:
@@ -355,7 +358,8 @@ class Dispatcher:
                     self._reclaim(worker)
             elif short.fits(index) and 2 * waiting <= (depth := short.depth(index)):
                 room.append((depth - waiting, worker))
-        if not room:
+        if not room or self.nested or not self._engine.scheduler.may_hand_out:
+            # Calls that are about to be made come first.
             return
         handed: list[int] = []
 

@@ -165,13 +165,13 @@ class _WorkerCaller(EngineCaller):
 
     def begin(self, running: Attempt, calls: Sequence[Call], at_once: int | None, done: Done) -> Withdraw:
         def told(outcomes: Outcomes) -> None:
-            self._worker.waiting = False
+            self.resumed(running)
             done(outcomes)
 
         own = self.call_alone(running, calls[0], told) if len(calls) == 1 else None
         if own is None:
             return super().begin(running, calls, at_once, done)
-        self._worker.waiting = True
+        self.blocked(running)
         self.dispatch([own])
         ids = [own.step_id]
         return lambda: self.withdraw(running, ids)

@@ -24,6 +24,11 @@ from executor.timeline import Attempt, Wait
 class Ahead(Starts):
     """``hand_out``, ``take_back``, ``start_handed_out`` and ``regrant``."""
 
+    @property
+    def may_hand_out(self) -> bool:
+        """Whether :meth:`hand_out` could find anything: a look that needs no lock."""
+        return bool(self._queue.open_heap)
+
     def hand_out(self, most: int, fits: Callable[[int], bool]) -> list[int]:
         """Up to ``most`` steps that would start next if more slots were free, in the order of starts, as far as
         ``fits(index)`` holds. Nothing is handed out while anything waits for more than a slot.

@@ -6,7 +6,8 @@ Rules of this module:
 - 429, 408, 425 and 5xx may be tried again, after what ``Retry-After`` asks for; any other refusal may not.
 - A message holds scheme, host and path: no query, no user name, no header, nothing that a library says about headers.
 - Loopback addresses are never reached through a proxy.
-- A request that meets a kept connection just as the server closes it is sent again at once, and is no failed attempt.
+- Through :func:`answered`, a request that meets a kept connection just as the server closes it is sent again at once,
+  and is no failed attempt: for requests that may be repeated.
 """
 
 from __future__ import annotations

@@ -37,6 +37,8 @@ class Life:
     status: StepStatus = "waiting"
     ready: int = 0
     backoff_until: int = 0
+    # The turn in which its last attempt failed: even a backoff of no length lasts to the end of that.
+    failed_in: int = -1
     attempt: int = 0
     released_by: str | None = None
     bad: bool = False
@@ -71,6 +73,7 @@ class Reference:
         self.slots = 1 if graph.policy == "serial" else graph.workers
         self.graph = graph
         self.time = 0
+        self.turn = 0
         self.lives: dict[str, Life] = {}
         self.attempts: list[Attempt] = []
         self.stopped = False
@@ -93,6 +96,7 @@ class Reference:
     def run(self) -> Timeline:
         """Play until every step is final. Raises RuntimeError if nothing can move before."""
         while True:
+            self.turn += 1
             for life in self._happening():
                 self._happens(life)
             self._cancel_asked()
@@ -200,6 +204,7 @@ class Reference:
             life.status = "ready"
             life.ready = self.time
             life.backoff_until = self.time + self.backoff(life)
+            life.failed_in = self.turn
         else:
             self._fail(life)
 
@@ -268,7 +273,8 @@ class Reference:
                     self.decide(life)
                 elif life.status == "ready" and self.stopped and life.caller is None:
                     # One that backs off has failed; one that has not started is cancelled.
-                    life.status = "failed" if life.attempt and self.time < life.backoff_until else "cancelled"
+                    backs_off = self.time < life.backoff_until or life.failed_in == self.turn
+                    life.status = "failed" if life.attempt and backs_off else "cancelled"
                     life.bad = life.status == "failed"
                 elif life.status == "blocked" and all(child.final for child in life.called):
                     life.status = "resuming"

@@ -422,6 +422,23 @@ def test_a_forked_process_that_returns_from_a_step_does_not_speak_for_the_worker
     assert result.dropped_completions == 0
 
 
+def test_no_step_of_the_workflow_starts_before_the_calls_of_one_that_runs() -> None:
+    def quick(calls: int) -> int:
+        from executor.node_runtime import call_tools_parallel  # in the worker
+
+        return len(call_tools_parallel([("leaf", str(number)) for number in range(calls)])) if calls else 0
+
+    def leaf(prompt: str) -> str:
+        return prompt
+
+    steps = [Step(step_id=f"s{place}", tool="quick", args={"calls": 6 if place == 60 else 0}) for place in range(400)]
+    for _ in range(3):
+        attempts = go(*steps, tools={"quick": quick, "leaf": leaf}, workers=2).timeline.attempts
+        calls = [one for one in attempts if one.parent]
+        first, last = min(one.ready for one in calls), max(one.granted for one in calls)
+        assert [one.step_id for one in attempts if not one.parent and first < one.granted < last] == []
+
+
 def test_a_worker_ignores_the_interrupt_that_a_step_sends_it() -> None:
     def interrupt() -> str:
         os.kill(os.getpid(), signal.SIGINT)

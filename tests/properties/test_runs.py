@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from executor import Step, Workflow, run
+from executor import Retry, Step, Workflow, run
 from executor.scheduler import POLICIES
 from executor.timeline import Timeline
-from harness.testing.behaviour import Behaviour
+from harness.testing.behaviour import AttemptPlan, Behaviour, StepPlan
 from harness.testing.fuzz_coverage import ALL_TRANSITIONS
 from harness.testing.fuzz_faults import FAULT_KINDS, NO_FAULTS, draw_faults
 from harness.testing.fuzz_judging import compare_with_serial, depends_on_order
@@ -92,6 +92,19 @@ def test_another_seed_gives_other_backoffs() -> None:
         one, other = (simulate(workflow, replace(behaviour, seed=seed)) for seed in (1, 2))
         differences += same_schedule(one, other) != []
     assert differences > 3
+
+
+def failing(outcome_count: int) -> StepPlan:
+    return StepPlan(attempts=(AttemptPlan(0, "failed"),) * outcome_count)
+
+
+def test_a_backoff_of_no_length_lasts_to_the_end_of_its_instant_in_both() -> None:
+    again = Retry(max_attempts=2, backoff_seconds=0.0, jitter="none")
+    steps = (Step(step_id="a", tool="noop", retry=again), Step(step_id="b", tool="noop", on_failure="stop"))
+    run = DrawnRun(Workflow(steps=steps), Behaviour({"a": failing(2), "b": failing(1)}, workers=2))
+    reference = Reference(run.behaviour.describe(run.workflow), run.behaviour)
+    reference.run()
+    assert list(simulate(*run).statuses) == list(reference.timeline().statuses) == ["failed", "failed"]
 
 
 @RUNS

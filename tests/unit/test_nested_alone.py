@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from executor import Instrument, Step, Workflow, run
+from executor import Instrument, Step, Workflow, arun, run
 from executor.node_runtime import CallError, call_tool, call_tool_async
 from tests.unit.test_node_runtime import fail, run_tool
 
@@ -27,6 +27,50 @@ def third_time() -> int:
 
 async def third_time_async() -> int:
     return third_time()
+
+
+def test_a_run_that_its_host_cancels_takes_its_steps_along_at_once_those_in_a_call_too() -> None:
+    ends: list[str] = []
+
+    async def slow() -> None:
+        await asyncio.sleep(20)
+
+    async def caller() -> None:
+        for _ in range(2):
+            try:
+                await call_tool_async("slow")
+            except BaseException as error:
+                ends.append(type(error).__name__)
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+
+    async def main() -> set[asyncio.Task[Any]]:
+        steps = (Step(step_id="a", tool="caller"), Step(step_id="b", tool="slow"))
+        begun = Begun("a/1", "b")
+        running = asyncio.ensure_future(
+            arun(Workflow(steps=steps), backend="asyncio", tools={"caller": caller, "slow": slow}, instruments=[begun])
+        )
+        await begun.all.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        return asyncio.all_tasks() - {asyncio.current_task()}  # type: ignore[arg-type]  # there is one
+
+    assert asyncio.run(main()) == set()
+    assert ends == ["CancelledError"]
+
+
+class Begun(Instrument):
+    """Tells when all of these steps have begun."""
+
+    def __init__(self, *step_ids: str) -> None:
+        self.missing = set(step_ids)
+        self.all = asyncio.Event()
+
+    def attempt_started(self, attempt: Any) -> None:
+        self.missing.discard(attempt.step_id)
+        if not self.missing:
+            self.all.set()
 
 
 def test_a_call_with_a_time_limit_of_its_own_inside_is_not_cancelled_by_that() -> None:
