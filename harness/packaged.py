@@ -1,14 +1,15 @@
-"""Finds the files that travel with the package: the shipped scenarios, the dashboards and the default configuration.
+"""Finds the files that travel with the package: scenarios, dashboards, the default configuration, JSON Schemas.
 
-In a wheel they lie in ``harness/_data``; in a checkout they are the repository's own ``scenarios/``, ``dashboards/``
-and ``config.yaml``.
+In a wheel the first three lie in ``harness/_data``; in a checkout they are the repository's own ``scenarios/``,
+``dashboards/`` and ``config.yaml``.
 """
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 _HERE: Final = Path(__file__).resolve().parent
 _SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
@@ -32,6 +33,12 @@ def dashboards_folder() -> Path:
 def default_config_path() -> Path:
     """The configuration that holds where nobody wrote one."""
     return _data_root() / "config.yaml"
+
+
+def schema(name: str) -> dict[str, Any]:
+    """A shipped JSON Schema (2020-12): ``run``, ``analysis`` or ``simulation``."""
+    found: dict[str, Any] = json.loads((_HERE / "schemas" / f"{name}.schema.json").read_text("utf-8"))
+    return found
 
 
 @cache

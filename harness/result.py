@@ -15,7 +15,6 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import Any, Literal
 
 from executor.timeline import NANOSECONDS, Attempt, Interval, Timeline, Wait
@@ -24,6 +23,7 @@ from executor.trace_words import EVENTS_FACT, SPANS_FACT
 from executor.workflow import Resource, Step
 from harness.analysis import Summary, summary
 from harness.analysis.attempts import AttemptIndex
+from harness.packaged import schema
 
 SCHEMA = "makespan.run/1"
 # Deeper values can be written by some JSON libraries and read by none; the document adds a few levels of its own.
@@ -347,8 +347,7 @@ def results_of(document: Mapping[str, Any]) -> list[Document]:
 
 def run_schema() -> Document:
     """The JSON Schema (2020-12) of the document."""
-    schema: Document = json.loads(files("harness").joinpath("schemas/run.schema.json").read_text("utf-8"))
-    return schema
+    return schema("run")
 
 
 def _timeline(result: Mapping[str, Any]) -> Timeline:

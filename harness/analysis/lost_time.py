@@ -22,6 +22,8 @@ from harness.analysis.attempts import BLOCKED, AttemptIndex, Pause, ended_of, kn
 RUNNING = "running"
 OVERHEAD = "overhead"
 ARRIVAL = "arrival"
+# All causes but those of one limit, lock or rate. Of running, what a serial run would not have taken is `slowdown`.
+LOST_CAUSES = (RUNNING, "slowdown", "worker", "backoff", "barrier", OVERHEAD, ARRIVAL, "resuming", "blocked")
 
 
 def lost_nanoseconds(timeline: Timeline, index: AttemptIndex | None = None, *, foreign: bool = False) -> dict[str, int]:

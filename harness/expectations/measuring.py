@@ -19,9 +19,6 @@ from harness.statistics import Interval, interval
 Result = Mapping[str, Any]
 
 LOST: Final = "lost."
-LOST_CAUSES: Final = (
-    "running", "slowdown", "worker", "backoff", "barrier", "overhead", "arrival", "resuming", "blocked",
-)  # fmt: skip
 LOST_KINDS: Final = ("resource.", "lock.", "rate.")
 AGGREGATE: Final = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)|median|mean|min|max")
 

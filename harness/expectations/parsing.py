@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from executor.findings import Finding, WorkflowError, did_you_mean
+from harness.analysis.lost_time import LOST_CAUSES
 from harness.expectations.measuring import (
     AGGREGATE,
     LOST,
-    LOST_CAUSES,
     LOST_KINDS,
     MAY_BE_AGGREGATED,
     METRICS,

@@ -33,7 +33,7 @@ def of_thing(thing: Thing) -> list[Finding]:
         return of_range(thing.range, thing.count)
     if not thing.plural or thing.count not in (None, len(thing.topics)):
         return []
-    if thing.is_spread and not thing.each and _joined_by_and(thing.about):
+    if thing.is_spread and len(thing.topics) == 2 and not thing.each and _joined_by_and(thing.about):
         first, second = thing.topics
         said = f"{thing.preposition} {first} and {second}"
         return [

@@ -54,7 +54,12 @@ _COUNT_LIMIT: Final = 999
 
 def _any_of(phrases: Iterable[str]) -> str:
     longest_first = sorted(phrases, key=len, reverse=True)
-    return "|".join(r"\s+".join(map(re.escape, phrase.split())) for phrase in longest_first)
+    return "|".join(r"\s+".join(map(_word, phrase.split())) for phrase in longest_first)
+
+
+def _word(word: str) -> str:
+    """As it is, with either apostrophe."""
+    return re.escape(word).replace("'", "['’]")
 
 
 _PAIR: Final = "|".join(

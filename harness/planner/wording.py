@@ -94,7 +94,7 @@ def _whole_topic(thing: Thing, task: str) -> str:
 
 
 def _article(name: str) -> str:
-    return "an" if name[:1].lower() in tuple("aeiou8") else "a"
+    return "an" if name[:1].lower() in tuple("aeiou8") or name.partition(" ")[0] in ("11", "18") else "a"
 
 
 def _ask(verb: str, name: str, thing: Thing, source_noun: str, rest: str) -> str:

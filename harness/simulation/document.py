@@ -6,10 +6,9 @@ Rules of this module:
 
 from __future__ import annotations
 
-import json
-from importlib.resources import files
 from typing import Any, Final
 
+from harness.packaged import schema
 from harness.simulation.drawing import Distribution
 from harness.simulation.table import Simulation
 
@@ -49,8 +48,7 @@ def simulation_document(simulation: Simulation, spreads: list[Distribution | Non
 
 def simulation_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of the document."""
-    schema: dict[str, Any] = json.loads(files("harness").joinpath("schemas/simulation.schema.json").read_text("utf-8"))
-    return schema
+    return schema("simulation")
 
 
 def _spread(spread: Distribution) -> dict[str, Any]:

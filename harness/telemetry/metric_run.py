@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from executor.timeline import NANOSECONDS, Attempt, Timeline
 from harness.analysis.attempts import known_of
-from harness.expectations.measuring import LOST_CAUSES
+from harness.analysis.lost_time import LOST_CAUSES
 from harness.telemetry import metric_table as table
 from harness.telemetry.metric_labels import Labels, told_apart
 from harness.telemetry.metric_samples import Sample, StepTotals

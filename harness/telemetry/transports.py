@@ -94,7 +94,8 @@ class HttpTransport:
         self.name = shown(self._url)
         own = {"Content-Type": "application/x-protobuf", "User-Agent": f"makespan/{package_version()}"}
         self._client = httpx.Client(headers={**own, **headers})
-        self._secrets = [value for value in headers.values() if value]
+        # The whole value first; of `Bearer KEY` the key alone, too.
+        self._secrets = [part for value in headers.values() for part in (value, value.rpartition(" ")[2]) if part]
         self._errors = httpx.HTTPError
 
     def send(self, spans: Sequence[ReadableSpan], timeout_seconds: float) -> int:

@@ -46,8 +46,8 @@ def bounds_of(view: View) -> Bounds:
     chain = _critical_path(view, times)
     workers = max([view.slots, *(sizes.get("workers", 0) for _, sizes in record.resizes)])
     lower: dict[str, float] = {"critical path": chain, f"work / {workers} workers": work / workers}
+    needed = [(one, dict(one.needs)) for one in record.tries if one.needs]
     for name, limit in view.graph.resources.items():
-        needed = [(one, dict(one.needs)) for one in record.tries if one.needs]
         users = [(one, needs[name]) for one, needs in needed if name in needs]
         if limit.capacity is not None:
             capacity = max([limit.capacity, *(sizes.get(name, 0) for _, sizes in record.resizes)])

@@ -7,13 +7,12 @@ Rules of this module:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import Any, Final
 
 from executor.timeline import NANOSECONDS
+from harness.packaged import schema
 from harness.result import Repetition, result_document, run_document
 from harness.traces.advice import Together
 from harness.traces.diagnosis import Diagnosis
@@ -144,8 +143,7 @@ def _edges(run: ForeignRun) -> list[Document]:
 
 def analysis_schema() -> Document:
     """The JSON Schema (2020-12) of the document."""
-    schema: Document = json.loads(files("harness").joinpath("schemas/analysis.schema.json").read_text("utf-8"))
-    return schema
+    return schema("analysis")
 
 
 def run_documents(diagnoses: Sequence[Diagnosis], environment: Mapping[str, Any] | None = None) -> list[Document]:

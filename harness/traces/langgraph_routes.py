@@ -53,11 +53,12 @@ def _output(span: Span) -> Any:
     return None
 
 
-def _routed(value: Any) -> Iterator[str]:
-    """The names that a routing function gave."""
+def _routed(value: Any, levels: int = 3) -> Iterator[str]:
+    """The names that a routing function gave, down to so many levels: what was captured may be as deep as it likes."""
     for one in value if isinstance(value, list) else [value]:
         if isinstance(one, dict):
-            yield from _routed(one.get("node") or one.get("goto"))
+            if levels:
+                yield from _routed(one.get("node") or one.get("goto"), levels - 1)
         elif isinstance(one, str):
             sent = [match[1] for match in _SENT.findall(one)]
             yield from sent or [one[:_LONGEST_NAME].strip()]

@@ -100,11 +100,12 @@ def opened(source: str | Path, stdin: BinaryIO | None, limit_bytes: int) -> Iter
         try:
             _refuse_empty(found)
             yield found
-        except TraceError:
+        except TraceError as error:
             damages = found.findings()
             if not damages:
                 raise
-            raise TraceError(f"{damages[0].message}, and no whole span is among them") from None
+            reason = str(error).removeprefix(f"{name}: ")
+            raise TraceError(f"{damages[0].message}, and no whole span is among them: {reason}") from None
 
 
 @contextlib.contextmanager

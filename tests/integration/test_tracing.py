@@ -607,7 +607,8 @@ def test_what_a_receiver_says_of_a_refusal_is_shown_once_and_without_the_key() -
     class Refusing(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
-            text = f"no experiment\nfor {self.headers['x-key']}".encode()
+            _, _, bare = self.headers["authorization"].partition(" ")
+            text = f"no experiment\nfor {self.headers['x-key']}, {bare}".encode()
             self.send_response(400)
             self.send_header("Content-Type", "text/plain; charset=utf-8")
             self.send_header("Content-Length", str(len(text)))
@@ -621,11 +622,15 @@ def test_what_a_receiver_says_of_a_refusal_is_shown_once_and_without_the_key() -
         threading.Thread(target=server.serve_forever, daemon=True).start()
         endpoint = f"http://127.0.0.1:{server.server_port}"
         _, _, tracing = traced_run(
-            endpoint, prompted(10), backend="threads", tools={"own": str}, words={"headers": {"x-key": "geheim"}}
+            endpoint,
+            prompted(10),
+            backend="threads",
+            tools={"own": str},
+            words={"headers": {"x-key": "geheim", "authorization": "Bearer sk-1"}},
         )
         server.shutdown()
     (warning,) = tracing.warnings
-    assert "it answered 400 Bad Request: no experiment for ***;" in warning
+    assert "it answered 400 Bad Request: no experiment for ***, ***;" in warning
     assert warning.count(endpoint) == 1
 
 

@@ -32,6 +32,10 @@ def assumed_of(task: str, config: Config) -> list[str]:
 
 
 SENTENCES: list[tuple[str, list[str]]] = [
+    # one "and" that joins more than two
+    ("write poems about chapters 1 to 3 and 5", [f"Write poem about chapter {number}" for number in (1, 2, 3, 5)]),
+    ("write posts about Ben & Jerry’s", ["Write posts about Ben & Jerry’s"]),
+    ("write an 18 line poem", ["Write an 18 line poem"]),
     # an "and" inside of a noun phrase
     ("write a recipe for fish and chips", ["Write a recipe for fish and chips"]),
     ("write jokes about fish and chips", ["Write jokes about fish and chips"]),

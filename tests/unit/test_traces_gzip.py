@@ -141,6 +141,11 @@ def test_what_stands_behind_the_compressed_part_is_named() -> None:
     assert "holds 15 bytes behind its compressed part that are no gzip" in made.findings[0].message
 
 
+def test_what_else_is_wrong_with_a_damaged_file_is_told_too() -> None:
+    with pytest.raises(TraceError, match=r"behind its compressed part.*: holds results of a search in Tempo"):
+        read(gzip.compress(b'{"traces":[],"metrics":{}}') + b"more")
+
+
 @pytest.mark.parametrize("length", [2, 5, 12, 20, 40])
 def test_a_file_of_which_nothing_is_left_is_refused_with_the_reason(length: int) -> None:
     with pytest.raises(TraceError, match=r"breaks off where it is compressed.*no whole span is among them"):

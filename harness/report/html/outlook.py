@@ -28,7 +28,6 @@ class Predicted(NamedTuple):
     """A makespan that is measured or predicted. ``hopeful``: if no assumed edge were real; empty where none is."""
 
     label: str
-    seconds: float
     percent: float
     text: str
     gain: str
@@ -72,7 +71,7 @@ def _outlook(analysis: Document, *, several: bool) -> Outlook:
     policy, by_workers = next(iter(analysis["predictions"].items()), ("dataflow", {}))
     limited = analysis["limited_predictions"]
     longest = max([whole, *(_longest(one) for one in (*by_workers.values(), *limited))]) or 1.0
-    measured = Predicted("measured", whole, 100 * whole / longest, duration_text(whole), "", None, "", "")
+    measured = Predicted("measured", 100 * whole / longest, duration_text(whole), "", None, "", "")
     rows = [_predicted(_workers(name), one, whole, longest) for name, one in by_workers.items()]
     changes = sorted(_changes(analysis), key=lambda one: -one[0])
     shown = [_change(*one, whole) for one in changes[:_CHANGES_SHOWN]]
@@ -96,7 +95,8 @@ def _outlook(analysis: Document, *, several: bool) -> Outlook:
 
 
 def _longest(predicted: Document) -> float:
-    return float(predicted["makespan_seconds"])
+    """Of both bars: with few workers a schedule may take longer without some edges."""
+    return max(float(predicted["makespan_seconds"]), float(predicted.get("without_assumed_makespan_seconds") or 0.0))
 
 
 def _predicted(label: str, predicted: Document, whole: float, longest: float) -> Predicted:
@@ -104,7 +104,6 @@ def _predicted(label: str, predicted: Document, whole: float, longest: float) ->
     hopeful = predicted.get("without_assumed_makespan_seconds")
     return Predicted(
         label=label,
-        seconds=seconds,
         percent=100 * seconds / longest,
         text=duration_text(seconds),
         gain=_gain(whole - seconds, whole),

@@ -44,4 +44,4 @@ def test_jitter_is_drawn_evenly_from_zero_to_one() -> None:
 def test_jitter_depends_on_the_seed_the_step_and_the_attempt_and_is_the_same_on_every_machine() -> None:
     assert jitter_ratio(0, "a", 1) == 0.74135775350983
     assert len({jitter_ratio(*facts) for facts in ((0, "a", 1), (1, "a", 1), (0, "b", 1), (0, "a", 2))}) == 4
-    assert jitter_ratio(0, "naïve 🙂", 1) == jitter_ratio(0, "naïve 🙂", 1)
+    assert jitter_ratio(0, "naïve 🙂", 1) == 0.7809102031670855
