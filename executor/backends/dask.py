@@ -10,12 +10,15 @@ Rules of this module:
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, ClassVar
 
 from executor.backends.base import BackendError, usable_cores
 from executor.backends.submit import SubmitBackend, Submits
+from executor.backends.submit_call import Answer, RemoteCall
 from executor.engine import Engine
 
 try:
@@ -30,13 +33,12 @@ CONNECT_SECONDS = 10
 START_SECONDS = 60
 LOOPBACK = "127.0.0.1"
 OPTIONS = {"host": LOOPBACK, "port": 0, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
-# Arguments may be large (Dask would warn of each). A worker that dies takes down what runs on it, and nothing waits
-# there; whether it is run again is the engine's affair.
-SETTINGS = {
-    "distributed.admin.large-graph-warning-threshold": "1 TiB",
-    "distributed.scheduler.allowed-failures": 0,
-    "distributed.scheduler.worker-saturation": 1.0,
-}
+# A worker that dies takes down what runs on it, and nothing waits there; whether it runs again is the engine's affair.
+SETTINGS = {"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.worker-saturation": 1.0}
+# Arguments may be large, and Dask would warn of each; it reads this where a call is submitted. Settings are the whole
+# process's: one thread at a time changes them and puts them back, so that other users of Dask keep their warning.
+SUBMIT_SETTINGS = {"distributed.admin.large-graph-warning-threshold": "1 TiB"}
+SUBMITTING = threading.Lock()
 
 
 class DaskBackend(SubmitBackend):
@@ -108,6 +110,10 @@ class DaskBackend(SubmitBackend):
 
     def is_worker_death(self, error: BaseException) -> bool:
         return isinstance(error, KilledWorker) or super().is_worker_death(error)
+
+    def _submit_to_executor(self, call: RemoteCall) -> Future[Answer]:
+        with SUBMITTING, dask.config.set(SUBMIT_SETTINGS):
+            return super()._submit_to_executor(call)
 
     def _connect(self) -> Any:
         try:

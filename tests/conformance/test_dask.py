@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -51,6 +52,20 @@ def test_where_dask_is_missing_the_error_names_the_extra() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "pip install 'makespan[dask]'" in done.stdout
+
+
+@pytest.mark.slow
+def test_dask_does_not_warn_of_large_arguments_here_and_still_does_elsewhere(address: str) -> None:
+    import dask
+    import distributed  # noqa: F401  # its settings are there from now on
+
+    named = "distributed.admin.large-graph-warning-threshold"
+    with dask.config.set({named: "1 MB"}), warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        backend = find_backend("dask")(address=address)  # type: ignore[call-arg]  # an option of this backend
+        assert run(Workflow(steps=(Step(step_id="a", tool="noop", prompt="x" * 2_000_000),)), backend=backend).ok
+        assert dask.config.get(named) == "1 MB"
+    assert [str(warning.message) for warning in warned if "large graph" in str(warning.message)] == []
 
 
 @pytest.mark.slow
