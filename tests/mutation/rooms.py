@@ -21,7 +21,6 @@ TESTS = (
     "tests/unit/dependencies",
     "tests/unit/test_scheduler.py",
     "tests/unit/test_scheduler_ahead.py",
-    "tests/unit/test_scheduler_ahead_of_calls.py",
     "tests/unit/test_mapped_steps.py",
     "tests/unit/test_resources.py",
     "tests/unit/test_timeline.py",

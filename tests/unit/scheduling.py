@@ -13,7 +13,12 @@ from executor.workflow import Resource, Step
 
 def step(name: str, *depends_on: str, **fields: object) -> Step:
     """A step in the words of a file."""
-    return Step.model_validate({"step_id": name, "depends_on": list(depends_on), **fields})
+    return Step.model_validate({"step_id": name, "tool": "noop", "depends_on": list(depends_on), **fields})
+
+
+def at(seconds: float) -> int:
+    """In the scheduler's nanoseconds."""
+    return round(seconds * NANOSECONDS)
 
 
 def graph_of(steps: Sequence[Step], order: Mapping[str, Sequence[tuple[str, str]]] | None = None) -> Graph:

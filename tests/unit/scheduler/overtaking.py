@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from executor.scheduler.queue import OVERTAKES_UNTIL_RESERVED
-from executor.workflow import Step
-from tests.unit.scheduling import Hand
+from executor.timeline import Attempt
+from executor.workflow import Resource, Step
+from tests.unit.scheduling import Hand, step
 
 NANOSECOND = 1e-9
-
-
-def step(name: str, *depends_on: str, **fields: Any) -> Step:
-    return Step(step_id=name, tool="noop", depends_on=depends_on, **fields)
 
 
 def chain(count: int = OVERTAKES_UNTIL_RESERVED + 100, *, after: str = "") -> list[Step]:
@@ -55,6 +52,18 @@ class Overtaken(Hand):
     def waits_for(self, step_id: str) -> list[tuple[str, int, int]]:
         """The waits of a step's present attempt in nanoseconds."""
         return [(wait.reason, wait.start, wait.end) for wait in self.live[step_id].waits]
+
+
+def resuming(**fields: Any) -> tuple[Hand, Attempt, list[Attempt]]:
+    """`big` lacks two units to resume, and of those that run meanwhile, with one each, one always goes on."""
+    chains = [step(f"s{n}", *([f"s{n - 2}"] if n > 1 else []), needs={"llm": 1}) for n in range(2400)]
+    big = step("big", needs={"llm": 2}, priority=1, **fields)
+    hand = Hand([big, *chains], resources={"llm": Resource(capacity=2)})
+    (attempt,) = hand.scheduler.start(0)
+    hand.scheduler.block(attempt, 1)
+    running = hand.scheduler.start(1)
+    hand.scheduler.unblock(attempt, 2)
+    return hand, attempt, running
 
 
 def blocked(hand: Hand, name: str, now: float, until: float) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from executor.scheduler.queue import OVERTAKES_UNTIL_RESERVED
 from executor.workflow import Resource, Retry
-from tests.unit.scheduler.overtaking import Overtaken, chain, step
-from tests.unit.scheduling import Hand
+from tests.unit.scheduler.overtaking import Overtaken, chain
+from tests.unit.scheduling import Hand, at, step
 
 MANY = OVERTAKES_UNTIL_RESERVED
 
@@ -241,3 +241,40 @@ def test_the_time_at_which_an_attempt_is_granted_again_never_runs_backwards() ->
     hand.end("b", 30e-9)
     hand.scheduler.regrant(hand.live["a"], 20)
     assert granted(hand) == [("b", 0), ("a", 30)]
+
+
+# ---------------------------------------------------------------------- where a step made calls
+
+
+def test_a_call_that_was_handed_out_starts_with_its_parent_and_what_released_it() -> None:
+    hand = Hand([step("a"), step("b")], slots=1)
+    hand.start()
+    caller_of(hand, "a", "1", "2", "3")
+    hand.start(1)
+    assert hand_out(hand) == ["a/2", "a/3"]
+    hand.end("a/1", 2)
+    assert go_on_to(hand, "a/2", at(2)) == at(2)
+    assert (hand.live["a/2"].parent, hand.live["a/2"].released_by) == ("a", "a")
+    assert hand.start(2) == []
+
+
+def test_when_no_step_waits_any_more_those_of_the_file_are_handed_out_again() -> None:
+    hand = Hand([step("a"), step("b"), step("c")], slots=1)
+    hand.start()
+    caller_of(hand, "a", "1")
+    hand.start(1)
+    hand.end("a/1", 2)
+    hand.scheduler.unblock(hand.live["a"], at(2))
+    assert hand.start(2) == ["a"]
+    assert hand_out(hand) == ["b", "c"]
+
+
+def test_a_call_that_is_cancelled_where_it_waits_never_starts() -> None:
+    hand = Hand([step("a")], slots=1)
+    hand.start()
+    caller_of(hand, "a", "1", "2")
+    hand.start(1)
+    assert hand_out(hand) == ["a/2"]
+    hand.end("a", 2, "failed")
+    assert go_on_to(hand, "a/2", at(2)) is None
+    hand.scheduler.validate()

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from executor.workflow import Resource, Retry, Step
-from tests.unit.scheduling import Hand
+from executor.workflow import Resource, Retry
+from tests.unit.scheduling import Hand, step
 
 RETRY = Retry(max_attempts=2, backoff_seconds=2, jitter="none")
 SECOND = 1_000_000_000
-
-
-def step(name: str, *depends_on: str, **fields: Any) -> Step:
-    return Step(step_id=name, tool="noop", depends_on=depends_on, **fields)
 
 
 def reasons(hand: Hand) -> dict[str, str | None]:

@@ -8,19 +8,12 @@ import pytest
 
 from executor.scheduler import SchedulerError
 from executor.timeline import NANOSECONDS
-from executor.workflow import Resource, Retry, Step
-from tests.unit.scheduling import Hand
+from executor.workflow import Resource, Retry
+from tests.unit.scheduler.overtaking import resuming
+from tests.unit.scheduling import Hand, at, step
 
 AUTO = Resource.model_validate({"capacity": {"auto": {"initial": 16}}})
 ONE_RETRY = Retry(max_attempts=2, backoff_seconds=2, jitter="none")
-
-
-def step(name: str, *depends_on: str, **fields: Any) -> Step:
-    return Step(step_id=name, tool="noop", depends_on=depends_on, **fields)
-
-
-def at(seconds: float) -> int:
-    return round(seconds * NANOSECONDS)
 
 
 def cancelled(hand: Hand) -> list[str]:
@@ -192,13 +185,7 @@ def test_only_a_running_step_blocks_and_only_a_blocked_one_unblocks() -> None:
 
 
 def test_a_step_that_resumes_is_overtaken_a_thousand_times_and_no_more() -> None:
-    # It needs both units; of the others, which need one, one always runs when another becomes ready.
-    chains = [step(f"s{n}", *([f"s{n - 2}"] if n > 1 else []), needs={"llm": 1}) for n in range(2400)]
-    hand = Hand([step("big", needs={"llm": 2}, priority=1), *chains], resources={"llm": Resource(capacity=2)})
-    (big,) = hand.scheduler.start(0)
-    hand.scheduler.block(big, 1)
-    running = hand.scheduler.start(1)
-    hand.scheduler.unblock(big, 2)
+    hand, big, running = resuming()
     now = 2
     while big not in running:
         now += 1

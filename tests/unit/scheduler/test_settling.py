@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from executor.scheduler import Policy, SchedulerError
-from executor.timeline import NANOSECONDS, Attempt
-from executor.workflow import Resource, Retry, Step
-from tests.unit.scheduling import Hand
+from executor.timeline import Attempt
+from executor.workflow import Resource, Retry
+from tests.unit.scheduler.overtaking import resuming
+from tests.unit.scheduling import Hand, at, step
 
 RETRY = Retry(max_attempts=2, backoff_seconds=2, jitter="none")
-
-
-def step(name: str, *depends_on: str, **fields: Any) -> Step:
-    return Step(step_id=name, tool="noop", depends_on=depends_on, **fields)
-
-
-def at(seconds: float) -> int:
-    return round(seconds * NANOSECONDS)
 
 
 # ---------------------------------------------------------------------- the record of an end
@@ -78,20 +69,8 @@ def while_it_resumes(hand: Hand, running: list[Attempt], now: int, turns: int) -
     return now
 
 
-def resuming() -> tuple[Hand, Attempt, list[Attempt]]:
-    """`big` lacks two units to resume, and of those that run meanwhile, with one each, one always goes on."""
-    chains = [step(f"s{n}", *([f"s{n - 2}"] if n > 1 else []), needs={"llm": 1}) for n in range(2400)]
-    big = step("big", needs={"llm": 2}, priority=1, retry=RETRY)
-    hand = Hand([big, *chains], resources={"llm": Resource(capacity=2)})
-    (attempt,) = hand.scheduler.start(0)
-    hand.scheduler.block(attempt, 1)
-    running = hand.scheduler.start(1)
-    hand.scheduler.unblock(attempt, 2)
-    return hand, attempt, running
-
-
 def test_a_step_that_ended_while_it_resumed_is_overtaken_by_nobody() -> None:
-    hand, big, running = resuming()
+    hand, big, running = resuming(retry=RETRY)
     now = while_it_resumes(hand, running, 2, 500)
     hand.scheduler.finish(big, "timed_out", now, retryable=False)
     while_it_resumes(hand, running, now, 1500)
@@ -100,7 +79,7 @@ def test_a_step_that_ended_while_it_resumed_is_overtaken_by_nobody() -> None:
 
 
 def test_what_a_step_reserved_to_resume_is_not_reserved_for_its_next_attempt() -> None:
-    hand, big, running = resuming()
+    hand, big, running = resuming(retry=RETRY)
     now = while_it_resumes(hand, running, 2, 1500)
     assert now < 1500
     hand.scheduler.finish(big, "timed_out", now)
