@@ -11,9 +11,12 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeAlias
+
+_Handler: TypeAlias = "Callable[[int, FrameType | None], None]"
 
 PATIENCE = 10
 AGAIN_SECONDS = 0.2
@@ -48,19 +51,24 @@ def time_limit(seconds: float) -> Iterator[None]:
         stack = "".join(traceback.format_stack(frame, limit=12))
         raise HangError(f"no end after {seconds:g} s; it was here:\n{stack}")
 
-    timers = (
-        (signal.ITIMER_PROF, signal.SIGPROF, seconds),
-        (signal.ITIMER_REAL, signal.SIGALRM, PATIENCE * seconds),
-    )
-    began = time.monotonic()
-    handlers = [signal.signal(number, interrupt) for _, number, _ in timers]
+    with (
+        _timer(signal.ITIMER_PROF, signal.SIGPROF, seconds, time.process_time, interrupt),
+        _timer(signal.ITIMER_REAL, signal.SIGALRM, PATIENCE * seconds, time.monotonic, interrupt),
+    ):
+        yield
+
+
+@contextmanager
+def _timer(timer: int, number: int, seconds: float, clock: Callable[[], float], interrupt: _Handler) -> Iterator[None]:
+    """Interrupt this block after so many seconds of the timer's clock. An outer timer goes on with what it has left."""
+    began = clock()
+    handler = signal.signal(number, interrupt)
     # Again and again: the first may come while a hook of the garbage collector runs, which swallows it.
-    outers = [signal.setitimer(timer, limit, AGAIN_SECONDS)[0] for timer, _, limit in timers]
+    left, interval = signal.setitimer(timer, seconds, AGAIN_SECONDS)
     try:
         yield
     finally:
-        for (timer, number, _), handler, outer in zip(timers, handlers, outers, strict=True):
-            signal.setitimer(timer, 0)
-            signal.signal(number, handler)
-            if outer:
-                signal.setitimer(timer, max(0.001, outer - (time.monotonic() - began)))
+        signal.setitimer(timer, 0)
+        signal.signal(number, handler)
+        if left:
+            signal.setitimer(timer, max(0.001, left - (clock() - began)), interval)

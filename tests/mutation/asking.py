@@ -95,6 +95,8 @@ def asked(
 
 
 def _fork(mutant: Mutant, watch: Watch, ask: Callable[[Mutant, Watch], Verdict]) -> int:
+    # Made before the fork: a mutant that cannot be had is our fault, and no find.
+    changed = code_of(mutant)
     pid = os.fork()
     if pid:
         return pid
@@ -103,7 +105,7 @@ def _fork(mutant: Mutant, watch: Watch, ask: Callable[[Mutant, Watch], Verdict])
         os.setsid()
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-            function_of(mutant.target).__code__ = code_of(mutant)
+            function_of(mutant.target).__code__ = changed
             code = ask(mutant, watch)
     except SystemExit:
         code = Verdict.BY_TESTS

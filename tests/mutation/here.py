@@ -4,7 +4,8 @@ Rules of this module:
 - Only tests that are functions of their parameters alone are asked: no fixtures, no drawn examples.
 - Where a test fails, it is run once more without the mutant: if it fails then, too, the mutant has left something
   behind. The process is given up, and the mutant is left to the next round.
-- A process that dies, or says nothing for a while, has been killed by its mutant, which is found.
+- Where the process dies, or says nothing for a while, the mutant is left to the next round, too: the machine may have
+  been at fault.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ def asked_here(session: Session, mutants: Sequence[Mutant], jobs: int) -> Iterat
                 os.close(key.fileobj)
                 _, status = os.waitpid(pid, 0)
                 if share and not (os.WIFEXITED(status) and os.WEXITSTATUS(status) == GIVEN_UP):
-                    yield share.popleft(), Verdict.ENDLESS
+                    session.unsure.add(share[0])
+                    yield share.popleft(), Verdict.UNSURE
                 if share:
                     _begin(session, share, running)
 

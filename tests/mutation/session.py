@@ -22,7 +22,7 @@ SEEN = "__makespan_seen"
 
 
 class Verdict(IntEnum):
-    """What became of a mutant; also the exit status of a process that asks about one."""
+    """What became of a mutant: the exit status of a process that asks about it, or the byte that one sends."""
 
     SURVIVED = 0
     BY_TESTS = 1
@@ -33,14 +33,13 @@ class Verdict(IntEnum):
     UNSURE = 6
 
 
+# What is told of those that are found.
 WORDS = {
-    Verdict.SURVIVED: "survived",
     Verdict.BY_TESTS: "found by tests",
     Verdict.BY_RUNS: "found by random runs",
     Verdict.BY_CALLS: "found by random calls",
     Verdict.ENDLESS: "never ends",
     Verdict.BROKEN: "breaks whoever looks",
-    Verdict.UNSURE: "unsure",
 }
 
 

@@ -6,6 +6,7 @@ import gc
 import json
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,26 @@ def test_a_hang_is_told_again_where_its_first_word_was_swallowed() -> None:
     with pytest.raises(HangError), time_limit(0.05):
         swallow_and_spin()
     assert len(swallowed) == 1
+
+
+def test_a_limit_around_a_limit_counts_its_own_clock_and_is_told_again() -> None:
+    worked: list[float] = []
+
+    def work() -> None:
+        with time_limit(20):
+            # The processor gives nothing while this waits: all that the outer limit allows is left afterwards.
+            threading.Event().wait(0.5)
+        for _ in range(2):
+            began = time.process_time()
+            with suppress(HangError):
+                while True:
+                    pass
+            worked.append(time.process_time() - began)
+
+    with time_limit(0.2):
+        work()
+    assert worked[0] > 0.1
+    assert len(worked) == 2
 
 
 def test_the_stacks_of_all_threads_are_told() -> None:
