@@ -93,6 +93,9 @@ def code_of(mutant: Mutant) -> CodeType:
     for number, (node, changed) in enumerate(_changes(tree)):
         if number == mutant.number:
             changed_tree = _Replacing(node, changed).visit(tree)
+            # A mutant that reads one of the names around it no more has to be a function that knows them all.
+            written = changed_tree.body[0]
+            written.body += ast.parse("".join(f"if False: {name}\n" for name in function.__code__.co_freevars)).body
             return compiled(function, ast.unparse(ast.fix_missing_locations(changed_tree)))
     raise ValueError(f"there is no such mutant: {mutant}")
 
