@@ -243,6 +243,14 @@ def test_the_time_at_which_an_attempt_is_granted_again_never_runs_backwards() ->
     assert granted(hand) == [("b", 0), ("a", 30)]
 
 
+def test_whether_anything_could_be_handed_out_is_told_beforehand() -> None:
+    hand = Hand([step("a"), step("b")], slots=1)
+    hand.start()
+    assert hand.scheduler.may_hand_out is True
+    assert hand_out(hand) == ["b"]
+    assert hand.scheduler.may_hand_out is False
+
+
 # ---------------------------------------------------------------------- where a step made calls
 
 
