@@ -52,7 +52,7 @@ nightly: $(STAMP) ## the properties with twenty times their examples, and ten mi
 
 # Every place of the scheduler's core, changed one at a time; `make mutation MUTANTS=100` takes so many at random.
 MUTANTS ?= 0
-mutation: $(STAMP) ## change the core in every place, and see whether the tests find it (five minutes)
+mutation: $(STAMP) ## change the core in every place, and see whether the tests find it (about four minutes)
 	@$(BIN)/python -u -m tests.mutation --sample $(MUTANTS) --jobs $(JOBS)
 
 # The folder starts its own processes and measures time, so nothing runs beside it.

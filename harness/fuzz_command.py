@@ -71,6 +71,7 @@ TargetOption = Annotated[
 OutOption = Annotated[
     str, typer.Option("--out", metavar="FOLDER", help="Where counterexamples are written, if there are any.")
 ]
+# That of harness.cli.options cannot be taken: harness.cli imports this module.
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but faults.")]
 
 

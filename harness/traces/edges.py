@@ -7,7 +7,8 @@ Rules of this module:
 - An edge joins siblings: a relation between spans in different parents is one between the ancestors that are.
 - An edge goes from an earlier-listed step to a later one that began after the first had ended: so there are no cycles.
   A relation that the times contradict is no edge, and a finding.
-- A step about which somebody declared something is not given assumed edges: its declared ones are all it needs.
+- A step about which somebody declared something is not given edges of the observed order: its declared ones are all
+  it needs, save where one of them (a trigger of LangGraph) leaves open who it was.
 """
 
 from __future__ import annotations

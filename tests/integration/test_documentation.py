@@ -24,6 +24,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,31 @@ def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
     lines = [f"`{line.removeprefix('$ ')}" for block in BLOCK.finditer(text) for line in block["body"].splitlines()]
     named = {match["name"] for match in TARGET.finditer("\n".join([text, *lines]))}
     assert named - targets == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_rows_of_a_table_have_as_many_cells_as_its_head(page: Path) -> None:
+    uneven, cells_of_head = [], 0
+    for line in BLOCK.sub("", page.read_text(encoding="utf-8")).splitlines():
+        if not line.lstrip().startswith("|"):
+            cells_of_head = 0
+            continue
+        cells = len(re.findall(r"(?<!\\)\|", line)) - 1
+        cells_of_head = cells_of_head or cells
+        if cells != cells_of_head:
+            uneven.append(line)
+    assert uneven == []
+
+
+@pytest.mark.parametrize("package", ["executor", "harness"])
+def test_the_architecture_names_every_module_and_room(package: str) -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = text.partition(f"## {package}/")[2].partition("\n## ")[0]
+    named = re.findall(r"`([\w*]+(?:\.py|/))`", section)
+    found = [path.name for path in (ROOT / package).glob("*.py")]
+    found += [f"{path.parent.name}/" for path in (ROOT / package).glob("*/*.py")]
+    missing = {name for name in found if not any(fnmatch(name, one) for one in named)} - {"__init__.py"}
+    assert missing == set()
 
 
 def test_every_page_stands_in_the_index() -> None:

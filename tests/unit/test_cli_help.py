@@ -8,14 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer.main
 from typer.testing import CliRunner
 
 from harness.cli import app
 from harness.exit_codes import ExitCode
+from harness.reference.command_line import commands_of
 from harness.store import Store
 from tests.unit.run_documents import document, result
 
-COMMANDS = ("run", "bench", "history", "compare", "report", "plan", "scenarios", "tools", "executors", "doctor")
+GROUPS = ("llm", "dashboards")
 # What typer itself consists of, in the versions that are allowed; `harness` is ours.
 LIGHT = {"annotated_doc", "click", "harness", "shellingham", "typer", "typing_extensions"}
 SCRIPT = """
@@ -43,14 +45,16 @@ def imported_by(*arguments: str) -> set[str]:
     return {name for name in done.stderr.split() if not name.startswith("_")}
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("compare", "--help"), ("--version",)])
+@pytest.mark.parametrize(
+    "arguments", [("--version",), ("--help",), *((name, "--help") for name in ("run", "compare", *GROUPS))]
+)
 def test_help_and_version_import_nothing_but_typer(arguments: tuple[str, ...]) -> None:
     assert imported_by(*arguments) <= LIGHT
 
 
-@pytest.mark.parametrize("arguments", [("--help",), *((command, "--help") for command in COMMANDS)])
-def test_help_lists_every_exit_code_with_its_meaning(arguments: tuple[str, ...]) -> None:
-    shown = CliRunner().invoke(app, list(arguments))
+@pytest.mark.parametrize("name", ["", *GROUPS, *(name for name, _ in commands_of(typer.main.get_command(app)))])
+def test_help_lists_every_exit_code_with_its_meaning(name: str) -> None:
+    shown = CliRunner().invoke(app, [*name.split(), "--help"])
     assert shown.exit_code == 0
     lines = [line.strip() for line in shown.stdout.splitlines()]
     for code in ExitCode:

@@ -17,18 +17,13 @@ from harness.exit_codes import ExitCode
 group = typer.Typer(
     name="dashboards",
     cls=LightGroup,
-    help="Show runs on dashboards: send them to a Prometheus.",
+    help="Show runs on dashboards: on this machine, or on a Prometheus that they are sent to.",
     short_help="Show runs on dashboards.",
     epilog=EPILOG,
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-@group.callback()
-def of_dashboards() -> None:
-    """Show runs on dashboards: send them to a Prometheus."""
 
 
 @group.command(epilog=EPILOG, short_help="Send runs to a Prometheus.")

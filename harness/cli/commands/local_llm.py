@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import typer
 
-from harness.cli.groups import EPILOG
+from harness.cli.groups import EPILOG, LightGroup
 from harness.cli.guard import guarded
 from harness.cli.options import common, local_llm
 from harness.exit_codes import ExitCode
 
 group = typer.Typer(
     name="llm",
+    cls=LightGroup,
     help="A small language model on this machine: fetch its weights, serve it.",
+    short_help="Fetch a small language model, and serve it on this machine.",
+    epilog=EPILOG,
     no_args_is_help=True,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 

@@ -7,6 +7,7 @@ Rules of this module:
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -47,5 +48,5 @@ def runs(incomplete: str) -> list[str]:
     return _beginning_with(incomplete, named)
 
 
-def _beginning_with(incomplete: str, names: object) -> list[str]:
-    return [str(name) for name in names if str(name).startswith(incomplete)]  # type: ignore[attr-defined]  # an iterable of names, from a module known only by name
+def _beginning_with(incomplete: str, names: Iterable[object]) -> list[str]:
+    return [str(name) for name in names if str(name).startswith(incomplete)]

@@ -12,7 +12,8 @@ TraceFilesArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[FILE]...",
-        help="Files of traces (OTLP, Jaeger, Tempo; JSON, JSON lines or protobuf), or `-` for stdin.",
+        help="Files of traces (OTLP as JSON, JSON lines or protobuf; Jaeger, Tempo, Zipkin, MLflow; the SDK's console "
+        "output), or `-` for stdin.",
     ),
 ]
 FromDirOption = Annotated[
@@ -57,7 +58,12 @@ AnalysisJsonOption = Annotated[
     typer.Option("--json", metavar="FILE", help="Write the analysis as JSON (`-`: stdout, and all text to stderr)."),
 ]
 AnalysisHtmlOption = Annotated[
-    str | None, typer.Option("--html", metavar="FILE", help="Write a report with the trace's Gantt chart.")
+    str | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        help="Write a report: the trace's Gantt chart, the predictions, and what to change first.",
+    ),
 ]
 AnalysisScenarioOption = Annotated[
     str | None,
