@@ -15,8 +15,8 @@ from harness.traces.model import TraceError, TraceFinding
 from harness.traces.reading_parts import Other
 
 KNOWN: Final = (
-    "OTLP (JSON, JSON lines or protobuf), Jaeger's or Tempo's API JSON, Zipkin's JSON, or what the SDK's console "
-    "exporter prints"
+    "OTLP (JSON, JSON lines or protobuf), Jaeger's or Tempo's API JSON, Zipkin's or MLflow's JSON, or what the "
+    "SDK's console exporter prints"
 )
 _SIGNS: Final = {
     "<": "it looks like HTML or XML; was a page saved instead of the trace?",
