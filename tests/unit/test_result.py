@@ -11,7 +11,6 @@ from jsonschema import Draft202012Validator
 from executor.timeline import NANOSECONDS, Attempt, Interval, Timeline, Wait
 from executor.workflow import Resource
 from harness.result import (
-    DEEPEST_OUTPUT,
     SCHEMA,
     DocumentError,
     Estimate,
@@ -22,6 +21,7 @@ from harness.result import (
     run_schema,
     timeline_from_document,
 )
+from harness.result.writing import DEEPEST_OUTPUT
 
 
 def attempt(index, step_id, ready, started, ended, number=1, **more):

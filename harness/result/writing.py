@@ -1,9 +1,7 @@
-"""The machine-readable result: the ``makespan.run/1`` document, from a timeline and back.
+"""The result document of runs, from their timelines.
 
 Rules of this module:
-- Pure: whoever calls writes the file. The document is plain JSON values, and finite.
-- Times are seconds from the run's t = 0. Every integer nanosecond of a run of up to 20 days survives the way to
-  seconds and back, so the timeline can be made from the document again, exactly.
+- The document is plain JSON values, and finite.
 - A step's output that JSON cannot hold becomes null, and ``output_error`` says why.
 - Fields that describe one run, and ``steps``, come from the repetition with the lower median makespan.
 - The field names are those of ``harness/schemas/run.schema.json``, where each is described.
@@ -17,13 +15,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from executor.timeline import NANOSECONDS, Attempt, Interval, Timeline, Wait
+from executor.timeline import NANOSECONDS, Attempt, Timeline
 from executor.trace_names import ERROR_MESSAGE, INPUT_MESSAGES, OUTPUT_MESSAGES
 from executor.trace_words import EVENTS_FACT, SPANS_FACT
-from executor.workflow import Resource, Step
+from executor.workflow import Step
 from harness.analysis import Summary, summary
 from harness.analysis.attempts import AttemptIndex
-from harness.packaged import schema
 
 SCHEMA = "makespan.run/1"
 # Deeper values can be written by some JSON libraries and read by none; the document adds a few levels of its own.
@@ -32,17 +29,11 @@ DEEPEST_OUTPUT = 200
 FACTS_LEFT_OUT = frozenset({SPANS_FACT, EVENTS_FACT, INPUT_MESSAGES, OUTPUT_MESSAGES, ERROR_MESSAGE})
 # Of larger runs the seconds of every step are told for the shown repetition alone.
 STEPS_TOLD_PER_SAMPLE = 1000
-
-Document = dict[str, Any]
-Verdict = Literal["faster", "slower", "undecided"]
-
-
 # Of a capacity that was found out.
 CHANGES_TOLD = 1000
 
-
-class DocumentError(ValueError):
-    """A document that is not a ``makespan.run/1`` result; the message says what is wrong with it."""
+Document = dict[str, Any]
+Verdict = Literal["faster", "slower", "undecided"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,107 +305,9 @@ def _is_too_deep(output: Any) -> bool:
     return False
 
 
-def timeline_from_document(result: Mapping[str, Any]) -> Timeline:
-    """The timeline of a result: one entry of ``results``.
-
-    Raises:
-        DocumentError: a field is missing, or is not what the schema says.
-
-    """
-    try:
-        return _timeline(result)
-    except KeyError as error:
-        raise DocumentError(f"not a {SCHEMA} result: {error.args[0]!r} is missing or names no step") from error
-    except (TypeError, AttributeError, ValueError) as error:
-        raise DocumentError(f"not a {SCHEMA} result: {error}") from error
-
-
-def results_of(document: Mapping[str, Any]) -> list[Document]:
-    """The results of a document.
-
-    Raises:
-        DocumentError: the document is of another kind or version.
-
-    """
-    name = document.get("schema")
-    if name != SCHEMA:
-        raise DocumentError(f"this is no {SCHEMA} document: its 'schema' is {name!r}")
-    results = document.get("results")
-    if not isinstance(results, list):
-        raise DocumentError(f"not a {SCHEMA} document: 'results' has to be a list")
-    return results
-
-
-def run_schema() -> Document:
-    """The JSON Schema (2020-12) of the document."""
-    return schema("run")
-
-
-def _timeline(result: Mapping[str, Any]) -> Timeline:
-    steps = result["steps"]
-    index = {step["step_id"]: place for place, step in enumerate(steps)}
-    placed = [
-        (attempt["grant_order"], _attempt_from(attempt, place))
-        for place, step in enumerate(steps)
-        for attempt in step["attempts"]
-    ]
-    placed.sort(key=lambda pair: pair[0])
-    return Timeline(
-        step_ids=[step["step_id"] for step in steps],
-        data_parents=[tuple(index[parent] for parent in step["depends_on"]) for step in steps],
-        order_parents=[tuple(index[parent] for parent in step["order_after"]) for step in steps],
-        statuses=[step["status"] for step in steps],
-        attempts=[attempt for _, attempt in placed],
-        workers=result["workers"],
-        nested_in=[-1 if step["nested_in"] is None else index[step["nested_in"]] for step in steps],
-        needs=[step["needs"] for step in steps],
-        resources={name: Resource.model_validate(words) for name, words in result["resources"].items()},
-        policy=result["policy"],
-        backend=result["backend"],
-        startup_seconds=result["startup_seconds"],
-        capacity_changes={
-            name: [(_nanoseconds(time), capacity) for time, capacity in changes]
-            for name, changes in result.get("capacity_changes", {}).items()
-        },
-    )
-
-
-def _attempt_from(words: Mapping[str, Any], index: int) -> Attempt:
-    waits = [Wait(one["reason"], _nanoseconds(one["from"]), _nanoseconds(one["to"])) for one in words["waits"]]
-    attempt = Attempt(
-        index=index,
-        step_id=words["step_id"],
-        attempt=words["attempt"],
-        ready=_nanoseconds(words["ready"]),
-        granted=_nanoseconds(words["granted"]),
-        released_by=words["released_by"],
-        parent=words["parent"],
-        waits=waits or None,
-    )
-    attempt.started = _nanoseconds_or_none(words["started"])
-    attempt.ended = _nanoseconds_or_none(words["ended"])
-    attempt.known = _nanoseconds_or_none(words["known"])
-    attempt.blocked = tuple(Interval(_nanoseconds(one["from"]), _nanoseconds(one["to"])) for one in words["blocked"])
-    attempt.worker = words["worker"]
-    attempt.cpu_seconds = words["cpu_seconds"]
-    attempt.tokens_reserved = words["tokens_reserved"]
-    attempt.tokens_used = words["tokens_used"]
-    attempt.outcome = words["outcome"]
-    return attempt
-
-
 def _seconds(nanoseconds: int) -> float:
     return nanoseconds / NANOSECONDS
 
 
 def _seconds_or_null(nanoseconds: int | None) -> float | None:
     return None if nanoseconds is None else nanoseconds / NANOSECONDS
-
-
-def _nanoseconds(seconds: float) -> int:
-    # The division and this product are each off by at most 2⁻⁵³; together less than half a nanosecond for 26 days.
-    return round(seconds * NANOSECONDS)
-
-
-def _nanoseconds_or_none(seconds: float | None) -> int | None:
-    return None if seconds is None else round(seconds * NANOSECONDS)
