@@ -22,7 +22,8 @@ from harness.testing.oracle import (
     outputs_equal,
     same_schedule,
 )  # fmt: skip
-from harness.testing.reference import Life, Reference
+from harness.testing.reference import Reference
+from harness.testing.reference_rules import Life
 
 SECOND = 1_000_000_000
 
