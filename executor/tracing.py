@@ -30,6 +30,7 @@ from opentelemetry.trace import Span, SpanContext, Status, StatusCode
 
 from executor.current import Place, Running, trace_programs
 from executor.instruments import Instrument
+from executor.machine import machine
 from executor.timeline import NANOSECONDS, Attempt, StepStatus
 from executor.trace_words import EVENTS_FACT, ROOT_KEY, SpanKey, span_id
 from executor.tracing_collect import (
@@ -269,8 +270,6 @@ class StreamTracing(RunTracing):
 
 def carrier_of(home: Home, context: Context | None = None) -> dict[str, str]:
     """What a worker process needs: the trace, the caller's baggage, and the clock."""
-    from executor.backends.submit_call import machine  # noqa: PLC0415  # not needed where runs are read
-
     carrier = propagated(trace.set_span_in_context(trace.NonRecordingSpan(home.root), context))
     carrier[CLOCK] = f"{home.clock.wall} {home.clock.monotonic} {machine()}"
     return carrier

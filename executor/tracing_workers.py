@@ -17,8 +17,8 @@ from opentelemetry import trace
 from opentelemetry.context import Context, attach
 from opentelemetry.trace import SpanContext
 
-from executor.backends.submit_call import machine
 from executor.current import Place, Running
+from executor.machine import machine
 from executor.trace_words import SPANS_FACT
 from executor.tracing import CLOCK, CONTEXT_ALONE, Home, RunIds, StepSpan
 from executor.tracing_collect import FinishedSpan, SteadyClock, close_sink, context_from, install, open_sink, open_sinks

@@ -13,30 +13,20 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
-import platform
 import threading
 import time
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from executor.backends.process_pickling import NotPicklableError, dumps
 from executor.current import Place, RunningStep, enter_place
+from executor.machine import machine
 from executor.outcomes import Failure, outcome_of
 from executor.timeline import NANOSECONDS, AttemptOutcome
 from executor.tools.base import RunContext, Tool, ToolContext, run_call
 from executor.tracing_hooks import worker_tracing
-
-
-@lru_cache(maxsize=1)
-def machine() -> str:
-    """Names the machine, and its start: processes for which it is the same share one monotonic clock."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return platform.node()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ import pytest
 
 from executor import BackendError, Step, ToolContext, Workflow, run
 from executor.backends.submit import SubmitBackend
-from executor.backends.submit_call import RemoteCall, Shared, Times, machine
+from executor.backends.submit_call import RemoteCall, Shared, Times
+from executor.machine import machine
 from executor.tools.base import RunContext
 from executor.tools.python import PythonTool
 from harness.testing.backend_steps import STEPS
