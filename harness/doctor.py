@@ -9,6 +9,7 @@ Rules of this module:
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import platform
 import re
@@ -171,6 +172,9 @@ def _executor(name: str) -> Check:
     try:
         done = _within(_EXECUTOR_SECONDS, lambda: run(workflow, backend=find_backend(name)(1)))
     except BackendError as error:
+        absent = _absent(error)
+        if absent is not None:
+            return Check(label, "missing", str(absent), "install it, or use another executor")
         return Check(label, "broken", str(error), "install what it names, or use another executor")
     if done is None:
         detail = f"two steps that do nothing had no end after {_EXECUTOR_SECONDS:g} s"
@@ -181,6 +185,14 @@ def _executor(name: str) -> Check:
             label, "broken", f"a step that does nothing failed: {errors}", "use another executor, and report this"
         )
     return Check(label, "ok", f"runs steps; up in {done.startup_seconds * 1000:.0f} ms")
+
+
+def _absent(error: BackendError) -> ImportError | None:
+    """Why an executor cannot be imported, if nothing but a package that is not installed keeps it from that."""
+    cause = error.__cause__
+    if not isinstance(cause, ImportError) or cause.name is None:
+        return None
+    return cause if importlib.util.find_spec(cause.name.partition(".")[0]) is None else None
 
 
 def _within(seconds: float, work: Callable[[], Run]) -> Run | None:

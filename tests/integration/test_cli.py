@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -245,6 +246,16 @@ def test_doctor_finds_nothing_broken_here(folder: Path) -> None:
     assert done.returncode == 0, done.stdout
     for name in (*(f"executor {name}" for name in EXECUTORS), "python", "packages", "cores", "model endpoint"):
         assert name in done.stdout
+
+
+def test_doctor_calls_an_executor_whose_package_is_not_installed_missing_and_not_broken(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "executor.backends.dask", raising=False)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    done = called("doctor")
+    assert done.exit_code == 0, done.output
+    assert re.search(r"missing +executor dask .*pip install 'makespan\[dask\]'", done.stdout)
 
 
 def test_doctor_calls_an_endpoint_that_does_not_answer_broken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
