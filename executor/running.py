@@ -26,10 +26,10 @@ from executor.findings import Finding, raise_errors
 from executor.instruments import Instrument
 from executor.scheduler import Policy
 from executor.timeline import NANOSECONDS, Attempt, StepStatus, Timeline
-from executor.toolbox import Toolbox, declarations_for
+from executor.toolbox import Toolbox, declarations_for, names_in_words
 from executor.tools.base import RunContext, Tool
 from executor.tools.registry import Declared, check_tools, resolve_tools
-from executor.workflow import Resource, ToolDeclaration, Workflow
+from executor.workflow import Resource, Workflow
 
 if TYPE_CHECKING:
     from executor.arrivals import Feed
@@ -193,8 +193,7 @@ class _Prepared:
         self.tools: dict[str, Tool] = resolve_tools(names, declared)
         if any(tool.may_call for tool in self.tools.values()):
             # Functions are left until they are called: one that no step names may be fit for this process alone.
-            words = [name for name, value in declared.items() if isinstance(value, ToolDeclaration)]
-            self.tools |= resolve_tools([name for name in words if name not in self.tools], declared)
+            self.tools |= resolve_tools([name for name in names_in_words(declared) if name not in self.tools], declared)
         self.backend = backend if isinstance(backend, Backend) else find_backend(backend)(workers)
         if feed is not None and self.backend.simulates:
             raise BackendError(f"steps cannot arrive on {self.backend.name}: there no time passes in which they could")

@@ -36,13 +36,22 @@ def declarations_for(names_used: Iterable[str], declared: Mapping[str, Declared]
             if not isinstance(value, ToolDeclaration):
                 # A tool given in code may be of a kind that nobody registered.
                 tool = resolve_tool(name, declared)
-                value, retry = ToolDeclaration(kind=tool.kind or "python"), tool.default_retry
+                value, retry = tool.declaration or ToolDeclaration(kind=tool.kind or "python"), tool.default_retry
+                retry = retry if value.retry is None else None
             elif value.retry is None:
                 retry = tool_kind(value.kind).default_retry
         except ToolOptionsError:
             continue
         found[name] = value if retry is None else value.model_copy(update={"retry": retry})
     return found
+
+
+def names_in_words(declared: Mapping[str, Declared]) -> list[str]:
+    """The tools that are declared, and those that stand for a declaration: no functions and tools given in code."""
+    return [
+        name for name, value in declared.items()
+        if isinstance(value, ToolDeclaration) or (isinstance(value, Tool) and value.declaration is not None)
+    ]  # fmt: skip
 
 
 class Toolbox:

@@ -162,6 +162,9 @@ class Tool:
     cpu_bound: bool = False
     # Its code may call the other tools of the run: those that are declared are made ready before the run begins.
     may_call: ClassVar[bool] = False
+    # Of a tool that code made in place of a declared one: what was declared. Its limits, retries and timeout hold for
+    # calls, too.
+    declaration: ToolDeclaration | None = None
 
     call: Callable[[ToolContext, str | None, Mapping[str, Any]], Any] | None = None
     call_async: Callable[[ToolContext, str | None, Mapping[str, Any]], Awaitable[Any]] | None = None

@@ -15,7 +15,8 @@ Rules of this room:
 """
 
 from harness.benchmark.budget import Budget, Estimate, estimate
-from harness.benchmark.calls import CallRecorder, RecordedRuns
+from harness.benchmark.calls_reading import RecordedRuns
+from harness.benchmark.calls_recording import CallRecorder
 from harness.benchmark.figures import bench_document, judged, sample_document
 from harness.benchmark.matrix import Case, Matrix, MatrixCell, Wishes, build_matrix
 from harness.benchmark.runner import Measured, Runner

@@ -61,5 +61,7 @@ def with_nonce(tools: Mapping[str, Declared]) -> dict[str, Declared]:
         tool = UniqueLlmTool.from_declaration(name, declaration)
         assert isinstance(tool, UniqueLlmTool)
         tool.nonce = nonce
+        # For calls of running code there is no graph that keeps its limits.
+        tool.declaration = declaration
         found[name] = tool
     return found

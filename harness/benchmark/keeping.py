@@ -7,7 +7,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from harness.benchmark.calls import CallRecorder
+from harness.benchmark.calls_recording import CallRecorder
 from harness.benchmark.figures import sample_document, single_result, stored_cell
 from harness.benchmark.matrix import MatrixCell
 from harness.benchmark.runner import Measured
@@ -55,4 +55,4 @@ class CallKeeper(_Silent):
     def measured(self, measured: Measured) -> None:
         """Record it."""
         if not measured.cell.simulated:
-            self._recorder.add(measured.cell, measured.repetition, measured.run)
+            self._recorder.add(measured.cell, measured.repetition, measured.run, measured.steps)

@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from executor.backends import make_backend
+from executor.engine import Engine
 from executor.instruments import Instrument
 from executor.running import Run, run
-from executor.tools.llm import LlmTool
 from executor.tools.registry import Declared
-from executor.workflow import ToolDeclaration
+from executor.workflow import Step, ToolDeclaration
 from harness.benchmark.caching import CacheMode, with_nonce
-from harness.benchmark.calls import CallKey, RecordedCall, RecordedRuns, recorded_tools, with_replay
+from harness.benchmark.calls_reading import RecordedRuns
+from harness.benchmark.calls_replay import with_replay
 from harness.benchmark.matrix import Case, Matrix, MatrixCell
 from harness.benchmark.meter import Meter, Usage
 from harness.config import LanguageModel
@@ -40,7 +41,8 @@ CALLING_KINDS = frozenset({"llm", "http"})
 @dataclass(frozen=True, slots=True)
 class Measured:
     """A run of a cell. ``wall_seconds``: all of it, start and end of the workers included. ``calls`` are attempts of
-    tools that ask a service, ``tokens`` what these said they used. ``started_at``: when t = 0 was, ISO 8601.
+    tools that ask a service, whoever called these, ``tokens`` what these said they used. ``started_at``: when t = 0
+    was, ISO 8601. ``steps``: those of the file, then items and calls of the run.
     """
 
     cell: MatrixCell
@@ -52,6 +54,17 @@ class Measured:
     calls: int
     tokens: int
     started_at: str | None = None
+    steps: Sequence[Step] = ()
+
+
+class _Steps(Instrument):
+    """Keeps the steps of a run, those that came up in it too. Watches no attempt, and costs nothing."""
+
+    def __init__(self) -> None:
+        self.steps: Sequence[Step] = ()
+
+    def run_finished(self, engine: Engine) -> None:
+        self.steps = engine.scheduler.steps
 
 
 class Runner:
@@ -78,21 +91,20 @@ class Runner:
             steps = case.loaded.graph.steps
             self._used[case] = names_called(case.loaded.tools, {step.tool for step in steps if step.tool is not None})
             self._declared[case] = with_endpoint(case.loaded.tools, self._used[case], llm or LanguageModel())
-        self._replayed: dict[Case, Sequence[Mapping[CallKey, RecordedCall]]] = {}
-        self._recorded = {case: recorded_tools(case) for case in matrix.cases}
+        # The tools of each recorded run.
+        self._replayed: dict[Case, Sequence[dict[str, Declared]]] = {}
         if replay is not None:
-            self._replayed = {case: replay.runs_for(case) for case in matrix.cases}
+            self._replayed = {
+                case: [with_replay(self._declared[case], case.loaded.graph.steps, run) for run in replay.runs_for(case)]
+                for case in matrix.cases
+            }
         self._real = any(not cell.simulated for cell in matrix.cells)
-        self._calling = {case: self._calling_steps(case) for case in matrix.cases}
         self.stand_in = False
         self._open = ExitStack()
 
-    def _calling_steps(self, case: Case) -> frozenset[int]:
-        declared = self._declared[case]
-        kinds = {name: declared[name].kind if name in declared else name for name in self._used[case]}
-        return frozenset(
-            place for place, step in enumerate(case.loaded.graph.steps) if kinds.get(step.tool or "") in CALLING_KINDS
-        )
+    def _asks_a_service(self, case: Case, step: Step) -> bool:
+        declaration = self._declared[case].get(step.tool or "")
+        return (step.tool if declaration is None else declaration.kind) in CALLING_KINDS
 
     def __enter__(self) -> Self:
         needing = [
@@ -117,14 +129,7 @@ class Runner:
 
     def is_call(self, case: Case, step: int) -> bool:
         """Whether attempts of the step ask a service."""
-        return step in self._calling[case] and case not in self._replayed
-
-    def asks_a_model(self, case: Case) -> bool:
-        """Whether a service is asked that is neither the stand-in nor replayed."""
-        return any(
-            tool.kind == LlmTool.kind and tool.options.get("base_url") is not None and not tool.options.get("stand_in")
-            for name, tool in self._declared[case].items() if name in self._used[case]
-        ) and case not in self._replayed  # fmt: skip
+        return case not in self._replayed and self._asks_a_service(case, case.loaded.graph.steps[step])
 
     def run(self, cell: MatrixCell, repetition: int) -> Measured:
         """Run a cell once. ``repetition`` counts from 1; warm-up runs are 0.
@@ -138,7 +143,7 @@ class Runner:
         backend = make_backend(cell.executor, cell.workers, cell.backend_options)
         gc.collect()
         gc.freeze()
-        clock = StartClock()
+        clock, steps = StartClock(), _Steps()
         its_own = () if self._instruments_for is None else self._instruments_for(cell, repetition)
         meter = Meter()
         began = time.perf_counter()
@@ -149,20 +154,26 @@ class Runner:
             tools=self._tools(case, repetition),
             resources=case.loaded.resources,
             seed=seed,
-            instruments=[*self._instruments, *its_own, clock],
+            instruments=[*self._instruments, *its_own, clock, steps],
             scale=case.loaded.scenario.scale,
             graph=case.loaded.graph,
         )
         wall = time.perf_counter() - began
         usage = meter.stop()
-        calling = frozenset[int]() if cell.simulated or case in self._replayed else self._calling[case]
-        attempts = [attempt for attempt in done.timeline.attempts if attempt.index in calling] if calling else []
-        tokens = sum(attempt.tokens_used or 0 for attempt in attempts)
-        return Measured(cell, repetition, seed, done, usage, wall, len(attempts), tokens, clock.started_at)
+        calls, tokens = (0, 0) if cell.simulated or case in self._replayed else self._spent(case, steps.steps, done)
+        return Measured(cell, repetition, seed, done, usage, wall, calls, tokens, clock.started_at, steps.steps)
+
+    def _spent(self, case: Case, steps: Sequence[Step], run: Run) -> tuple[int, int]:
+        """How many attempts asked a service, and their tokens. A mapped step asks nobody: its items do."""
+        calling = {
+            index for index, step in enumerate(steps) if step.for_each is None and self._asks_a_service(case, step)
+        }  # fmt: skip
+        attempts = [attempt for attempt in run.timeline.attempts if attempt.index in calling]
+        return len(attempts), sum(attempt.tokens_used or 0 for attempt in attempts)
 
     def _tools(self, case: Case, repetition: int) -> dict[str, Declared]:
         tools: dict[str, Declared] = dict(self._declared[case])
         if case in self._replayed:
             runs = self._replayed[case]
-            return with_replay(tools, self._recorded[case], runs[max(0, repetition - 1) % len(runs)])
+            return runs[max(0, repetition - 1) % len(runs)]
         return with_nonce(tools) if self._cache == "unique" else tools

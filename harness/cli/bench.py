@@ -94,7 +94,7 @@ def bench_scenarios(request: Request) -> ExitCode:
         tracing = None if request.dry_run else tracing_for(config, request.trace, request.trace_file)
         traces = BenchTraces(tracing, config.telemetry, run_id)
         llm = config.llm
-        if not request.dry_run and any(calls_a_model(case.loaded) for case in matrix.cases):
+        if not request.dry_run and replay is None and any(calls_a_model(case.loaded) for case in matrix.cases):
             llm = open_things.enter_context(local_model(llm))
             for case in matrix.cases:
                 suit(case.loaded, llm)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from xml.etree import ElementTree as ET
 import jsonschema
 import pytest
 
+from harness.packaged import shipped_scenarios
 from harness.result import run_schema, timeline_from_document
 from harness.store import Store
 from tests.integration.calling import COMMAND, called, folder, started
@@ -218,6 +220,47 @@ def test_calls_are_recorded_once_and_replayed_for_nothing(folder: Path) -> None:
     assert [one["executor"] for one in found["results"]] == ["serial", "threads", "processes"]
     for one in found["results"]:
         assert {step["step_id"]: step["output"] for step in one["steps"]} in recorded
+
+
+def test_a_replay_asks_the_endpoint_nothing_at_all(folder: Path) -> None:
+    assert called("bench", "joke.yaml", "--no-store", "--record", "calls.jsonl").exit_code == 0
+    with socket.create_server(("127.0.0.1", 0)) as endpoint:
+        endpoint.setblocking(False)
+        address = f"http://127.0.0.1:{endpoint.getsockname()[1]}/v1"
+        done = called("bench", "joke.yaml", "--no-store", "--replay", "calls.jsonl", "--llm", address)
+        assert done.exit_code == 0, done.output
+        with pytest.raises(BlockingIOError):
+            endpoint.accept()
+
+
+def test_the_calls_of_a_node_are_replayed_under_their_limit_and_the_node_does_not_run(folder: Path) -> None:
+    text = shipped_scenarios()["translation_node"].read_text(encoding="utf-8")
+    (folder / "node.yaml").write_text(text.partition("expect:")[0], encoding="utf-8")
+    once = ("node.yaml", "--no-store", "-n", "1", "--set", "scale=0.02")
+    assert called("bench", *once, "-e", "threads", "-w", "3", "--record", "calls.jsonl").exit_code == 0
+    (folder / "node.yaml").write_text(
+        text.partition("expect:")[0].replace("import json\n", "raise SystemExit(1)\n", 1), encoding="utf-8"
+    )
+    done = called("bench", *once, "-e", "threads,asyncio,processes", "-w", "3", "--replay", "calls.jsonl",
+                  "--json", "out.json")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "STAND-IN" not in done.stdout
+    found = document(folder / "out.json")
+    assert found["benchmark"]["calls"] == 0
+    assert [one["executor"] for one in found["results"]] == ["serial", "threads", "asyncio", "processes"]
+    calls = [f"translations/{number}" for number in (1, 2, 3)]
+    outputs = []
+    for one in found["results"]:
+        steps = {step["step_id"]: step for step in one["steps"]}
+        assert sorted(steps) == ["joke", "translations", *calls]
+        assert {step["status"] for step in steps.values()} == {"succeeded"}
+        assert list(steps["translations"]["output"].values()) == [steps[call]["output"] for call in calls]
+        assert steps["translations"]["attempts"][0]["blocked"]
+        granted = sorted(steps[call]["attempts"][0]["granted"] for call in calls)
+        # Two at a time: the third begins when another is over.
+        assert granted[2] >= min(steps[call]["attempts"][0]["known"] for call in calls)
+        outputs.append({step_id: step["output"] for step_id, step in steps.items()})
+    assert all(one == outputs[0] for one in outputs)
 
 
 class Model(BaseHTTPRequestHandler):

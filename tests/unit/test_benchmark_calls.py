@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from executor import Resource, Step, Workflow, run
+from executor.engine import Engine
+from executor.instruments import Instrument
+from executor.node_runtime import call_tool, call_tools_parallel
 from executor.timeline import NANOSECONDS
+from executor.tools.base import Tool, ToolContext
 from executor.tools.llm import LlmOptions
 from executor.workflow import ToolDeclaration
 from harness.benchmark import (
@@ -194,3 +200,49 @@ def test_real_endpoints_get_a_new_nonce_for_each_run_and_the_stand_in_gets_none(
     assert (first["standin"], first["other"]) == (standin, tools["other"])
     nonces = [tool.nonce for tool in (first["real"], second["real"]) if isinstance(tool, UniqueLlmTool)]
     assert len(set(nonces)) == 2
+
+
+class Ready(Tool):
+    kind = "ready"
+    calls_when_ready: ClassVar[list[str]] = []
+
+    def prepare(self) -> None:
+        self.calls_when_ready.append("ready")
+
+    def call(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> str:
+        return self.calls_when_ready[-1]
+
+
+class Begins(Instrument):
+    def run_started(self, engine: Engine) -> None:
+        Ready.calls_when_ready.append("begun")
+
+
+def calls_ready() -> Any:
+    return call_tool("ready")
+
+
+def test_a_tool_that_stands_for_a_declared_one_is_made_ready_before_the_run_begins() -> None:
+    tool = Ready("ready")
+    workflow = Workflow(steps=(Step(step_id="x", tool="code"),))
+    tools = {"ready": tool, "code": calls_ready}
+    assert run(workflow, tools=tools, instruments=[Begins()]).outputs["x"] == "ready"
+    tool.declaration = ToolDeclaration(kind="ready")
+    assert run(workflow, tools=tools, instruments=[Begins()]).outputs["x"] == "begun"
+
+
+def asks_twice() -> list[str]:
+    return [str(one) for one in call_tools_parallel([("real", "a"), ("real", "b")], return_exceptions=True)]
+
+
+def test_a_model_that_gets_a_nonce_keeps_its_limits_and_retries_where_code_calls_it() -> None:
+    words = {"kind": "llm", "base_url": "http://127.0.0.1:9/v1", "needs": {"llm": 1}, "retry": {"max_attempts": 1}}
+    tools = with_nonce({"real": ToolDeclaration.model_validate(words)})
+    assert isinstance(tools["real"], UniqueLlmTool)
+    done = run(
+        Workflow(steps=(Step(step_id="x", tool="code"),)),
+        tools={**tools, "code": asks_twice},
+        resources={"llm": Resource(capacity=1)},
+    )
+    assert list(done.timeline.needs) == [None, {"llm": 1}, {"llm": 1}]
+    assert [attempt.step_id for attempt in done.timeline.attempts] == ["x", "x/1", "x/2"]
