@@ -15,6 +15,7 @@ import json
 import os
 import signal
 import sys
+import warnings
 from contextlib import suppress
 from types import FrameType
 
@@ -45,9 +46,13 @@ def main(requests: int, results: int, outcomes: int, errors: int) -> None:
 
     orphaned = False
     try:
-        orphaned = not serve(requests, results, outcomes, errors, Ending)
+        try:
+            orphaned = not serve(requests, results, outcomes, errors, Ending)
+        finally:
+            # A parent that dies ends the channel and has this process told, which may come right here.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
     finally:
-        # The channel of a parent that dies may end before this process is told of its new parent.
+        # The channel may end before this process is told of its new parent.
         if orphaned or os.getppid() != parent:
             _end_group()
 
@@ -55,8 +60,10 @@ def main(requests: int, results: int, outcomes: int, errors: int) -> None:
 def _end(_number: int, _frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     Ending.asked = True
-    # A hook of the garbage collector may swallow what is raised here; that is not worth a word on stderr.
+    # A hook of the garbage collector may swallow what is raised here, and there may be a coroutine that has yet to
+    # begin: that is not worth a word on stderr.
     sys.unraisablehook = lambda _: None
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     raise SystemExit(128 + signal.SIGTERM)
 
 
