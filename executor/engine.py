@@ -62,7 +62,8 @@ class Engine(EngineTimes):
         self.origin = 0
         self.crash: BaseException | None = None
         self._clock = driver.clock
-        self._cancel_requested = False
+        # Whether somebody asked for the run to be cancelled, and nobody has carried it out yet.
+        self.cancel_requested = False
         # Requests of those who run no step, for the one who waits.
         self._asked: deque[Request] = deque()
         # A step whose `when` is false satisfies its dependants: templates see null.
@@ -131,8 +132,8 @@ class Engine(EngineTimes):
                     request(now)
                 while self._asked:
                     self._asked.popleft()(now)
-                if self._cancel_requested:
-                    self._cancel_requested = False
+                if self.cancel_requested:
+                    self.cancel_requested = False
                     self.scheduler.cancel(now)
                 if self.scheduler.cancelled_attempts:
                     self._note_cancelled(now)
@@ -178,7 +179,7 @@ class Engine(EngineTimes):
             now = self._clock() - self.origin
         try:
             scheduler = self.scheduler
-            if self._plain and scheduler.plain and attempt.outcome is None and not self._cancel_requested:
+            if self._plain and scheduler.plain and attempt.outcome is None and not self.cancel_requested:
                 attempt.started = started
                 attempt.ended = ended
                 attempt.worker = worker
@@ -208,7 +209,7 @@ class Engine(EngineTimes):
         """
         with self._lock:
             try:
-                if not self._plain or self._cancel_requested or self._asked:
+                if not self._plain or self.cancel_requested or self._asked:
                     return None
                 now = self._clock() - self.origin
                 call = self.scheduler.call(attempt, step, now)
@@ -250,7 +251,7 @@ class Engine(EngineTimes):
 
     def cancel(self) -> None:
         """Cancel the run: what runs is stopped if that is possible, the rest never starts. From any thread."""
-        self._cancel_requested = True
+        self.cancel_requested = True
         self.advance()
 
     def ask(self, request: Request) -> None:
@@ -262,12 +263,12 @@ class Engine(EngineTimes):
 
     def cancel_later(self) -> None:
         """:meth:`cancel` for those whose thread must not carry it out."""
-        self._cancel_requested = True
+        self.cancel_requested = True
         self._driver.notify()
 
     def request_cancel(self) -> None:
         """The same from a signal handler: a flag alone; the one who waits must call :meth:`advance` next."""
-        self._cancel_requested = True
+        self.cancel_requested = True
 
     # ------------------------------------------------------------------ under the lock
 

@@ -31,11 +31,13 @@ class EngineCaller(Caller):
         """Have these run. From any thread, not under the engine's lock."""
         raise NotImplementedError
 
-    def blocked(self, attempt: Attempt) -> None:
-        """The attempt gave back its slot. Under the engine's lock: only note it."""
+    def blocked(self, who: object) -> None:
+        """A step of this caller waits, and gave back its slot. Under the engine's lock: only note it."""
 
-    def resumed(self, attempt: Attempt) -> None:
-        """It has a slot again, or is over. From any thread, maybe more than once."""
+    def resumed(self, who: object) -> None:
+        """``who`` waits no more: it has a slot again, or is over. From any thread, and maybe late: others may have been
+        told before, and the step may have gone on and wait again.
+        """
 
     def call_alone(
         self, attempt: Attempt, call: Call, done: Done, can_run: Callable[[CalledStep], bool] | None = None
@@ -98,6 +100,7 @@ class Batch:
         self._steps: list[CalledStep] = []
         self._ids: list[str] = []
         self._error: SchedulerError | None = None
+        self._withdrawn = False
         step_of = self._engine.toolbox.step
         for place, call in enumerate(calls):
             step = step_of(call)
@@ -122,7 +125,7 @@ class Batch:
                 return
             self._ids = ids
             if blocked and self._notes:
-                self._caller.blocked(self._attempt)
+                self._caller.blocked(self)
 
         request = self._engine.call_request(
             self._attempt, self._steps, self._resume, answer, at_once=self._at_once, again=self._again
@@ -133,15 +136,16 @@ class Batch:
         return starts
 
     def _again(self, goes_on: bool) -> None:
-        """The step has resumed from other calls of its own."""
-        if goes_on:
-            self._caller.dispatch(self.submit())
-        else:
+        """The step has resumed from other calls of its own. Nobody may want these any more: then they are not made."""
+        if not goes_on or self._withdrawn:
             self._done(None)
+            return
+        self._caller.dispatch(self.submit())
+        self._cancel_withdrawn()
 
     def _resume(self, goes_on: bool) -> None:
         if self._notes:
-            self._caller.resumed(self._attempt)
+            self._caller.resumed(self)
         if goes_on:
             self._tell()
         else:
@@ -160,4 +164,10 @@ class Batch:
 
     def withdraw(self) -> None:
         """Nobody waits any more: cancel what is not over."""
-        self._caller.withdraw(self._attempt, self._ids)
+        self._withdrawn = True
+        self._cancel_withdrawn()
+
+    def _cancel_withdrawn(self) -> None:
+        """Asked by both sides: they may meet in the moment in which the calls are made."""
+        if self._withdrawn:
+            self._caller.withdraw(self._attempt, self._ids)

@@ -41,8 +41,8 @@ class LoopWorker:
         self.parked: asyncio.Future[None] | None = None
         self.task: asyncio.Task[None] | None = None
         self.lost = False
-        # Its step waits for its calls.
-        self.waiting = False
+        # Who of its step waits for calls.
+        self.waiting: set[object] = set()
 
 
 class AsyncioBackend(Backend):

@@ -50,11 +50,11 @@ class LoopCaller(EngineCaller):
     def dispatch(self, starts: list[Attempt]) -> None:
         self._backend.dispatch(starts)
 
-    def blocked(self, attempt: Attempt) -> None:
-        self._worker.waiting = True
+    def blocked(self, who: object) -> None:
+        self._worker.waiting.add(who)
 
-    def resumed(self, attempt: Attempt) -> None:
-        self._worker.waiting = False
+    def resumed(self, who: object) -> None:
+        self._worker.waiting.discard(who)
 
     def call(self, running: Any, calls: Sequence[Call], at_once: int | None = None) -> Outcomes:
         if self._backend.is_here():
@@ -105,7 +105,6 @@ class _CallAlone:
     def done(self, outcomes: Outcomes) -> None:
         """The step goes on, or is over. From any thread."""
         self._found.append(outcomes)
-        self._worker.waiting = False
         told = self._told
         if told is not None:
             # A loop that is closed has nobody who waits.
@@ -164,10 +163,7 @@ class _CallAlone:
         self._told = told = self._loop.create_future()
         if self._found:
             return
-        self._worker.waiting = True
-        if self._found:
-            self._worker.waiting = False
-            return
+        self._worker.waiting.add(self)
         self._backend.dispatch([])
         try:
             await asyncio.shield(told)
@@ -175,6 +171,8 @@ class _CallAlone:
             self._give_up()
             await asyncio.wait([told])
             raise
+        finally:
+            self._worker.waiting.discard(self)
 
 
 class _Within:

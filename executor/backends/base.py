@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Any, ClassVar
 
@@ -183,7 +184,8 @@ class Backend:
         runner: asyncio.Runner | None = getattr(self._local, "runner", None)
         if runner is None:
             runner = self._local.runner = asyncio.Runner()
-        return runner.run(awaitable)
+        # By itself a runner keeps the context of its first coroutine: calls would know another place than their own.
+        return runner.run(awaitable, context=copy_context())
 
     def close_runner(self) -> None:
         """Close this thread's event loop, if :meth:`run_async` made one."""

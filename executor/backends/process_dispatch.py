@@ -4,8 +4,7 @@ Rules of this module:
 - A step past its timeout, or cancelled, is ended with its whole process group, and a new worker takes the place; its
   limits and locks are free when the group is dead.
 - A worker that dies takes down the one step that ran on it. What waited there is given to others.
-- Short steps are handed out ahead of free workers (see :mod:`executor.backends.process_ahead`). The record shows no
-  more running than workers: what waits at a worker is granted when a slot is free, in its turn.
+- Short steps are handed out ahead of free workers (see :mod:`executor.backends.process_handed`).
 - Requests are made ready first and sent together: a worker that woke up finds more, and need not sleep between.
 """
 
@@ -16,10 +15,10 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from executor.backends.process_ahead import PATIENCE_NANOSECONDS, ShortSteps
+from executor.backends.process_ahead import PATIENCE_NANOSECONDS
+from executor.backends.process_handed import HandedOut, Outgoing, index_of
 from executor.backends.process_handle import BUSY, WorkerProcess
 from executor.backends.process_nested import WorkerCalls
-from executor.backends.process_pool import WorkerPool
 from executor.backends.process_requests import request_of
 from executor.backends.process_wire import FAILED, HAS_FACTS, IS_NONE, NOTHING, Frame
 from executor.engine import Engine
@@ -30,35 +29,24 @@ from executor.timeline import NANOSECONDS, Attempt, AttemptOutcome
 End: TypeAlias = tuple[
     WorkerProcess, "Attempt | int", int, int, float | None, AttemptOutcome, Any, int | None, dict[str, Any] | None
 ]
-Outgoing: TypeAlias = list[tuple[WorkerProcess, list[bytes | memoryview]]]
 
 
-class Dispatcher:
+class Dispatcher(HandedOut):
     """One run. ``pool`` is set before the first step; what a worker was given stands in its ``given``: attempts, and
     the indices of steps that were handed out ahead and are not granted yet.
     """
 
-    pool: WorkerPool
-
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        super().__init__(engine)
         # Attempts whose call is to be stopped: other threads append.
         self.to_stop: deque[Attempt] = deque()
-        self._backlog: deque[Attempt] = deque()
         self._ends: list[End] = []
         # The ends of calls that never began.
         self._reports: list[Completion] = []
-        # Taken back from workers: steps that wait again; granted ones that go to another worker, and when they went.
-        self._take_back: list[int] = []
-        self._moved: set[Attempt] = set()
-        self._sent_again: list[tuple[Attempt, int]] = []
-        self._short = ShortSteps(engine.scheduler.steps)
-        # What was handed out ahead: how many of them are not granted yet, and the order (with some that are).
-        self._ahead = 0
-        self._handed: deque[tuple[int, WorkerProcess]] = deque()
+        # A step that waited for its calls has ended: they end with it.
+        self._ends_calls = False
         # The one that was sent the last step.
         self._awake: WorkerProcess | None = None
-        self._watches_start = engine.instruments.watches("attempt_started")
         self.nested = WorkerCalls(engine, self.dispatch)
 
     # ------------------------------------------------------------------ what workers say
@@ -85,12 +73,11 @@ class Dispatcher:
                 if kind == FAILED:
                     outcome, value = value
             except Exception as error:  # noqa: BLE001  # a value's own code may raise anything
-                step_id = self._engine.scheduler.step_ids[_index_of(item)]
+                step_id = self._engine.scheduler.step_ids[index_of(item)]
                 message = f"step {step_id!r}: its result cannot be read here: {type(error).__name__}: {error}"
                 outcome, value = "failed", Failure("NotPicklable", message, retryable=False)
-        if outcome != "succeeded" and self._ahead:
-            # Its calls, if it made any, must not begin any more.
-            self._reclaim_all()
+        if worker.waiting:
+            self._ends_calls = True
         origin = self._engine.origin
         cpu_seconds = None if cpu == NOTHING else cpu / NANOSECONDS
         tokens_used = None if tokens == NOTHING else tokens
@@ -107,9 +94,7 @@ class Dispatcher:
     def died(self, worker: WorkerProcess, how: str) -> None:
         """A process is gone. See :class:`executor.backends.process_pool.Listener`."""
         self._reclaim(worker)
-        if self._ahead:
-            # Its calls, if it made any, must not begin any more.
-            self._reclaim_all()
+        self._ends_calls = self._ends_calls or bool(worker.waiting)
         now = self._engine.now()
         failure = Failure("WorkerDied", f"its worker process ({worker.name}, process id {worker.pid}) {how}")
         for item in worker.given:
@@ -121,29 +106,6 @@ class Dispatcher:
     def _replace(self) -> None:
         if not self._engine.done:
             self.pool.fill()
-
-    def _reclaim_all(self) -> None:
-        for worker in self.pool.workers:
-            if len(worker.given) > 1 or (worker.given and isinstance(worker.given[0], int)):
-                self._reclaim(worker)
-
-    def _reclaim(self, worker: WorkerProcess) -> None:
-        """Take back what the worker has not begun: steps handed out ahead go back to the scheduler, granted ones to
-        the next idle worker.
-        """
-        for index in worker.take_back(len(worker.given)):
-            item = next((item for item in worker.given if _index_of(item) == index), None)
-            if item is None:
-                continue
-            worker.given.remove(item)
-            if isinstance(item, Attempt):
-                self._moved.add(item)
-                self._backlog.appendleft(item)
-            else:
-                self._ahead -= 1
-                self._take_back.append(item)
-        if not worker.given and worker.state == BUSY:
-            self.pool.make_idle(worker)
 
     # ------------------------------------------------------------------ the engine's side
 
@@ -170,6 +132,9 @@ class Dispatcher:
 
     def advance(self, *, notified: bool = False) -> None:
         """Tell the engine what happened, and send what starts. ``notified``: others may have left something there."""
+        if self._ahead and (notified or self._ends_calls or self.nested or self._is_due()):
+            self._settle()
+        self._ends_calls = False
         self._stop_calls()
         starts = self._end_of_one_call() if len(self._ends) == 1 and not notified else None
         if starts is None:
@@ -209,11 +174,6 @@ class Dispatcher:
                 self.pool.end(worker)
                 self._replace()
 
-    def _give_back(self, _now: int) -> None:
-        for index in self._take_back:
-            self._engine.scheduler.take_back(index)
-        self._take_back.clear()
-
     def _completions(self) -> Iterator[Completion]:
         """What ended, for the engine, which takes it under its lock: steps handed out ahead are granted on the way."""
         for attempt, at in self._sent_again:
@@ -224,7 +184,12 @@ class Dispatcher:
         ends, self._ends = self._ends, []
         # When the slots became free that nobody went on to use yet.
         freed: list[int] = []
+        if self._ahead:
+            # Those that wait for calls last: what they end has begun by then.
+            ends.sort(key=lambda end: bool(end[0].waiting))
         for worker, item, started, ended, cpu_seconds, outcome, value, tokens_used, facts in ends:
+            if worker.waiting and self._ahead:
+                self._grant_begun(freed)
             granted = item if isinstance(item, Attempt) else self._grant_next(worker, item, freed)
             if granted is None:
                 continue
@@ -240,38 +205,6 @@ class Dispatcher:
             yield granted, began, max(began, ended), worker.name, cpu_seconds, outcome, value, tokens_used
         if self._ahead:
             self._grant_handed_out(freed)
-
-    def _grant_handed_out(self, freed: list[int]) -> None:
-        """Free slots belong to what was handed out: first to what workers went on to already, then in its order."""
-        for worker in self.pool.workers:
-            first = worker.given[0] if worker.given else None
-            if isinstance(first, int) and (attempt := self._grant_next(worker, first, freed)) is not None:
-                worker.given[0] = attempt
-        scheduler = self._engine.scheduler
-        handed = self._handed
-        freed.sort()
-        while handed and scheduler.running < scheduler.slots:
-            index, worker = handed.popleft()
-            if index not in worker.given:
-                continue
-            attempt = self._grant(index, freed.pop(0) if freed else self._engine.now())
-            if attempt is not None:
-                worker.given[worker.given.index(index)] = attempt
-
-    def _grant_next(self, worker: WorkerProcess, index: int, freed: list[int]) -> Attempt | None:
-        """A worker went on to a step that was handed out: it took the slot of the one before."""
-        if worker.free_at in freed:
-            freed.remove(worker.free_at)
-        return self._grant(index, worker.free_at)
-
-    def _grant(self, index: int, at: int) -> Attempt | None:
-        """Grant a step that was handed out. None: it was cancelled meanwhile."""
-        attempt = self._engine.scheduler.start_handed_out(index, at)
-        if attempt is not None:
-            self._ahead -= 1
-            if self._watches_start:
-                self._engine.instruments.call("attempt_started", attempt)
-        return attempt
 
     # ------------------------------------------------------------------ handing out
 
@@ -332,7 +265,7 @@ class Dispatcher:
             return None
         if not (short.fits(attempt.index) and short.joins(attempt.index, len(worker.given))):
             return None
-        if not short.fits(_index_of(worker.given[0])):
+        if not short.fits(index_of(worker.given[0])):
             return None
         return worker if self._engine.now() - worker.free_at < PATIENCE_NANOSECONDS else None
 
@@ -340,62 +273,3 @@ class Dispatcher:
         now = self._engine.now()
         worker = (self.pool.idle or self.pool.workers)[-1]
         self._reports.append((attempt, now, now, worker.name, None, outcome, failure, None))
-
-    # ------------------------------------------------------------------ ahead of free workers
-
-    def _hand_out_ahead(self) -> None:
-        """Every slot is taken, and nothing waits to be sent: let some of the next steps wait where they will run."""
-        short = self._short
-        now = self._engine.now()
-        room: list[tuple[int, WorkerProcess]] = []
-        for worker in self.pool.workers:
-            if worker.state != BUSY or worker.large or worker.waiting:
-                continue
-            index = _index_of(worker.given[0])
-            waiting = len(worker.given) - 1
-            if now - worker.free_at > PATIENCE_NANOSECONDS:
-                if waiting:
-                    self._reclaim(worker)
-            elif short.fits(index) and 2 * waiting <= (depth := short.depth(index)):
-                room.append((depth - waiting, worker))
-        if not room or self.nested or not self._engine.scheduler.may_hand_out:
-            # Calls that are about to be made come first.
-            return
-        handed: list[int] = []
-
-        def hand_out(_now: int) -> None:
-            handed.extend(self._engine.scheduler.hand_out(sum(count for count, _ in room), short.fits))
-
-        self._backlog.extend(self._engine.advance((), (hand_out,)))
-        self._share_out(handed, room)
-
-    def _share_out(self, handed: list[int], room: list[tuple[int, WorkerProcess]]) -> None:
-        """Give each worker its part, the next steps evenly to all."""
-        outgoing: Outgoing = []
-        place = turn = 0
-        while place < len(handed):
-            for count, worker in room:
-                if turn >= count or place >= len(handed):
-                    continue
-                index = handed[place]
-                place += 1
-                if self.nested.any and self.nested.tools.lacks(worker, index):
-                    self._take_back.append(index)
-                    continue
-                request = request_of(self._engine, self.nested.tools, index, 1)
-                if isinstance(request, Failure) or len(request) > 1:
-                    # Too large to wait there, or it fails: it goes the usual way.
-                    self._short.exclude(index)
-                    self._take_back.append(index)
-                    continue
-                self._ahead += 1
-                worker.given.append(index)
-                self._handed.append((index, worker))
-                outgoing.append((worker, request))
-            turn += 1
-        for worker, request in outgoing:
-            self.pool.send(worker, request)
-
-
-def _index_of(item: Attempt | int) -> int:
-    return item if isinstance(item, int) else item.index

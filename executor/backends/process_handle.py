@@ -59,8 +59,8 @@ class WorkerProcess:
         self.kill_at = 0
         # The first of `given` came in several packets, so none of them may be taken back.
         self.large = False
-        # The step that it runs waits for its calls.
-        self.waiting = False
+        # Who of the step that it runs waits for calls.
+        self.waiting: set[object] = set()
         # The names of the tools that it got after its setup.
         self.tools: set[str] = set()
         self._outbox: deque[bytes | memoryview] = deque()

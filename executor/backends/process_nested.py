@@ -157,21 +157,21 @@ class _WorkerCaller(EngineCaller):
     def dispatch(self, starts: list[Attempt]) -> None:
         self._calls.dispatch(starts)
 
-    def blocked(self, attempt: Attempt) -> None:
-        self._worker.waiting = True
+    def blocked(self, who: object) -> None:
+        self._worker.waiting.add(who)
 
-    def resumed(self, attempt: Attempt) -> None:
-        self._worker.waiting = False
+    def resumed(self, who: object) -> None:
+        self._worker.waiting.discard(who)
 
     def begin(self, running: Attempt, calls: Sequence[Call], at_once: int | None, done: Done) -> Withdraw:
         def told(outcomes: Outcomes) -> None:
-            self.resumed(running)
+            self.resumed(told)
             done(outcomes)
 
         own = self.call_alone(running, calls[0], told) if len(calls) == 1 else None
         if own is None:
             return super().begin(running, calls, at_once, done)
-        self.blocked(running)
+        self.blocked(told)
         self.dispatch([own])
         ids = [own.step_id]
         return lambda: self.withdraw(running, ids)

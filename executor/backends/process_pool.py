@@ -167,7 +167,7 @@ class WorkerPool:
                 with suppress(BlockingIOError):
                     os.eventfd_read(self._wake_fd)
             elif fd == worker.results_fd:
-                self._hear(worker)
+                self.hear(worker)
             elif fd == worker.pidfd:
                 gone.append(worker)
             elif worker.send_rest(fd):
@@ -176,7 +176,7 @@ class WorkerPool:
             self._bury(worker)
         return notified
 
-    def _hear(self, worker: WorkerProcess) -> bool:
+    def hear(self, worker: WorkerProcess) -> bool:
         """Take in what one read brings. Returns whether there may be more."""
         try:
             frames = worker.read()
@@ -250,7 +250,7 @@ class WorkerPool:
 
     def _bury(self, worker: WorkerProcess) -> None:
         """A worker's process has ended: what it still said counts."""
-        while self._hear(worker):
+        while self.hear(worker):
             pass
         for fd in (worker.results_fd, worker.pidfd, worker.requests_fd, worker.outcomes_fd):
             self._forget(fd)

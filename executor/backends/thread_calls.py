@@ -49,11 +49,11 @@ class ThreadCaller(EngineCaller):
         self._backend.hand_out(starts)
         self._backend.make_up()
 
-    def blocked(self, attempt: Attempt) -> None:
-        self._worker.waiting = True
+    def blocked(self, who: object) -> None:
+        self._worker.waiting.add(who)
 
-    def resumed(self, attempt: Attempt) -> None:
-        self._worker.waiting = False
+    def resumed(self, who: object) -> None:
+        self._worker.waiting.discard(who)
 
     def call(self, running: Any, calls: Sequence[Call], at_once: int | None = None) -> Outcomes:
         worker = self._worker
@@ -74,10 +74,10 @@ class ThreadCaller(EngineCaller):
         else:
             self._run_own(running, [own], found)
         if not found:
-            worker.waiting = True
+            worker.waiting.add(told)
             self._backend.make_up()
         told.acquire()
-        worker.waiting = False
+        worker.waiting.discard(told)
         return found[0]
 
     def _run_own(self, parent: Attempt, starts: list[Attempt], found: list[Outcomes]) -> None:

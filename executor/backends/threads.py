@@ -44,8 +44,8 @@ class Worker:
         self.attempt: Attempt | None = None
         self.stop = False
         self.lost = False
-        # Its step waits for its calls, and the thread with it: it cannot run anything else.
-        self.waiting = False
+        # Who of its step waits for calls, and the thread with it: it cannot run anything else.
+        self.waiting: set[object] = set()
         self.thread: threading.Thread | None = None
 
 

@@ -48,6 +48,11 @@ async def descend_async(levels: int) -> int:
     return 0 if levels == 0 else 1 + int(await call_tool_async("descend_async", levels=levels - 1))
 
 
+def call_a_coroutine(levels: int) -> int:
+    """A plain function that calls a coroutine function, which calls further."""
+    return int(call_tool("descend_async", levels=levels))
+
+
 def call_naps(count: int, seconds: float) -> list[Any]:
     """Several naps in parallel."""
     return call_tools_parallel([("nap", None, {"seconds": seconds})] * count)
@@ -107,8 +112,8 @@ def call_flaky(fail_times: int) -> Any:
 CALLING = {
     function.__name__: function
     for function in (
-        call_echoes, call_echoes_async, descend, descend_async, call_naps, call_one_that_fails, call_many_things,
-        note_of, refuse_note, call_and_die, call_template, call_flaky,
+        call_echoes, call_echoes_async, descend, descend_async, call_a_coroutine, call_naps, call_one_that_fails,
+        call_many_things, note_of, refuse_note, call_and_die, call_template, call_flaky,
     )
 }  # fmt: skip
 """The tools of these facts, by name."""
@@ -146,6 +151,15 @@ class CallFacts(BackendFacts):
         assert run.outputs["a"] == LEVELS
         run = self.run_calls(step("a", "descend_async", levels=LEVELS), workers=1)
         assert run.outputs["a"] == LEVELS
+
+    @needs("tools", "calls")
+    def test_a_called_coroutine_knows_that_it_is_not_the_one_before_it_on_its_worker(self) -> None:
+        run = self.run_calls(
+            step("first", "double_async", value=1),
+            step("a", "call_a_coroutine", levels=2, depends_on=("first",)),
+            workers=1,
+        )
+        assert run.outputs == {"first": 2, "a": 2, "a/1": 2, "a/1/1": 1, "a/1/1/1": 0}
 
     @needs("tools", "calls", "parallel")
     def test_calls_run_side_by_side_as_far_as_their_limits_allow(self) -> None:

@@ -10,7 +10,8 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -61,6 +62,16 @@ class Child(NamedTuple):
     plan: StepPlan
 
 
+def called_by(plan: StepPlan) -> Iterator[Child]:
+    """Whom a step and its items may call, and whom these may. As deep as calls were drawn: a few levels."""
+    for part in (plan, *plan.items):
+        for attempt in part.attempts:
+            for call in attempt.calls:
+                for child in call.children:
+                    yield child
+                    yield from called_by(child.plan)
+
+
 @dataclass(frozen=True, slots=True)
 class Behaviour:
     """Everything around a workflow that decides a run. ``cancellations`` are (time, step ids or None for the run)."""
@@ -82,24 +93,27 @@ class Behaviour:
         return describe(workflow, resources=self.resources, workers=self.workers, policy=self.policy, whens=self.whens)
 
 
-def graph_of_run(workflow: Workflow, behaviour: Behaviour, timeline: Timeline) -> PlainGraph:
+def graph_of_run(workflow: Workflow, behaviour: Behaviour, timeline: Timeline, *, complete: bool = False) -> PlainGraph:
     """The plain graph of a finished run: the workflow's steps and those that were really called.
 
     Which calls were made is read from the run's blocked intervals; the called steps are then the plan's, in order.
+    ``complete``: every attempt made all its calls, whose children may have come one after the other.
     Raises ValueError where the run has other called steps than its plan asks for.
     """
     graph = behaviour.describe(workflow)
     words = {step.step_id: step for step in workflow.steps}
-    return replace(graph, steps=(*graph.steps, *(step for step, _ in _called(behaviour, timeline, words))))
+    called = _called(behaviour, timeline, words, complete=complete)
+    return replace(graph, steps=(*graph.steps, *(step for step, _ in called)))
 
 
-def plans_of_run(behaviour: Behaviour, timeline: Timeline) -> dict[str, StepPlan]:
+def plans_of_run(behaviour: Behaviour, timeline: Timeline, *, complete: bool = False) -> dict[str, StepPlan]:
     """The plan of every step of a finished run, called steps included, by the ids of the run."""
-    return {**behaviour.steps, **{step.step_id: plan for step, plan in _called(behaviour, timeline)}}
+    called = _called(behaviour, timeline, complete=complete)
+    return {**behaviour.steps, **{step.step_id: plan for step, plan in called}}
 
 
 def _called(
-    behaviour: Behaviour, timeline: Timeline, words: Mapping[str, Step] | None = None
+    behaviour: Behaviour, timeline: Timeline, words: Mapping[str, Step] | None = None, *, complete: bool = False
 ) -> list[tuple[PlainStep, StepPlan]]:
     """The called steps of a run, in order of their indices, with their plans. ``words``: the steps of the workflow,
     without which nothing but the ids of mapped steps' items is true.
@@ -129,9 +143,12 @@ def _called(
         calls = [
             call
             for number, count in sorted(blocks.get(caller, ()))
-            for call in plans[caller].attempt(number).calls[:count]
+            for call in plans[caller].attempt(number).calls[: None if complete else count]
         ]
-        for index, (step, plan) in zip(kids[caller], _numbered(ids[caller], calls, kids[caller], ids), strict=True):
+        numbered = _numbered(ids[caller], calls, kids[caller], ids)
+        if complete:
+            numbered = _placed(numbered, timeline, caller)
+        for index, (step, plan) in zip(kids[caller], numbered, strict=True):
             found[index] = (step, plan)
             plans[index] = plan
     return [found[index] for index in sorted(found)]
@@ -153,4 +170,26 @@ def _numbered(
         for child in call.children:
             step = describe_step(child.step, when=child.plan.when, parent=caller, call=number, names=local)
             found.append((step, child.plan))
+    return found
+
+
+def _placed(
+    numbered: Sequence[tuple[PlainStep, StepPlan]], timeline: Timeline, caller: int
+) -> list[tuple[PlainStep, StepPlan]]:
+    """The same, each counted to the blocked interval of its caller in which it came. One that waits for others came
+    with the first of its call.
+    """
+    since = [start for attempt in timeline.attempts if attempt.index == caller for start, _ in attempt.blocked]
+    ready: dict[str, int] = {}
+    for attempt in timeline.attempts:
+        ready.setdefault(attempt.step_id, attempt.ready)
+    first: dict[int, int] = {}
+    for step, _ in numbered:
+        if step.step_id in ready:
+            first[step.call] = min(ready[step.step_id], first.get(step.call, ready[step.step_id]))
+    found = []
+    for step, plan in numbered:
+        came = first.get(step.call) if step.data else ready.get(step.step_id)
+        place = step.call if came is None else bisect_right(since, came) - 1
+        found.append((step._replace(call=place), plan))
     return found

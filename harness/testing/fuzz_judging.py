@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from executor.dependencies import Graph
-from harness.testing.behaviour import Child, StepPlan, graph_of_run
+from harness.testing.behaviour import called_by, graph_of_run
 from harness.testing.fuzz_faults import NO_FAULTS, FaultPlan
 from harness.testing.fuzz_virtual import Played, output_of, play, reserving_after
 from harness.testing.generator import DrawnRun
@@ -27,6 +27,8 @@ OWN_PROPERTIES = {
     "instruments": "An instrument that raises is switched off with a warning, and changes nothing else.",
     "determinism": "The same run with the same faults has the same schedule.",
     "serial_outputs": "A run side by side ends as a serial one does, with the same outputs.",
+    "witnesses": "What the steps of a real run noted themselves agrees with its record: who began, how often; nobody "
+    "goes on after a call before the record says so; never more of them really run than there are workers.",
 }
 """What is checked beside :data:`harness.testing.oracle.PROPERTIES`."""
 
@@ -94,18 +96,8 @@ def depends_on_order(run: DrawnRun) -> bool:
     workflow, behaviour = run
     if behaviour.cancellations or any(step.on_failure == "stop" for step in workflow.steps):
         return True
-    calls = [child.step for plan in behaviour.steps.values() for child in _children(plan)]
+    calls = [child.step for plan in behaviour.steps.values() for child in called_by(plan)]
     return bool(calls) and any(step.timeout is not None for step in (*workflow.steps, *calls))
-
-
-def _children(plan: StepPlan) -> Iterator[Child]:
-    """Whom a step and its items may call, and whom these may. As deep as calls were drawn: a few levels."""
-    for part in (plan, *plan.items):
-        for attempt in part.attempts:
-            for call in attempt.calls:
-                for child in call.children:
-                    yield child
-                    yield from _children(child.plan)
 
 
 def _illegal(played: Played) -> list[str]:

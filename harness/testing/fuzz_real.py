@@ -1,84 +1,50 @@
-"""Plays drawn runs for real, on any backend, with durations of milliseconds, and judges them as real runs.
+"""Plays drawn runs for real, on any backend, with durations of milliseconds. What the steps do stands in
+:mod:`harness.testing.fuzz_steps`, how such runs are judged in :mod:`harness.testing.fuzz_real_judging`.
 
 Rules of this module:
 - A run that does not end is reported with the stories of its open steps and the stacks of all threads, and left behind.
-- What depends on the machine (whether a timeout of a millisecond comes before the end) is left open.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
+import tempfile
 import threading
 import time
-import zlib
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 from executor.backends import Backend, BackendError, find_backend
 from executor.dependencies import plan
 from executor.engine import Engine
 from executor.findings import raise_errors
-from executor.timeline import NANOSECONDS, AttemptOutcome, Timeline
-from executor.tools.base import RunContext, Tool, ToolContext
+from executor.timeline import NANOSECONDS, Timeline
+from executor.tools.base import RunContext, Tool
 from executor.workflow import Retry, Step
-from harness.testing.behaviour import AttemptPlan, Behaviour, StepPlan, graph_of_run
+from harness.testing.behaviour import AttemptPlan, Behaviour, Call, Child, StepPlan, called_by
 from harness.testing.fuzz_backend import stuck_story
 from harness.testing.fuzz_coverage import WatchedScheduler
+from harness.testing.fuzz_real_judging import judge_real
+from harness.testing.fuzz_steps import FOLLOWING, DrawnToolbox, Seen, drawn_steps, read_notes
 from harness.testing.fuzz_watchdog import all_stacks
 from harness.testing.generator import DEFAULT_FEATURES, DrawnRun
-from harness.testing.oracle import OPT_IN, PROPERTIES, Violation, check_timeline
 
 SCALE = 0.02
 """A drawn second lasts so long."""
 
-REAL_FEATURES = DEFAULT_FEATURES - {"nested"}
-"""What is drawn for real runs; with ``deaths`` where workers are processes."""
+REAL_FEATURES = DEFAULT_FEATURES | {"deep", "mapped"}
+"""What is drawn for real runs; see :func:`real_features`."""
+NO_WAY_BACK = frozenset({"dask"})
+"""The backends on which steps cannot call others."""
 
 CLEAN_UP_SECONDS = 2.0
-# How late a thread may be woken on a busy machine.
-TOLERANCE_NS = 50_000_000
-DEATH_STATUS = 13
 
 
-class FollowTool(Tool):
-    """Does what was drawn: waits, and fails or not. Its output tells which prompt it saw."""
-
-    kind = "drawn"
-    summary = "waits and fails as drawn"
-
-    def __init__(self, name: str, plans: Mapping[str, Sequence[tuple[float, AttemptOutcome, int | None]]]) -> None:
-        super().__init__(name)
-        self._plans = plans
-
-    def call(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Any:
-        """Wait in this thread."""
-        seconds, outcome, tokens = self._attempt(context)
-        if seconds:
-            time.sleep(seconds)
-        return self._end(context, outcome, tokens, prompt)
-
-    async def call_async(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Any:
-        """Wait without a thread."""
-        seconds, outcome, tokens = self._attempt(context)
-        if seconds:
-            await asyncio.sleep(seconds)
-        return self._end(context, outcome, tokens, prompt)
-
-    def _attempt(self, context: ToolContext) -> tuple[float, AttemptOutcome, int | None]:
-        attempts = self._plans[context.step_id]
-        return attempts[min(context.attempt, len(attempts)) - 1]
-
-    def _end(self, context: ToolContext, outcome: AttemptOutcome, tokens: int | None, prompt: str | None) -> Any:
-        if tokens is not None:
-            context.record_tokens(tokens)
-        if outcome == "worker_died":
-            os._exit(DEATH_STATUS)
-        if outcome != "succeeded":
-            raise RuntimeError("this attempt was drawn to fail")
-        return zlib.crc32(repr((context.step_id, prompt)).encode())
+def real_features(backend: str) -> frozenset[str]:
+    """What is drawn for runs on this backend: calls where they find their way, deaths where workers are processes."""
+    without = {"nested", "deep"} if backend in NO_WAY_BACK else set()
+    return (REAL_FEATURES - without) | ({"deaths"} if backend == "processes" else set())
 
 
 class WatchedEngine(Engine):
@@ -96,8 +62,14 @@ class RealRun:
     timeline: Timeline
     engine: Engine
     cancellations: list[tuple[int, None]] = field(default_factory=list)
+    notes: list[Seen] = field(default_factory=list)
     error: BaseException | None = None
     hang: str | None = None
+
+    @property
+    def steady(self) -> bool:
+        """Whether every attempt did all that was drawn for it."""
+        return is_steady(self.run)
 
     @property
     def statuses(self) -> dict[str, str]:
@@ -159,11 +131,28 @@ def _scaled_step(step: Step, scale: float) -> Step:
 
 
 def _scaled_plan(plan: StepPlan, scale: float) -> StepPlan:
+    """As deep as calls were drawn: a few levels."""
     attempts = tuple(
-        AttemptPlan(round(attempt.duration_ns * scale), attempt.outcome, attempt.tokens_used)
+        AttemptPlan(
+            round(attempt.duration_ns * scale),
+            attempt.outcome,
+            attempt.tokens_used,
+            tuple(_scaled_call(call, scale) for call in attempt.calls),
+        )
         for attempt in plan.attempts
     )
-    return StepPlan(attempts, plan.when)
+    return StepPlan(attempts, plan.when, tuple(_scaled_plan(item, scale) for item in plan.items))
+
+
+def _scaled_call(call: Call, scale: float) -> Call:
+    children = (Child(_scaled_step(child.step, scale), _scaled_plan(child.plan, scale)) for child in call.children)
+    return Call(round(call.offset_ns * scale), tuple(children))
+
+
+def is_steady(run: DrawnRun) -> bool:
+    """Whether no attempt can be ended from outside: there are no cancellations and no timeouts."""
+    calls = (child.step for plan in run.behaviour.steps.values() for child in called_by(plan))
+    return not run.behaviour.cancellations and all(step.timeout is None for step in (*run.workflow.steps, *calls))
 
 
 def play_for_real(run: DrawnRun, backend: str | Backend, *, patience_seconds: float = 20.0) -> RealRun:
@@ -176,31 +165,39 @@ def play_for_real(run: DrawnRun, backend: str | Backend, *, patience_seconds: fl
     """
     workflow, behaviour = run
     made = backend if isinstance(backend, Backend) else _make(find_backend(backend), behaviour.workers)
-    planned = plan(workflow, resources=behaviour.resources, hints=False)
+    drawn = drawn_steps(behaviour, steady=is_steady(run))
+    steps = tuple(step.model_copy(update={"tool": drawn.tools[step.step_id]}) for step in workflow.steps)
+    planned = plan(workflow.model_copy(update={"steps": steps}), resources=behaviour.resources, hints=False)
     raise_errors(planned.findings)
     assert planned.graph is not None
-    plans = {
-        step_id: [(one.duration_ns / NANOSECONDS, one.outcome, one.tokens_used) for one in steps.attempts]
-        for step_id, steps in behaviour.steps.items()
-    }
-    names = {step.tool for step in workflow.steps if step.tool is not None}
-    engine = WatchedEngine(
-        planned.graph,
-        {name: FollowTool(name, plans) for name in names},
-        made,
-        slots=made.capacity,
-        policy=behaviour.policy,  # type: ignore[arg-type]  # drawn from the policies
-        resources=behaviour.resources,
-        context=RunContext(workflow.workflow_id, workflow.inputs, 1.0, behaviour.seed),
-    )
-    played = RealRun(
-        DrawnRun(workflow, replace(behaviour, workers=made.capacity)),
-        made.name,
-        engine.scheduler.timeline(backend=made.name),
-        engine,
-    )
-    _drive(played, made, patience_seconds)
-    played.timeline = engine.scheduler.timeline(backend=made.name)
+    with tempfile.TemporaryDirectory(prefix="makespan-fuzz-") as folder:
+        notes = str(Path(folder) / "notes")
+        Path(notes).touch()
+
+        def make_tool(name: str) -> Tool:
+            return FOLLOWING[name](name, drawn.doings, notes)
+
+        engine = WatchedEngine(
+            planned.graph,
+            {},
+            made,
+            slots=made.capacity,
+            policy=behaviour.policy,  # type: ignore[arg-type]  # drawn from the policies
+            resources=behaviour.resources,
+            context=RunContext(workflow.workflow_id, workflow.inputs, 1.0, behaviour.seed),
+            toolbox=DrawnToolbox(
+                drawn, {name: make_tool(name) for name in {str(step.tool) for step in steps}}, make_tool
+            ),
+        )
+        played = RealRun(
+            DrawnRun(workflow, replace(behaviour, workers=made.capacity)),
+            made.name,
+            engine.scheduler.timeline(backend=made.name),
+            engine,
+        )
+        _drive(played, made, patience_seconds)
+        played.timeline = engine.scheduler.timeline(backend=made.name)
+        played.notes = read_notes(notes)
     return played
 
 
@@ -238,7 +235,8 @@ def _drive(played: RealRun, backend: Backend, patience_seconds: float) -> None:
         thread.join(min(at / NANOSECONDS, patience_seconds))
         if thread.is_alive() and not engine.done:
             played.cancellations.append((engine.now(), None))
-            engine.cancel()
+            # Whoever drives workers elsewhere knows what they have begun.
+            (engine.cancel_later if backend.name == "processes" else engine.cancel)()
     thread.join(max(0.0, until - time.monotonic()))
     if not thread.is_alive():
         return
@@ -255,32 +253,6 @@ def _quietly(leave: Any) -> None:
         leave()
 
 
-def judge_real(played: RealRun) -> list[Violation]:
-    """All that is wrong with a real run."""
-    if played.hang is not None:
-        return [Violation("ends", played.hang)]
-    if played.error is not None:
-        return [Violation("ends", f"{type(played.error).__name__}: {played.error}")]
-    workflow, behaviour = played.run
-    wanted = set(PROPERTIES) - OPT_IN
-    if any(step.timeout is not None for step in workflow.steps) or played.cancellations:
-        # Which step a batch must take next depends on locks that a call past its end holds; the record has none.
-        wanted.discard("barriers")
-    found = check_timeline(
-        graph_of_run(workflow, behaviour, played.timeline),
-        played.timeline,
-        exact=False,
-        properties=wanted,
-        outcomes=lambda step_id, number: behaviour.steps[step_id].attempt(number).outcome,
-        handed_out_ahead=played.backend == "processes",
-        unlisted_cancellations=bool(played.cancellations),
-        tolerance_ns=TOLERANCE_NS,
-    )
-    scheduler = played.engine.scheduler
-    if isinstance(scheduler, WatchedScheduler):
-        scheduler.reached()
-        found += [Violation("transitions", message) for message in scheduler.illegal]
-    return found
-
-
-__all__ = ["REAL_FEATURES", "Behaviour", "FollowTool", "RealRun", "judge_real", "play_for_real", "scaled"]
+__all__ = [
+    "REAL_FEATURES", "Behaviour", "RealRun", "is_steady", "judge_real", "play_for_real", "real_features", "scaled",
+]  # fmt: skip

@@ -29,7 +29,7 @@ from executor.instruments import LOGGER as INSTRUMENTS_LOGGER
 from harness.testing.fuzz_coverage import ALL_TRANSITIONS, Transition, WatchedScheduler, missing_transitions
 from harness.testing.fuzz_faults import NO_FAULTS, FaultPlan, draw_faults
 from harness.testing.fuzz_judging import judge_again, judge_played
-from harness.testing.fuzz_real import REAL_FEATURES, judge_real, play_for_real, scaled
+from harness.testing.fuzz_real import judge_real, play_for_real, real_features, scaled
 from harness.testing.fuzz_replay import read_replay, run_to_data, scenario_of
 from harness.testing.fuzz_shrinking import Candidate, shrink
 from harness.testing.fuzz_virtual import Played, play
@@ -69,7 +69,7 @@ class Settings:
         if self.backend == "virtual":
             run = random_workflow(seed, self.size, self.features or FEATURES)
             return Candidate(run, draw_faults(seed, run) if self.faults else NO_FAULTS)
-        features = self.features or tuple(REAL_FEATURES | ({"deaths"} if self.backend == "processes" else set()))
+        features = self.features or real_features(self.backend)
         return Candidate(scaled(random_workflow(seed, self.size, features)), NO_FAULTS)
 
 

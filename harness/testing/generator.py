@@ -30,12 +30,12 @@ DEFAULT_FEATURES = LIMITS | {
 }  # fmt: skip
 FEATURES = DEFAULT_FEATURES | {"deaths", "limits", "mapped"}
 """What can be asked for. ``limits`` stands for resources, rates and tokens. No default are ``deaths`` (of workers) and
-``mapped`` (steps with ``for_each``).
+``mapped`` (steps with ``for_each``). Beside these ``deep``: with ``nested``, more calls, and more levels of them.
 """
 
 TOOL = "noop"
 STATES = ("x", "y", "z")
-NEST_DEPTH = 2
+NEST_DEPTH, DEEP_NEST_DEPTH = 2, 6
 
 
 class DrawnRun(NamedTuple):
@@ -65,9 +65,10 @@ def random_workflow(
 
 def features_of(names: Collection[str]) -> frozenset[str]:
     """The features by these names. Raises ValueError for an unknown one."""
-    unknown = sorted(set(names) - FEATURES)
+    known = FEATURES | {"deep"}
+    unknown = sorted(set(names) - known)
     if unknown:
-        raise ValueError(f"no such feature: {', '.join(unknown)}; there are {', '.join(sorted(FEATURES))}")
+        raise ValueError(f"no such feature: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
     return frozenset(names) - {"limits"} | (LIMITS if "limits" in names else frozenset())
 
 
@@ -299,7 +300,9 @@ def _call_maker(theme: Theme, reads: tuple[str, ...], writes: tuple[str, ...], d
     """Draws the calls of an attempt of a step that holds these states."""
 
     def calls(source: Source, lasts: int) -> tuple[Call, ...]:
-        if "nested" not in theme.features or depth >= NEST_DEPTH or not source.chance(18 if depth == 0 else 12):
+        # Where it is deep, about as many calls at each level as at the one above.
+        most, percent = (DEEP_NEST_DEPTH, 30) if "deep" in theme.features else (NEST_DEPTH, 12 if depth else 18)
+        if "nested" not in theme.features or depth >= most or not source.chance(percent):
             return ()
         offsets = sorted(source.integer(0, lasts) for _ in range(source.integer(1, 2)))
         return tuple(

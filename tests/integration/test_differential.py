@@ -1,4 +1,8 @@
-"""The same random workflow on every backend: the same final states, outputs and attempts, and the oracle is content."""
+"""The same random workflow on every backend: the same final states, outputs and attempts, and the oracle is content.
+
+So it is for steps that call others, many levels deep. On `virtual` no tool runs: its final states and attempts are
+compared.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +11,37 @@ from dataclasses import replace
 import pytest
 
 from executor import Step, Workflow, run
-from harness.testing.behaviour import AttemptPlan, StepPlan
+from harness.testing.behaviour import AttemptPlan, StepPlan, called_by
+from harness.testing.fuzz_faults import NO_FAULTS
 from harness.testing.fuzz_real import REAL_FEATURES, RealRun, judge_real, play_for_real, scaled
+from harness.testing.fuzz_virtual import play
 from harness.testing.fuzzing import fuzz
 from harness.testing.generator import DrawnRun, random_workflow
 from harness.testing.oracle import assert_ok, outputs_equal
 
 # Whether a timeout of a millisecond comes before the end, and who is first to fail, is the machine's affair.
 STEADY = REAL_FEATURES - {"timeouts", "cancellations", "stops"}
+CALLING = {"nested", "deep", "failures", "retries", "states", "resources", "priorities"}
 POLICIES = ("dataflow", "levels", "barrier", "serial")
 
 
 def drawn(number: int, size: int = 10) -> DrawnRun:
     return scaled(random_workflow(number, size, STEADY), scale=0.005)
+
+
+def drawn_with_calls(count: int, first: int = 0) -> list[DrawnRun]:
+    """So many runs in which steps call others."""
+    found: list[DrawnRun] = []
+    while len(found) < count:
+        run = scaled(random_workflow(first, 8, CALLING), scale=0.005)
+        if any(call for plan in run.behaviour.steps.values() for call in called_by(plan)):
+            found.append(run)
+        first += 1
+    return found
+
+
+def with_workers(run: DrawnRun, workers: int) -> DrawnRun:
+    return DrawnRun(run.workflow, replace(run.behaviour, workers=workers))
 
 
 def assert_same(one: RealRun, other: RealRun) -> None:
@@ -31,6 +53,49 @@ def assert_same(one: RealRun, other: RealRun) -> None:
     }
 
 
+def assert_same_on_virtual(one: RealRun) -> None:
+    """No tool runs there: the outputs are none."""
+    timeline = play(one.run, NO_FAULTS).timeline
+    assert dict(zip(timeline.step_ids, timeline.statuses, strict=True)) == one.statuses
+    attempts: dict[str, int] = {}
+    for attempt in timeline.attempts:
+        attempts[attempt.step_id] = max(attempt.attempt, attempts.get(attempt.step_id, 0))
+    assert attempts == one.attempts
+
+
+def assert_alike(runs: list[DrawnRun], backends: tuple[str, ...]) -> None:
+    for one in runs:
+        serial = play_for_real(one, "serial")
+        assert_ok(judge_real(serial))
+        assert_same_on_virtual(serial)
+        for backend in backends:
+            other = play_for_real(one, backend)
+            assert_ok(judge_real(other))
+            assert_same(serial, other)
+
+
+def test_steps_that_call_others_end_everywhere_alike() -> None:
+    runs = drawn_with_calls(15)
+    assert_alike(runs, ("threads", "asyncio"))
+    assert max(step_id.count("/") for run in runs for step_id in play(run, NO_FAULTS).timeline.step_ids) >= 4
+
+
+def test_steps_that_call_others_end_on_processes_alike() -> None:
+    assert_alike([with_workers(run, 2) for run in drawn_with_calls(1, first=500)], ("processes",))
+
+
+@pytest.mark.slow
+def test_many_steps_that_call_others_end_everywhere_alike() -> None:
+    assert_alike(drawn_with_calls(100, first=1_000), ("threads", "asyncio"))
+    assert_alike([with_workers(run, 2) for run in drawn_with_calls(5, first=2_000)], ("processes",))
+
+
+@pytest.mark.slow
+def test_fuzzing_processes_finds_nothing() -> None:
+    report = fuzz(12, seed=4, backend="processes", size=10)
+    assert report.ok, report.failures
+
+
 @pytest.mark.parametrize("backend", ["threads", "asyncio"])
 def test_a_random_workflow_ends_on_this_backend_as_on_serial(backend: str) -> None:
     for number in range(25):
@@ -39,12 +104,13 @@ def test_a_random_workflow_ends_on_this_backend_as_on_serial(backend: str) -> No
         assert_ok(judge_real(serial))
         assert_ok(judge_real(other))
         assert_same(serial, other)
+        assert_same_on_virtual(serial)
 
 
 def test_a_random_workflow_ends_on_processes_as_on_serial() -> None:
     for number in (3, 8, 21):
         run = drawn(number)
-        run = DrawnRun(run.workflow, replace(run.behaviour, workers=2))
+        run = with_workers(run, 2)
         serial, other = play_for_real(run, "serial"), play_for_real(run, "processes")
         assert_ok(judge_real(other))
         assert_same(serial, other)
@@ -63,7 +129,10 @@ def test_a_random_workflow_ends_under_each_policy_alike() -> None:
 def test_a_worker_that_really_dies_is_judged_as_such() -> None:
     workflow, behaviour = drawn(5, size=3)
     died = StepPlan((AttemptPlan(0, "worker_died"), AttemptPlan(0)))
-    steps = tuple(step.model_copy(update={"when": None, "retry": None}) for step in workflow.steps)
+    steps = tuple(
+        step.model_copy(update={"when": None, "retry": None, "for_each": None, "max_parallel": None})
+        for step in workflow.steps
+    )
     plans = dict.fromkeys(behaviour.steps, died)
     run = DrawnRun(
         workflow.model_copy(update={"steps": steps}), replace(behaviour, steps=plans, workers=2, policy="dataflow")

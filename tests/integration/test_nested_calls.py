@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from executor import Resource, Step, Workflow, run
+from executor.engine import Engine
+from executor.instruments import Instrument
+from executor.nested_engine import Batch
+from executor.node_runtime import call_tool_async, call_tools_parallel
 from harness.packaged import shipped_scenarios
+from harness.testing.backend_steps import note, notes
 from harness.testing.called_graphs import graph_with_calls
 from harness.testing.oracle import assert_ok, check_timeline
 from tests.unit.test_node_runtime import shout
@@ -99,3 +110,115 @@ def test_a_thousand_calls_of_one_step_after_the_other_and_at_once() -> None:
         assert found.outputs["a"] == 500
         assert len(found.statuses) == 1001
         assert found.dropped_completions == 0
+
+
+def note_many(folder: str, count: int) -> int:
+    """Many short calls."""
+    return len(call_tools_parallel([("note", None, {"folder": folder, "text": str(n)}) for n in range(count)]))
+
+
+def fail_amid(folder: str, count: int, after: int) -> None:
+    """The same in a thread of its own; when some of them have run, the step fails."""
+    ThreadPoolExecutor(1).submit(copy_context().run, note_many, folder, count)
+    while len(notes(folder)) < after:
+        time.sleep(0.001)
+    raise ValueError("enough")
+
+
+def noted_and_recorded(step: Step, folder: Path) -> tuple[set[str], set[str]]:
+    """The calls that ran by their own account, and those that the record knows of."""
+    tools = {"note": note, "note_many": note_many, "fail_amid": fail_amid}
+    result = run(Workflow(steps=(step,)), backend="processes", workers=2, tools=tools)
+    assert result.statuses["a"] == "failed"
+    assert_ok(check_timeline(graph_with_calls(result), result.timeline, handed_out_ahead=True))
+    calls = [attempt.step_id for attempt in result.timeline.attempts if attempt.parent]
+    return set(notes(folder)), {str(int(call.removeprefix("a/")) - 1) for call in calls}
+
+
+@pytest.mark.parametrize("timeout", [0.45, 0.55])
+def test_whatever_ran_when_its_caller_times_out_stands_in_the_record(timeout: float, tmp_path: Path) -> None:
+    step = Step(step_id="a", tool="note_many", args={"folder": str(tmp_path), "count": 20_000}, timeout=timeout)
+    noted, recorded = noted_and_recorded(step, tmp_path)
+    assert noted <= recorded
+
+
+@pytest.mark.parametrize("after", [300, 600])
+def test_whatever_ran_when_its_caller_fails_stands_in_the_record(after: int, tmp_path: Path) -> None:
+    args = {"folder": str(tmp_path), "count": 5_000, "after": after}
+    noted, recorded = noted_and_recorded(Step(step_id="a", tool="fail_amid", args=args), tmp_path)
+    assert len(noted) >= after
+    assert noted <= recorded
+
+
+class KeepsEngine(Instrument):
+    """Tells which engine runs."""
+
+    engine: Engine | None = None
+
+    def run_started(self, engine: Engine) -> None:
+        self.engine = engine
+
+
+@pytest.mark.parametrize("after", [300, 600])
+def test_whatever_ran_when_the_run_is_cancelled_stands_in_the_record(after: int, tmp_path: Path) -> None:
+    watch = KeepsEngine()
+
+    def cancel_amid() -> None:
+        while watch.engine is None or len(notes(tmp_path)) < after:
+            time.sleep(0.001)
+        watch.engine.cancel_later()
+
+    steps = [Step(step_id=f"s{n}", tool="note", args={"folder": str(tmp_path), "text": f"s{n}"}) for n in range(6_000)]
+    cancelling = threading.Thread(target=cancel_amid)
+    cancelling.start()
+    result = run(
+        Workflow(steps=tuple(steps)), backend="processes", workers=2, tools={"note": note}, instruments=[watch]
+    )
+    cancelling.join()
+    assert "cancelled" in result.statuses.values()
+    assert set(notes(tmp_path)) <= {attempt.step_id for attempt in result.timeline.attempts}
+
+
+async def go_on_with_the_first() -> Any:
+    """Two calls at once; as soon as one of them is told, a third that calls another."""
+    waits = [asyncio.ensure_future(call_tool_async("noop")) for _ in range(2)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    found = await call_tool_async("deeper")
+    await asyncio.wait(waits)
+    return found
+
+
+async def deeper() -> Any:
+    """A coroutine that waits for a call, as the one above does: their threads can do nothing else."""
+    return await call_tool_async("noop", "here")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("backend", ["threads", "asyncio"])
+def test_news_that_comes_late_does_not_undo_that_a_step_waits_again(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, asked = itertools.count(1), itertools.count(1)
+    third = threading.Event()
+    resume, submit = Batch._resume, Batch.submit
+
+    def resume_the_second_late(self: Batch, goes_on: bool) -> None:
+        if next(told) == 2 and backend == "threads":
+            assert third.wait(30)
+        resume(self, goes_on)
+
+    def submit_and_tell(self: Batch) -> Any:
+        starts = submit(self)
+        if next(asked) == 3:
+            third.set()
+        return starts
+
+    monkeypatch.setattr(Batch, "_resume", resume_the_second_late)
+    monkeypatch.setattr(Batch, "submit", submit_and_tell)
+    result = run(
+        Workflow(steps=(Step(step_id="a", tool="go_on_with_the_first"),)),
+        backend=backend,
+        workers=1,
+        tools={"go_on_with_the_first": go_on_with_the_first, "deeper": deeper},
+    )
+    assert result.outputs["a"] == "here"
