@@ -208,9 +208,9 @@ def wait_for(condition: Any) -> None:
 
 
 def test_calls_are_recorded_once_and_replayed_for_nothing(folder: Path) -> None:
-    assert called("bench", "joke.yaml", "--no-store", "--record", "calls.jsonl").exit_code == 0
-    done = called("bench", "joke.yaml", "--no-store", "--replay", "calls.jsonl", "-e", "threads,processes", "-w", "3",
-                  "--json", "out.json")  # fmt: skip
+    assert called("bench", "joke.yaml", "--no-store", "-n", "2", "--record", "calls.jsonl").exit_code == 0
+    options = ("-n", "2", "--replay", "calls.jsonl", "-e", "threads,processes", "-w", "3", "--json", "out.json")
+    done = called("bench", "joke.yaml", "--no-store", *options)
     assert done.exit_code == 0, done.output
     assert "STAND-IN" not in done.stdout
     found = document(folder / "out.json")
@@ -223,11 +223,11 @@ def test_calls_are_recorded_once_and_replayed_for_nothing(folder: Path) -> None:
 
 
 def test_a_replay_asks_the_endpoint_nothing_at_all(folder: Path) -> None:
-    assert called("bench", "joke.yaml", "--no-store", "--record", "calls.jsonl").exit_code == 0
+    assert called("bench", "joke.yaml", "--no-store", "-n", "2", "--record", "calls.jsonl").exit_code == 0
     with socket.create_server(("127.0.0.1", 0)) as endpoint:
         endpoint.setblocking(False)
         address = f"http://127.0.0.1:{endpoint.getsockname()[1]}/v1"
-        done = called("bench", "joke.yaml", "--no-store", "--replay", "calls.jsonl", "--llm", address)
+        done = called("bench", "joke.yaml", "--no-store", "-n", "1", "--replay", "calls.jsonl", "--llm", address)
         assert done.exit_code == 0, done.output
         with pytest.raises(BlockingIOError):
             endpoint.accept()

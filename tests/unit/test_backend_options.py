@@ -26,6 +26,7 @@ def test_a_backend_takes_the_options_of_its_class_and_no_others() -> None:
         make_backend("virtual", 3, {"behaviour": "x"})
 
 
+@pytest.mark.slow
 def test_an_option_reaches_the_executor_that_has_it(folder: Path) -> None:
     done = called(
         "run", "joke.yaml", "--executor", "dask", "--workers", "2", "--backend-option", "address=tcp://127.0.0.1:9"

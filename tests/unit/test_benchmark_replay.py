@@ -33,7 +33,8 @@ from tests.unit.replays import (
 )
 from tests.unit.test_benchmark_calls import matrix_of
 
-EXECUTORS = ("serial", "threads", "asyncio", "processes")
+# Workers that are processes take their time to start.
+EXECUTORS = ("serial", "threads", "asyncio", pytest.param("processes", marks=pytest.mark.slow))
 
 
 @pytest.fixture(autouse=True)
@@ -75,11 +76,11 @@ CALLERS = (
     [
         ("threads", "threads", 1),
         ("threads", "asyncio", 1),
-        ("threads", "processes", 1),
+        pytest.param("threads", "processes", 1, marks=pytest.mark.slow),
         ("threads", "threads", 3),
         ("serial", "asyncio", 3),
         ("asyncio", "processes", 3),
-        ("processes", "threads", 2),
+        pytest.param("processes", "threads", 2, marks=pytest.mark.slow),
     ],
 )
 def test_code_that_calls_is_played_with_its_calls(tmp_path: Path, first_on: str, executor: str, workers: int) -> None:
