@@ -92,8 +92,10 @@ class Arrivals:
 
     def start(self, feed: Feed) -> None:
         """Begin to feed the run, which somebody holds open: it is released when the feed returns."""
-        self._thread = threading.Thread(target=self._work, args=(feed,), name="makespan-arrivals", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._work, args=(feed,), name="makespan-arrivals", daemon=True)
+        thread.start()
+        # Not before: Ctrl-C may come here, and a thread that has not started cannot be waited for.
+        self._thread = thread
 
     def end(self) -> None:
         """The run has ended: tell the feed, and wait for it a little."""

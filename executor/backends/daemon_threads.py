@@ -43,8 +43,9 @@ class DaemonThreads:
             self._threads += 1
             number = self._threads
         thread = threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True)
-        self._all.append(thread)
         thread.start()
+        # Not before: Ctrl-C may come here, and a thread that has not started cannot be waited for.
+        self._all.append(thread)
         return future
 
     def close(self) -> None:

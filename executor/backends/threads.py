@@ -134,7 +134,12 @@ class ThreadsBackend(Backend):
         worker.thread = threading.Thread(
             target=self._work, args=(worker, engine), name=f"makespan-{worker.name}", daemon=True
         )
-        worker.thread.start()
+        try:
+            worker.thread.start()
+        except BaseException:
+            # Ctrl-C may come here, and a thread that has not started cannot be waited for.
+            worker.thread = None
+            raise
 
     def _work(self, worker: Worker, engine: Engine) -> None:
         cpu_clock = CpuClock()

@@ -269,6 +269,20 @@ def test_ctrl_c_ends_the_run_and_keeps_what_was_done(backend: str) -> None:
     assert done.stdout == "{'quick': 'done'} {'quick': 'succeeded', 'slow': 'cancelled'}\n"
 
 
+@pytest.mark.parametrize("backend", ["serial", "threads"])
+def test_ctrl_c_that_comes_while_a_thread_is_started_is_ctrl_c(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith("makespan"):
+            raise KeyboardInterrupt
+        started(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(KeyboardInterrupt):
+        run(workflow(Step(step_id="a", tool="nap", args={"seconds": 0})), backend=backend, tools=TOOLS)
+
+
 def test_more_steps_than_workers_share_the_workers(backend: str) -> None:
     steps = [Step(step_id=f"s{i}", tool="nap", args={"seconds": 0.002}) for i in range(12)]
     result = run(workflow(*steps), backend=backend, tools=TOOLS, workers=1 if backend == "serial" else 3)
