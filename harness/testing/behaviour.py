@@ -10,10 +10,11 @@ Rules of this module:
 
 from __future__ import annotations
 
+import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from executor.timeline import AttemptOutcome, Timeline
 from executor.workflow import Resource, Step, Workflow
@@ -70,6 +71,11 @@ def called_by(plan: StepPlan) -> Iterator[Child]:
                 for child in call.children:
                     yield child
                     yield from called_by(child.plan)
+
+
+def output_of(step_id: str, inputs: Sequence[Any]) -> int:
+    """The output of a played step that saw these values: of its dependencies, its prompt, its calls."""
+    return zlib.crc32(repr((step_id, *inputs)).encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +196,7 @@ def _placed(
     found = []
     for step, plan in numbered:
         came = first.get(step.call) if step.data else ready.get(step.step_id)
+        # One that never came has no interval; with all calls made there is none, save in a record that is broken.
         place = step.call if came is None else bisect_right(since, came) - 1
         found.append((step._replace(call=place), plan))
     return found

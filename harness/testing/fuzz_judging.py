@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from executor.dependencies import Graph
-from harness.testing.behaviour import called_by, graph_of_run
+from harness.testing.behaviour import called_by, graph_of_run, output_of
 from harness.testing.fuzz_faults import NO_FAULTS, FaultPlan
-from harness.testing.fuzz_virtual import Played, output_of, play, reserving_after
+from harness.testing.fuzz_virtual import Played, play, reserving_after
 from harness.testing.generator import DrawnRun
 from harness.testing.oracle import OPT_IN, PROPERTIES, Violation, check_timeline, outputs_equal, same_schedule
 

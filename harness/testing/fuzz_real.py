@@ -22,10 +22,10 @@ from executor.findings import raise_errors
 from executor.timeline import NANOSECONDS, Timeline
 from executor.tools.base import RunContext, Tool
 from executor.workflow import Retry, Step
-from harness.testing.behaviour import AttemptPlan, Behaviour, Call, Child, StepPlan, called_by
+from harness.testing.backend_facts import CANNOT
+from harness.testing.behaviour import Call, Child, StepPlan, called_by
 from harness.testing.fuzz_backend import stuck_story
 from harness.testing.fuzz_coverage import WatchedScheduler
-from harness.testing.fuzz_real_judging import judge_real
 from harness.testing.fuzz_steps import FOLLOWING, DrawnToolbox, Seen, drawn_steps, read_notes
 from harness.testing.fuzz_watchdog import all_stacks
 from harness.testing.generator import DEFAULT_FEATURES, DrawnRun
@@ -35,7 +35,7 @@ SCALE = 0.02
 
 REAL_FEATURES = DEFAULT_FEATURES | {"deep", "mapped"}
 """What is drawn for real runs; see :func:`real_features`."""
-NO_WAY_BACK = frozenset({"dask"})
+NO_WAY_BACK = frozenset(name for name, lacks in CANNOT.items() if "calls" in lacks)
 """The backends on which steps cannot call others."""
 
 CLEAN_UP_SECONDS = 2.0
@@ -133,15 +133,12 @@ def _scaled_step(step: Step, scale: float) -> Step:
 def _scaled_plan(plan: StepPlan, scale: float) -> StepPlan:
     """As deep as calls were drawn: a few levels."""
     attempts = tuple(
-        AttemptPlan(
-            round(attempt.duration_ns * scale),
-            attempt.outcome,
-            attempt.tokens_used,
-            tuple(_scaled_call(call, scale) for call in attempt.calls),
+        one._replace(
+            duration_ns=round(one.duration_ns * scale), calls=tuple(_scaled_call(call, scale) for call in one.calls)
         )
-        for attempt in plan.attempts
+        for one in plan.attempts
     )
-    return StepPlan(attempts, plan.when, tuple(_scaled_plan(item, scale) for item in plan.items))
+    return plan._replace(attempts=attempts, items=tuple(_scaled_plan(item, scale) for item in plan.items))
 
 
 def _scaled_call(call: Call, scale: float) -> Call:
@@ -174,9 +171,7 @@ def play_for_real(run: DrawnRun, backend: str | Backend, *, patience_seconds: fl
         notes = str(Path(folder) / "notes")
         Path(notes).touch()
 
-        def make_tool(name: str) -> Tool:
-            return FOLLOWING[name](name, drawn.doings, notes)
-
+        tools: dict[str, Tool] = {name: make(name, drawn.doings, notes) for name, make in FOLLOWING.items()}
         engine = WatchedEngine(
             planned.graph,
             {},
@@ -185,9 +180,7 @@ def play_for_real(run: DrawnRun, backend: str | Backend, *, patience_seconds: fl
             policy=behaviour.policy,  # type: ignore[arg-type]  # drawn from the policies
             resources=behaviour.resources,
             context=RunContext(workflow.workflow_id, workflow.inputs, 1.0, behaviour.seed),
-            toolbox=DrawnToolbox(
-                drawn, {name: make_tool(name) for name in {str(step.tool) for step in steps}}, make_tool
-            ),
+            toolbox=DrawnToolbox(drawn, tools, {str(step.tool): tools[str(step.tool)] for step in steps}),
         )
         played = RealRun(
             DrawnRun(workflow, replace(behaviour, workers=made.capacity)),
@@ -251,8 +244,3 @@ def _drive(played: RealRun, backend: Backend, patience_seconds: float) -> None:
 def _quietly(leave: Any) -> None:
     with suppress(Exception):
         leave()
-
-
-__all__ = [
-    "REAL_FEATURES", "Behaviour", "RealRun", "is_steady", "judge_real", "play_for_real", "real_features", "scaled",
-]  # fmt: skip

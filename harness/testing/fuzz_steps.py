@@ -5,7 +5,8 @@ Rules of this module:
   it is to do stands under a key, which its call carries.
 - A step's output tells which prompt it saw and what its calls gave: whoever reads it knows whether all arrived.
 - Whatever can be written in more than one way is: plain functions and coroutines, with and without a context, calls
-  one by one, in a batch, from several places at once. Which way is decided by the key alone.
+  one by one, in a batch, from several places at once. Which way is decided by the run's seed, workers and policy, and
+  the step's key.
 - Every step notes when it began, called, went on and ended, from whatever process it is in: a witness of the record.
 """
 
@@ -33,7 +34,7 @@ from executor.outcomes import Failure
 from executor.timeline import NANOSECONDS, AttemptOutcome
 from executor.toolbox import Toolbox
 from executor.tools.base import Tool, ToolContext
-from harness.testing.behaviour import AttemptPlan, Behaviour, Child, StepPlan
+from harness.testing.behaviour import AttemptPlan, Behaviour, Child, StepPlan, output_of
 
 DEATH_STATUS = 13
 GIVEN_UP = "given up"
@@ -76,10 +77,12 @@ def drawn_steps(behaviour: Behaviour, *, steady: bool) -> Drawn:
     batch to be told apart afterwards; else some are given up by whoever made them.
     """
     drawn = Drawn({}, {}, {})
-    named = "".join(behaviour.steps)
+    salt = f"{behaviour.seed} {behaviour.workers} {behaviour.policy}"
+    turn = _chance(salt, len(FOLLOWING))
+    ways = [*list(FOLLOWING)[turn:], *list(FOLLOWING)[:turn]]
     # Where all do it in one way, steps of one tool follow one another.
-    only = _chance(named, 2 * len(FOLLOWING))
-    ways = list(FOLLOWING)[only : only + 1] or list(FOLLOWING)
+    if _chance(f"{salt} only", 2):
+        ways = ways[:1]
     todo: list[tuple[str, StepPlan, Child | None]] = [(name, plan, None) for name, plan in behaviour.steps.items()]
     while todo:
         key, plan, child = todo.pop()
@@ -142,17 +145,14 @@ def _tool_for(key: str, plan: StepPlan, ways: Sequence[str]) -> str:
 class DrawnToolbox(Toolbox):
     """The toolbox of a drawn run: a call is the step that was drawn for its key."""
 
-    def __init__(self, drawn: Drawn, tools: Mapping[str, Tool], make: Callable[[str], Tool]) -> None:
-        super().__init__({}, None, tools)
+    def __init__(self, drawn: Drawn, declared: Mapping[str, Tool], tools: Mapping[str, Tool]) -> None:
+        super().__init__(declared, None, tools)
         self._words = drawn.words
-        self._make_tool = make
 
     def step(self, call: Call) -> CalledStep | Failure:
-        """The drawn step."""
-        # Where it is there already, nothing changes; two threads that come at once make the same.
-        if call.tool not in self.tools:
-            self.tools[call.tool] = self._make_tool(call.tool)
-        return self._words[call.args["key"]].with_call(call.prompt, call.args)
+        """The drawn step; its tool is made as for any call."""
+        made = super().step(call)
+        return made if isinstance(made, Failure) else self._words[call.args["key"]].with_call(call.prompt, call.args)
 
 
 # ------------------------------------------------------------------ the tools
@@ -225,7 +225,7 @@ class Following(Tool):
             os._exit(DEATH_STATUS)
         if doing.outcome != "succeeded":
             raise RuntimeError("this attempt was drawn to fail")
-        return output_of(seen.step_id, prompt, results)
+        return output_of(seen.step_id, [prompt, *results])
 
 
 class InThread(Following):
@@ -273,11 +273,6 @@ FOLLOWING: Mapping[str, type[Following]] = {
     "coroutine_alone": CoroutineAlone,
 }  # fmt: skip
 """The tools by name."""
-
-
-def output_of(step_id: str, prompt: str | None, results: Sequence[Any]) -> int:
-    """The output of a step that saw this prompt and got these results of its calls."""
-    return zlib.crc32(repr((step_id, prompt, *results)).encode())
 
 
 # ------------------------------------------------------------------ calls

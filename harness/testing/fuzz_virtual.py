@@ -9,7 +9,6 @@ Rules of this module:
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from executor.timeline import Attempt, Timeline
 from executor.tools.base import RunContext
 from executor.workflow import Step
 from harness.testing import oracle_starvation
+from harness.testing.behaviour import output_of
 from harness.testing.fuzz_backend import FaultyBackend, latest_heard
 from harness.testing.fuzz_coverage import WatchedScheduler
 from harness.testing.fuzz_faults import FaultPlan
@@ -79,11 +79,6 @@ def raising_instrument(hook: str, number: int) -> RaisingInstrument:
 
     made: RaisingInstrument = type(f"Raises_{hook}", (RaisingInstrument,), {hook: method})(number)
     return made
-
-
-def output_of(step_id: str, inputs: Sequence[Any]) -> int:
-    """The output of a step that saw these outputs of its dependencies."""
-    return zlib.crc32(repr((step_id, *inputs)).encode())
 
 
 @dataclass

@@ -29,7 +29,8 @@ from executor.instruments import LOGGER as INSTRUMENTS_LOGGER
 from harness.testing.fuzz_coverage import ALL_TRANSITIONS, Transition, WatchedScheduler, missing_transitions
 from harness.testing.fuzz_faults import NO_FAULTS, FaultPlan, draw_faults
 from harness.testing.fuzz_judging import judge_again, judge_played
-from harness.testing.fuzz_real import judge_real, play_for_real, real_features, scaled
+from harness.testing.fuzz_real import play_for_real, real_features, scaled
+from harness.testing.fuzz_real_judging import judge_real
 from harness.testing.fuzz_replay import read_replay, run_to_data, scenario_of
 from harness.testing.fuzz_shrinking import Candidate, shrink
 from harness.testing.fuzz_virtual import Played, play

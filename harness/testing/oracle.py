@@ -12,7 +12,7 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from executor.timeline import Timeline
 from harness.testing import oracle_bounds, oracle_mapping, oracle_policies, oracle_rules
@@ -75,7 +75,7 @@ def check(
     outcomes: Callable[[str, int], str | None] | None = None,
     handed_out_ahead: bool = False,
     unretryable: Collection[tuple[str, int]] = (),
-    unlisted_cancellations: bool = False,
+    unlisted_cancellations: bool | Literal["calls"] = False,
     tolerance_ns: int = 0,
 ) -> list[Violation]:
     """Judge a run by its events, ``(kind, step_id, attempt, time_ns)`` or with ``info`` as a fifth; for the kinds see
@@ -89,7 +89,7 @@ def check(
         outcomes: how each attempt (step id, number from 1) really ended, None where that is not known.
         handed_out_ahead: steps are granted before a worker is free; a slot is in use from started to ended.
         unretryable: attempts whose failure is final, whatever the retry says.
-        unlisted_cancellations: steps may have been cancelled without a ``cancel`` event.
+        unlisted_cancellations: steps, or called steps alone, may have been cancelled without a ``cancel`` event.
         tolerance_ns: how far clocks of a real run may lie apart.
 
     Raises:

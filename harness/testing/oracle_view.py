@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 from harness.testing.graphs import PlainGraph, PlainStep
 from harness.testing.oracle_record import FAILURES, NEVER, START, Key, Record, Try
@@ -35,14 +36,14 @@ class Options:
 
     ``handed_out_ahead``: steps are given to workers before these are free, so a slot is used from started to ended.
     ``unretryable``: attempts (step id, number) whose failure no other attempt can help.
-    ``unlisted_cancellations``: somebody may have cancelled anything without an event that says so.
+    ``unlisted_cancellations``: somebody may have cancelled anything, or any call, without an event that says so.
     ``reasons``: the reasons of waits are judged. ``tolerance_ns``: how far two clocks of a real run may lie apart.
     """
 
     exact: bool = False
     handed_out_ahead: bool = False
     unretryable: frozenset[tuple[str, int]] = frozenset()
-    unlisted_cancellations: bool = False
+    unlisted_cancellations: bool | Literal["calls"] = False
     tolerance_ns: int = 0
     reasons: bool = False
     outcomes: Callable[[str, int], str | None] | None = None
@@ -106,7 +107,8 @@ class View:
             tries = self.record.by_step.get(step.parent, ())
             since = self.added(step) or 0
             times += [one.known for one in tries if one.outcome != "succeeded" and one.known >= since]
-        if self.options.unlisted_cancellations:
+        unlisted = self.options.unlisted_cancellations
+        if unlisted and (unlisted != "calls" or step.parent is not None):
             times.append(0)
         return times
 

@@ -13,7 +13,8 @@ import pytest
 from executor import Step, Workflow, run
 from harness.testing.behaviour import AttemptPlan, StepPlan, called_by
 from harness.testing.fuzz_faults import NO_FAULTS
-from harness.testing.fuzz_real import REAL_FEATURES, RealRun, judge_real, play_for_real, scaled
+from harness.testing.fuzz_real import REAL_FEATURES, RealRun, play_for_real, scaled
+from harness.testing.fuzz_real_judging import judge_real
 from harness.testing.fuzz_virtual import play
 from harness.testing.fuzzing import fuzz
 from harness.testing.generator import DrawnRun, random_workflow
@@ -55,12 +56,10 @@ def assert_same(one: RealRun, other: RealRun) -> None:
 
 def assert_same_on_virtual(one: RealRun) -> None:
     """No tool runs there: the outputs are none."""
-    timeline = play(one.run, NO_FAULTS).timeline
-    assert dict(zip(timeline.step_ids, timeline.statuses, strict=True)) == one.statuses
-    attempts: dict[str, int] = {}
-    for attempt in timeline.attempts:
-        attempts[attempt.step_id] = max(attempt.attempt, attempts.get(attempt.step_id, 0))
-    assert attempts == one.attempts
+    played = play(one.run, NO_FAULTS)
+    other = RealRun(one.run, "virtual", played.timeline, played.engine)
+    assert other.statuses == one.statuses
+    assert other.attempts == one.attempts
 
 
 def assert_alike(runs: list[DrawnRun], backends: tuple[str, ...]) -> None:
@@ -98,22 +97,11 @@ def test_fuzzing_processes_finds_nothing() -> None:
 
 @pytest.mark.parametrize("backend", ["threads", "asyncio"])
 def test_a_random_workflow_ends_on_this_backend_as_on_serial(backend: str) -> None:
-    for number in range(25):
-        run = drawn(number)
-        serial, other = play_for_real(run, "serial"), play_for_real(run, backend)
-        assert_ok(judge_real(serial))
-        assert_ok(judge_real(other))
-        assert_same(serial, other)
-        assert_same_on_virtual(serial)
+    assert_alike([drawn(number) for number in range(25)], (backend,))
 
 
 def test_a_random_workflow_ends_on_processes_as_on_serial() -> None:
-    for number in (3, 8, 21):
-        run = drawn(number)
-        run = with_workers(run, 2)
-        serial, other = play_for_real(run, "serial"), play_for_real(run, "processes")
-        assert_ok(judge_real(other))
-        assert_same(serial, other)
+    assert_alike([with_workers(drawn(number), 2) for number in (3, 8, 21)], ("processes",))
 
 
 def test_a_random_workflow_ends_under_each_policy_alike() -> None:

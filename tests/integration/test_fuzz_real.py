@@ -14,18 +14,16 @@ from executor.backends.threads import ThreadsBackend
 from executor.nested_engine import Batch
 from executor.timeline import Interval
 from harness.testing import fuzz_steps
-from harness.testing.backend_facts import CANNOT
 from harness.testing.behaviour import AttemptPlan, Behaviour, Call, Child, StepPlan
 from harness.testing.fuzz_real import (
-    NO_WAY_BACK,
     REAL_FEATURES,
     RealRun,
     is_steady,
-    judge_real,
     play_for_real,
     real_features,
     scaled,
 )
+from harness.testing.fuzz_real_judging import judge_real
 from harness.testing.fuzz_steps import FOLLOWING, Seen, drawn_steps
 from harness.testing.generator import DrawnRun, random_workflow
 
@@ -82,7 +80,6 @@ def test_a_run_with_timeouts_of_calls_is_not_steady() -> None:
 
 
 def test_backends_without_a_way_back_get_no_calls() -> None:
-    assert {name for name, lacks in CANNOT.items() if "calls" in lacks} == NO_WAY_BACK
     assert not real_features("dask") & {"nested", "deep"}
     assert {"nested", "deep", "deaths"} <= real_features("processes")
 
@@ -110,6 +107,15 @@ def test_an_end_that_is_told_too_early_is_found(played: RealRun) -> None:
         for note in played.notes
     ]
     assert "witnesses" in broken(played)
+
+
+def test_a_step_that_is_cancelled_for_nothing_is_found_where_calls_were_given_up(played: RealRun) -> None:
+    last = played.notes[-1]
+    played.notes.append(Seen("gave_up", "a", 1, last.time_ns))
+    place = played.timeline.step_ids.index("b")
+    played.timeline.statuses[place] = "cancelled"
+    played.timeline.attempts = [one for one in played.timeline.attempts if one.step_id != "b"]
+    assert "final_states" in broken(played)
 
 
 def test_more_that_run_than_there_are_workers_are_found() -> None:

@@ -19,7 +19,8 @@ from executor.scheduler import TRANSITIONS
 from harness.scenario import load
 from harness.testing.fuzz_coverage import ALL_TRANSITIONS, missing_transitions
 from harness.testing.fuzz_faults import FAULT_KINDS, NO_FAULTS, draw_faults
-from harness.testing.fuzz_real import judge_real, play_for_real, scaled
+from harness.testing.fuzz_real import play_for_real, scaled
+from harness.testing.fuzz_real_judging import judge_real
 from harness.testing.fuzz_replay import ReplayError, read_replay, run_from_data, run_to_data, scenario_of
 from harness.testing.fuzz_shrinking import Candidate, shrink, without
 from harness.testing.fuzz_virtual import play

@@ -5,13 +5,8 @@ from __future__ import annotations
 import pytest
 
 from executor.scheduler import STATE_NAMES, TRANSITIONS, SchedulerError
-from executor.workflow import Resource, Retry, Step
-from tests.unit.scheduling import Hand
-
-
-def step(name: str, *depends_on: str, **fields: object) -> Step:
-    return Step(step_id=name, tool="noop", depends_on=depends_on, **fields)
-
+from executor.workflow import Resource, Retry
+from tests.unit.scheduling import Hand, step
 
 NO_JITTER = Retry(max_attempts=3, backoff_seconds=2, multiplier=3, jitter="none")
 
