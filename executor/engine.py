@@ -132,9 +132,8 @@ class Engine(EngineTimes):
                     request(now)
                 while self._asked:
                     self._asked.popleft()(now)
-                if self.cancel_requested:
-                    self.cancel_requested = False
-                    self.scheduler.cancel(now)
+                if self.cancel_requested and not self.scheduler.has_handed_out:
+                    self.carry_out_cancel(now)
                 if self.scheduler.cancelled_attempts:
                     self._note_cancelled(now)
                 if self.calls:
@@ -253,6 +252,15 @@ class Engine(EngineTimes):
         """Cancel the run: what runs is stopped if that is possible, the rest never starts. From any thread."""
         self.cancel_requested = True
         self.advance()
+        if self.cancel_requested:
+            self._driver.notify()
+
+    def carry_out_cancel(self, now: int) -> None:
+        """What :meth:`advance` does for a driver that has handed steps out ahead: it finds out first which of them have
+        begun. Anybody else's cancellation is carried out as soon as it is asked for.
+        """
+        self.cancel_requested = False
+        self.scheduler.cancel(now)
 
     def ask(self, request: Request) -> None:
         """Have a request carried out soon by the one who waits for the run, who also runs what it brings about. From

@@ -143,7 +143,7 @@ class _CallAlone:
         return engine.succeed(own, started, engine.now(), name, None, output)
 
     def _give_up(self) -> None:
-        """A wait of the step was cancelled. If its task is, and not for a step alone, it waits for the call no more.
+        """A wait of the step was cancelled. If its task is, and its worker not lost, it waits for the call no more.
 
         A time limit inside the call cancels the task as well, but deals with that before it comes here; a call that
         only raises the error has failed.

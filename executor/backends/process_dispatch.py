@@ -21,6 +21,7 @@ from executor.backends.process_handle import BUSY, WorkerProcess
 from executor.backends.process_nested import WorkerCalls
 from executor.backends.process_requests import request_of
 from executor.backends.process_wire import FAILED, HAS_FACTS, IS_NONE, NOTHING, Frame
+from executor.driver import Request
 from executor.engine import Engine
 from executor.outcomes import Completion, Failure
 from executor.timeline import NANOSECONDS, Attempt, AttemptOutcome
@@ -43,8 +44,6 @@ class Dispatcher(HandedOut):
         self._ends: list[End] = []
         # The ends of calls that never began.
         self._reports: list[Completion] = []
-        # A step that waited for its calls has ended: they end with it.
-        self._ends_calls = False
         # The one that was sent the last step.
         self._awake: WorkerProcess | None = None
         self.nested = WorkerCalls(engine, self.dispatch)
@@ -76,8 +75,6 @@ class Dispatcher(HandedOut):
                 step_id = self._engine.scheduler.step_ids[index_of(item)]
                 message = f"step {step_id!r}: its result cannot be read here: {type(error).__name__}: {error}"
                 outcome, value = "failed", Failure("NotPicklable", message, retryable=False)
-        if worker.waiting:
-            self._ends_calls = True
         origin = self._engine.origin
         cpu_seconds = None if cpu == NOTHING else cpu / NANOSECONDS
         tokens_used = None if tokens == NOTHING else tokens
@@ -94,7 +91,6 @@ class Dispatcher(HandedOut):
     def died(self, worker: WorkerProcess, how: str) -> None:
         """A process is gone. See :class:`executor.backends.process_pool.Listener`."""
         self._reclaim(worker)
-        self._ends_calls = self._ends_calls or bool(worker.waiting)
         now = self._engine.now()
         failure = Failure("WorkerDied", f"its worker process ({worker.name}, process id {worker.pid}) {how}")
         for item in worker.given:
@@ -111,7 +107,9 @@ class Dispatcher(HandedOut):
 
     def has_news(self) -> bool:
         """Whether :meth:`advance` is due without a word from any worker."""
-        return bool(self._ends or self._reports or self._take_back or (self._backlog and self.pool.idle) or self.nested)
+        if self._ends or self._reports or self._take_back or (self._backlog and self.pool.idle):
+            return True
+        return bool(self.nested) or self._engine.cancel_requested
 
     def patience(self) -> float | None:
         """Seconds to wait for workers at most. If one is idle, what waits behind a step that takes longer than those
@@ -132,17 +130,23 @@ class Dispatcher(HandedOut):
 
     def advance(self, *, notified: bool = False) -> None:
         """Tell the engine what happened, and send what starts. ``notified``: others may have left something there."""
-        if self._ahead and (notified or self._ends_calls or self.nested or self._is_due()):
+        cancels = self._engine.cancel_requested
+        if self.to_stop or (self._ahead and (notified or self.nested or self._ends_calls() or self._is_due())):
             self._settle()
-        self._ends_calls = False
         self._stop_calls()
         starts = self._end_of_one_call() if len(self._ends) == 1 and not notified else None
         if starts is None:
-            requests = (self._give_back,) if self._take_back else ()
+            requests: list[Request] = [self._give_back] if self._take_back else []
+            if cancels:
+                requests.append(self._engine.carry_out_cancel)
             starts = self._engine.advance(self._completions(), requests)
         self.dispatch(starts)
         if self.nested:
             self.nested.carry_out()
+
+    def _ends_calls(self) -> bool:
+        """Whether a step that waited for its calls has ended: they end with it."""
+        return any(end[0].waiting for end in self._ends)
 
     def _end_of_one_call(self) -> list[Attempt] | None:
         """The short way for what calls made one after the other bring. None: there is more to tell the engine."""
@@ -160,9 +164,7 @@ class Dispatcher(HandedOut):
         return self._engine.succeed(item, began, ended, worker.name, cpu_seconds, value, late=True)
 
     def _stop_calls(self) -> None:
-        """End the workers whose step was cancelled or is past its timeout. Its calls must not begin any more."""
-        if self.to_stop:
-            self._reclaim_all()
+        """End the workers whose step was cancelled or is past its timeout."""
         while self.to_stop:
             attempt = self.to_stop.popleft()
             worker = next((worker for worker in self.pool.workers if attempt in worker.given), None)
@@ -192,6 +194,8 @@ class Dispatcher(HandedOut):
                 self._grant_begun(freed)
             granted = item if isinstance(item, Attempt) else self._grant_next(worker, item, freed)
             if granted is None:
+                # It was cancelled where it waited, and ran all the same.
+                self._ahead -= 1
                 continue
             if outcome == "succeeded":
                 self._short.note(granted.index, ended - started)

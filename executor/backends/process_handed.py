@@ -63,8 +63,8 @@ class HandedOut:
         has is heard of first, so that the record shows it: a worker tells each end before it goes on.
         """
         self._reclaim_all()
-        for worker in self.pool.workers[:]:
-            while any(isinstance(item, int) for item in list(worker.given)[1:]) and self.pool.hear(worker):
+        for worker in self.pool.workers:
+            while len(worker.given) > 1 and self.pool.hear(worker):
                 pass
 
     def _reclaim_all(self) -> None:

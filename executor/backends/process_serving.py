@@ -16,8 +16,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from contextvars import copy_context
 from typing import Any, NoReturn, Protocol
 
 from executor.backends.base import SHORT_NANOSECONDS, CpuClock
@@ -72,11 +73,16 @@ def serve(requests: int, results: int, outcomes: int, errors: int, ending: type[
     write_all(results, RESULT.pack(READY, 0, 0, 0, NOTHING, NOTHING, 0), b"")
     # Entered by its first coroutine and not before: most workers never need an event loop.
     runner = asyncio.Runner()
+
+    def run_async(awaitable: Coroutine[Any, Any, Any]) -> Any:
+        # By itself a runner keeps the context of its first coroutine.
+        return runner.run(awaitable, context=copy_context())
+
     try:
-        return _Server(requests, results, outcomes, run, tools, runner.run, ending).serve()
+        return _Server(requests, results, outcomes, run, tools, run_async, ending).serve()
     finally:
         for tool in tools.values():
-            _close(tool, runner.run)
+            _close(tool, run_async)
         runner.close()
 
 

@@ -90,8 +90,7 @@ class ProcessesBackend(Backend):
         try:
             await asyncio.shield(driving)
         except asyncio.CancelledError:
-            # By the thread that knows what its workers have begun.
-            engine.cancel_later()
+            engine.cancel()
             # The caller asked for the end and gets it; what else went wrong has nobody left to hear it.
             with suppress(Exception):
                 await driving

@@ -29,6 +29,11 @@ class Ahead(Starts):
         """Whether :meth:`hand_out` could find anything: a look that needs no lock."""
         return bool(self._queue.open_heap)
 
+    @property
+    def has_handed_out(self) -> bool:
+        """Whether any step waits for its slot where it will run."""
+        return HANDED_OUT in self._queue.queued
+
     def hand_out(self, most: int, fits: Callable[[int], bool]) -> list[int]:
         """Up to ``most`` steps that would start next if more slots were free, in the order of starts, as far as
         ``fits(index)`` holds. Nothing is handed out while anything waits for more than a slot.

@@ -228,8 +228,7 @@ def _drive(played: RealRun, backend: Backend, patience_seconds: float) -> None:
         thread.join(min(at / NANOSECONDS, patience_seconds))
         if thread.is_alive() and not engine.done:
             played.cancellations.append((engine.now(), None))
-            # Whoever drives workers elsewhere knows what they have begun.
-            (engine.cancel_later if backend.name == "processes" else engine.cancel)()
+            engine.cancel()
     thread.join(max(0.0, until - time.monotonic()))
     if not thread.is_alive():
         return

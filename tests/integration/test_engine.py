@@ -283,6 +283,19 @@ def test_ctrl_c_that_comes_while_a_thread_is_started_is_ctrl_c(backend: str, mon
         run(workflow(Step(step_id="a", tool="nap", args={"seconds": 0})), backend=backend, tools=TOOLS)
 
 
+def test_ctrl_c_that_comes_while_a_feed_is_started_is_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "makespan-arrivals":
+            raise KeyboardInterrupt
+        started(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(KeyboardInterrupt):
+        run(Workflow(steps=()), feed=lambda _: None)
+
+
 def test_more_steps_than_workers_share_the_workers(backend: str) -> None:
     steps = [Step(step_id=f"s{i}", tool="nap", args={"seconds": 0.002}) for i in range(12)]
     result = run(workflow(*steps), backend=backend, tools=TOOLS, workers=1 if backend == "serial" else 3)

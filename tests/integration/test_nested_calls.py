@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from executor import Resource, Step, Workflow, run
+from executor.backends.process_dispatch import Dispatcher
 from executor.engine import Engine
 from executor.instruments import Instrument
 from executor.nested_engine import Batch
@@ -142,7 +143,7 @@ def test_whatever_ran_when_its_caller_times_out_stands_in_the_record(timeout: fl
     assert noted <= recorded
 
 
-@pytest.mark.parametrize("after", [300, 600])
+@pytest.mark.parametrize("after", range(200, 620, 60))
 def test_whatever_ran_when_its_caller_fails_stands_in_the_record(after: int, tmp_path: Path) -> None:
     args = {"folder": str(tmp_path), "count": 5_000, "after": after}
     noted, recorded = noted_and_recorded(Step(step_id="a", tool="fail_amid", args=args), tmp_path)
@@ -159,14 +160,15 @@ class KeepsEngine(Instrument):
         self.engine = engine
 
 
+@pytest.mark.parametrize("later", [False, True])
 @pytest.mark.parametrize("after", [300, 600])
-def test_whatever_ran_when_the_run_is_cancelled_stands_in_the_record(after: int, tmp_path: Path) -> None:
+def test_whatever_ran_when_the_run_is_cancelled_stands_in_the_record(after: int, later: bool, tmp_path: Path) -> None:
     watch = KeepsEngine()
 
     def cancel_amid() -> None:
         while watch.engine is None or len(notes(tmp_path)) < after:
             time.sleep(0.001)
-        watch.engine.cancel_later()
+        (watch.engine.cancel_later if later else watch.engine.cancel)()
 
     steps = [Step(step_id=f"s{n}", tool="note", args={"folder": str(tmp_path), "text": f"s{n}"}) for n in range(6_000)]
     cancelling = threading.Thread(target=cancel_amid)
@@ -175,6 +177,26 @@ def test_whatever_ran_when_the_run_is_cancelled_stands_in_the_record(after: int,
         Workflow(steps=tuple(steps)), backend="processes", workers=2, tools={"note": note}, instruments=[watch]
     )
     cancelling.join()
+    assert "cancelled" in result.statuses.values()
+    assert set(notes(tmp_path)) <= {attempt.step_id for attempt in result.timeline.attempts}
+
+
+def test_a_cancellation_that_comes_after_the_driver_looked_waits_until_it_looks_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_calls = Dispatcher._stop_calls
+    asked = []
+
+    def and_cancel(self: Dispatcher) -> None:
+        stop_calls(self)
+        if self._ahead > 4 and not asked:
+            asked.append(True)
+            # As a signal's handler does.
+            self._engine.request_cancel()
+
+    monkeypatch.setattr(Dispatcher, "_stop_calls", and_cancel)
+    steps = [Step(step_id=f"s{n}", tool="note", args={"folder": str(tmp_path), "text": f"s{n}"}) for n in range(3_000)]
+    result = run(Workflow(steps=tuple(steps)), backend="processes", workers=2, tools={"note": note})
     assert "cancelled" in result.statuses.values()
     assert set(notes(tmp_path)) <= {attempt.step_id for attempt in result.timeline.attempts}
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -613,6 +614,20 @@ def test_short_steps_that_are_handed_out_ahead_leave_a_true_record(workers: int)
 def nap(seconds: float) -> None:
     if seconds:
         time.sleep(seconds)
+
+
+WORD: ContextVar[str] = ContextVar("WORD", default="none")
+
+
+async def say(word: str) -> str:
+    before = WORD.get()
+    WORD.set(word)
+    return before
+
+
+def test_a_coroutine_does_not_see_the_context_variables_of_the_one_before_it() -> None:
+    steps = [Step(step_id=name, tool="say", args={"word": name}) for name in ("a", "b")]
+    assert go(*steps, tools={"say": say}, workers=1).outputs == {"a": "none", "b": "none"}
 
 
 def test_a_long_step_among_short_ones_holds_up_nobody() -> None:

@@ -246,9 +246,11 @@ def test_the_time_at_which_an_attempt_is_granted_again_never_runs_backwards() ->
 def test_whether_anything_could_be_handed_out_is_told_beforehand() -> None:
     hand = Hand([step("a"), step("b")], slots=1)
     hand.start()
-    assert hand.scheduler.may_hand_out is True
+    assert (hand.scheduler.may_hand_out, hand.scheduler.has_handed_out) == (True, False)
     assert hand_out(hand) == ["b"]
-    assert hand.scheduler.may_hand_out is False
+    assert (hand.scheduler.may_hand_out, hand.scheduler.has_handed_out) == (False, True)
+    hand.scheduler.take_back(hand.scheduler.index["b"])
+    assert (hand.scheduler.may_hand_out, hand.scheduler.has_handed_out) == (True, False)
 
 
 # ---------------------------------------------------------------------- where a step made calls
