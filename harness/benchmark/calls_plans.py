@@ -16,24 +16,18 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TypeAlias
 
 from executor.timeline import NANOSECONDS, Attempt, Interval, Timeline
 from harness.benchmark.calls import Ask, Plan
 
-
-class Plans(NamedTuple):
-    """``by_attempt``: of each attempt that made calls, by the place of its step and its number. ``makers``: by the
-    place of each called step, the number of the attempt that called it.
-    """
-
-    by_attempt: dict[tuple[int, int], Plan]
-    makers: dict[int, int]
+# Of each attempt that made calls, by the place of its step and its number.
+Plans: TypeAlias = "dict[tuple[int, int], Plan]"
 
 
 def plans_of(timeline: Timeline, mapped: Collection[int]) -> Plans:
-    """The plans of a run. ``mapped``: the places of mapped steps, whose items are no calls of running code."""
-    found = Plans({}, {})
+    """Those of a run. ``mapped``: the places of mapped steps, whose items are no calls of running code."""
+    found: Plans = {}
     calls: dict[int, list[int]] = {}
     for index, parent in enumerate(timeline.nested_in):
         if parent >= 0 and parent not in mapped:
@@ -65,7 +59,6 @@ def _add_plans(
     of_wait: list[list[int]] = [[] for _ in waits]
     for call, place in zip(calls, _places(ready, [interval.start for interval in intervals]), strict=True):
         of_wait[place].append(call)
-        found.makers[call] = waits[place][0].attempt
     asked: dict[tuple[int, int], list[tuple[Ask, ...]]] = {}
     for (caller, _), interval, made in zip(waits, intervals, of_wait, strict=True):
         asks = _asks(timeline, attempts, interval, made)
@@ -73,7 +66,7 @@ def _add_plans(
     for caller in callers:
         if caller.blocked:
             key = caller.index, caller.attempt
-            found.by_attempt[key] = Plan(own_seconds(caller), tuple(asked[key]))
+            found[key] = Plan(own_seconds(caller), tuple(asked[key]))
 
 
 def _places(ready: Sequence[int | None], starts: Sequence[int]) -> list[int]:

@@ -15,9 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from executor.rendering import Renderer
 from executor.running import Run
-from executor.templates import evaluate_expression, render_text, render_value
+from executor.templates import render_text, render_value
 from executor.timeline import NANOSECONDS, Attempt
+from executor.tools.base import RunContext
 from executor.tools.registry import resolve_tool
 from executor.workflow import Step
 from harness.benchmark.calls import SCHEMA, Plan, RecordingError, call_key, called_key, is_recorded
@@ -50,7 +52,7 @@ class CallRecorder:
             "workers": cell.workers,
             "policy": cell.policy,
             "repetition": repetition,
-            "calls": recorded_calls(cell.case, run, steps),
+            "calls": _RunRecord(cell.case, run, steps).calls(),
         }
         self._write(words)
 
@@ -81,11 +83,6 @@ class CallRecorder:
             self._failure = error
 
 
-def recorded_calls(case: Case, run: Run, steps: Sequence[Step]) -> list[dict[str, Any]]:
-    """The calls of a run, as they are written."""
-    return _RunRecord(case, run, steps).calls()
-
-
 class _RunRecord:
     """One run, looked at."""
 
@@ -97,6 +94,7 @@ class _RunRecord:
         # Nobody who ran depends on a step that was skipped but for its `when`: there templates see null.
         skipped = {step_id: None for step_id, status in run.statuses.items() if status == "skipped"}
         self._outputs: dict[str, Any] = {**skipped, **run.outputs} if skipped else run.outputs
+        self._renderer = Renderer({}, RunContext(inputs=self._inputs), self._outputs, {})
         self._parents: Sequence[int] = run.timeline.nested_in or [-1] * len(steps)
         self._mapped = {index for index, step in enumerate(steps) if step.for_each is not None}
         self._plans = plans_of(run.timeline, self._mapped)
@@ -147,7 +145,6 @@ class _RunRecord:
         parent = self._parents[index]
         if parent >= 0:
             words["parent"] = self._run.timeline.step_ids[parent]
-            words["parent_attempt"] = self._plans.makers.get(index, 1)
         if not self._is_called(index):
             return {**words, "key": call_key(*self._rendered(index, step))}
         args = step.args or {}
@@ -173,7 +170,7 @@ class _RunRecord:
             words["last"] = is_last and self._run.timeline.statuses[attempt.index] == "failed"
         if attempt.tokens_used is not None:
             words["tokens_used"] = attempt.tokens_used
-        plan = self._plans.by_attempt.get((attempt.index, attempt.attempt))
+        plan = self._plans.get((attempt.index, attempt.attempt))
         if plan is not None:
             words["plan"] = _plan_words(plan)
         return words
@@ -196,11 +193,7 @@ class _RunRecord:
             return {}
         parent = self._parents[index]
         if parent not in self._lists:
-            given = self._steps[parent].for_each
-            if isinstance(given, str):
-                self._lists[parent] = evaluate_expression(given, self._inputs, self._outputs)
-            else:
-                self._lists[parent] = render_value(given, self._inputs, self._outputs)
+            self._lists[parent] = self._renderer.items(self._steps[parent])
         return {"item": self._lists[parent][place], "index": place}
 
 

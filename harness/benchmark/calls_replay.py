@@ -139,7 +139,7 @@ class ReplayTool(Tool):
         """The recorded attempt, and whether a played caller named it. Where there were fewer attempts, it is the last:
         a timeout may come a little sooner today.
         """
-        named = args.get(RECORDED_CALL) if prompt is None and len(args) == 1 else None
+        named = args.get(RECORDED_CALL)
         step_id = context.step_id if named is None else named
         attempts = self.calls.get(step_id, ())
         if named is None and not (attempts and _is_same(attempts[0], prompt, args)):

@@ -4,6 +4,7 @@ Rules of this module:
 - All runs share one stand-in: requests say their seed and scale themselves, and the scenario's limits are kept by its
   scheduler. It is up before the first run.
 - What a run needs (declarations, graph) is made once for each case; tools are made anew, and made ready before t = 0.
+  Those that replay are made once for each recorded run.
 - Garbage of earlier runs is collected between runs and never during one because of them.
 """
 
@@ -172,8 +173,8 @@ class Runner:
         return len(attempts), sum(attempt.tokens_used or 0 for attempt in attempts)
 
     def _tools(self, case: Case, repetition: int) -> dict[str, Declared]:
-        tools: dict[str, Declared] = dict(self._declared[case])
         if case in self._replayed:
             runs = self._replayed[case]
             return runs[max(0, repetition - 1) % len(runs)]
-        return with_nonce(tools) if self._cache == "unique" else tools
+        declared = self._declared[case]
+        return with_nonce(declared) if self._cache == "unique" else dict(declared)

@@ -6,6 +6,7 @@ Rules of this module:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,8 @@ from harness.planner.sentences import Clause
 from harness.planner.things import Thing
 from harness.planner.vocabulary import DERIVED, PLATFORMS
 from harness.planner.words import Token, said, tokens_of, unquoted
+
+_AN = re.compile(r"[aeiou8]|(?:11|18)(?!\d)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ def _whole_topic(thing: Thing, task: str) -> str:
 
 
 def _article(name: str) -> str:
-    return "an" if name[:1].lower() in tuple("aeiou8") or name.partition(" ")[0] in ("11", "18") else "a"
+    return "an" if _AN.match(name) else "a"
 
 
 def _ask(verb: str, name: str, thing: Thing, source_noun: str, rest: str) -> str:

@@ -30,6 +30,8 @@ _TOO_LARGE: Final = 413
 # Characters of an answer that are looked at, and shown.
 _ANSWER_READ: Final = 2_000
 _ANSWER_SHOWN: Final = 200
+# Shorter values of headers are words, and masking them would make the answer unreadable.
+_SECRET_CHARACTERS = 6
 
 
 class TransportError(Exception):
@@ -94,8 +96,7 @@ class HttpTransport:
         self.name = shown(self._url)
         own = {"Content-Type": "application/x-protobuf", "User-Agent": f"makespan/{package_version()}"}
         self._client = httpx.Client(headers={**own, **headers})
-        # The whole value first; of `Bearer KEY` the key alone, too.
-        self._secrets = [part for value in headers.values() for part in (value, value.rpartition(" ")[2]) if part]
+        self._secrets = _secrets_of(headers)
         self._errors = httpx.HTTPError
 
     def send(self, spans: Sequence[ReadableSpan], timeout_seconds: float) -> int:
@@ -126,6 +127,13 @@ class HttpTransport:
 
     def close(self) -> None:
         self._client.close()
+
+
+def _secrets_of(headers: Mapping[str, str]) -> list[str]:
+    """What must not be told of the headers: whole values first, and of ``Bearer KEY`` the key alone, too."""
+    whole = [value for value in headers.values() if len(value) >= _SECRET_CHARACTERS]
+    keys = [value.rpartition(" ")[2] for name, value in headers.items() if name.lower() == "authorization"]
+    return [*whole, *(key for key in keys if key)]
 
 
 class GrpcTransport:

@@ -54,7 +54,7 @@ def test_the_record_of_a_caller_gives_back_its_plan(run: DrawnRun) -> None:
             calls = expected.calls[: len(attempt.blocked)]
             if not calls:
                 continue
-            found = plans.by_attempt[caller, attempt.attempt]
+            found = plans[caller, attempt.attempt]
             asked = [{step_id for ask in wait for step_id in ask.calls} for wait in found.waits]
             made = [{next(kids) for _ in call.children} for call in calls]
             assert [one & began for one in asked] == [one & began for one in made]

@@ -43,7 +43,7 @@ def timeline(attempts: Sequence[Attempt], statuses: Sequence[StepStatus]) -> Tim
 
 
 def waits_of(run: Timeline, number: int = 1) -> tuple[tuple[Ask, ...], ...]:
-    return plans_of(run, ()).by_attempt[0, number].waits
+    return plans_of(run, ())[0, number].waits
 
 
 def test_own_time_is_what_is_left_without_waits_and_without_resuming() -> None:
@@ -118,17 +118,16 @@ def test_calls_that_never_began_stand_behind_those_that_were_made_before_them() 
         [caller(3, (1, 3)), attempt(1, 1, 2), caller(9, (6, 7), ready=5, number=2), attempt(4, 6, 7)],
         ["succeeded", "cancelled", "cancelled", "succeeded"],
     )
-    found = plans_of(run, ())
     assert [one.calls for one in waits_of(run)[0]] == [("x/1",), ("x/2", "x/3")]
     assert waits_of(run, 2)[0][0].calls == ("x/4",)
-    assert found.makers == {1: 1, 2: 1, 3: 1, 4: 2}
 
 
 def test_only_calls_that_never_began_belong_to_the_waits_in_their_order() -> None:
     run = timeline([caller(3, (1, 2)), caller(9, (4, 5), ready=3, number=2)], ["cancelled", "cancelled"])
-    assert plans_of(run, ()).makers == {1: 1, 2: 2}
+    assert [one.calls for one in waits_of(run)[0]] == [("x/1",)]
+    assert [one.calls for one in waits_of(run, 2)[0]] == [("x/2",)]
 
 
 def test_items_of_a_mapped_step_are_no_calls() -> None:
     run = timeline([caller(9, (0, 9)), attempt(1, 0, 9)], ["succeeded"])
-    assert plans_of(run, {0}) == ({}, {})
+    assert plans_of(run, {0}) == {}

@@ -26,6 +26,12 @@ def planned_as(task: str, config: Config) -> list[str]:
     ]
 
 
+@pytest.mark.parametrize("words", ["an 11-line poem", "an 18 line poem", "an 8-line poem", "a 110-line poem"])
+def test_a_number_has_the_article_with_which_it_is_said(words: str, config: Config) -> None:
+    (step,) = plan_task(f"write {words}", config=config).steps
+    assert step.prompt == f"Write {words}"
+
+
 def assumed_of(task: str, config: Config) -> list[str]:
     findings = plan_task(task, config=config).findings
     return [finding.message for finding in findings if finding.code == ASSUMED]

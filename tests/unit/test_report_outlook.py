@@ -121,6 +121,15 @@ def test_steps_that_are_let_go_earlier_are_told_beside_the_predictions_and_at_th
     assert said not in page_of(in_a_row())
 
 
+def test_no_bar_is_longer_than_its_place_where_a_schedule_takes_longer_without_some_edges() -> None:
+    analysis: dict[str, Any] = trace_document(in_a_row())
+    for predicted in analysis["predictions"]["dataflow"].values():
+        predicted["without_assumed_makespan_seconds"] = 70.0
+    (outlook,) = outlooks_of([analysis])
+    bars = [bar for row in outlook.rows for bar in (row.percent, row.hopeful_percent) if bar is not None]
+    assert max(bars) == 100
+
+
 def test_a_report_of_runs_has_no_outlook() -> None:
     assert 'id="outlook"' not in report_html(run_documents([in_a_row()]))
 

@@ -11,6 +11,7 @@ import pytest
 from harness.traces import ForeignRun
 from harness.traces.diagnosis import diagnose
 from harness.traces.edges_kept import edges_that_hold
+from harness.traces.langgraph_routes import _routed
 from tests.unit.traces_by_hand import codes, edges_of, run_of, span, waits_of
 
 DECLARED, INFERRED, ASSUMED = "declared", "inferred", "assumed"
@@ -204,6 +205,13 @@ def test_what_names_another_node_or_none_settles_nothing(more: dict[str, Any]) -
     run = fan_out(more)
     assert edges_of(run)["one", "after"] == edges_of(run)["two", "after"] == (ASSUMED, "langgraph")
     assert codes(run) == {"unnamed_trigger": 1}
+
+
+def test_a_route_that_is_nested_without_end_names_nobody() -> None:
+    route: Any = "after"
+    for _ in range(3_000):
+        route = {"goto": route}
+    assert list(_routed(route)) == []
 
 
 def test_a_route_to_a_node_of_a_later_superstep_is_not_taken_for_one_before_it() -> None:

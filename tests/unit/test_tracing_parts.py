@@ -30,7 +30,7 @@ from executor.tracing_collect import (
 )
 from harness.telemetry.sending import Sender
 from harness.telemetry.tracing import RunName, open_tracing
-from harness.telemetry.transports import TransportError
+from harness.telemetry.transports import TransportError, _secrets_of
 
 # ---------------------------------------------------------------------- ids
 
@@ -263,3 +263,8 @@ def test_a_receiver_that_asks_for_more_time_than_there_is_is_given_up() -> None:
 
 def test_a_home_knows_whether_it_is_a_copy_of_a_forked_process(home: Home) -> None:
     assert home.process_id == os.getpid()
+
+
+def test_short_words_in_headers_are_no_secrets_but_a_key_is_one_with_and_without_its_scheme() -> None:
+    headers = {"x-scope": "1", "x-key": "geheim", "Authorization": "Bearer sk-1"}
+    assert _secrets_of(headers) == ["geheim", "Bearer sk-1", "sk-1"]
