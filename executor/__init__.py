@@ -17,25 +17,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from executor.backends import Backend, BackendError, backend_names, find_backend
-    from executor.engine import StepError
-    from executor.findings import Finding, WorkflowError
+    from executor.engine.engine import StepError
+    from executor.engine.instruments import Instrument
     from executor.front_end import StepResult, step, tools_of, workflow_of
-    from executor.instruments import Instrument
+    from executor.model.findings import Finding, WorkflowError
+    from executor.model.workflow import Resource, Retry, Step, ToolDeclaration, Workflow
+    from executor.record.timeline import Attempt, Timeline, Wait
     from executor.running import Interrupted, Run, arun, run
-    from executor.timeline import Attempt, Timeline, Wait
-    from executor.tools.base import Simulation, Tool, ToolContext, ToolError
-    from executor.workflow import Resource, Retry, Step, ToolDeclaration, Workflow
+    from executor.tools.tool import Simulation, Tool, ToolContext, ToolError
 
 _HOMES = {
     "executor.backends": ("Backend", "BackendError", "backend_names", "find_backend"),
-    "executor.engine": ("StepError",),
-    "executor.findings": ("Finding", "WorkflowError"),
+    "executor.engine.engine": ("StepError",),
+    "executor.model.findings": ("Finding", "WorkflowError"),
     "executor.front_end": ("StepResult", "step", "tools_of", "workflow_of"),
-    "executor.instruments": ("Instrument",),
+    "executor.engine.instruments": ("Instrument",),
     "executor.running": ("Interrupted", "Run", "arun", "run"),
-    "executor.timeline": ("Attempt", "Timeline", "Wait"),
-    "executor.tools.base": ("Simulation", "Tool", "ToolContext", "ToolError"),
-    "executor.workflow": ("Resource", "Retry", "Step", "ToolDeclaration", "Workflow"),
+    "executor.record.timeline": ("Attempt", "Timeline", "Wait"),
+    "executor.tools.tool": ("Simulation", "Tool", "ToolContext", "ToolError"),
+    "executor.model.workflow": ("Resource", "Retry", "Step", "ToolDeclaration", "Workflow"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -27,8 +27,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from executor.promises import Call, StepFunction, StepResult, step
-from executor.workflow import Step, Workflow
+from executor.model.workflow import Step, Workflow
+from executor.step_decorator import Call, StepFunction, StepResult, step
 
 _OPENING_BRACE = re.compile(r"\{(?=[{%#])")
 _LITERAL_BRACE = "{{ '{' }}"

@@ -21,10 +21,11 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from executor.current import Place, current_place, runs_somewhere
-from executor.nested_calls import Call, Outcome, Outcomes
-from executor.node_path import node_calls
-from executor.node_path.node_calls import (
+from executor.child_steps.child_request import Call, Outcome, Outcomes
+from executor.child_steps.step_context import Place, current_place, runs_somewhere
+from executor.record.outcomes import Failure
+from executor.tools.node_path import node_calls
+from executor.tools.node_path.node_calls import (
     CallError,
     StepOverError,
     call_llm,
@@ -36,12 +37,11 @@ from executor.node_path.node_calls import (
     call_tools_parallel,
     call_tools_parallel_async,
 )
-from executor.outcomes import Failure
 
 if TYPE_CHECKING:
-    from executor.node_path.node_calls import Ended, Made
+    from executor.model.workflow import Resource
+    from executor.tools.node_path.node_calls import Ended, Made
     from executor.tools.registry import Declared
-    from executor.workflow import Resource
 
 __all__ = [
     "CallError", "StepOverError", "call_llm", "call_llm_async", "call_tool", "call_tool_async", "call_tool_resilient",
@@ -64,7 +64,7 @@ def declare_tools(tools: Mapping[str, Declared], resources: Mapping[str, Resourc
 
 
 class _PlaceTransport(node_calls.Transport):
-    """Calls of code that knows its place: see :class:`executor.node_path.node_calls.Transport`."""
+    """Calls of code that knows its place: see :class:`executor.tools.node_path.node_calls.Transport`."""
 
     def call(self, calls: list[Made], at_once: int | None) -> list[Ended] | None:
         asked = [Call(*call) for call in calls]
@@ -109,8 +109,8 @@ def _place() -> Place | None:
 
 def _by_own_engine(calls: list[Call], at_once: int | None) -> Outcomes:
     """No run is under way: make one, of a single step that makes the calls."""
+    from executor.model.workflow import Step, Workflow  # noqa: PLC0415  # as above
     from executor.running import run  # noqa: PLC0415  # only scripts that are run by hand need it
-    from executor.workflow import Step, Workflow  # noqa: PLC0415  # as above
 
     found: list[Outcomes] = []
 

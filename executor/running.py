@@ -21,18 +21,18 @@ from typing import TYPE_CHECKING, Any
 
 from executor.backends import Backend, BackendError, find_backend
 from executor.dependencies import Graph, plan
-from executor.engine import Engine, StepError
-from executor.findings import Finding, raise_errors
-from executor.instruments import Instrument
+from executor.engine.engine import Engine, StepError
+from executor.engine.instruments import Instrument
+from executor.model.findings import Finding, raise_errors
+from executor.model.workflow import Resource, Workflow
+from executor.record.timeline import NANOSECONDS, Attempt, StepStatus, Timeline
 from executor.scheduler import Policy
-from executor.timeline import NANOSECONDS, Attempt, StepStatus, Timeline
-from executor.toolbox import Toolbox, declarations_for, names_in_words
-from executor.tools.base import RunContext, Tool
 from executor.tools.registry import Declared, check_tools, resolve_tools
-from executor.workflow import Resource, Workflow
+from executor.tools.tool import RunContext, Tool
+from executor.tools.toolbox import Toolbox, declarations_for, names_in_words
 
 if TYPE_CHECKING:
-    from executor.arrivals import Feed
+    from executor.feed import Feed
     from executor.front_end import StepResult
 
 # Who stops a program (timeout, make) signals it and then its whole process group: that is one interrupt, not two.
@@ -107,7 +107,7 @@ def run(
 
     ``tools`` maps names to callables, declarations or tools; built-in kinds need none. ``scale`` multiplies the
     durations of synthetic and stand-in steps. ``graph`` spares planning where the caller has planned already.
-    ``feed`` is called in a thread of its own with :class:`executor.arrivals.Arrivals`, to which it adds steps while
+    ``feed`` is called in a thread of its own with :class:`executor.feed.Arrivals`, to which it adds steps while
     the run goes on; the workflow may have none of its own then.
 
     Raises:
@@ -258,7 +258,7 @@ class _Prepared:
         if self.feed is None:
             yield
             return
-        from executor.arrivals import Arrivals  # noqa: PLC0415  # few runs have a feed
+        from executor.feed import Arrivals  # noqa: PLC0415  # few runs have a feed
 
         before = len(self.engine.scheduler.steps)
         arrivals = Arrivals(self.engine)
@@ -354,7 +354,7 @@ def _with_tracing(instruments: Sequence[Instrument]) -> Sequence[Instrument]:
     """Under an active span, or a provider that somebody set up, the run becomes part of that trace."""
     if "opentelemetry.trace" not in sys.modules or any(instrument.traces for instrument in instruments):
         return instruments
-    from executor.tracing_live import tracing_for_caller  # noqa: PLC0415  # only where OpenTelemetry is in use
+    from executor.tracing.live_spans import tracing_for_caller  # noqa: PLC0415  # only where OpenTelemetry is in use
 
     tracing = tracing_for_caller()
     return instruments if tracing is None else [*instruments, tracing]

@@ -20,12 +20,12 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
-from executor.findings import Finding, WorkflowError, did_you_mean
-from executor.findings import Path as FieldPath
-from executor.workflow import Name, Names, Resource, SparseWords, ToolDeclaration, Words, translate
-from harness.formats.reading import Document, parse_value, read_document
-from harness.packaged import default_config_path
-from harness.telemetry.settings import Telemetry
+from executor.model.findings import Finding, WorkflowError, did_you_mean
+from executor.model.findings import Path as FieldPath
+from executor.model.workflow import Name, Names, Resource, SparseModel, StrictModel, ToolDeclaration, translate
+from harness.files.packaged import default_config_path
+from harness.files.strict_file import Document, parse_value, read_document
+from harness.telemetry.telemetry_settings import Telemetry
 
 POLICIES: Final = ("dataflow", "levels", "barrier", "serial")
 PREFIX: Final = "MAKESPAN_"
@@ -50,21 +50,21 @@ def _endpoint(value: str) -> str:
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 
 
-class WorkflowMode(SparseWords):
+class WorkflowMode(SparseModel):
     """Whether a task text is planned as a workflow, and the words that ask for it."""
 
     enabled: bool = True
     detect_keywords: Names = ("and", "then", "translate", "convert")
 
 
-class Chat(SparseWords):
+class Chat(SparseModel):
     """How task texts are understood. ``planner``: `rules` (a grammar, no model) or `llm` (the model of ``llm``)."""
 
     planner: Literal["rules", "llm"] = "rules"
     workflow_mode: WorkflowMode = Field(default_factory=WorkflowMode)
 
 
-class LocalModel(SparseWords):
+class LocalModel(SparseModel):
     """The model on this machine. ``model``: a GGUF file (null: the installed one); ``program``: llama.cpp's server
     (null: the package's); ``slots``: requests that it answers at once, each with ``context_tokens`` and at most
     ``max_tokens`` of an answer; ``threads`` null: one fewer than there are cores; ``gpu_layers`` null: as it decides.
@@ -80,7 +80,7 @@ class LocalModel(SparseWords):
     start_timeout_seconds: float = Field(60.0, gt=0)
 
 
-class LanguageModel(SparseWords):
+class LanguageModel(SparseModel):
     """The endpoint of ``llm`` tools. ``base_url`` null: the stand-in service answers; `local`: a model that is started
     for the run. ``slots``: requests that it answers at once, if it does not say so itself.
     """
@@ -93,13 +93,13 @@ class LanguageModel(SparseWords):
     local: Annotated[LocalModel, BeforeValidator(_mapping)] = Field(default_factory=LocalModel)
 
 
-class Store(SparseWords):
+class Store(SparseModel):
     """Where runs are kept: an SQLite file. ``path`` null: one in the user's data folder."""
 
     path: Name | None = None
 
 
-class Config(Words):
+class Config(StrictModel):
     """All settings, checked. Make it with :func:`load_config`; the constructor reads neither file nor environment."""
 
     chat: Annotated[Chat, BeforeValidator(_mapping)] = Field(default_factory=Chat)

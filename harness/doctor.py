@@ -23,14 +23,14 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from typing import Final, Literal
 
 from executor.backends import BackendError, backend_names, find_backend
-from executor.findings import WorkflowError
+from executor.model.findings import WorkflowError
+from executor.model.workflow import Step, Workflow
 from executor.running import Run, run
-from executor.workflow import Step, Workflow
 from harness.config import LOCAL, Config, load_config
 from harness.environment import cpu_limit_cores, memory_bytes, memory_limit_bytes, usable_cores
-from harness.local_llm.errors import LocalModelError
+from harness.files.packaged import default_config_path, shipped_scenarios
 from harness.local_llm.files import find_server, find_weights
-from harness.packaged import default_config_path, shipped_scenarios
+from harness.local_llm.local_llm_errors import LocalModelError
 from harness.version import DISTRIBUTION, package_version
 
 State = Literal["ok", "missing", "broken"]

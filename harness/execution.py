@@ -15,20 +15,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from executor.arrivals import Feed
 from executor.backends import make_backend
-from executor.instruments import Instrument
+from executor.engine.instruments import Instrument
+from executor.feed import Feed
+from executor.model.workflow import ToolDeclaration
 from executor.running import Interrupted, Run, run
-from executor.workflow import ToolDeclaration
 from harness.config import LOCAL, LanguageModel, Policy
 from harness.environment import environment_facts, usable_cores
 from harness.local_llm import local_model, suited
 from harness.result import Document, Repetition, result_document, run_document
-from harness.scenario_words import Loaded
+from harness.scenario.scenario_model import Loaded
 from harness.standin import StandIn
 from harness.standin.declarations import names_called, needs_stand_in, with_stand_in
 from harness.start_clock import StartClock
-from harness.telemetry.tracing import RunName, Tracing
+from harness.telemetry.spans.trace_session import RunName, Tracing
 
 
 @dataclass(frozen=True, slots=True)

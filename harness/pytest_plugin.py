@@ -22,9 +22,9 @@ import pytest
 if TYPE_CHECKING:
     from os import PathLike
 
+    from executor.model.workflow import Resource, Workflow
     from executor.tools.registry import Declared
-    from executor.workflow import Resource, Workflow
-    from harness.benchmark_in_tests import BenchmarkResult
+    from harness.benchmark.in_tests import BenchmarkResult
 
 _FIXTURE: Final = "makespan"
 # The name of pytest-benchmark's fixture and mark, and those under which it may be registered.
@@ -67,7 +67,7 @@ class Makespan:
             StepsFailedError: a step failed, unless ``allow_errors``.
 
         """
-        from harness.benchmark_in_tests import measured  # noqa: PLC0415 - only a test that measures pays for it
+        from harness.benchmark.in_tests import measured  # noqa: PLC0415 - only a test that measures pays for it
 
         result = measured(
             workflow, executors=executors, repetitions=repetitions, warmup=warmup, tools=tools or {},

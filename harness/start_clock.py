@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from executor.engine import Engine
-from executor.instruments import Instrument
+from executor.engine.engine import Engine
+from executor.engine.instruments import Instrument
 
 
 class StartClock(Instrument):

@@ -13,10 +13,10 @@ GROUP = "makespan.backends"
 BUILT_IN = {
     "serial": "executor.backends.serial:SerialBackend",
     "threads": "executor.backends.threads:ThreadsBackend",
-    "processes": "executor.backends.processes:ProcessesBackend",
+    "processes": "executor.backends.processes.process_backend:ProcessesBackend",
     "asyncio": "executor.backends.asyncio:AsyncioBackend",
     "virtual": "executor.backends.virtual:VirtualBackend",
-    "dask": "executor.backends.dask:DaskBackend",
+    "dask": "executor.backends.dask.dask_backend:DaskBackend",
 }
 
 

@@ -21,10 +21,10 @@ from typing import Any
 from executor.backends.asyncio_calls import LoopCaller
 from executor.backends.base import Backend, patience_seconds
 from executor.backends.daemon_threads import DaemonThreads
-from executor.engine import Completion, Engine, Failure
-from executor.outcomes import outcome_of
-from executor.timeline import NANOSECONDS, Attempt, AttemptOutcome
-from executor.tools.base import Tool, ToolContext, ToolError
+from executor.engine.engine import Completion, Engine, Failure
+from executor.record.outcomes import outcome_of
+from executor.record.timeline import NANOSECONDS, Attempt, AttemptOutcome
+from executor.tools.tool import Tool, ToolContext, ToolError
 
 # So many workers more than slots may wait for the next step that has to wait for its calls.
 SPARE_WORKERS = 2

@@ -18,11 +18,11 @@ from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
-from executor.current import Place
-from executor.engine import Engine, Failure
-from executor.nested_calls import Call, Outcomes
-from executor.nested_engine import EngineCaller
-from executor.timeline import Attempt
+from executor.child_steps.child_request import Call, Outcomes
+from executor.child_steps.engine_link import EngineCaller
+from executor.child_steps.step_context import Place
+from executor.engine.engine import Engine, Failure
+from executor.record.timeline import Attempt
 
 if TYPE_CHECKING:
     from executor.backends.asyncio import AsyncioBackend, LoopWorker

@@ -20,13 +20,13 @@ from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Any, ClassVar
 
-from executor.current import Place, enter_place
-from executor.engine import Engine, Failure
-from executor.nested_calls import Caller
-from executor.outcomes import outcome_of
-from executor.timeline import NANOSECONDS, Attempt, AttemptOutcome
-from executor.tools.base import run_call
-from executor.workflow import Step
+from executor.child_steps.child_request import Caller
+from executor.child_steps.step_context import Place, enter_place
+from executor.engine.engine import Engine, Failure
+from executor.model.workflow import Step
+from executor.record.outcomes import outcome_of
+from executor.record.timeline import NANOSECONDS, Attempt, AttemptOutcome
+from executor.tools.tool import run_call
 
 DEFAULT_WORKERS = 8
 # CPython carries out a signal's handler between two instructions: of one that comes just before the main thread begins
@@ -55,7 +55,7 @@ class Backend:
     options: ClassVar[Mapping[str, str]] = {}
     # A virtual clock: durations are stated, no tool runs.
     simulates: ClassVar[bool] = False
-    # A call that is told to stop has stopped by then (see `executor.engine.Driver`).
+    # A call that is told to stop has stopped by then (see `executor.engine.engine.Driver`).
     stops_at_once: bool = False
 
     def __init__(self, workers: int | None = None) -> None:

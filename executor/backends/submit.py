@@ -23,11 +23,11 @@ from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeAlias
 
 from executor.backends.base import Backend, BackendError, patience_seconds
-from executor.backends.process_pickling import NotPicklableError
+from executor.backends.processes.pickling import NotPicklableError
 from executor.backends.submit_call import Answer, RemoteCall, Shared, unpack
-from executor.engine import Engine
-from executor.outcomes import Completion, Failure
-from executor.timeline import Attempt, AttemptOutcome
+from executor.engine.engine import Engine
+from executor.record.outcomes import Completion, Failure
+from executor.record.timeline import Attempt, AttemptOutcome
 
 # The end of an attempt as it is queued: its future, or why there is none.
 _End: TypeAlias = "tuple[Attempt, Future[Answer] | Exception]"

@@ -20,13 +20,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from executor.backends.process_pickling import NotPicklableError, dumps
-from executor.current import Place, RunningStep, enter_place
-from executor.machine import machine
-from executor.outcomes import Failure, outcome_of
-from executor.timeline import NANOSECONDS, AttemptOutcome
-from executor.tools.base import RunContext, Tool, ToolContext, run_call
-from executor.tracing_hooks import worker_tracing
+from executor.backends.processes.pickling import NotPicklableError, dumps
+from executor.child_steps.step_context import Place, RunningStep, enter_place
+from executor.host_id import machine
+from executor.record.outcomes import Failure, outcome_of
+from executor.record.timeline import NANOSECONDS, AttemptOutcome
+from executor.tools.tool import RunContext, Tool, ToolContext, run_call
+from executor.tracing.hooks import worker_tracing
 
 
 @dataclass(frozen=True, slots=True)

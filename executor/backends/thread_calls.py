@@ -17,10 +17,10 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
 from executor.backends.base import CpuClock
-from executor.engine import Engine
-from executor.nested_calls import Call, Outcomes
-from executor.nested_engine import Batch, EngineCaller
-from executor.timeline import NANOSECONDS, Attempt
+from executor.child_steps.child_request import Call, Outcomes
+from executor.child_steps.engine_link import Batch, EngineCaller
+from executor.engine.engine import Engine
+from executor.record.timeline import NANOSECONDS, Attempt
 
 if TYPE_CHECKING:
     from executor.backends.threads import ThreadsBackend, Worker

@@ -21,8 +21,8 @@ from collections import deque
 
 from executor.backends.base import Backend, CpuClock
 from executor.backends.thread_calls import ThreadCaller
-from executor.engine import Engine
-from executor.timeline import Attempt
+from executor.engine.engine import Engine
+from executor.record.timeline import Attempt
 
 # So many workers more than slots may wait for the next step that has to wait for its calls.
 SPARE_WORKERS = 2

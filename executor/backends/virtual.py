@@ -16,11 +16,11 @@ from heapq import heappop, heappush
 from typing import Any, NamedTuple, TypeAlias
 
 from executor.backends.base import Backend
-from executor.dependencies.references import templates_of
-from executor.engine import Completion, Engine, Failure, Request
-from executor.mapping import DEFAULT_ITEMS
-from executor.timeline import NANOSECONDS, Attempt, AttemptOutcome
-from executor.workflow import Step
+from executor.dependencies.step_references import templates_of
+from executor.engine.engine import Completion, Engine, Failure, Request
+from executor.engine.mapped_items import DEFAULT_ITEMS
+from executor.model.workflow import Step
+from executor.record.timeline import NANOSECONDS, Attempt, AttemptOutcome
 
 DEFAULT_SECONDS = 1.0
 

@@ -15,9 +15,9 @@ Rules of this package:
 """
 
 from executor.dependencies.graph import Graph, OrderEdge, Plan
+from executor.dependencies.graph_building import plan, workflow_with_dependencies
 from executor.dependencies.hints import HINTS_LIMIT_STEPS
-from executor.dependencies.planning import plan, workflow_with_dependencies
-from executor.dependencies.resolve import DEFAULT_EXPECTED_TOKENS
+from executor.dependencies.step_requirements import DEFAULT_EXPECTED_TOKENS
 
 __all__ = [
     "DEFAULT_EXPECTED_TOKENS",

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from executor.findings import Finding
-from executor.workflow import Step
+from executor.model.findings import Finding
+from executor.model.workflow import Step
 
 # (predecessor, state): an order edge by rule 3. A pair per state, writes before reads.
 OrderEdge = tuple[int, str]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from executor.dependencies.graph import Graph, listed
-from executor.dependencies.groups import groups_of
-from executor.dependencies.references import templates_of
-from executor.findings import Finding
+from executor.dependencies.parallel_groups import groups_of
+from executor.dependencies.step_references import templates_of
+from executor.model.findings import Finding
 
 # The ancestors of every step are kept as bits: steps² / 8 bytes.
 HINTS_LIMIT_STEPS = 5_000

@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from heapq import heappop, heappush
 
+from executor.record.timeline import Attempt, Wait
 from executor.scheduler.family import NOBODY
 from executor.scheduler.queue import HANDED_OUT, INDEX_MASK, QUEUED
 from executor.scheduler.starts import Starts
-from executor.timeline import Attempt, Wait
 
 
 class Ahead(Starts):

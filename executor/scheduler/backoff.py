@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from executor.timeline import NANOSECONDS
-from executor.workflow import Retry
+from executor.model.workflow import Retry
+from executor.record.timeline import NANOSECONDS
 
 _RANGE = 1 << 64
 

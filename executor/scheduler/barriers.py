@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Literal, Protocol, get_args
 
-from executor.workflow import Step
+from executor.model.workflow import Step
 
 Policy = Literal["dataflow", "levels", "barrier", "serial"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from executor.resources import Demand, Limits
+from executor.model.workflow import Resource, Step
+from executor.record.timeline import Attempt, StepStatus, Timeline
 from executor.scheduler.barriers import Policy, gate_for
 from executor.scheduler.family import Family
 from executor.scheduler.items import Items, NoItems
 from executor.scheduler.locks import Locks, StateUse
 from executor.scheduler.queue import INDEX_MASK, QUEUED, ReadyQueue
+from executor.scheduler.resources import Demand, Limits
 from executor.scheduler.states import FIRST_FINAL, STATE_NAMES, allows
 from executor.scheduler.story import SchedulerError, story_of
-from executor.timeline import Attempt, StepStatus, Timeline
-from executor.workflow import Resource, Step
 
 # How far the run still goes on.
 GOING, STOPPING, CANCELLING = 0, 1, 2

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from executor.dependencies import OrderEdge
+from executor.model.workflow import Step
 from executor.scheduler.locks import StateUse
 from executor.scheduler.story import SchedulerError
-from executor.workflow import Step
 
 # Stands where the index of a step would, and there is none.
 NOBODY = -1

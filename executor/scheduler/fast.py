@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 
+from executor.record.timeline import Attempt
 from executor.scheduler.family import NOBODY
 from executor.scheduler.intake import Intake
 from executor.scheduler.queue import INDEX_MASK, QUEUED
 from executor.scheduler.starts import Starts
 from executor.scheduler.states import READY, RUNNING, SUCCEEDED
-from executor.timeline import Attempt
 
 
 class Fast(Intake, Starts):

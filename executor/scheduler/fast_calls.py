@@ -12,11 +12,11 @@ Rules of this module:
 
 from __future__ import annotations
 
+from executor.model.workflow import Step
+from executor.record.timeline import NANOSECONDS, Attempt
 from executor.scheduler.fast import Fast
 from executor.scheduler.queue import start_key
 from executor.scheduler.states import BLOCKED, READY, RESUMING, RUNNING, SUCCEEDED
-from executor.timeline import NANOSECONDS, Attempt
-from executor.workflow import Step
 
 
 class FastCalls(Fast):

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from executor.dependencies import Graph, OrderEdge
 from executor.dependencies.graph import topological_order
+from executor.model.workflow import Step
+from executor.record.timeline import NANOSECONDS
 from executor.scheduler.barriers import Gate
 from executor.scheduler.family import NOBODY
 from executor.scheduler.locks import StateUse
@@ -19,8 +21,6 @@ from executor.scheduler.queue import start_key
 from executor.scheduler.settling import Settling
 from executor.scheduler.states import BLOCKED, RUNNING, WAITING
 from executor.scheduler.story import SchedulerError
-from executor.timeline import NANOSECONDS
-from executor.workflow import Step
 
 
 class NewStep(NamedTuple):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from executor.timeline import Attempt
-from executor.workflow import Step
+from executor.model.workflow import Step
+from executor.record.timeline import Attempt
 
 
 class Items(Protocol):

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from executor.dependencies import OrderEdge
-from executor.workflow import Step
+from executor.model.workflow import Step
 
 
 class Locks:

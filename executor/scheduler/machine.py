@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from heapq import heappush
 
+from executor.record.timeline import Attempt, AttemptOutcome, StepStatus
 from executor.scheduler.ahead import Ahead
 from executor.scheduler.backoff import backoff_nanoseconds
 from executor.scheduler.core import CANCELLING
@@ -24,7 +25,6 @@ from executor.scheduler.states import BACKING_OFF, BLOCKED, FAILED, RESUMING, RU
 from executor.scheduler.states import CANCELLED as CANCELLED_STATE
 from executor.scheduler.story import SchedulerError
 from executor.scheduler.validation import validate
-from executor.timeline import Attempt, AttemptOutcome, StepStatus
 
 # Attempts that a step without a `retry` gets when its worker dies: the step is not to blame.
 WORKER_DEATH_ATTEMPTS = 3

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from executor.model.workflow import Resource, Step, max_parallel_resource
+from executor.record.timeline import Attempt
 from executor.scheduler.intake import Intake, NewStep
 from executor.scheduler.queue import INDEX_BITS, INDEX_MASK, waits_of
 from executor.scheduler.states import BLOCKED, CANCELLED, FAILED, READY, SUCCEEDED
-from executor.timeline import Attempt
-from executor.workflow import Resource, Step, max_parallel_resource
 
 
 class Mapped(Intake):

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 from itertools import count
 
-from executor.resources import Demand
-from executor.timeline import Wait
-from executor.workflow import Step
+from executor.model.workflow import Step
+from executor.record.timeline import Wait
+from executor.scheduler.resources import Demand
 
 OVERTAKES_UNTIL_RESERVED = 1000
 

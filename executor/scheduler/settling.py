@@ -8,6 +8,7 @@ Rules of this module:
 
 from __future__ import annotations
 
+from executor.record.timeline import Attempt, Interval
 from executor.scheduler.core import CANCELLING, STOPPING, Core
 from executor.scheduler.queue import extend_history
 from executor.scheduler.states import (
@@ -22,7 +23,6 @@ from executor.scheduler.states import (
     SKIPPED,
     SUCCEEDED,
 )
-from executor.timeline import Attempt, Interval
 
 NO_FATE, CANCELLED_FATE, FAILED_FATE = 0, 1, 2
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from heapq import heappop
 
-from executor.resources import Demand
+from executor.record.timeline import Attempt, Wait
 from executor.scheduler.family import NOBODY
 from executor.scheduler.queue import HANDED_OUT, INDEX_MASK, QUEUED, RESERVED, Line, extend_history, waits_of
+from executor.scheduler.resources import Demand
 from executor.scheduler.settling import Settling
 from executor.scheduler.states import READY, RESUMING, RUNNING
-from executor.timeline import Attempt, Wait
 
 
 class Starts(Settling):

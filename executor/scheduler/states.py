@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from executor.timeline import StepStatus
+from executor.record.timeline import StepStatus
 
 WAITING, READY, RUNNING, BLOCKED, RESUMING, BACKING_OFF, SUCCEEDED, FAILED, SKIPPED, CANCELLED = range(10)
 

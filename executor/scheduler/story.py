@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from executor.timeline import NANOSECONDS, Attempt
+from executor.record.timeline import NANOSECONDS, Attempt
 
 
 class SchedulerError(Exception):

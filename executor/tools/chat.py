@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from executor.tools.base import ToolError
 from executor.tools.connections import too_large
+from executor.tools.tool import ToolError
 
 CHARACTERS_PER_TOKEN = 4
 

@@ -20,11 +20,11 @@ from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from executor.current import program_environment
-from executor.tools.base import Tool, ToolContext, ToolError, ToolTimeoutError
+from executor.child_steps.step_context import program_environment
+from executor.model.workflow import Names, StrictModel, ToolDeclaration
 from executor.tools.child_process import ChildProcess, Finished
 from executor.tools.options import read_args, read_options
-from executor.workflow import Names, ToolDeclaration, Words
+from executor.tools.tool import Tool, ToolContext, ToolError, ToolTimeoutError
 
 OUTPUT_LIMIT_BYTES = 10_000_000
 INHERITED = ("PATH", "HOME", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "USER", "LOGNAME")
@@ -39,7 +39,7 @@ def _listed(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-class CommandOptions(Words):
+class CommandOptions(StrictModel):
     """``argv``: the program and its arguments. ``env``: variables to set; ``inherit_env``: names to let through.
     ``output``: what stdout holds. ``output_limit_bytes``: more than that is a failure.
     """
@@ -59,7 +59,7 @@ class CommandOptions(Words):
         return argv
 
 
-class CommandArgs(Words):
+class CommandArgs(StrictModel):
     """What a step says: the whole ``argv`` of an undeclared command, or ``arguments`` to add to a declared one."""
 
     argv: Annotated[tuple[str | int | float, ...], BeforeValidator(_listed)] | None = None

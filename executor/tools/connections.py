@@ -26,7 +26,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
-from executor.tools.base import ToolContext, ToolError, ToolTimeoutError
+from executor.tools.tool import ToolContext, ToolError, ToolTimeoutError
 
 if TYPE_CHECKING:
     import asyncio

@@ -19,7 +19,7 @@ from typing import Any, Literal, NoReturn
 
 from pydantic import Field, JsonValue
 
-from executor.tools.base import Tool, ToolContext, ToolError, ToolOptionsError
+from executor.model.workflow import Retry, StrictModel, ToolDeclaration
 from executor.tools.connections import (
     ERROR_BODY_LIMIT_BYTES,
     RESPONSE_LIMIT_BYTES,
@@ -31,14 +31,14 @@ from executor.tools.connections import (
     too_large,
 )
 from executor.tools.options import read_args, read_options
-from executor.workflow import Retry, ToolDeclaration, Words
+from executor.tools.tool import Tool, ToolContext, ToolError, ToolOptionsError
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 Expect = Literal["json", "text"]
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
-class HttpOptions(Words):
+class HttpOptions(StrictModel):
     """``base_url``: what a step's url is relative to. ``headers_from_env``: header → name of an environment variable.
     ``read_timeout_seconds``: the longest silence of the server.
     """
@@ -53,7 +53,7 @@ class HttpOptions(Words):
     response_limit_bytes: int = Field(RESPONSE_LIMIT_BYTES, ge=1)
 
 
-class HttpArgs(Words):
+class HttpArgs(StrictModel):
     """What a step says. ``method`` defaults to POST with a body, else GET."""
 
     url: str = ""

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from pydantic import Field, JsonValue, SecretStr
 
-from executor.tools.base import Simulation, Tool, ToolContext, ToolError, ToolOptionsError
+from executor.model.workflow import Names, Retry, StrictModel, ToolDeclaration
 from executor.tools.chat import Reply, ReplyReader, messages_json
 from executor.tools.connections import (
     ERROR_BODY_LIMIT_BYTES,
@@ -34,7 +34,7 @@ from executor.tools.connections import (
     status_error,
 )
 from executor.tools.options import read_args, read_options
-from executor.workflow import Names, Retry, ToolDeclaration, Words
+from executor.tools.tool import Simulation, Tool, ToolContext, ToolError, ToolOptionsError
 
 if TYPE_CHECKING:
     import httpx
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 STAND_IN_MODEL = "makespan-stand-in"
 
 
-class LlmOptions(Words):
+class LlmOptions(StrictModel):
     """``base_url`` ends where ``/chat/completions`` begins. ``api_key_env`` names the variable that holds the key.
     ``read_timeout_seconds`` is the longest silence of the server. ``include_usage: false`` is for servers that refuse
     ``stream_options``. ``ignored_args`` names arguments that callers give and this tool has no use for.
@@ -65,7 +65,7 @@ class LlmOptions(Words):
     read_timeout_seconds: float = Field(120.0, gt=0)
 
 
-class LlmArgs(Words):
+class LlmArgs(StrictModel):
     """What a step may say beside its prompt; each overrules the declaration."""
 
     model: str | None = None

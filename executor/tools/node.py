@@ -22,16 +22,16 @@ from typing import Any, NoReturn
 
 from pydantic import Field
 
-from executor.current import program_environment
-from executor.tools.base import Tool, ToolContext, ToolError, ToolOptionsError, ToolTimeoutError
+from executor.child_steps.step_context import program_environment
+from executor.model.workflow import Names, StrictModel, ToolDeclaration
 from executor.tools.child_process import ChildProcess, Finished
 from executor.tools.command import INHERITED, OUTPUT_LIMIT_BYTES, readable_tail, status_text
-from executor.tools.node_channel import NodeChannel
+from executor.tools.node_parent import NodeChannel
 from executor.tools.options import did_you_mean, read_options
-from executor.workflow import Names, ToolDeclaration, Words
+from executor.tools.tool import Tool, ToolContext, ToolError, ToolOptionsError, ToolTimeoutError
 
 MEMORY_LIMIT_BYTES = 2 * 1024**3
-_FOLDER = Path(__file__).parents[1] / "node_path"
+_FOLDER = Path(__file__).with_name("node_path")
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from node_child import main; main(int(sys.argv[2]))"
 _ARGS = ("file", "source", "input")
 # Of what a node wrote to stderr, a message shows this much; all that is kept stands below the traceback.
@@ -41,7 +41,7 @@ _LAST_CHARACTERS = 400
 _END_MARK = b"\x1e"
 
 
-class NodeOptions(Words):
+class NodeOptions(StrictModel):
     """``file``: a Python file; ``source``: the code itself. ``env``: variables to set; ``inherit_env``: names to let
     through. ``memory_limit_bytes``: of address space, for each of its processes; null is no limit.
     ``output_limit_bytes``: of what it prints, and of what it says at once over its channel.

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from executor.tools.base import ToolError, ToolOptionsError
-from executor.workflow import ToolDeclaration
+from executor.model.workflow import ToolDeclaration
+from executor.tools.tool import ToolError, ToolOptionsError
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -18,12 +18,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from executor.tools.base import Tool, ToolContext, ToolOptionsError
+from executor.model.workflow import StrictModel, ToolDeclaration
 from executor.tools.options import did_you_mean, nearest, read_options
-from executor.workflow import ToolDeclaration, Words
+from executor.tools.tool import Tool, ToolContext, ToolOptionsError
 
 
-class PythonOptions(Words):
+class PythonOptions(StrictModel):
     """``callable`` is ``module:function`` (dots after the colon reach into classes). ``cpu_bound``: it computes in
     Python, so that threads cannot run it side by side.
     """

@@ -18,10 +18,10 @@ from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
-from executor.findings import Finding
-from executor.tools.base import Tool, ToolOptionsError
+from executor.model.findings import Finding
+from executor.model.workflow import ToolDeclaration
 from executor.tools.options import did_you_mean, nearest
-from executor.workflow import ToolDeclaration
+from executor.tools.tool import Tool, ToolOptionsError
 
 GROUP = "makespan.tools"
 BUILT_IN = {

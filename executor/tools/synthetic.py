@@ -18,9 +18,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from executor.tools.base import Simulation, Tool, ToolContext, ToolError
+from executor.model.workflow import ToolDeclaration
 from executor.tools.options import check_names, no_options
-from executor.workflow import ToolDeclaration
+from executor.tools.tool import Simulation, Tool, ToolContext, ToolError
 
 # Sleeps below this are not worth an event that a cancellation could set.
 _UNINTERRUPTED_SECONDS = 0.02

@@ -1,4 +1,4 @@
-"""What a run was worth: pure functions of :class:`executor.timeline.Timeline`.
+"""What a run was worth: pure functions of :class:`executor.record.timeline.Timeline`.
 
 Rules of this room:
 - No input or output, clock, thread or random source; only the timeline, the words of a workflow and the standard
@@ -8,7 +8,7 @@ Rules of this room:
 - Functions that take an ``index`` build an :class:`AttemptIndex` when none is given.
 """
 
-from harness.analysis.attempts import AttemptIndex, Pause
+from harness.analysis.attempt_index import AttemptIndex, Pause
 from harness.analysis.cautions import Caution, CpuBoundThreads, OverlappingEdges, TooFewCores
 from harness.analysis.concurrency import Concurrency, concurrency
 from harness.analysis.critical_path import CriticalPath, PathPart, critical_path

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from executor.timeline import NANOSECONDS, Timeline
-from harness.analysis.attempts import AttemptIndex, ended_of, started_of
+from executor.record.timeline import NANOSECONDS, Timeline
+from harness.analysis.attempt_index import AttemptIndex, ended_of, started_of
 from harness.analysis.concurrency import Concurrency
 
 # An attempt is "stretched" if it was on a CPU for a good part of its run time, yet not for most of it.

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from executor.timeline import Timeline
-from harness.analysis.attempts import AttemptIndex
+from executor.record.timeline import Timeline
+from harness.analysis.attempt_index import AttemptIndex
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from executor.timeline import Timeline
-from harness.analysis.attempts import BLOCKED, AttemptIndex, Pause, ended_of, started_of
+from executor.record.timeline import Timeline
+from harness.analysis.attempt_index import BLOCKED, AttemptIndex, Pause, ended_of, started_of
 
 NO_CHAIN = -1
 

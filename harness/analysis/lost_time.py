@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from executor.timeline import Attempt, Timeline
-from harness.analysis.attempts import BLOCKED, AttemptIndex, Pause, ended_of, known_of, started_of
+from executor.record.timeline import Attempt, Timeline
+from harness.analysis.attempt_index import BLOCKED, AttemptIndex, Pause, ended_of, known_of, started_of
 
 RUNNING = "running"
 OVERHEAD = "overhead"

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from executor.timeline import Attempt, Timeline
-from executor.workflow import Resource
-from harness.analysis.attempts import AttemptIndex
+from executor.model.workflow import Resource
+from executor.record.timeline import Attempt, Timeline
+from harness.analysis.attempt_index import AttemptIndex
 from harness.analysis.critical_path import critical_path
 from harness.analysis.work import work_nanoseconds
 

@@ -7,8 +7,8 @@ Rules of this module:
 
 from __future__ import annotations
 
-from executor.timeline import Attempt, Timeline
-from harness.analysis.attempts import AttemptIndex, ended_of, known_of, started_of
+from executor.record.timeline import Attempt, Timeline
+from harness.analysis.attempt_index import AttemptIndex, ended_of, known_of, started_of
 
 
 def overhead_nanoseconds(attempt: Attempt) -> int:

@@ -8,7 +8,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from executor.timeline import Timeline
+from executor.record.timeline import Timeline
 from harness.analysis.lost_time import RUNNING
 from harness.analysis.summary import Summary
 

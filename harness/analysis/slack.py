@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from executor.timeline import Timeline
-from harness.analysis.attempts import AttemptIndex
+from executor.record.timeline import Timeline
+from harness.analysis.attempt_index import AttemptIndex
 from harness.analysis.critical_path import NO_CHAIN, own_parts, settled_calls
 
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from executor.timeline import NANOSECONDS, Timeline
-from harness.analysis.attempts import AttemptIndex
+from executor.record.timeline import NANOSECONDS, Timeline
+from harness.analysis.attempt_index import AttemptIndex
 from harness.analysis.cautions import SLACK_RATIO, Caution, CpuBoundThreads, TooFewCores
 from harness.analysis.lost_time import RUNNING, lost_nanoseconds, running_nanoseconds
 from harness.analysis.remedy import WORTH_ACTING_RATIO, duration_text, remedy

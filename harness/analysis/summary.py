@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from executor.timeline import NANOSECONDS, Timeline
-from harness.analysis.attempts import AttemptIndex
+from executor.record.timeline import NANOSECONDS, Timeline
+from harness.analysis.attempt_index import AttemptIndex
 from harness.analysis.cautions import Caution, cautions
 from harness.analysis.concurrency import concurrency
 from harness.analysis.critical_path import CriticalPath, critical_path

@@ -6,8 +6,8 @@ Rules of this module:
 
 from __future__ import annotations
 
-from executor.timeline import Timeline
-from harness.analysis.attempts import AttemptIndex
+from executor.record.timeline import Timeline
+from harness.analysis.attempt_index import AttemptIndex
 
 
 def work_nanoseconds(timeline: Timeline, index: AttemptIndex | None = None) -> int:

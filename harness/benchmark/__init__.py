@@ -14,16 +14,33 @@ Rules of this room:
 - What was finished is kept, whatever ends the benchmark.
 """
 
+from harness.benchmark.bench_figures import bench_document, judged, sample_document
 from harness.benchmark.budget import Budget, Estimate, estimate
-from harness.benchmark.calls_reading import RecordedRuns
-from harness.benchmark.calls_recording import CallRecorder
-from harness.benchmark.figures import bench_document, judged, sample_document
-from harness.benchmark.matrix import Case, Matrix, MatrixCell, Wishes, build_matrix
+from harness.benchmark.matrix import Case, Matrix, MatrixCell, MatrixRequest, build_matrix
+from harness.benchmark.recorded_calls.call_reading import RecordedRuns
+from harness.benchmark.recorded_calls.call_recording import CallRecorder
 from harness.benchmark.runner import Measured, Runner
 from harness.benchmark.session import Outcome, Sample, Series, Session, StopReason
 
 __all__ = [
-    "Budget", "CallRecorder", "Case", "Estimate", "Matrix", "MatrixCell", "Measured", "Outcome", "RecordedRuns",
-    "Runner", "Sample", "Series", "Session", "StopReason", "Wishes", "bench_document", "build_matrix", "estimate",
-    "judged", "sample_document",
+    "Budget",
+    "CallRecorder",
+    "Case",
+    "Estimate",
+    "Matrix",
+    "MatrixCell",
+    "MatrixRequest",
+    "Measured",
+    "Outcome",
+    "RecordedRuns",
+    "Runner",
+    "Sample",
+    "Series",
+    "Session",
+    "StopReason",
+    "bench_document",
+    "build_matrix",
+    "estimate",
+    "judged",
+    "sample_document",
 ]  # fmt: skip

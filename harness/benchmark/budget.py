@@ -11,11 +11,11 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from executor.model.workflow import Step
 from executor.tools.chat import estimate_tokens
-from executor.workflow import Step
 from harness.benchmark.matrix import SERIAL, Case, Matrix, MatrixCell
 from harness.benchmark.runner import Measured, Runner
-from harness.forecast import forecast, items_of
+from harness.scenario.forecast import forecast, items_of
 
 # An answer whose length nobody states.
 GUESSED_ANSWER_TOKENS: Final = 250

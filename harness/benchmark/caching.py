@@ -13,9 +13,9 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from executor.model.workflow import ToolDeclaration
 from executor.tools.llm import LlmOptions, LlmTool
 from executor.tools.registry import Declared
-from executor.workflow import ToolDeclaration
 
 CacheMode = Literal["unique", "allow"]
 

@@ -17,16 +17,16 @@ from typing import Any, Final
 
 from executor.backends import backend_names, find_backend, make_backend
 from executor.backends.base import BackendError
-from executor.findings import Finding, WorkflowError, did_you_mean
+from executor.model.findings import Finding, WorkflowError, did_you_mean
 from executor.tools.registry import resolve_tool
-from harness.cells import Cell, cell_of
 from harness.config import POLICIES, Config, Policy
 from harness.execution import workers_for
 from harness.expectations import Expectation, parse_expectations
-from harness.formats.reading import Document, read_document
-from harness.scenario import load_document, resolve
-from harness.scenario_loading import COMMAND_LINE
-from harness.scenario_words import Benchmark, Loaded
+from harness.files.strict_file import Document, read_document
+from harness.result.cell_key import Cell, cell_of
+from harness.scenario.loading import COMMAND_LINE
+from harness.scenario.scenario_file import load_document, resolve
+from harness.scenario.scenario_model import Benchmark, Loaded
 
 SERIAL: Final = "serial"
 _DATAFLOW: Final = "dataflow"
@@ -36,7 +36,7 @@ _COMPUTING_EXECUTORS: Final = ("serial", "threads", "processes")
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class MatrixRequest:
     """What is asked for over the files' own ``benchmark:`` blocks; empty and None leave the choice to them.
 
     ``settings`` hold for all cells, ``parameters`` are axes of the matrix; text in either is read as the command
@@ -118,7 +118,7 @@ class Matrix:
         return [cell for cell in self.cells if cell.case is case]
 
 
-def build_matrix(paths: Sequence[str | Path], wishes: Wishes, config: Config) -> Matrix:
+def build_matrix(paths: Sequence[str | Path], wishes: MatrixRequest, config: Config) -> Matrix:
     """Read the files and lay out the matrix.
 
     Raises:
@@ -150,7 +150,7 @@ def _refused(code: str, message: str, fix: str) -> Finding:
     return Finding("error", code, message, fix, file=COMMAND_LINE)
 
 
-def _check_wishes(wishes: Wishes) -> list[Finding]:
+def _check_wishes(wishes: MatrixRequest) -> list[Finding]:
     findings = []
     known = backend_names()
     for name in wishes.executors:
@@ -168,7 +168,7 @@ def _check_wishes(wishes: Wishes) -> list[Finding]:
     return findings
 
 
-def _check_backend_options(wishes: Wishes, known: Sequence[str]) -> list[Finding]:
+def _check_backend_options(wishes: MatrixRequest, known: Sequence[str]) -> list[Finding]:
     """Each option must be one of an executor that is asked for."""
     asked = [name for name in wishes.executors if name in known]
     there = sorted({option for name in asked for option in find_backend(name).options})
@@ -196,7 +196,7 @@ def _same_names(cases: Sequence[Case]) -> list[Finding]:
     return findings
 
 
-def _cases_of(path: str, wishes: Wishes, config: Config) -> list[Case]:
+def _cases_of(path: str, wishes: MatrixRequest, config: Config) -> list[Case]:
     document = read_document(resolve(path))
     base = load_document(document, settings=wishes.settings, config=config, allow_missing_inputs=True)
     benchmark = base.scenario.benchmark
@@ -219,7 +219,7 @@ def _nowhere(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {"executor": "", "workers": 0, "policy": "", "parameters": parameters}
 
 
-def _case(document: Document, settings: Mapping[str, Any], wishes: Wishes, config: Config) -> Case:
+def _case(document: Document, settings: Mapping[str, Any], wishes: MatrixRequest, config: Config) -> Case:
     loaded = load_document(document, settings=settings, config=config)
     benchmark = loaded.scenario.benchmark
     try:
@@ -236,7 +236,7 @@ def _case(document: Document, settings: Mapping[str, Any], wishes: Wishes, confi
     )
 
 
-def _cells_of(case: Case, wishes: Wishes, config: Config) -> list[MatrixCell]:
+def _cells_of(case: Case, wishes: MatrixRequest, config: Config) -> list[MatrixCell]:
     found: dict[str, MatrixCell] = {}
     baselines: dict[bool, MatrixCell] = {}
     executors = wishes.executors or case.benchmark.executors or _executors_for(case.loaded)
@@ -257,7 +257,7 @@ def _cells_of(case: Case, wishes: Wishes, config: Config) -> list[MatrixCell]:
     return list(found.values())
 
 
-def _places(case: Case, executor: str, wishes: Wishes, config: Config) -> Iterator[tuple[int | None, Policy]]:
+def _places(case: Case, executor: str, wishes: MatrixRequest, config: Config) -> Iterator[tuple[int | None, Policy]]:
     asked: Sequence[int | None] = wishes.workers or case.benchmark.workers
     policies = wishes.policies or case.benchmark.policies or (config.policy,)
     for name in dict.fromkeys(policies):

@@ -19,16 +19,16 @@ from types import TracebackType
 from typing import Self
 
 from executor.backends import make_backend
-from executor.engine import Engine
-from executor.instruments import Instrument
+from executor.engine.engine import Engine
+from executor.engine.instruments import Instrument
+from executor.model.workflow import Step, ToolDeclaration
 from executor.running import Run, run
 from executor.tools.registry import Declared
-from executor.workflow import Step, ToolDeclaration
 from harness.benchmark.caching import CacheMode, with_nonce
-from harness.benchmark.calls_reading import RecordedRuns
-from harness.benchmark.calls_replay import with_replay
 from harness.benchmark.matrix import Case, Matrix, MatrixCell
 from harness.benchmark.meter import Meter, Usage
+from harness.benchmark.recorded_calls.call_reading import RecordedRuns
+from harness.benchmark.recorded_calls.call_replay import with_replay
 from harness.config import LanguageModel
 from harness.execution import with_endpoint
 from harness.standin import StandIn

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Protocol
 
-from executor.timeline import NANOSECONDS, Attempt, Timeline
+from executor.record.timeline import NANOSECONDS, Attempt, Timeline
 from harness.analysis import AttemptIndex, Summary, summary
 from harness.analysis.slowdown import (
     SlowdownCaution,

@@ -14,22 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from executor.findings import nearest
+from executor.model.findings import nearest
 from harness.cli.guard import UsageFault
 from harness.exit_codes import ExitCode
-from harness.json_files import STDOUT, check_writable, write_json, write_text
-from harness.report.terminal import Line, Terminal, counted, one_line
-from harness.report.terminal_analysis import analysis_lines
-from harness.report.terminal_analysis_many import many_lines
+from harness.files.json_output import STDOUT, check_writable, write_json, write_text
+from harness.report.terminal.analysis_text import analysis_lines
+from harness.report.terminal.console import Line, Terminal, counted, one_line
+from harness.report.terminal.groups_text import many_lines
 from harness.simulation.changes import SimulationError, worker_counts
 from harness.traces import ForeignRun, Trace, TraceError, foreign_run, read_traces
-from harness.traces.diagnosis import Diagnosis, diagnose
-from harness.traces.document import analysis_document, run_documents, trace_document
-from harness.traces.limits import limit_of
-from harness.traces.many import Digest, Group, digest_of, groups_of
-from harness.traces.many_document import many_document
-from harness.traces.predict import Limit
-from harness.traces.scenario_file import scenario_text
+from harness.traces.diagnosis.analysis_document import analysis_document, run_documents, trace_document
+from harness.traces.diagnosis.diagnosis import Diagnosis, diagnose
+from harness.traces.diagnosis.groups_document import many_document
+from harness.traces.diagnosis.trace_groups import Digest, Group, digest_of, groups_of
+from harness.traces.prediction.predicted_makespans import Limit
+from harness.traces.prediction.stated_limits import limit_of
+from harness.traces.prediction.trace_scenario import scenario_text
 
 # Spans of many traces that are kept beside their digests, so that a typical one can be diagnosed.
 _SPANS_KEPT: Final = 300_000

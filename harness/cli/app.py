@@ -12,11 +12,11 @@ from typing import Final
 
 import typer
 
+from harness.cli.command_groups import EPILOG, LightGroup
 from harness.cli.commands import dashboards, listings, local_llm, past, running, traces
-from harness.cli.groups import EPILOG, LightGroup
+from harness.cli.fuzz import fuzz_command
 from harness.cli.guard import guarded
 from harness.cli.options.common import VersionOption
-from harness.fuzz_command import fuzz_command
 
 _COMMANDS: Final[tuple[tuple[str, Callable[..., None], str], ...]] = (
     ("run", running.run, "Run a scenario once."),
@@ -64,7 +64,7 @@ app.add_typer(dashboards.group)
 
 def main() -> None:
     """The entry point of the command."""
-    from harness.report.streams import steady_streams
+    from harness.report.terminal.streams import steady_streams
 
     steady_streams()
     app(prog_name="makespan")

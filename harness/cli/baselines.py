@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from harness.cells import machine_class
 from harness.compare import Against, Comparison, Judgement, ThresholdError, against, compare, parse_against
 from harness.compare.comparing import cells_of
-from harness.report.terminal import Line, one_line
-from harness.store import Store
-from harness.store_references import load_all, load_reference
+from harness.report.terminal.console import Line, one_line
+from harness.result.cell_key import machine_class
+from harness.store.run_references import load_all, load_reference
+from harness.store.run_store import Store
 
 Document = Mapping[str, Any]
 

@@ -32,19 +32,19 @@ from harness.benchmark import (
     build_matrix,
     estimate,
 )
-from harness.benchmark.calls import RecordingError
-from harness.benchmark.judging import Judge, Judged, confirmed
-from harness.benchmark.keeping import CallKeeper, StoreKeeper
+from harness.benchmark.bench_judging import Judge, Judged, confirmed
+from harness.benchmark.listeners import CallKeeper, StoreKeeper
 from harness.benchmark.meter import machine_facts
+from harness.benchmark.recorded_calls.recorded_call import RecordingError
 from harness.benchmark.session import Listener
 from harness.cli.baselines import judgement_lines, limit_document
+from harness.cli.bench_options import read_time, read_width
 from harness.cli.bench_request import Request, cache_mode, check_budget, check_targets, judge_for, wishes_of
-from harness.cli.bench_words import read_time, read_width
 from harness.cli.guard import UsageFault
-from harness.cli.metrics import Metrics
+from harness.cli.metrics_option import Metrics
 from harness.cli.signals import terminated_as_interrupted
 from harness.cli.stores import rescue, store_path
-from harness.cli.traces import send_traces, tracing_for
+from harness.cli.trace_options import send_traces, tracing_for
 from harness.compare import comparison_document
 from harness.compare import text as comparison_text
 from harness.config import load_config
@@ -52,16 +52,16 @@ from harness.environment import usable_cores
 from harness.execution import calls_a_model
 from harness.exit_codes import ExitCode
 from harness.expectations import Verdict, junit
-from harness.json_files import STDOUT, OutputError, write_json, write_text
+from harness.files.json_output import STDOUT, OutputError, write_json, write_text
 from harness.local_llm import local_model, suit
-from harness.report.bench_progress import BenchProgress
-from harness.report.terminal import Line, Terminal, finding_lines
-from harness.report.terminal_bench import bench_lines, dry_run_lines, expectation_lines
+from harness.report.terminal.bench_progress import BenchProgress
+from harness.report.terminal.bench_text import bench_lines, dry_run_lines, expectation_lines
+from harness.report.terminal.console import Line, Terminal, finding_lines
 from harness.result import Document, run_document
-from harness.store import Store
-from harness.store_errors import StoreError
-from harness.store_recording import Recording
-from harness.telemetry.bench_traces import BenchTraces
+from harness.store.recording import Recording
+from harness.store.run_store import Store
+from harness.store.store_errors import StoreError
+from harness.telemetry.spans.bench_traces import BenchTraces
 
 _PLOT_COLUMNS: Final = 100
 

@@ -10,23 +10,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from executor.findings import did_you_mean
-from harness.benchmark import Budget, Matrix, Wishes
+from executor.model.findings import did_you_mean
+from harness.benchmark import Budget, Matrix, MatrixRequest
+from harness.benchmark.bench_judging import Judge
 from harness.benchmark.budget import Estimate
 from harness.benchmark.caching import CacheMode
-from harness.benchmark.judging import Judge
 from harness.benchmark.meter import machine_facts
 from harness.benchmark.session import MOST_REPETITIONS
-from harness.cells import machine_differences
 from harness.cli.baselines import Baseline
-from harness.cli.bench_words import read_names, read_parameters, read_workers
+from harness.cli.bench_options import read_names, read_parameters, read_workers
 from harness.cli.guard import UsageFault
-from harness.cli.settings import read_settings
+from harness.cli.set_option import read_settings
 from harness.cli.stores import store_to_read
 from harness.compare import Comparison, fail_if
 from harness.compare.comparing import cells_of
 from harness.config import Config
-from harness.json_files import STDOUT, check_writable
+from harness.files.json_output import STDOUT, check_writable
+from harness.result.cell_key import machine_differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Request:
     config_path: str | None = None
 
 
-def wishes_of(request: Request, width: float | None) -> Wishes:
+def wishes_of(request: Request, width: float | None) -> MatrixRequest:
     """What the matrix is to hold beside what the scenarios say. ``width``: to be reached by repeating, None for not.
 
     Raises:
@@ -77,7 +77,7 @@ def wishes_of(request: Request, width: float | None) -> Wishes:
     repetitions = request.repetitions
     if repetitions is None and width is not None:
         repetitions = MOST_REPETITIONS
-    return Wishes(
+    return MatrixRequest(
         executors=read_names(request.executors),
         workers=read_workers(request.workers),
         policies=read_names(request.policies),

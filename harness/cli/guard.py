@@ -43,18 +43,18 @@ def guarded(command: Callable[Parameters, ExitCode]) -> Callable[Parameters, Non
 
 def _explain(error: Exception) -> ExitCode:
     from executor.backends.base import BackendError  # noqa: PLC0415 - `--help` imports no heavy module
-    from executor.findings import WorkflowError  # noqa: PLC0415 - the same
-    from executor.tools.base import ToolOptionsError  # noqa: PLC0415 - the same
+    from executor.model.findings import WorkflowError  # noqa: PLC0415 - the same
+    from executor.tools.tool import ToolOptionsError  # noqa: PLC0415 - the same
+    from harness.compare.comparison import CompareError  # noqa: PLC0415 - the same
     from harness.compare.threshold import ThresholdError  # noqa: PLC0415 - the same
-    from harness.compare.words import CompareError  # noqa: PLC0415 - the same
-    from harness.json_files import OutputError  # noqa: PLC0415 - the same
-    from harness.local_llm.errors import LocalModelError  # noqa: PLC0415 - the same
+    from harness.files.json_output import OutputError  # noqa: PLC0415 - the same
+    from harness.local_llm.local_llm_errors import LocalModelError  # noqa: PLC0415 - the same
     from harness.result import DocumentError  # noqa: PLC0415 - the same
-    from harness.store_errors import StoreError  # noqa: PLC0415 - the same
-    from harness.traces.model import TraceError  # noqa: PLC0415 - the same
+    from harness.store.store_errors import StoreError  # noqa: PLC0415 - the same
+    from harness.traces.spans.trace_model import TraceError  # noqa: PLC0415 - the same
 
     if isinstance(error, WorkflowError):
-        from harness.report.terminal import Terminal, finding_lines  # noqa: PLC0415 - the same
+        from harness.report.terminal.console import Terminal, finding_lines  # noqa: PLC0415 - the same
 
         Terminal(sys.stderr).write(finding_lines(error.findings))
         return ExitCode.BAD_INPUT
@@ -75,7 +75,7 @@ def _explain(error: Exception) -> ExitCode:
 
 
 def _say(text: str) -> None:
-    from executor.findings import printable  # noqa: PLC0415 - `--help` imports no heavy module
+    from executor.model.findings import printable  # noqa: PLC0415 - `--help` imports no heavy module
 
     sys.stderr.write(printable(text) + "\n")
     sys.stderr.flush()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from executor.backends import BackendError, backend_names, find_backend
-from executor.tools.base import ToolOptionsError
 from executor.tools.registry import tool_kind, tool_kind_names
+from executor.tools.tool import ToolOptionsError
 from harness.config import load_config
 from harness.exit_codes import ExitCode
-from harness.formats.reading import read_document
-from harness.packaged import shipped_scenarios
-from harness.report.terminal import Line, Terminal, one_line
+from harness.files.packaged import shipped_scenarios
+from harness.files.strict_file import read_document
+from harness.report.terminal.console import Line, Terminal, one_line
 
 
 def list_scenarios() -> ExitCode:

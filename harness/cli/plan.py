@@ -8,19 +8,19 @@ from typing import Any, Final
 
 from executor.backends import find_backend
 from executor.dependencies import workflow_with_dependencies
-from executor.workflow import dump_workflow
-from harness.cli.settings import read_settings
+from executor.model.workflow import dump_workflow
+from harness.cli.set_option import read_settings
 from harness.cli.tasks import load_task, save_plan
 from harness.config import load_config
 from harness.execution import workers_for
 from harness.exit_codes import ExitCode
-from harness.forecast import forecast
-from harness.json_files import STDOUT, check_writable, write_json
-from harness.packaged import shipped_scenarios
-from harness.report.terminal import Terminal, finding_lines
-from harness.report.terminal_plan import outlook_lines, plan_lines, remark_lines
-from harness.scenario import load
-from harness.scenario_words import Loaded
+from harness.files.json_output import STDOUT, check_writable, write_json
+from harness.files.packaged import shipped_scenarios
+from harness.report.terminal.console import Terminal, finding_lines
+from harness.report.terminal.plan_text import outlook_lines, plan_lines, remark_lines
+from harness.scenario.forecast import forecast
+from harness.scenario.scenario_file import load
+from harness.scenario.scenario_model import Loaded
 
 _SUFFIXES: Final = (".json", ".yaml", ".yml")
 # What a workflow needs beside its steps to be run again as it was planned.

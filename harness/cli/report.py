@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from executor.findings import did_you_mean
+from executor.model.findings import did_you_mean
 from harness.cli.guard import UsageFault
 from harness.cli.stores import store_to_read
 from harness.config import load_config
 from harness.exit_codes import ExitCode
-from harness.json_files import STDOUT, check_writable, write_text
+from harness.files.json_output import STDOUT, check_writable, write_text
 from harness.report.export import FORMATS, Table, csv_text
 from harness.report.html import report_html
-from harness.report.terminal import Terminal, counted, one_line
-from harness.store_references import load_all
+from harness.report.terminal.console import Terminal, counted, one_line
+from harness.store.run_references import load_all
 
 HTML: Final = "html"
 _ENDINGS: Final = {"html": "html", "perfetto": "json", "csv": "csv", "markdown": "md"}

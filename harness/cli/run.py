@@ -15,31 +15,31 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Final
 
-from executor.findings import Finding
+from executor.model.findings import Finding
 from executor.running import Run
 from harness.analysis import summary
 from harness.cli.guard import UsageFault
-from harness.cli.metrics import Metrics
+from harness.cli.metrics_option import Metrics
 from harness.cli.plan import is_file_argument, workflow_document
-from harness.cli.settings import read_settings
+from harness.cli.set_option import read_settings
 from harness.cli.signals import terminated_as_interrupted
 from harness.cli.stores import check_store, keep_run, rescue
 from harness.cli.tasks import can_ask, is_approved, live_plan, load_task, save_plan, with_planning_model
-from harness.cli.traces import send_traces, traces_sent_on_error, tracing_for, untraced
+from harness.cli.trace_options import send_traces, traces_sent_on_error, tracing_for, untraced
 from harness.config import Config, load_config
 from harness.environment import usable_cores
 from harness.execution import Execution, document_of, execute, workers_for
 from harness.exit_codes import ExitCode
-from harness.json_files import STDOUT, check_writable, write_json
+from harness.files.json_output import STDOUT, check_writable, write_json
 from harness.planner import LivePlan
-from harness.report.plots import capacity_lines, concurrency_line
-from harness.report.terminal import Line, Terminal, finding_lines, one_line
-from harness.report.terminal_plan import plan_lines
-from harness.report.terminal_progress import progress_for
-from harness.report.terminal_summary import STEPS_SHOWN, step_lines, summary_lines
+from harness.report.terminal.console import Line, Terminal, finding_lines, one_line
+from harness.report.terminal.plan_text import plan_lines
+from harness.report.terminal.plots import capacity_lines, concurrency_line
+from harness.report.terminal.run_progress import progress_for
+from harness.report.terminal.summary_text import STEPS_SHOWN, step_lines, summary_lines
 from harness.result import Document
-from harness.scenario import load
-from harness.scenario_words import Loaded
+from harness.scenario.scenario_file import load
+from harness.scenario.scenario_model import Loaded
 
 # Of a larger run no document is made just to see whether it could be.
 _STEPS_LOOKED_AT: Final = 20_000

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from harness.cli.guard import UsageFault
-from harness.cli.settings import read_settings
+from harness.cli.set_option import read_settings
 from harness.cli.stores import store_to_read
 from harness.config import Config, load_config
 from harness.exit_codes import ExitCode
-from harness.json_files import STDOUT, check_writable, write_json
-from harness.packaged import shipped_scenarios
-from harness.report.terminal import Terminal, finding_lines
-from harness.report.terminal_simulation import simulation_lines
+from harness.files.json_output import STDOUT, check_writable, write_json
+from harness.files.packaged import shipped_scenarios
+from harness.report.terminal.console import Terminal, finding_lines
+from harness.report.terminal.simulation_text import simulation_lines
 from harness.result import SCHEMA as RUN_SCHEMA
-from harness.scenario import load
+from harness.scenario.scenario_file import load
 from harness.simulation import (
     Change,
     Distribution,
@@ -38,11 +38,11 @@ from harness.simulation import (
     subject_of_scenario,
 )
 from harness.simulation.changes import policies, set_capacity, set_rate, speed_up, worker_counts
-from harness.simulation.document import simulation_document
 from harness.simulation.drawing import DEFAULT_RUNS
-from harness.store_references import load_reference
+from harness.simulation.simulation_document import simulation_document
+from harness.store.run_references import load_reference
 from harness.traces import TraceError, foreign_run, read_traces
-from harness.traces.subject import subject_of_trace
+from harness.traces.prediction.trace_subject import subject_of_trace
 
 # A word that a file of a result holds near its beginning, and no other kind of file.
 _LOOKED_AT_BYTES = 4096

@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 from harness.cli.guard import UsageFault
 from harness.config import Config
-from harness.json_files import OutputError, write_json
-from harness.store import Store, default_store_path
-from harness.store_errors import StoreError
+from harness.files.json_output import OutputError, write_json
+from harness.store.run_store import Store, default_store_path
+from harness.store.store_errors import StoreError
 
 
 def store_path(typed: str | None, config: Config) -> Path:

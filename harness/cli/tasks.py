@@ -16,14 +16,14 @@ import typer
 import yaml
 
 from executor.backends import find_backend
-from executor.findings import did_you_mean
+from executor.model.findings import did_you_mean
 from harness.cli.guard import UsageFault
 from harness.config import Config
-from harness.json_files import STDOUT, write_json, write_text
+from harness.files.json_output import STDOUT, write_json, write_text
 from harness.local_llm import local_model
 from harness.planner import PLANNERS, LivePlan, load_plan, plan_task
-from harness.report.terminal import Terminal
-from harness.scenario_words import Loaded
+from harness.report.terminal.console import Terminal
+from harness.scenario.scenario_model import Loaded
 
 _YAML: Final = (".yaml", ".yml")
 

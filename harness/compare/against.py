@@ -16,11 +16,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from harness.cells import machine_class
+from harness.compare.compared_figures import baseline_of, figures_of
 from harness.compare.comparing import cell_change, cells_of, judged_together, side_of
-from harness.compare.figures import baseline_of, figures_of
+from harness.compare.comparison import CellChange, Comparison, Side
 from harness.compare.threshold import ThresholdError
-from harness.compare.words import CellChange, Comparison, Side
+from harness.result.cell_key import machine_class
 
 _SHAPE: Final = re.compile(r"\s*median\(\s*(\d{1,4})\s*(?:,\s*lag\s*=\s*(\d{1,4})\s*)?\)\s*")
 # The fewest runs that say how far runs lie apart.

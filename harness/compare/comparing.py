@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from harness.cells import Cell, cell_of, machine_differences
-from harness.compare.figures import Figures, Method, change_of, figures_of
-from harness.compare.words import CellChange, CompareError, Comparison, PutDownTo, Side, SideName, StepChange
+from harness.compare.compared_figures import Figures, Method, change_of, figures_of
+from harness.compare.comparison import CellChange, CompareError, Comparison, PutDownTo, Side, SideName, StepChange
 from harness.result import results_of
+from harness.result.cell_key import Cell, cell_of, machine_differences
 from harness.statistics import Change, Drift, Verdict, holm, noise_warnings
 
 Document = Mapping[str, Any]

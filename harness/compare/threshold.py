@@ -11,10 +11,10 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from executor.findings import did_you_mean
-from harness.cells import Cell
-from harness.compare.figures import METRICS, change_of
-from harness.compare.words import CellChange, Comparison
+from executor.model.findings import did_you_mean
+from harness.compare.compared_figures import METRICS, change_of
+from harness.compare.comparison import CellChange, Comparison
+from harness.result.cell_key import Cell
 from harness.statistics import Change
 
 _SHAPE: Final = re.compile(r"\s*([^\s+−\-]*)\s*([+−-]?)\s*([^\s%]*)\s*(%?)\s*")

@@ -5,7 +5,7 @@
 ``validation`` find what is wrong with one · ``up`` and ``preview`` show them on this machine.
 
 Rules of this package:
-- Every name of a metric comes from :mod:`harness.telemetry.metric_table`.
+- Every name of a metric comes from :mod:`harness.telemetry.metrics.metric_table`.
 - The committed JSON is what people and Grafana read; the code is what people change. A test holds the two equal.
 - Importing it is light: the SDK, plotly and the parser are imported by the files that use them.
 """

@@ -13,11 +13,11 @@ Rules of this room:
 - A line that nothing could be measured for is not met, and says why. Nothing passes unseen.
 """
 
-from harness.expectations.judging import Verdict, all_met, judge
+from harness.expectations.expectation import Expectation, ExpectationError, Metric, Selector
+from harness.expectations.expectation_judging import Verdict, all_met, judge
 from harness.expectations.junit import junit
 from harness.expectations.measuring import METRICS
 from harness.expectations.parsing import parse_expectation, parse_expectations
-from harness.expectations.words import Expectation, ExpectationError, Metric, Selector
 
 __all__ = [
     "METRICS", "Expectation", "ExpectationError", "Metric", "Selector", "Verdict", "all_met", "judge", "junit",

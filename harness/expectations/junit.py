@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from harness.expectations.judging import Verdict
+from harness.expectations.expectation_judging import Verdict
 
 # What XML 1.0 cannot hold, not even escaped.
 _IMPOSSIBLE: Final = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

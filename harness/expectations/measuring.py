@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from harness.expectations.words import Metric
+from harness.expectations.expectation import Metric
 from harness.statistics import Interval, interval
 
 Result = Mapping[str, Any]

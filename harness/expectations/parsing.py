@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from executor.findings import Finding, WorkflowError, did_you_mean
+from executor.model.findings import Finding, WorkflowError, did_you_mean
 from harness.analysis.lost_time import LOST_CAUSES
+from harness.expectations.expectation import Expectation, ExpectationError, Metric, Operator, Selector
 from harness.expectations.measuring import (
     AGGREGATE,
     LOST,
@@ -18,7 +19,6 @@ from harness.expectations.measuring import (
     METRICS,
     ONLY_AGGREGATED,
 )
-from harness.expectations.words import Expectation, ExpectationError, Metric, Operator, Selector
 
 POLICIES: Final = ("dataflow", "levels", "barrier", "serial")
 _SHAPE: Final = "write `[executor[@workers][/policy][{parameter=value}]] metric operator number`"

@@ -13,15 +13,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.local_llm.errors import LocalModelError
     from harness.local_llm.installing import install
-    from harness.local_llm.server import LocalServer
+    from harness.local_llm.llama_server import LocalServer
+    from harness.local_llm.local_llm_errors import LocalModelError
     from harness.local_llm.using import local_model, suit, suited
 
 _HOMES = {
-    "harness.local_llm.errors": ("LocalModelError",),
+    "harness.local_llm.local_llm_errors": ("LocalModelError",),
     "harness.local_llm.installing": ("install",),
-    "harness.local_llm.server": ("LocalServer",),
+    "harness.local_llm.llama_server": ("LocalServer",),
     "harness.local_llm.using": ("local_model", "suit", "suited"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

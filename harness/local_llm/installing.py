@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from harness.local_llm.errors import LocalModelError
 from harness.local_llm.files import WEIGHTS_PACKAGE, find_weights, weights_folder
+from harness.local_llm.local_llm_errors import LocalModelError
 
 _TIMEOUT_SECONDS: Final = 900
 _LINES_SHOWN: Final = 5

@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from executor.model.workflow import Retry, Step
 from executor.tools.llm import LlmTool
-from executor.workflow import Retry, Step
 from harness.config import LOCAL, LanguageModel
-from harness.local_llm.server import LocalServer, ask
-from harness.scenario_words import Loaded
+from harness.local_llm.llama_server import LocalServer, ask
+from harness.scenario.scenario_model import Loaded
 
 # 2 + 3 + 4.5 + 6.75 + 10 s: longer than it takes to load a model of the size that laptops run.
 PATIENT_RETRY: Final = Retry(

@@ -12,12 +12,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.planner.live import LivePlan
-    from harness.planner.planning import PLANNERS, Planned, load_plan, plan_task
+    from harness.planner.live_plan import LivePlan
+    from harness.planner.task_planning import PLANNERS, Planned, load_plan, plan_task
 
 _HOMES = {
-    "harness.planner.live": ("LivePlan",),
-    "harness.planner.planning": ("PLANNERS", "Planned", "load_plan", "plan_task"),
+    "harness.planner.live_plan": ("LivePlan",),
+    "harness.planner.task_planning": ("PLANNERS", "Planned", "load_plan", "plan_task"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

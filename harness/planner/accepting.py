@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from executor.dependencies import plan
-from executor.findings import Finding
+from executor.model.findings import Finding
+from executor.model.workflow import Resource, Step, ToolDeclaration, Workflow, parse_workflow
 from executor.running import declarations_for
-from executor.workflow import Resource, Step, ToolDeclaration, Workflow, parse_workflow
 
 # A plan with more steps is no answer to a sentence.
 PLAN_STEPS_LIMIT: Final = 200

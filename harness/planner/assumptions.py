@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from executor.findings import Finding
+from executor.model.findings import Finding
+from harness.planner.noun_phrases import Thing
 from harness.planner.phrases import is_pair, range_of
-from harness.planner.things import Thing
-from harness.planner.words import JOINING, Token
+from harness.planner.word_lists import JOINING, Token
 
 CODE: Final = "assumed-reading"
 _SHOWN: Final = 60

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from executor.findings import Finding
+from executor.model.findings import Finding
 from harness.planner.draft import Draft, output_of, step_id
 from harness.planner.vocabulary import DETERMINERS, FORMATS
-from harness.planner.words import Token, listed, said, unquoted
+from harness.planner.word_lists import Token, listed, said, unquoted
 
 CONVERTER: Final = "document_converter"
 WRITER: Final = "content_generator"

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from harness.planner.phrases import NUMBER_WORDS, number_of, range_of
 from harness.planner.vocabulary import DETERMINERS, DIFFERENT, PREPOSITIONS, VAGUE_COUNTS, singular
-from harness.planner.words import Token, listed, said, separator
+from harness.planner.word_lists import Token, listed, said, separator
 
 _VERSION: Final = re.compile(r"v?\d+(?:\.\d+)*")
 _MOST_WORDS: Final = 4

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from executor.findings import Finding
-from executor.workflow import Step
-from harness.formats.seed_templates import escape
+from executor.model.findings import Finding
+from executor.model.workflow import Step
+from harness.scenario.seed.seed_templates import escape
 
 # More steps than anybody means by a sentence.
 STEPS_LIMIT: Final = 1_000

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from harness.planner.counting import counted_at
-from harness.planner.things import knows_language, languages_in
+from harness.planner.noun_phrases import knows_language, languages_in
 from harness.planner.vocabulary import singular
-from harness.planner.words import Token
+from harness.planner.word_lists import Token
 
 _TOWARDS: Final = ("to", "into", "in")
 _ENDING: Final = ("for", "using", "with", "by", "from", "as")

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from harness.planner.words import Token
+from harness.planner.word_lists import Token
 
 # Each kind of mark; ``n`` is what has to go up one by one.
 _BULLET: Final = re.compile(r"(?:^|(?<=\n))[ \t]*(?:(?:[-*•‣–—·][ \t]+)?\[[ xX]?\]|[-*•‣–—·])[ \t]+", re.MULTILINE)

@@ -17,7 +17,7 @@ from dataclasses import replace
 from harness.planner.marks import Points, points_of
 from harness.planner.sentences import Clause, Link, begins_clause, clauses_in, sentence_clauses, skipped
 from harness.planner.vocabulary import AMBIGUOUS, ITEMWISE, LEAD_WORDS, PREPOSITIONS, REMARKS, VERBS
-from harness.planner.words import Token, said, tokens_of
+from harness.planner.word_lists import Token, said, tokens_of
 
 
 def clauses_of(text: str) -> list[Clause]:

@@ -21,7 +21,7 @@ from harness.planner.vocabulary import (
     VERBS,
     VerbKind,
 )
-from harness.planner.words import JOINING, Token, said
+from harness.planner.word_lists import JOINING, Token, said
 
 _SEQUENCE: Final = frozenset(["then", "afterwards", "subsequently", "finally", "lastly", "next", "thereafter"])
 _OPENING: Final = (

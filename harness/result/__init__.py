@@ -6,8 +6,8 @@ Rules of this room:
   seconds and back, so the timeline can be made from the document again, exactly.
 """
 
-from harness.result.reading import DocumentError, results_of, run_schema, timeline_from_document
-from harness.result.writing import (
+from harness.result.result_reading import DocumentError, results_of, run_schema, timeline_from_document
+from harness.result.result_writing import (
     SCHEMA,
     Document,
     Estimate,

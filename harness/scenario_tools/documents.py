@@ -15,8 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from executor.tools.base import ToolError
-from harness.packaged import scenarios_folder
+from executor.tools.tool import ToolError
+from harness.files.packaged import scenarios_folder
 
 MARKDOWN = "markdown"
 # Suffix and pandoc's name of every format that :func:`convert` writes.

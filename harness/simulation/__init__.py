@@ -1,8 +1,8 @@
 """What if: a scenario, a measured run or a trace again on the virtual clock, with something changed.
 
 Rules of this package:
-- The scheduler and the engine that run in production are what runs here (:class:`harness.whatif.Rerun`); nothing is
-  computed beside them.
+- The scheduler and the engine that run in production are what runs here (:class:`harness.simulation.what_if.Rerun`);
+  nothing is computed beside them.
 - A change that names what is not there is a :class:`SimulationError` that points at close names.
 - Same subject, same changes, same seed: same answer.
 """

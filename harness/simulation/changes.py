@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Final
 
-from executor.findings import did_you_mean
+from executor.model.findings import did_you_mean
+from executor.model.workflow import Resource
 from executor.scheduler import POLICIES, Policy
-from executor.workflow import Resource
-from harness.report.terminal import one_line
+from harness.report.terminal.console import one_line
 
 _NO_LIMIT: Final = "none"
 _NAMES_SHOWN: Final = 8

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from executor.timeline import NANOSECONDS
+from executor.record.timeline import NANOSECONDS
 from harness.simulation.changes import Change, SimulationError
 from harness.simulation.subject import Subject
 

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from executor.dependencies import Graph
-from executor.findings import did_you_mean
+from executor.model.findings import did_you_mean
+from executor.record.timeline import NANOSECONDS, Timeline
 from executor.scheduler import POLICIES, Policy
-from executor.timeline import NANOSECONDS, Timeline
-from harness.cells import cell_of
 from harness.execution import execute
 from harness.result import results_of, timeline_from_document
-from harness.scenario_words import Loaded
+from harness.result.cell_key import cell_of
+from harness.scenario.scenario_model import Loaded
 from harness.simulation.changes import Change, SimulationError
-from harness.whatif import Rerun
+from harness.simulation.what_if import Rerun
 
 DEFAULT_WORKERS: Final = 8
 

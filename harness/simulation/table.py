@@ -4,8 +4,8 @@ Rules of this module:
 - The base is the run as it was, on the virtual clock; a gain is the base's makespan less the changed one's.
 - A run that went one step at a time says nothing of more workers under its own policy: where more are asked for and no
   policy is named, it is ``dataflow``.
-- With no change asked for, the changes tried are those of :func:`harness.whatif.gains_of`, and running without
-  retries where there were any.
+- With no change asked for, the changes tried are those of :func:`harness.simulation.what_if.gains_of`, and running
+  without retries where there were any.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from executor.record.timeline import NANOSECONDS
 from executor.scheduler import Policy
-from executor.timeline import NANOSECONDS
 from harness.analysis import AttemptIndex, lower_bound
-from harness.report.terminal import one_line
+from harness.report.terminal.console import one_line
 from harness.simulation.changes import Change, combined
 from harness.simulation.subject import Subject
-from harness.whatif import gains_of
+from harness.simulation.what_if import gains_of
 
 _SERIAL: Final = "serial"
 

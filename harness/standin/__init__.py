@@ -5,6 +5,6 @@ every output that it is a stand-in.
 """
 
 from harness.standin.declarations import with_stand_in
-from harness.standin.server import StandIn
+from harness.standin.standin_server import StandIn
 
 __all__ = ["StandIn", "with_stand_in"]

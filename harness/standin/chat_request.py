@@ -16,7 +16,7 @@ from email.message import Message
 from typing import Any
 
 from harness.standin import answers
-from harness.standin.schemas import UnsupportedSchemaError, make_instance
+from harness.standin.schema_instances import UnsupportedSchemaError, make_instance
 
 MODEL = "makespan-stand-in"
 _LONGEST_SECONDS = 86_400.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from executor.workflow import ToolDeclaration
+from executor.model.workflow import ToolDeclaration
 
 # What runs code that may call other tools of the run.
 _CALLING_KINDS = {"node", "python"}

@@ -14,9 +14,9 @@ from typing import Any
 
 from executor.backends import find_backend
 from executor.dependencies import plan
-from executor.engine import Engine
+from executor.engine.engine import Engine
+from executor.model.workflow import Step, Workflow
 from executor.tools.registry import resolve_tools
-from executor.workflow import Step, Workflow
 from tests.benchmarks.graphs import Parents
 
 ROWS: list[tuple[str, ...]] = []

@@ -7,9 +7,9 @@ from itertools import product
 
 import pytest
 
+from executor.model.workflow import Resource, Retry, Step, ToolDeclaration, Workflow
 from executor.running import Run, run
-from executor.workflow import Resource, Retry, Step, ToolDeclaration, Workflow
-from harness.standin.server import StandIn
+from harness.standin.standin_server import StandIn
 from tests.unit.hidden_limits import Durations, HiddenLimit, steady, used, varied
 
 HIDDEN_LIMIT = 8

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from executor.backends.virtual import VirtualBackend
+from executor.model.workflow import Step, Workflow
 from executor.running import Run, run
-from executor.workflow import Step, Workflow
 from harness.analysis import summary
 from harness.environment import environment_facts
 from harness.report.html import report_html

@@ -10,7 +10,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness.traces import foreign_run, read_traces
-from harness.traces.diagnosis import diagnose
+from harness.traces.diagnosis.diagnosis import diagnose
 from tests.benchmarks.test_reading_traces import LARGE, SMALL, request, spans
 
 GROWS_AT_MOST = 1.3

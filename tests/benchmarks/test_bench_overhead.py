@@ -10,13 +10,13 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from executor.backends import find_backend
 from executor.running import run
-from harness.benchmark import Runner, Session, Wishes, build_matrix
-from harness.benchmark.keeping import StoreKeeper
+from harness.benchmark import MatrixRequest, Runner, Session, build_matrix
+from harness.benchmark.listeners import StoreKeeper
 from harness.benchmark.meter import machine_facts
 from harness.config import Config
 from harness.result import run_document
-from harness.store import Store
-from harness.store_recording import Recording
+from harness.store.recording import Recording
+from harness.store.run_store import Store
 from tests.benchmarks.measure import paired, report
 
 REPETITIONS = 100
@@ -26,7 +26,7 @@ REPETITIONS = 100
 def test_overhead_of_a_repetition(benchmark: BenchmarkFixture, tmp_path: Path, steps: int) -> None:
     path = tmp_path / "nothing.yaml"
     path.write_text(f'steps: [{{step_id: "s{{{{ copy }}}}", copies: {steps}, tool: noop}}]', encoding="utf-8")
-    wishes = Wishes(executors=("threads",), workers=(2,), repetitions=REPETITIONS, warmup=0)
+    wishes = MatrixRequest(executors=("threads",), workers=(2,), repetitions=REPETITIONS, warmup=0)
     matrix = build_matrix([path], wishes, Config())
     head = run_document(run_id="0", scenario="nothing", started_at="", environment=machine_facts(), results=[])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from harness.benchmark import Runner, Session, Wishes, bench_document, build_matrix
+from harness.benchmark import MatrixRequest, Runner, Session, bench_document, build_matrix
 from harness.benchmark.meter import machine_facts
 from harness.compare import compare, fail_if
 from harness.config import Config
@@ -31,7 +31,7 @@ benchmark: {executors: [threads], workers: [2], repetitions: 10, warmup: 1}
 def test_false_alarms_of_a_comparison(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     path = tmp_path / "wolf.yaml"
     path.write_text(SCENARIO, encoding="utf-8")
-    matrix = build_matrix([path], Wishes(), Config())
+    matrix = build_matrix([path], MatrixRequest(), Config())
     environment = machine_facts()
 
     def measured(number: int) -> Document:

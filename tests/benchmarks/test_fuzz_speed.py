@@ -9,11 +9,11 @@ import time
 
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from harness.testing.fuzz_faults import NO_FAULTS
-from harness.testing.fuzz_judging import judge_played
-from harness.testing.fuzz_virtual import play
-from harness.testing.fuzzing import quiet_instruments, rare_collections
-from harness.testing.generator import RandomSource, draw_run
+from harness.testing.drawing.generator import RandomSource, draw_run
+from harness.testing.fuzz.faults import NO_FAULTS
+from harness.testing.fuzz.faulty_run_judging import judge_played
+from harness.testing.fuzz.faulty_simulation import play
+from harness.testing.fuzz.fuzzing import quiet_instruments, rare_collections
 from tests.benchmarks.measure import ROWS
 
 DAGS = 400

@@ -11,9 +11,9 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from executor.running import run
-from harness.telemetry.metric_replay import series_of
-from harness.telemetry.metric_service import MetricService
-from harness.telemetry.remote_write import requests
+from harness.telemetry.metrics.metrics_service import MetricService
+from harness.telemetry.metrics.time_series import series_of
+from harness.telemetry.prometheus.remote_write import requests
 from tests.benchmarks import graphs
 from tests.benchmarks.measure import paired, report, workflow_of
 from tests.unit.metric_documents import run_document_of

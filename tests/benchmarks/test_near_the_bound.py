@@ -9,8 +9,8 @@ import time
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from executor.model.workflow import Workflow
 from executor.running import run
-from executor.workflow import Workflow
 from harness.analysis import summary
 from tests.benchmarks import graphs
 from tests.benchmarks.measure import ROWS, workflow_of

@@ -14,8 +14,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from executor import Step, Workflow, run
 from executor.dependencies import plan
 from executor.node_runtime import call_tool, call_tool_async, call_tools_parallel, call_tools_parallel_async
-from executor.tools.base import RunContext, ToolContext
 from executor.tools.node import NodeOptions, NodeTool
+from executor.tools.tool import RunContext, ToolContext
 from tests.benchmarks.measure import paired, report
 
 CALLS = 200

@@ -15,13 +15,13 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from executor.backends import find_backend
-from executor.engine import Engine
-from executor.instruments import Instrument
-from executor.timeline import Attempt, StepStatus
-from executor.tracing import RunTracing
-from executor.tracing_live import LiveTracing
-from harness.telemetry.settings import Telemetry
-from harness.telemetry.tracing import RunName, Tracing, open_tracing
+from executor.engine.engine import Engine
+from executor.engine.instruments import Instrument
+from executor.record.timeline import Attempt, StepStatus
+from executor.tracing.live_spans import LiveTracing
+from executor.tracing.step_spans import RunTracing
+from harness.telemetry.spans.trace_session import RunName, Tracing, open_tracing
+from harness.telemetry.telemetry_settings import Telemetry
 from tests.benchmarks import graphs
 from tests.benchmarks.measure import ROWS, Runner, paired, report, workflow_of
 from tests.integration.otlp_receiver import OtlpReceiver
@@ -158,8 +158,8 @@ MEMORY = """
 import resource, sys
 sys.path.insert(0, {root!r})
 from executor import Step, Workflow, run
-from harness.telemetry.settings import Telemetry
-from harness.telemetry.tracing import RunName, open_tracing
+from harness.telemetry.telemetry_settings import Telemetry
+from harness.telemetry.spans.trace_session import RunName, open_tracing
 endpoint, mode = sys.argv[1:3]
 workflow = Workflow(steps=tuple(Step(step_id=f"s{{n}}", tool="noop") for n in range(100_000)))
 if mode == "none":

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from graphlib import TopologicalSorter
 from typing import Any
 
-from harness.testing.scheduler_case import Graph
+from harness.testing.schedulers.graph_case import Graph
 
 
 def dask_threads(graph: Graph, call: Callable[[str], object], workers: int) -> None:

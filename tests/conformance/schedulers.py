@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
-from harness.testing.scheduler_case import Graph
+from harness.testing.schedulers.graph_case import Graph
 
 
 class Decisions:

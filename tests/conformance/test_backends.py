@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 
 from executor.backends.submit import SubmitBackend
-from harness.testing.conformance_backend import CANNOT, BackendConformance
+from harness.testing.backends.backend_suite import CANNOT, BackendConformance
 
 
 class TestSerial(BackendConformance):

@@ -12,8 +12,8 @@ from typing import ClassVar
 
 import pytest
 
-from harness.testing.conformance_scheduler import SchedulerConformance, fuzz_target
-from harness.testing.scheduler_play import Patience
+from harness.testing.schedulers.case_play import Patience
+from harness.testing.schedulers.scheduler_suite import SchedulerConformance, fuzz_target
 from tests.conformance import foreign_schedulers
 
 pytestmark = pytest.mark.slow

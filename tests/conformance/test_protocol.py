@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import pytest
 
 from executor import Attempt, Backend, Retry, Step, Workflow, run
-from executor.engine import Engine
-from executor.outcomes import Completion, Failure
-from harness.testing.conformance_backend import BackendConformance
-from harness.testing.protocol import ProtocolError, watch
+from executor.engine.engine import Engine
+from executor.record.outcomes import Completion, Failure
+from harness.testing.backends.backend_suite import BackendConformance
+from harness.testing.backends.protocol_watch import ProtocolError, watch
 
 
 def ok() -> str:

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from harness.testing.conformance_scheduler import BrokenRuleError, SchedulerConformance, fuzz_target
-from harness.testing.scheduler_case import Case, Graph
-from harness.testing.scheduler_play import Patience, play
+from harness.testing.schedulers.case_play import Patience, play
+from harness.testing.schedulers.graph_case import Case, Graph
+from harness.testing.schedulers.scheduler_suite import BrokenRuleError, SchedulerConformance, fuzz_target
 from tests.conformance import schedulers
 from tests.conformance.schedulers import Decisions, on_asyncio, on_threads
 

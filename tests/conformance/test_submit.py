@@ -14,11 +14,11 @@ import pytest
 from executor import BackendError, Step, ToolContext, Workflow, run
 from executor.backends.submit import SubmitBackend
 from executor.backends.submit_call import RemoteCall, Shared, Times
-from executor.machine import machine
-from executor.tools.base import RunContext
+from executor.host_id import machine
 from executor.tools.python import PythonTool
-from harness.testing.backend_steps import STEPS
-from harness.testing.protocol import watch
+from executor.tools.tool import RunContext
+from harness.testing.backends.protocol_watch import watch
+from harness.testing.backends.suite_steps import STEPS
 
 
 def leave() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness.store import Store
-from harness.telemetry.push import Prometheus, Pushed, push_runs
+from harness.store.run_store import Store
+from harness.telemetry.prometheus.prometheus_push import Prometheus, Pushed, push_runs
 from tests.integration.calling import started
 
 JOBS = """

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from harness.telemetry.prometheus_flags import prometheus_arguments, prometheus_config
+from harness.telemetry.prometheus.server_flags import prometheus_arguments, prometheus_config
 
 STARTING_SECONDS = 30.0
 STOPPING_SECONDS = 15.0

@@ -10,12 +10,12 @@ from typing import Any
 import jsonschema
 import pytest
 
-from harness.packaged import shipped_scenarios
-from harness.scenario import load
+from harness.files.packaged import shipped_scenarios
+from harness.scenario.scenario_file import load
 from harness.traces import foreign_run
-from harness.traces.document import analysis_schema
-from harness.traces.scenario_file import scenario_text
-from harness.traces.whatif import WhatIf
+from harness.traces.diagnosis.analysis_document import analysis_schema
+from harness.traces.prediction.trace_scenario import scenario_text
+from harness.traces.prediction.trace_what_if import WhatIf
 from tests.integration.calling import called, folder, started, the_result
 from tests.unit.trace_making import langgraph, otlp_text, trace
 

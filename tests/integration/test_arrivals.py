@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from executor import BackendError, Interrupted, Resource, Step, Workflow, run
-from executor.arrivals import Arrivals, RunOverError
-from executor.instruments import Instrument
+from executor.engine.instruments import Instrument
+from executor.feed import Arrivals, RunOverError
+from executor.record.timeline import Attempt
 from executor.scheduler import Scheduler, SchedulerError
-from executor.timeline import Attempt
-from executor.tools.base import ToolOptionsError
+from executor.tools.tool import ToolOptionsError
 
 REAL = ("serial", "threads", "asyncio", "processes")
 TOOLS: dict[str, Any] = {"nap": {"kind": "sleep"}, "echo": {"kind": "noop"}}

@@ -20,9 +20,9 @@ from xml.etree import ElementTree as ET
 import jsonschema
 import pytest
 
-from harness.packaged import shipped_scenarios
+from harness.files.packaged import shipped_scenarios
 from harness.result import run_schema, timeline_from_document
-from harness.store import Store
+from harness.store.run_store import Store
 from tests.integration.calling import COMMAND, called, folder, started
 
 __all__ = ["folder"]
@@ -320,8 +320,8 @@ benchmark: {{executors: [threads, processes], workers: [1], repetitions: 1, warm
 def test_a_store_that_fails_in_the_middle_costs_no_result(folder: Path) -> None:
     script = f"""
 import sys
-from harness.store import Store
-from harness.store_errors import StoreError
+from harness.store.run_store import Store
+from harness.store.store_errors import StoreError
 def full(*_, **__): raise StoreError("database or disk is full")
 Store.add_sample = Store.finish_run = full
 sys.argv = ["makespan", "bench", {str(folder / "joke.yaml")!r}]

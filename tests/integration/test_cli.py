@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.packaged import shipped_scenarios
+from harness.files.packaged import shipped_scenarios
 from harness.result import timeline_from_document
-from harness.scenario import load
+from harness.scenario.scenario_file import load
 from tests.integration.calling import EXECUTORS, called, folder, started, the_result
 
 __all__ = ["folder"]
@@ -251,7 +251,7 @@ def test_doctor_finds_nothing_broken_here(folder: Path) -> None:
 def test_doctor_calls_an_executor_whose_package_is_not_installed_missing_and_not_broken(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(sys.modules, "executor.backends.dask", raising=False)
+    monkeypatch.delitem(sys.modules, "executor.backends.dask.dask_backend", raising=False)
     monkeypatch.setitem(sys.modules, "distributed", None)
     done = called("doctor")
     assert done.exit_code == 0, done.output

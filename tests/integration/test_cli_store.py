@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.result import DocumentError, timeline_from_document
-from harness.store import Store, default_store_path
+from harness.store.run_store import Store, default_store_path
 from tests.integration.calling import COMMAND, called, folder, started, the_result
 from tests.integration.test_cli_terminal import SLEEPER, on_a_terminal, sleeping, wait_for
 from tests.unit.run_documents import document, result
@@ -124,7 +124,7 @@ def test_a_full_disk_costs_neither_the_run_nor_what_was_kept_before(folder: Path
 def test_a_run_that_could_not_be_kept_where_it_should_is_in_a_file(folder: Path) -> None:
     called("run", "joke.yaml", "--store", "s.sqlite")
     # Another program holds the store's lock for longer than anybody waits: here, a limit that is reached at once.
-    script = "import harness.store_schema as s, harness.store_errors as e; s.BUSY_SECONDS = 0.1"
+    script = "import harness.store.tables as s, harness.store.store_errors as e; s.BUSY_SECONDS = 0.1"
     command = f"{script}; import sys; sys.argv = ['makespan', 'run', 'joke.yaml', '--store', 's.sqlite']"
     holder = sqlite3.connect("s.sqlite", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.packaged import dashboards_folder
-from harness.telemetry.metric_table import FAMILIES, PREFIX
+from harness.files.packaged import dashboards_folder
+from harness.telemetry.metrics.metric_table import FAMILIES, PREFIX
 from tests.integration.prometheus_server import require
 
 FOLDER = dashboards_folder() / "prometheus"

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from harness.dashboards.reading import dashboards_of
-from harness.store import Store
-from harness.telemetry.textfile import write_textfile
+from harness.dashboards.validation.dashboard_files import dashboards_of
+from harness.store.run_store import Store
+from harness.telemetry.prometheus.textfile import write_textfile
 from tests.integration.calling import called, folder, started
 from tests.integration.dashboards_runs import JOBS, bench_folder, benched, pushed, stored
 from tests.integration.prometheus_server import PrometheusServer, running_prometheus

@@ -11,14 +11,14 @@ from dataclasses import replace
 import pytest
 
 from executor import Step, Workflow, run
-from harness.testing.behaviour import AttemptPlan, StepPlan, called_by
-from harness.testing.fuzz_faults import NO_FAULTS
-from harness.testing.fuzz_real import REAL_FEATURES, RealRun, play_for_real, scaled
-from harness.testing.fuzz_real_judging import judge_real
-from harness.testing.fuzz_virtual import play
-from harness.testing.fuzzing import fuzz
-from harness.testing.generator import DrawnRun, random_workflow
-from harness.testing.oracle import assert_ok, outputs_equal
+from harness.testing.drawing.behaviour import AttemptPlan, StepPlan, called_by
+from harness.testing.drawing.generator import DrawnRun, random_workflow
+from harness.testing.fuzz.faults import NO_FAULTS
+from harness.testing.fuzz.faulty_simulation import play
+from harness.testing.fuzz.fuzzing import fuzz
+from harness.testing.fuzz.real_run_judging import judge_real
+from harness.testing.fuzz.real_runs import REAL_FEATURES, RealRun, play_for_real, scaled
+from harness.testing.oracle.judge import assert_ok, outputs_equal
 
 # Whether a timeout of a millisecond comes before the end, and who is first to fail, is the machine's affair.
 STEADY = REAL_FEATURES - {"timeouts", "cancellations", "stops"}

@@ -11,7 +11,7 @@ import docx
 import pypdf
 import pytest
 
-from executor.tools.base import ToolError
+from executor.tools.tool import ToolError
 from harness.scenario_tools import documents
 
 SOURCE = "documents/critical_paths.md"

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from executor.engine import Engine
-from executor.instruments import Instrument
+from executor.engine.engine import Engine
+from executor.engine.instruments import Instrument
+from executor.model.workflow import Resource, Retry, Step, Workflow
+from executor.record.timeline import Attempt, StepStatus
 from executor.running import Run, arun, run
-from executor.timeline import Attempt, StepStatus
-from executor.workflow import Resource, Retry, Step, Workflow
 
 BACKENDS = ("serial", "threads", "asyncio", "processes")
 
@@ -242,9 +242,9 @@ def test_an_instrument_that_raises_is_switched_off_and_the_run_goes_on(backend: 
 
 CTRL_C = """
 import sys, os, signal
-from executor.instruments import Instrument
+from executor.engine.instruments import Instrument
 from executor.running import run, Interrupted
-from executor.workflow import Step, Workflow
+from executor.model.workflow import Step, Workflow
 
 steps = (
     Step(step_id="quick", tool="noop", prompt="done"),

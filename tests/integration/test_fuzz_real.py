@@ -11,11 +11,13 @@ import pytest
 from executor import Step, Workflow
 from executor.backends.base import Backend
 from executor.backends.threads import ThreadsBackend
-from executor.nested_engine import Batch
-from executor.timeline import Interval
-from harness.testing import fuzz_steps
-from harness.testing.behaviour import AttemptPlan, Behaviour, Call, Child, StepPlan
-from harness.testing.fuzz_real import (
+from executor.child_steps.engine_link import Batch
+from executor.record.timeline import Interval
+from harness.testing.drawing.behaviour import AttemptPlan, Behaviour, Call, Child, StepPlan
+from harness.testing.drawing.generator import DrawnRun, random_workflow
+from harness.testing.fuzz import real_steps as fuzz_steps
+from harness.testing.fuzz.real_run_judging import judge_real
+from harness.testing.fuzz.real_runs import (
     REAL_FEATURES,
     RealRun,
     is_steady,
@@ -23,9 +25,7 @@ from harness.testing.fuzz_real import (
     real_features,
     scaled,
 )
-from harness.testing.fuzz_real_judging import judge_real
-from harness.testing.fuzz_steps import FOLLOWING, Seen, drawn_steps
-from harness.testing.generator import DrawnRun, random_workflow
+from harness.testing.fuzz.real_steps import FOLLOWING, Seen, drawn_steps
 
 MILLISECOND = 1_000_000
 WAYS = set(FOLLOWING)

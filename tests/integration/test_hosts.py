@@ -98,7 +98,7 @@ def test_two_threads_run_at_once_without_knowing_of_each_other(backend: str) -> 
 INTERRUPTED_IN_A_LOOP = """
 import asyncio, os, signal
 from executor import Interrupted, Step, Workflow, run
-from executor.instruments import Instrument
+from executor.engine.instruments import Instrument
 
 class CtrlC(Instrument):
     def attempt_finished(self, attempt, status):

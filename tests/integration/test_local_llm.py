@@ -19,13 +19,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from executor.workflow import Resource, Retry
+from executor.model.workflow import Resource, Retry
 from harness.config import LanguageModel, LocalModel, load_config
 from harness.execution import execute
 from harness.local_llm import LocalModelError, LocalServer, install, local_model, suited
 from harness.local_llm.files import find_server, find_weights, library_path, weights_folder
 from harness.local_llm.using import PATIENT_RETRY
-from harness.scenario import load
+from harness.scenario.scenario_file import load
 from harness.standin import StandIn
 from tests.integration.calling import COMMAND, called, folder, the_result
 
@@ -248,7 +248,7 @@ def test_the_servers_own_words_are_told_without_the_key(tmp_path: Path) -> None:
 def test_a_processor_that_refuses_the_repacked_weights_gets_them_as_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.local_llm.server._has_matrix_units", lambda: False)
+    monkeypatch.setattr("harness.local_llm.llama_server._has_matrix_units", lambda: False)
     code = f"'--no-repack' in sys.argv or os.kill(os.getpid(), signal.SIGILL)\n{HEALTHY}"
     with LocalServer(settings_for(tmp_path, code)) as server:
         assert server.slots == 7

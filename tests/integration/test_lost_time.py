@@ -6,12 +6,12 @@ import pytest
 
 from executor import Resource, Retry, Run, Step, Workflow, run
 from executor.node_runtime import call_tools_parallel
-from executor.timeline import Timeline
+from executor.record.timeline import Timeline
 from harness.analysis import lost_nanoseconds
-from harness.testing.fuzz_real import REAL_FEATURES, play_for_real, scaled
-from harness.testing.fuzz_virtual import play
-from harness.testing.fuzzing import Settings, quiet_instruments
-from harness.testing.generator import DrawnRun, random_workflow
+from harness.testing.drawing.generator import DrawnRun, random_workflow
+from harness.testing.fuzz.faulty_simulation import play
+from harness.testing.fuzz.fuzzing import Settings, quiet_instruments
+from harness.testing.fuzz.real_runs import REAL_FEATURES, play_for_real, scaled
 
 RUNS = 300
 REAL_RUNS = 20

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from executor.instruments import Instrument
+from executor.engine.instruments import Instrument
+from executor.model.workflow import Retry, Step, Workflow
+from executor.record.timeline import Attempt, StepStatus
 from executor.running import Run, run
-from executor.timeline import Attempt, StepStatus
-from executor.workflow import Retry, Step, Workflow
 from harness.analysis.lost_time import lost_nanoseconds
-from harness.packaged import shipped_scenarios
+from harness.files.packaged import shipped_scenarios
 
 BACKENDS = ("serial", "threads", "asyncio", "processes")
 

@@ -17,15 +17,15 @@ from typing import Any
 import pytest
 
 from executor import Resource, Step, Workflow, run
-from executor.backends.process_dispatch import Dispatcher
-from executor.engine import Engine
-from executor.instruments import Instrument
-from executor.nested_engine import Batch
+from executor.backends.processes.dispatch import Dispatcher
+from executor.child_steps.engine_link import Batch
+from executor.engine.engine import Engine
+from executor.engine.instruments import Instrument
 from executor.node_runtime import call_tool_async, call_tools_parallel
-from harness.packaged import shipped_scenarios
-from harness.testing.backend_steps import note, notes
-from harness.testing.called_graphs import graph_with_calls
-from harness.testing.oracle import assert_ok, check_timeline
+from harness.files.packaged import shipped_scenarios
+from harness.testing.backends.suite_steps import note, notes
+from harness.testing.oracle.called_graphs import graph_with_calls
+from harness.testing.oracle.judge import assert_ok, check_timeline
 from tests.unit.test_node_runtime import shout
 
 

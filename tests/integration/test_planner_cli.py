@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.scenario import load
+from harness.scenario.scenario_file import load
 from tests.integration.calling import COMMAND, called, folder, started, the_result
 
 __all__ = ["folder"]

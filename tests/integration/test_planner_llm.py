@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from executor.arrivals import Arrivals
-from executor.engine import Engine
-from executor.findings import WorkflowError
-from executor.instruments import Instrument
+from executor.engine.engine import Engine
+from executor.engine.instruments import Instrument
+from executor.feed import Arrivals
+from executor.model.findings import WorkflowError
 from harness.config import Config, LanguageModel, load_config
 from harness.execution import Execution, execute
 from harness.planner import LivePlan, Planned, plan_task

@@ -18,9 +18,9 @@ import pytest
 
 from executor import BackendError, Instrument, Resource, Retry, Run, Step, Tool, ToolContext, Workflow, arun, run
 from executor.backends.base import usable_cores
-from executor.backends.process_ahead import ShortSteps
-from executor.backends.processes import ProcessesBackend
-from executor.timeline import Attempt
+from executor.backends.processes.prefetch_rules import ShortSteps
+from executor.backends.processes.process_backend import ProcessesBackend
+from executor.record.timeline import Attempt
 
 DIES = 10.0
 
@@ -451,7 +451,7 @@ def test_a_worker_ignores_the_interrupt_that_a_step_sends_it() -> None:
 SCRIPT = """
 import os, subprocess, sys, time
 from executor import Interrupted, Step, Workflow, run
-from executor.instruments import Instrument
+from executor.engine.instruments import Instrument
 class Known(Instrument):
     def attempt_finished(self, attempt, status):
         open(os.path.join(sys.argv[1], "known"), "w").close()

@@ -20,11 +20,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from harness.telemetry.metric_live import LiveMetrics
-from harness.telemetry.metric_table import FAMILIES
-from harness.telemetry.prometheus_exposition import text_of
-from harness.telemetry.prometheus_flags import prometheus_config
-from harness.telemetry.push import Prometheus, Pushed, push_runs
+from harness.telemetry.metrics.live_metrics import LiveMetrics
+from harness.telemetry.metrics.metric_table import FAMILIES
+from harness.telemetry.prometheus.exposition import text_of
+from harness.telemetry.prometheus.prometheus_push import Prometheus, Pushed, push_runs
+from harness.telemetry.prometheus.server_flags import prometheus_config
 from tests.integration.calling import called, folder, started
 from tests.integration.otlp_receiver import OtlpReceiver
 from tests.integration.prometheus_server import (

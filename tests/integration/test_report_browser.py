@@ -15,7 +15,7 @@ from playwright.sync_api import Page, sync_playwright
 from pypdf import PdfReader
 
 from executor import Step, Workflow, run
-from executor.workflow import Retry
+from executor.model.workflow import Retry
 from harness.report.html import write_report
 from harness.result import Repetition, result_document
 from tests.unit.reporting import Drawing, document, fork_join, found_out, matrix, nested, result, simulated

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.packaged import shipped_scenarios
+from harness.files.packaged import shipped_scenarios
 
 NAMES = {
     "article_pipeline",

@@ -14,8 +14,8 @@ import httpx
 import jsonschema
 import pytest
 
-from executor.tools.base import RunContext, Tool, ToolContext, ToolError
 from executor.tools.registry import make_tool
+from executor.tools.tool import RunContext, Tool, ToolContext, ToolError
 from harness.standin import StandIn, with_stand_in
 
 CHAT = "/chat/completions"

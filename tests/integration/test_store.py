@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from harness.cells import Cell, cell_of
 from harness.result import run_schema
+from harness.result.cell_key import Cell, cell_of
 from harness.statistics import interval
-from harness.store import Store, default_store_path
-from harness.store_errors import StoreError
-from harness.store_references import load_all, load_reference, stored_run
+from harness.store.run_references import load_all, load_reference, stored_run
+from harness.store.run_store import Store, default_store_path
+from harness.store.store_errors import StoreError
 from tests.unit.run_documents import ENVIRONMENT, document, result
 
 ROOT = Path(__file__).resolve().parents[2]

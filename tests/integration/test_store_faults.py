@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.cells import cell_of
-from harness.store import Store
-from harness.store_errors import StoreError
-from harness.store_recording import Recording
-from harness.store_schema import MIGRATIONS, connect, migrate
+from harness.result.cell_key import cell_of
+from harness.store.recording import Recording
+from harness.store.run_store import Store
+from harness.store.store_errors import StoreError
+from harness.store.tables import MIGRATIONS, connect, migrate
 from tests.unit.run_documents import document, result
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -194,8 +194,8 @@ def test_a_file_system_that_refuses_is_told(path):
     """A quota, in a process of its own: no file may grow beyond 64 KiB."""
     script = """
         import os, resource, sys
-        from harness.store import Store
-        from harness.store_errors import StoreError
+        from harness.store.run_store import Store
+        from harness.store.store_errors import StoreError
         from tests.unit.run_documents import document, result
         store = Store.open(sys.argv[1])
         store.save(document(result([1.0])))
@@ -240,7 +240,7 @@ def test_two_threads_share_one_store(store):
 def test_processes_that_open_a_new_store_and_write_at_once_lose_nothing(path):
     script = """
         import os, sys
-        from harness.store import Store
+        from harness.store.run_store import Store
         from tests.unit.run_documents import document, result
         whole = document(result([1.0]))
         sys.stdin.readline()
@@ -272,8 +272,8 @@ def test_a_store_whose_writer_was_killed_50_times_is_whole_each_time(path):
     """Each writer says through a pipe what it has stored, and is killed at a moment that nobody chose."""
     script = """
         import os, random, signal, sys, time
-        from harness.cells import cell_of
-        from harness.store import Store
+        from harness.result.cell_key import cell_of
+        from harness.store.run_store import Store
         from tests.unit.run_documents import document, result
         path, source = sys.argv[1], random.Random(1)
         single = result([1.0], parameters={"text": os.urandom(3000).hex()})

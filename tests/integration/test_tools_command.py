@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
+from executor.model.workflow import ToolDeclaration
 from executor.tools import child_process
-from executor.tools.base import RunContext, Tool, ToolContext, ToolError, ToolTimeoutError
 from executor.tools.registry import make_tool
-from executor.workflow import ToolDeclaration
+from executor.tools.tool import RunContext, Tool, ToolContext, ToolError, ToolTimeoutError
 
 PYTHON = sys.executable
 # Starts a grandchild; both ignore SIGTERM, say who they are, and stay.
@@ -269,7 +269,7 @@ def test_a_daemon_that_leaves_the_group_cannot_hold_the_call(call: Caller) -> No
 
 def test_an_interrupt_from_the_keyboard_leaves_no_child(tmp_path: Path) -> None:
     code = textwrap.dedent(f"""
-        from executor.tools.base import RunContext, ToolContext
+        from executor.tools.tool import RunContext, ToolContext
         from executor.tools.command import CommandTool
         args = {{"argv": [{PYTHON!r}, "-c", {STUBBORN!r}, {str(tmp_path)!r}]}}
         CommandTool("run").call(ToolContext(RunContext(), "a"), None, args)
@@ -285,7 +285,7 @@ def test_an_interrupt_from_the_keyboard_leaves_no_child(tmp_path: Path) -> None:
 def test_an_interpreter_that_leaves_takes_the_children_of_its_threads_along(tmp_path: Path) -> None:
     code = textwrap.dedent(f"""
         import os, threading, time
-        from executor.tools.base import RunContext, ToolContext
+        from executor.tools.tool import RunContext, ToolContext
         from executor.tools.command import CommandTool
         args = {{"argv": [{PYTHON!r}, "-c", {STUBBORN!r}, {str(tmp_path)!r}]}}
         call = CommandTool("run").call

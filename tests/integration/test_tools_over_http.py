@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from executor.tools.base import RunContext, Tool, ToolContext, ToolError, ToolTimeoutError
+from executor.model.workflow import ToolDeclaration
 from executor.tools.chat import ReplyReader
 from executor.tools.connections import retry_after_seconds, safe_url
 from executor.tools.registry import make_tool
-from executor.workflow import ToolDeclaration
+from executor.tools.tool import RunContext, Tool, ToolContext, ToolError, ToolTimeoutError
 
 
 class ScriptedServer:

@@ -21,8 +21,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from harness.analysis.critical_path import critical_path
-from harness.packaged import shipped_scenarios
-from harness.telemetry.otlp_file import request_json
+from harness.files.packaged import shipped_scenarios
+from harness.telemetry.spans.otlp_file import request_json
 from harness.traces import ForeignRun, foreign_run, read_traces
 from tests.integration.calling import called
 from tests.unit.traces_by_hand import edges_of, read, waits_of

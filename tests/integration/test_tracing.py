@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from executor.model.workflow import Resource, Retry, Step, Workflow
 from executor.running import Interrupted, Run, run
-from executor.workflow import Resource, Retry, Step, Workflow
-from harness.telemetry.settings import Telemetry
-from harness.telemetry.tracing import Mode, RunName, TracedRun, Tracing, open_tracing
+from harness.telemetry.spans.trace_session import Mode, RunName, TracedRun, Tracing, open_tracing
+from harness.telemetry.telemetry_settings import Telemetry
 from tests.integration.otlp_receiver import OtlpGrpcReceiver, OtlpReceiver, attributes_of
 
 MODES: tuple[Mode, ...] = ("recorded", "live")

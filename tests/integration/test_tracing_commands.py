@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from harness.telemetry.resending import resend, stored_traces
-from harness.telemetry.settings import Telemetry
+from harness.telemetry.spans.resending import resend, stored_traces
+from harness.telemetry.telemetry_settings import Telemetry
 from tests.integration.calling import called as call
 from tests.integration.otlp_receiver import OtlpReceiver, attributes_of
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from executor.backends.submit import SubmitBackend
+from executor.model.workflow import Step, Workflow
 from executor.running import run
-from executor.workflow import Step, Workflow
-from harness.telemetry.settings import Telemetry
-from harness.telemetry.tracing import RunName, open_tracing
+from harness.telemetry.spans.trace_session import RunName, open_tracing
+from harness.telemetry.telemetry_settings import Telemetry
 from tests.integration.otlp_receiver import OtlpReceiver
 from tests.integration.test_tracing import opens_spans, prompted, step_spans, traced_run
 

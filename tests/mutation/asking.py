@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from harness.testing import fuzzing
-from harness.testing.fuzzing import Settings, examine, quiet_instruments
+from harness.testing.fuzz import fuzzing
+from harness.testing.fuzz.fuzzing import Settings, examine, quiet_instruments
 from tests.mutation.here import parameters_of
 from tests.mutation.mutants import Mutant, code_of
 from tests.mutation.session import Session, Verdict, protocol

@@ -7,14 +7,14 @@ MODULES = (
         f"executor.scheduler.{name}"
         for name in (
             "ahead", "backoff", "barriers", "core", "family", "fast", "fast_calls", "intake", "items", "locks",
-            "machine", "mapping", "queue", "settling", "starts", "states", "story", "validation",
+            "machine", "mapping", "queue", "resources", "settling", "starts", "states", "story", "validation",
         )
     ),
     *(f"executor.dependencies.{name}" for name in (
-            "graph", "groups", "hints", "planning", "references", "resolve", "state",
+            "graph", "graph_building", "hints", "parallel_groups", "shared_state", "step_references",
+            "step_requirements",
         )),
-    "executor.resources",
-    "executor.timeline",
+    "executor.record.timeline",
 )  # fmt: skip
 TESTS = (
     "tests/unit/scheduler",

@@ -58,13 +58,13 @@ SURVIVORS = (
         place=2,
     ),
     Survivor(
-        "executor.dependencies.resolve:Resolver._inherited_from",
+        "executor.dependencies.step_requirements:Resolver._inherited_from",
         "known = self._inherited.get(tool)",
         "known = None",
         "it is worked out again each time, with the same result",
     ),
     Survivor(
-        "executor.resources:Bucket.refill",
+        "executor.scheduler.resources:Bucket.refill",
         "now > self.updated",
         "now >= self.updated",
         "in no time nothing is gained, and the level is never above `full`",

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from executor.dependencies import plan
+from executor.model.workflow import Resource, Retry, Step
+from executor.record.timeline import Attempt, Timeline
 from executor.scheduler import SchedulerError
-from executor.timeline import Attempt, Timeline
-from executor.workflow import Resource, Retry, Step
-from harness.testing.fuzz_coverage import WatchedScheduler
-from harness.testing.generator import DrawnRun
-from harness.testing.strategies import workflows
+from harness.testing.drawing.generator import DrawnRun
+from harness.testing.drawing.strategies import workflows
+from harness.testing.fuzz.transition_coverage import WatchedScheduler
 
 OUTCOMES = ("succeeded", "failed", "timed_out", "worker_died")
 FAR = 10_000

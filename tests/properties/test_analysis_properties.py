@@ -14,8 +14,8 @@ from itertools import count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from executor.timeline import Attempt, Interval, Timeline, Wait
-from executor.workflow import Resource
+from executor.model.workflow import Resource
+from executor.record.timeline import Attempt, Interval, Timeline, Wait
 from harness.analysis import (
     AttemptIndex,
     concurrency,

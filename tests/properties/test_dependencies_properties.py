@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from executor.dependencies import Graph, plan, workflow_with_dependencies
-from executor.workflow import Step, Workflow, dump_workflow, parse_workflow
+from executor.model.workflow import Step, Workflow, dump_workflow, parse_workflow
 
 STATES = ("x", "y")
 

@@ -8,19 +8,19 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
-from executor.timeline import Timeline
+from executor.record.timeline import Timeline
 from harness.analysis.lost_time import lost_nanoseconds
 from harness.analysis.lower_bound import lower_bound
 from harness.result import Repetition, result_document, timeline_from_document
-from harness.testing.fuzz_faults import NO_FAULTS
-from harness.testing.fuzz_judging import compare_with_serial
-from harness.testing.fuzz_shrinking import Candidate
-from harness.testing.fuzz_virtual import play
-from harness.testing.fuzzing import examine, quiet_instruments
-from harness.testing.generator import DEFAULT_FEATURES, FEATURES, DrawnRun
-from harness.testing.oracle import assert_ok, same_schedule
-from harness.testing.simulation import simulate
-from harness.testing.strategies import workflows
+from harness.testing.drawing.generator import DEFAULT_FEATURES, FEATURES, DrawnRun
+from harness.testing.drawing.simulated_run import simulate
+from harness.testing.drawing.strategies import workflows
+from harness.testing.fuzz.faults import NO_FAULTS
+from harness.testing.fuzz.faulty_run_judging import compare_with_serial
+from harness.testing.fuzz.faulty_simulation import play
+from harness.testing.fuzz.fuzzing import examine, quiet_instruments
+from harness.testing.fuzz.shrinking import Candidate
+from harness.testing.oracle.judge import assert_ok, same_schedule
 
 RUNS = settings(
     max_examples=150,

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from executor.node_runtime import call_tools_parallel
-from executor.timeline import NANOSECONDS, Timeline
-from harness.benchmark.calls_plans import plans_of
-from harness.testing.behaviour import plans_of_run
-from harness.testing.generator import DrawnRun
-from harness.testing.simulation import simulate
-from harness.testing.strategies import workflows
+from executor.record.timeline import NANOSECONDS, Timeline
+from harness.benchmark.recorded_calls.call_plans import plans_of
+from harness.testing.drawing.behaviour import plans_of_run
+from harness.testing.drawing.generator import DrawnRun
+from harness.testing.drawing.simulated_run import simulate
+from harness.testing.drawing.strategies import workflows
 from tests.properties.effort import examples
 from tests.unit.replays import fates, measured, most_at_once, recorded
 

@@ -14,15 +14,15 @@ from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
 from executor.dependencies import workflow_with_dependencies
-from executor.findings import Finding, WorkflowError, errors_of
-from executor.workflow import dump_workflow
+from executor.model.findings import Finding, WorkflowError, errors_of
+from executor.model.workflow import dump_workflow
 from harness.config import Config, load_config
-from harness.formats.reading import parse_document, read_document
-from harness.formats.seed_steps import IMPORTER_FIELDS, NATIVE_FIELDS
-from harness.formats.seed_templates import References
-from harness.packaged import default_config_path
-from harness.scenario import Loaded, load_document
-from harness.scenario_words import ScenarioFile
+from harness.files.packaged import default_config_path
+from harness.files.strict_file import parse_document, read_document
+from harness.scenario.scenario_file import Loaded, load_document
+from harness.scenario.scenario_model import ScenarioFile
+from harness.scenario.seed.seed_steps import IMPORTER_FIELDS, NATIVE_FIELDS
+from harness.scenario.seed.seed_templates import References
 from tests.properties.effort import examples
 
 CONFIG: Config = load_config(default_config_path())

@@ -11,21 +11,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from executor import Retry, Step, Workflow, run
+from executor.record.timeline import Timeline
 from executor.scheduler import POLICIES
-from executor.timeline import Timeline
-from harness.testing.behaviour import AttemptPlan, Behaviour, StepPlan
-from harness.testing.fuzz_coverage import ALL_TRANSITIONS
-from harness.testing.fuzz_faults import FAULT_KINDS, NO_FAULTS, draw_faults
-from harness.testing.fuzz_judging import compare_with_serial, depends_on_order
-from harness.testing.fuzz_replay import read_replay
-from harness.testing.fuzz_shrinking import Candidate
-from harness.testing.fuzz_virtual import play
-from harness.testing.fuzzing import FuzzReport, Settings, examine, quiet_instruments
-from harness.testing.generator import DEFAULT_FEATURES, FEATURES, DrawnRun, random_workflow
-from harness.testing.oracle import Violation, assert_ok, same_schedule
-from harness.testing.reference import Reference
-from harness.testing.simulation import simulate
-from harness.testing.strategies import workflows
+from harness.testing.drawing.behaviour import AttemptPlan, Behaviour, StepPlan
+from harness.testing.drawing.generator import DEFAULT_FEATURES, FEATURES, DrawnRun, random_workflow
+from harness.testing.drawing.reference_schedule import Reference
+from harness.testing.drawing.simulated_run import simulate
+from harness.testing.drawing.strategies import workflows
+from harness.testing.fuzz.faults import FAULT_KINDS, NO_FAULTS, draw_faults
+from harness.testing.fuzz.faulty_run_judging import compare_with_serial, depends_on_order
+from harness.testing.fuzz.faulty_simulation import play
+from harness.testing.fuzz.fuzzing import FuzzReport, Settings, examine, quiet_instruments
+from harness.testing.fuzz.replay_files import read_replay
+from harness.testing.fuzz.shrinking import Candidate
+from harness.testing.fuzz.transition_coverage import ALL_TRANSITIONS
+from harness.testing.oracle.judge import Violation, assert_ok, same_schedule
 from tests.properties.effort import examples
 
 RUNS = settings(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from executor.model.workflow import Step
+from executor.record.timeline import Attempt
 from executor.scheduler import Scheduler
-from executor.timeline import Attempt
-from executor.workflow import Step
 from tests.properties.effort import examples
 from tests.properties.test_scheduler_properties import plain_steps
 from tests.unit.scheduling import graph_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from executor.model.workflow import Resource, Retry, Step
+from executor.record.timeline import Attempt
 from executor.scheduler import POLICIES, Scheduler
-from executor.timeline import Attempt
-from executor.workflow import Resource, Retry, Step
 from tests.properties.effort import examples
 from tests.unit.scheduling import graph_of
 

@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 
-from executor.timeline import Timeline
-from executor.trace_words import recorded_words
-from executor.tracing import RunIds
+from executor.record.timeline import Timeline
+from executor.tracing.span_contents import recorded_words
+from executor.tracing.step_spans import RunIds
 from harness.analysis.summary import summary
-from harness.telemetry.otlp_file import request_json
-from harness.telemetry.spans import SpanMaker, spans_of
-from harness.testing.fuzzing import quiet_instruments
-from harness.testing.generator import FEATURES, DrawnRun, random_workflow
-from harness.testing.simulation import simulate
-from harness.testing.strategies import workflows
+from harness.telemetry.spans.otlp_file import request_json
+from harness.telemetry.spans.span_building import SpanMaker, spans_of
+from harness.testing.drawing.generator import FEATURES, DrawnRun, random_workflow
+from harness.testing.drawing.simulated_run import simulate
+from harness.testing.drawing.strategies import workflows
+from harness.testing.fuzz.fuzzing import quiet_instruments
 from harness.traces import ForeignRun, foreign_run, read_traces
 
 RUNS = settings(

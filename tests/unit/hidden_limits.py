@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from executor.backends.virtual import Simulated, VirtualBackend
-from executor.outcomes import Failure
+from executor.model.workflow import Resource, Retry, Step, Workflow
+from executor.record.outcomes import Failure
+from executor.record.timeline import NANOSECONDS, Attempt
 from executor.running import Run, run
-from executor.timeline import NANOSECONDS, Attempt
-from executor.workflow import Resource, Retry, Step, Workflow
 
 Durations = Callable[[int], float]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from executor import Step, Workflow, run
-from executor.workflow import Resource, Retry
+from executor.model.workflow import Resource, Retry
 from harness.result import Repetition, result_document
 from tests.unit.run_documents import document
 

@@ -16,9 +16,9 @@ from executor.node_runtime import (
     call_tools_parallel,
     call_tools_parallel_async,
 )
-from executor.timeline import NANOSECONDS, Attempt
-from harness.benchmark import CallRecorder, Measured, RecordedRuns, Runner, Wishes
-from harness.benchmark.keeping import CallKeeper
+from executor.record.timeline import NANOSECONDS, Attempt
+from harness.benchmark import CallRecorder, MatrixRequest, Measured, RecordedRuns, Runner
+from harness.benchmark.listeners import CallKeeper
 from tests.unit.test_benchmark_calls import matrix_of
 
 HERE = "tests.unit.replays"
@@ -149,7 +149,7 @@ def scenario(*steps: str, more: str = "") -> str:
 
 def measured(folder: Path, text: str, executor: str, *, workers: int = 2, path: Path | None = None) -> Measured:
     """One run on an executor: a replay of the calls in ``path``, or one that asks."""
-    wishes = Wishes(executors=(executor,), workers=() if executor == "serial" else (workers,))
+    wishes = MatrixRequest(executors=(executor,), workers=() if executor == "serial" else (workers,))
     matrix = matrix_of(folder, text, wishes)
     with Runner(matrix, replay=None if path is None else RecordedRuns(path)) as runner:
         return runner.run(matrix.cells[-1], 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from executor import Resource, Step, Workflow, run
-from executor.timeline import NANOSECONDS, Attempt, Interval, Timeline, Wait
+from executor.record.timeline import NANOSECONDS, Attempt, Interval, Timeline, Wait
 from harness.result import Estimate, Repetition, result_document, run_document
 
 

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from executor.timeline import NANOSECONDS, Attempt, Timeline
+from executor.record.timeline import NANOSECONDS, Attempt, Timeline
 from harness.result import Estimate, Repetition, result_document, run_document
 from harness.statistics import interval
 

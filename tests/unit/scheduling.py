@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from executor.dependencies import Graph
+from executor.model.workflow import Resource, Step
+from executor.record.timeline import NANOSECONDS, Attempt
 from executor.scheduler import Scheduler
-from executor.timeline import NANOSECONDS, Attempt
-from executor.workflow import Resource, Step
 
 
 def step(name: str, *depends_on: str, **fields: object) -> Step:

@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from executor.adaptive import AdaptiveCapacity
 from executor.dependencies import plan
-from executor.outcomes import Failure
+from executor.model.workflow import AutoCapacity, Resource, Step, Workflow
+from executor.record.outcomes import Failure
+from executor.record.timeline import NANOSECONDS
 from executor.running import Run
-from executor.timeline import NANOSECONDS
-from executor.tools.base import ToolError
+from executor.scheduler.adaptive_capacity import AdaptiveCapacity
 from executor.tools.connections import status_error
-from executor.workflow import AutoCapacity, Resource, Step, Workflow
+from executor.tools.tool import ToolError
 from harness.analysis.lower_bound import lower_bound
-from harness.report.plots import capacity_lines
+from harness.report.terminal.plots import capacity_lines
 from harness.result import Repetition, result_document, run_schema, timeline_from_document
-from harness.testing.describing import describe
-from harness.testing.oracle import PROPERTIES, assert_ok, check_timeline
+from harness.testing.oracle.description import describe
+from harness.testing.oracle.judge import PROPERTIES, assert_ok, check_timeline
 from tests.unit.hidden_limits import HiddenLimit, steady, used, varied
 from tests.unit.scheduling import Hand
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from executor.timeline import NANOSECONDS, Attempt, Timeline, Wait
-from executor.workflow import Resource
+from executor.model.workflow import Resource
+from executor.record.timeline import NANOSECONDS, Attempt, Timeline, Wait
 from harness.analysis import CpuBoundThreads, TooFewCores, duration_text, duration_texts, remedy, summary
 
 

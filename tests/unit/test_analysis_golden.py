@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from executor.timeline import Attempt, Interval, Timeline, Wait
-from executor.workflow import Resource
+from executor.model.workflow import Resource
+from executor.record.timeline import Attempt, Interval, Timeline, Wait
 from harness.analysis import (
     concurrency,
     critical_path,

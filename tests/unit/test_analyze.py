@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from harness.report.terminal_analysis import analysis_lines
+from harness.report.terminal.analysis_text import analysis_lines
+from harness.simulation.what_if import Rerun
 from harness.traces import ForeignRun, foreign_run
-from harness.traces.diagnosis import Diagnosis, diagnose
-from harness.traces.flat import Flat, finish, flat_timeline, list_schedule, longest_chain
-from harness.traces.predict import Limit
-from harness.whatif import Rerun
+from harness.traces.diagnosis.diagnosis import Diagnosis, diagnose
+from harness.traces.prediction.flat_graph import Flat, finish, flat_timeline, list_schedule, longest_chain
+from harness.traces.prediction.predicted_makespans import Limit
 from tests.unit.trace_making import BEGIN, SECOND, langgraph, run_of, trace
 
 MODEL = {"gen_ai.operation.name": "chat"}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from executor.backends import BackendError, make_backend
-from executor.findings import WorkflowError
-from harness.benchmark import Wishes, build_matrix
+from executor.model.findings import WorkflowError
+from harness.benchmark import MatrixRequest, build_matrix
 from harness.config import Config
 from tests.integration.calling import called, folder
 
@@ -43,7 +43,9 @@ def test_an_option_that_no_executor_has_is_refused(folder: Path) -> None:
     done = called("run", "joke.yaml", "--backend-option", "address")
     assert "--backend-option 'address': write NAME=VALUE" in done.output
     with pytest.raises(WorkflowError, match="no executor that is asked for has an option 'port'"):
-        build_matrix([folder / "joke.yaml"], Wishes(executors=("threads",), backend_options={"port": "1"}), Config())
+        build_matrix(
+            [folder / "joke.yaml"], MatrixRequest(executors=("threads",), backend_options={"port": "1"}), Config()
+        )
 
 
 def test_executors_are_listed_with_their_options() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from executor.timeline import Attempt, Interval, StepStatus, Timeline, Wait
-from executor.workflow import Resource
+from executor.model.workflow import Resource
+from executor.record.timeline import Attempt, Interval, StepStatus, Timeline, Wait
 from harness.analysis import AttemptIndex, CpuBoundThreads, TooFewCores, critical_path, lost_nanoseconds, summary
 from harness.analysis.slack import slack_nanoseconds
 from harness.analysis.slowdown import (
@@ -16,9 +16,9 @@ from harness.analysis.slowdown import (
     slowdown_cautions,
     split_running,
 )
-from harness.testing.generator import DEFAULT_FEATURES, random_workflow
-from harness.testing.simulation import Simulation
-from harness.whatif import Rerun, predicted_gains
+from harness.simulation.what_if import Rerun, predicted_gains
+from harness.testing.drawing.generator import DEFAULT_FEATURES, random_workflow
+from harness.testing.drawing.simulated_run import Simulation
 
 SECOND = 1_000_000_000
 

@@ -10,28 +10,28 @@ from typing import Any, ClassVar
 import pytest
 
 from executor import Resource, Step, Workflow, run
-from executor.engine import Engine
-from executor.instruments import Instrument
+from executor.engine.engine import Engine
+from executor.engine.instruments import Instrument
+from executor.model.workflow import ToolDeclaration
 from executor.node_runtime import call_tool, call_tools_parallel
-from executor.timeline import NANOSECONDS
-from executor.tools.base import Tool, ToolContext
+from executor.record.timeline import NANOSECONDS
 from executor.tools.llm import LlmOptions
-from executor.workflow import ToolDeclaration
+from executor.tools.tool import Tool, ToolContext
 from harness.benchmark import (
     Budget,
     CallRecorder,
     Matrix,
+    MatrixRequest,
     Outcome,
     RecordedRuns,
     Runner,
     Session,
-    Wishes,
     build_matrix,
     estimate,
 )
 from harness.benchmark.caching import UniqueLlmTool, with_nonce
-from harness.benchmark.calls import RecordingError
-from harness.benchmark.keeping import CallKeeper
+from harness.benchmark.listeners import CallKeeper
+from harness.benchmark.recorded_calls.recorded_call import RecordingError
 from harness.config import Config
 
 CHAT = """
@@ -49,10 +49,10 @@ benchmark: {executors: [threads], workers: [2], repetitions: 2, warmup: 0}
 """
 
 
-def matrix_of(folder: Path, text: str = CHAT, wishes: Wishes | None = None) -> Matrix:
+def matrix_of(folder: Path, text: str = CHAT, wishes: MatrixRequest | None = None) -> Matrix:
     path = folder / "chat.yaml"
     path.write_text(text, encoding="utf-8")
-    return build_matrix([path], wishes or Wishes(), Config())
+    return build_matrix([path], wishes or MatrixRequest(), Config())
 
 
 def measure(matrix: Matrix, *, replay: RecordedRuns | None = None, recorder: CallRecorder | None = None,

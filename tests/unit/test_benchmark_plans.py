@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from executor.timeline import Attempt, Interval, StepStatus, Timeline, Wait
-from harness.benchmark.calls import Ask
-from harness.benchmark.calls_plans import own_seconds, plans_of
+from executor.record.timeline import Attempt, Interval, StepStatus, Timeline, Wait
+from harness.benchmark.recorded_calls.call_plans import own_seconds, plans_of
+from harness.benchmark.recorded_calls.recorded_call import Ask
 
 SECOND = 1_000_000_000
 

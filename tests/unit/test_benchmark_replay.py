@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from executor.nested_calls import Done, Withdraw
+from executor.child_steps.child_request import Done, Withdraw
 from executor.node_runtime import StepOverError
-from executor.timeline import NANOSECONDS
+from executor.record.timeline import NANOSECONDS
 from harness.benchmark import Budget, RecordedRuns, Runner, estimate
 from harness.benchmark.budget import Spending
-from harness.benchmark.calls import Ask, RecordingError
-from harness.benchmark.calls_playing import _Places
+from harness.benchmark.recorded_calls.playing_callers import _Places
+from harness.benchmark.recorded_calls.recorded_call import Ask, RecordingError
 from tests.unit.replays import (
     ASKED,
     HERE,

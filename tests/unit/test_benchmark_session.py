@@ -10,12 +10,12 @@ import pytest
 
 from harness.benchmark import (
     Budget,
+    MatrixRequest,
     Measured,
     Outcome,
     Runner,
     Sample,
     Session,
-    Wishes,
     bench_document,
     build_matrix,
 )
@@ -60,11 +60,11 @@ class Heard:
 
 
 def session(
-    folder: Path, text: str = LAYERS, wishes: Wishes | None = None, heard: Heard | None = None, **options: Any
+    folder: Path, text: str = LAYERS, wishes: MatrixRequest | None = None, heard: Heard | None = None, **options: Any
 ) -> Outcome:
     path = folder / "scenario.yaml"
     path.write_text(text, encoding="utf-8")
-    matrix = build_matrix([path], wishes or Wishes(), Config())
+    matrix = build_matrix([path], wishes or MatrixRequest(), Config())
     with Runner(matrix) as runner:
         return Session(matrix, runner, listeners=[heard or Heard()], usable_cores=2, **options).run()
 
@@ -111,7 +111,9 @@ benchmark: {executors: [threads, asyncio], workers: [4], repetitions: 3, warmup:
 
 
 def test_the_parts_of_lost_time_sum_to_the_makespan_in_every_cell(tmp_path: Path) -> None:
-    made = document(session(tmp_path, wishes=Wishes(executors=("threads", "asyncio", "virtual"), workers=(1, 2))))
+    made = document(
+        session(tmp_path, wishes=MatrixRequest(executors=("threads", "asyncio", "virtual"), workers=(1, 2)))
+    )
     assert len(made["results"]) == 7
     for result in made["results"]:
         for sample in result["samples"]:
@@ -121,7 +123,7 @@ def test_the_parts_of_lost_time_sum_to_the_makespan_in_every_cell(tmp_path: Path
 
 
 def test_a_simulated_cell_has_the_speedup_that_one_can_compute_by_hand(tmp_path: Path) -> None:
-    made = document(session(tmp_path, wishes=Wishes(executors=("virtual",), workers=(2,))))
+    made = document(session(tmp_path, wishes=MatrixRequest(executors=("virtual",), workers=(2,))))
     baseline, two = made["results"]
     assert baseline["makespan_seconds"]["median"] == pytest.approx(0.003)
     assert two["makespan_seconds"] == {"median": 0.002, "ci95": [0.002, 0.002]}
@@ -188,7 +190,7 @@ def test_the_time_budget_ends_it_between_rounds(tmp_path: Path) -> None:
 
 
 def test_repetitions_end_once_every_interval_is_narrow_enough(tmp_path: Path) -> None:
-    wishes = Wishes(executors=("virtual",), workers=(2,), repetitions=100)
+    wishes = MatrixRequest(executors=("virtual",), workers=(2,), repetitions=100)
     outcome = session(tmp_path, wishes=wishes, until_width_ratio=0.05)
     assert outcome.stopped_by == "width"
     assert outcome.rounds == 10
@@ -215,10 +217,12 @@ scenario: wide
 steps: [{step_id: "s{{ copy }}", copies: 24, tool: sleep, args: {seconds: 1}}]
 benchmark: {executors: [virtual], repetitions: 1, warmup: 0}
 """
-    fitted = document(session(tmp_path, text, Wishes(workers=(1, 2, 3, 4, 6, 8, 12))))["benchmark"]["scalability"]
+    fitted = document(session(tmp_path, text, MatrixRequest(workers=(1, 2, 3, 4, 6, 8, 12))))["benchmark"][
+        "scalability"
+    ]
     assert [(law["executor"], law["is_good"]) for law in fitted] == [("virtual", True)]
     assert fitted[0]["contention"] == pytest.approx(0, abs=0.01)
-    assert document(session(tmp_path, text, Wishes(workers=(1, 2, 3, 4, 5))))["benchmark"]["scalability"] == []
+    assert document(session(tmp_path, text, MatrixRequest(workers=(1, 2, 3, 4, 5))))["benchmark"]["scalability"] == []
 
 
 def test_usage_is_measured_for_each_run(tmp_path: Path) -> None:

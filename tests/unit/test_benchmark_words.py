@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.cli.bench_words import read_names, read_parameters, read_time, read_width, read_workers
+from harness.cli.bench_options import read_names, read_parameters, read_time, read_width, read_workers
 from harness.cli.guard import UsageFault
-from harness.report.bench_progress import time_text
-from harness.report.terminal_bench import precise_text
+from harness.report.terminal.bench_progress import time_text
+from harness.report.terminal.bench_text import precise_text
 
 
 def test_lists_may_be_given_with_commas_or_again_and_again() -> None:

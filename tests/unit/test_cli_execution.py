@@ -9,11 +9,11 @@ import pydantic
 import pytest
 
 from executor.backends import BackendError
-from executor.workflow import ToolDeclaration
+from executor.model.workflow import ToolDeclaration
 from harness.config import LanguageModel
 from harness.execution import calls_a_model, document_of, execute, ready_tools, with_endpoint, workers_for
-from harness.scenario import load
-from harness.scenario_words import Loaded
+from harness.scenario.scenario_file import load
+from harness.scenario.scenario_model import Loaded
 
 KEY = "sk-very-secret"
 ENDPOINT = LanguageModel(

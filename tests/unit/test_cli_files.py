@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.environment import environment_facts, source_revision, usable_cores
-from harness.json_files import OutputError, check_writable, write_json, write_whole
+from harness.files.json_output import OutputError, check_writable, write_json, write_whole
 
 
 def test_a_document_is_written_whole_and_nothing_else_is_left(tmp_path: Path) -> None:

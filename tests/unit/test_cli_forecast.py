@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from executor.dependencies import Graph, plan
-from executor.workflow import Resource, Step, Workflow
-from harness.forecast import forecast
-from harness.report.terminal_plan import outlook_lines, plan_lines
+from executor.model.workflow import Resource, Step, Workflow
+from harness.report.terminal.plan_text import outlook_lines, plan_lines
+from harness.scenario.forecast import forecast
 
 
 def graph_of(*steps: Step, **resources: Resource) -> Graph:

@@ -12,9 +12,9 @@ import typer.main
 from typer.testing import CliRunner
 
 from harness.cli import app
+from harness.documentation.command_line_page import commands_of
 from harness.exit_codes import ExitCode
-from harness.reference.command_line import commands_of
-from harness.store import Store
+from harness.store.run_store import Store
 from tests.unit.run_documents import document, result
 
 GROUPS = ("llm", "dashboards")

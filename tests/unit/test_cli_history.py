@@ -12,7 +12,7 @@ from harness.cli.history import read_since
 from harness.cli.stores import rescue, store_path
 from harness.config import Config
 from harness.config import Store as StoreSettings
-from harness.store import default_store_path
+from harness.store.run_store import default_store_path
 
 
 @pytest.fixture

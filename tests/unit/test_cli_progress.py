@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from executor.instruments import Instruments
+from executor.engine.instruments import Instruments
+from executor.model.workflow import Resource, Step, Workflow
 from executor.running import run
-from executor.workflow import Resource, Step, Workflow
-from harness.report.terminal import Terminal
-from harness.report.terminal_progress import STEPS_IN_DETAIL, progress_for, reason_text
+from harness.report.terminal.console import Terminal
+from harness.report.terminal.run_progress import STEPS_IN_DETAIL, progress_for, reason_text
 
 
 class FakeTerminal(io.StringIO):

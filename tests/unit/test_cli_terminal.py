@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from executor.findings import Finding
-from harness.report.terminal import Line, Terminal, finding_lines, one_line, shown_value
+from executor.model.findings import Finding
+from harness.report.terminal.console import Line, Terminal, finding_lines, one_line, shown_value
 
 
 class FakeTerminal(io.StringIO):

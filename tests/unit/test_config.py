@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from executor.findings import Finding, WorkflowError
+from executor.model.findings import Finding, WorkflowError
 from harness.config import Config, load_config
 
 
@@ -138,5 +138,5 @@ def test_the_constructor_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_package_can_be_imported_without_pydantic() -> None:
-    code = "import sys, harness, harness.packaged; assert 'pydantic' not in sys.modules"
+    code = "import sys, harness, harness.files.packaged; assert 'pydantic' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.dashboards.generate import all_files, generated
-from harness.dashboards.links import UIDS
-from harness.dashboards.lint import lint_faults
-from harness.dashboards.model import model_faults
-from harness.dashboards.panels import DATA_SOURCE
-from harness.dashboards.profiles import PROFILES
-from harness.dashboards.promql import metric_names, unknown_metrics
-from harness.dashboards.provisioning import PROMETHEUS_UID, TRACES_UID
-from harness.dashboards.reading import panels_of, queries_of, read_dashboards, variables_of
-from harness.dashboards.substitution import filled, time_words
-from harness.dashboards.validation import static_faults
-from harness.telemetry.metric_table import CELL_LABELS
-from harness.telemetry.prometheus_flags import prometheus_arguments
+from harness.dashboards.grafana.generation import all_files, generated
+from harness.dashboards.grafana.grafana_model import model_faults
+from harness.dashboards.grafana.links import UIDS
+from harness.dashboards.grafana.panels import DATA_SOURCE
+from harness.dashboards.grafana.profiles import PROFILES
+from harness.dashboards.grafana.provisioning import PROMETHEUS_UID, TRACES_UID
+from harness.dashboards.validation.dashboard_checks import static_faults
+from harness.dashboards.validation.dashboard_files import panels_of, queries_of, read_dashboards, variables_of
+from harness.dashboards.validation.lint import lint_faults
+from harness.dashboards.validation.promql import metric_names, unknown_metrics
+from harness.dashboards.validation.substitution import filled, time_words
+from harness.telemetry.metrics.metric_table import CELL_LABELS
+from harness.telemetry.prometheus.server_flags import prometheus_arguments
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / "dashboards"

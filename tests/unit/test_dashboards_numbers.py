@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from harness.dashboards.expected import Known, close, known_numbers
-from harness.dashboards.numbers import differences
-from harness.dashboards.substitution import alternatives, filled, seconds_of, time_words
+from harness.dashboards.validation.expected_numbers import Known, close, known_numbers
+from harness.dashboards.validation.number_comparison import differences
+from harness.dashboards.validation.substitution import alternatives, filled, seconds_of, time_words
 from tests.unit.run_documents import document, result
 
 CELL = {"scenario": "jokes", "executor": "threads", "workers": "4", "policy": "dataflow", "variant": "default"}

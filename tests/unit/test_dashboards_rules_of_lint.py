@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.dashboards.generate import generated
-from harness.dashboards.validation import static_faults
+from harness.dashboards.grafana.generation import generated
+from harness.dashboards.validation.dashboard_checks import static_faults
 
 GOOD = generated("own")["one-run"]
 Dashboard = dict[str, Any]

@@ -14,8 +14,8 @@ from executor.dependencies import (
     plan,
     workflow_with_dependencies,
 )
-from executor.findings import Finding
-from executor.workflow import Resource, Retry, Step, ToolDeclaration, Workflow, dump_workflow, parse_workflow
+from executor.model.findings import Finding
+from executor.model.workflow import Resource, Retry, Step, ToolDeclaration, Workflow, dump_workflow, parse_workflow
 
 
 def planned(*steps: Step, inputs: dict[str, Any] | None = None, **options: Any) -> Plan:

@@ -7,8 +7,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from executor.findings import WorkflowError
-from executor.timeline import NANOSECONDS, Wait
+from executor.model.findings import WorkflowError
+from executor.record.timeline import NANOSECONDS, Wait
 from harness.expectations import (
     Expectation,
     ExpectationError,

@@ -14,19 +14,19 @@ import pytest
 import yaml
 
 from executor.backends import Backend
-from executor.engine import Engine
+from executor.engine.engine import Engine
 from executor.scheduler import TRANSITIONS
-from harness.scenario import load
-from harness.testing.fuzz_coverage import ALL_TRANSITIONS, missing_transitions
-from harness.testing.fuzz_faults import FAULT_KINDS, NO_FAULTS, draw_faults
-from harness.testing.fuzz_real import play_for_real, scaled
-from harness.testing.fuzz_real_judging import judge_real
-from harness.testing.fuzz_replay import ReplayError, read_replay, run_from_data, run_to_data, scenario_of
-from harness.testing.fuzz_shrinking import Candidate, shrink, without
-from harness.testing.fuzz_virtual import play
-from harness.testing.fuzz_watchdog import HangError, all_stacks, time_limit
-from harness.testing.fuzzing import FuzzReport, Settings, examine, fuzz, play_part, rare_collections, replay
-from harness.testing.generator import FEATURES, random_workflow
+from harness.scenario.scenario_file import load
+from harness.testing.drawing.generator import FEATURES, random_workflow
+from harness.testing.fuzz.faults import FAULT_KINDS, NO_FAULTS, draw_faults
+from harness.testing.fuzz.faulty_simulation import play
+from harness.testing.fuzz.fuzzing import FuzzReport, Settings, examine, fuzz, play_part, rare_collections, replay
+from harness.testing.fuzz.real_run_judging import judge_real
+from harness.testing.fuzz.real_runs import play_for_real, scaled
+from harness.testing.fuzz.replay_files import ReplayError, read_replay, run_from_data, run_to_data, scenario_of
+from harness.testing.fuzz.shrinking import Candidate, shrink, without
+from harness.testing.fuzz.transition_coverage import ALL_TRANSITIONS, missing_transitions
+from harness.testing.fuzz.watchdog import HangError, all_stacks, time_limit
 from tests.properties.planted.faults import FAULTS
 from tests.properties.planted.planting import planted
 
@@ -274,7 +274,7 @@ def test_a_backend_that_breaks_is_reported_with_its_error() -> None:
 
 
 def test_news_that_comes_again_is_dropped_and_counted() -> None:
-    from harness.testing.fuzz_faults import FaultPlan, Mishap
+    from harness.testing.fuzz.faults import FaultPlan, Mishap
 
     run = random_workflow(1, 6, ("priorities",))
     mishaps = {(step.step_id, 1): Mishap("repeated", 0) for step in run.workflow.steps}

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from executor.dependencies import Plan, plan
+from executor.model.workflow import Resource, Retry, Step, Workflow, dump_workflow, parse_workflow
+from executor.record.timeline import Attempt, Interval, Timeline, Wait
 from executor.running import run
 from executor.scheduler import SchedulerError
-from executor.templates import TemplateError, render_text, render_value
-from executor.timeline import Attempt, Interval, Timeline, Wait
-from executor.workflow import Resource, Retry, Step, Workflow, dump_workflow, parse_workflow
+from executor.templates.template import TemplateError, render_text, render_value
 from harness.analysis.lost_time import lost_nanoseconds
 from harness.analysis.lower_bound import lower_bound
-from harness.forecast import forecast
 from harness.report.html.lanes import worker_lanes
-from harness.whatif import predicted_gains
+from harness.scenario.forecast import forecast
+from harness.simulation.what_if import predicted_gains
 from tests.unit.scheduling import Hand
 
 SECOND = 1_000_000_000

@@ -12,13 +12,13 @@ import yaml
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from executor.timeline import NANOSECONDS
-from harness.analysis.attempts import AttemptIndex
+from executor.record.timeline import NANOSECONDS
+from harness.analysis.attempt_index import AttemptIndex
 from harness.result import timeline_from_document
-from harness.telemetry import metric_table as table
-from harness.telemetry.metric_curves import curves_of, values_at
-from harness.telemetry.metric_labels import REASONS_TOLD_APART, Reasons, result_labels, told_apart, variant
-from harness.telemetry.metric_run import (
+from harness.telemetry.metrics import metric_table as table
+from harness.telemetry.metrics.curves import curves_of, values_at
+from harness.telemetry.metrics.labels import REASONS_TOLD_APART, Reasons, result_labels, told_apart, variant
+from harness.telemetry.metrics.run_metrics import (
     completed_at,
     info_sample,
     repetition_begins,
@@ -26,9 +26,9 @@ from harness.telemetry.metric_run import (
     shown_repetition,
     step_totals,
 )
-from harness.telemetry.metric_samples import Sample
-from harness.telemetry.prometheus_exposition import registry_of, text_of
-from harness.telemetry.prometheus_flags import REMOTE_WRITE_FLAG, prometheus_arguments, prometheus_config
+from harness.telemetry.metrics.samples import Sample
+from harness.telemetry.prometheus.exposition import registry_of, text_of
+from harness.telemetry.prometheus.server_flags import REMOTE_WRITE_FLAG, prometheus_arguments, prometheus_config
 from tests.unit.metric_documents import STARTED_AT, TRACE_ID, run_document_of
 from tests.unit.run_documents import document, result
 
@@ -210,12 +210,15 @@ def test_a_name_that_is_no_text_is_shown_all_the_same() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        "harness.telemetry.metric_table", "harness.telemetry.prometheus_flags", "harness.telemetry.metric_delivery",
-        "harness.cli.metrics", "harness.cli.commands.dashboards",
+        "harness.telemetry.metrics.metric_table", "harness.telemetry.prometheus.server_flags",
+        "harness.telemetry.metrics.delivery",
+        "harness.cli.metrics_option", "harness.cli.commands.dashboards",
     ],
 )  # fmt: skip
 def test_who_sends_nothing_imports_nothing_that_sends(module: str) -> None:
-    heavy = "{'prometheus_client', 'cramjam', 'httpx', 'opentelemetry.sdk', 'harness.telemetry.push'}"
+    heavy = (
+        "{'prometheus_client', 'cramjam', 'httpx', 'opentelemetry.sdk', 'harness.telemetry.prometheus.prometheus_push'}"
+    )
     code = f"import sys, {module}; found = {heavy} & set(sys.modules); assert not found, found"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

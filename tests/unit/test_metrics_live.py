@@ -14,14 +14,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from executor import Step, Workflow, run
-from executor.instruments import Instruments
+from executor.engine.instruments import Instruments
 from harness.result import Repetition, result_document, timeline_from_document
-from harness.telemetry import metric_live
-from harness.telemetry.metric_live import LiveMetrics
-from harness.telemetry.metric_run import step_totals
-from harness.telemetry.metric_samples import Sample
-from harness.telemetry.metric_service import MetricService
-from harness.telemetry.prometheus_endpoint import Endpoint
+from harness.telemetry.metrics import live_metrics as metric_live
+from harness.telemetry.metrics.live_metrics import LiveMetrics
+from harness.telemetry.metrics.metrics_service import MetricService
+from harness.telemetry.metrics.run_metrics import step_totals
+from harness.telemetry.metrics.samples import Sample
+from harness.telemetry.prometheus.endpoint import Endpoint
 from tests.unit.metric_documents import ran, workflow
 from tests.unit.run_documents import document
 

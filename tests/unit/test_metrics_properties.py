@@ -6,17 +6,17 @@ from itertools import pairwise
 
 from hypothesis import HealthCheck, given, settings
 
-from executor.timeline import NANOSECONDS, Timeline
-from harness.analysis.attempts import AttemptIndex
+from executor.record.timeline import NANOSECONDS, Timeline
+from harness.analysis.attempt_index import AttemptIndex
 from harness.analysis.concurrency import concurrency
 from harness.result import Repetition, result_document, timeline_from_document
-from harness.telemetry.metric_curves import Curve, curves_of
-from harness.telemetry.metric_labels import result_labels
-from harness.telemetry.metric_replay import is_stale, series_of
-from harness.telemetry.metric_run import run_samples, step_totals
-from harness.testing.generator import FEATURES, DrawnRun
-from harness.testing.simulation import simulate
-from harness.testing.strategies import workflows
+from harness.telemetry.metrics.curves import Curve, curves_of
+from harness.telemetry.metrics.labels import result_labels
+from harness.telemetry.metrics.run_metrics import run_samples, step_totals
+from harness.telemetry.metrics.time_series import is_stale, series_of
+from harness.testing.drawing.generator import FEATURES, DrawnRun
+from harness.testing.drawing.simulated_run import simulate
+from harness.testing.drawing.strategies import workflows
 from tests.properties.effort import examples
 from tests.unit.run_documents import document
 

@@ -16,11 +16,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness.result import DocumentError
-from harness.telemetry.metric_delivery import deliver_metrics
-from harness.telemetry.push import Prometheus, Pushed, PushError, push_runs
-from harness.telemetry.settings import Prometheus as PrometheusSettings
-from harness.telemetry.settings import Telemetry
-from harness.telemetry.textfile import TextfileError, write_textfile
+from harness.telemetry.metrics.delivery import deliver_metrics
+from harness.telemetry.prometheus.prometheus_push import Prometheus, Pushed, PushError, push_runs
+from harness.telemetry.prometheus.textfile import TextfileError, write_textfile
+from harness.telemetry.telemetry_settings import Prometheus as PrometheusSettings
+from harness.telemetry.telemetry_settings import Telemetry
 from tests.unit.metric_documents import STARTED_AT, run_document_of, workflow
 from tests.unit.run_documents import document, result
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from executor import Resource, Step, Workflow, run
+from executor.model.workflow import ToolDeclaration
 from executor.node_runtime import call_tool_async
-from executor.workflow import ToolDeclaration
 
 BEGAN: list[str] = []
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from executor.timeline import Attempt, Timeline, Wait
-from executor.workflow import Resource, Retry, Step, Workflow
-from harness.testing.behaviour import AttemptPlan, Behaviour, Call, Child, StepPlan, graph_of_run, plans_of_run
-from harness.testing.describing import describe, references
-from harness.testing.generator import DEFAULT_FEATURES, FEATURES, random_workflow
-from harness.testing.graphs import PlainGraph, PlainResource, PlainRetry, PlainStep
-from harness.testing.oracle import (
+from executor.model.workflow import Resource, Retry, Step, Workflow
+from executor.record.timeline import Attempt, Timeline, Wait
+from harness.testing.drawing.behaviour import AttemptPlan, Behaviour, Call, Child, StepPlan, graph_of_run, plans_of_run
+from harness.testing.drawing.generator import DEFAULT_FEATURES, FEATURES, random_workflow
+from harness.testing.drawing.reference_rules import Life
+from harness.testing.drawing.reference_schedule import Reference
+from harness.testing.oracle.description import describe, references
+from harness.testing.oracle.judge import (
     OPT_IN,
     PROPERTIES,
     assert_ok,
@@ -22,8 +23,7 @@ from harness.testing.oracle import (
     outputs_equal,
     same_schedule,
 )  # fmt: skip
-from harness.testing.reference import Reference
-from harness.testing.reference_rules import Life
+from harness.testing.oracle.plain_graph import PlainGraph, PlainResource, PlainRetry, PlainStep
 
 SECOND = 1_000_000_000
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from harness.formats.otlp_values import identifier, kind_of, nanoseconds, plain_value
 from harness.traces import Span, TraceError
+from harness.traces.formats.otlp_values import identifier, kind_of, nanoseconds, plain_value
 from tests.unit.traces_by_hand import BEGIN, MILLISECOND, TRACE, attributes, read, request, span, span_id
 
 ROOT, CHILD = span("root", 0, 10), span("child", 2, 7, "root", kind=3, error=True, tool="search", n=3, ok=True, x=0.5)

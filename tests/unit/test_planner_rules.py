@@ -7,12 +7,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from executor.dependencies import plan
-from executor.findings import WorkflowError
-from executor.workflow import Step, Workflow
+from executor.model.findings import WorkflowError
+from executor.model.workflow import Step, Workflow
 from harness.config import Chat, Config, WorkflowMode, load_config
 from harness.planner import Planned, load_plan, plan_task
 from harness.planner.draft import STEPS_LIMIT
-from harness.planner.planning import name_of
+from harness.planner.task_planning import name_of
 
 QUOTED = (
     "write a joke and translate to french and spanish",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.dashboards.asking import Asking, AskingError
-from harness.telemetry.push import Prometheus, PushError
+from harness.dashboards.validation.prometheus_questions import Asking, AskingError
+from harness.telemetry.prometheus.prometheus_push import Prometheus, PushError
 
 NO_ADDRESSES = ["http://[::1", "http://host:port", "http://user:secret@[::1"]
 

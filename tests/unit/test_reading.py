@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from executor.findings import Finding, WorkflowError
-from harness.formats.reading import parse_document, parse_value, read_document
+from executor.model.findings import Finding, WorkflowError
+from harness.files.strict_file import parse_document, parse_value, read_document
 
 TWICE_EACH = "\n".join(
     f"{name}: &{name} [{', '.join(['*' + below] * 9)}]" for below, name in zip("abcdefgh", "bcdefghi", strict=True)

@@ -10,19 +10,19 @@ import pytest
 import typer.main
 from pydantic import BaseModel, Field
 
-from executor.tools.base import RunContext, ToolContext, ToolError
+from executor.model.workflow import ToolDeclaration
 from executor.tools.registry import BUILT_IN, tool_kind
-from executor.workflow import ToolDeclaration
+from executor.tools.tool import RunContext, ToolContext, ToolError
 from harness.cli import app
-from harness.reference import PAGES, filled
-from harness.reference.__main__ import main
-from harness.reference.command_line import commands_of
-from harness.reference.documents import schema_parts
-from harness.reference.markdown import model_table, type_words
-from harness.reference.picture import COMMAND, last_seen, svg
+from harness.documentation import PAGES, filled
+from harness.documentation.__main__ import main
+from harness.documentation.command_line_page import commands_of
+from harness.documentation.document_pages import schema_parts
+from harness.documentation.markdown import model_table, type_words
+from harness.documentation.run_picture import COMMAND, last_seen, svg
 from harness.result import run_schema
-from harness.simulation.document import simulation_schema
-from harness.traces.document import analysis_schema
+from harness.simulation.simulation_document import simulation_schema
+from harness.traces.diagnosis.analysis_document import analysis_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"

@@ -11,9 +11,9 @@ from html.parser import HTMLParser
 import pytest
 
 from harness.report.html import report_html, write_report
-from harness.report.html.cells import cells_of
 from harness.report.html.head import head_of
-from harness.report.html.text import duration_text, script_json, visible
+from harness.report.html.report_cells import cells_of
+from harness.report.html.safe_text import duration_text, script_json, visible
 from harness.result import DocumentError
 from tests.unit.reporting import Drawing, document, fork_join, found_out, matrix, nested, result, simulated
 

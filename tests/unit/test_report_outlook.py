@@ -9,9 +9,9 @@ import pytest
 
 from harness.report.html import report_html
 from harness.report.html.outlook import outlooks_of
-from harness.report.terminal_analysis import analysis_lines
-from harness.traces.diagnosis import Diagnosis, diagnose
-from harness.traces.document import run_documents, trace_document
+from harness.report.terminal.analysis_text import analysis_lines
+from harness.traces.diagnosis.analysis_document import run_documents, trace_document
+from harness.traces.diagnosis.diagnosis import Diagnosis, diagnose
 from tests.unit.trace_making import langgraph, run_of
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\x1b[31m"

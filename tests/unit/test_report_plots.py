@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.report.plots import (
+from harness.report.terminal.plots import (
     Bar,
     bar_lines,
     concurrency_line,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from executor.resources import MINUTE_NANOSECONDS, Bucket, Demand, Limit, Limits
-from executor.workflow import Resource, Step
+from executor.model.workflow import Resource, Step
+from executor.scheduler.resources import MINUTE_NANOSECONDS, Bucket, Demand, Limit, Limits
 
 SECOND = 1_000_000_000
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from jsonschema import Draft202012Validator
 
-from executor.timeline import NANOSECONDS, Attempt, Interval, Timeline, Wait
-from executor.workflow import Resource
+from executor.model.workflow import Resource
+from executor.record.timeline import NANOSECONDS, Attempt, Interval, Timeline, Wait
 from harness.result import (
     SCHEMA,
     DocumentError,
@@ -21,7 +21,7 @@ from harness.result import (
     run_schema,
     timeline_from_document,
 )
-from harness.result.writing import DEEPEST_OUTPUT
+from harness.result.result_writing import DEEPEST_OUTPUT
 
 
 def attempt(index, step_id, ready, started, ended, number=1, **more):

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from executor.findings import Finding, WorkflowError
-from executor.workflow import dump_workflow
+from executor.model.findings import Finding, WorkflowError
+from executor.model.workflow import dump_workflow
 from harness.config import Config, load_config
-from harness.formats.reading import parse_document
-from harness.packaged import default_config_path, shipped_scenarios
-from harness.scenario import Loaded, load, load_document
+from harness.files.packaged import default_config_path, shipped_scenarios
+from harness.files.strict_file import parse_document
+from harness.scenario.scenario_file import Loaded, load, load_document
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from executor.model.workflow import Resource, Retry
 from executor.scheduler import STATE_NAMES, TRANSITIONS, SchedulerError
-from executor.workflow import Resource, Retry
 from tests.unit.scheduling import Hand, step
 
 NO_JITTER = Retry(max_attempts=3, backoff_seconds=2, multiplier=3, jitter="none")

@@ -7,9 +7,9 @@ import random
 import pytest
 
 from executor.dependencies import plan
+from executor.model.workflow import Step, Workflow
+from executor.record.timeline import Wait
 from executor.scheduler import Policy, Scheduler
-from executor.timeline import Wait
-from executor.workflow import Step, Workflow
 
 
 def scheduler_of(*steps: Step, slots: int = 1, policy: Policy = "dataflow") -> Scheduler:

@@ -11,10 +11,10 @@ import pytest
 from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
-from executor.findings import Finding
-from harness.formats.reading import read_document
-from harness.formats.seed import Imported, import_seed, is_seed_file
-from harness.formats.seed_templates import References, escape
+from executor.model.findings import Finding
+from harness.files.strict_file import read_document
+from harness.scenario.seed.seed_file import Imported, import_seed, is_seed_file
+from harness.scenario.seed.seed_templates import References, escape
 
 JINJA = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
 

@@ -9,10 +9,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from executor.timeline import NANOSECONDS, Attempt, Interval, Timeline
-from executor.workflow import Resource
-from harness.report.terminal_simulation import simulation_lines
-from harness.scenario import load
+from executor.model.workflow import Resource
+from executor.record.timeline import NANOSECONDS, Attempt, Interval, Timeline
+from harness.report.terminal.simulation_text import simulation_lines
+from harness.scenario.scenario_file import load
 from harness.simulation import (
     Change,
     SimulationError,
@@ -23,8 +23,8 @@ from harness.simulation import (
     subject_of_timeline,
 )
 from harness.simulation.changes import policies, set_capacity, set_rate, speed_up, worker_counts
-from harness.simulation.document import simulation_document, simulation_schema
-from harness.whatif import Rerun
+from harness.simulation.simulation_document import simulation_document, simulation_schema
+from harness.simulation.what_if import Rerun
 from tests.integration.calling import called, folder
 
 __all__ = ["folder"]

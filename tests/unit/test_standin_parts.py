@@ -8,11 +8,11 @@ from typing import Any
 import jsonschema
 import pytest
 
-from executor.workflow import ToolDeclaration
+from executor.model.workflow import ToolDeclaration
 from harness.standin import answers, latency, with_stand_in
 from harness.standin.declarations import needs_stand_in
-from harness.standin.limits import Limits, Refusal
-from harness.standin.schemas import UnsupportedSchemaError, make_instance
+from harness.standin.schema_instances import UnsupportedSchemaError, make_instance
+from harness.standin.standin_limits import Limits, Refusal
 
 TREE = {
     "$defs": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from executor.scheduler import TRANSITIONS
-from executor.scheduler.diagram import EVENTS, mermaid, page
+from harness.documentation.state_diagram import EVENTS, mermaid, page
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "states.md"
 

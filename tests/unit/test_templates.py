@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from executor.templates import (
+from executor.templates.template import (
     TemplateError,
     TemplateLimitError,
     compile_expression,
@@ -381,8 +381,8 @@ def test_jinja_is_imported_only_when_a_template_needs_it() -> None:
     program = """
 import sys
 from executor.dependencies import plan
-from executor.templates import render_text
-from executor.workflow import Step, Workflow
+from executor.templates.template import render_text
+from executor.model.workflow import Step, Workflow
 steps = (Step(step_id="a", prompt="{x} plain"), Step(step_id="b", prompt="go {{ steps.a.output }}"))
 assert plan(Workflow(steps=steps)).graph
 assert render_text("go {{ steps.a.output }} {{ inputs.x }}", {"x": 1}, {"a": 2}) == "go 2 1"

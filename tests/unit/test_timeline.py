@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from executor.timeline import Attempt, Interval, Timeline, Wait
+from executor.record.timeline import Attempt, Interval, Timeline, Wait
 
 
 @pytest.mark.parametrize(

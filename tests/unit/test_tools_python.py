@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from executor.tools.base import RunContext, ToolContext, ToolError, ToolOptionsError, ToolTimeoutError
+from executor.model.workflow import ToolDeclaration
 from executor.tools.python import PythonTool, import_callable, importable_reference, is_reference
 from executor.tools.registry import make_tool
-from executor.workflow import ToolDeclaration
+from executor.tools.tool import RunContext, ToolContext, ToolError, ToolOptionsError, ToolTimeoutError
 
 CONTEXT = ToolContext(RunContext(), "a")
 
@@ -129,7 +129,7 @@ def test_functions_that_cannot_be_imported_reach_another_process() -> None:
     tools.append(PythonTool("shout", functools.partial(shout, mark=" there")))
     code = (
         "import pickle, sys\n"
-        "from executor.tools.base import RunContext, ToolContext\n"
+        "from executor.tools.tool import RunContext, ToolContext\n"
         "tools = pickle.load(sys.stdin.buffer)\n"
         "print([tool.call(ToolContext(RunContext(), 'a'), 'you', {}) for tool in tools])"
     )

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from executor.model.workflow import ToolDeclaration
 from executor.tools import registry
-from executor.tools.base import RunContext, Tool, ToolContext, ToolOptionsError
 from executor.tools.command import CommandTool
 from executor.tools.python import PythonTool
 from executor.tools.registry import check_tools, find_tool_kinds, make_tool, resolve_tools
 from executor.tools.synthetic import NoopTool, SleepTool
-from executor.workflow import ToolDeclaration
+from executor.tools.tool import RunContext, Tool, ToolContext, ToolOptionsError
 
 
 def greet(name: str) -> str:

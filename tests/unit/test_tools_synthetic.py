@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from executor.tools.base import RunContext, Tool, ToolContext, ToolError
+from executor.model.workflow import ToolDeclaration
 from executor.tools.registry import make_tool
-from executor.workflow import ToolDeclaration
+from executor.tools.tool import RunContext, Tool, ToolContext, ToolError
 
 
 def tool_of(kind: str) -> Tool:

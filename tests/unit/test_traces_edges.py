@@ -10,7 +10,7 @@ import pytest
 
 from harness.analysis.summary import summary
 from harness.traces import TraceError
-from harness.traces.lineage import Lineage
+from harness.traces.edges.lineage import Lineage
 from tests.unit.traces_by_hand import codes, edges_of, run_of, span
 
 DECLARED, INFERRED, ASSUMED = "declared", "inferred", "assumed"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.traces import Trace, TraceError, read_traces
-from harness.traces.reading_gzip import Unpacked
+from harness.traces.reading.gzip_salvage import Unpacked
 from tests.unit.trace_making import otlp_text, trace
 
 SPANS = 400

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from executor import Resource, Step, Workflow, run
-from executor.timeline import Timeline
-from executor.trace_words import recorded_words
-from executor.tracing import RunIds
-from harness.telemetry.otlp_file import request_json
-from harness.telemetry.spans import SpanMaker, spans_of
+from executor.record.timeline import Timeline
+from executor.tracing.span_contents import recorded_words
+from executor.tracing.step_spans import RunIds
+from harness.telemetry.spans.otlp_file import request_json
+from harness.telemetry.spans.span_building import SpanMaker, spans_of
 from harness.traces import ForeignRun, foreign_run
 from tests.unit.traces_by_hand import codes, edges_of, read, request, span
 

@@ -15,10 +15,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import NonRecordingSpan, SpanContext, StatusCode, TraceFlags
 
-from executor.instruments import Untraced
+from executor.engine.instruments import Untraced
+from executor.model.workflow import Resource, Retry, Step, Workflow
 from executor.running import arun, run
-from executor.tracing_live import LiveTracing
-from executor.workflow import Resource, Retry, Step, Workflow
+from executor.tracing.live_spans import LiveTracing
 
 PARENT = SpanContext(0x1234, 0x5678, True, TraceFlags(TraceFlags.SAMPLED))
 

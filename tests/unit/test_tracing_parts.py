@@ -15,12 +15,10 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, StatusCode
 
-from executor.current import Place, RunningStep
-from executor.instruments import Instruments
-from executor.trace_words import ROOT_KEY, span_id, trace_id_of
-from executor.tracing import Home, RunIds, RunTracing, StepSpan
-from executor.tracing_children import _read
-from executor.tracing_collect import (
+from executor.child_steps.step_context import Place, RunningStep
+from executor.engine.instruments import Instruments
+from executor.tracing.child_programs import _read
+from executor.tracing.span_collector import (
     CollectingTracer,
     FinishedSpan,
     SteadyClock,
@@ -28,9 +26,11 @@ from executor.tracing_collect import (
     open_sink,
     plain,
 )
-from harness.telemetry.sending import Sender
-from harness.telemetry.tracing import RunName, open_tracing
-from harness.telemetry.transports import TransportError, _secrets_of
+from executor.tracing.span_contents import ROOT_KEY, span_id, trace_id_of
+from executor.tracing.step_spans import RunIds, RunTracing, SpanCollector, StepSpan
+from harness.telemetry.spans.span_sending import Sender
+from harness.telemetry.spans.trace_session import RunName, open_tracing
+from harness.telemetry.spans.transports import TransportError, _secrets_of
 
 # ---------------------------------------------------------------------- ids
 
@@ -70,8 +70,8 @@ def test_the_trace_of_a_run_depends_on_all_that_names_it() -> None:
 
 
 @pytest.fixture
-def home() -> Iterator[Home]:
-    home = Home(RunIds.new(77, Context()), SteadyClock())
+def home() -> Iterator[SpanCollector]:
+    home = SpanCollector(RunIds.new(77, Context()), SteadyClock())
     open_sink(home)
     yield home
     close_sink(home)
@@ -81,11 +81,11 @@ def tracer() -> CollectingTracer:
     return CollectingTracer("scope", "1.0")
 
 
-def below(home: Home) -> Context:
+def below(home: SpanCollector) -> Context:
     return trace.set_span_in_context(trace.NonRecordingSpan(home.root), Context())
 
 
-def test_a_collected_span_is_plain_data_with_all_that_was_said(home: Home) -> None:
+def test_a_collected_span_is_plain_data_with_all_that_was_said(home: SpanCollector) -> None:
     other = SpanContext(8, 9, False)
     span = tracer().start_span("s", below(home), attributes={"a": [1, 2]}, links=[trace.Link(other, {"why": "so"})])
     span.add_event("e", {"b": object})
@@ -102,10 +102,10 @@ def test_a_collected_span_is_plain_data_with_all_that_was_said(home: Home) -> No
     assert pickle.loads(pickle.dumps(found)) == found
 
 
-def test_a_span_without_a_parent_belongs_to_the_one_run_under_way_and_to_none_of_two(home: Home) -> None:
+def test_a_span_without_a_parent_belongs_to_the_one_run_under_way_and_to_none_of_two(home: SpanCollector) -> None:
     tracer().start_span("s", Context()).end()
     assert home.spans.pop().parent_id == home.root.span_id
-    other = Home(RunIds.new(78, Context()), SteadyClock())
+    other = SpanCollector(RunIds.new(78, Context()), SteadyClock())
     open_sink(other)
     try:
         tracer().start_span("s", Context()).end()
@@ -115,14 +115,14 @@ def test_a_span_without_a_parent_belongs_to_the_one_run_under_way_and_to_none_of
         close_sink(other)
 
 
-def test_a_span_of_another_trace_is_not_kept_but_its_parent_stays_current(home: Home) -> None:
+def test_a_span_of_another_trace_is_not_kept_but_its_parent_stays_current(home: SpanCollector) -> None:
     elsewhere = trace.set_span_in_context(trace.NonRecordingSpan(SpanContext(1, 2, False)), Context())
     span = tracer().start_span("s", elsewhere)
     assert span.get_span_context().span_id == 2
     assert not span.is_recording()
 
 
-def test_decorated_functions_and_coroutines_are_spanned_to_their_end(home: Home) -> None:
+def test_decorated_functions_and_coroutines_are_spanned_to_their_end(home: SpanCollector) -> None:
     import asyncio
 
     @tracer().start_as_current_span("waits", context=below(home))
@@ -140,7 +140,7 @@ def test_values_become_what_a_span_can_hold() -> None:
     assert plain(True) is True
 
 
-def test_a_step_span_is_that_of_whatever_runs_when_it_is_asked(home: Home) -> None:
+def test_a_step_span_is_that_of_whatever_runs_when_it_is_asked(home: SpanCollector) -> None:
     place = Place()
     span = StepSpan(place, home)
     assert span.get_span_context() == home.root
@@ -162,7 +162,7 @@ def test_recorded_tracing_watches_no_attempt() -> None:
 
 
 def test_without_anywhere_to_send_to_there_is_no_tracing() -> None:
-    from harness.telemetry.settings import Telemetry
+    from harness.telemetry.telemetry_settings import Telemetry
 
     assert open_tracing(Telemetry()) is None
     assert open_tracing(Telemetry(endpoint="http://127.0.0.1:9"), mode="off") is None
@@ -261,7 +261,7 @@ def test_a_receiver_that_asks_for_more_time_than_there_is_is_given_up() -> None:
     assert time.monotonic() - began < 5
 
 
-def test_a_home_knows_whether_it_is_a_copy_of_a_forked_process(home: Home) -> None:
+def test_a_home_knows_whether_it_is_a_copy_of_a_forked_process(home: SpanCollector) -> None:
     assert home.process_id == os.getpid()
 
 

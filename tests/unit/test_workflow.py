@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from pydantic import ConfigDict, ValidationError
 
-from executor.findings import Finding, nearest
-from executor.workflow import (
+from executor.model.findings import Finding, nearest
+from executor.model.workflow import (
     Resource,
     Retry,
     Step,
+    StrictModel,
     ToolDeclaration,
-    Words,
     Workflow,
     dump_workflow,
     parse_workflow,
@@ -250,7 +250,7 @@ def test_a_tool_declaration_keeps_the_options_of_its_kind_and_refuses_what_json_
     assert finding.path == ("tools", "t", "temperature")
 
 
-class Cell(Words):
+class Cell(StrictModel):
     """A model of another room, for :func:`translate`."""
 
     model_config = ConfigDict(extra="forbid")

@@ -7,7 +7,7 @@ from io import BytesIO
 from typing import Any
 from zlib import crc32
 
-from executor.timeline import Wait
+from executor.record.timeline import Wait
 from harness.traces import ForeignRun, Trace, foreign_run, read_traces
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

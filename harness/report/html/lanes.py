@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from executor.timeline import Attempt, Timeline
+from executor.record.timeline import Attempt, Timeline
 
 UNKNOWN_WORKER = "unknown worker"
 WAITING_FOR_ITEMS = "waiting for items"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from harness.report.html.text import duration_text, share_text, visible
+from harness.report.html.safe_text import duration_text, share_text, visible
 
 Document = Mapping[str, Any]
 

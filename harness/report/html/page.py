@@ -21,8 +21,7 @@ from typing import Any, Final
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.json_files import write_whole
-from harness.report.html.cells import cells_of, headline
+from harness.files.json_output import write_whole
 from harness.report.html.charts import (
     CHART_HEIGHT,
     CHART_WIDTH,
@@ -31,13 +30,14 @@ from harness.report.html.charts import (
     scaling_charts,
     step_strips,
 )
-from harness.report.html.graph import NODE_HEIGHT, NODE_WIDTH
 from harness.report.html.head import head_of, machine_line
 from harness.report.html.outlook import outlooks_of
 from harness.report.html.palette import HATCHES, KINDS
 from harness.report.html.payload import payload
-from harness.report.html.plan import plans_of
-from harness.report.html.text import script_json
+from harness.report.html.plan_graph import NODE_HEIGHT, NODE_WIDTH
+from harness.report.html.plan_section import plans_of
+from harness.report.html.report_cells import cells_of, headline
+from harness.report.html.safe_text import script_json
 from harness.result import DocumentError
 
 SCRIPTS: Final = (

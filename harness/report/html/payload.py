@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from executor.timeline import Attempt, Timeline
+from executor.record.timeline import Attempt, Timeline
 from harness.report.html.capacity import capacity_columns
-from harness.report.html.cells import Cell
 from harness.report.html.lanes import step_rows, worker_lanes
 from harness.report.html.palette import HATCHES, KINDS, kind_of
-from harness.report.html.text import shown_value, visible
+from harness.report.html.report_cells import Cell
+from harness.report.html.safe_text import shown_value, visible
 from harness.report.html.waits import drawn_waits, parts_allowed
 
 Columns = dict[str, list[Any]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from executor.timeline import Attempt, Wait
+from executor.record.timeline import Attempt, Wait
 
 INTERVALS_DRAWN = 20_000
 

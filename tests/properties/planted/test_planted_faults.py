@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from harness.testing import fuzzing
-from harness.testing.fuzz_judging import OWN_PROPERTIES
-from harness.testing.fuzzing import SAMPLE, Settings, examine, quiet_instruments
-from harness.testing.oracle import PROPERTIES
+from harness.testing.fuzz import fuzzing
+from harness.testing.fuzz.faulty_run_judging import OWN_PROPERTIES
+from harness.testing.fuzz.fuzzing import SAMPLE, Settings, examine, quiet_instruments
+from harness.testing.oracle.judge import PROPERTIES
 from tests.properties.planted.faults import FAULTS
 from tests.properties.planted.planting import Fault, function_of, planted
 from tests.properties.scheduler_machine import SchedulerMachine

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from executor.dependencies import Graph, Plan, plan
-from executor.workflow import Step, Workflow
+from executor.model.workflow import Step, Workflow
 
 
 def step(step_id: str, *depends_on: str, **fields: Any) -> Step:

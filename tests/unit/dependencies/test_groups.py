@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from executor.workflow import Step
+from executor.model.workflow import Step
 from tests.unit.dependencies.plans import codes, graph_of, planned, said, step
 
 TOGETHER = "they cannot run together"
@@ -133,7 +133,7 @@ def test_a_group_of_one_hides_no_fault_of_the_next() -> None:
 
 def checked(monkeypatch: pytest.MonkeyPatch, limit: int, *steps: Step) -> list[tuple[str, str | None]]:
     """What is found where so many steps may be looked at."""
-    monkeypatch.setattr("executor.dependencies.groups.VISITS_LIMIT", limit)
+    monkeypatch.setattr("executor.dependencies.parallel_groups.VISITS_LIMIT", limit)
     return codes(planned(*steps))
 
 
@@ -169,7 +169,7 @@ def test_steps_at_or_above_the_level_of_the_highest_member_cost_nothing(monkeypa
 
 
 def test_the_warning_names_the_groups_and_stands_before_what_is_said_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("executor.dependencies.groups.VISITS_LIMIT", 0)
+    monkeypatch.setattr("executor.dependencies.parallel_groups.VISITS_LIMIT", 0)
     more = [step("c", parallel_group=7), step("z", "c"), step("d", "z", parallel_group=7)]
     fix = "fix: take `parallel_group` out where the policy `barrier` is not used: it changes nothing elsewhere"
     rest = "too much of a large graph to be checked for paths between members"

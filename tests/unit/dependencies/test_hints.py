@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from executor.workflow import Step
+from executor.model.workflow import Step
 from tests.unit.dependencies.plans import codes, planned, said, step
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from executor.dependencies import Plan, plan, workflow_with_dependencies
-from executor.workflow import Resource, ToolDeclaration, Workflow
+from executor.model.workflow import Resource, ToolDeclaration, Workflow
 from tests.unit.dependencies.plans import codes, graph_of, planned, said, step
 
 WAIT = "the steps wait for each other"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from executor.dependencies.references import SUGGESTIONS_LIMIT, References, templates_of
-from executor.workflow import Step
+from executor.dependencies.step_references import SUGGESTIONS_LIMIT, References, templates_of
+from executor.model.workflow import Step
 from tests.unit.dependencies.plans import codes, graph_of, planned, said, step
 
 OF_A = "{{ steps.a.output }}"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from executor.dependencies.resolve import DEFAULT_EXPECTED_TOKENS, Resolver, token_burst_of
-from executor.workflow import AutoCapacity, Resource, Retry, Step, ToolDeclaration
+from executor.dependencies.step_requirements import DEFAULT_EXPECTED_TOKENS, Resolver, token_burst_of
+from executor.model.workflow import AutoCapacity, Resource, Retry, Step, ToolDeclaration
 from tests.unit.dependencies.plans import codes, graph_of, planned, said, step
 
 RETRY = Retry(max_attempts=2)

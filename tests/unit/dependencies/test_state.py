@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from executor.dependencies.state import order_edges
+from executor.dependencies.shared_state import order_edges
 from tests.unit.dependencies.plans import step
 
 

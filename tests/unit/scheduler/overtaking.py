@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from executor.model.workflow import Resource, Step
+from executor.record.timeline import Attempt
 from executor.scheduler.queue import OVERTAKES_UNTIL_RESERVED
-from executor.timeline import Attempt
-from executor.workflow import Resource, Step
 from tests.unit.scheduling import Hand, step
 
 NANOSECOND = 1e-9

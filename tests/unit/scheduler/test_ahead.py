@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from executor.model.workflow import Resource, Retry
 from executor.scheduler.queue import OVERTAKES_UNTIL_RESERVED
-from executor.workflow import Resource, Retry
 from tests.unit.scheduler.overtaking import Overtaken, chain
 from tests.unit.scheduling import Hand, at, step
 

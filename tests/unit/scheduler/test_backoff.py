@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from executor.model.workflow import Retry
+from executor.record.timeline import NANOSECONDS
 from executor.scheduler.backoff import backoff_nanoseconds, jitter_ratio
-from executor.timeline import NANOSECONDS
-from executor.workflow import Retry
 
 GROWING = Retry(max_attempts=9, backoff_seconds=1.5, multiplier=2.5, max_backoff_seconds=20, jitter="none")
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
+from executor.model.workflow import Step
 from executor.scheduler.barriers import POLICIES, BatchGate, Gate, LevelGate, gate_for
-from executor.workflow import Step
 
 
 class Barrier:

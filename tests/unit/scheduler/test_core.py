@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from executor.workflow import Resource, Retry
+from executor.model.workflow import Resource, Retry
 from tests.unit.scheduling import Hand, step
 
 RETRY = Retry(max_attempts=2, backoff_seconds=2, jitter="none")

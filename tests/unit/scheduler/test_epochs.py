@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from executor.resources import Demand, Limits
+from executor.model.workflow import Resource, Step
 from executor.scheduler.queue import OUT, OVERTAKES_UNTIL_RESERVED, RESERVED, ReadyQueue
-from executor.workflow import Resource, Step
+from executor.scheduler.resources import Demand, Limits
 
 LLM = Limits({"llm": Resource(capacity=1)}).demand(Step(step_id="x", tool="noop", needs={"llm": 1}))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from executor.model.workflow import Step
 from executor.scheduler.family import Family
 from executor.scheduler.story import SchedulerError
-from executor.workflow import Step
 
 
 def step(name: str = "x", *depends_on: str, reads: tuple[str, ...] = (), writes: tuple[str, ...] = ()) -> Step:

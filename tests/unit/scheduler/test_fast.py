@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from executor.model.workflow import Resource, Retry, Step
+from executor.record.timeline import Attempt
 from executor.scheduler.queue import OVERTAKES_UNTIL_RESERVED
-from executor.timeline import Attempt
-from executor.workflow import Resource, Retry, Step
 from tests.unit.scheduler.overtaking import Overtaken, chain, step
 from tests.unit.scheduling import Hand
 

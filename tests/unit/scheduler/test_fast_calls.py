@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from executor.timeline import Attempt
-from executor.workflow import Step
-from harness.testing.fuzz_coverage import WatchedScheduler
+from executor.model.workflow import Step
+from executor.record.timeline import Attempt
+from harness.testing.fuzz.transition_coverage import WatchedScheduler
 from tests.properties.scheduler_machine import frozen
 from tests.unit.scheduling import graph_of, step
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from executor.model.workflow import Resource, Step
+from executor.record.timeline import NANOSECONDS
 from executor.scheduler import SchedulerError
-from executor.timeline import NANOSECONDS
-from executor.workflow import Resource, Step
 from tests.unit.scheduling import Hand, graph_of, step
 
 LIMITS = {

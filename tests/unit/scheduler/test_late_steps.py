@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from executor.timeline import Wait
-from executor.workflow import Resource
+from executor.model.workflow import Resource
+from executor.record.timeline import Wait
 from tests.unit.scheduling import Hand, step
 
 LLM = {"llm": Resource(capacity=3)}

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from executor.dependencies import OrderEdge
+from executor.model.workflow import Step
 from executor.scheduler.locks import Locks, StateUse
-from executor.workflow import Step
 
 
 def locks_of(index: int, *edges: OrderEdge) -> Locks:

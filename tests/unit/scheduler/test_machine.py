@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from executor.model.workflow import Resource, Retry
+from executor.record.timeline import NANOSECONDS
 from executor.scheduler import SchedulerError
-from executor.timeline import NANOSECONDS
-from executor.workflow import Resource, Retry
 from tests.unit.scheduler.overtaking import resuming
 from tests.unit.scheduling import Hand, at, step
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from executor.timeline import NANOSECONDS, Attempt, Interval
-from executor.workflow import Resource, Retry, Step
+from executor.model.workflow import Resource, Retry, Step
+from executor.record.timeline import NANOSECONDS, Attempt, Interval
 from tests.unit.scheduling import Hand, step
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from executor.resources import Demand, Limits
+from executor.model.workflow import Resource, Step
+from executor.record.timeline import Wait
 from executor.scheduler.queue import (
     INDEX_MASK,
     LARGEST_RANK,
@@ -16,8 +17,7 @@ from executor.scheduler.queue import (
     start_key,
     waits_of,
 )
-from executor.timeline import Wait
-from executor.workflow import Resource, Step
+from executor.scheduler.resources import Demand, Limits
 
 LIMITS = Limits({"llm": Resource(capacity=1), "disk": Resource(capacity=1)})
 

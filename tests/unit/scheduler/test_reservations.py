@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from executor.model.workflow import Resource, Retry, Step
 from executor.scheduler.queue import OVERTAKES_UNTIL_RESERVED
-from executor.workflow import Resource, Retry, Step
 from tests.unit.scheduler.overtaking import Overtaken, blocked, chain, step
 
 NO_JITTER = Retry(max_attempts=3, backoff_seconds=2, jitter="none")

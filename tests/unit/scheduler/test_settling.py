@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from executor.model.workflow import Resource, Retry
+from executor.record.timeline import Attempt
 from executor.scheduler import Policy, SchedulerError
-from executor.timeline import Attempt
-from executor.workflow import Resource, Retry
 from tests.unit.scheduler.overtaking import resuming
 from tests.unit.scheduling import Hand, at, step
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from executor.workflow import Resource, Retry
+from executor.model.workflow import Resource, Retry
 from tests.unit.scheduler.overtaking import blocked, step
 from tests.unit.scheduling import Hand
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from executor.model.workflow import Step
+from executor.record.timeline import Attempt, Interval, Wait
 from executor.scheduler import STATE_NAMES, TRANSITIONS, SchedulerError
 from executor.scheduler.items import NoItems
 from executor.scheduler.states import allows
 from executor.scheduler.story import story_of
-from executor.timeline import Attempt, Interval, Wait
-from executor.workflow import Step
 
 
 def test_a_story_tells_each_attempt_with_its_times_waits_and_blocked_intervals() -> None:

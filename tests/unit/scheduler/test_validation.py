@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from executor.model.workflow import Resource, Retry
+from executor.record.timeline import NANOSECONDS
 from executor.scheduler import STATE_NAMES, Scheduler, SchedulerError
 from executor.scheduler.queue import OUT, QUEUED, RESERVED
 from executor.scheduler.states import WAITING
-from executor.timeline import NANOSECONDS
-from executor.workflow import Resource, Retry
 from tests.unit.scheduling import Hand, step
 
 RESOURCES = {"llm": Resource(capacity=6), "full": Resource(capacity=2), "api": Resource(rate_per_minute=600, burst=9)}

@@ -1,0 +1,1 @@
+"""`dask`: steps on a Dask cluster."""

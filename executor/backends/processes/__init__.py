@@ -1,0 +1,1 @@
+"""`processes`: worker processes, with a pair of channels each."""

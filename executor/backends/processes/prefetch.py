@@ -1,0 +1,191 @@
+"""Steps that wait at busy worker processes, ahead of their grants: handed out, granted as workers go on to them, taken
+back.
+
+Rules of this module:
+- The record shows no more running than workers: what waits at a worker is granted when a slot is free, in its turn.
+- What may be cancelled is taken back first. What has begun by then is granted before it is cancelled, so that the
+  record shows whatever ran.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TypeAlias
+
+from executor.backends.processes.parent_child_steps import WorkerCalls
+from executor.backends.processes.prefetch_rules import PATIENCE_NANOSECONDS, ShortSteps
+from executor.backends.processes.step_requests import request_of
+from executor.backends.processes.worker_handle import BUSY, WorkerProcess
+from executor.backends.processes.worker_pool import WorkerPool
+from executor.engine.engine import Engine
+from executor.record.outcomes import Failure
+from executor.record.timeline import NANOSECONDS, Attempt
+
+Outgoing: TypeAlias = list[tuple[WorkerProcess, list[bytes | memoryview]]]
+
+
+class HandedOut:
+    """The part of :class:`executor.backends.processes.dispatch.Dispatcher` that lets steps wait at workers."""
+
+    pool: WorkerPool
+    nested: WorkerCalls
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._backlog: deque[Attempt] = deque()
+        # Taken back from workers: steps that wait again; granted ones that go to another worker, and when they went.
+        self._take_back: list[int] = []
+        self._moved: set[Attempt] = set()
+        self._sent_again: list[tuple[Attempt, int]] = []
+        self._short = ShortSteps(engine.scheduler.steps)
+        # What was handed out ahead: how many of them are not granted yet, and the order (with some that are).
+        self._ahead = 0
+        self._handed: deque[tuple[int, WorkerProcess]] = deque()
+        self._watches_start = engine.instruments.watches("attempt_started")
+
+    def _is_due(self) -> bool:
+        """Whether the run is to be cancelled, or the time of a step that waits for its calls is over, or nearly: its
+        calls end with it.
+        """
+        if self._engine.cancel_requested:
+            return True
+        for worker in self.pool.workers:
+            item = worker.given[0] if worker.waiting and worker.given else None
+            if isinstance(item, Attempt) and item.started is not None:
+                timeout = self._engine.scheduler.steps[item.index].timeout
+                soon = self._engine.now() + PATIENCE_NANOSECONDS
+                if timeout is not None and item.started + timeout * NANOSECONDS <= soon:
+                    return True
+        return False
+
+    def _settle(self) -> None:
+        """What was handed out may be cancelled now. What has not begun must not begin any more, and comes back; what
+        has is heard of first, so that the record shows it: a worker tells each end before it goes on.
+        """
+        self._reclaim_all()
+        for worker in self.pool.workers:
+            while len(worker.given) > 1 and self.pool.hear(worker):
+                pass
+
+    def _reclaim_all(self) -> None:
+        for worker in self.pool.workers:
+            if len(worker.given) > 1 or (worker.given and isinstance(worker.given[0], int)):
+                self._reclaim(worker)
+
+    def _reclaim(self, worker: WorkerProcess) -> None:
+        """Take back what the worker has not begun: steps handed out ahead go back to the scheduler, granted ones to
+        the next idle worker.
+        """
+        for index in worker.take_back(len(worker.given)):
+            item = next((item for item in worker.given if index_of(item) == index), None)
+            if item is None:
+                continue
+            worker.given.remove(item)
+            if isinstance(item, Attempt):
+                self._moved.add(item)
+                self._backlog.appendleft(item)
+            else:
+                self._ahead -= 1
+                self._take_back.append(item)
+        if not worker.given and worker.state == BUSY:
+            self.pool.make_idle(worker)
+
+    def _give_back(self, _now: int) -> None:
+        for index in self._take_back:
+            self._engine.scheduler.take_back(index)
+        self._take_back.clear()
+
+    def _grant_handed_out(self, freed: list[int]) -> None:
+        """Free slots belong to what was handed out: first to what workers went on to already, then in its order."""
+        self._grant_begun(freed)
+        scheduler = self._engine.scheduler
+        handed = self._handed
+        freed.sort()
+        while handed and scheduler.running < scheduler.slots:
+            index, worker = handed.popleft()
+            if index not in worker.given:
+                continue
+            attempt = self._grant(index, freed.pop(0) if freed else self._engine.now())
+            if attempt is not None:
+                worker.given[worker.given.index(index)] = attempt
+
+    def _grant_begun(self, freed: list[int]) -> None:
+        for worker in self.pool.workers:
+            first = worker.given[0] if worker.given else None
+            if isinstance(first, int) and (attempt := self._grant_next(worker, first, freed)) is not None:
+                worker.given[0] = attempt
+
+    def _grant_next(self, worker: WorkerProcess, index: int, freed: list[int]) -> Attempt | None:
+        """A worker went on to a step that was handed out: it took the slot of the one before."""
+        if worker.free_at in freed:
+            freed.remove(worker.free_at)
+        return self._grant(index, worker.free_at)
+
+    def _grant(self, index: int, at: int) -> Attempt | None:
+        """Grant a step that was handed out. None: it was cancelled meanwhile."""
+        attempt = self._engine.scheduler.start_handed_out(index, at)
+        if attempt is not None:
+            self._ahead -= 1
+            if self._watches_start:
+                self._engine.instruments.call("attempt_started", attempt)
+        return attempt
+
+    # ------------------------------------------------------------------ ahead of free workers
+
+    def _hand_out_ahead(self) -> None:
+        """Every slot is taken, and nothing waits to be sent: let some of the next steps wait where they will run."""
+        short = self._short
+        now = self._engine.now()
+        room: list[tuple[int, WorkerProcess]] = []
+        for worker in self.pool.workers:
+            if worker.state != BUSY or worker.large or worker.waiting:
+                continue
+            index = index_of(worker.given[0])
+            waiting = len(worker.given) - 1
+            if now - worker.free_at > PATIENCE_NANOSECONDS:
+                if waiting:
+                    self._reclaim(worker)
+            elif short.fits(index) and 2 * waiting <= (depth := short.depth(index)):
+                room.append((depth - waiting, worker))
+        if not room or self.nested or not self._engine.scheduler.may_hand_out or self._is_due():
+            # Calls that are about to be made come first; and those of a step whose time is nearly over end with it.
+            return
+        handed: list[int] = []
+
+        def hand_out(_now: int) -> None:
+            handed.extend(self._engine.scheduler.hand_out(sum(count for count, _ in room), short.fits))
+
+        self._backlog.extend(self._engine.advance((), (hand_out,)))
+        self._share_out(handed, room)
+
+    def _share_out(self, handed: list[int], room: list[tuple[int, WorkerProcess]]) -> None:
+        """Give each worker its part, the next steps evenly to all."""
+        outgoing: Outgoing = []
+        place = turn = 0
+        while place < len(handed):
+            for count, worker in room:
+                if turn >= count or place >= len(handed):
+                    continue
+                index = handed[place]
+                place += 1
+                if self.nested.any and self.nested.tools.lacks(worker, index):
+                    self._take_back.append(index)
+                    continue
+                request = request_of(self._engine, self.nested.tools, index, 1)
+                if isinstance(request, Failure) or len(request) > 1:
+                    # Too large to wait there, or it fails: it goes the usual way.
+                    self._short.exclude(index)
+                    self._take_back.append(index)
+                    continue
+                self._ahead += 1
+                worker.given.append(index)
+                self._handed.append((index, worker))
+                outgoing.append((worker, request))
+            turn += 1
+        for worker, request in outgoing:
+            self.pool.send(worker, request)
+
+
+def index_of(item: Attempt | int) -> int:
+    """The index of the step."""
+    return item if isinstance(item, int) else item.index

@@ -1,0 +1,291 @@
+"""Inside a worker process: read a request, call the tool, write the result.
+
+Rules of this module:
+- One step at a time, in the order of the requests. A result is on its way before the next request is read, so that the
+  parent knows what ran when a worker dies.
+- Whatever a step raises is its failure: the worker lives on. Only a step that ends the process ends the worker.
+- A process that a step forked never comes back into this loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from contextvars import copy_context
+from typing import Any, NoReturn, Protocol
+
+from executor.backends.base import SHORT_NANOSECONDS, CpuClock
+from executor.backends.processes.frames import (
+    FAILED,
+    GOODBYE,
+    HAS_FACTS,
+    IS_NONE,
+    NOTHING,
+    PACKET_BYTES,
+    READY,
+    REFUSED,
+    REQUEST,
+    RESULT,
+    STARTED,
+    SUCCEEDED,
+    TOOLS,
+    read_rest,
+    write_all,
+)
+from executor.backends.processes.pickling import PROTOCOL, NotPicklableError, dumps
+from executor.backends.processes.worker_child_steps import Calling
+from executor.child_steps.step_context import Place, RunningStep, enter_place
+from executor.record.outcomes import Failure, outcome_of
+from executor.record.timeline import NANOSECONDS
+from executor.tools.tool import RunContext, Tool, ToolContext, ToolError, run_call
+from executor.tracing.hooks import worker_tracing
+
+
+class Ending(Protocol):
+    """Whether the process was told to end."""
+
+    asked: bool
+
+
+def serve(requests: int, results: int, outcomes: int, errors: int, ending: type[Ending]) -> bool:
+    """Get ready, then serve requests until there are no more. ``errors`` becomes stderr once the worker is ready.
+    Returns whether the parent said goodbye; else it is gone.
+    """
+    first = os.read(requests, PACKET_BYTES)
+    if not first:
+        return False
+    setup: dict[str, bytes] = pickle.loads(read_rest(requests, first, REQUEST.unpack_from(first)[3]))  # noqa: S301  # the parent's words
+    run, tools, complaint = _unpack(setup)
+    if complaint:
+        write_all(results, RESULT.pack(REFUSED, 0, 0, 0, NOTHING, NOTHING, len(complaint)), complaint)
+        return True
+    _show_errors(errors)
+    if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
+        # A worker that is killed loses what it holds back.
+        sys.stdout.reconfigure(line_buffering=True)
+    write_all(results, RESULT.pack(READY, 0, 0, 0, NOTHING, NOTHING, 0), b"")
+    # Entered by its first coroutine and not before: most workers never need an event loop.
+    runner = asyncio.Runner()
+
+    def run_async(awaitable: Coroutine[Any, Any, Any]) -> Any:
+        # By itself a runner keeps the context of its first coroutine.
+        return runner.run(awaitable, context=copy_context())
+
+    try:
+        return _Server(requests, results, outcomes, run, tools, run_async, ending).serve()
+    finally:
+        for tool in tools.values():
+            _close(tool, run_async)
+        runner.close()
+
+
+def _unpack(setup: dict[str, bytes]) -> tuple[RunContext, dict[str, Tool], bytes]:
+    """What all steps share; what cannot be had here is named in the last part."""
+    run = RunContext()
+    tools: dict[str, Tool] = {}
+    what = "the inputs of the run"
+    try:
+        for name, data in setup.items():
+            what = f"tool {name!r}" if name else "the inputs of the run"
+            if name:
+                tools[name] = pickle.loads(data)  # noqa: S301  # the parent's own words
+            else:
+                run = pickle.loads(data)  # noqa: S301  # the parent's own words
+    except BaseException as error:  # noqa: BLE001  # importing the user's modules may raise anything
+        return run, tools, f"{what} cannot be had in a worker process: {_describe(error)}".encode()
+    for tool in tools.values():
+        # It saves time and nothing else: what is wrong shows again at the first call, as that call's failure.
+        with suppress(Exception):
+            tool.prepare()
+    return run, tools, b""
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _show_errors(errors: int) -> None:
+    """From now on stderr is the parent's; what was written before is shown there."""
+    sys.stderr.flush()
+    if errors < 0:
+        return
+    size = os.lseek(2, 0, os.SEEK_CUR)
+    written = os.pread(2, size, 0) if size else b""
+    os.dup2(errors, 2)
+    os.close(errors)
+    if written:
+        os.write(2, written)
+
+
+def _close(tool: Tool, run_async: Callable[[Any], Any]) -> None:
+    try:
+        if type(tool).close_async is not Tool.close_async:
+            run_async(tool.close_async())
+        tool.close()
+    except Exception:  # noqa: BLE001  # the run is over: told, and no reason to leave the others open
+        traceback.print_exc()
+
+
+class _Server:
+    """The loop over requests."""
+
+    def __init__(
+        self,
+        requests: int,
+        results: int,
+        outcomes: int,
+        run: RunContext,
+        tools: dict[str, Tool],
+        run_async: Callable[[Any], Any],
+        ending: type[Ending],
+    ) -> None:
+        self._requests = requests
+        self._results = results
+        self._run = run
+        self._tools = tools
+        # Why those of the tools are not there that came later.
+        self._lacking: dict[str, str] = {}
+        self._run_async = run_async
+        self._ending = ending
+        self._pid = os.getpid()
+        self._cpu = CpuClock()
+        # Threads of a step that makes calls write, too.
+        self._writing = threading.Lock()
+        self._place = Place(caller=Calling(self._write_frame, outcomes))
+        self._tracing = worker_tracing(run.trace)
+
+    def serve(self) -> bool:
+        requests = self._requests
+        enter_place(self._place)
+        if self._tracing is not None:
+            self._tracing.enter(self._place)
+        while first := os.read(requests, PACKET_BYTES):
+            kind, _, attempt, size = REQUEST.unpack_from(first)
+            if kind == GOODBYE:
+                return True
+            try:
+                body = read_rest(requests, first, size)
+            except EOFError:
+                return False
+            if kind == TOOLS:
+                self._take_tools(body)
+            else:
+                self._serve_one(attempt, body)
+        return False
+
+    def _serve_one(self, attempt: int, body: bytes | memoryview) -> None:
+        clock = time.perf_counter_ns
+        cpu_clock = self._cpu
+        context: ToolContext | None = None
+        started = clock()
+        try:
+            tool_name, prompt, args, step_id, expected, timeout = _arguments(body)
+            context = ToolContext(self._run, step_id, attempt, expected, timeout)
+            self._place.running = RunningStep(step_id, attempt)
+            if timeout is not None:
+                self._write(STARTED, 0, started, started, None, None)
+            started = clock()
+            if started - cpu_clock.wall > SHORT_NANOSECONDS:
+                cpu_clock.read(started)
+            tool = self._tools.get(tool_name) or self._no_tool(tool_name)
+            value = run_call(tool, context, prompt, args, self._run_async)
+            ended = clock()
+        except BaseException as error:  # noqa: BLE001  # whatever a step raises is its failure and nobody else's
+            ended = clock()
+            self._leave_if_not_ours()
+            self._fail(context, started, ended, (outcome_of(error), _failure(error)))
+            return
+        if os.getpid() != self._pid:
+            os._exit(0)
+        cpu = None if ended - started < SHORT_NANOSECONDS else cpu_clock.stop(started, ended)
+        flags = 0
+        data = b""
+        if facts := self._facts(context):
+            flags = HAS_FACTS
+            value = (value, facts)
+        if value is None:
+            flags = IS_NONE
+        else:
+            try:
+                data = dumps(value, "its result")
+            except NotPicklableError as error:
+                failure = Failure("NotPicklable", f"step {step_id!r}: {error}", retryable=False)
+                self._fail(context, started, ended, ("failed", failure))
+                return
+        self._write(SUCCEEDED, flags, started, ended, cpu, context.tokens_used, data)
+
+    def _take_tools(self, body: bytes | memoryview) -> None:
+        """Tools that are called, and that no step of the file names. What is wrong with one is its first call's end."""
+        for name, data in _arguments(body).items():
+            try:
+                self._tools[name] = tool = pickle.loads(data)  # noqa: S301  # the parent's own words
+                tool.prepare()
+            except BaseException as error:  # noqa: BLE001  # importing the user's modules may raise anything
+                self._lacking[name] = f"tool {name!r} cannot be had in a worker process: {_describe(error)}"
+
+    def _no_tool(self, name: str) -> NoReturn:
+        raise ToolError(self._lacking.get(name, f"there is no tool {name!r}"), retryable=False)
+
+    def _leave_if_not_ours(self) -> None:
+        """A forked process of the step's, or a worker that was told to end, reports nothing."""
+        if os.getpid() != self._pid:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+        if self._ending.asked:
+            raise SystemExit(1)
+
+    def _fail(self, context: ToolContext | None, started: int, ended: int, what: tuple[str, Failure]) -> None:
+        tokens = None if context is None else context.tokens_used
+        cpu = self._cpu.stop(started, ended)
+        facts = self._facts(context)
+        body = pickle.dumps((what, facts) if facts else what, PROTOCOL)
+        self._write(FAILED, HAS_FACTS if facts else 0, started, ended, cpu, tokens, body)
+
+    def _facts(self, context: ToolContext | None) -> dict[str, Any] | None:
+        """What the tool said of its call, and the spans that its code opened."""
+        facts = None if context is None else context.facts
+        return facts if self._tracing is None else self._tracing.facts(self._place.running, facts)
+
+    def _write(
+        self,
+        kind: int,
+        flags: int,
+        started: int,
+        ended: int,
+        cpu_seconds: float | None,
+        tokens: int | None,
+        body: bytes = b"",
+    ) -> None:
+        cpu = NOTHING if cpu_seconds is None else round(cpu_seconds * NANOSECONDS)
+        head = RESULT.pack(kind, flags, started, ended, cpu, NOTHING if tokens is None else tokens, len(body))
+        self._write_frame(head, body)
+
+    def _write_frame(self, head: bytes, body: bytes) -> None:
+        with self._writing:
+            write_all(self._results, head, body)
+
+
+def _arguments(body: bytes | memoryview) -> Any:
+    try:
+        return pickle.loads(body)  # noqa: S301  # the parent's own words
+    except Exception as error:
+        raise NotPicklableError(f"the arguments cannot be read in a worker process: {_describe(error)}") from error
+
+
+def _failure(error: BaseException) -> Failure:
+    """What an exception says, even one that fails to say it."""
+    try:
+        failure = Failure.of(error)
+    except Exception as second:  # noqa: BLE001  # its own `__str__` may raise anything
+        failure = Failure(type(error).__name__, f"(its message cannot be had: {type(second).__name__})")
+    if isinstance(error, NotPicklableError):
+        return Failure("NotPicklable", failure.message, failure.traceback, retryable=False)
+    return failure

@@ -1,0 +1,87 @@
+"""The program of a worker process: ``python worker_main.py REQUESTS RESULTS OUTCOMES ERRORS`` (file descriptors).
+
+It is run by its path, and not imported by the worker's parent as ``__main__``: so that scripts need no ``__main__``
+guard. Standard library alone until the parent's path is known.
+
+Rules of this module:
+- A worker ends with its parent: the kernel sends SIGTERM when the parent dies, and the channel ends.
+- SIGTERM ends a step as an exception would, so that it can clean up; an orphan takes its process group along.
+- SIGINT is the parent's affair.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import warnings
+from contextlib import suppress
+from types import FrameType
+
+_PR_SET_PDEATHSIG = 1
+_FIRST_PACKET_BYTES = 1_048_576
+
+
+class Ending:
+    """Whether this process was told to end; the step that runs then must not be reported as failed."""
+
+    asked = False
+
+
+def main(requests: int, results: int, outcomes: int, errors: int) -> None:
+    """Be a worker until the parent has no more work."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
+    first = os.read(requests, _FIRST_PACKET_BYTES)
+    if not first:
+        return
+    setting = json.loads(first)
+    parent: int = setting["parent"]
+    _end_with(parent)
+    sys.path[:] = setting["path"]
+    sys.argv[:] = setting["argv"]
+
+    from executor.backends.processes.serving import serve  # noqa: PLC0415  # the path was not known before
+
+    orphaned = False
+    try:
+        try:
+            orphaned = not serve(requests, results, outcomes, errors, Ending)
+        finally:
+            # A parent that dies ends the channel and has this process told, which may come right here.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    finally:
+        # The channel may end before this process is told of its new parent.
+        if orphaned or os.getppid() != parent:
+            _end_group()
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Ending.asked = True
+    # A hook of the garbage collector may swallow what is raised here, and there may be a coroutine that has yet to
+    # begin: that is not worth a word on stderr.
+    sys.unraisablehook = lambda _: None
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def _end_with(parent: int) -> None:
+    """Ask the kernel for a SIGTERM when the parent dies."""
+    with suppress(ImportError, OSError, AttributeError):
+        import ctypes  # noqa: PLC0415  # a build without it has the end of the channel alone
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        raise SystemExit(1)
+
+
+def _end_group() -> None:
+    """Nobody is left to kill what the steps started: take it along."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:5]))

@@ -1,0 +1,117 @@
+"""What running code asks for when it calls tools, what it hears back, and who carries the one to the other.
+
+::
+
+    node_runtime ─▶ current_place().caller ─▶ engine (the same process, or over a channel) ─▶ steps `<parent>/<n>`
+
+Rules of this module:
+- Data and one interface: it knows no engine, so that tools may use it.
+- Whoever calls is told exactly once: the outcomes in the order of the calls, or None if the step is over (cancelled,
+  timed out, ended) and nobody wants them any more.
+- A wrong call (an unknown tool) fails by itself; the others of its batch run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from _thread import allocate_lock, get_ident
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeAlias
+
+from executor.model.workflow import Step
+from executor.record.outcomes import Failure
+
+
+class Call(NamedTuple):
+    """One tool by name with what it is given. Prompt and arguments are values: no template in them is rendered."""
+
+    tool: str
+    prompt: str | None = None
+    args: Mapping[str, Any] = {}
+
+
+class CalledStep(Step):
+    """The step of a call: its prompt and its arguments are values and no templates."""
+
+    def with_call(self, prompt: str | None, args: Mapping[str, Any]) -> CalledStep:
+        """The same step for another call. Nothing is checked or copied: ``model_copy`` costs as much as all the rest
+        of a short call.
+        """
+        if prompt is None and not args:
+            return self
+        step = object.__new__(CalledStep)
+        put = object.__setattr__
+        put(step, "__dict__", {**self.__dict__, "prompt": prompt, "args": args})
+        put(step, "__pydantic_fields_set__", self.__pydantic_fields_set__)
+        put(step, "__pydantic_extra__", None)
+        put(step, "__pydantic_private__", None)
+        return step
+
+
+class Outcome(NamedTuple):
+    """How a call ended: ``failure`` is None where it succeeded. ``step_id`` is None where it never became a step."""
+
+    step_id: str | None
+    output: Any
+    failure: Failure | None = None
+
+
+Outcomes: TypeAlias = "list[Outcome] | None"
+Done: TypeAlias = Callable[[Outcomes], None]
+# Gives up calls that nobody waits for any more: they are cancelled. `Done` is told all the same.
+Withdraw: TypeAlias = Callable[[], None]
+
+
+class Caller:
+    """Makes the calls of the steps of one place. Subclasses implement :meth:`begin`."""
+
+    def begin(self, running: Any, calls: Sequence[Call], at_once: int | None, done: Done) -> Withdraw:
+        """Make these calls for the step that is ``running``, at most ``at_once`` of them at a time, and return.
+
+        ``done`` is called once, from any thread, maybe before this returns.
+        """
+        raise NotImplementedError
+
+    def call(self, running: Any, calls: Sequence[Call], at_once: int | None = None) -> Outcomes:
+        """The same for code that waits for the outcomes."""
+        found: list[Outcomes] = []
+        told = allocate_lock()
+        told.acquire()
+
+        def done(outcomes: Outcomes) -> None:
+            found.append(outcomes)
+            told.release()
+
+        self.begin(running, calls, at_once, done)
+        told.acquire()
+        return found[0]
+
+    async def call_async(self, running: Any, calls: Sequence[Call], at_once: int | None = None) -> Outcomes:
+        """The same for coroutines. If the one who awaits is cancelled, so are the calls, and their end is waited for:
+        until then the step has no slot to go on with.
+        """
+        loop = asyncio.get_running_loop()
+        thread = get_ident()
+        future: asyncio.Future[Outcomes] = loop.create_future()
+
+        def done(outcomes: Outcomes) -> None:
+            if get_ident() == thread:
+                _tell(future, outcomes)
+                return
+            # A loop that is closed has nobody who waits.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(_tell, future, outcomes)
+
+        withdraw = self.begin(running, calls, at_once, done)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            withdraw()
+            await asyncio.wait([future])
+            raise
+
+
+def _tell(future: asyncio.Future[Outcomes], outcomes: Outcomes) -> None:
+    if not future.done():
+        future.set_result(outcomes)

@@ -1,0 +1,345 @@
+"""The monitor: completions in, starts out, the record kept.
+
+::
+
+    backend ── completions ──▶ advance() ── starts ──▶ backend
+                                  │ one lock: record, finish, start, tell the instruments
+                                  ▼
+                              Scheduler (pure)
+
+Rules of this module:
+- Whoever brings a completion calls :meth:`Engine.advance` and runs what it returns; there is no loop thread.
+- It knows no backend by name: only :class:`Driver`, what an engine asks of one.
+- Late and repeated completions are dropped and counted; they never change the record.
+- What is written down stands in :mod:`executor.engine.run_record`, what is due at a time in
+  :mod:`executor.engine.deadlines`.
+- Times are nanoseconds since t = 0 (:meth:`Engine.begin`), by the backend's clock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import ChainMap, deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from executor.dependencies import Graph
+from executor.engine.child_step_links import Calls, Resume
+from executor.engine.deadlines import EngineTimes
+from executor.engine.driver import Answer, Driver, Request
+from executor.engine.instruments import Instrument
+from executor.engine.mapped_items import MappedItems
+from executor.engine.rendering import Renderer
+from executor.model.workflow import Resource, Step
+from executor.record.outcomes import Completion, Failure, StepError
+from executor.record.timeline import Attempt
+from executor.scheduler import Policy, Scheduler
+from executor.tools.tool import RunContext, Tool, ToolContext
+from executor.tools.toolbox import Toolbox
+
+
+class Engine(EngineTimes):
+    """One run of a graph. See the head of this module."""
+
+    # What decides; the testing kit puts one here that is watched.
+    scheduler_class: ClassVar[type[Scheduler]] = Scheduler
+    items_class: ClassVar[type[MappedItems]] = MappedItems
+
+    def __init__(
+        self,
+        graph: Graph,
+        tools: Mapping[str, Tool],
+        driver: Driver,
+        *,
+        slots: int,
+        policy: Policy = "dataflow",
+        resources: Mapping[str, Resource] | None = None,
+        context: RunContext | None = None,
+        instruments: Sequence[Instrument] = (),
+        toolbox: Toolbox | None = None,
+    ) -> None:
+        super().__init__(driver, context or RunContext(), instruments)
+        self.graph = graph
+        self.origin = 0
+        self.crash: BaseException | None = None
+        self._clock = driver.clock
+        # Whether somebody asked for the run to be cancelled, and nobody has carried it out yet.
+        self.cancel_requested = False
+        # Requests of those who run no step, for the one who waits.
+        self._asked: deque[Request] = deque()
+        # A step whose `when` is false satisfies its dependants: templates see null.
+        self._null_outputs: dict[str, None] = {}
+        self.items = self.items_class(self, driver.assume_items)
+        visible = ChainMap[str, Any](self.outputs, self._null_outputs)
+        # What running steps may call.
+        self.toolbox = toolbox or Toolbox(tools, resources, tools)
+        self.renderer = Renderer(self.toolbox.tools, self.context, visible, self.items.variables)
+        self.scheduler = self.scheduler_class(
+            slots,
+            policy=policy,
+            resources=resources,
+            seed=self.context.seed,
+            condition=self._condition,
+            items=self.items,
+        )
+        self.calls = Calls(self.scheduler)
+        self.scheduler.add(graph, 0)
+
+    # ------------------------------------------------------------------ what a backend calls
+
+    def now(self) -> int:
+        """Nanoseconds since t = 0."""
+        return self._clock() - self.origin
+
+    @property
+    def backend_name(self) -> str:
+        """Where the steps run."""
+        return str(getattr(self._driver, "name", ""))
+
+    @property
+    def simulates(self) -> bool:
+        """Whether its clock is not the machine's."""
+        return self._clock is not time.perf_counter_ns
+
+    @property
+    def done(self) -> bool:
+        """Every step is final, or the engine itself broke (see ``crash``)."""
+        return self.scheduler.done or self.crash is not None
+
+    def begin(self) -> list[Attempt]:
+        """The first starts, at t = 0."""
+        self.instruments.call("run_started", self)
+        self.origin = self._clock()
+        return self._advance((), at_zero=True)
+
+    def advance(self, completions: Iterable[Completion] = (), requests: Iterable[Request] = ()) -> list[Attempt]:
+        """Record completions, carry out requests, then say what starts now. From any thread.
+
+        The caller sees to it that each attempt returned is run once (:meth:`prepare` gives its call).
+        """
+        return self._advance(completions, requests)
+
+    def _advance(
+        self, completions: Iterable[Completion], requests: Iterable[Request] = (), *, at_zero: bool = False
+    ) -> list[Attempt]:
+        with self._lock:
+            try:
+                now = 0 if at_zero else self._clock() - self.origin
+                for completion in completions:
+                    self._record(completion, now)
+                if self._deadlines:
+                    self._expire(now)
+                for request in requests:
+                    request(now)
+                while self._asked:
+                    self._asked.popleft()(now)
+                if self.cancel_requested and not self.scheduler.has_handed_out:
+                    self.carry_out_cancel(now)
+                if self.scheduler.cancelled_attempts:
+                    self._note_cancelled(now)
+                if self.calls:
+                    self.calls.unblock_finished(now)
+                starts = self.scheduler.start(now)
+                self._watch_for_stall(starts, now)
+                self._after(starts, now)
+                resumes = self._take_resumes(starts) if self.calls else None
+            except BaseException as error:
+                self._break(error)
+                raise
+        if self._stops:
+            self._stop_calls()
+        if resumes:
+            for resume, goes_on in resumes:
+                resume(goes_on)
+            starts = [attempt for attempt in starts if not attempt.blocked]
+        return starts
+
+    def succeed(
+        self,
+        attempt: Attempt,
+        started: int,
+        ended: int,
+        worker: str,
+        cpu_seconds: float | None,
+        output: Any,
+        *,
+        late: bool = False,
+    ) -> list[Attempt]:
+        """:meth:`advance` for one attempt that ended well, in the fewest steps: what every plain run is made of.
+
+        ``late``: some time has passed since it ended.
+        """
+        lock = self._lock
+        starts: list[Attempt] | None = None
+        resumes: Sequence[Resume] = ()
+        # Nobody held the lock: the end is known as it happens, and one look at the clock is saved.
+        now = ended
+        if late or not lock.acquire(False):
+            lock.acquire()
+            now = self._clock() - self.origin
+        try:
+            scheduler = self.scheduler
+            if self._plain and scheduler.plain and attempt.outcome is None and not self.cancel_requested:
+                attempt.started = started
+                attempt.ended = ended
+                attempt.worker = worker
+                attempt.cpu_seconds = cpu_seconds
+                self.outputs[attempt.step_id] = output
+                if attempt.parent is None:
+                    starts = scheduler.succeed(attempt, now)
+                else:
+                    starts, resumes = self._succeed_call(attempt, attempt.parent, now)
+                if starts is not None and not scheduler.remaining:
+                    self._driver.notify()
+        except BaseException as error:
+            self._break(error)
+            raise
+        finally:
+            lock.release()
+        if starts is None:
+            return self.advance(((attempt, started, ended, worker, cpu_seconds, "succeeded", output, None),))
+        for resume in resumes:
+            resume(True)
+        return starts
+
+    def call_alone(self, attempt: Attempt, step: Step, resume: Resume) -> Attempt | None:
+        """What :meth:`call_request` and :meth:`advance` do for a single call that the running ``attempt`` waits for, in
+        the fewest steps. The call starts, and nothing else; ``resume`` follows. None: that has to be done the long way,
+        nothing has happened.
+        """
+        with self._lock:
+            try:
+                if not self._plain or self.cancel_requested or self._asked:
+                    return None
+                now = self._clock() - self.origin
+                call = self.scheduler.call(attempt, step, now)
+                if call is not None:
+                    self.calls.wait_for_one(attempt, call, resume)
+            except BaseException as error:
+                self._break(error)
+                raise
+        return call
+
+    def prepare(
+        self, attempt: Attempt, *, simulated: bool = False
+    ) -> tuple[Tool, ToolContext, str | None, Mapping[str, Any]]:
+        """The call of an attempt: tool, context, rendered prompt and arguments. The context is kept until the call's
+        end, so that it can be told to stop, unless it is only ``simulated``.
+
+        Raises:
+            Exception: a template cannot be rendered; that is a failed attempt.
+        """
+        step = self.scheduler.steps[attempt.index]
+        context = ToolContext(self.context, attempt.step_id, attempt.attempt, step.expected_seconds, step.timeout)
+        if not simulated:
+            self._contexts[attempt] = context
+        tool, prompt, args = self.renderer.work(step, attempt.index)
+        return tool, context, prompt, args
+
+    def call_request(
+        self,
+        attempt: Attempt,
+        steps: Sequence[Step],
+        resume: Resume | None,
+        answer: Answer,
+        *,
+        at_once: int | None = None,
+        again: Resume | None = None,
+    ) -> Request:
+        """What :meth:`advance` does for a running step that makes calls: see :meth:`.Calls.request`."""
+        return self.calls.request(attempt, steps, resume, answer, at_once, again)
+
+    def cancel(self) -> None:
+        """Cancel the run: what runs is stopped if that is possible, the rest never starts. From any thread."""
+        self.cancel_requested = True
+        self.advance()
+        if self.cancel_requested:
+            self._driver.notify()
+
+    def carry_out_cancel(self, now: int) -> None:
+        """What :meth:`advance` does for a driver that has handed steps out ahead: it finds out first which of them have
+        begun. Anybody else's cancellation is carried out as soon as it is asked for.
+        """
+        self.cancel_requested = False
+        self.scheduler.cancel(now)
+
+    def ask(self, request: Request) -> None:
+        """Have a request carried out soon by the one who waits for the run, who also runs what it brings about. From
+        any thread, and for those who run no step themselves.
+        """
+        self._asked.append(request)
+        self._driver.notify()
+
+    def cancel_later(self) -> None:
+        """:meth:`cancel` for those whose thread must not carry it out."""
+        self.cancel_requested = True
+        self._driver.notify()
+
+    def request_cancel(self) -> None:
+        """The same from a signal handler: a flag alone; the one who waits must call :meth:`advance` next."""
+        self.cancel_requested = True
+
+    # ------------------------------------------------------------------ under the lock
+
+    def _succeed_call(self, attempt: Attempt, parent: str, now: int) -> tuple[list[Attempt] | None, Sequence[Resume]]:
+        """The short way for a call: what starts, and whom to tell that the step goes on. None: not a plain case."""
+        scheduler = self.scheduler
+        caller = scheduler.live_attempt(scheduler.index[parent])
+        after = self.calls.after_success(attempt, caller)
+        if after == "unchanged":
+            return scheduler.succeed(attempt, now), ()
+        if after == "comes_back" and caller is not None and scheduler.come_back(attempt, caller, now):
+            return [], self.calls.came_back(caller)
+        return None, ()
+
+    def _break(self, error: BaseException) -> None:
+        """A fault of ours: the waiting caller must hear of it, whichever thread it came up in."""
+        self.crash = error
+        self._driver.notify()
+
+    def _after(self, starts: list[Attempt], now: int) -> None:
+        scheduler = self.scheduler
+        if scheduler.cancelled_attempts:
+            self._note_cancelled(now)
+        if self._watches_start:
+            for attempt in starts:
+                self.instruments.call("attempt_started", attempt)
+        if scheduler.remaining:
+            self._tell_of_wake()
+        else:
+            self._driver.notify()
+
+    def _take_resumes(self, starts: Sequence[Attempt]) -> list[tuple[Resume, bool]]:
+        found = [(resume, False) for resume in self.calls.abandoned()]
+        for attempt in starts:
+            if attempt.blocked:
+                found += [(resume, True) for resume in self.calls.resumed(attempt)]
+        return found
+
+    def _condition(self, index: int) -> bool:
+        """Evaluate the `when` of a step; what it raises is that step's failure."""
+        step = self.scheduler.steps[index]
+        try:
+            holds = self.renderer.condition(step)
+        except Exception as error:
+            failure = Failure.of(error)
+            self.errors[step.step_id] = StepError(
+                step.step_id, 0, "failed", failure.error_type, f"its `when` cannot be evaluated: {failure.message}"
+            )
+            raise
+        if not holds:
+            self._null_outputs[step.step_id] = None
+        return holds
+
+    # ------------------------------------------------------------------ outside the lock
+
+    def _stop_calls(self) -> None:
+        while self._stops:
+            attempt = self._stops.pop()
+            context = self._contexts.get(attempt)
+            if context is not None:
+                context.cancel()
+            self._driver.cancel(attempt)
+
+
+__all__ = ["Answer", "Completion", "Driver", "Engine", "Failure", "Request", "StepError"]

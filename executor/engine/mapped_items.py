@@ -1,0 +1,144 @@
+"""The items of mapped steps: lists are read, each item's call knows its own, outputs come together in order.
+
+Used under the engine's lock, by the scheduler (:class:`executor.scheduler.items.Items`).
+
+Rules of this module:
+- A list is read once, when the mapped step would start; what it holds is never rendered again.
+- No item stands in a message: it may be a secret.
+- Where no tool runs, a list that is made of outputs is taken to have ``expected_items`` items; that is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from executor.model.json_values import describe
+from executor.model.workflow import Step
+from executor.record.outcomes import Failure, StepError
+from executor.record.timeline import Attempt
+
+if TYPE_CHECKING:
+    from executor.engine.engine import Engine
+
+# More would be a mistake: each item is a step of its own, with a record.
+ITEMS_LIMIT = 100_000
+NAMED_FAILURES = 3
+# How many there are taken to be before a run, where the step does not say what it expects.
+DEFAULT_ITEMS = 1
+
+
+class ItemsError(Exception):
+    """The list of a mapped step cannot be had."""
+
+    retryable = False
+
+
+def known_items(step: Step, inputs: Mapping[str, Any]) -> int | None:
+    """How many items a mapped step has, as far as that is known before the run: a list in the file, or one made of
+    inputs alone. None: only a run can know.
+    """
+    if isinstance(step.for_each, list):
+        return len(step.for_each)
+    # Jinja2 is imported by the first template and not before.
+    from executor.templates.template import TemplateError, compile_expression, evaluate_expression  # noqa: PLC0415  # see above
+
+    if step.for_each is None or compile_expression(step.for_each).references:
+        return None
+    try:
+        value = evaluate_expression(step.for_each, inputs, {})
+    except TemplateError:
+        return None
+    return len(value) if isinstance(value, list) else None
+
+
+class MappedItems:
+    """Of one run. ``variables[i]``: what the templates of step i, an item, see as ``item`` and ``index``."""
+
+    def __init__(self, engine: Engine, assume: Callable[[Step, bool], int | None]) -> None:
+        """``assume(step, failed)``: how many items to assume, before the list is read and after that has failed; None:
+        it has to be read.
+        """
+        self._engine = engine
+        self._assume = assume
+        self._lists: dict[int, list[Any]] = {}
+        self.variables: dict[int, dict[str, Any]] = {}
+
+    def count(self, index: int) -> int:
+        """Read the list of a step.
+
+        Raises:
+            Exception: it cannot be had; the step's error says why.
+        """
+        step = self._engine.scheduler.steps[index]
+        try:
+            items = self._read(step)
+        except Exception as error:
+            failure = Failure.of(error)
+            self._engine.errors[step.step_id] = StepError(
+                step.step_id, 0, "failed", failure.error_type, f"its `for_each` gives no list: {failure.message}"
+            )
+            raise
+        self._lists[index] = items
+        return len(items)
+
+    def _read(self, step: Step) -> list[Any]:
+        assumed = self._assume(step, False)
+        if assumed is not None:
+            return _placeholders(step, assumed)
+        try:
+            value = self._engine.renderer.items(step)
+            if not isinstance(value, list):
+                raise ItemsError(f"it gives {describe(value)}{_advice(value)}")  # noqa: TRY301  # assumed below
+        except Exception:
+            assumed = self._assume(step, True)
+            if assumed is None:
+                raise
+            return _placeholders(step, assumed)
+        if len(value) > ITEMS_LIMIT:
+            raise ItemsError(f"it gives {len(value):,} items, more than {ITEMS_LIMIT:,}; put several into one item")
+        return value
+
+    def began(self, attempt: Attempt, items: Sequence[int]) -> None:
+        """Each item's step learns which item it is."""
+        values = self._lists.pop(attempt.index)
+        for place, (index, value) in enumerate(zip(items, values, strict=True)):
+            self.variables[index] = {"item": value, "index": place}
+        self._engine.mapped_began(attempt)
+
+    def ended(self, attempt: Attempt, items: Sequence[int]) -> None:
+        """The outputs in the order of the items, or what failed."""
+        engine, ids = self._engine, self._engine.scheduler.step_ids
+        if attempt.outcome == "succeeded":
+            engine.outputs[attempt.step_id] = [engine.outputs[ids[index]] for index in items]
+        elif attempt.outcome == "failed":
+            failed = [index for index in items if engine.scheduler.status(index) == "failed"]
+            message = f"{len(failed)} of {len(items)} items failed: "
+            message += "; ".join(self._told(index) for index in failed[:NAMED_FAILURES])
+            if len(failed) > NAMED_FAILURES:
+                message += f"; and {len(failed) - NAMED_FAILURES:,} more"
+            engine.errors[attempt.step_id] = StepError(attempt.step_id, 1, "failed", "ItemsFailed", message)
+        for index in items:
+            self.variables.pop(index, None)
+        engine.mapped_ended(attempt)
+
+    def _told(self, index: int) -> str:
+        step_id = self._engine.scheduler.step_ids[index]
+        error = self._engine.errors.get(step_id)
+        why = "no error was recorded" if error is None else f"{error.error_type}: {error.message}"
+        return f"index {self.variables[index]['index']} ({step_id!r}): {why}"
+
+
+def _placeholders(step: Step, count: int) -> list[Any]:
+    return [f"[virtual] item {number} of {step.step_id}" for number in range(1, count + 1)]
+
+
+def _advice(value: Any) -> str:
+    if isinstance(value, str):
+        return ", where a list belongs; make one of it, such as steps.a.output.splitlines()"
+    if isinstance(value, dict):
+        return ", where a list belongs; name the field that holds one, or write | items | list behind it"
+    return ", where a list belongs"
+
+
+__all__ = ["DEFAULT_ITEMS", "ITEMS_LIMIT", "ItemsError", "MappedItems", "known_items"]

@@ -1,0 +1,127 @@
+"""What a step's tool gets: its prompt and arguments with the outputs of other steps in them.
+
+Rules of this module:
+- Everything is rendered once: an output that looks like a template stays text.
+- A step without templates costs a look for braces and nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from executor.child_steps.child_request import CalledStep
+from executor.model.workflow import Step
+from executor.tools.tool import RunContext, Tool, ToolError
+
+# tool, prompt, args, whether prompt and args are constant
+Work: TypeAlias = tuple[Tool, str | None, Mapping[str, Any], bool]
+
+_NO_ARGS: Mapping[str, Any] = {}
+
+
+class Renderer:
+    """Renders the steps of one run. ``outputs`` is filled by the engine as steps succeed; ``variables`` holds, by the
+    index of its step, what the templates of an item see beside them.
+    """
+
+    def __init__(
+        self,
+        tools: Mapping[str, Tool],
+        context: RunContext,
+        outputs: Mapping[str, Any],
+        variables: Mapping[int, Mapping[str, Any]],
+    ) -> None:
+        self.tools = tools
+        self._context = context
+        self._outputs = outputs
+        self._variables = variables
+
+    def work(self, step: Step, index: int) -> tuple[Tool, str | None, Mapping[str, Any]]:
+        """The tool of a step, with its prompt and arguments rendered. ``index``: the step's place in the run.
+
+        Raises:
+            Exception: a template cannot be rendered, or the tool is not there.
+        """
+        tool, prompt, args, constant = self._look_at(step)
+        if constant:
+            return tool, prompt, args
+        # Jinja2 is imported by the first template and not before: most of `--help` and many runs have none.
+        from executor.templates.template import render_text, render_value  # noqa: PLC0415  # see above
+
+        inputs, outputs, of_item = self._context.inputs, self._outputs, self._variables.get(index, _NO_ARGS)
+        if prompt is not None:
+            prompt = render_text(prompt, inputs, outputs, of_item)
+        return tool, prompt, {name: render_value(value, inputs, outputs, of_item) for name, value in args.items()}
+
+    def direct_calls(self, steps: Sequence[Step], *, asynchronous: bool) -> list[Callable[[], Any] | None]:
+        """For each step its call without context, or None where it needs templates, a context or a timeout.
+
+        With ``asynchronous`` those of coroutine tools, else those of plain functions.
+        """
+        calls: list[Callable[[], Any] | None] = []
+        for step in steps:
+            tool = self.tools.get(step.tool or "")
+            call = None
+            if tool is not None and step.timeout is None and (tool.call is None) == asynchronous:
+                args: Mapping[str, Any] = step.args or _NO_ARGS
+                if "{" not in (step.prompt or "") and not (args and _has_template(args)):
+                    call = tool.direct(step.prompt, args)
+            calls.append(call)
+        return calls
+
+    def late_call(self, step: Step, *, asynchronous: bool) -> Callable[[], Any] | None:
+        """The same for a step that was not there at first: the calls of running steps have no templates."""
+        if type(step) is not CalledStep or step.timeout is not None:
+            return None
+        tool = self.tools.get(step.tool or "")
+        if tool is None or (tool.call is None) != asynchronous:
+            return None
+        return tool.direct(step.prompt, step.args or _NO_ARGS)
+
+    def condition(self, step: Step) -> bool:
+        """Evaluate a step's ``when``.
+
+        Raises:
+            Exception: it cannot be evaluated.
+        """
+        from executor.templates.template import evaluate_condition  # noqa: PLC0415  # as in `work`
+
+        assert step.when is not None
+        return evaluate_condition(step.when, self._context.inputs, self._outputs)
+
+    def items(self, step: Step) -> Any:
+        """What the ``for_each`` of a step gives: a list, if all is well.
+
+        Raises:
+            Exception: it cannot be evaluated.
+        """
+        from executor.templates.template import evaluate_expression, render_value  # noqa: PLC0415  # as in `work`
+
+        if isinstance(step.for_each, str):
+            return evaluate_expression(step.for_each, self._context.inputs, self._outputs)
+        return render_value(step.for_each, self._context.inputs, self._outputs)
+
+    def _look_at(self, step: Step) -> Work:
+        tool = self.tools.get(step.tool or "")
+        if tool is None:
+            raise ToolError(f"there is no tool {step.tool!r}", retryable=False)
+        args: Mapping[str, Any] = _NO_ARGS if step.args is None else step.args
+        constant = isinstance(step, CalledStep) or ("{" not in (step.prompt or "") and not _has_template(args))
+        return tool, step.prompt, args, constant
+
+
+def _has_template(value: Any) -> bool:
+    """Whether any string in nested data could be a template."""
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, str):
+            if "{" in item:
+                return True
+        elif isinstance(item, Mapping):
+            todo.extend(item.keys())
+            todo.extend(item.values())
+        elif isinstance(item, list | tuple):
+            todo.extend(item)
+    return False

@@ -1,0 +1,103 @@
+"""The tools of a run by name, also those that no step of the file uses: running steps may call any of them.
+
+Rules of this module:
+- What is declared, and the kinds that need no declaration; never ``module:function``, since the caller may be a program
+  that nobody has read.
+- A tool is made when it is first called, and belongs to the run from then on: it is closed with the others.
+- The limits, retries and timeouts of a declaration hold for calls as they hold for steps.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+
+from executor.child_steps.child_request import Call, CalledStep
+from executor.dependencies.step_requirements import Resolver
+from executor.model.workflow import Resource, Retry, ToolDeclaration
+from executor.record.outcomes import Failure
+from executor.tools.options import did_you_mean
+from executor.tools.registry import BUILT_IN, Declared, resolve_tool, tool_kind, tool_kind_names
+from executor.tools.tool import Tool, ToolOptionsError
+
+
+def declarations_for(names_used: Iterable[str], declared: Mapping[str, Declared]) -> dict[str, ToolDeclaration]:
+    """What the rules must know of each tool: its declaration, with the kind's own retries where it states none.
+
+    Names that mean nothing are left out, so that the rules report them.
+    """
+    found: dict[str, ToolDeclaration] = {}
+    for name in (*declared, *names_used):
+        value = declared.get(name, name)
+        if isinstance(value, Mapping):
+            value = ToolDeclaration.model_validate(value)
+        retry: Retry | None = None
+        try:
+            if not isinstance(value, ToolDeclaration):
+                # A tool given in code may be of a kind that nobody registered.
+                tool = resolve_tool(name, declared)
+                value, retry = tool.declaration or ToolDeclaration(kind=tool.kind or "python"), tool.default_retry
+                retry = retry if value.retry is None else None
+            elif value.retry is None:
+                retry = tool_kind(value.kind).default_retry
+        except ToolOptionsError:
+            continue
+        found[name] = value if retry is None else value.model_copy(update={"retry": retry})
+    return found
+
+
+def names_in_words(declared: Mapping[str, Declared]) -> list[str]:
+    """The tools that are declared, and those that stand for a declaration: no functions and tools given in code."""
+    return [
+        name for name, value in declared.items()
+        if isinstance(value, ToolDeclaration) or (isinstance(value, Tool) and value.declaration is not None)
+    ]  # fmt: skip
+
+
+class Toolbox:
+    """Makes steps of calls. ``tools`` are those made so far; whoever holds that mapping sees it grow."""
+
+    def __init__(
+        self, declared: Mapping[str, Declared], resources: Mapping[str, Resource] | None, tools: Mapping[str, Tool]
+    ) -> None:
+        self.tools: dict[str, Tool] = tools if isinstance(tools, dict) else dict(tools)
+        self._declared = declared
+        self._resources = dict(resources or {})
+        self._steps: dict[str, CalledStep | Failure] = {}
+        self._lock = threading.Lock()
+
+    def step(self, call: Call) -> CalledStep | Failure:
+        """The step of a call, or what is wrong with its tool."""
+        step = self._steps.get(call.tool)
+        if step is None:
+            with self._lock:
+                step = self._steps.get(call.tool)
+                if step is None:
+                    step = self._steps[call.tool] = self._make(call.tool)
+        if isinstance(step, Failure):
+            return step
+        return step.with_call(call.prompt, call.args)
+
+    def _make(self, name: str) -> CalledStep | Failure:
+        # To look for the kinds of other packages takes a while: last.
+        known = name in self._declared or name in self.tools or name in BUILT_IN
+        if not known and name not in (kinds := tool_kind_names()):
+            names = sorted({*self._declared, *kinds})
+            return Failure("UnknownTool", f"there is no tool {name!r}: {did_you_mean(name, names)}", retryable=False)
+        resolver = Resolver(declarations_for([name], self._declared), self._resources, None)
+        (step,) = resolver.resolve([CalledStep(step_id="call", tool=name, description=f"call of {name}")])
+        errors = [finding for finding in resolver.findings if finding.severity == "error"]
+        try:
+            if name not in self.tools:
+                tool = resolve_tool(name, self._declared)
+                tool.prepare()
+                self.tools[name] = tool
+        except ToolOptionsError as error:
+            return Failure("ToolOptionsError", f"{error}; {error.fix}" if error.fix else str(error), retryable=False)
+        except Exception as error:  # noqa: BLE001  # another package's tool may raise anything
+            return Failure.of(error)
+        if errors:
+            message = "; ".join(f"{finding.message}: {finding.fix}" for finding in errors)
+            return Failure("WorkflowError", f"a call of tool {name!r} {message}", retryable=False)
+        assert isinstance(step, CalledStep)
+        return step

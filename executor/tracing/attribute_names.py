@@ -1,0 +1,106 @@
+"""The names of spans and of their attributes: what a trace of a run says, and where.
+
+::
+
+    invoke_workflow {workflow}                     the run: from t = 0 to the last `known`
+    ├── execute_tool {tool}  |  chat {model}       an attempt: from `granted` to `ended`
+    │   ├── resource_wait {resource}               a wait for a resource, a rate or a state, where it happened
+    │   ├── retry_backoff                          the wait before a retry, where it happened
+    │   ├── …                                      spans of the step's own code
+    │   └── execute_tool {tool}                    a call that the step made
+    └── step_not_run {tool}                        a step without an attempt, or whose fate was decided after its last
+
+Rules of this module:
+- Names alone, no import of OpenTelemetry: readers of traces use it too.
+- Times in attributes are integer nanoseconds from the run's t = 0, as in :class:`executor.record.timeline.Attempt`; the
+  times of the spans are the same instants on the wall clock that was read once, at t = 0.
+- The names of GenAI semantic conventions stand here as strings: the constants of the conventions' package move.
+- What is None, or an empty list, in the record is absent in the span.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SCOPE_NAME: Final = "makespan"
+# The root's attribute FORMAT: a reader can tell that a trace is ours, and how it is to be read.
+FORMAT_VERSION: Final = "1"
+
+# ---------------------------------------------------------------------- names of spans
+WORKFLOW_SPAN: Final = "invoke_workflow"
+TOOL_SPAN: Final = "execute_tool"
+CHAT_SPAN: Final = "chat"
+RESOURCE_WAIT_SPAN: Final = "resource_wait"
+BACKOFF_SPAN: Final = "retry_backoff"
+NOT_RUN_SPAN: Final = "step_not_run"
+
+# ---------------------------------------------------------------------- the run, on the root
+FORMAT: Final = "makespan.format"
+RUN_ID: Final = "makespan.run.id"
+SCENARIO: Final = "makespan.run.scenario"
+EXECUTOR: Final = "makespan.run.executor"  # the timeline's `backend`
+POLICY: Final = "makespan.run.policy"
+WORKERS: Final = "makespan.run.workers"
+RESOURCES: Final = "makespan.run.resources"  # JSON: name → the words of a `Resource`
+CAPACITY_CHANGES: Final = "makespan.run.capacity_changes"  # JSON: name → [[nanoseconds, capacity from then on], …]
+STARTUP_SECONDS: Final = "makespan.run.startup_seconds"
+STEPS: Final = "makespan.run.steps"  # how many
+ATTEMPTS: Final = "makespan.run.attempts"  # how many: a reader can tell whether spans were lost
+REPETITION: Final = "makespan.run.repetition"
+PARAMETERS: Final = "makespan.run.parameters"  # JSON
+INTERRUPTED: Final = "makespan.run.interrupted"
+# The root's error.type where a step failed.
+STEPS_FAILED: Final = "steps_failed"
+
+# ---------------------------------------------------------------------- the step, on each attempt and on step_not_run
+STEP_ID: Final = "makespan.step.id"
+STEP_INDEX: Final = "makespan.step.index"  # its place in the timeline's lists
+DEPENDS_ON: Final = "makespan.step.depends_on"  # ids, data edges
+ORDER_AFTER: Final = "makespan.step.order_after"  # ids, order edges
+NESTED_IN: Final = "makespan.step.nested_in"  # the id of the calling step; the attempt's `parent` too
+NEEDS: Final = "makespan.step.needs"  # JSON: resource → units
+# On step_not_run alone, where it is the step's final status and goes before all others. Where there is none, the last
+# attempt's outcome says it: succeeded, cancelled, and failed for every other.
+STATUS: Final = "makespan.step.status"
+
+# ---------------------------------------------------------------------- the attempt
+ATTEMPT: Final = "makespan.attempt.number"  # counts from 1
+GRANT_ORDER: Final = "makespan.attempt.order"  # its place in the timeline's `attempts`
+READY: Final = "makespan.attempt.ready"
+GRANTED: Final = "makespan.attempt.granted"
+STARTED: Final = "makespan.attempt.started"
+ENDED: Final = "makespan.attempt.ended"
+KNOWN: Final = "makespan.attempt.known"
+WAITS: Final = "makespan.attempt.waits"  # strings "START END REASON"
+BLOCKED: Final = "makespan.attempt.blocked"  # integers: start, end, start, end, …
+RELEASED_BY: Final = "makespan.attempt.released_by"
+WORKER: Final = "makespan.attempt.worker"
+CPU_SECONDS: Final = "makespan.attempt.cpu_seconds"
+OUTCOME: Final = "makespan.attempt.outcome"
+TOKENS_RESERVED: Final = "makespan.attempt.tokens_reserved"
+TOKENS_USED: Final = "makespan.attempt.tokens_used"
+
+# ---------------------------------------------------------------------- waits
+WAIT_REASON: Final = "makespan.wait.reason"  # as in the record: resource.X, rate.X, lock.X, backoff
+
+# ---------------------------------------------------------------------- links
+LINK_TYPE: Final = "makespan.link.type"  # depends_on or retry_of
+LINK_EDGE: Final = "makespan.link.edge"  # of depends_on: data or order
+LINK_DEPENDS_ON: Final = "depends_on"
+LINK_RETRY_OF: Final = "retry_of"
+EDGE_DATA: Final = "data"
+EDGE_ORDER: Final = "order"
+
+# ---------------------------------------------------------------------- GenAI semantic conventions, and general ones
+OPERATION: Final = "gen_ai.operation.name"
+TOOL_NAME: Final = "gen_ai.tool.name"
+WORKFLOW_NAME: Final = "gen_ai.workflow.name"
+REQUEST_MODEL: Final = "gen_ai.request.model"
+RESPONSE_MODEL: Final = "gen_ai.response.model"
+INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+INPUT_MESSAGES: Final = "gen_ai.input.messages"  # content: only where it was asked for
+OUTPUT_MESSAGES: Final = "gen_ai.output.messages"  # content: only where it was asked for
+ERROR_TYPE: Final = "error.type"
+ERROR_MESSAGE: Final = "error.message"  # content: only where it was asked for

@@ -1,0 +1,235 @@
+"""From repetitions to the document: intervals, speedups, verdicts, warnings, predictions.
+
+Rules of this module:
+- Figures that describe one run come from the repetition with the lower median makespan.
+- A speedup is formed in each repetition with the serial run of the same round; repetitions without one do not count.
+- What would help is predicted for the fastest measured cell of each scenario and its parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from executor.record.timeline import NANOSECONDS
+from harness.analysis.lower_bound import lower_bound
+from harness.analysis.slack import slack_nanoseconds
+from harness.analysis.slowdown import in_seconds, largest_lost_cause, remedy_beside_serial
+from harness.benchmark.matrix import Case, MatrixCell
+from harness.benchmark.session import Outcome, Sample, Series
+from harness.expectations import Verdict, judge
+from harness.result import Document, Estimate, Repetition, result_document, step_seconds
+from harness.result.cell_key import Cell
+from harness.simulation.what_if import predicted_gains
+from harness.statistics import (
+    Interval,
+    PairedRatio,
+    Scalability,
+    fit_scalability,
+    interval,
+    noise_warnings,
+    paired_ratio,
+)
+
+# The gains of larger workflows take longer to predict than anybody waits.
+_PREDICTED_AT_MOST_STEPS: Final = 5_000
+
+
+def sample_document(sample: Sample) -> Document:
+    """One entry of ``samples``."""
+    figures, usage = sample.figures, sample.usage
+    return {
+        "makespan_seconds": figures.makespan_seconds,
+        "baseline_seconds": sample.baseline_seconds,
+        "work_seconds": figures.work_seconds,
+        "lower_bound_seconds": figures.lower_bound_seconds,
+        "lost_seconds": in_seconds(sample.lost_nanoseconds),
+        **({} if sample.started_at is None else {"started_at": sample.started_at}),
+        "repetition": sample.repetition,
+        "seed": sample.seed,
+        "errors": sample.errors,
+        "cpu_seconds": usage.cpu_seconds,
+        "voluntary_context_switches": usage.voluntary_context_switches,
+        "involuntary_context_switches": usage.involuntary_context_switches,
+        "peak_memory_bytes": usage.peak_memory_bytes,
+        "children_peak_memory_bytes": usage.children_peak_memory_bytes,
+        "startup_seconds": sample.timeline.startup_seconds,
+        "step_seconds": step_seconds(sample.timeline),
+    }
+
+
+def bench_document(
+    outcome: Outcome, head: Mapping[str, Any], *, seed: int, predictions: bool = True, usable_cores: int | None = None
+) -> Document:
+    """The whole ``makespan.run/1`` document. ``head`` has what is known before the first run."""
+    measured = [series for series in outcome.series if series.samples]
+    fastest = _fastest(measured) if predictions else set()
+    results = [_result(series, predicted=series.cell in fastest, usable_cores=usable_cores) for series in measured]
+    return {
+        **head,
+        "results": results,
+        "benchmark": {
+            "seed": seed,
+            "rounds": outcome.rounds,
+            "stopped_by": outcome.stopped_by,
+            "calls": outcome.calls,
+            "tokens": outcome.tokens,
+            "too_wide": [str(cell.key) for cell in outcome.too_wide],
+            "scalability": _scalability(measured),
+        },
+    }
+
+
+def judged(case_results: Mapping[str, Any], case: Case) -> list[Verdict]:
+    """The verdicts on a scenario's expectations, over the results of that scenario alone."""
+    results = [one for one in case_results["results"] if one["scenario"] == case.scenario]
+    return judge(case.expectations, {**case_results, "scenario": case.scenario, "results": results})
+
+
+def stored_cell(sample: Sample) -> Cell:
+    """The cell under which a sample is stored: that of its result."""
+    key, timeline = sample.cell.key, sample.timeline
+    return replace(key, workers=timeline.workers, policy=timeline.policy)
+
+
+def single_result(sample: Sample) -> Document:
+    """The whole entry of ``results`` for one repetition, before the others are there."""
+    return _result(Series(sample.cell, [sample]), predicted=False)
+
+
+# ---------------------------------------------------------------------- a cell
+
+
+def _result(series: Series, *, predicted: bool, usable_cores: int | None = None) -> Document:
+    cell, samples = series.cell, series.samples
+    shown = _lower_median(samples)
+    speedup = _speedup(samples, cell.case.seed)
+    found = result_document(
+        [
+            Repetition(
+                shown.timeline,
+                shown.outputs,
+                shown.step_errors,
+                shown.baseline_seconds,
+                usable_cores,
+                steps={step.step_id: step for step in cell.case.loaded.graph.steps},
+                facts=shown.facts,
+            )
+        ],
+        executor=cell.executor,
+        parameters=cell.case.loaded.parameters,
+        makespan=_estimate(interval(series.makespans_seconds, seed=cell.case.seed)),
+        speedup=None if speedup is None else _estimate(speedup.interval),
+        speedup_verdict=None if speedup is None else speedup.verdict,
+    )
+    lost_seconds = in_seconds(shown.lost_nanoseconds)
+    found.update(
+        scenario=cell.case.scenario,
+        simulated=cell.simulated,
+        repetitions=len(samples),
+        samples=[sample_document(sample) for sample in samples],
+        lost_seconds=lost_seconds,
+        largest_lost_cause=largest_lost_cause(lost_seconds),
+        remedy=remedy_beside_serial(shown.timeline, shown.figures, lost_seconds, shown.cautions),
+        cautions=_warnings(series, shown),
+        slack_seconds=in_seconds(slack_nanoseconds(shown.timeline)),
+    )
+    if shown.baseline is not None:
+        serial = lower_bound(replace(shown.baseline, workers=shown.timeline.workers))
+        found["serial_lower_bound_seconds"] = serial.nanoseconds / NANOSECONDS
+    if predicted and len(shown.timeline.step_ids) <= _PREDICTED_AT_MOST_STEPS:
+        prediction = predicted_gains(shown.timeline, cell.case.loaded.graph)
+        found["predicted_gains"] = None if prediction is None else prediction.document()
+    return found
+
+
+def _lower_median(samples: Sequence[Sample]) -> Sample:
+    ordered = sorted(samples, key=lambda sample: sample.figures.makespan_seconds)
+    return ordered[(len(ordered) - 1) // 2]
+
+
+def _speedup(samples: Sequence[Sample], seed: int) -> PairedRatio | None:
+    pairs = [
+        (sample.baseline_seconds, sample.figures.makespan_seconds)
+        for sample in samples if sample.baseline_seconds is not None
+    ]  # fmt: skip
+    if not pairs or min(min(pair) for pair in pairs) <= 0:
+        return None
+    return paired_ratio([above for above, _ in pairs], [below for _, below in pairs], seed=seed)
+
+
+def _estimate(found: Interval) -> Estimate:
+    return Estimate(found.median, found.ci95)
+
+
+def _warnings(series: Series, shown: Sample) -> list[str]:
+    """What to know before acting on the figures: of the run shown, of the repetitions, of the runs' own warnings."""
+    found = [str(caution) for caution in shown.cautions]
+    makespans = series.makespans_seconds
+    if not series.cell.simulated and any(makespans):
+        found += [str(warning) for warning in noise_warnings(makespans)]
+    failing = sum(1 for sample in series.samples if sample.errors)
+    if 0 < failing < len(series.samples):
+        found.append(
+            f"steps failed in {failing} of {len(series.samples)} repetitions: these runs are not the same work"
+        )
+    unpaired = sum(1 for sample in series.samples if sample.baseline_seconds is None)
+    if unpaired:
+        found.append(f"{unpaired} of {len(series.samples)} repetitions have no serial run beside them, and no speedup")
+    for sample in series.samples:
+        found += sample.warnings
+    return list(dict.fromkeys(found))
+
+
+def _fastest(measured: Sequence[Series]) -> set[MatrixCell]:
+    best: dict[Case, tuple[tuple[bool, bool, float], MatrixCell]] = {}
+    for series in measured:
+        cell = series.cell
+        # What one can act on is what really ran, side by side, where anything did.
+        place = (cell.simulated, cell.baseline is None, _median(series.makespans_seconds))
+        if cell.case not in best or place < best[cell.case][0]:
+            best[cell.case] = place, cell
+    return {cell for _, cell in best.values()}
+
+
+def _median(values: Sequence[float]) -> float:
+    return sorted(values)[(len(values) - 1) // 2]
+
+
+# ---------------------------------------------------------------------- over workers
+
+
+def _scalability(measured: Sequence[Series]) -> list[Document]:
+    """The fitted law of each executor and policy with enough numbers of workers."""
+    groups: dict[tuple[Case, str, str], list[Series]] = {}
+    for series in measured:
+        cell = series.cell
+        if cell.baseline is not None and cell.policy != "serial":
+            groups.setdefault((cell.case, cell.executor, cell.policy), []).append(series)
+    found = []
+    for (case, executor, policy), members in groups.items():
+        fitted = _fitted(members)
+        if fitted is not None:
+            words = {
+                "scenario": case.scenario, "executor": executor, "policy": policy,
+                "parameters": case.loaded.parameters,
+            }  # fmt: skip
+            figures = {
+                "contention": fitted.contention, "coherency": fitted.coherency,
+                "most_useful_workers": fitted.most_useful_workers, "fit_ratio": fitted.fit_ratio,
+                "is_good": fitted.is_good, "text": str(fitted),
+            }  # fmt: skip
+            found.append({**words, **figures})
+    return found
+
+
+def _fitted(members: Sequence[Series]) -> Scalability | None:
+    workers: list[int] = []
+    speedups: list[float] = []
+    for series in members:
+        paired = _speedup(series.samples, series.cell.case.seed)
+        if paired is not None:
+            workers += [series.cell.workers] * len(paired.ratios)
+            speedups += paired.ratios
+    return fit_scalability(workers, speedups) if workers else None

@@ -1,0 +1,1 @@
+"""Recorded tool calls: written during a run, and played again in a benchmark."""

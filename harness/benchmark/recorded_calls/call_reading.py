@@ -1,0 +1,164 @@
+"""Reading a file of recorded calls.
+
+Rules of this module:
+- A round replays one recorded run in all its cells: a serial one where there is any, so that what it felt of others at
+  the same time is no part of it.
+- What an older file cannot tell is refused before anything runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from executor.tools.registry import resolve_tool
+from harness.benchmark.matrix import SERIAL, Case
+from harness.benchmark.recorded_calls.recorded_call import (
+    OLDER_SCHEMA,
+    SCHEMA,
+    Ask,
+    Plan,
+    RecordedCall,
+    RecordingError,
+    is_recorded,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRun:
+    """One run. ``calls``: the attempts of each step, in order, by its id."""
+
+    scenario: str
+    parameters: Mapping[str, Any]
+    executor: str
+    repetition: int
+    calls: Mapping[str, Sequence[RecordedCall]]
+
+
+class RecordedRuns:
+    """The runs of a file of calls."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(path)
+        self._runs: list[RecordedRun] = []
+        self._schema = SCHEMA
+        try:
+            lines = Path(path).read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise RecordingError(f"cannot read the recorded calls in {self.path!r}: {error}") from error
+        for number, line in enumerate(lines, start=1):
+            self._read(number, line)
+        if not lines:
+            raise RecordingError(f"{self.path!r} is empty: it holds no recorded calls")
+
+    def _read(self, number: int, line: str) -> None:
+        try:
+            words = json.loads(line)
+            if number == 1:
+                self._schema = words.get("schema")
+                if self._schema not in (SCHEMA, OLDER_SCHEMA):
+                    raise RecordingError(f"{self.path!r} is no file of recorded calls ({SCHEMA}): record one first")
+                return
+            self._runs.append(_run(words))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise RecordingError(f"{self.path!r}, line {number} is no recorded run: {error}") from error
+
+    def runs_for(self, case: Case) -> list[RecordedRun]:
+        """What rounds replay, in turn: the serial runs of the same scenario and parameters, else all of them.
+
+        Raises:
+            RecordingError: the scenario was not recorded with these parameters, or not all that it needs.
+
+        """
+        same = [
+            run for run in self._runs
+            if run.scenario == case.scenario and run.parameters == case.loaded.parameters
+        ]  # fmt: skip
+        measured = [run for run in same if run.repetition > 0] or same
+        chosen = [run for run in measured if run.executor == SERIAL] or measured
+        if not chosen:
+            there = sorted({f"{run.scenario} {run.parameters or ''}".strip() for run in self._runs})
+            raise RecordingError(
+                f"{self.path!r} holds no run of {case.scenario!r} with parameters {case.loaded.parameters}; it has "
+                f"{', '.join(there) or 'none'}: record it first"
+            )
+        if self._schema == OLDER_SCHEMA:
+            self._refuse_items(case)
+        return chosen
+
+    def _refuse_items(self, case: Case) -> None:
+        """Items of mapped steps stand in no older file."""
+        for step in case.loaded.graph.steps:
+            if step.for_each is not None and is_recorded(resolve_tool(step.tool or "", case.loaded.tools)):
+                raise RecordingError(
+                    f"{self.path!r} was recorded by an older version ({OLDER_SCHEMA}), which left out the items of "
+                    f"step {step.step_id!r}: record it again"
+                )
+
+
+def _run(words: Mapping[str, Any]) -> RecordedRun:
+    calls: dict[str, list[RecordedCall]] = {}
+    for one in words["calls"]:
+        calls.setdefault(str(one["step_id"]), []).append(_call(one))
+    for attempts in calls.values():
+        attempts.sort(key=lambda call: call.attempt)
+    run = RecordedRun(
+        words["scenario"], words["parameters"], str(words["executor"]), int(words["repetition"]), calls
+    )  # fmt: skip
+    for attempts in calls.values():
+        for call in attempts:
+            for ask in () if call.plan is None else (ask for wait in call.plan.waits for ask in wait):
+                _check_ask(call, ask, calls)
+    return run
+
+
+def _check_ask(call: RecordedCall, ask: Ask, calls: Mapping[str, Sequence[RecordedCall]]) -> None:
+    for step_id in ask.calls:
+        if step_id not in calls or not calls[step_id][0].called or calls[step_id][0].tool is None:
+            raise ValueError(f"step {call.step_id!r} called {step_id!r}, which is not there")
+        # Who waits for what nobody ends would wait for ever.
+        if calls[step_id][-1].outcome == "cancelled" and ask.withdrawn_after_seconds is None:
+            raise ValueError(f"the call {step_id!r} was cancelled, and nothing says when")
+
+
+def _call(words: Mapping[str, Any]) -> RecordedCall:
+    plan = words.get("plan")
+    return RecordedCall(
+        step_id=str(words["step_id"]),
+        attempt=int(words["attempt"]),
+        key=str(words["key"]),
+        seconds=float(words["seconds"]),
+        outcome=str(words["outcome"]),
+        output=words.get("output"),
+        error=words.get("error"),
+        error_type=words.get("error_type"),
+        tokens_used=words.get("tokens_used"),
+        last=bool(words.get("last", True)),
+        tool=words.get("tool"),
+        parent=words.get("parent"),
+        called=bool(words.get("called", False)),
+        plan=None if plan is None else _plan(plan),
+        prompt=words.get("prompt"),
+        args=words.get("args"),
+    )
+
+
+def _plan(words: Mapping[str, Any]) -> Plan:
+    own = tuple(float(seconds) for seconds in words["own_seconds"])
+    waits = tuple(tuple(_ask(ask) for ask in wait) for wait in words["waits"])
+    if len(own) != len(waits) + 1:
+        raise ValueError(f"a plan of {len(waits)} waits has {len(own)} own_seconds, not {len(waits) + 1}")
+    return Plan(own, waits)
+
+
+def _ask(words: Mapping[str, Any]) -> Ask:
+    at_once, withdrawn = words.get("at_once"), words.get("withdrawn_after_seconds")
+    return Ask(
+        float(words["after_seconds"]),
+        tuple(map(str, words["calls"])),
+        None if at_once is None else int(at_once),
+        None if withdrawn is None else float(withdrawn),
+    )

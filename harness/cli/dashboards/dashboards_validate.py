@@ -1,0 +1,118 @@
+"""What ``makespan dashboards validate`` does with its options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, get_args
+
+from executor.model.findings import did_you_mean
+from harness.cli.guard import UsageFault
+from harness.cli.stores import store_to_read
+from harness.config import Config, load_config
+from harness.dashboards.grafana.profiles import Profile
+from harness.exit_codes import ExitCode
+from harness.report.terminal.console import Terminal
+from harness.store.store_errors import StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asks for, as typed. ``offline``: no server is asked."""
+
+    profile: str | None = None
+    url: str | None = None
+    folder: str | None = None
+    offline: bool = False
+    store: str | None = None
+    config_path: str | None = None
+
+
+def validate_dashboards(request: Request) -> ExitCode:
+    """Say what is wrong with the dashboards.
+
+    Raises:
+        UsageFault: there is no such profile, folder or server.
+
+    """
+    check_installed("grafana_foundation_sdk", "promql_parser")
+    from harness.dashboards.validation.dashboard_files import dashboards_of, read_dashboards  # noqa: PLC0415 - only now does it matter
+
+    config = load_config(request.config_path)
+    profile = _profile(request.profile, config)
+    folder = Path(request.folder).expanduser() if request.folder is not None else dashboards_of(profile)
+    if not folder.is_dir():
+        raise UsageFault(f"there is no folder {str(folder)!r}")
+    dashboards, unreadable = read_dashboards(folder)
+    url = request.url if request.url is not None else config.telemetry.prometheus.url
+    documents = [] if request.offline else _stored(request.store, config)
+    outcome = _outcome(dashboards, profile, None if request.offline else url, documents)
+    faults = [*unreadable, *outcome.faults]
+    terminal = Terminal()
+    for fault in faults:
+        terminal.line(f"fault: {fault}", "red")
+    for note in outcome.notes:
+        terminal.line(f"note: {note}")
+    asked = f"{outcome.queries} queries answered with {outcome.numbers} series"
+    if request.offline:
+        asked = "no server was asked"
+    terminal.line(
+        f"{outcome.dashboards} dashboards (profile {profile}), {outcome.panels} panels, {asked}: "
+        + ("nothing is wrong" if not faults else f"{len(faults)} fault{'' if len(faults) == 1 else 's'}")
+    )
+    return ExitCode.FAULT if faults else ExitCode.FINE
+
+
+def check_installed(*packages: str) -> None:
+    """See that the packages of the extra `dashboards` are there.
+
+    Raises:
+        UsageFault: one is not.
+
+    """
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise UsageFault(f"{missing[0]} is not installed: pip install 'makespan[dashboards]'")
+
+
+def _outcome(
+    dashboards: Mapping[str, dict[str, Any]], profile: Profile, url: str | None, documents: list[dict[str, Any]]
+) -> Any:
+    from harness.dashboards.validation.dashboard_checks import validated  # noqa: PLC0415 - the same
+    from harness.dashboards.validation.prometheus_questions import Asking, AskingError, RefusedError  # noqa: PLC0415 - only now does it matter
+
+    if url is None:
+        return validated(dashboards, profile, None, [])
+    try:
+        with Asking(url) as server:
+            return validated(dashboards, profile, server, documents)
+    except (AskingError, RefusedError) as error:
+        raise UsageFault(str(error)) from error
+
+
+def _profile(typed: str | None, config: Config) -> Profile:
+    for profile in get_args(Profile):
+        if profile == (typed if typed is not None else config.telemetry.prometheus.profile):
+            found: Profile = profile
+            return found
+    known = get_args(Profile)
+    fix = did_you_mean(str(typed), known, f"use one of {', '.join(known)}")
+    raise UsageFault(f"--profile {typed!r}: {fix}")
+
+
+def _stored(typed: str | None, config: Config) -> list[dict[str, Any]]:
+    """Every stored run that can be read; those that cannot are no matter of dashboards."""
+    with store_to_read(typed, config) as store:
+        if store is None:
+            return []
+        documents = []
+        for run in store.history():
+            if run.status == "unfinished":
+                continue
+            try:
+                documents.append(store.document(run.run_id))
+            except StoreError:  # `history` and `report` say so; here it has no number to compare with
+                continue
+        return documents

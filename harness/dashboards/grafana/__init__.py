@@ -1,0 +1,1 @@
+"""The Grafana dashboards as code: panels, queries, variables, links and provisioning."""

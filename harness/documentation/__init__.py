@@ -1,0 +1,35 @@
+"""The parts of ``docs/reference`` that are made from code: options, fields and schemas stand there as they stand here.
+
+A page is written by hand; between ``<!-- made: NAME -->`` and ``<!-- end -->`` stands what code says. ``python -m
+harness.documentation docs/reference`` fills these places in, and a test keeps pages and code the same. A file each for
+what is described; :mod:`harness.documentation.run_picture` draws the picture of a run.
+
+Rules of this room:
+- Names, types, defaults and limits come from the code. What a thing is good for is written by hand, in one table beside
+  it; a name without a meaning, and a meaning without a name, is an error.
+- Nothing of the machine that a page was made on stands on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from harness.documentation import command_line_page as command_line
+from harness.documentation import document_pages as documents
+from harness.documentation import metrics_page as metrics
+from harness.documentation import tools_page as tools
+from harness.documentation import workflow_files_page as workflow_files
+from harness.documentation.markdown import Parts, filled
+
+PAGES: Final[Mapping[str, Parts]] = {
+    "analysis-document.md": documents.ANALYSIS,
+    "command-line.md": command_line.PARTS,
+    "metrics.md": metrics.PARTS,
+    "result-document.md": documents.RUN,
+    "simulation-document.md": documents.SIMULATION,
+    "tools.md": tools.PARTS,
+    "workflow-files.md": workflow_files.PARTS,
+}
+
+__all__ = ["PAGES", "filled"]

@@ -1,0 +1,172 @@
+"""The cells of a report: one for each result of each document, with a name that tells it from the others. Pure.
+
+Rules of this module:
+- A name says executor and workers, and else only what differs between the cells.
+- Figures are the document's own; the timeline is made from it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from executor.record.timeline import NANOSECONDS, Timeline
+from harness.analysis import AttemptIndex, CriticalStep, Summary, remedy
+from harness.analysis.lost_time import RUNNING
+from harness.report.html.capacity import CapacityCurve, capacity_curves
+from harness.report.html.safe_text import visible
+from harness.report.html.waits import waited_by_reason
+from harness.result import SCHEMA, Document, DocumentError, results_of, timeline_from_document
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A result with what its document says about the whole run. ``label`` is unique within a report."""
+
+    label: str
+    run_id: str
+    scenario: str
+    result: Document
+    timeline: Timeline
+    index: AttemptIndex
+    summary: Summary
+
+    @property
+    def makespan_seconds(self) -> float:
+        """The median over the repetitions."""
+        return float(self.result["makespan_seconds"]["median"])
+
+    @property
+    def speedup(self) -> Document | None:
+        """``median`` and ``ci95``, or None."""
+        speedup: Document | None = self.result["speedup_ratio"]
+        return speedup
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        """What cells have in common that differ in workers alone."""
+        result = self.result
+        return self.scenario, str(result["executor"]), str(result["policy"]), parameters_text(result["parameters"])
+
+    @property
+    def waited(self) -> list[tuple[str, int, float]]:
+        """``(reason, attempts, seconds)`` of all waits, longest first."""
+        return [
+            (visible(reason), attempts, time / NANOSECONDS)
+            for reason, attempts, time in waited_by_reason(self.timeline.attempts)
+        ]
+
+    @property
+    def capacities(self) -> list[CapacityCurve]:
+        """What was found out of capacities while it ran; empty for most runs."""
+        return capacity_curves(self.timeline)
+
+    @property
+    def remedy(self) -> str:
+        """What held it back, with what to do: in the document's own words where a benchmark wrote them."""
+        words = self.result.get("remedy")
+        return visible(words if isinstance(words, str) else remedy(self.summary, self.timeline))
+
+
+def cells_of(documents: Sequence[Mapping[str, Any]]) -> list[Cell]:
+    """All results in order.
+
+    Raises:
+        DocumentError: there is no document, or one is not a ``makespan.run/1`` result.
+
+    """
+    if not documents:
+        raise DocumentError("a report needs at least one document")
+    found: list[tuple[Mapping[str, Any], Document]] = []
+    for document in documents:
+        found += [(document, result) for result in results_of(document)]
+    if not found:
+        raise DocumentError("the document holds no results: nothing has been run yet")
+    cells = [_cell(document, result) for document, result in found]
+    labels = _labels(cells)
+    return [replace(cell, label=label) for cell, label in zip(cells, labels, strict=True)]
+
+
+def _cell(document: Mapping[str, Any], result: Document) -> Cell:
+    timeline = timeline_from_document(result)
+    try:
+        return Cell(
+            label="",
+            run_id=str(document["run_id"]),
+            scenario=str(document["scenario"]),
+            result=result,
+            timeline=timeline,
+            index=AttemptIndex(timeline),
+            summary=_summary(result, timeline),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DocumentError(f"not a {SCHEMA} result: {error}") from error
+
+
+def _summary(result: Document, timeline: Timeline) -> Summary:
+    lost = {str(cause): float(seconds) for cause, seconds in result["lost_seconds"].items()}
+    largest = max((cause for cause in lost if cause != RUNNING and lost[cause] > 0), key=lost.__getitem__, default=None)
+    levels = result["concurrency"]
+    return Summary(
+        makespan_seconds=timeline.makespan_seconds,
+        work_seconds=result["work_seconds"],
+        steps_run=sum(1 for step in result["steps"] if step["attempts"]),
+        attempts=len(timeline.attempts),
+        concurrency_mean=levels["mean"],
+        concurrency_max=levels["max"],
+        concurrency_seconds={int(level): seconds for level, seconds in levels["seconds"].items()},
+        critical_path_seconds=result["critical_path_seconds"],
+        critical_path=tuple(
+            CriticalStep(part["step_id"], part["seconds"], part["share_ratio"]) for part in result["critical_path"]
+        ),
+        lower_bound_seconds=result["lower_bound_seconds"],
+        lower_bound_terms=result["lower_bound_terms_seconds"],
+        binding_bound=result["binding_bound"],
+        schedule_efficiency_ratio=result["schedule_efficiency_ratio"],
+        overhead_seconds_per_step=result["overhead_seconds_per_step"],
+        lost_seconds=lost,
+        largest_lost_cause=largest,
+        cpu_seconds=result["cpu_seconds"],
+        cautions=(),
+    )
+
+
+def parameters_text(parameters: Mapping[str, Any]) -> str:
+    """``n=4, size=big``, by name."""
+    return ", ".join(f"{name}={parameters[name]}" for name in sorted(parameters))
+
+
+def _labels(cells: Sequence[Cell]) -> list[str]:
+    labels = [f"{cell.result['executor']}@{cell.result['workers']}" for cell in cells]
+    extras = (
+        [str(cell.result["policy"]) for cell in cells],
+        [parameters_text(cell.result["parameters"]) for cell in cells],
+        [cell.scenario for cell in cells],
+        [f"run {cell.run_id[:8]}" for cell in cells],
+    )
+    for extra in extras[:3]:
+        if len(set(extra)) > 1:
+            labels = [f"{label} · {more}" if more else label for label, more in zip(labels, extra, strict=True)]
+    if len(set(labels)) < len(labels) and len(set(extras[3])) > 1:
+        labels = [f"{label} · {more}" for label, more in zip(labels, extras[3], strict=True)]
+    seen: dict[str, int] = {}
+    for place, label in enumerate(labels):
+        seen[label] = seen.get(label, 0) + 1
+        if seen[label] > 1:
+            labels[place] = f"{label} #{seen[label]}"
+    return [visible(label) for label in labels]
+
+
+def headline(cells: Sequence[Cell]) -> Cell:
+    """The cell that the report speaks of first: the shortest median makespan, others before ``serial`` and simulated
+    ones.
+    """
+    return min(
+        cells,
+        key=lambda cell: (
+            cell.result["executor"] == "virtual",
+            cell.result["executor"] == "serial",
+            cell.makespan_seconds,
+        ),
+    )

@@ -1,0 +1,247 @@
+"""A diagnosis of a trace as text: figures, lost time, what is possible, what to beware of. Pure.
+
+Rules of this module:
+- Names come from traces: each is shown as one harmless line.
+- Whatever rests on an assumption says so where it stands, and how to settle it is said once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from harness.analysis import duration_text
+from harness.report.terminal.bench_text import precise_text
+from harness.report.terminal.console import Line, counted, one_line
+from harness.traces.diagnosis.advice import Together
+from harness.traces.diagnosis.diagnosis import Barrier, Diagnosis
+from harness.traces.prediction.predicted_makespans import UNLIMITED, Limit, Predicted
+
+_NAME: Final = 48
+_PATH_SHOWN: Final = 10
+_ROWS_SHOWN: Final = 5
+_FINDINGS_SHOWN: Final = 12
+_NAMES_SHOWN: Final = 8
+_WORTH_SAYING_RATIO: Final = 0.01
+SETTLE: Final = (
+    "The trace does not tell whether steps marked * need each other: they only ran in that order. "
+    "Say what depends on what with --edges FILE."
+)
+
+
+def analysis_lines(diagnosis: Diagnosis) -> Iterator[Line]:
+    """Everything there is to say about one trace."""
+    yield from _head_lines(diagnosis)
+    yield from _cause_lines(diagnosis)
+    yield from _together_lines(diagnosis)
+    yield from prediction_lines(diagnosis)
+    yield from note_lines(diagnosis)
+
+
+def _head_lines(diagnosis: Diagnosis) -> Iterator[Line]:
+    run, figures = diagnosis.run, diagnosis.figures
+    steps = counted(len(run.timeline.step_ids), "step")
+    name = one_line(run.workflow, 60) or "a workflow without a name"
+    identity = one_line(run.trace_id, 32) or "without an id"
+    yield Line(f"Trace {identity} of {name} ({steps}, from {one_line(run.source, 60)}):", "bold")
+    yield _figure("makespan", precise_text(figures.makespan_seconds))
+    yield _figure("critical path", _path(diagnosis))
+    mean = figures.concurrency_mean
+    concurrency = "nothing ran" if mean is None else f"mean concurrency {mean:.2f}, at most {figures.concurrency_max}"
+    yield _figure("work", f"{precise_text(figures.work_seconds)}; {concurrency}")
+    bound = "" if figures.binding_bound is None else f", set by {one_line(figures.binding_bound.replace('_', ' '), 60)}"
+    yield _figure("lower bound", f"{precise_text(figures.lower_bound_seconds)}{bound}")
+    yield _figure("lost time", _lost(diagnosis))
+    edges = diagnosis.edges
+    yield _figure(
+        "edges", ", ".join(f"{number} {label}" for label, number in edges.items() if number) or "none: nothing follows"
+    )
+
+
+def _figure(name: str, text: str) -> Line:
+    return Line(f"  {name:<15} {text}")
+
+
+def _path(diagnosis: Diagnosis) -> str:
+    figures = diagnosis.figures
+    number = {step_id: step for step, step_id in enumerate(diagnosis.run.timeline.step_ids)}
+    worth = [
+        part for part in figures.critical_path if part.share_ratio is None or part.share_ratio >= _WORTH_SAYING_RATIO
+    ]
+    parts = [
+        f"{_in_its_caller(diagnosis, number[part.step_id])} {duration_text(part.seconds)}"
+        + ("" if part.share_ratio is None else f" ({part.share_ratio:.0%})")
+        for part in worth or figures.critical_path  # of a path of many short steps, each is less than worth a word
+    ]
+    more = f" → … {len(parts) - _PATH_SHOWN} more" if len(parts) > _PATH_SHOWN else ""
+    return f"{' → '.join(parts[:_PATH_SHOWN])}{more} = {precise_text(figures.critical_path_seconds)}"
+
+
+def _in_its_caller(diagnosis: Diagnosis, step: int) -> str:
+    """A step's id, behind that of the step that holds it."""
+    name, caller = diagnosis.name(step), diagnosis.caller(step)
+    return one_line(name if caller is None else f"{caller} › {name}", _NAME)
+
+
+def _lost(diagnosis: Diagnosis) -> str:
+    whole = diagnosis.figures.makespan_seconds
+    if whole <= 0:
+        return "nothing: it took no time"
+    parts = [
+        f"{one_line(cause, 40)} {duration_text(seconds)} ({seconds / whole:.0%})"
+        for cause, seconds in diagnosis.lost_seconds.items()
+        if seconds >= _WORTH_SAYING_RATIO * whole / 2
+    ]
+    return ", ".join(parts)
+
+
+# ---------------------------------------------------------------------- causes
+
+
+def _cause_lines(diagnosis: Diagnosis) -> Iterator[Line]:
+    whole = diagnosis.figures.makespan_seconds
+    least = _WORTH_SAYING_RATIO * whole
+    barriers = [one for one in diagnosis.barriers if max(one.lost_seconds, one.waited_seconds) >= least]
+    for one in barriers[:_ROWS_SHOWN]:
+        yield Line(f"  barrier: {_barrier(diagnosis, one)}")
+    gaps = [gap for gap in diagnosis.gaps if gap.seconds >= least]
+    if gaps:
+        yield Line(
+            f"  gaps: {duration_text(diagnosis.gap_seconds)} in all that no span covers; the longest, with what ran "
+            "there unknown:"
+        )
+    for gap in gaps[:_ROWS_SHOWN]:
+        where = (
+            f"inside {one_line(diagnosis.name(gap.step), _NAME)!r}" if gap.step >= 0 else "between the outermost spans"
+        )
+        note = "" if gap.on_the_way else " (not on the way of the makespan)"
+        yield Line(f"    {duration_text(gap.seconds)} {where}, from {precise_text(gap.start_seconds)}{note}")
+    for queue in diagnosis.queues[:_ROWS_SHOWN]:
+        yield Line(
+            f"  queueing: {counted(queue.steps, 'call')} of {one_line(queue.name, _NAME)!r}, never more than "
+            f"{queue.at_once} at once, each begun as another ended: something lets {queue.at_once} through "
+            f"({duration_text(queue.waited_seconds)} waited, all calls together)"
+        )
+    for retried in diagnosis.retries[:_ROWS_SHOWN]:
+        yield Line(
+            f"  retries: {one_line(diagnosis.name(retried.step), _NAME)!r} took {retried.attempts} attempts; the "
+            f"failed ones ran {duration_text(retried.failed_seconds)}, and {duration_text(retried.backoff_seconds)} "
+            "went by between them"
+        )
+
+
+def _barrier(diagnosis: Diagnosis, one: Barrier) -> str:
+    waiting = _names(diagnosis, one.waiting)
+    slowest = "the slowest" if one.slowest < 0 else repr(one_line(diagnosis.name(one.slowest), _NAME))
+    cost = (
+        f"{duration_text(one.lost_seconds)} of the makespan"
+        if one.lost_seconds > 0
+        else f"nothing of the makespan, {duration_text(one.waited_seconds)} of waiting"
+    )
+    if not one.certain:
+        return (
+            f"{waiting} waited until {slowest} had ended; the trace does not say whether that was needed: if not, it "
+            f"cost up to {duration_text(one.lost_seconds)} (--edges FILE settles it)"
+        )
+    needs = "does not need it" if len(one.waiting) == 1 else "none of them needs it"
+    return f"{waiting} waited until {slowest} had ended, and {needs}: that cost {cost}"
+
+
+def _names(diagnosis: Diagnosis, steps: Sequence[int]) -> str:
+    shown = [one_line(diagnosis.name(step), _NAME) for step in steps[:_NAMES_SHOWN]]
+    more = f" and {len(steps) - len(shown)} more" if len(steps) > len(shown) else ""
+    return ", ".join(shown) + more
+
+
+# ---------------------------------------------------------------------- what is possible
+
+
+def _together_lines(diagnosis: Diagnosis) -> Iterator[Line]:
+    whole = diagnosis.figures.makespan_seconds
+    least = _WORTH_SAYING_RATIO * whole
+    sets = [one for one in diagnosis.together if one.gain_seconds >= least]
+    inside = {frozenset(one.steps) for one in sets}
+    pairs = [
+        one
+        for one in diagnosis.pairs
+        if one.gain_seconds >= least and not any(set(one.steps) <= several for several in inside)
+    ]
+    if not sets and not pairs:
+        return
+    yield Line(
+        "  One after the other, with no known dependency between them; running them together would gain:", "bold"
+    )
+    found = sorted([*sets[:_ROWS_SHOWN], *pairs[:_ROWS_SHOWN]], key=lambda one: -one.gain_seconds)
+    for one in found:
+        yield Line(
+            f"    −{precise_text(one.gain_seconds)} ({one.gain_seconds / whole:.0%})  {_together(diagnosis, one)}"
+        )
+    if any(one.assumed for one in found):
+        yield Line(f"    {SETTLE}", "yellow")
+
+
+def _together(diagnosis: Diagnosis, one: Together) -> str:
+    return _names(diagnosis, one.steps) + (" *" if one.assumed else "")
+
+
+def prediction_lines(diagnosis: Diagnosis) -> Iterator[Line]:
+    """What other numbers of workers, and limits, would make of it."""
+    found = diagnosis.predictions
+    if not found.by_workers:
+        return
+    whole = diagnosis.figures.makespan_seconds
+    hopeful = any(one.without_assumed_seconds is not None for one in found.by_workers.values())
+    yield Line("  The same spans under policy dataflow, on the virtual clock:", "bold")
+    head = ["workers", "makespan", "gain"]
+    head += ["if no assumed edge is real", "gain"] if hopeful else []
+    rows = [[workers, *_predicted(one, whole)] for workers, one in found.by_workers.items()]
+    unlimited = found.by_workers[UNLIMITED].makespan_seconds
+    rows += [
+        [f"16, {_limit(limit)}", *_predicted(one, whole)]
+        for limit, one in found.limited
+        if one.makespan_seconds > (1 + _WORTH_SAYING_RATIO) * unlimited
+    ]
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    for row, style in ((head, "dim"), *((row, "") for row in rows)):
+        text = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        yield Line(f"    {text}".rstrip(), style)
+    if hopeful:
+        yield Line(
+            f"    {counted(diagnosis.assumed_edges, 'edge')} assumed, from the observed order alone: settle it with "
+            "--edges FILE.",
+            "yellow",
+        )
+    if found.left_out:
+        yield Line(f"    {counted(found.left_out, 'prediction')} left out: the trace is large", "yellow")
+
+
+def _predicted(one: Predicted, whole: float) -> list[str]:
+    cells = [precise_text(one.makespan_seconds), _gain(whole - one.makespan_seconds, whole)]
+    if one.without_assumed_seconds is not None:
+        cells += [precise_text(one.without_assumed_seconds), _gain(whole - one.without_assumed_seconds, whole)]
+    return cells
+
+
+def _limit(limit: Limit) -> str:
+    parts = []
+    if limit.rate_per_minute is not None:
+        parts.append(f"{limit.rate_per_minute:g} calls a minute")
+    if limit.capacity is not None:
+        parts.append(f"{limit.capacity} calls at once")
+    return f"{one_line(limit.service, 40)} {' and '.join(parts)}"
+
+
+def _gain(seconds: float, whole: float) -> str:
+    if whole <= 0 or abs(seconds) < 0.005 * whole:
+        return "nothing"
+    return f"{'−' if seconds > 0 else '+'}{precise_text(abs(seconds))} ({abs(seconds) / whole:.0%})"
+
+
+def note_lines(diagnosis: Diagnosis) -> Iterator[Line]:
+    """What the trace lacks, or what else was found about it, and what follows from that."""
+    findings = diagnosis.run.findings
+    for finding in findings[:_FINDINGS_SHOWN]:
+        number = f"{finding.count:,} × " if finding.count > 1 else ""
+        yield Line(f"  note: {number}{one_line(finding.message, 300)}: {one_line(finding.effect, 300)}", "yellow")
+    if len(findings) > _FINDINGS_SHOWN:
+        yield Line(f"  … and {counted(len(findings) - _FINDINGS_SHOWN, 'more note')} (--json FILE)", "yellow")

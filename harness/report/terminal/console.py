@@ -1,0 +1,129 @@
+"""Text for people: one place through which everything goes that a command prints.
+
+Rules of this module:
+- What comes from files, steps and models is data: control characters are escaped, markup is not read.
+- Colour and movement only on a terminal that can (``NO_COLOR`` and ``TERM=dumb`` are respected); else plain lines.
+- A line is text and a style; whoever composes lines knows no stream.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple, TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from executor.model.findings import Finding, printable
+
+# How much of a text is looked at to make a line of it: outputs may be large.
+_LOOKED_AT: Final = 4
+_WIDTH_WITHOUT_TERMINAL: Final = 120
+_CONTROL_SEQUENCE: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-_]")
+STYLES: Final = {"error": "bold red", "warning": "yellow", "hint": "cyan"}
+
+
+class Line(NamedTuple):
+    """A line, and how it looks where looks are possible (a style of rich)."""
+
+    text: str
+    style: str = ""
+
+
+def one_line(text: str, limit: int) -> str:
+    """The text as one harmless line of at most ``limit`` characters; terminal sequences leave no trace."""
+    beginning = text[: _LOOKED_AT * limit + 1]
+    clean = printable(" ".join(_CONTROL_SEQUENCE.sub("", beginning).split()))
+    if len(clean) <= limit and len(beginning) == len(text):
+        return clean
+    return clean[: max(1, limit - 1)].rstrip() + "…"
+
+
+def shown_value(value: Any, limit: int) -> str:
+    """A step's output as one line: text as it is, all else as JSON as far as that goes."""
+    if isinstance(value, str):
+        return one_line(value, limit)
+    pieces: list[str] = []
+    length = 0
+    try:
+        for piece in json.JSONEncoder(ensure_ascii=False, default=_type_name).iterencode(value):
+            pieces.append(piece)
+            length += len(piece)
+            if length > _LOOKED_AT * limit:
+                break
+    except (ValueError, TypeError, RecursionError):
+        return _type_name(value)
+    return one_line("".join(pieces), limit)
+
+
+def _type_name(value: Any) -> str:
+    # Its repr is the step's own code, and may do anything.
+    return f"<{type(value).__name__}>"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 step``, ``3 steps``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def finding_lines(findings: Iterable[Finding]) -> list[Line]:
+    """Each finding with its place and its fix."""
+    lines: list[Line] = []
+    for finding in findings:
+        first, *rest = str(finding).split("\n")
+        lines.append(Line(printable(first), STYLES[finding.severity]))
+        lines += [Line(printable(text)) for text in rest]
+    return lines
+
+
+class Terminal:
+    """Writes lines to a stream. ``is_live``: the stream is a terminal on which a line can be rewritten."""
+
+    def __init__(self, stream: TextIO | None = None, *, environment: Mapping[str, str] | None = None) -> None:
+        self.stream = sys.stdout if stream is None else stream
+        environment = os.environ if environment is None else environment
+        self.console: Console | None = None
+        if self.stream.isatty() and environment.get("TERM", "dumb").lower() not in ("dumb", "unknown"):
+            self.console = Console(file=self.stream, no_color=bool(environment.get("NO_COLOR")), soft_wrap=True)
+        self.is_live = self.console is not None
+
+    @property
+    def width(self) -> int:
+        """Characters in a line that are worth filling."""
+        return _WIDTH_WITHOUT_TERMINAL if self.console is None else max(40, self.console.width)
+
+    @property
+    def ascii_only(self) -> bool:
+        """Whether the stream cannot show what plots are drawn with."""
+        try:
+            "█▏".encode(self.stream.encoding or "ascii")
+        except (UnicodeEncodeError, LookupError):
+            return True
+        return False
+
+    def write(self, lines: Iterable[Line]) -> None:
+        """Write lines, each whole."""
+        try:
+            self._write(lines)
+        except BrokenPipeError:
+            # Nobody reads any more (`| head`): the text goes nowhere from now on, and the work goes on.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.stream.fileno())
+            os.close(nowhere)
+
+    def _write(self, lines: Iterable[Line]) -> None:
+        console = self.console
+        if console is None:
+            self.stream.writelines(line.text + "\n" for line in lines)
+            self.stream.flush()
+            return
+        for text, style in lines:
+            console.print(Text(text, style=style), soft_wrap=True)
+
+    def line(self, text: str = "", style: str = "") -> None:
+        """Write one line."""
+        self.write((Line(text, style),))

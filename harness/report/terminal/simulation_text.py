@@ -1,0 +1,107 @@
+"""A simulation as text: the base, the makespans at each number of workers, what each change alone would gain. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from harness.report.terminal.bench_text import precise_text
+from harness.report.terminal.console import Line, counted, one_line
+from harness.simulation.drawing import Distribution
+from harness.simulation.table import Cell, Gain, Simulation
+
+_GAINS_SHOWN: Final = 12
+_NOTES_SHOWN: Final = 10
+# A base that differs from what was measured by more than that is worth a word.
+_WORTH_SAYING_RATIO: Final = 0.05
+_KINDS: Final = {"scenario": "its stated durations", "run": "its measured durations", "trace": "its observed durations"}
+
+
+def simulation_lines(simulation: Simulation, spreads: Sequence[Distribution | None]) -> Iterator[Line]:
+    """Everything there is to say about it."""
+    subject = simulation.subject
+    yield Line(f"{one_line(subject.name, 60)} on the virtual clock, with {_KINDS[subject.kind]}:", "bold")
+    how = f"{counted(simulation.workers, 'worker')}, policy {simulation.policy}"
+    yield Line(f"  as it is ({how}): {precise_text(simulation.base_seconds)}{_measured(simulation)}")
+    yield from _cell_lines(simulation, spreads)
+    yield from _gain_lines(simulation)
+    for note in subject.notes[:_NOTES_SHOWN]:
+        yield Line(f"  note: {one_line(note, 400)}", "yellow")
+
+
+def _measured(simulation: Simulation) -> str:
+    measured, base = simulation.measured_seconds, simulation.base_seconds
+    if simulation.subject.kind == "scenario" or measured <= 0:
+        return ""
+    if abs(measured - base) <= _WORTH_SAYING_RATIO * measured:
+        return f"; measured {precise_text(measured)}"
+    return f"; measured {precise_text(measured)}: overhead, and whatever waited without a reason, are left out here"
+
+
+def _cell_lines(simulation: Simulation, spreads: Sequence[Distribution | None]) -> Iterator[Line]:
+    drawn = any(spread is not None for spread in spreads)
+    alone = len(simulation.cells) == 1 and not simulation.asked and not drawn
+    if alone:
+        return
+    head = ["workers", "policy", "makespan", "gain", "lower bound"]
+    head += ["5 %", "median", "95 %", "99 %"] if drawn else []
+    rows = [
+        [*_cell(cell, simulation.base_seconds), *_spread(spread)]
+        for cell, spread in zip(simulation.cells, spreads, strict=True)
+    ]
+    yield from _table(head, rows)
+    for spread in spreads[:1]:
+        if spread is not None:
+            yield Line(f"  {_drawn(spread)}", "dim")
+
+
+def _cell(cell: Cell, base: float) -> list[str]:
+    return [
+        str(cell.workers), cell.policy, precise_text(cell.makespan_seconds), _gain(cell.gain_seconds, base),
+        precise_text(cell.lower_bound_seconds),
+    ]  # fmt: skip
+
+
+def _spread(spread: Distribution | None) -> list[str]:
+    return [] if spread is None else [precise_text(spread.percentiles[percent]) for percent in (5, 50, 95, 99)]
+
+
+def _drawn(spread: Distribution) -> str:
+    parts = []
+    if spread.own:
+        parts.append(f"{counted(spread.own, 'step')} from their own run times")
+    if spread.pooled:
+        parts.append(f"{spread.pooled} from those of their tool")
+    if spread.fixed:
+        parts.append(f"{spread.fixed} as measured")
+    return f"{counted(spread.runs, 'run')}, durations drawn: {', '.join(parts)}"
+
+
+def _gain_lines(simulation: Simulation) -> Iterator[Line]:
+    if not simulation.gains:
+        if not simulation.asked:
+            yield Line("  No single change helps: no step by itself, no limit, no more workers.")
+        return
+    yield Line("  What each change alone would gain:", "bold")
+    rows = [_gain_row(one, simulation.base_seconds) for one in simulation.gains[:_GAINS_SHOWN]]
+    yield from _table(["change", "makespan", "gain"], rows)
+    if len(simulation.gains) > _GAINS_SHOWN:
+        yield Line(f"    … and {len(simulation.gains) - _GAINS_SHOWN} more (--json FILE)")
+
+
+def _gain_row(gain: Gain, base: float) -> list[str]:
+    return [one_line(gain.label, 80), precise_text(gain.makespan_seconds), _gain(gain.gain_seconds, base)]
+
+
+def _gain(seconds: float, base: float) -> str:
+    if seconds == 0:
+        return "nothing"
+    share = f" ({abs(seconds) / base:.0%})" if base > 0 else ""
+    return f"{'−' if seconds > 0 else '+'}{precise_text(abs(seconds))}{share}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[Line]:
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    for row, style in ((head, "dim"), *((row, "") for row in rows)):
+        text = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        yield Line(f"    {text}".rstrip(), style)

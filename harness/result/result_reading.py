@@ -1,0 +1,117 @@
+"""What a result document says, read again: its results, and their timelines.
+
+Rules of this module:
+- The timeline of a result is that of the run, exactly; what is missing or of another kind is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from executor.model.workflow import Resource
+from executor.record.timeline import NANOSECONDS, Attempt, Interval, Timeline, Wait
+from harness.files.packaged import schema
+from harness.result.result_writing import SCHEMA, Document
+
+
+class DocumentError(ValueError):
+    """A document that is not a ``makespan.run/1`` result; the message says what is wrong with it."""
+
+
+def timeline_from_document(result: Mapping[str, Any]) -> Timeline:
+    """The timeline of a result: one entry of ``results``.
+
+    Raises:
+        DocumentError: a field is missing, or is not what the schema says.
+
+    """
+    try:
+        return _timeline(result)
+    except KeyError as error:
+        raise DocumentError(f"not a {SCHEMA} result: {error.args[0]!r} is missing or names no step") from error
+    except (TypeError, AttributeError, ValueError) as error:
+        raise DocumentError(f"not a {SCHEMA} result: {error}") from error
+
+
+def results_of(document: Mapping[str, Any]) -> list[Document]:
+    """The results of a document.
+
+    Raises:
+        DocumentError: the document is of another kind or version.
+
+    """
+    name = document.get("schema")
+    if name != SCHEMA:
+        raise DocumentError(f"this is no {SCHEMA} document: its 'schema' is {name!r}")
+    results = document.get("results")
+    if not isinstance(results, list):
+        raise DocumentError(f"not a {SCHEMA} document: 'results' has to be a list")
+    return results
+
+
+def run_schema() -> Document:
+    """The JSON Schema (2020-12) of the document."""
+    return schema("run")
+
+
+def _timeline(result: Mapping[str, Any]) -> Timeline:
+    steps = result["steps"]
+    index = {step["step_id"]: place for place, step in enumerate(steps)}
+    placed = [
+        (attempt["grant_order"], _attempt_from(attempt, place))
+        for place, step in enumerate(steps)
+        for attempt in step["attempts"]
+    ]
+    placed.sort(key=lambda pair: pair[0])
+    return Timeline(
+        step_ids=[step["step_id"] for step in steps],
+        data_parents=[tuple(index[parent] for parent in step["depends_on"]) for step in steps],
+        order_parents=[tuple(index[parent] for parent in step["order_after"]) for step in steps],
+        statuses=[step["status"] for step in steps],
+        attempts=[attempt for _, attempt in placed],
+        workers=result["workers"],
+        nested_in=[-1 if step["nested_in"] is None else index[step["nested_in"]] for step in steps],
+        needs=[step["needs"] for step in steps],
+        resources={name: Resource.model_validate(words) for name, words in result["resources"].items()},
+        policy=result["policy"],
+        backend=result["backend"],
+        startup_seconds=result["startup_seconds"],
+        capacity_changes={
+            name: [(_nanoseconds(time), capacity) for time, capacity in changes]
+            for name, changes in result.get("capacity_changes", {}).items()
+        },
+    )
+
+
+def _attempt_from(words: Mapping[str, Any], index: int) -> Attempt:
+    waits = [Wait(one["reason"], _nanoseconds(one["from"]), _nanoseconds(one["to"])) for one in words["waits"]]
+    attempt = Attempt(
+        index=index,
+        step_id=words["step_id"],
+        attempt=words["attempt"],
+        ready=_nanoseconds(words["ready"]),
+        granted=_nanoseconds(words["granted"]),
+        released_by=words["released_by"],
+        parent=words["parent"],
+        waits=waits or None,
+    )
+    attempt.started = _nanoseconds_or_none(words["started"])
+    attempt.ended = _nanoseconds_or_none(words["ended"])
+    attempt.known = _nanoseconds_or_none(words["known"])
+    attempt.blocked = tuple(Interval(_nanoseconds(one["from"]), _nanoseconds(one["to"])) for one in words["blocked"])
+    attempt.worker = words["worker"]
+    attempt.cpu_seconds = words["cpu_seconds"]
+    attempt.tokens_reserved = words["tokens_reserved"]
+    attempt.tokens_used = words["tokens_used"]
+    attempt.outcome = words["outcome"]
+    return attempt
+
+
+def _nanoseconds(seconds: float) -> int:
+    # The division and this product are each off by at most 2⁻⁵³; together less than half a nanosecond for 26 days.
+    return round(seconds * NANOSECONDS)
+
+
+def _nanoseconds_or_none(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * NANOSECONDS)

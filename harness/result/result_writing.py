@@ -1,0 +1,313 @@
+"""The result document of runs, from their timelines.
+
+Rules of this module:
+- The document is plain JSON values, and finite.
+- A step's output that JSON cannot hold becomes null, and ``output_error`` says why.
+- Fields that describe one run, and ``steps``, come from the repetition with the lower median makespan.
+- The field names are those of ``harness/schemas/run.schema.json``, where each is described.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from executor.model.workflow import Step
+from executor.record.timeline import NANOSECONDS, Attempt, Timeline
+from executor.tracing.attribute_names import ERROR_MESSAGE, INPUT_MESSAGES, OUTPUT_MESSAGES
+from executor.tracing.span_contents import EVENTS_FACT, SPANS_FACT
+from harness.analysis import Summary, summary
+from harness.analysis.attempt_index import AttemptIndex
+
+SCHEMA = "makespan.run/1"
+# Deeper values can be written by some JSON libraries and read by none; the document adds a few levels of its own.
+DEEPEST_OUTPUT = 200
+# Facts that belong to spans alone: spans and events of step code, prompts and answers.
+FACTS_LEFT_OUT = frozenset({SPANS_FACT, EVENTS_FACT, INPUT_MESSAGES, OUTPUT_MESSAGES, ERROR_MESSAGE})
+# Of larger runs the seconds of every step are told for the shown repetition alone.
+STEPS_TOLD_PER_SAMPLE = 1000
+# Of a capacity that was found out.
+CHANGES_TOLD = 1000
+
+Document = dict[str, Any]
+Verdict = Literal["faster", "slower", "undecided"]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A median over repetitions with its 95 % interval (None for one sample)."""
+
+    median: float
+    ci95: tuple[float, float] | None = None
+
+    def document(self) -> Document:
+        """As it stands in the result."""
+        return {"median": self.median, "ci95": None if self.ci95 is None else list(self.ci95)}
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """One run: what happened, what came out (by step id), and how long the paired ``serial`` run took, if any.
+
+    ``errors`` are shown as their text. ``foreign``: the trace was made elsewhere and may lack ``released_by``.
+    ``steps`` are the words of the steps by id; ``usage`` are further figures of the sample (CPU time, memory).
+    ``started_at``: when t = 0 was, ISO 8601. ``trace_id``: of its trace, 32 hexadecimal digits. ``facts`` are what
+    tools told of their attempts.
+    """
+
+    timeline: Timeline
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    errors: Mapping[str, object] = field(default_factory=dict)
+    baseline_seconds: float | None = None
+    usable_cores: int | None = None
+    foreign: bool = False
+    steps: Mapping[str, Step] = field(default_factory=dict)
+    usage: Mapping[str, float | None] = field(default_factory=dict)
+    trace_id: str | None = None
+    facts: Mapping[Attempt, Mapping[str, Any]] = field(default_factory=dict)
+    started_at: str | None = None
+
+
+def run_document(
+    *, run_id: str, scenario: str, started_at: str, environment: Mapping[str, Any], results: Sequence[Document]
+) -> Document:
+    """The whole document. ``started_at`` is ISO 8601; ``results`` come from :func:`result_document`."""
+    return {
+        "schema": SCHEMA,
+        "run_id": run_id,
+        "scenario": scenario,
+        "started_at": started_at,
+        "environment": dict(environment),
+        "results": list(results),
+    }
+
+
+def result_document(
+    repetitions: Sequence[Repetition],
+    *,
+    executor: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    makespan: Estimate | None = None,
+    speedup: Estimate | None = None,
+    speedup_verdict: Verdict | None = None,
+    scenario: str | None = None,
+) -> Document:
+    """One entry of ``results``: a cell of the matrix, or the one run of ``makespan run``.
+
+    ``scenario`` is named where the document holds several. ``executor`` defaults to the timeline's backend;
+    ``makespan`` to the median without an interval. Speedup is null where nobody measured a baseline.
+
+    Raises:
+        ValueError: there is no repetition, or a timeline's dependencies form a cycle.
+
+    """
+    if not repetitions:
+        raise ValueError("a result needs at least one repetition")
+    summaries = [
+        summary(one.timeline, usable_cores=one.usable_cores, foreign=one.foreign) for one in repetitions
+    ]  # fmt: skip
+    order = sorted(range(len(repetitions)), key=lambda number: summaries[number].makespan_seconds)
+    chosen = order[(len(order) - 1) // 2]
+    shown, figures = repetitions[chosen], summaries[chosen]
+    timeline = shown.timeline
+    if makespan is None:
+        makespan = Estimate(statistics.median(one.makespan_seconds for one in summaries))
+    return {
+        **({} if scenario is None else {"scenario": scenario}),
+        "executor": executor if executor is not None else timeline.backend,
+        "workers": timeline.workers,
+        "policy": timeline.policy,
+        "parameters": dict(parameters or {}),
+        "repetitions": len(repetitions),
+        "makespan_seconds": makespan.document(),
+        "speedup_ratio": None if speedup is None else speedup.document(),
+        "speedup_verdict": speedup_verdict,
+        "efficiency_ratio": None if speedup is None or timeline.workers < 1 else speedup.median / timeline.workers,
+        **_figures(figures),
+        "startup_seconds": timeline.startup_seconds,
+        "backend": timeline.backend,
+        **({} if shown.trace_id is None else {"trace_id": shown.trace_id}),
+        "resources": {
+            name: resource.model_dump(mode="json", exclude={"auto"}) for name, resource in timeline.resources.items()
+        },
+        **_capacities(timeline),
+        **_states(shown),
+        "steps": _steps(shown),
+        "samples": [_sample(one, its) for one, its in zip(repetitions, summaries, strict=True)],
+    }
+
+
+def _capacities(timeline: Timeline) -> Document:
+    """The capacities that were found out during the run."""
+    curves = {
+        name: [[_seconds(time), capacity] for time, capacity in _thinned(changes)]
+        for name, changes in timeline.capacity_changes.items()
+    }
+    return {"capacity_changes": curves} if curves else {}
+
+
+def _states(repetition: Repetition) -> Document:
+    """What steps could have waited for a lock of, whether or not one did."""
+    names = {name for step in repetition.steps.values() for name in (*step.reads, *step.writes)}
+    return {"states": sorted(names)} if names else {}
+
+
+def _thinned(changes: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
+    """At most so many of them, evenly, and the last one."""
+    if len(changes) <= CHANGES_TOLD:
+        return changes
+    step = -(-len(changes) // CHANGES_TOLD)
+    return [*changes[:-1:step], changes[-1]]
+
+
+def _figures(figures: Summary) -> Document:
+    return {
+        "work_seconds": figures.work_seconds,
+        "cpu_seconds": figures.cpu_seconds,
+        "critical_path_seconds": figures.critical_path_seconds,
+        "critical_path": [
+            {"step_id": part.step_id, "seconds": part.seconds, "share_ratio": part.share_ratio}
+            for part in figures.critical_path
+        ],
+        "lower_bound_seconds": figures.lower_bound_seconds,
+        "lower_bound_terms_seconds": dict(figures.lower_bound_terms),
+        "binding_bound": figures.binding_bound,
+        "schedule_efficiency_ratio": figures.schedule_efficiency_ratio,
+        "concurrency": {
+            "mean": figures.concurrency_mean,
+            "max": figures.concurrency_max,
+            "seconds": {str(level): seconds for level, seconds in figures.concurrency_seconds.items()},
+        },
+        "lost_seconds": dict(figures.lost_seconds),
+        "overhead_seconds_per_step": figures.overhead_seconds_per_step,
+        "cautions": [str(caution) for caution in figures.cautions],
+    }
+
+
+def _sample(repetition: Repetition, figures: Summary) -> Document:
+    return {
+        "makespan_seconds": figures.makespan_seconds,
+        "baseline_seconds": repetition.baseline_seconds,
+        "work_seconds": figures.work_seconds,
+        "lower_bound_seconds": figures.lower_bound_seconds,
+        "lost_seconds": dict(figures.lost_seconds),
+        "errors": sum(status == "failed" for status in repetition.timeline.statuses),
+        "step_seconds": step_seconds(repetition.timeline),
+        **({} if repetition.started_at is None else {"started_at": repetition.started_at}),
+        **({} if repetition.trace_id is None else {"trace_id": repetition.trace_id}),
+        **repetition.usage,
+    }
+
+
+def step_seconds(timeline: Timeline) -> dict[str, float]:
+    """The run time of each step, all its attempts together; nothing for a run of very many steps."""
+    if len(timeline.step_ids) > STEPS_TOLD_PER_SAMPLE:
+        return {}
+    nanoseconds: dict[str, int] = {}
+    index = AttemptIndex(timeline)
+    for attempt in index.ended:
+        nanoseconds[attempt.step_id] = nanoseconds.get(attempt.step_id, 0) + index.run_nanoseconds(attempt)
+    return {step_id: _seconds(spent) for step_id, spent in nanoseconds.items()}
+
+
+def _steps(repetition: Repetition) -> list[Document]:
+    timeline = repetition.timeline
+    attempts: list[list[Document]] = [[] for _ in timeline.step_ids]
+    for place, attempt in enumerate(timeline.attempts):
+        attempts[attempt.index].append(_attempt(attempt, place, repetition.facts.get(attempt)))
+    return [_step(repetition, index, attempts[index]) for index in range(len(timeline.step_ids))]
+
+
+def _step(repetition: Repetition, index: int, attempts: list[Document]) -> Document:
+    timeline = repetition.timeline
+    ids = timeline.step_ids
+    step_id = ids[index]
+    output, output_error = _storable(repetition.outputs.get(step_id))
+    error = repetition.errors.get(step_id)
+    caller = timeline.nested_in[index] if timeline.nested_in else -1
+    needs = timeline.needs[index] if timeline.needs else None
+    step: Document = {
+        "step_id": step_id,
+        "status": timeline.statuses[index],
+        "output": output,
+        "error": None if error is None else str(error),
+        "depends_on": [ids[parent] for parent in timeline.data_parents[index]],
+        "order_after": [ids[parent] for parent in timeline.order_parents[index]],
+        "nested_in": None if caller < 0 else ids[caller],
+        "needs": None if needs is None else dict(needs),
+        "attempts": attempts,
+    }
+    words = repetition.steps.get(step_id)
+    if words is None and caller >= 0:
+        # The words of an item are those of its mapped step.
+        calling = repetition.steps.get(ids[caller])
+        words = calling if calling is not None and calling.for_each is not None else None
+    if words is not None:
+        step |= {"description": words.description, "tool": words.tool}
+    if output_error is not None:
+        step["output_error"] = output_error
+    return step
+
+
+def _attempt(attempt: Attempt, place: int, facts: Mapping[str, Any] | None) -> Document:
+    told = {name: value for name, value in (facts or {}).items() if name not in FACTS_LEFT_OUT}
+    return {
+        "step_id": attempt.step_id,
+        "attempt": attempt.attempt,
+        "parent": attempt.parent,
+        "grant_order": place,
+        "ready": _seconds(attempt.ready),
+        "granted": _seconds(attempt.granted),
+        "started": _seconds_or_null(attempt.started),
+        "ended": _seconds_or_null(attempt.ended),
+        "known": _seconds_or_null(attempt.known),
+        "waits": [
+            {"reason": reason, "from": _seconds(start), "to": _seconds(end)} for reason, start, end in attempt.waits
+        ],
+        "blocked": [{"from": _seconds(start), "to": _seconds(end)} for start, end in attempt.blocked],
+        "released_by": attempt.released_by,
+        "worker": attempt.worker,
+        "cpu_seconds": attempt.cpu_seconds,
+        "tokens_reserved": attempt.tokens_reserved,
+        "tokens_used": attempt.tokens_used,
+        "outcome": attempt.outcome,
+        **({"facts": told} if told else {}),
+    }
+
+
+def _storable(output: Any) -> tuple[Any, str | None]:
+    """The output as JSON will give it back, or null and why it cannot be stored."""
+    if output is None:
+        return None, None
+    if _is_too_deep(output):
+        return None, f"the output cannot be stored as JSON: it is nested deeper than {DEEPEST_OUTPUT} levels"
+    try:
+        text = json.dumps(output, allow_nan=False, ensure_ascii=False)
+        text.encode()  # half a surrogate pair is text in Python, and in no file
+        return json.loads(text), None
+    except (TypeError, ValueError, OverflowError) as error:
+        return None, f"the output cannot be stored as JSON: {error}"
+
+
+def _is_too_deep(output: Any) -> bool:
+    unseen: list[tuple[Any, int]] = [(output, 1)]
+    while unseen:
+        value, depth = unseen.pop()
+        if not isinstance(value, dict | list | tuple):
+            continue
+        if depth > DEEPEST_OUTPUT:
+            return True
+        inside = value.values() if isinstance(value, dict) else value
+        unseen.extend((inner, depth + 1) for inner in inside if isinstance(inner, dict | list | tuple))
+    return False
+
+
+def _seconds(nanoseconds: int) -> float:
+    return nanoseconds / NANOSECONDS
+
+
+def _seconds_or_null(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / NANOSECONDS

@@ -1,0 +1,1 @@
+"""Imports the workflow files of the system that the project began from."""

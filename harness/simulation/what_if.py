@@ -1,0 +1,393 @@
+"""What would help: a measured run again on the virtual clock, with steps shorter, limits higher, another policy.
+
+Rules of this module:
+- The scheduler and engine that run in production run again, with the measured durations, outcomes, tokens and backoffs.
+  A gain is the difference between two such runs; nothing is guessed.
+- The virtual clock has no overhead, and workers that never slow each other down: :attr:`Prediction.measured_seconds`
+  beside ``simulated_seconds`` says how much of the measured run that leaves out.
+- Bounded: of a large run only the steps that ran longest, and those that the makespan went through, are tried.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from executor.backends.virtual import Simulated, VirtualBackend
+from executor.dependencies import Graph, plan
+from executor.dependencies.graph import ranks_of
+from executor.engine.engine import Engine, Failure
+from executor.model.findings import raise_errors
+from executor.model.workflow import Resource, Retry, Step, Workflow
+from executor.record.timeline import NANOSECONDS, Attempt, Timeline
+from executor.scheduler import POLICIES, Policy
+from harness.analysis import AttemptIndex, Pause, critical_path
+from harness.analysis.lost_time import running_nanoseconds
+
+STEPS_NAMED: Final = 5
+WORKERS: Final = "workers"
+# Attempts that may be simulated for one prediction, all its runs together: some seconds.
+_BUDGET_ATTEMPTS: Final = 200_000
+_MOST_CANDIDATES: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class StepGain:
+    """Seconds of makespan that go away if all attempts of the step take half as long, or no time at all."""
+
+    step_id: str
+    half_seconds: float
+    whole_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LimitGain:
+    """Seconds of makespan that go away if a limit is doubled. ``limit``: ``workers``, or a resource and which of its
+    limits, ``llm.capacity``, ``llm.rate_per_minute``, ``llm.tokens_per_minute``.
+    """
+
+    limit: str
+    before: float
+    after: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """``steps`` (at most five) and ``limits``: those that gain anything, the largest gain first."""
+
+    measured_seconds: float
+    simulated_seconds: float
+    steps: tuple[StepGain, ...]
+    limits: tuple[LimitGain, ...]
+
+    def document(self) -> dict[str, Any]:
+        """As it stands in a result."""
+        return {
+            "simulated_makespan_seconds": self.simulated_seconds,
+            "steps": [
+                {"step_id": one.step_id, "half_seconds": one.half_seconds, "whole_seconds": one.whole_seconds}
+                for one in self.steps
+            ],
+            "limits": [
+                {"limit": one.limit, "before": one.before, "after": one.after, "seconds": one.seconds}
+                for one in self.limits
+            ],
+        }
+
+
+def predicted_gains(timeline: Timeline, graph: Graph | None = None) -> Prediction | None:
+    """What would shorten this run most. None for a run without length, or that was cut short.
+
+    ``graph``: the graph that was run, which knows the order of starts (priorities, stated durations); without it the
+    timeline's dependencies and measured durations decide.
+    """
+    if timeline.makespan_nanoseconds <= 0 or timeline.workers < 1 or "cancelled" in timeline.statuses:
+        return None
+    again = Rerun(timeline, graph)
+    return gains_of(again, again.makespan_nanoseconds())
+
+
+def gains_of(again: Rerun, whole: int) -> Prediction:
+    """What would shorten a run most; ``whole``: its makespan on the virtual clock, in nanoseconds."""
+    steps = []
+    for step_id in again.candidates():
+        half = whole - again.makespan_nanoseconds(speed_ups={step_id: 2})
+        none = whole - again.makespan_nanoseconds(speed_ups={step_id: math.inf})
+        if max(half, none) > 0:
+            steps.append(StepGain(step_id, half / NANOSECONDS, none / NANOSECONDS))
+    steps.sort(key=lambda one: (-one.half_seconds, -one.whole_seconds))
+    limits = [gain for gain in again.limit_gains(whole) if gain.seconds > 0]
+    limits.sort(key=lambda one: -one.seconds)
+    measured = again.timeline.makespan_seconds
+    return Prediction(measured, whole / NANOSECONDS, tuple(steps[:STEPS_NAMED]), tuple(limits))
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """How attempts go otherwise than measured; see :meth:`Rerun.run`."""
+
+    speed_ups: Mapping[str, float] = field(default_factory=dict)
+    durations: Mapping[str, int] = field(default_factory=dict)
+    without_retries: bool = False
+
+
+class Rerun:
+    """A measured run that can be run again, a little different."""
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        graph: Graph | None = None,
+        *,
+        calls_together: bool = False,
+        ranks_follow: bool | None = None,
+    ) -> None:
+        """``graph``: the one that was run. ``calls_together``: an attempt makes all its calls at its first one; which
+        of them wait for which is said by their dependencies alone. ``ranks_follow``: whether the order of starts knows
+        that a step was made faster (default: where it comes from measured durations).
+        """
+        self._ranks_follow = graph is None if ranks_follow is None else ranks_follow
+        self.timeline = timeline
+        self.index = AttemptIndex(timeline)
+        self._calls_together = calls_together
+        self.last_attempt = {attempt.step_id: attempt.attempt for attempt in self.index.ended}
+        self.backoffs = {
+            (attempt.step_id, attempt.attempt): attempt.waits[0].end - attempt.waits[0].start
+            for attempt in self.index.ended
+            if attempt.attempt > 1 and attempt.waits and attempt.waits[0].reason == "backoff"
+        }
+        self.attempts = {(attempt.step_id, attempt.attempt): attempt for attempt in self.index.ended}
+        self.children = self._children()
+        # The scheduler names calls itself; a foreign trace has other names for them.
+        self._measured_as = self._names_of_calls(last_only=False)
+        self._measured_last = self._names_of_calls(last_only=True)
+        self.graph = _graph_of(timeline, self) if graph is None else self._adapted(graph)
+
+    def makespan_nanoseconds(
+        self,
+        *,
+        workers: int | None = None,
+        resources: Mapping[str, Resource] | None = None,
+        policy: Policy | None = None,
+        speed_ups: Mapping[str, float] | None = None,
+        without_retries: bool = False,
+        durations: Mapping[str, int] | None = None,
+    ) -> int:
+        """Of one run on the virtual clock, a little different; see :meth:`run`."""
+        again = self.run(
+            workers=workers, resources=resources, policy=policy, speed_ups=speed_ups,
+            without_retries=without_retries, durations=durations,
+        )  # fmt: skip
+        return again.makespan_nanoseconds
+
+    def run(
+        self,
+        *,
+        workers: int | None = None,
+        resources: Mapping[str, Resource] | None = None,
+        policy: Policy | None = None,
+        speed_ups: Mapping[str, float] | None = None,
+        without_retries: bool = False,
+        durations: Mapping[str, int] | None = None,
+    ) -> Timeline:
+        """The whole timeline of one run on the virtual clock. Everything that is not given is as measured.
+
+        ``resources`` replace all limits. ``speed_ups``: by step, what divides the durations of its attempts (infinite:
+        no time). ``without_retries``: each step's last attempt is its only one. ``durations``: by step, nanoseconds
+        that each of its attempts runs.
+        """
+        slots = workers or self.timeline.workers
+        measured: Policy = next((one for one in POLICIES if one == self.timeline.policy), "dataflow")
+        change = _Change(speed_ups or {}, durations or {}, without_retries)
+        backend = VirtualBackend(slots, behaviour=lambda attempt: self._behaviour(attempt, change))
+        engine = Engine(
+            self._ranked(change.speed_ups), {}, backend, slots=slots, policy=policy or measured,
+            resources=dict(self.timeline.resources) if resources is None else resources,
+        )  # fmt: skip
+        backend.drive(engine)
+        return engine.scheduler.timeline(backend=backend.name)
+
+    def _ranked(self, speed_ups: Mapping[str, float]) -> Graph:
+        """The graph with ranks by the changed durations."""
+        if not speed_ups or not self._ranks_follow:
+            return self.graph
+        graph = self.graph
+        steps = [
+            step.model_copy(update={"expected_seconds": (step.expected_seconds or 0.0) / speed_ups[step.step_id]})
+            if step.step_id in speed_ups
+            else step
+            for step in graph.steps
+        ]
+        ranks = ranks_of(steps, graph.topological, graph.data_parents, graph.order_edges)
+        return replace(graph, steps=tuple(steps), ranks=ranks)
+
+    def candidates(self) -> list[str]:
+        """The steps to try: those that ran longest, those of the critical path and those the makespan went through."""
+        most = min(_MOST_CANDIDATES, _BUDGET_ATTEMPTS // (2 * max(1, len(self.index.ended))))
+        ran: dict[str, int] = {}
+        for attempt in self.index.ended:
+            ran[attempt.step_id] = ran.get(attempt.step_id, 0) + self.index.run_nanoseconds(attempt)
+        on_the_way = {attempt.step_id for attempt in running_nanoseconds(self.timeline, self.index)}
+        on_the_way.update(part.step_id for part in critical_path(self.timeline, self.index).parts)
+        ordered = sorted(ran, key=lambda step_id: (step_id not in on_the_way, -ran[step_id]))
+        return [step_id for step_id in ordered if ran[step_id] > 0][: max(most, 1)]
+
+    def limit_gains(self, whole: int) -> list[LimitGain]:
+        """The gain of doubling each limit by itself; ``whole`` is the makespan without."""
+        slots = self.timeline.workers
+        found = []
+        if self.timeline.backend != "serial" and self.timeline.policy != "serial":
+            gain = whole - self.makespan_nanoseconds(workers=2 * slots)
+            found.append(LimitGain(WORKERS, slots, 2 * slots, gain / NANOSECONDS))
+        for name, resource in self.timeline.resources.items():
+            for limit in ("capacity", "rate_per_minute", "tokens_per_minute"):
+                value = getattr(resource, limit)
+                if value is None:
+                    continue
+                raised = {**self.timeline.resources, name: resource.model_copy(update={limit: 2 * value})}
+                gain = whole - self.makespan_nanoseconds(resources=raised)
+                found.append(LimitGain(f"{name}.{limit}", value, 2 * value, gain / NANOSECONDS))
+        return found
+
+    # ------------------------------------------------------------------ how attempts go
+
+    def _behaviour(self, attempt: Attempt, change: _Change) -> Simulated:
+        names = self._measured_last if change.without_retries else self._measured_as
+        step_id = names.get(attempt.step_id, attempt.step_id)
+        last = self.last_attempt.get(step_id, 0)
+        measured = self.attempts.get((step_id, last if change.without_retries else attempt.attempt))
+        if measured is None:
+            return Simulated(0)
+        ran = self.index.run_nanoseconds(measured)
+        duration = change.durations.get(step_id, ran)
+        divisor = change.speed_ups.get(step_id, 1)
+        if divisor != 1:
+            duration = round(duration / divisor)
+        outcome = measured.outcome or "succeeded"
+        value = None
+        if outcome != "succeeded":
+            backoff = self.backoffs.get((step_id, measured.attempt + 1), 0)
+            value = Failure(
+                "Measured", "as measured", retryable=measured.attempt < last,
+                retry_after_seconds=backoff / NANOSECONDS,
+            )  # fmt: skip
+        calls = self._calls(measured, duration, ran) if self.children else ()
+        return Simulated(duration, outcome, value, measured.tokens_used, calls)
+
+    def _calls(self, measured: Attempt, duration: int, ran: int) -> list[tuple[int, Sequence[Step]]]:
+        """The calls of an attempt, each after the same share of its running time as measured."""
+        calls: list[tuple[int, Sequence[Step]]] = []
+        cursor = own = 0
+        for pause in self.index.pauses(measured):
+            own += max(0, pause.start - (cursor or (measured.started or measured.granted)))
+            cursor = max(cursor, pause.end)
+            steps = self.children.get((measured.index, pause.call)) if pause.call >= 0 else None
+            if steps:
+                calls.append((own if duration == ran else own * duration // ran if ran else 0, steps))
+        return calls
+
+    def _children(self) -> dict[tuple[int, int], Sequence[Step]]:
+        """The steps of each call. Their ids are local; the scheduler names them in the order in which they come."""
+        found: dict[tuple[int, int], list[Step]] = {}
+        timeline = self.timeline
+        for child, call in sorted(self.index.call_of.items()):
+            parent = timeline.nested_in[child]
+            key = parent, self._made_at(call)
+            before = {*timeline.data_parents[child], *timeline.order_parents[child]}
+            siblings = [one for one in sorted(before) if self._is_made_with(one, call)]
+            needs = timeline.needs[child] if timeline.needs else None
+            step = Step(
+                step_id=f"call-{child}",
+                depends_on=tuple(f"call-{one}" for one in siblings),
+                needs=dict(needs) if needs else None,
+                retry=self.retry_of(timeline.step_ids[child]),
+                expected_tokens=self.tokens_of(child),
+            )
+            found.setdefault(key, []).append(step)
+        return {key: tuple(steps) for key, steps in found.items()}
+
+    def _made_at(self, call: Pause) -> int:
+        """The number of the call in which the simulated attempt makes it."""
+        if not self._calls_together:
+            return call.call
+        return next(pause.call for pause in self.index.pauses(call.attempt) if pause.call >= 0)
+
+    def _is_made_with(self, step: int, call: Pause) -> bool:
+        other = self.index.call_of.get(step)
+        if other is None or not self._calls_together:
+            return other is call
+        return other.attempt is call.attempt
+
+    def _names_of_calls(self, *, last_only: bool) -> dict[str, str]:
+        """The measured step by the name that the scheduler will give to it: ``<parent>/<n>`` in the order of calls.
+        ``last_only``: those that the last attempt of each step makes.
+        """
+        ids = self.timeline.step_ids
+        taken = set(ids) - {ids[child] for child in self.index.call_of}
+        names: dict[int, str] = {}
+        counts: dict[int, int] = {}
+        # Callers stand before their calls: a call is made by a step that has a name already.
+        for (parent, call), steps in sorted(self.children.items(), key=lambda item: self._depth_and_call(*item[0])):
+            made_by = self.index.calls[parent][call].attempt
+            if last_only and made_by.attempt < self.last_attempt[ids[parent]]:
+                continue
+            name = names.get(parent, ids[parent])
+            for step in steps:
+                counts[parent] = counts.get(parent, 0) + 1
+                while f"{name}/{counts[parent]}" in taken:
+                    counts[parent] += 1
+                names[int(step.step_id.removeprefix("call-"))] = f"{name}/{counts[parent]}"
+        return {name: ids[step] for step, name in names.items()}
+
+    def _depth_and_call(self, parent: int, call: int) -> tuple[int, int, int]:
+        depth, caller = 0, self.index.nested_in[parent]
+        while caller >= 0:
+            depth, caller = depth + 1, self.index.nested_in[caller]
+        return depth, parent, call
+
+    # ------------------------------------------------------------------ the graph
+
+    def _adapted(self, graph: Graph) -> Graph:
+        """The graph that was run, with what was drawn or decided then made certain."""
+        steps = tuple(self._certain(step, place) for place, step in enumerate(graph.steps))
+        return replace(graph, steps=steps)
+
+    def _certain(self, step: Step, place: int) -> Step:
+        skipped = not self.index.tries[place] and self.timeline.statuses[place] == "skipped"
+        changed: dict[str, Any] = {"timeout": None, "when": "false" if skipped else None}
+        attempts = self.last_attempt.get(step.step_id, 1)
+        if step.for_each is not None:
+            ids = self.timeline.step_ids
+            items = [ids[one] for one, parent in enumerate(self.index.nested_in) if parent == place]
+            changed["for_each"] = [None] * len(items)
+            attempts = max((self.last_attempt.get(item, 1) for item in items), default=1)
+        return step.model_copy(update={**changed, "retry": _as_often(attempts)})
+
+    def retry_of(self, step_id: str) -> Retry | None:
+        """As many attempts as were made; how long to wait before each, their failures say."""
+        return _as_often(self.last_attempt.get(step_id, 1))
+
+    def tokens_of(self, step: int) -> int | None:
+        """The tokens that the step reserves."""
+        return next(
+            (one.tokens_reserved for one in self.index.tries[step] if one.tokens_reserved is not None), None
+        )  # fmt: skip
+
+
+def _as_often(attempts: int) -> Retry | None:
+    # One more than there were: a worker that dies costs an attempt of its own.
+    return Retry(max_attempts=min(1000, attempts), backoff_seconds=0.0, jitter="none") if attempts > 1 else None
+
+
+def _graph_of(timeline: Timeline, again: Rerun) -> Graph:
+    """A workflow with the timeline's dependencies: order edges become states that their two ends share."""
+    top = [step for step, parent in enumerate(again.index.nested_in) if parent < 0]
+    writes: dict[int, list[str]] = {}
+    reads: dict[int, list[str]] = {}
+    for step in top:
+        for number, parent in enumerate(timeline.order_parents[step]):
+            state = f"order-{step}-{number}"
+            writes.setdefault(parent, []).append(state)
+            reads.setdefault(step, []).append(state)
+    steps = []
+    for step in top:
+        needs = timeline.needs[step] if timeline.needs else None
+        ran = sum(again.index.run_nanoseconds(attempt) for attempt in again.index.tries[step])
+        words = Step(
+            step_id=timeline.step_ids[step],
+            tool="noop",
+            depends_on=tuple(timeline.step_ids[parent] for parent in timeline.data_parents[step]),
+            reads=tuple(reads.get(step, ())),
+            writes=tuple(writes.get(step, ())),
+            needs=dict(needs) if needs else None,
+            expected_seconds=ran / NANOSECONDS,
+            expected_tokens=again.tokens_of(step),
+        )
+        steps.append(again._certain(words, step))  # noqa: SLF001 - the class and its one helper share this
+    planned = plan(Workflow(steps=tuple(steps)), hints=False)
+    raise_errors(planned.findings)
+    assert planned.graph is not None
+    return planned.graph

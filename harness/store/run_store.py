@@ -1,0 +1,365 @@
+"""The history of runs: one SQLite file in the user's data folder, written as results come.
+
+Rules of this module:
+- Each call that writes is one transaction: after it the result is there, whatever happens to the process.
+- Safe with several processes at once: writers wait for each other, readers for nobody.
+- Every failure is a :class:`StoreError`. It loses nothing that was stored, and nothing that the caller holds;
+  :mod:`harness.store.recording` keeps what could not be written and tries again.
+- No secrets are kept (:mod:`harness.store.secrets`), and only the user may read the file.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import uuid
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+from harness.result.cell_key import Cell, machine_class
+from harness.store.secrets import cell_without_secrets, document_without_secrets, result_without_secrets
+from harness.store.store_errors import StoreError, told
+from harness.store.tables import connect
+
+Document = dict[str, Any]
+Status = Literal["unfinished", "interrupted", "finished"]
+Verdict = Literal["accepted", "rejected"]
+
+_FILE_NAME: Final = "runs.sqlite"
+# Higher levels cost more time between repetitions than they save space.
+_COMPRESSION: Final = 3
+# Runs of which nothing is there: begun, and killed before the first repetition was over.
+_HAS_RESULTS: Final = "(document IS NOT NULL OR EXISTS (SELECT 1 FROM samples WHERE samples.sequence = runs.sequence))"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A line of the history. ``verdict`` is what a person, or the benchmark, thought of it; None: nobody said.
+
+    An ``unfinished`` run goes on at this moment or was killed.
+    """
+
+    run_id: str
+    scenario: str
+    started_at: str
+    revision: str | None
+    machine: str | None
+    machine_class: str
+    status: Status
+    verdict: Verdict | None
+    cells: int
+    repetitions: int
+
+
+def default_store_path() -> Path:
+    """``makespan/runs.sqlite`` in the user's data folder (``$XDG_DATA_HOME``, else ``~/.local/share``)."""
+    from platformdirs import user_data_path  # noqa: PLC0415 - only whoever asks for the default place pays for it
+
+    return user_data_path("makespan", appauthor=False) / _FILE_NAME
+
+
+class Store:
+    """An open store. Make it with :meth:`open`, close it or use it in a ``with``. Any thread may call it."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, path: str | Path | None = None, *, read_only: bool = False) -> Self:
+        """Open a store, and make it where there is none. ``path`` defaults to :func:`default_store_path`.
+
+        Raises:
+            StoreError: it cannot be opened, is damaged, or is from a newer makespan or another program.
+
+        """
+        place = Path(path) if path is not None else default_store_path()
+        with told(place):
+            return cls(place, connect(place, read_only=read_only))
+
+    def close(self) -> None:
+        """Close it; it cannot be used any more."""
+        with self._lock, told(self.path):
+            self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Writing
+
+    def begin_run(self, head: Mapping[str, Any]) -> str:
+        """Make room for a run. ``head`` is its document without ``results``; a ``run_id`` is made where it has none.
+
+        Raises:
+            StoreError: it cannot be written, or there is a run of that id.
+
+        """
+        head = {"run_id": uuid.uuid4().hex, **{name: value for name, value in head.items() if name != "results"}}
+        with self._transaction() as connection:
+            self._insert(connection, document_without_secrets(head))
+        return str(head["run_id"])
+
+    def add_sample(
+        self,
+        run_id: str,
+        cell: Cell,
+        repetition: int,
+        sample: Mapping[str, Any],
+        result: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Keep one repetition (from 1). ``sample`` is its entry of ``samples``. ``result`` is the whole entry of
+        ``results`` for this repetition alone, steps and attempts included; each cell needs it at least once, or it is
+        not in the document of a run that was killed. It costs time in proportion to its size.
+
+        Raises:
+            StoreError: it cannot be written, there is no such run, or the repetition is there already.
+
+        """
+        key = json.dumps(asdict(cell_without_secrets(cell)), sort_keys=True)
+        packed = None if result is None else _packed(result_without_secrets(result))
+        with self._transaction() as connection:
+            row = (self._sequence(connection, run_id), key, repetition, _text(sample), packed)
+            try:
+                connection.execute("INSERT INTO samples VALUES (?, ?, ?, ?, ?)", row)
+            except sqlite3.IntegrityError as error:
+                raise StoreError(f"run {run_id}: repetition {repetition} of {cell} is stored already") from error
+
+    def finish_run(
+        self, run_id: str, document: Mapping[str, Any], *, status: Literal["finished", "interrupted"] = "finished"
+    ) -> None:
+        """Keep the whole document; what was stored of single repetitions gives way to it.
+
+        Raises:
+            StoreError: it cannot be written, or there is no such run.
+
+        """
+        with self._transaction() as connection:
+            sequence = self._sequence(connection, run_id)
+            self._complete(connection, sequence, document_without_secrets(document), status)
+
+    def save(self, document: Mapping[str, Any]) -> None:
+        """Keep a whole run at once.
+
+        Raises:
+            StoreError: it cannot be written, or there is a run of that id.
+
+        """
+        cleaned = document_without_secrets(document)
+        with self._transaction() as connection:
+            self._complete(connection, self._insert(connection, cleaned), cleaned, "finished")
+
+    def accept(self, reference: str) -> str:
+        """Say that a run is as it should be, so that later ones may be judged by it. Answers its id.
+
+        Raises:
+            StoreError: it cannot be written, or no stored run is meant.
+
+        """
+        return self._say(reference, "accepted")
+
+    def reject(self, reference: str) -> str:
+        """Say that a run is not as it should be. Answers its id.
+
+        Raises:
+            StoreError: it cannot be written, or no stored run is meant.
+
+        """
+        return self._say(reference, "rejected")
+
+    # Reading
+
+    def load(self, reference: str) -> Document:
+        """The document of a run: by id or its beginning, ``@last``, ``@last~1``, git revision, file or folder.
+
+        Raises:
+            StoreError: none or several are meant, or it cannot be read.
+
+        """
+        from harness.store.run_references import load_reference  # noqa: PLC0415 - references are found through stores
+
+        return load_reference(reference, self)
+
+    def document(self, run_id: str) -> Document:
+        """The document of the run with exactly this id; of an unfinished one as far as it came.
+
+        Raises:
+            StoreError: there is no such run, it has no results, or they cannot be read.
+
+        """
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT sequence, head, document FROM runs WHERE run_id = ?", (run_id,)
+            ).fetchone()  # fmt: skip
+            if row is None:
+                raise StoreError(f"the store {str(self.path)!r} has no run {run_id!r}")
+            sequence, head, packed = row
+            query = "SELECT cell, sample, result FROM samples WHERE sequence = ? ORDER BY rowid"
+            rows = connection.execute(query, (sequence,)).fetchall() if packed is None else []
+        if packed is not None:
+            return self._unpacked(packed, run_id)
+        return self._assembled(run_id, head, rows)
+
+    def history(
+        self,
+        *,
+        scenario: str | None = None,
+        revision: str | None = None,
+        machine: str | None = None,
+        status: Status | None = None,
+        verdict: Verdict | None = None,
+        since: str | None = None,
+        before: str | None = None,
+        limit: int | None = None,
+    ) -> list[StoredRun]:
+        """The runs with results, newest first. ``scenario``: runs of several, too, if it is among them. ``revision``
+        may be its beginning, ``machine`` a machine's name or class, ``since`` an ISO 8601 time or the beginning of
+        one; ``before``: only runs begun before that id's.
+
+        Raises:
+            StoreError: it cannot be read.
+
+        """
+        conditions = {
+            # A run of several scenarios is named by all of them.
+            "instr(' + ' || scenario || ' + ', ' + ' || ? || ' + ')": scenario,
+            "instr(revision, ?) = 1": None if revision is None else revision.lower(),
+            "? IN (machine, machine_class)": machine,
+            "status = ?": status,
+            "verdict = ?": verdict,
+            "started_at >= ?": since,
+            "sequence < COALESCE((SELECT sequence FROM runs WHERE run_id = ?), 9e18)": before,
+        }
+        asked = [(text, value) for text, value in conditions.items() if value is not None]
+        where = " AND ".join([_HAS_RESULTS, *(text for text, _ in asked)])
+        query = f"{_SELECT_RUNS} WHERE {where} ORDER BY sequence DESC LIMIT ?"
+        values = [*(value for _, value in asked), -1 if limit is None else limit]
+        with self._reading() as connection:
+            return [StoredRun(*row) for row in connection.execute(query, values)]
+
+    def matching(self, condition: Literal["id", "revision"], text: str) -> list[StoredRun]:
+        """The runs whose id or revision begins with the text, newest first, those without results included.
+
+        Raises:
+            StoreError: it cannot be read.
+
+        """
+        column = {"id": "run_id", "revision": "revision"}[condition]
+        query = f"{_SELECT_RUNS} WHERE instr({column}, ?) = 1 ORDER BY sequence DESC"
+        with self._reading() as connection:
+            return [StoredRun(*row) for row in connection.execute(query, (text,))]
+
+    def accepted(self, scenario: str, machine: str, *, limit: int, before: str | None = None) -> list[Document]:
+        """The documents of the newest ``limit`` accepted runs of a scenario on a class of machine, oldest first;
+        ``before``: only runs begun before that id's.
+
+        Raises:
+            StoreError: it cannot be read.
+
+        """
+        rows = self.history(scenario=scenario, machine=machine, verdict="accepted", before=before, limit=limit)
+        return [self.document(row.run_id) for row in reversed(rows)]
+
+    # Inside
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, told(self.path):
+            connection = self._connection
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                # SQLite has rolled back by itself when the disk is full.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, told(self.path):
+            yield self._connection
+
+    def _insert(self, connection: sqlite3.Connection, head: Mapping[str, Any]) -> int:
+        environment = head["environment"]
+        plain = {name: value for name, value in head.items() if name != "results"}
+        row = (
+            head["run_id"], head["scenario"], head["started_at"], environment.get("revision"),
+            environment.get("machine"), machine_class(environment), _text(plain),
+        )  # fmt: skip
+        query = (
+            "INSERT INTO runs (run_id, scenario, started_at, revision, machine, machine_class, status, head)"
+            " VALUES (?, ?, ?, ?, ?, ?, 'unfinished', ?)"
+        )
+        try:
+            return connection.execute(query, row).lastrowid or 0
+        except sqlite3.IntegrityError as error:
+            raise StoreError(f"the store {str(self.path)!r} has a run {head['run_id']!r} already") from error
+
+    def _complete(
+        self, connection: sqlite3.Connection, sequence: int, document: Mapping[str, Any], status: Status
+    ) -> None:
+        results = document["results"]
+        repetitions = sum(result["repetitions"] for result in results)
+        connection.execute(
+            "UPDATE runs SET document = ?, status = ?, cells = ?, repetitions = ? WHERE sequence = ?",
+            (_packed(document), status, len(results), repetitions, sequence),
+        )
+        connection.execute("DELETE FROM samples WHERE sequence = ?", (sequence,))
+
+    def _say(self, reference: str, verdict: Verdict) -> str:
+        from harness.store.run_references import stored_run  # noqa: PLC0415 - references are found through stores
+
+        run_id = stored_run(reference, self).run_id
+        with self._transaction() as connection:
+            connection.execute("UPDATE runs SET verdict = ? WHERE run_id = ?", (verdict, run_id))
+        return run_id
+
+    def _sequence(self, connection: sqlite3.Connection, run_id: str) -> int:
+        row = connection.execute("SELECT sequence FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+        if row is None:
+            raise StoreError(f"the store {str(self.path)!r} has no run {run_id!r}")
+        return int(row[0])
+
+    def _assembled(self, run_id: str, head: str, rows: list[tuple[str, str, bytes | None]]) -> Document:
+        from harness.store.assembly import StoredSample, assembled  # noqa: PLC0415 - it needs SciPy
+
+        if not rows:
+            raise StoreError(f"run {run_id} has no results: it was stopped before its first repetition was over")
+        cells: dict[str, list[StoredSample]] = {}
+        for cell, sample, packed in rows:
+            result = None if packed is None else self._unpacked(packed, run_id)
+            cells.setdefault(cell, []).append(StoredSample(json.loads(sample), result))
+        return assembled(json.loads(head), list(cells.values()))
+
+    def _unpacked(self, packed: bytes, run_id: str) -> Document:
+        try:
+            document: Document = json.loads(zlib.decompress(packed))
+        except (zlib.error, ValueError, RecursionError) as error:
+            raise StoreError(f"run {run_id} in the store {str(self.path)!r} is damaged: {error}") from error
+        return document
+
+
+_SELECT_RUNS: Final = """
+SELECT run_id, scenario, started_at, revision, machine, machine_class, status, verdict,
+    COALESCE(cells, (SELECT COUNT(DISTINCT cell) FROM samples WHERE samples.sequence = runs.sequence)),
+    COALESCE(repetitions, (SELECT COUNT(*) FROM samples WHERE samples.sequence = runs.sequence))
+FROM runs
+"""
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, allow_nan=False, separators=(",", ":"))
+
+
+def _packed(values: Mapping[str, Any]) -> bytes:
+    return zlib.compress(_text(values).encode(), _COMPRESSION)

@@ -1,0 +1,1 @@
+"""The conformance suite for backends: the same facts hold for every backend."""

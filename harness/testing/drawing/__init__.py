@@ -1,0 +1,1 @@
+"""Random runs: Hypothesis strategies, a seeded generator, and the schedule that a slow reference gives."""

@@ -1,0 +1,1 @@
+"""The conformance suite for schedulers of other projects, as black boxes."""

@@ -1,0 +1,176 @@
+"""Test cases for anybody's scheduler: a small graph, what its calls do, and in which order they end.
+
+Rules of this module:
+- A case is plain data that prints as what a person can read, and says the same of a run every time it is played.
+- Only what a scheduler says that it supports is ever drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from hypothesis import strategies as st
+
+from harness.testing.drawing.shapes import SHAPES, Source
+from harness.testing.drawing.strategies import EventSchedule, HypothesisSource, event_schedules
+from harness.testing.oracle.plain_graph import PlainGraph, PlainResource, PlainRetry, PlainStep
+
+SUPPORTS = {
+    "failures": "calls fail: what depends on them is not called, everything else is",
+    "fail_fast": "calls fail: what depends on them is not called, and anything else need not be",
+    "retries": "a failed step is called again, up to graph.attempts[step] times in all (with failures)",
+    "limits": "graph.needs[step] units of graph.limits are held by each running step",
+    "cancellation": "the run is cancelled: through graph.on_cancel, or by cancelling a coroutine",
+    "states": "run returns a mapping from each step to succeeded, failed, skipped or cancelled",
+}
+"""What a scheduler may support, beyond dependencies and a number of workers."""
+ALWAYS = 99
+LINES_SHOWN = 24
+# Where several steps become ready at once, most schedulers err.
+_OFTEN = [*SHAPES, *(2 * ["fan_out", "out_tree", "diamond", "layered"])]
+LINE_LENGTH = 160
+
+
+class Graph(dict[str, tuple[str, ...]]):
+    """What a scheduler gets: step → the steps that it depends on, in no particular order.
+
+    ``limits`` (resource → units at once), ``needs`` (step → {resource: units}) and ``attempts`` (step → how often it
+    may be called) are for those who support them. ``on_cancel(function)`` registers what is called when the run is to
+    end.
+    """
+
+    def __init__(self, case: Case) -> None:
+        super().__init__(reversed(case.steps) if case.listed_backwards else case.steps)
+        self.limits = dict(case.limits)
+        self.needs: dict[str, dict[str, int]] = {step: dict(case.needs.get(step, {})) for step in self}
+        self.attempts = {step: case.attempts.get(step, 1) for step in self}
+        self.cancel_functions: list[Callable[[], object]] = []
+
+    def on_cancel(self, function: Callable[[], object]) -> None:
+        """Call ``function`` when the run is cancelled: nothing more is to start, and run returns when all has ended."""
+        self.cancel_functions.append(function)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test. ``steps`` are (step, its dependencies), each after what it depends on. ``fails`` says how many calls of
+    a step fail; ``cancel_at`` is the instant at which the run is cancelled.
+    """
+
+    steps: tuple[tuple[str, tuple[str, ...]], ...]
+    workers: int
+    fails: Mapping[str, int] = field(default_factory=dict)
+    attempts: Mapping[str, int] = field(default_factory=dict)
+    limits: Mapping[str, int] = field(default_factory=dict)
+    needs: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    cancel_at: int | None = None
+    listed_backwards: bool = False
+    order: tuple[tuple[int, ...], ...] = ()
+
+    def plain(self) -> PlainGraph:
+        """The graph as the oracle reads it."""
+        steps = (
+            PlainStep(
+                step,
+                before,
+                needs=tuple(self.needs.get(step, {}).items()),
+                retry=PlainRetry(max_attempts=self.attempts.get(step, 1)),
+                expected_ns=None,
+            )
+            for step, before in self.steps
+        )
+        limits = {name: PlainResource(capacity=units) for name, units in self.limits.items()}
+        return PlainGraph(tuple(steps), limits, workers=self.workers)
+
+    def schedule(self) -> EventSchedule:
+        """The order in which calls end, from its beginning."""
+        return EventSchedule(tuple((1, picks) for picks in self.order))
+
+    def told(self) -> str:
+        """The graph and what its calls do, for people."""
+        lines = [f"the graph, on {'1 worker' if self.workers == 1 else f'{self.workers} workers'}:"]
+        for name, units in self.limits.items():
+            lines.append(f"  at most {units} of {name} at once")
+        for step, before in self.steps:
+            line = f"  {step}" + (f" ← {', '.join(before)}" if before else "")
+            needs = [f"{units} of {name}" for name, units in self.needs.get(step, {}).items()]
+            line += f", needs {', '.join(needs)}" if needs else ""
+            fails = self.fails.get(step, 0)
+            line += ", fails" if fails >= ALWAYS else f", fails {fails} times" if fails else ""
+            most = self.attempts.get(step, 1)
+            lines.append(line + (f", may be called {most} times" if most > 1 else ""))
+        return shortened(lines)
+
+
+def cases(supports: Collection[str] = (), *, max_steps: int = 8) -> st.SearchStrategy[Case]:
+    """Cases for a scheduler that supports this (:data:`SUPPORTS`). Raises ValueError for what there is not."""
+    unknown = sorted(set(supports) - set(SUPPORTS))
+    if unknown:
+        raise ValueError(f"supports: there is no {', '.join(unknown)}; there are {', '.join(SUPPORTS)}")
+    return _cases(frozenset(supports), max_steps)
+
+
+@st.composite
+def _cases(draw: st.DrawFn, supports: frozenset[str], max_steps: int) -> Case:
+    source = HypothesisSource(draw)
+    steps = _steps(source, max_steps)
+    names = [step for step, _ in steps]
+    fails: dict[str, int] = {}
+    attempts: dict[str, int] = {}
+    limits: dict[str, int] = {}
+    needs: dict[str, dict[str, int]] = {}
+    retries = "retries" in supports and source.chance(60)
+    if supports & {"failures", "fail_fast"} and source.chance(70):
+        fails = {step: source.choice([ALWAYS, 1, 2]) if retries else ALWAYS for step in names if source.chance(25)}
+    if retries:
+        attempts = {step: source.integer(1, 3) for step in names}
+    if "limits" in supports and source.chance(70):
+        limits = {name: source.integer(1, 2) for name in ("door", "lift")[: source.integer(1, 2)]}
+        needs = {
+            step: found
+            for step in names
+            if (found := {name: source.integer(1, units) for name, units in limits.items() if source.chance(40)})
+        }
+    return Case(
+        steps,
+        # The first come up most often, and faults show where there is some freedom.
+        source.choice([3, 4, 2, 1]),
+        fails,
+        attempts,
+        limits,
+        needs,
+        source.integer(1, len(steps)) if "cancellation" in supports and source.chance(50) else None,
+        source.chance(30),
+        tuple(picks for _, picks in draw(event_schedules(max_events=2 * max_steps)).choices),
+    )
+
+
+def _steps(source: Source, most: int) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    # The larger of two: most faults want some steps.
+    size = max(source.integer(1, most), source.integer(1, most))
+    shape = SHAPES[source.choice(_OFTEN)](source, size)
+    found: dict[str, tuple[str, ...]] = {}
+    names: dict[int, str] = {}
+    for place in range(size):
+        # With gaps there are graphs of no known shape too.
+        parents = shape.parents(source, place)
+        if found and source.chance(10):
+            continue
+        names[place] = step_name(len(found))
+        found[names[place]] = tuple(dict.fromkeys(names[parent] for parent in parents if parent in names))
+    return tuple(found.items())
+
+
+def shortened(lines: list[str]) -> str:
+    """The lines as one text, without the middle of many."""
+    left_out = len(lines) - LINES_SHOWN
+    if left_out > 1:
+        half = LINES_SHOWN // 2
+        lines = [*lines[:half], f"  … {left_out} more", *lines[-half:]]
+    return "\n".join(line if len(line) <= LINE_LENGTH else f"{line[:LINE_LENGTH]}…" for line in lines)
+
+
+def step_name(number: int) -> str:
+    """A short name: a, b, … z, then s26, s27, …"""
+    return chr(ord("a") + number) if number < 26 else f"s{number}"

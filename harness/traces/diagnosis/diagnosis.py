@@ -1,0 +1,340 @@
+"""What a trace says of its run: where the time went, what it waited for, and what another schedule would buy.
+
+Rules of this module:
+- Figures are those of :mod:`harness.analysis`, over the trace's timeline; of our own traces they are those of the run.
+- In a trace of others, the time of a span that its children do not cover is ``gap``: nobody can say what it was for.
+- The parts of the lost time sum to the makespan exactly.
+- A conclusion carries what it rests on: ``assumed`` is True where an assumed edge is part of it.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from executor.record.timeline import NANOSECONDS
+from harness.analysis import AttemptIndex, Summary, summary
+from harness.analysis.attempt_index import ended_of
+from harness.analysis.lost_time import RUNNING, Piece, lost_pieces
+from harness.traces.diagnosis.advice import Together, side_by_side
+from harness.traces.edges.framework_edges import LANGGRAPH
+from harness.traces.prediction.predicted_makespans import Limit, Predictions, predictions
+from harness.traces.prediction.trace_what_if import WhatIf
+from harness.traces.spans.tail import tail_nanoseconds
+from harness.traces.spans.trace_model import ASSUMED, ForeignRun
+
+GAP: Final = "gap"
+BARRIER: Final = "barrier"
+BACKOFF: Final = "backoff"
+MOST_GAPS: Final = 10
+MOST_BARRIERS: Final = 20
+# Largest first, and shown that many.
+MOST_RETRIED: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A stretch inside a span (``step``) that no child covers, or (-1) between the outermost spans. Seconds of the
+    run. ``on_the_way``: whether the makespan goes through it.
+    """
+
+    step: int
+    start_seconds: float
+    seconds: float
+    on_the_way: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """A level that waited for its slowest. ``slowest`` ended last; ``waiting`` could have begun before.
+
+    ``waited_seconds``: all of them together. ``lost_seconds``: what of the makespan that was. ``certain``: it is known
+    that they do not need the slowest; else ``lost_seconds`` is what it may have cost at most.
+    """
+
+    slowest: int
+    waiting: tuple[int, ...]
+    end_seconds: float
+    waited_seconds: float
+    lost_seconds: float
+    certain: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """A step that was tried several times: what its failed attempts ran, and what was waited between them."""
+
+    step: int
+    attempts: int
+    failed_seconds: float
+    backoff_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Steps of one name that began only when another of them had ended: at most ``at_once`` ran side by side."""
+
+    name: str
+    steps: int
+    at_once: int
+    waited_seconds: float
+
+
+@dataclass(slots=True)
+class Diagnosis:
+    """Everything there is to say about one trace. ``lost_seconds`` sum to the makespan, largest first."""
+
+    run: ForeignRun
+    figures: Summary
+    lost_seconds: Mapping[str, float]
+    gaps: Sequence[Gap]
+    gap_seconds: float
+    barriers: Sequence[Barrier]
+    retries: Sequence[Retried]
+    queues: Sequence[Queue]
+    together: Sequence[Together]
+    pairs: Sequence[Together]
+    predictions: Predictions
+    edges: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def assumed_edges(self) -> int:
+        """How many edges are assumed."""
+        return self.edges.get(ASSUMED, 0)
+
+    def name(self, step: int) -> str:
+        """The step's id, which is its name with a number where the name recurs; the run itself for -1."""
+        return self.run.timeline.step_ids[step] if step >= 0 else self.run.workflow or "the run"
+
+    def caller(self, step: int) -> str | None:
+        """The id of the step that holds it."""
+        nested = self.run.timeline.nested_in
+        return self.run.timeline.step_ids[nested[step]] if nested and nested[step] >= 0 else None
+
+
+def diagnose(run: ForeignRun, *, workers: Sequence[int] | None = None, limits: Sequence[Limit] = ()) -> Diagnosis:
+    """The diagnosis of a run. ``workers``: for which numbers to predict; ``limits``: under which limits, too."""
+    with without_collection():
+        return _diagnose(run, workers, limits)
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Nothing here makes cycles; to look for them takes longer than the work, where a trace is large."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _diagnose(run: ForeignRun, workers: Sequence[int] | None, limits: Sequence[Limit]) -> Diagnosis:
+    timeline = run.timeline
+    index = AttemptIndex(timeline)
+    foreign = not run.from_makespan
+    tail = tail_nanoseconds(run)
+    figures = _reaching(summary(timeline, foreign=foreign, index=index), tail)
+    pieces = lost_pieces(timeline, index, foreign=foreign)
+    together, pairs = side_by_side(run)
+    if tail:
+        pieces.insert(0, Piece(GAP, index.makespan, index.makespan + tail, None))
+    gaps, gap_seconds = _gaps(index, pieces) if foreign else ([], 0.0)
+    return Diagnosis(
+        run=run,
+        figures=figures,
+        lost_seconds=_lost(pieces, index) if foreign else figures.lost_seconds,
+        gaps=gaps,
+        gap_seconds=gap_seconds,
+        barriers=[*_barriers(index, pieces), *(_possible_barriers(run, index) if foreign else ())],
+        retries=_retries(index),
+        queues=_queues(run) if foreign else [],
+        together=together,
+        pairs=pairs,
+        predictions=predictions(WhatIf(run, index=index), workers=workers, limits=limits),
+        edges=_labels(run),
+    )
+
+
+def _reaching(figures: Summary, tail: int) -> Summary:
+    """The figures of a run that goes on after its last step."""
+    if not tail:
+        return figures
+    makespan = figures.makespan_seconds + tail / NANOSECONDS
+    return replace(
+        figures,
+        makespan_seconds=makespan,
+        concurrency_mean=figures.work_seconds / makespan,
+        schedule_efficiency_ratio=figures.lower_bound_seconds / makespan,
+    )
+
+
+def _labels(run: ForeignRun) -> dict[str, int]:
+    counts = dict.fromkeys(("declared", "inferred", "assumed"), 0)
+    for edge in run.edges:
+        counts[edge.label] += 1
+    return counts
+
+
+def _lost(pieces: Sequence[Piece], index: AttemptIndex) -> dict[str, float]:
+    """By cause, ``running`` of a span that has children being ``gap``, and what lies between outermost spans too."""
+    lost: dict[str, int] = {}
+    for piece in pieces:
+        cause = piece.cause
+        if cause in ("overhead", "arrival") or (cause == RUNNING and piece.attempt and index.pauses(piece.attempt)):
+            cause = GAP
+        lost[cause] = lost.get(cause, 0) + piece.end - piece.start
+    return {cause: value / NANOSECONDS for cause, value in sorted(lost.items(), key=lambda item: -item[1])}
+
+
+def _gaps(index: AttemptIndex, pieces: Sequence[Piece]) -> tuple[list[Gap], float]:
+    """The longest gaps inside of spans, and the sum of them all."""
+    found: list[tuple[int, int, int]] = []
+    for attempt in index.ended:
+        if index.pauses(attempt):
+            found += [(end - start, attempt.index, start) for start, end in index.run_segments(attempt)]
+    for piece in pieces:
+        if piece.cause == GAP and (piece.attempt is None or index.nested_in[piece.attempt.index] < 0):
+            found.append((piece.end - piece.start, -1, piece.start))
+    found.sort(key=lambda one: (-one[0], one[2]))
+    stretches = [
+        (piece.start, piece.end)
+        for piece in pieces
+        if piece.cause == GAP or (piece.cause == RUNNING and piece.attempt and index.pauses(piece.attempt))
+    ]
+    return [
+        Gap(
+            step,
+            start / NANOSECONDS,
+            length / NANOSECONDS,
+            any(begin < start + length and start < end for begin, end in stretches),
+        )
+        for length, step, start in found[:MOST_GAPS]
+        if length > 0
+    ], sum(length for length, _, _ in found) / NANOSECONDS
+
+
+def _barriers(index: AttemptIndex, pieces: Sequence[Piece]) -> list[Barrier]:
+    """The waits at barriers, those that ended at one instant together."""
+    waits: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for attempt in index.ended:
+        for reason, start, end in attempt.waits:
+            if reason == BARRIER and end > start:
+                waits.setdefault((index.nested_in[attempt.index], end), []).append((attempt.index, end - start))
+    if not waits:
+        return []
+    lost: dict[tuple[int, int], int] = {}
+    for piece in pieces:
+        if piece.cause == BARRIER and piece.attempt is not None:
+            key = index.nested_in[piece.attempt.index], piece.end
+            lost[key] = lost.get(key, 0) + piece.end - piece.start
+    ended = {
+        (index.nested_in[attempt.index], attempt.ended): attempt.index for attempt in reversed(index.ended)
+    }  # fmt: skip
+    found = [
+        Barrier(
+            slowest=ended.get(key, -1),
+            waiting=tuple(step for step, _ in waiting),
+            end_seconds=key[1] / NANOSECONDS,
+            waited_seconds=sum(length for _, length in waiting) / NANOSECONDS,
+            lost_seconds=lost.get(key, 0) / NANOSECONDS,
+        )
+        for key, waiting in waits.items()
+    ]
+    found.sort(key=lambda one: (-one.lost_seconds, -one.waited_seconds))
+    return found[:MOST_BARRIERS]
+
+
+def _possible_barriers(run: ForeignRun, index: AttemptIndex) -> list[Barrier]:
+    """Steps that follow several of a level only because nobody says which of them they need: at most the time between
+    the first and the last end was lost.
+    """
+    needed: dict[int, list[int]] = {}
+    for edge in run.edges:
+        if edge.source == LANGGRAPH:
+            needed.setdefault(edge.after, []).append(edge.before if edge.label == ASSUMED else -1)
+    waits: dict[int, list[tuple[int, int]]] = {}
+    for step, before in needed.items():
+        if len(before) > 1 and -1 not in before and index.tries[step]:
+            ends = {one: ended_of(index.last_of(index.tries[one])) for one in before if index.tries[one]}
+            slowest = max(ends, key=lambda one: ends[one])
+            waits.setdefault(slowest, []).append((step, ends[slowest] - min(ends.values())))
+    found = [
+        Barrier(
+            slowest=slowest,
+            waiting=tuple(step for step, _ in waiting),
+            end_seconds=ended_of(index.last_of(index.tries[slowest])) / NANOSECONDS,
+            waited_seconds=sum(length for _, length in waiting) / NANOSECONDS,
+            lost_seconds=max(length for _, length in waiting) / NANOSECONDS,
+            certain=False,
+        )
+        for slowest, waiting in waits.items()
+    ]
+    found.sort(key=lambda one: -one.lost_seconds)
+    return found[:MOST_BARRIERS]
+
+
+def _retries(index: AttemptIndex) -> list[Retried]:
+    found = []
+    for step, tries in enumerate(index.tries):
+        if len(tries) < 2:
+            continue
+        failed = sum(index.run_nanoseconds(attempt) for attempt in tries[:-1])
+        backoff = sum(end - start for attempt in tries for reason, start, end in attempt.waits if reason == BACKOFF)
+        found.append(Retried(step, len(tries), failed / NANOSECONDS, backoff / NANOSECONDS))
+    found.sort(key=lambda one: -(one.failed_seconds + one.backoff_seconds))
+    return found[:MOST_RETRIED]
+
+
+def _queues(run: ForeignRun) -> list[Queue]:
+    """Spans of one name, more of them than ever ran at once, of which each later one began when another had ended."""
+    spans: dict[tuple[int, str], list[tuple[int, int]]] = {}
+    timeline = run.timeline
+    for attempt in timeline.attempts:
+        if attempt.ended is not None and attempt.started is not None:
+            key = timeline.nested_in[attempt.index], run.names[attempt.index]
+            spans.setdefault(key, []).append((attempt.started, attempt.ended))
+    found = []
+    for (_, name), intervals in spans.items():
+        queue = _queue(name, intervals)
+        if queue is not None:
+            found.append(queue)
+    found.sort(key=lambda one: -one.waited_seconds)
+    return found[:MOST_RETRIED]
+
+
+# A queue needs several behind the first ones, and each begins within this share of its own length after an end.
+_FEWEST_ROUNDS: Final = 2
+_PROMPT_RATIO: Final = 0.05
+
+
+def _queue(name: str, intervals: list[tuple[int, int]]) -> Queue | None:
+    if len(intervals) < 4:
+        return None
+    intervals.sort()
+    at_once = _most_at_once(intervals)
+    if at_once < 2 or len(intervals) < _FEWEST_ROUNDS * at_once:
+        return None
+    ends = sorted(end for _, end in intervals)
+    waited = 0
+    first = intervals[0][0]
+    for place, (start, end) in enumerate(intervals[at_once:]):
+        # The place-th end frees the place that the (at_once + place)-th span takes.
+        late = start - ends[place]
+        if not 0 <= late <= _PROMPT_RATIO * (end - start):
+            return None
+        waited += start - first
+    return Queue(name, len(intervals), at_once, waited / NANOSECONDS)
+
+
+def _most_at_once(intervals: Sequence[tuple[int, int]]) -> int:
+    changes = sorted(change for start, end in intervals for change in ((start, 1), (end, -1)))
+    running = most = 0
+    for _, change in changes:
+        running += change
+        most = max(most, running)
+    return most

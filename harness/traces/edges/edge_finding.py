@@ -1,0 +1,205 @@
+"""What depends on what in a trace: every edge with its label and where it comes from.
+
+In this order, the first that says something about a pair winning: span links and ``makespan.step.depends_on``;
+LangGraph's and OpenInference's metadata; a file of edges; data seen to flow; the observed order.
+
+Rules of this module:
+- An edge joins siblings: a relation between spans in different parents is one between the ancestors that are.
+- An edge goes from an earlier-listed step to a later one that began after the first had ended: so there are no cycles.
+  A relation that the times contradict is no edge, and a finding.
+- A step about which somebody declared something is not given edges of the observed order: its declared ones are all
+  it needs, save where one of them (a trigger of LangGraph) leaves open who it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from executor.tracing import attribute_names as trace_names
+from harness.traces.edges.data_flow import data_flow
+from harness.traces.edges.framework_edges import framework_edges, unsettled_edges
+from harness.traces.edges.lineage import Lineage
+from harness.traces.edges.observed_order import observed_edges
+from harness.traces.edges.stated_edges import edges_of_file
+from harness.traces.spans.span_steps import Steps
+from harness.traces.spans.span_tree import Tree
+from harness.traces.spans.trace_model import ASSUMED, DECLARED, INFERRED, Edge, EdgeLabel
+
+LINKS = "links"
+OWN = "makespan"
+FILE = "edges file"
+DATA = "data flow"
+OBSERVED = "observed order"
+TREE = "span tree"
+# Two clocks, or two readings of one, may differ by this much where somebody says that one span followed the other.
+_TOLERANCE_NANOSECONDS = 1_000_000
+# A start is late that comes this share of the whole after that of the first sibling.
+_LATE_RATIO = 0.02
+
+
+@dataclass(slots=True)
+class Edges:
+    """The edges found so far. ``covered``: steps that need no assumption; ``levels``: by step, the level of a
+    framework that runs level by level. ``unsettled``: by step, those of which it needs one or more, and nobody says
+    which. ``inferred_triggers``: how many steps follow what a framework's trigger does not name.
+    """
+
+    steps: Steps
+    lineage: Lineage
+    by_pair: dict[tuple[int, int], Edge] = field(default_factory=dict)
+    covered: set[int] = field(default_factory=set)
+    levels: dict[int, int] = field(default_factory=dict)
+    contradicted: dict[str, int] = field(default_factory=dict)
+    unsettled: dict[int, list[int]] = field(default_factory=dict)
+    inferred_triggers: int = 0
+
+    def add(self, before: int, after: int, label: EdgeLabel, source: str) -> bool:
+        """Note that ``after`` needs ``before``, if there is something to note. Returns whether it holds."""
+        pair = self.lineage.siblings(before, after)
+        if pair is None:
+            return False
+        before, after = pair
+        if before == after:
+            return False
+        steps = self.steps
+        if before > after or steps.ends[before] > steps.starts[after] + _TOLERANCE_NANOSECONDS:
+            self.contradicted[source] = self.contradicted.get(source, 0) + 1
+            return False
+        if pair not in self.by_pair:
+            self.by_pair[pair] = Edge(before, after, label, source)
+        if label == DECLARED:
+            self.covered.update(pair)
+        return True
+
+
+def find_edges(steps: Steps, edges_file: str | Path | None = None) -> Edges:
+    """All edges of a trace.
+
+    Raises:
+        TraceError: the file of edges cannot be read, or names a span that is not there.
+
+    """
+    edges = Edges(steps, Lineage(steps.nested_in))
+    _from_links(edges)
+    _from_own_attributes(edges)
+    flows = data_flow(steps)
+    framework_edges(edges, {pair for flow in flows if (pair := edges.lineage.siblings(*flow)) is not None})
+    declared: set[int] = set()
+    if edges_file is not None:
+        for before, after in edges_of_file(edges_file, steps):
+            pair = edges.lineage.siblings(before, after)
+            if edges.add(before, after, DECLARED, FILE) and pair is not None:
+                declared.add(pair[1])
+    for before, after in flows:
+        edges.add(before, after, INFERRED, DATA)
+    unsettled_edges(edges, declared)
+    _from_the_tree(edges)
+    for before, after in observed_edges(steps, edges.covered):
+        pair = (before, after)
+        if pair not in edges.by_pair:
+            edges.by_pair[pair] = Edge(before, after, ASSUMED, OBSERVED)
+    _note_contradictions(edges)
+    _note_late_starts(edges)
+    return edges
+
+
+def _from_links(edges: Edges) -> None:
+    steps = edges.steps
+    tree, step_of = steps.tree, steps.step_of
+    dangling = foreign = 0
+    for index, span in enumerate(tree.spans):
+        for link in span.links:
+            other = tree.index_of.get(link.span_id)
+            if link.trace_id and link.trace_id != span.trace_id:
+                foreign += 1
+            elif other is None:
+                dangling += 1
+            elif link.attributes.get(trace_names.LINK_TYPE) != trace_names.LINK_RETRY_OF:
+                before, after = step_of[other], step_of[index]
+                if before >= 0 and after >= 0:
+                    edges.add(before, after, DECLARED, LINKS)
+    tree.note("dangling_link", "links to spans that are not in the trace", "they say nothing here", dangling)
+    tree.note("link_to_other_trace", "links to spans of other traces", "they say nothing within this one", foreign)
+
+
+def _from_own_attributes(edges: Edges) -> None:
+    """``makespan.step.depends_on`` and ``order_after`` in traces that are ours only in part."""
+    steps = edges.steps
+    named: dict[tuple[int, str], int] = {}
+    wanted: list[tuple[int, int, Iterable[object]]] = []
+    for step, members in enumerate(steps.members):
+        attributes = steps.tree.spans[members[-1]].attributes
+        step_id = attributes.get(trace_names.STEP_ID)
+        if not isinstance(step_id, str):
+            continue
+        run = _run_of(steps.tree, members[0])
+        named.setdefault((run, step_id), step)
+        edges.covered.add(step)
+        for name in (trace_names.DEPENDS_ON, trace_names.ORDER_AFTER):
+            listed = attributes.get(name)
+            if isinstance(listed, (list, tuple)):
+                wanted.append((step, run, listed))
+    unknown = 0
+    for step, run, ids in wanted:
+        for step_id in ids:
+            before = named.get((run, step_id)) if isinstance(step_id, str) else None
+            if before is None:
+                unknown += 1
+            else:
+                edges.add(before, step, DECLARED, OWN)
+    steps.tree.note(
+        "unknown_dependency", "dependencies on steps that are not in the trace", "they say nothing here", unknown
+    )
+
+
+def _run_of(tree: Tree, index: int) -> int:
+    """The root of the run of ours that a span is part of, -1 where it is not in the trace: two runs in one trace may
+    have steps of the same name. Calls nest to a limited depth, which is far below this one.
+    """
+    for _ in range(1000):
+        if index < 0 or trace_names.FORMAT in tree.spans[index].attributes:
+            return index
+        index = tree.parent[index]
+    return -1
+
+
+def _from_the_tree(edges: Edges) -> None:
+    """A child that began after its parent had ended needed it."""
+    steps = edges.steps
+    for before, after in steps.followed:
+        one, other = steps.step_of[before], steps.step_of[after]
+        if one >= 0 and other >= 0:
+            edges.add(one, other, INFERRED, TREE)
+
+
+def _note_late_starts(edges: Edges) -> None:
+    """Steps that begin while the first of their siblings runs, and of which nothing says what they waited for."""
+    steps = edges.steps
+    if not steps.starts:
+        return
+    whole = max(steps.ends) - min(steps.starts)
+    least = max(_TOLERANCE_NANOSECONDS, int(_LATE_RATIO * whole))
+    needing = edges.covered.union(after for _, after in edges.by_pair)
+    late = sum(
+        step not in needing and steps.starts[step] - steps.starts[group[0]] > least
+        for group in steps.groups.values()
+        for step in group
+    )
+    steps.tree.note(
+        "late_start",
+        "steps that began after others and before any of those had ended, and waited for nothing that one can see",
+        "predictions let them begin with the others; if their caller held them back, so much less is to be gained",
+        late,
+    )
+
+
+def _note_contradictions(edges: Edges) -> None:
+    for source, count in edges.contradicted.items():
+        edges.steps.tree.note(
+            "contradicted_edge",
+            f"dependencies ({source}) on a span that had not ended, or had not begun, when the dependant began",
+            "left out: the times say that there was none",
+            count,
+        )

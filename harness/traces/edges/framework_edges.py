@@ -1,0 +1,204 @@
+"""Edges that frameworks write into their spans: LangGraph's supersteps and triggers, OpenInference's graph nodes.
+
+Rules of this module:
+- A trigger that names where it comes from (``join:a+b:c``, ``branch:a:…:c``) declares an edge. One that does not
+  (``branch:to:c``) was fired by a node of the superstep before (``langgraph_step`` less one). Which one is inferred:
+  from where its routing function or command said to go, else from the data that the node was seen to use, else
+  because it was the only one. Of several that are left each is assumed.
+- Metadata may be a JSON text, a mapping, or flat attributes under the prefixes that instrumentations use.
+
+Source: LangGraph's ``langgraph_*`` metadata; OpenInference semantic conventions, ``graph.node.id`` and
+``graph.node.parent_id``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from harness.traces.edges.langgraph_routes import routes_of
+from harness.traces.spans.span_steps import Steps
+from harness.traces.spans.trace_model import ASSUMED, DECLARED, INFERRED, Span
+
+if TYPE_CHECKING:
+    from harness.traces.edges.edge_finding import Edges
+
+LANGGRAPH: Final = "langgraph"
+GRAPH_NODE: Final = "graph.node"
+_PREFIXES: Final = ("", "traceloop.association.properties.", "metadata.", "langsmith.metadata.", "gen_ai.metadata.")
+_STEP_NAMES: Final = tuple((f"{prefix}langgraph_step", prefix) for prefix in _PREFIXES)
+_NO_SOURCE: Final = ("to", "start", "__start__")
+
+
+class Node(NamedTuple):
+    """A step that is a run of a LangGraph node."""
+
+    step: int
+    name: str
+    level: int
+    triggers: Sequence[str]
+
+
+def framework_edges(edges: Edges, flows: set[tuple[int, int]]) -> None:
+    """Add the edges that LangGraph and OpenInference tell. ``flows``: pairs of siblings that data was seen to join."""
+    _graph_nodes(edges)
+    for group in edges.steps.groups.values():
+        nodes = _nodes(edges.steps, group)
+        if nodes:
+            _langgraph(edges, nodes, flows)
+
+
+def _nodes(steps: Steps, group: Sequence[int]) -> list[Node]:
+    nodes = []
+    for step in group:
+        span = steps.tree.spans[steps.members[step][0]]
+        found = langgraph_metadata(span)
+        if found is None:
+            continue
+        level, name, triggers = found
+        parent = steps.nested_in[step]
+        if parent >= 0:
+            above = langgraph_metadata(steps.tree.spans[steps.members[parent][0]])
+            if above is not None and above[:2] == (level, name):
+                continue  # what a node calls carries the node's metadata
+        nodes.append(Node(step, name, level, triggers))
+    return nodes
+
+
+def langgraph_metadata(span: Span) -> tuple[int, str, Sequence[str]] | None:
+    """(superstep, node, triggers) of a span, or None."""
+    attributes = span.attributes
+    if not attributes:
+        return None
+    for name in ("metadata", "langgraph.metadata"):
+        held = attributes.get(name)
+        if held is None:
+            continue
+        if isinstance(held, str) and "langgraph_step" in held[:10_000]:
+            try:
+                held = json.loads(held)
+            except (ValueError, RecursionError):
+                continue
+        if isinstance(held, dict) and "langgraph_step" in held:
+            return _read_metadata(held, "")
+    for name, prefix in _STEP_NAMES:
+        if name in attributes:
+            return _read_metadata(attributes, prefix)
+    return None
+
+
+def _read_metadata(held: dict[str, Any], prefix: str) -> tuple[int, str, Sequence[str]] | None:
+    try:
+        level = int(held[f"{prefix}langgraph_step"])
+    except (TypeError, ValueError, OverflowError):
+        return None
+    triggers = held.get(f"{prefix}langgraph_triggers")
+    if isinstance(triggers, str):
+        try:
+            triggers = json.loads(triggers)
+        except (ValueError, RecursionError):
+            triggers = [part.strip(" '\"()[]") for part in triggers.split(",")]
+    listed = [one for one in triggers if isinstance(one, str)] if isinstance(triggers, (list, tuple)) else []
+    return level, str(held.get(f"{prefix}langgraph_node", "")), listed
+
+
+def _langgraph(edges: Edges, nodes: Sequence[Node], flows: set[tuple[int, int]]) -> None:
+    by_level: dict[int, list[Node]] = {}
+    for node in nodes:
+        by_level.setdefault(node.level, []).append(node)
+    latest: dict[str, list[Node]] = {}  # of each node's runs so far, those of its last superstep
+    before: list[Node] = []
+    routes: dict[int, set[str]] = {}
+    for level in sorted(by_level):
+        is_next = bool(before) and before[0].level == level - 1
+        for node in by_level[level]:
+            edges.levels[node.step] = level
+            edges.covered.add(node.step)
+            named = _named(node, latest, before)
+            for one in named:
+                edges.add(one.step, node.step, DECLARED, LANGGRAPH)
+            if named or not before:
+                continue
+            fired = _fired_by(edges, node, before, flows, routes) if is_next else []
+            for one in fired:
+                edges.add(one.step, node.step, INFERRED, LANGGRAPH)
+            edges.inferred_triggers += bool(fired)
+            if not fired:
+                edges.unsettled[node.step] = [one.step for one in before]
+        before = by_level[level]
+        for name in {node.name for node in before}:
+            latest[name] = [node for node in before if node.name == name]
+
+
+def _named(node: Node, latest: Mapping[str, Sequence[Node]], before: Sequence[Node]) -> list[Node]:
+    """The runs named by triggers that can have fired: all of their sources ran, one of them in the superstep before."""
+    found: list[Node] = []
+    for sources in _sources(node.triggers):
+        runs = [one for source in sources for one in latest.get(source, ())]
+        if all(source in latest for source in sources) and any(one in before for one in runs):
+            found += runs
+    return found
+
+
+def _fired_by(
+    edges: Edges, node: Node, before: Sequence[Node], flows: set[tuple[int, int]], routes: dict[int, set[str]]
+) -> Sequence[Node]:
+    """The nodes of the superstep before that sent this one, as far as something tells; else none."""
+    if len(before) == 1:
+        return before
+    for one in before:
+        if one.step not in routes:
+            routes[one.step] = routes_of(edges.steps, one.step, langgraph_metadata)
+    sent = [one for one in before if node.name in routes[one.step]]
+    return sent or [one for one in before if (one.step, node.step) in flows]
+
+
+def unsettled_edges(edges: Edges, declared: Collection[int]) -> None:
+    """Assume what is still open: all candidates of a node about which nobody declared (``declared``) anything."""
+    unsure = 0
+    for step, candidates in edges.unsettled.items():
+        if step not in declared:
+            unsure += 1
+            for before in candidates:
+                edges.add(before, step, ASSUMED, LANGGRAPH)
+    note = edges.steps.tree.note
+    note(
+        "inferred_trigger",
+        "LangGraph nodes whose trigger (branch:to:…) does not name the node that they follow",
+        "taken to follow what ran in the superstep before and sent them or handed them data, or was alone: inferred",
+        edges.inferred_triggers,
+    )
+    note(
+        "unnamed_trigger",
+        "LangGraph nodes of which the trace does not say which node of the superstep before they follow",
+        "assumed to need all of them; what the barrier costs is therefore not certain (--edges FILE settles it)",
+        unsure,
+    )
+
+
+def _sources(triggers: Sequence[str]) -> list[list[str]]:
+    """The nodes that each trigger names."""
+    sources = []
+    for trigger in triggers:
+        parts = trigger.split(":")
+        if parts[0] == "join" and len(parts) >= 3:
+            sources.append(parts[1].split("+"))
+        elif parts[0] == "branch" and len(parts) >= 4 and parts[1] not in _NO_SOURCE:
+            sources.append([parts[1]])
+        elif len(parts) == 1 and trigger not in _NO_SOURCE:
+            sources.append([trigger])
+    return sources
+
+
+def _graph_nodes(edges: Edges) -> None:
+    """``graph.node.parent_id`` names the node before."""
+    steps = edges.steps
+    latest: dict[str, int] = {}
+    for step, members in enumerate(steps.members):
+        attributes = steps.tree.spans[members[0]].attributes
+        node, parent = attributes.get("graph.node.id"), attributes.get("graph.node.parent_id")
+        if isinstance(parent, str) and parent in latest and parent != node:
+            edges.add(latest[parent], step, DECLARED, GRAPH_NODE)
+        if isinstance(node, str):
+            latest[node] = step

@@ -1,0 +1,117 @@
+"""How long the same spans would take under ``dataflow``: at several numbers of workers, and under limits.
+
+Rules of this module:
+- Each figure is a run of the production scheduler on the virtual clock
+  (:mod:`harness.traces.prediction.trace_what_if`); of a large trace it is one of
+  :func:`harness.traces.prediction.flat_graph.list_schedule`, which does the same without limits.
+- The figure that stands first is the one that is sure: assumed edges hold. Beside it, where there are any, stands what
+  it would be if none of them were real.
+- Bounded: of a large trace limits are not tried (of one of ours, fewer numbers of workers), and ``left_out`` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from executor.model.workflow import Resource
+from executor.record.timeline import NANOSECONDS
+from harness.traces.prediction.trace_what_if import WhatIf
+from harness.traces.spans.trace_model import ASSUMED
+
+UNLIMITED: Final = "unlimited"
+WORKERS: Final = (2, 4, 8, 16)
+DATAFLOW: Final = "dataflow"
+# Spans that may be simulated for one trace, all predictions together: some seconds.
+_BUDGET_SPANS: Final = 200_000
+_USUAL_RATES: Final = (60.0, 300.0)
+_LIMITED_WORKERS: Final = 16
+_SERVICES_LIMITED: Final = 3
+_FEWEST_CALLS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A limit of a service: starts a minute, or calls at once (None: no such limit)."""
+
+    service: str
+    rate_per_minute: float | None = None
+    capacity: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """``makespan_seconds``: assumed edges hold; ``without_assumed_seconds``: none is real (None: there are none)."""
+
+    makespan_seconds: float
+    without_assumed_seconds: float | None = None
+
+
+@dataclass(slots=True)
+class Predictions:
+    """``by_workers``: keys ``2``, ``4``, …, ``unlimited``. ``limited``: with 16 workers, each limit alone.
+
+    ``serial_seconds``: one span after the other. ``left_out``: predictions that would have taken too long.
+    """
+
+    by_workers: dict[str, Predicted] = field(default_factory=dict)
+    limited: list[tuple[Limit, Predicted]] = field(default_factory=list)
+    services: Mapping[str, int] = field(default_factory=dict)
+    left_out: int = 0
+
+
+def predictions(sure: WhatIf, *, workers: Sequence[int] | None = None, limits: Sequence[Limit] = ()) -> Predictions:
+    """The predictions of a trace. ``workers`` None: the usual numbers."""
+    spans = len(sure.run.timeline.step_ids)
+    found = Predictions(services=sure.services)
+    if not spans:
+        return found
+    hopeful = (
+        WhatIf(sure.run, assumed=False, index=sure.index)
+        if any(edge.label == ASSUMED for edge in sure.run.edges)
+        else None
+    )
+    counts: list[int | None] = [*(workers if workers is not None else WORKERS), None]
+    if sure.run.from_makespan:
+        budget = max(2, _BUDGET_SPANS // spans)
+        found.left_out = max(0, len(counts) - budget)
+        counts = counts[-budget:]
+    unlimited = _predicted(sure, hopeful, None, None)
+    enough = False
+    for count in counts:
+        # As short as with a worker for each: still more workers change nothing.
+        predicted = unlimited if enough or count is None else _predicted(sure, hopeful, count, None)
+        found.by_workers[UNLIMITED if count is None else str(count)] = predicted
+        enough = enough or predicted == unlimited
+    wanted = list(limits) or _usual_limits(sure)
+    if sure.is_large:
+        found.left_out += len(wanted)
+        wanted = []
+    for limit in wanted:
+        resources = {name: Resource() for name in sure.services}
+        resources[limit.service] = Resource(capacity=limit.capacity, rate_per_minute=limit.rate_per_minute)
+        found.limited.append((limit, _predicted(sure, hopeful, _LIMITED_WORKERS, resources)))
+    return found
+
+
+def _predicted(
+    sure: WhatIf, hopeful: WhatIf | None, workers: int | None, resources: Mapping[str, Resource] | None
+) -> Predicted:
+    return Predicted(
+        sure.makespan_nanoseconds(workers, resources) / NANOSECONDS,
+        None if hopeful is None else hopeful.makespan_nanoseconds(workers, resources) / NANOSECONDS,
+    )
+
+
+def _usual_limits(sure: WhatIf) -> list[Limit]:
+    """For the services that are called most: usual rates, and few calls at once. Our own traces have limits already."""
+    if sure.run.from_makespan:
+        return []
+    most = sorted(sure.services.items(), key=lambda item: (-item[1], item[0]))
+    found = []
+    for name, calls in most[:_SERVICES_LIMITED]:
+        if calls >= _FEWEST_CALLS:
+            found += [Limit(name, rate_per_minute=rate) for rate in _USUAL_RATES]
+            found.append(Limit(name, capacity=2))
+    return found

@@ -1,0 +1,1 @@
+"""Reads trace files of any size and compression, and groups their spans into traces."""

@@ -1,0 +1,189 @@
+"""The timeline of a trace that is not ours: attempts, calls, and what each step waited for before it began.
+
+Rules of this module:
+- ``ready`` is when the last step that it needs ended; without one, when the call that it belongs to began, or t = 0.
+- What lies between ``ready`` and the start is given to one of: ``worker`` (others ran, one after the other),
+  ``barrier`` (others ran side by side, and all had ended before it began), ``gap`` (nobody ran: time inside the
+  parent that no child covers).
+- A step's calls are the stretches in which its children ran. A step among whose children somebody declared what
+  depends on what makes one call of them all: what lies between is theirs to shorten.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from itertools import pairwise
+
+from executor.record.timeline import Attempt, AttemptOutcome, Interval, StepStatus, Timeline, Wait
+from harness.traces.edges.edge_finding import Edges
+from harness.traces.spans.span_steps import Steps
+
+WORKER, BARRIER, GAP, BACKOFF = "worker", "barrier", "gap", "backoff"
+
+
+def timeline_of(steps: Steps, edges: Edges, origin: int) -> Timeline:
+    """The timeline, with every edge as a data edge."""
+    count = len(steps.members)
+    parents: list[list[int]] = [[] for _ in range(count)]
+    for before, after in sorted(edges.by_pair):
+        parents[after].append(before)
+    calls = {step: _calls(steps, edges, step, group) for step, group in steps.groups.items() if step >= 0}
+    attempts: list[Attempt] = []
+    for group_of, group in steps.groups.items():
+        siblings = _Siblings(steps, group)
+        for step in group:
+            attempts += _attempts(steps, edges, step, parents[step], calls.get(group_of), siblings, origin)
+    attempts.sort(key=lambda attempt: (attempt.granted, attempt.index, attempt.attempt))
+    _block(attempts, calls, origin)
+    return Timeline(
+        step_ids=steps.ids,
+        data_parents=parents,
+        order_parents=[()] * count,
+        statuses=[_status(steps, step) for step in range(count)],
+        attempts=attempts,
+        workers=max(1, _most_at_once(attempts)),
+        nested_in=steps.nested_in,
+        policy="observed",
+        backend="trace",
+    )
+
+
+class _Siblings:
+    """Who of a group ran when."""
+
+    def __init__(self, steps: Steps, group: Sequence[int]) -> None:
+        self.starts = [steps.starts[step] for step in group]
+        self.ends = sorted(steps.ends[step] for step in group)
+        self.one_by_one = all(
+            steps.ends[one] <= steps.starts[later] for one, later in pairwise(group)
+        )  # fmt: skip
+
+    def last_end(self, time: int) -> int | None:
+        """When the last of those that ended by then did."""
+        place = bisect_right(self.ends, time)
+        return self.ends[place - 1] if place else None
+
+    def running_across(self, time: int) -> int:
+        """How many began before that instant and ended after it."""
+        return bisect_left(self.starts, time) - bisect_right(self.ends, time)
+
+
+def _calls(steps: Steps, edges: Edges, parent: int, group: Sequence[int]) -> list[tuple[int, int]]:
+    """The stretches of time in which a step's children ran, cut to the step itself."""
+    low, high = steps.starts[parent], steps.ends[parent]
+    stretches: list[tuple[int, int]] = []
+    whole = any(step in edges.covered for step in group)
+    for step in group:
+        start, end = max(low, steps.starts[step]), min(high, steps.ends[step])
+        if end < start:
+            continue
+        if stretches and (whole or start <= stretches[-1][1]):
+            stretches[-1] = (stretches[-1][0], max(stretches[-1][1], end))
+        else:
+            stretches.append((start, end))
+    return stretches
+
+
+def _attempts(
+    steps: Steps,
+    edges: Edges,
+    step: int,
+    needed: Sequence[int],
+    calls: Sequence[tuple[int, int]] | None,
+    siblings: _Siblings,
+    origin: int,
+) -> list[Attempt]:
+    tree, parent = steps.tree, steps.nested_in[step]
+    start = steps.starts[step]
+    last = None
+    if needed:
+        last = needed[0] if len(needed) == 1 else max(needed, key=lambda other: (steps.ends[other], -other))
+    ready = origin if last is None else steps.ends[last]
+    released_by = None if last is None else steps.ids[last]
+    if calls is not None:
+        place = bisect_right(calls, (start, 1 << 63)) - 1
+        begun = calls[place][0] if place >= 0 else start
+        if last is None or ready < begun:
+            ready, released_by = begun, steps.ids[parent]
+    ready = min(ready, start)
+    made = []
+    for number, index in enumerate(steps.members[step], 1):
+        begin, end = tree.start[index], max(tree.start[index], tree.end[index])
+        attempt = Attempt(step, steps.ids[step], number, ready - origin, begin - origin)
+        if number == 1:
+            attempt.released_by = released_by
+            attempt.waits = _waits(edges, step, ready, begin, siblings, origin)
+        else:
+            attempt.waits = BACKOFF
+        attempt.parent = steps.ids[parent] if parent >= 0 else None
+        attempt.started = begin - origin
+        attempt.ended = attempt.known = end - origin
+        attempt.worker = _worker(tree.spans[index].attributes)
+        attempt.outcome = _outcome(tree.spans[index].status)
+        made.append(attempt)
+        ready = end
+    return made
+
+
+def _waits(
+    edges: Edges, step: int, ready: int, begin: int, siblings: _Siblings, origin: int
+) -> str | Sequence[Wait] | None:
+    if ready >= begin:
+        return None
+    last = siblings.last_end(begin)
+    if last is None or last <= ready:
+        return GAP
+    reason = BARRIER
+    if step not in edges.levels and (siblings.one_by_one or siblings.running_across(begin) > 0):
+        reason = WORKER
+    waits = [Wait(reason, ready - origin, last - origin)]
+    if last < begin:
+        waits.append(Wait(GAP, last - origin, begin - origin))
+    return waits
+
+
+def _worker(attributes: dict[str, object]) -> str | None:
+    for name in ("thread.name", "thread.id"):
+        if name in attributes:
+            return str(attributes[name])
+    return None
+
+
+def _outcome(status: str) -> AttemptOutcome:
+    return "failed" if status == "error" else "succeeded"
+
+
+def _status(steps: Steps, step: int) -> StepStatus:
+    return "failed" if steps.tree.spans[steps.members[step][-1]].status == "error" else "succeeded"
+
+
+def _block(attempts: Sequence[Attempt], calls: dict[int, list[tuple[int, int]]], origin: int) -> None:
+    for attempt in attempts:
+        stretches = calls.get(attempt.index)
+        if stretches:
+            started, ended = attempt.started or 0, attempt.ended or 0
+            attempt.blocked = [
+                Interval(max(start - origin, started), min(end - origin, ended))
+                for start, end in stretches
+                if start - origin <= ended and end - origin >= started
+            ]
+
+
+def _most_at_once(attempts: Sequence[Attempt]) -> int:
+    """The most attempts that ran at one instant, those blocked on their calls left out."""
+    changes: list[tuple[int, int]] = []
+    for attempt in attempts:
+        cursor, ended = attempt.started or 0, attempt.ended or 0
+        for start, end in attempt.blocked:
+            if start > cursor:
+                changes += [(cursor, 1), (start, -1)]
+            cursor = max(cursor, end)
+        if ended > cursor:
+            changes += [(cursor, 1), (ended, -1)]
+    changes.sort()
+    running = most = 0
+    for _, change in changes:
+        running += change
+        most = max(most, running)
+    return most

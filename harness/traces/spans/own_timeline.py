@@ -1,0 +1,260 @@
+"""The timeline of a run of ours, from its trace: the same record, to the nanosecond.
+
+Rules of this module:
+- Everything comes from the attributes that :mod:`executor.tracing.attribute_names` lists; the spans' own times are not
+  asked.
+- Spans that are lost are counted against what the root says there were. What is left is still read: a step that is
+  not in the trace is left out, and so are the edges to it.
+- An attribute that does not hold what it should is a finding, and the trace is read as anybody's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from executor.model.workflow import Resource
+from executor.record.timeline import Attempt, AttemptOutcome, Interval, StepStatus, Timeline, Wait
+from executor.tracing import attribute_names as names
+from harness.traces.spans.record_checks import check_record
+from harness.traces.spans.trace_model import DECLARED, Edge, ForeignRun, Span, Trace, TraceFinding
+
+_STATUS_OF_OUTCOME: Final[Mapping[AttemptOutcome | None, StepStatus]] = {
+    "succeeded": "succeeded",
+    "cancelled": "cancelled",
+    None: "running",
+}
+_OUTCOMES: Final = ("succeeded", "failed", "timed_out", "worker_died", "cancelled")
+_STATUSES: Final = (
+    "waiting", "ready", "running", "blocked", "resuming", "backing_off", "succeeded", "failed", "skipped", "cancelled",
+)  # fmt: skip
+
+
+class NotOursError(ValueError):
+    """The trace says that it is ours, but cannot be read as such; the message says why."""
+
+
+@dataclass(slots=True)
+class _StepSpans:
+    """What the spans of one step say."""
+
+    step_id: str
+    index: int
+    attempts: list[tuple[int, Attempt, Span]] = field(default_factory=list)
+    depends_on: Sequence[str] = ()
+    order_after: Sequence[str] = ()
+    nested_in: str | None = None
+    needs: Mapping[str, int] | None = None
+    status: StepStatus | None = None
+    span: Span | None = None
+
+
+def own_root(trace: Trace) -> Span | None:
+    """The root of the one run of ours in a trace, or None where there is none, or several."""
+    roots = [span for span in trace.spans if names.FORMAT in span.attributes]
+    return roots[0] if len({span.span_id for span in roots}) == 1 else None
+
+
+def own_run(trace: Trace, root: Span) -> ForeignRun:
+    """The run that ``root`` and what it holds tell of.
+
+    Raises:
+        NotOursError: an attribute is missing or does not hold what it should.
+
+    """
+    version = str(root.attributes[names.FORMAT])
+    if version != names.FORMAT_VERSION:
+        raise NotOursError(f"it is of format {version[:20]!r}, and this version reads {names.FORMAT_VERSION!r}")
+    try:
+        return _read(trace, root)
+    except (KeyError, TypeError, ValueError, AttributeError, ValidationError, RecursionError) as error:
+        what = f"there is no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0][:200]
+        raise NotOursError(what) from None
+
+
+def _read(trace: Trace, root: Span) -> ForeignRun:
+    steps = _steps_of(trace)
+    place = {step.step_id: number for number, step in enumerate(steps)}
+    findings = [*trace.findings, *_losses(root, steps, place)]
+    attempts = sorted(
+        (one for step in steps for one in step.attempts), key=lambda one: (one[0], one[1].granted, one[1].index)
+    )
+    data = [_indices(step.depends_on, place) for step in steps]
+    order = [_indices(step.order_after, place) for step in steps]
+    timeline = Timeline(
+        step_ids=[step.step_id for step in steps],
+        data_parents=data,
+        order_parents=order,
+        statuses=[_status(step) for step in steps],
+        attempts=[attempt for _, attempt, _ in attempts],
+        workers=int(root.attributes[names.WORKERS]),
+        nested_in=[-1 if step.nested_in is None else place.get(step.nested_in, -1) for step in steps],
+        needs=[step.needs for step in steps],
+        resources=_resources(root.attributes.get(names.RESOURCES)),
+        policy=str(root.attributes.get(names.POLICY, "dataflow")),
+        backend=str(root.attributes.get(names.EXECUTOR, "")),
+        startup_seconds=float(root.attributes.get(names.STARTUP_SECONDS, 0.0)),
+        capacity_changes=_capacity_changes(root.attributes.get(names.CAPACITY_CHANGES)),
+    )
+    check_record(timeline)
+    edges = [
+        Edge(before, after, DECLARED, "makespan")
+        for after in range(len(steps))
+        for before in sorted({*data[after], *order[after]})
+    ]
+    return ForeignRun(
+        timeline=timeline,
+        spans=[
+            [one[2] for one in sorted(step.attempts, key=lambda one: one[1].attempt)] or [step.span or root]
+            for step in steps
+        ],
+        names=[step.step_id for step in steps],
+        edges=edges,
+        findings=findings,
+        origin=root.start,
+        from_makespan=True,
+        waiting=[None] * len(steps),
+        envelopes=[root],
+        trace_id=trace.trace_id,
+        source=trace.source,
+        workflow=str(root.attributes.get(names.WORKFLOW_NAME) or root.name),
+    )
+
+
+def _steps_of(trace: Trace) -> list[_StepSpans]:
+    """The steps, in the order of the timeline that was written."""
+    steps: dict[str, _StepSpans] = {}
+    seen: set[str] = set()
+    for span in trace.spans:
+        attributes = span.attributes
+        step_id = attributes.get(names.STEP_ID)
+        if step_id is None or names.STEP_INDEX not in attributes or span.span_id in seen:
+            continue
+        seen.add(span.span_id)
+        step = steps.get(step_id)
+        if step is None:
+            step = steps[step_id] = _StepSpans(str(step_id), int(attributes[names.STEP_INDEX]))
+            _read_words(step, attributes)
+        step.span = span
+        if names.STATUS in attributes:
+            step.status = _one_of(_STATUSES, attributes[names.STATUS])
+        if names.ATTEMPT in attributes:
+            step.attempts.append((int(attributes.get(names.GRANT_ORDER, 0)), _attempt(attributes), span))
+    listed = sorted(steps.values(), key=lambda step: step.index)
+    for number, step in enumerate(listed):
+        for _, attempt, _ in step.attempts:
+            attempt.index = number
+    return listed
+
+
+def _read_words(step: _StepSpans, attributes: Mapping[str, Any]) -> None:
+    step.depends_on = _texts(attributes.get(names.DEPENDS_ON))
+    step.order_after = _texts(attributes.get(names.ORDER_AFTER))
+    step.nested_in = attributes.get(names.NESTED_IN)
+    needs = attributes.get(names.NEEDS)
+    if needs is not None:
+        step.needs = {str(name): int(units) for name, units in _decoded(needs).items()}
+
+
+def _attempt(attributes: Mapping[str, Any]) -> Attempt:
+    attempt = Attempt(
+        int(attributes[names.STEP_INDEX]),
+        str(attributes[names.STEP_ID]),
+        int(attributes[names.ATTEMPT]),
+        int(attributes[names.READY]),
+        int(attributes[names.GRANTED]),
+        attributes.get(names.RELEASED_BY),
+        attributes.get(names.NESTED_IN),
+    )
+    attempt.waits = [_wait(text) for text in _texts(attributes.get(names.WAITS))] or None
+    attempt.started = _optional_int(attributes.get(names.STARTED))
+    attempt.ended = _optional_int(attributes.get(names.ENDED))
+    attempt.known = _optional_int(attributes.get(names.KNOWN))
+    blocked = attributes.get(names.BLOCKED) or ()
+    attempt.blocked = [Interval(int(start), int(end)) for start, end in zip(blocked[::2], blocked[1::2], strict=True)]
+    attempt.worker = attributes.get(names.WORKER)
+    cpu = attributes.get(names.CPU_SECONDS)
+    attempt.cpu_seconds = None if cpu is None else float(cpu)
+    if attributes.get(names.OUTCOME) is not None:
+        attempt.outcome = _one_of(_OUTCOMES, attributes[names.OUTCOME])
+    attempt.tokens_reserved = _optional_int(attributes.get(names.TOKENS_RESERVED))
+    attempt.tokens_used = _optional_int(attributes.get(names.TOKENS_USED))
+    return attempt
+
+
+def _wait(text: str) -> Wait:
+    start, end, reason = text.split(" ", 2)
+    return Wait(reason, int(start), int(end))
+
+
+def _optional_int(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def _one_of(allowed: Sequence[str], value: Any) -> Any:
+    if value not in allowed:
+        raise ValueError(f"{str(value)[:40]!r} is none of {', '.join(allowed)}")
+    return value
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, (list, tuple)) else []
+
+
+def _indices(ids: Sequence[str], place: Mapping[str, int]) -> list[int]:
+    return [place[one] for one in ids if one in place]
+
+
+def _decoded(value: Any) -> Any:
+    """What was written as JSON text; MLflow hands such text back as the mapping that it stands for."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _resources(text: Any) -> dict[str, Resource]:
+    return {} if text is None else {str(name): Resource(**words) for name, words in _decoded(text).items()}
+
+
+def _capacity_changes(text: Any) -> dict[str, list[tuple[int, int]]]:
+    if text is None:
+        return {}
+    return {
+        str(name): [(int(time), int(capacity)) for time, capacity in changes]
+        for name, changes in _decoded(text).items()
+    }
+
+
+def _status(step: _StepSpans) -> StepStatus:
+    if step.status is not None:
+        return step.status
+    if not step.attempts:
+        return "waiting"
+    last = max(step.attempts, key=lambda one: one[1].attempt)[1]
+    return _STATUS_OF_OUTCOME.get(last.outcome, "failed")
+
+
+def _losses(root: Span, steps: Sequence[_StepSpans], place: Mapping[str, int]) -> list[TraceFinding]:
+    """What the root says that there was, and is not in the trace."""
+    findings = []
+    lost_steps = int(root.attributes.get(names.STEPS, len(steps))) - len(steps)
+    attempts = sum(len(step.attempts) for step in steps)
+    lost_attempts = int(root.attributes.get(names.ATTEMPTS, attempts)) - attempts
+    if lost_steps > 0:
+        effect = "they are left out: work and critical path may be longer than what is said"
+        findings.append(TraceFinding("steps_lost", "steps of the run that are not in the trace", effect, lost_steps))
+    if lost_attempts > 0:
+        effect = "left out: their time is missing in every figure"
+        findings.append(TraceFinding("attempts_lost", "attempts that are not in the trace", effect, lost_attempts))
+    unknown = sum(
+        1
+        for step in steps
+        for one in (*step.depends_on, *step.order_after)
+        if one not in place
+    )  # fmt: skip
+    if unknown:
+        effect = "those edges are left out: more looks able to run side by side than is"
+        findings.append(TraceFinding("unknown_dependency", "dependencies on steps not in the trace", effect, unknown))
+    return findings

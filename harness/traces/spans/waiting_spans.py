@@ -1,0 +1,202 @@
+"""Spans that only wait: polls in a row, sleeps, the server's ``http receive``, calls that cover the work of others.
+
+They win a naive critical path, and advice to run them side by side is nonsense.
+
+Rules of this module:
+- A client's span that holds the server's span as its child is no matter here: the tree says it already.
+- A name alone makes a span a wait only where the name can mean nothing else.
+- A row of polls is told from a row of queries by its rhythm: pauses that are longer than the calls, and even.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median
+from typing import Final
+
+from executor.tracing.attribute_names import WAIT_REASON
+from harness.traces.spans.span_tree import Tree
+
+_SLEEP: Final = re.compile(
+    r"(?:^|[\s._:/-])(?:sleep(?:ing)?|wait(?:ing)?(?:[_ -]?for[\w ]*)?|back-?off|delay|heartbeat|idle)(?:\(.*\))?$",
+    re.IGNORECASE | re.ASCII,
+)
+_POLL: Final = re.compile(r"(?:^|[^a-z])(?:long[_ -]?)?poll(?:ing|s)?(?:$|[^a-z])", re.IGNORECASE | re.ASCII)
+_SEND: Final = re.compile(
+    r"send[_ ]?(?:message|request|task|prompt|query)|await|join|request|call|invoke", re.IGNORECASE
+)
+_SERVER_PLUMBING: Final = (" http receive", " http send", " websocket receive", " websocket send")
+FEWEST_POLLS: Final = 3
+# A pause between polls is at least this many times the poll, and varies by at most this much of itself.
+_PAUSE_RATIO: Final = 2.0
+_PAUSE_SPREAD_RATIO: Final = 0.25
+# Shorter pauses are somebody's work between two calls.
+_SHORTEST_PAUSE_NANOSECONDS: Final = 20_000_000
+# The share of other spans that may begin between the polls.
+_OTHERS_RATIO: Final = 0.2
+# The share of a span that the others' work must fill before the span counts as only covering it.
+_COVERED_RATIO: Final = 0.8
+# How many spans beside one are looked at.
+_MOST_BESIDE: Final = 256
+
+POLL: Final = "polls"
+SLEEP: Final = "sleeps"
+PLUMBING: Final = "server plumbing"
+COVERS: Final = "covers the work of others"
+
+
+def waiting_spans(tree: Tree) -> dict[int, str]:
+    """The spans that only wait, with the reason."""
+    waiting: dict[int, str] = {}
+    by_name: dict[str, str | None] = {}
+    for index, span in enumerate(tree.spans):
+        if tree.children[index]:
+            continue
+        name = span.name
+        if name in by_name:
+            reason = by_name[name]
+        else:
+            reason = by_name[name] = _reason_in_name(name)
+        if "asgi.event.type" in span.attributes or WAIT_REASON in span.attributes:
+            reason = PLUMBING
+        if reason is not None:
+            waiting[index] = reason
+    for siblings in (tree.roots, *tree.children):
+        if len(siblings) >= FEWEST_POLLS:
+            starts = [tree.start[index] for index in siblings]
+            for row in _rows(tree, siblings):
+                between = bisect_left(starts, tree.start[row[-1]]) - bisect_right(starts, tree.start[row[0]])
+                if between - (len(row) - 2) <= _OTHERS_RATIO * len(row) and _has_rhythm(tree, row):
+                    waiting.update(dict.fromkeys(row, POLL))
+    return waiting
+
+
+def _reason_in_name(name: str) -> str | None:
+    if name.endswith(_SERVER_PLUMBING):
+        return PLUMBING
+    if _SLEEP.search(name[-100:]):
+        return SLEEP
+    return POLL if _POLL.search(name[:200]) else None
+
+
+def _rows(tree: Tree, siblings: Sequence[int]) -> list[list[int]]:
+    """Childless siblings of one name and service, one after the other without overlap, at least three in a row."""
+    rows: dict[tuple[str, str], list[int]] = {}
+    for index in siblings:
+        if not tree.children[index]:
+            span = tree.spans[index]
+            rows.setdefault((span.name, span.service), []).append(index)
+    return [
+        row
+        for row in rows.values()
+        if len(row) >= FEWEST_POLLS and all(tree.end[one] <= tree.start[next_one] for one, next_one in pairwise(row))
+    ]
+
+
+def _has_rhythm(tree: Tree, row: Sequence[int]) -> bool:
+    pauses = [tree.start[later] - tree.end[one] for one, later in pairwise(row)]
+    middle = median(pauses)
+    usual_call = median(tree.end[one] - tree.start[one] for one in row)
+    if middle < max(_SHORTEST_PAUSE_NANOSECONDS, _PAUSE_RATIO * usual_call):
+        return False
+    even = sum(1 for pause in pauses if abs(pause - middle) <= _PAUSE_SPREAD_RATIO * middle)
+    return even >= 0.8 * len(pauses)
+
+
+def adopt_covered(tree: Tree, waiting: dict[int, str]) -> int:
+    """A call beside the work that it waits for becomes the parent of that work. Returns how many calls did."""
+    adopted = 0
+    for group, siblings in [(-1, tree.roots), *enumerate(tree.children)]:
+        if len(siblings) > 1:
+            adopted += _adopt_among(tree, waiting, group, siblings)
+    if adopted:
+        _rearrange(tree)
+    return adopted
+
+
+def _adopt_among(tree: Tree, waiting: dict[int, str], group: int, siblings: Sequence[int]) -> int:
+    adopted = 0
+    start, end, parent = tree.start, tree.end, tree.parent
+    if len({tree.spans[index].service for index in siblings}) == 1:
+        return 0
+    for place, index in enumerate(siblings):
+        span = tree.spans[index]
+        if parent[index] != group or tree.children[index] or index in waiting or end[index] == start[index]:
+            continue
+        if span.kind in ("server", "consumer") or not (span.kind in ("client", "producer") or _SEND.search(span.name)):
+            continue
+        inside = []
+        for beside in range(place + 1, min(len(siblings), place + 1 + _MOST_BESIDE)):
+            other = siblings[beside]
+            if start[other] >= end[index]:
+                break
+            if end[other] <= end[index] and parent[other] == group and tree.spans[other].service != span.service:
+                inside.append(other)
+        if inside and _filled(tree, inside) >= _COVERED_RATIO * (end[index] - start[index]):
+            for other in inside:
+                parent[other] = index
+            waiting[index] = COVERS
+            adopted += 1
+    return adopted
+
+
+def _filled(tree: Tree, spans: Sequence[int]) -> int:
+    total, until = 0, 0
+    for index in spans:  # in order of start
+        total += max(0, tree.end[index] - max(until, tree.start[index]))
+        until = max(until, tree.end[index])
+    return total
+
+
+def _rearrange(tree: Tree) -> None:
+    """Children, roots and order again, after parents have changed."""
+    count = len(tree.parent)
+    children: list[list[int]] = [[] for _ in range(count)]
+    roots: list[int] = []
+    for index in sorted(range(count), key=lambda one: (tree.start[one], tree.end[one], one)):
+        (roots if tree.parent[index] < 0 else children[tree.parent[index]]).append(index)
+    order = list(roots)
+    for index in order:
+        order.extend(children[index])
+    tree.children, tree.roots, tree.order = children, roots, order
+
+
+def covered_waits(tree: Tree, waiting: dict[int, str]) -> set[int]:
+    """Waits beside which the work that they wait for is in the trace: the path goes through that work, not them."""
+    if not waiting:
+        return set()
+    work = sorted(
+        (index for index in range(len(tree.spans)) if index not in waiting and not tree.children[index]),
+        key=lambda index: tree.end[index],
+    )
+    ends = [tree.end[index] for index in work]
+    covered: set[int] = {index for index, reason in waiting.items() if reason == PLUMBING}
+    for row in _groups(tree, waiting):
+        begin, finish = tree.start[row[0]], tree.end[row[-1]]
+        slack = max(tree.end[row[-1]] - tree.start[row[-1]], _longest_pause(tree, row)) + 1
+        first, last = bisect_left(ends, finish - slack), bisect_right(ends, finish)
+        for index in work[max(first, last - _MOST_BESIDE) : last]:
+            overlap = tree.end[index] - max(begin, tree.start[index])
+            if overlap >= 0.5 * (finish - begin):
+                covered.update(row)
+                break
+    return covered
+
+
+def _groups(tree: Tree, waiting: dict[int, str]) -> list[list[int]]:
+    """Polls by row; every other wait alone."""
+    rows: dict[tuple[int, str, str], list[int]] = {}
+    for index, reason in waiting.items():
+        if reason == POLL:
+            span = tree.spans[index]
+            rows.setdefault((tree.parent[index], span.name, span.service), []).append(index)
+        elif reason == SLEEP:
+            rows[(index, "", "")] = [index]
+    return [sorted(row, key=lambda index: tree.start[index]) for row in rows.values()]
+
+
+def _longest_pause(tree: Tree, row: Sequence[int]) -> int:
+    return max((tree.start[later] - tree.end[one] for one, later in pairwise(row)), default=0)
