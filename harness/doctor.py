@@ -29,7 +29,8 @@ from executor.running import Run, run
 from harness.config import LOCAL, Config, load_config
 from harness.environment import cpu_limit_cores, memory_bytes, memory_limit_bytes, usable_cores
 from harness.files.packaged import default_config_path, shipped_scenarios
-from harness.local_llm.files import find_server, find_weights
+from harness.local_llm.files import find_program, find_weights
+from harness.local_llm.installing import tried
 from harness.local_llm.local_llm_errors import LocalModelError
 from harness.version import DISTRIBUTION, package_version
 
@@ -72,6 +73,7 @@ def diagnose(config_path: str | None = None) -> Iterator[Check]:
         yield Check("configuration", "broken", str(error), "correct it, or name another one with --config")
         return
     yield Check("configuration", "ok", f"executor {config.executor}, {config.workers or 'default'} workers")
+    yield from _each("local model", lambda: [_local_model(config)])
     yield from _each("model endpoint", lambda: [_endpoint(config)])
 
 
@@ -251,6 +253,21 @@ def _testing() -> list[Check]:
         return [Check("extra testing", "missing", detail, "pip install 'makespan[testing]'")]
 
 
+def _local_model(config: Config) -> Check:
+    """Whether the program runs and the weights are there. Only who asks for them needs them."""
+    llm = config.llm
+    is_asked_for = llm.base_url == LOCAL or llm.local.program is not None or llm.local.model is not None
+    try:
+        program, weights = find_program(llm.local.program), find_weights(llm.local.model)
+    except LocalModelError as error:
+        return Check("local model", "broken" if is_asked_for else "missing", str(error), error.fix)
+    try:
+        said = tried(program)
+    except LocalModelError as error:
+        return Check("local model", "broken", str(error), error.fix)
+    return Check("local model", "ok", f"{program.name} ({said}) with {weights.name}")
+
+
 def _endpoint(config: Config) -> Check:
     """Whether the model endpoint answers; without one the stand-in does."""
     llm = config.llm
@@ -260,11 +277,7 @@ def _endpoint(config: Config) -> Check:
             "model endpoint", "ok", detail, "for a real model set MAKESPAN_LLM__BASE_URL and MAKESPAN_LLM__MODEL"
         )
     if llm.base_url == LOCAL:
-        try:
-            program, weights = find_server(llm.local.program), find_weights(llm.local.model)
-        except LocalModelError as error:
-            return Check("model endpoint", "broken", str(error), error.fix)
-        return Check("model endpoint", "ok", f"local: {program.name} with {weights.name}, started for each run")
+        return Check("model endpoint", "ok", "the local model, started for each run")
     import httpx  # noqa: PLC0415 - only where there is an endpoint
 
     headers = {} if llm.api_key is None else {"Authorization": f"Bearer {llm.api_key.get_secret_value()}"}

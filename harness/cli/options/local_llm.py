@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-ForceInstallOption = Annotated[bool, typer.Option("--force", help="Fetch them again, though they are there.")]
+ForceInstallOption = Annotated[
+    bool, typer.Option("--force", help="Fetch both again, though they are there or a llama-server is on the PATH.")
+]
 ServePortOption = Annotated[
     int | None, typer.Option("--port", metavar="N", min=1, max=65535, help="Where it listens (default: a free port).")
 ]
