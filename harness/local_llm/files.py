@@ -35,12 +35,15 @@ _INSTALL_WEIGHTS: Final = "makespan llm install, or name a GGUF file in config.y
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """llama.cpp's server, as it is started: ``argv`` without its options, ``place`` for people."""
+    """llama.cpp's server, as it is started: ``argv`` without its options, ``place`` for people. ``is_generic``: it was
+    built for many processors, and uses no matrix units.
+    """
 
     name: str
     argv: tuple[str, ...]
     place: Path
     library_path: str = ""
+    is_generic: bool = False
 
     def environment(self) -> dict[str, str]:
         """Where it finds its libraries: beside it, then where the user says (a GPU's, for example)."""
@@ -114,7 +117,7 @@ def _native(found: str) -> Program:
 def _packaged(folder: Path) -> Program:
     # Isolated: nothing but the standard library and that folder is imported there.
     argv = (sys.executable, "-I", "-S", "-B", str(_PACKAGED_SERVER), "--package-folder", str(folder))
-    return Program(PROGRAM.name, argv, folder)
+    return Program(PROGRAM.name, argv, folder, is_generic=True)
 
 
 def _environment_folder() -> Path | None:

@@ -69,7 +69,7 @@ class LocalServer:
         self._weights = find_weights(self.settings.model)
         self._refused: set[str] = set()
         # Weights laid out anew for matrix units, which not every sandbox lets programs use.
-        self._repack = not _has_matrix_units()
+        self._repack = self._program.is_generic or not _has_matrix_units()
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
         self._ready = threading.Event()

@@ -18,7 +18,7 @@ import sys
 import threading
 from typing import Any
 
-VERSION_OPTION = "--version"
+_NO_PAGE = "http://127.0.0.1"
 
 
 def main(arguments: list[str]) -> None:
@@ -44,6 +44,8 @@ def _parameters(package: Any, options: argparse.Namespace) -> Any:
     parameters.model_alias = [options.alias]
     parameters.hostnames = [options.host]
     parameters.port = options.port
+    # Pages that a browser shows do not get to ask it.
+    parameters.cors_origins = _NO_PAGE
     parameters.n_parallel = options.parallel
     parameters.n_ctx = options.ctx_size
     parameters.n_predict = options.predict
@@ -65,7 +67,7 @@ def _parameters(package: Any, options: argparse.Namespace) -> Any:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--package-folder", required=True)
-    parser.add_argument(VERSION_OPTION, action="store_true")
+    parser.add_argument("--version", action="store_true")
     parser.add_argument("--model", default="")
     parser.add_argument("--alias", default="")
     parser.add_argument("--host", default="127.0.0.1")

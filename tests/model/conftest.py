@@ -12,30 +12,26 @@ import pytest
 
 from harness.config import LocalModel
 from harness.local_llm import LocalModelError, LocalServer
-from harness.local_llm.files import data_folder, find_program, find_weights
+from harness.local_llm.files import find_program, find_weights
 from tests.integration.calling import folder
+from tests.model.home import home_with_model
 
 __all__ = ["folder"]
 
-INSTALLED = data_folder()
-
 
 def pytest_sessionstart() -> None:
-    """Say in one line what is missing, instead of an error for each test."""
+    """Say once what is missing, instead of an error for each test."""
     try:
         find_program()
         find_weights()
     except LocalModelError as error:
-        pytest.exit(f"The tests of the real model need it: {error}. To get it: {error.fix}", returncode=1)
+        pytest.exit(f"These tests need a real model: {error}. To get it: {error.fix}", returncode=1)
 
 
 @pytest.fixture(scope="session")
 def model_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with the installed model and nothing else."""
-    home = tmp_path_factory.mktemp("model")
-    (home / "makespan").mkdir()
-    (home / "makespan" / "llm").symlink_to(INSTALLED)
-    return home
+    return home_with_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -20,6 +20,7 @@ import pytest
 from harness.config import LanguageModel, LocalModel
 from harness.execution import execute
 from harness.local_llm import LocalServer, suited
+from harness.local_llm.files import find_program
 from harness.scenario.scenario_file import load
 from tests.integration.calling import COMMAND, called, the_result
 
@@ -71,6 +72,14 @@ def test_only_who_knows_the_key_is_answered(server: LocalServer) -> None:
     listed = Path(f"/proc/{server.pid}/cmdline").read_bytes()
     assert server.key.encode() not in listed
     assert b"127.0.0.1" in listed
+
+
+def test_a_page_from_elsewhere_is_not_let_in_by_the_fetched_program(server: LocalServer) -> None:
+    if not find_program().is_generic:
+        pytest.skip("the program here is the user's own")
+    headers = {"Origin": "http://elsewhere.example", "Authorization": f"Bearer {server.key}"}
+    answer = httpx.get(f"{server.base_url}/models", headers=headers, trust_env=False)
+    assert answer.headers.get("access-control-allow-origin") not in ("*", "http://elsewhere.example")
 
 
 def test_the_command_starts_a_server_for_its_run_and_leaves_none(with_model: Path) -> None:

@@ -18,6 +18,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from harness.local_llm.packages import PROGRAM
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 CONSTRAINTS = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
@@ -130,3 +132,18 @@ def test_the_check_before_a_merge_is_an_executable_that_runs_both_suites() -> No
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111
     assert {"make test", "make test-slow"} <= set(script.read_text(encoding="utf-8").splitlines())
+
+
+def test_the_program_of_the_local_model_is_locked_once() -> None:
+    assert f"{PROGRAM.name}=={PROGRAM.version}" in CONSTRAINTS
+    requirement = Requirement(PROJECT["project"]["optional-dependencies"]["local-llm"][0])
+    assert requirement.name == PROGRAM.name
+    assert requirement.specifier.contains(PROGRAM.version)
+
+
+def test_no_other_extra_brings_the_local_model() -> None:
+    extras = PROJECT["project"]["optional-dependencies"]
+    for name in set(extras) - {"local-llm"}:
+        requirements = [Requirement(text) for text in extras[name]]
+        assert PROGRAM.name not in {requirement.name for requirement in requirements}, name
+        assert all("local-llm" not in requirement.extras for requirement in requirements), name
