@@ -188,7 +188,7 @@ def _watched(process: subprocess.Popen[bytes], package: Package, draft: Path, pr
         written = _bytes_in(draft)
         if written > most:
             most, changed = written, time.monotonic()
-            progress(min(most, whole), whole)
+            progress(min(most, whole - 1), whole)  # it is whole when it has ended well
         elif time.monotonic() - changed > _STALLED_AFTER_SECONDS:
             return None
 
