@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,11 @@ steps:
 
 
 def children_of(pid: int) -> set[int]:
-    done = subprocess.run(["ps", "-eo", "pid=,ppid="], check=True, capture_output=True, text=True)
-    parents = {int(child): int(parent) for child, parent in (line.split() for line in done.stdout.splitlines())}
+    # `ps` is no part of the smallest Debian.
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
     found = {pid}
     while more := {child for child, parent in parents.items() if parent in found} - found:
         found |= more

@@ -18,12 +18,11 @@ from executor import Step, Workflow, run
 from executor.model.workflow import Retry
 from harness.report.html import write_report
 from harness.result import Repetition, result_document
+from tests.missing import program
 from tests.unit.reporting import Drawing, document, fork_join, found_out, matrix, nested, result, simulated
 
-# A browser of Debian is needed: `.ci/run` installs it. Without it these tests fail.
 pytestmark = pytest.mark.slow
 
-CHROMIUM = "/usr/bin/chromium"
 HOSTILE = "<script>window.pwned = 1</script></script><img src=x onerror='window.pwned = 2'><!--"
 
 # The colour of the canvas at a place in CSS pixels, as [red, green, blue, alpha]; from a copy, since the browser
@@ -68,7 +67,7 @@ class Report:
 @pytest.fixture(scope="module")
 def browser():
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=program("chromium", "chromium"), args=["--no-sandbox"])
         yield browser
         browser.close()
 
