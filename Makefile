@@ -24,6 +24,9 @@ MAKE_ENVIRONMENT = PYTHON='$(PYTHON)' UV='$(UV)' MAKE_TARGET='$(firstword $(MAKE
 # The real model's tests, which nothing else needs. The model itself lies in the user's data folder, once for each version.
 MODEL := .venv-model
 MODEL_STAMP := $(MODEL)/.made-for-model
+# What builds and checks a release, and what makes the site: neither is needed to change or to run makespan.
+RELEASE := .venv-release
+RELEASE_STAMP := $(RELEASE)/.installed-for-makespan
 CODE := executor harness tests development
 TEST_FOLDERS := tests/unit tests/properties tests/integration tests/conformance
 QUICK_TESTS := tests/unit tests/conformance tests/integration/test_scenarios.py
@@ -124,5 +127,18 @@ trace-store: $(TRACE_STORE_STAMP) ## make .venv-trace-store with the trace store
 
 $(TRACE_STORE_STAMP): FORCE
 	@$(MAKE_ENVIRONMENT) trace-store $(ONLY_WHEELS)
+
+.PHONY: release-check
+
+release-check: $(RELEASE_STAMP) ## build sdist and wheel into dist, and try the wheel where nothing else is
+	@$(RELEASE)/bin/python -m development.release_check dist
+
+# Both have environments of their own, made by PYTHON, else by python3: .venv is not needed.
+$(RELEASE_STAMP): development/release.txt
+	@echo "Installing what development/release.txt names into $(RELEASE) (once; half a minute) …"
+	@rm -rf $(RELEASE)
+	@$(or $(PYTHON),python3) -m venv $(RELEASE)
+	@$(RELEASE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	@touch $@
 
 FORCE:
