@@ -18,6 +18,7 @@ from typing import Final
 from harness.documentation import command_line_page as command_line
 from harness.documentation import document_pages as documents
 from harness.documentation import metrics_page as metrics
+from harness.documentation import public_names
 from harness.documentation import tools_page as tools
 from harness.documentation import workflow_files_page as workflow_files
 from harness.documentation.markdown import Parts, filled
@@ -26,6 +27,7 @@ PAGES: Final[Mapping[str, Parts]] = {
     "analysis-document.md": documents.ANALYSIS,
     "command-line.md": command_line.PARTS,
     "metrics.md": metrics.PARTS,
+    "public-api.md": public_names.PARTS,
     "result-document.md": documents.RUN,
     "simulation-document.md": documents.SIMULATION,
     "tools.md": tools.PARTS,

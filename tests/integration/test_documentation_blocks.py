@@ -20,6 +20,7 @@ import promql_parser
 import pytest
 import typer.main
 import yaml
+from harness.documentation.public_names import PUBLIC
 from typer.testing import CliRunner
 
 from harness.cli import app
@@ -96,6 +97,21 @@ def test_a_json_block_is_json(body: str, options: list[str]) -> None:
 def test_a_python_block_imports_only_what_there_is_and_runs(body: str, options: list[str]) -> None:
     assert ast.parse(body).body
     assert "no-run" not in options
+
+
+@pytest.mark.parametrize(("body", "options"), blocks("python"))
+def test_a_python_block_imports_nothing_of_ours_that_is_not_public(body: str, options: list[str]) -> None:
+    public = {**PUBLIC, "node_runtime": PUBLIC["executor.node_runtime"]}
+    imported = [
+        (node.module or "", alias.name)
+        for node in ast.walk(ast.parse(body))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
+    ours = [
+        (module, name) for module, name in imported if module.split(".")[0] in ("executor", "harness", "node_runtime")
+    ]
+    assert [(module, name) for module, name in ours if name not in public.get(module, ())] == []
 
 
 @pytest.mark.parametrize(("body", "options"), blocks("sh"))

@@ -30,8 +30,9 @@ ENTRY_POINTS = [
 
 
 def test_constraints_hold_names_and_versions_and_no_addresses() -> None:
-    trace_store = (ROOT / "tests" / "trace-store.txt").read_text(encoding="utf-8").splitlines()
-    for line in [*CONSTRAINTS, *trace_store]:
+    files = [ROOT / "tests" / "trace-store.txt", *(ROOT / "development").glob("*.txt")]
+    apart = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    for line in [*CONSTRAINTS, *apart]:
         assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.!+]*", line), line
 
 
