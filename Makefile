@@ -26,14 +26,16 @@ MODEL := .venv-model
 MODEL_STAMP := $(MODEL)/.made-for-model
 # What builds and checks a release, and what makes the site: neither is needed to change or to run makespan.
 RELEASE := .venv-release
-RELEASE_STAMP := $(RELEASE)/.installed-for-makespan
+RELEASE_STAMP := $(RELEASE)/.made-for-release
+SITE := .venv-site
+SITE_STAMP := $(SITE)/.made-for-site
 CODE := executor harness tests development
 TEST_FOLDERS := tests/unit tests/properties tests/integration tests/conformance
 QUICK_TESTS := tests/unit tests/conformance tests/integration/test_scenarios.py
 # Whoever has nothing left to do takes over what another has not begun: no long tail, and files stay mostly together.
 PYTEST := $(BIN)/pytest -q -n $(JOBS) --dist worksteal
 
-.PHONY: help environment demo test lint types contracts unit test-quick test-slow test-model test-bare test-python trace-store nightly mutation bench docs dashboards pictures format clean
+.PHONY: help environment demo test lint types contracts unit test-quick test-slow test-model test-bare test-python release-check site trace-store nightly mutation bench docs dashboards pictures format clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -111,7 +113,7 @@ format: $(STAMP) ## put the code into its shape
 	@$(BIN)/ruff format $(CODE)
 
 clean: ## remove what the targets made, the environment included
-	rm -rf $(VENV) $(TRACE_STORE) $(MODEL) .debian-python build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
+	rm -rf $(VENV) $(TRACE_STORE) $(MODEL) $(RELEASE) $(SITE) .debian-python .cache build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
 	find executor harness tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 environment: $(STAMP) ## make .venv with everything that development needs
@@ -128,17 +130,19 @@ trace-store: $(TRACE_STORE_STAMP) ## make .venv-trace-store with the trace store
 $(TRACE_STORE_STAMP): FORCE
 	@$(MAKE_ENVIRONMENT) trace-store $(ONLY_WHEELS)
 
-.PHONY: release-check
-
 release-check: $(RELEASE_STAMP) ## build sdist and wheel into dist, and try the wheel where nothing else is
 	@$(RELEASE)/bin/python -m development.release_check dist
 
-# Both have environments of their own, made by PYTHON, else by python3: .venv is not needed.
-$(RELEASE_STAMP): development/release.txt
-	@echo "Installing what development/release.txt names into $(RELEASE) (once; half a minute) …"
-	@rm -rf $(RELEASE)
-	@$(or $(PYTHON),python3) -m venv $(RELEASE)
-	@$(RELEASE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
-	@touch $@
+$(RELEASE_STAMP): FORCE
+	@$(MAKE_ENVIRONMENT) release $(ONLY_WHEELS)
+
+site: $(SITE_STAMP) ## build the documentation site into build/site, and check its links
+	@$(SITE)/bin/python -m development.site build/site-pages
+	@rm -rf build/site .cache
+	@$(SITE)/bin/zensical build --strict
+	@echo "Look at it: python3 -m http.server --bind 127.0.0.1 --directory build/site 8000"
+
+$(SITE_STAMP): FORCE
+	@$(MAKE_ENVIRONMENT) site $(ONLY_WHEELS)
 
 FORCE:

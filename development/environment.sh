@@ -2,7 +2,7 @@
 # Makes the folders of packages that the targets of the Makefile run in: each once, and again only when what it is
 # made of has changed. Nothing is compiled: what the Makefile adds to the call (--only-binary :all:) forbids it.
 #
-#   environment.sh demo|tests|trace-store|model [what the installer is told besides]
+#   environment.sh demo|tests|trace-store|model|release|site [what the installer is told besides]
 #   environment.sh python                 print the interpreter that is taken
 #
 # PYTHON names an interpreter, UV the program uv (empty: pip is used even where uv is there).
@@ -49,21 +49,24 @@ find_python() {
 
 # --- What each folder is made of ---------------------------------------------------------------------------------
 
+list_of() { FOLDER=$1 PROGRAM=$2 LIST=$3 NEEDED=$4 ARGUMENTS=(--no-deps -r "$3"); }
+
 describe() {
+  LIST=""
   case $ASKED in
     demo)
       FOLDER=.venv PROGRAM=makespan NEEDED="what makespan needs (about 80 MB)" ARGUMENTS=(-c constraints.txt -e .) ;;
     tests)
       FOLDER=.venv PROGRAM=pytest NEEDED="what the tests need (about 300 MB)" ARGUMENTS=(-c constraints.txt -e '.[dev]') ;;
-    trace-store)
-      # The file names all that MLflow's server loads, and nothing of what it draws and trains with, which is as much
-      # again. So the installer must not look for what the packages depend on.
-      FOLDER=.venv-trace-store PROGRAM=mlflow NEEDED="a trace store (about 100 MB)"
-      ARGUMENTS=(--no-deps -r tests/trace-store.txt) ;;
+    # Each file names all that is loaded, and of MLflow nothing of what it draws and trains with, which is as much again.
+    # So the installer must not look for what the packages depend on.
+    trace-store) list_of .venv-trace-store mlflow tests/trace-store.txt "a trace store (about 100 MB)" ;;
+    release) list_of .venv-release twine development/release.txt "what checks a release" ;;
+    site) list_of .venv-site zensical development/site.txt "what makes the site" ;;
     model)
       FOLDER=.venv-model PROGRAM=pytest NEEDED="what the tests of a real model need (about 90 MB)"
       ARGUMENTS=(-c constraints.txt -e . pytest pytest-asyncio pytest-benchmark pytest-timeout jsonschema hypothesis) ;;
-    *) fail "environment.sh makes demo, tests, trace-store or model, not '$ASKED'." ;;
+    *) fail "environment.sh makes demo, tests, trace-store, model, release or site, not '$ASKED'." ;;
   esac
   STAMP=$FOLDER/.made-for-$ASKED
   HALF_MADE=$FOLDER/.half-made
@@ -74,8 +77,8 @@ describe() {
 ingredients() {
   echo "$PWD/$FOLDER"
   [ -z "${PYTHON:-}" ] || "$PYTHON" --version
-  if [ "$ASKED" = trace-store ]; then
-    cksum tests/trace-store.txt
+  if [ -n "$LIST" ]; then
+    cksum "$LIST"
   else
     awk '/^\[/ { counts = !/^\[+tool\./ || /^\[+tool\.hatch/ } counts' pyproject.toml | cksum
     cksum constraints.txt
