@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
@@ -21,9 +22,13 @@ FILES = ROOT / "docs" / "examples"
 
 
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("installed")
-    return environment_with(built_wheel(folder), folder / "environment", ["testing"])
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return environment_with(wheel, tmp_path_factory.mktemp("installed") / "environment", ["testing"])
 
 
 def test_the_environment_has_the_wheel_and_nothing_of_the_checkout(programs: Path, tmp_path: Path) -> None:
@@ -69,6 +74,23 @@ def test_a_backend_that_hides_what_it_cannot_do_is_told_the_capability(programs:
     failures = [failure.text or "" for failure in ET.parse(tmp_path / "results.xml").iter("failure")]
     assert failures
     assert all("  calls: takes the calls" in failure for failure in failures)
+
+
+def lines_of_the_page_on_installing() -> list[str]:
+    text = (ROOT / "docs" / "how-to" / "install.md").read_text(encoding="utf-8")
+    return re.findall(r"^\$ pip install (.+)$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", lines_of_the_page_on_installing())
+def test_each_way_to_install_is_one_without_makespan_on_an_index(
+    line: str, wheel: Path, programs: Path, tmp_path: Path
+) -> None:
+    """What makespan needs is left out (``--no-deps``): only makespan itself has to be found."""
+    (tmp_path / "dist").symlink_to(wheel.parent)
+    folder = ROOT if line.strip("'").startswith(".") else tmp_path
+    done = run(programs, folder, "pip", "install", "--dry-run", "--no-deps", *shlex.split(line))
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"Would install makespan|already satisfied: makespan|already installed", done.stdout), done.stdout
 
 
 def test_every_test_file_of_a_page_is_run_on_that_page() -> None:

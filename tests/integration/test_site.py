@@ -19,6 +19,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from development.site import DOCS, PAGES_OUTSIDE, copy_of
 from tests.pages import ROOT
 
+# The first build makes the environment of the generator.
+pytestmark = pytest.mark.timeout(600)
+
 CHROMIUM = "/usr/bin/chromium"
 SITE = ROOT / "build" / "site"
 CONFIGURATION: dict[str, Any] = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]
@@ -112,7 +115,6 @@ def opened(browser: Browser, address: str, request: pytest.FixtureRequest) -> It
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_first_page_answers_in_one_screen(opened: Opened) -> None:
     page = opened.go("index.html")
     article = page.locator("article")
