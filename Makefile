@@ -35,7 +35,7 @@ QUICK_TESTS := tests/unit tests/conformance tests/integration/test_scenarios.py
 # Whoever has nothing left to do takes over what another has not begun: no long tail, and files stay mostly together.
 PYTEST := $(BIN)/pytest -q -n $(JOBS) --dist worksteal
 
-.PHONY: help environment demo test lint types contracts unit test-quick test-slow test-model test-bare test-python release-check site trace-store nightly mutation bench docs dashboards pictures format clean
+.PHONY: help environment demo test lint types contracts unit test-quick test-slow test-model test-bare test-python release-check site diagrams trace-store nightly mutation bench docs dashboards pictures format clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -141,6 +141,9 @@ site: $(SITE_STAMP) ## build the documentation site into build/site, and check i
 	@rm -rf build/site .cache
 	@$(SITE)/bin/zensical build --strict
 	@echo "Look at it: python3 -m http.server --bind 127.0.0.1 --directory build/site 8000"
+
+diagrams: $(STAMP) ## draw the diagrams of docs/ for the site (needs npm and chromium)
+	@$(BIN)/python -m development.diagrams
 
 $(SITE_STAMP): FORCE
 	@$(MAKE_ENVIRONMENT) site $(ONLY_WHEELS)

@@ -5,8 +5,8 @@ The pages stay readable on their own, so what only the site needs is added here:
 - The head of the first page is laid out in two columns; README files become the index of their folder.
 - Pages and files outside of ``docs/`` that a page links to come along, and the links lead to the copies.
 - Below the table of public names stands what they say of themselves (``::: module.name``, for mkdocstrings).
-- Of the mark of a fenced block the language is left, and the name of its file. A diagram that a browser would draw with
-  a script from elsewhere is shown as its text.
+- Of the mark of a fenced block the language is left, and the name of its file. For a diagram stands its picture
+  (:mod:`development.diagrams`): a browser would fetch from elsewhere what draws it.
 
 Rules of this module:
 - A link that leads nowhere is left as it is: the build is strict, and stops at it.
@@ -22,8 +22,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-DOCS = ROOT / "docs"
+from development.diagrams import BLOCK as DIAGRAM
+from development.diagrams import DOCS, ROOT, picture_of
+
 # Outside of docs/, and pages of the site nevertheless.
 PAGES_OUTSIDE = ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
@@ -70,6 +71,8 @@ def write(folder: Path, page: Path, place: Path) -> None:
         linked = LINK.sub(lambda link: f"]({followed(folder, page, place, link)})", prose)
         return LIST_BELOW.sub(r"\g<above>\n\n", linked)
 
+    drawn = os.path.relpath(Path("images", picture_of(page).name), place.parent)
+    text = DIAGRAM.sub(f"[![The diagram of this page]({drawn})]({drawn})", text)
     text = rewritten(text, prose_of)
     if place == Path("index.md"):
         text = first_page(text)
@@ -86,7 +89,6 @@ def rewritten(text: str, prose_of: Callable[[str], str]) -> str:
     for fence in FENCE.finditer(text):
         language, *options = fence["mark"].split() or ["text"]
         title = next((f' title="{option[5:]}"' for option in options if option.startswith("file=")), "")
-        language = "text" if language == "mermaid" else language
         block = f"{fence['indent']}```{language}{title}\n{fence['body']}{fence['indent']}```"
         pieces += [prose_of(text[end : fence.start()]), block]
         end = fence.end()

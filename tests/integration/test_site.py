@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from development.diagrams import diagrams, drawn_from
 from development.site import DOCS, PAGES_OUTSIDE, copy_of
 from tests.pages import ROOT
 
@@ -43,6 +44,11 @@ def test_every_page_stands_once_in_the_navigation() -> None:
     assert sorted(places_in(CONFIGURATION["nav"])) == sorted(pages)
 
 
+def test_the_picture_of_a_diagram_was_drawn_from_its_text() -> None:
+    for picture, text in diagrams():
+        assert drawn_from(picture) == text, f"{picture.name} is out of date: run `make diagrams`"
+
+
 def test_the_pages_are_prepared_without_what_the_generator_does_not_know(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "development.site", str(tmp_path / "pages")], cwd=ROOT, check=True)
     for page in (tmp_path / "pages").rglob("*.md"):
@@ -50,6 +56,8 @@ def test_the_pages_are_prepared_without_what_the_generator_does_not_know(tmp_pat
         assert [mark for mark in marks if not re.fullmatch(r'[a-z]+( title="[\w.-]+")?', mark)] == [], page
     first = (tmp_path / "pages" / "index.md").read_text(encoding="utf-8")
     assert first.count("<div") == first.count("</div>") == 2
+    states = (tmp_path / "pages" / "reference" / "states.md").read_text(encoding="utf-8")
+    assert "(../images/diagram-states.svg)" in states
     api = (tmp_path / "pages" / "reference" / "public-api.md").read_text(encoding="utf-8")
     assert "\n::: executor.run\n" in api
 
