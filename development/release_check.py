@@ -137,7 +137,9 @@ def fault_of(example: Example, programs: Path, folder: Path, sdist: Path) -> str
             if word in inside:
                 copy = folder / word
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                copy.write_bytes(archive.extractfile(inside[word]).read())
+                file = archive.extractfile(inside[word])
+                assert file is not None, word  # a regular file has contents
+                copy.write_bytes(file.read())
     try:
         printed = run_in(folder, example, programs)
     except AssertionError as error:

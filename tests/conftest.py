@@ -1,5 +1,5 @@
-"""For all tests: none reads or writes the history of the person who runs it, none fails because the machine is slow, and
-the run says at its end what did not run.
+"""For all tests: none reads or writes the history of the person who runs it, none fails because the machine is slow,
+and the run says at its end what did not run.
 """
 
 from __future__ import annotations

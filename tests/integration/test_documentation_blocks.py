@@ -20,11 +20,11 @@ import promql_parser
 import pytest
 import typer.main
 import yaml
-from harness.documentation.public_names import PUBLIC
 from typer.testing import CliRunner
 
 from harness.cli import app
 from harness.documentation.command_line_page import commands_of
+from harness.documentation.public_names import PUBLIC
 from tests.pages import BLOCK, PAGES, ROOT, commands_in
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
