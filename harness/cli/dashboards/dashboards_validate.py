@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
 from executor.model.findings import did_you_mean
 from harness.cli.guard import UsageFault
+from harness.cli.requests.dashboards import ValidateRequest
 from harness.cli.stores import store_to_read
 from harness.config import Config, load_config
 from harness.dashboards.grafana.profiles import Profile
@@ -18,19 +18,7 @@ from harness.report.terminal.console import Terminal
 from harness.store.store_errors import StoreError
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the command line asks for, as typed. ``offline``: no server is asked."""
-
-    profile: str | None = None
-    url: str | None = None
-    folder: str | None = None
-    offline: bool = False
-    store: str | None = None
-    config_path: str | None = None
-
-
-def validate_dashboards(request: Request) -> ExitCode:
+def validate_dashboards(request: ValidateRequest) -> ExitCode:
     """Say what is wrong with the dashboards.
 
     Raises:
