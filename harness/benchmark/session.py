@@ -15,7 +15,7 @@ import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 from executor.record.timeline import NANOSECONDS, Attempt, Timeline
 from harness.analysis import AttemptIndex, Summary, summary
@@ -90,8 +90,8 @@ class Series:
         return [sample.figures.makespan_seconds for sample in self.samples]
 
 
-class Listener(Protocol):
-    """Is told between runs."""
+class Listener:
+    """Is told between runs. What it does not override does nothing."""
 
     def planned(self, runs: int | None) -> None:
         """How many runs there will be, warm-up included; None where that depends on what is measured."""

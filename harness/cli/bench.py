@@ -33,6 +33,7 @@ from harness.benchmark import (
     estimate,
 )
 from harness.benchmark.bench_judging import Judge, Judged, confirmed
+from harness.benchmark.bench_traces import BenchTraces
 from harness.benchmark.listeners import CallKeeper, StoreKeeper
 from harness.benchmark.meter import machine_facts
 from harness.benchmark.recorded_calls.recorded_call import RecordingError
@@ -62,7 +63,6 @@ from harness.result import Document, run_document
 from harness.store.recording import Recording
 from harness.store.run_store import Store
 from harness.store.store_errors import StoreError
-from harness.telemetry.spans.bench_traces import BenchTraces
 
 _PLOT_COLUMNS: Final = 100
 

@@ -20,8 +20,10 @@ from harness.cli.stores import store_path, store_to_read
 from harness.config import Config, load_config
 from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_json
-from harness.report.terminal.console import Line, Terminal, one_line
-from harness.store.run_store import Store, StoredRun
+from harness.plain_text import one_line
+from harness.report.terminal.console import Line, Terminal
+from harness.store.run_store import Store
+from harness.store.stored_run import StoredRun
 
 SCHEMA: Final = "makespan.history/1"
 _HEAD: Final = ("run", "started", "scenario", "cells", "repetitions", "status", "verdict", "revision", "machine")

@@ -11,7 +11,8 @@ from harness.config import load_config
 from harness.exit_codes import ExitCode
 from harness.files.packaged import shipped_scenarios
 from harness.files.strict_file import read_document
-from harness.report.terminal.console import Line, Terminal, one_line
+from harness.plain_text import one_line
+from harness.report.terminal.console import Line, Terminal
 
 
 def list_scenarios() -> ExitCode:

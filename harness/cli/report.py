@@ -19,9 +19,10 @@ from harness.cli.stores import store_to_read
 from harness.config import load_config
 from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_text
+from harness.plain_text import counted, one_line
 from harness.report.export import FORMATS, Table, csv_text
 from harness.report.html import report_html
-from harness.report.terminal.console import Terminal, counted, one_line
+from harness.report.terminal.console import Terminal
 from harness.store.run_references import load_all
 
 HTML: Final = "html"

@@ -32,8 +32,9 @@ from harness.environment import usable_cores
 from harness.execution import Execution, document_of, execute, workers_for
 from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_json
+from harness.plain_text import one_line
 from harness.planner import LivePlan
-from harness.report.terminal.console import Line, Terminal, finding_lines, one_line
+from harness.report.terminal.console import Line, Terminal, finding_lines
 from harness.report.terminal.plan_text import plan_lines
 from harness.report.terminal.plots import capacity_lines, concurrency_line
 from harness.report.terminal.run_progress import progress_for

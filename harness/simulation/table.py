@@ -17,7 +17,7 @@ from typing import Final
 from executor.record.timeline import NANOSECONDS
 from executor.scheduler import Policy
 from harness.analysis import AttemptIndex, lower_bound
-from harness.report.terminal.console import one_line
+from harness.plain_text import one_line
 from harness.simulation.changes import Change, combined
 from harness.simulation.subject import Subject
 from harness.simulation.what_if import gains_of

@@ -211,7 +211,7 @@ def test_a_name_that_is_no_text_is_shown_all_the_same() -> None:
     "module",
     [
         "harness.telemetry.metrics.metric_table", "harness.telemetry.prometheus.server_flags",
-        "harness.telemetry.metrics.delivery",
+        "harness.telemetry.prometheus.delivery",
         "harness.cli.metrics_option", "harness.cli.app",
     ],
 )  # fmt: skip

@@ -20,7 +20,8 @@ from harness.cli.stores import store_path, store_to_read
 from harness.cli.trace_options import traces_sent
 from harness.config import Config, load_config
 from harness.exit_codes import ExitCode
-from harness.report.terminal.console import Terminal, counted, one_line
+from harness.plain_text import counted, one_line
+from harness.report.terminal.console import Terminal
 from harness.store.run_references import load_all
 from harness.store.run_store import Store
 from harness.store.store_errors import StoreError

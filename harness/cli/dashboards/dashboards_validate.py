@@ -26,7 +26,7 @@ def validate_dashboards(request: ValidateRequest) -> ExitCode:
 
     """
     check_installed("grafana_foundation_sdk", "promql_parser")
-    from harness.dashboards.validation.dashboard_files import dashboards_of, read_dashboards  # noqa: PLC0415 - only now does it matter
+    from harness.dashboards.grafana.dashboard_files import dashboards_of, read_dashboards  # noqa: PLC0415 - only now does it matter
 
     config = load_config(request.config_path)
     profile = _profile(request.profile, config)

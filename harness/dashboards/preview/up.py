@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from harness.dashboards.grafana.dashboard_files import dashboards_of, read_dashboards
 from harness.dashboards.grafana.profiles import Profile
 from harness.dashboards.grafana.provisioning import dashboard_provider, data_sources
 from harness.dashboards.preview.child_servers import Child, ChildError, alone, check_port, started
 from harness.dashboards.preview.preview_page import Preview
-from harness.dashboards.validation.dashboard_files import dashboards_of, read_dashboards
 from harness.files.packaged import dashboards_folder
 from harness.store.run_store import Store
 from harness.store.store_errors import StoreError

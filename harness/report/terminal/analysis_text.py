@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from harness.analysis import duration_text
+from harness.plain_text import counted, one_line
 from harness.report.terminal.bench_text import precise_text
-from harness.report.terminal.console import Line, counted, one_line
+from harness.report.terminal.console import Line
 from harness.traces.diagnosis.advice import Together
 from harness.traces.diagnosis.diagnosis import Barrier, Diagnosis
 from harness.traces.prediction.predicted_makespans import UNLIMITED, Limit, Predicted

@@ -14,7 +14,8 @@ from typing import Any, Final
 from harness.analysis import duration_text
 from harness.benchmark.budget import Budget, Estimate
 from harness.expectations import Verdict
-from harness.report.terminal.console import Line, counted, one_line
+from harness.plain_text import counted, one_line
+from harness.report.terminal.console import Line
 from harness.report.terminal.plots import lost_time_lines, speedup_lines
 from harness.result.cell_key import cell_of
 

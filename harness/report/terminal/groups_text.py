@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from harness.analysis import duration_text
+from harness.plain_text import counted, one_line
 from harness.report.terminal.analysis_text import note_lines, prediction_lines
 from harness.report.terminal.bench_text import precise_text
-from harness.report.terminal.console import Line, counted, one_line
+from harness.report.terminal.console import Line
 from harness.statistics import Interval
 from harness.traces.diagnosis.diagnosis import Diagnosis
 from harness.traces.diagnosis.trace_groups import Difference, Group, Slow

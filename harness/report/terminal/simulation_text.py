@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from harness.plain_text import counted, one_line
 from harness.report.terminal.bench_text import precise_text
-from harness.report.terminal.console import Line, counted, one_line
+from harness.report.terminal.console import Line
 from harness.simulation.drawing import Distribution
 from harness.simulation.table import Cell, Gain, Simulation
 
