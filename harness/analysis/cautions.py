@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from executor.record.timeline import NANOSECONDS, Timeline
+from executor.record.timeline import NANOSECONDS
 from harness.analysis.attempt_index import AttemptIndex, ended_of, started_of
 from harness.analysis.concurrency import Concurrency
 
@@ -71,7 +71,6 @@ Caution = CpuBoundThreads | TooFewCores | OverlappingEdges
 
 
 def cautions(
-    timeline: Timeline,
     index: AttemptIndex,
     levels: Concurrency,
     *,
@@ -80,24 +79,23 @@ def cautions(
 ) -> tuple[Caution, ...]:
     """All cautions for a run. ``usable_cores`` is None where the machine is not known."""
     found: list[Caution] = []
-    compute = _computing_caution(timeline, index, levels, usable_cores)
+    compute = _computing_caution(index, levels, usable_cores)
     if compute is not None:
         found.append(compute)
     if foreign:
-        overlap = _overlap_caution(timeline, index)
+        overlap = _overlap_caution(index)
         if overlap is not None:
             found.append(overlap)
     return tuple(found)
 
 
-def _computing_caution(
-    timeline: Timeline, index: AttemptIndex, levels: Concurrency, usable_cores: int | None
-) -> Caution | None:
+def _computing_caution(index: AttemptIndex, levels: Concurrency, usable_cores: int | None) -> Caution | None:
     """CPU-bound steps that ran at once and got less CPU than run time.
 
     Steps that mostly wait, and steps that had a core to themselves, are left out of the sums; then full use of one
     interpreter, or of all cores, shows that they hindered each other.
     """
+    timeline = index.timeline
     busy = sum(length for level, length in levels.nanoseconds_at.items() if level) / NANOSECONDS
     if levels.maximum <= 1 or busy <= 0:
         return None
@@ -121,7 +119,8 @@ def _computing_caution(
     return None
 
 
-def _overlap_caution(timeline: Timeline, index: AttemptIndex) -> OverlappingEdges | None:
+def _overlap_caution(index: AttemptIndex) -> OverlappingEdges | None:
+    timeline = index.timeline
     count, worst, pair = 0, 0, (0, 0)
     for step, parents in enumerate(timeline.data_parents):
         if not index.tries[step]:

@@ -16,7 +16,7 @@ from typing import Final
 
 from executor.record.timeline import NANOSECONDS
 from executor.scheduler import Policy
-from harness.analysis import AttemptIndex, lower_bound
+from harness.analysis import RunAnalysis
 from harness.plain_text import one_line
 from harness.simulation.changes import Change, combined
 from harness.simulation.subject import Subject
@@ -125,7 +125,7 @@ def _cell(subject: Subject, change: Change, base: int) -> Cell:
         workers=change.workers,
         policy=change.policy,
         makespan_seconds=makespan / NANOSECONDS,
-        lower_bound_seconds=lower_bound(again, AttemptIndex(again)).nanoseconds / NANOSECONDS,
+        lower_bound_seconds=RunAnalysis(again).lower_bound.nanoseconds / NANOSECONDS,
         gain_seconds=(base - makespan) / NANOSECONDS,
     )
 

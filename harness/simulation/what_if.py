@@ -23,8 +23,7 @@ from executor.model.findings import raise_errors
 from executor.model.workflow import Resource, Retry, Step, Workflow
 from executor.record.timeline import NANOSECONDS, Attempt, Timeline
 from executor.scheduler import POLICIES, Policy
-from harness.analysis import AttemptIndex, Pause, critical_path
-from harness.analysis.lost_time import running_nanoseconds
+from harness.analysis import Pause, RunAnalysis
 
 STEPS_NAMED: Final = 5
 WORKERS: Final = "workers"
@@ -131,7 +130,8 @@ class Rerun:
         """
         self._ranks_follow = graph is None if ranks_follow is None else ranks_follow
         self.timeline = timeline
-        self.index = AttemptIndex(timeline)
+        self.analysis = RunAnalysis(timeline)
+        self.index = self.analysis.index
         self._calls_together = calls_together
         self.last_attempt = {attempt.step_id: attempt.attempt for attempt in self.index.ended}
         self.backoffs = {
@@ -210,8 +210,8 @@ class Rerun:
         ran: dict[str, int] = {}
         for attempt in self.index.ended:
             ran[attempt.step_id] = ran.get(attempt.step_id, 0) + self.index.run_nanoseconds(attempt)
-        on_the_way = {attempt.step_id for attempt in running_nanoseconds(self.timeline, self.index)}
-        on_the_way.update(part.step_id for part in critical_path(self.timeline, self.index).parts)
+        on_the_way = {attempt.step_id for attempt in self.analysis.lost_time.running_by_attempt}
+        on_the_way.update(part.step_id for part in self.analysis.critical_path.parts)
         ordered = sorted(ran, key=lambda step_id: (step_id not in on_the_way, -ran[step_id]))
         return [step_id for step_id in ordered if ran[step_id] > 0][: max(most, 1)]
 

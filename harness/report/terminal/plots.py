@@ -46,12 +46,12 @@ def sparkline(values: Sequence[float], highest: float | None = None, *, ascii_on
     return "".join(signs[0 if value <= 0 else max(1, min(steps, round(steps * value / top)))] for value in values)
 
 
-def concurrency_per_column(timeline: Timeline, columns: int, index: AttemptIndex | None = None) -> list[float]:
+def concurrency_per_column(timeline: Timeline, columns: int) -> list[float]:
     """Mean number of attempts that ran in each of ``columns`` equal parts of the makespan. O(attempts + columns)."""
     makespan = timeline.makespan_nanoseconds
     if makespan <= 0 or columns < 1:
         return [0.0] * max(0, columns)
-    index = index or AttemptIndex(timeline)
+    index = AttemptIndex(timeline)
     edges = [makespan * column // columns for column in range(columns + 1)]
     area = [0] * columns
     whole = [0] * (columns + 1)  # changes of the number that ran all through a column

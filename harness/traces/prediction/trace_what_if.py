@@ -91,7 +91,7 @@ class WhatIf:
 
     @cached_property
     def _flat(self) -> Flat:
-        return flat_graph(self.run, self._service_of_step, assumed=self.assumed, index=self.index)
+        return flat_graph(self.run, self._service_of_step, self.index, assumed=self.assumed)
 
     @cached_property
     def _plain(self) -> Rerun:
