@@ -16,12 +16,12 @@ from harness.analysis.critical_path import CriticalPath, PathPart
 from harness.analysis.lost_time import LostTime, Piece
 from harness.analysis.lower_bound import LowerBound
 from harness.analysis.overhead import overhead_nanoseconds
-from harness.analysis.remedy import duration_text, duration_texts, remedy
+from harness.analysis.remedy import remedy
 from harness.analysis.run_analysis import RunAnalysis, in_seconds, summary
 from harness.analysis.summary import CriticalStep, Summary
 
 __all__ = [
     "AttemptIndex", "Caution", "Concurrency", "CpuBoundThreads", "CriticalPath", "CriticalStep", "LostTime",
     "LowerBound", "OverlappingEdges", "PathPart", "Pause", "Piece", "RunAnalysis", "Summary", "TooFewCores",
-    "duration_text", "duration_texts", "in_seconds", "overhead_nanoseconds", "remedy", "summary",
+    "in_seconds", "overhead_nanoseconds", "remedy", "summary",
 ]  # fmt: skip

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from executor.record.timeline import Timeline
 from harness.analysis.cautions import SLACK_RATIO, Caution, CpuBoundThreads, TooFewCores
 from harness.analysis.lost_time import RUNNING
-from harness.analysis.remedy import WORTH_ACTING_RATIO, duration_text, remedy
+from harness.analysis.remedy import WORTH_ACTING_RATIO, remedy
 from harness.analysis.run_analysis import RunAnalysis
 from harness.analysis.summary import Summary
+from harness.plain_text import counted, duration_text
 
 SLOWDOWN = "slowdown"
 # Steps that are on a CPU for this share of their run time compute: on a busy machine they get no more, and those that
@@ -110,6 +111,6 @@ def remedy_beside_serial(
         if isinstance(caution, CpuBoundThreads):
             return f"{head} threads took turns at one Python interpreter (the GIL); use processes."
         if isinstance(caution, TooFewCores):
-            cores = f"{caution.usable_cores} core{'s' if caution.usable_cores > 1 else ''}"
+            cores = counted(caution.usable_cores, "core")
             return f"{head} {cores} for {caution.workers} workers; use {caution.usable_cores} workers, or more cores."
     return f"{head} what they share is slower for several at once; use fewer workers, or limit the steps that share it."

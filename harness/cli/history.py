@@ -20,7 +20,7 @@ from harness.cli.stores import store_path, store_to_read
 from harness.config import Config, load_config
 from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_json
-from harness.plain_text import one_line
+from harness.plain_text import aligned, one_line
 from harness.report.terminal.console import Line, Terminal
 from harness.store.run_store import Store
 from harness.store.stored_run import StoredRun
@@ -114,11 +114,10 @@ def _lines(runs: Sequence[StoredRun], request: HistoryRequest, path: str) -> Ite
         asked = request.scenario is not None or request.executor is not None or request.since is not None
         yield Line(f"No runs{' like that' if asked else ''} in {one_line(path, 200)}.")
         return
-    rows = [_row(run) for run in runs]
-    widths = [max(len(row[column]) for row in (_HEAD, *rows)) for column in range(len(_HEAD))]
-    yield Line(_aligned(_HEAD, widths), "bold")
+    head, *rows = aligned([_HEAD, *(_row(run) for run in runs)], right=_NUMBERS)
+    yield Line(head, "bold")
     for run, row in zip(runs, rows, strict=True):
-        yield Line(_aligned(row, widths), _STYLES.get(run.verdict or "", ""))
+        yield Line(row, _STYLES.get(run.verdict or "", ""))
     if len(runs) == request.limit:
         yield Line(f"The newest {len(runs)}; --limit shows more.", "dim")
 
@@ -142,11 +141,3 @@ def _moment(text: str) -> str:
         return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M")
     except (ValueError, OverflowError):
         return one_line(text, 16)
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    parts = [
-        f"{text:>{width}}" if column in _NUMBERS else f"{text:<{width}}"
-        for column, (text, width) in enumerate(zip(row, widths, strict=True))
-    ]
-    return "  ".join(parts).rstrip()

@@ -71,7 +71,7 @@ def simulate(
 ) -> Simulation:
     """Run it again: as it was, with each change alone, and with all of them for each number of workers and policy."""
     rerun = subject.rerun
-    base = rerun.makespan_nanoseconds()
+    base = rerun.run().makespan_nanoseconds
     if not policies:
         policies = [_policy_for(subject, workers)]
     counts = list(workers) or [subject.timeline.workers]

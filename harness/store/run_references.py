@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from executor.model.findings import printable
+from harness.plain_text import some_of
 from harness.result import SCHEMA, DocumentError, results_of
 from harness.store.store_errors import StoreError
 from harness.store.stored_run import RunHistory, StoredRun
@@ -194,13 +195,13 @@ def _by_beginning(text: str, store: RunHistory) -> StoredRun | None:
     if exact:
         return exact[0]
     if len(by_id) > 1:
-        raise StoreError(f"{printable(text)!r} is the beginning of {_listed([run.run_id for run in by_id])}")
+        raise StoreError(f"{printable(text)!r} is the beginning of {some_of([run.run_id for run in by_id], 5)}")
     if by_id:
         return by_id[0]
     by_revision = store.matching("revision", text.lower()) if len(text) >= _LEAST_REVISION else []
     revisions = sorted({run.revision for run in by_revision if run.revision is not None})
     if len(revisions) > 1:
-        raise StoreError(f"{printable(text)!r} is the beginning of several revisions: {_listed(revisions)}")
+        raise StoreError(f"{printable(text)!r} is the beginning of several revisions: {some_of(revisions, 5)}")
     with_results = [run for run in by_revision if run.repetitions]
     return next(iter(with_results or by_revision), None)
 
@@ -215,10 +216,6 @@ def _commit_of(name: str) -> str | None:
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
     return asked.stdout.strip() or None
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _runs(count: int) -> str:

@@ -181,7 +181,7 @@ def test_random_runs_again_on_the_virtual_clock_are_the_same_and_their_lost_time
         drawn = random_workflow(seed, 15, features)
         simulation = Simulation(drawn.workflow, drawn.behaviour)
         timeline = simulation.run()
-        assert Rerun(timeline, simulation.engine.graph).makespan_nanoseconds() == timeline.makespan_nanoseconds
+        assert Rerun(timeline, simulation.engine.graph).run().makespan_nanoseconds == timeline.makespan_nanoseconds
         doubled = Rerun(timeline, simulation.engine.graph).run(workers=2 * timeline.workers)
         lost = split_beside(timeline, doubled)
         assert sum(lost.values()) == timeline.makespan_nanoseconds

@@ -14,6 +14,7 @@ from harness.cli.stores import store_to_read
 from harness.config import Config, load_config
 from harness.dashboards.grafana.profiles import Profile
 from harness.exit_codes import ExitCode
+from harness.plain_text import counted
 from harness.report.terminal.console import Terminal
 from harness.store.store_errors import StoreError
 
@@ -48,7 +49,7 @@ def validate_dashboards(request: ValidateRequest) -> ExitCode:
         asked = "no server was asked"
     terminal.line(
         f"{outcome.dashboards} dashboards (profile {profile}), {outcome.panels} panels, {asked}: "
-        + ("nothing is wrong" if not faults else f"{len(faults)} fault{'' if len(faults) == 1 else 's'}")
+        + ("nothing is wrong" if not faults else counted(len(faults), "fault"))
     )
     return ExitCode.FAULT if faults else ExitCode.FINE
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TextIO
 
 from rich.console import Console
 from rich.text import Text
 
 from executor.model.findings import Finding, printable
-from harness.plain_text import LOOKED_AT, one_line
+from harness.plain_text import LOOKED_AT, aligned, one_line
 
 _WIDTH_WITHOUT_TERMINAL: Final = 120
 STYLES: Final = {"error": "bold red", "warning": "yellow", "hint": "cyan"}
@@ -61,6 +61,12 @@ def finding_lines(findings: Iterable[Finding]) -> list[Line]:
         lines.append(Line(printable(first), STYLES[finding.severity]))
         lines += [Line(printable(text)) for text in rest]
     return lines
+
+
+def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Line]:
+    """An indented table."""
+    first, *others = aligned([head, *rows])
+    return [Line(f"    {first}", "dim"), *(Line(f"    {row}") for row in others)]
 
 
 class Terminal:

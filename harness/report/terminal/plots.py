@@ -15,8 +15,9 @@ from typing import Any, Final, NamedTuple
 
 from executor.record.timeline import Timeline
 from harness.analysis import AttemptIndex
+from harness.plain_text import counted, duration_text
 from harness.report.html.capacity import capacity_words
-from harness.report.html.safe_text import duration_text, share_text, visible
+from harness.report.html.safe_text import share_text, visible
 from harness.result.cell_key import value_text
 
 _LEVELS: Final = " ▁▂▃▄▅▆▇█"
@@ -77,7 +78,7 @@ def concurrency_line(timeline: Timeline, width: int = 60, *, ascii_only: bool = 
     values = concurrency_per_column(timeline, width)
     top = max(values, default=0.0)
     line = sparkline(values, max(top, 1.0), ascii_only=ascii_only)
-    workers = f"{timeline.workers} worker{'' if timeline.workers == 1 else 's'}"
+    workers = counted(timeline.workers, "worker")
     text = f"{line} 0 to {duration_text(timeline.makespan_seconds)}, at most {top:.3g} of {workers} busy"
     return _in_ascii(text) if ascii_only else text
 
