@@ -33,15 +33,17 @@ from harness.benchmark import (
     estimate,
 )
 from harness.benchmark.bench_judging import Judge, Judged, confirmed
+from harness.benchmark.bench_traces import BenchTraces
 from harness.benchmark.listeners import CallKeeper, StoreKeeper
 from harness.benchmark.meter import machine_facts
 from harness.benchmark.recorded_calls.recorded_call import RecordingError
 from harness.benchmark.session import Listener
 from harness.cli.baselines import judgement_lines, limit_document
 from harness.cli.bench_options import read_time, read_width
-from harness.cli.bench_request import Request, cache_mode, check_budget, check_targets, judge_for, wishes_of
+from harness.cli.bench_request import cache_mode, check_budget, check_targets, judge_for, wishes_of
 from harness.cli.guard import UsageFault
 from harness.cli.metrics_option import Metrics
+from harness.cli.requests.running import BenchRequest
 from harness.cli.signals import terminated_as_interrupted
 from harness.cli.stores import rescue, store_path
 from harness.cli.trace_options import send_traces, tracing_for
@@ -61,12 +63,11 @@ from harness.result import Document, run_document
 from harness.store.recording import Recording
 from harness.store.run_store import Store
 from harness.store.store_errors import StoreError
-from harness.telemetry.spans.bench_traces import BenchTraces
 
 _PLOT_COLUMNS: Final = 100
 
 
-def bench_scenarios(request: Request) -> ExitCode:
+def bench_scenarios(request: BenchRequest) -> ExitCode:
     """Measure them.
 
     Raises:
@@ -127,7 +128,7 @@ class _Bench:
 
     def __init__(
         self,
-        request: Request,
+        request: BenchRequest,
         matrix: Matrix,
         runner: Runner,
         terminal: Terminal,
@@ -158,10 +159,10 @@ class _Bench:
         self.recorder = None if request.record is None else CallRecorder(request.record)
         if self.recorder is not None:
             self.listeners.append(CallKeeper(self.recorder))
-        self.recording = self._recording(open_things) if request.keep else None
+        self.recording = None if request.no_store else self._recording(open_things)
         if self.recording is not None:
             self.listeners.append(StoreKeeper(self.recording))
-        self.progress = BenchProgress(terminal) if request.progress and not request.quiet else None
+        self.progress = None if request.no_progress or request.quiet else BenchProgress(terminal)
         if self.progress is not None:
             self.listeners.append(self.progress)
 
@@ -289,6 +290,3 @@ def _exit_code(matrix: Matrix, document: Mapping[str, Any], found: Judged, outco
         for sample in result["samples"]
     )  # fmt: skip
     return ExitCode.FAULT if failed else ExitCode.FINE
-
-
-__all__ = ["Request", "bench_scenarios"]

@@ -7,7 +7,6 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, get_args
 
 from executor.model.findings import did_you_mean
@@ -20,6 +19,7 @@ from harness.benchmark.session import MOST_REPETITIONS
 from harness.cli.baselines import Baseline
 from harness.cli.bench_options import read_names, read_parameters, read_workers
 from harness.cli.guard import UsageFault
+from harness.cli.requests.running import BenchRequest
 from harness.cli.set_option import read_settings
 from harness.cli.stores import store_to_read
 from harness.compare import Comparison, fail_if
@@ -29,45 +29,7 @@ from harness.files.json_output import STDOUT, check_writable
 from harness.result.cell_key import machine_differences
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the command line asks for, as typed."""
-
-    scenarios: tuple[str, ...]
-    executors: tuple[str, ...] = ()
-    workers: tuple[str, ...] = ()
-    policies: tuple[str, ...] = ()
-    settings: tuple[str, ...] = ()
-    parameters: tuple[str, ...] = ()
-    repetitions: int | None = None
-    warmup: int | None = None
-    until_width: str | None = None
-    max_time: str | None = None
-    max_calls: int | None = None
-    max_tokens: int | None = None
-    seed: int | None = None
-    dry_run: bool = False
-    cache: str = "unique"
-    record: str | None = None
-    replay: str | None = None
-    json_target: str | None = None
-    junit_target: str | None = None
-    backend_options: tuple[str, ...] = ()
-    trace: str | None = None
-    trace_file: str | None = None
-    confirm: int = 0
-    against: str | None = None
-    limits: tuple[str, ...] = ()
-    metrics_port: int | None = None
-    llm: str | None = None
-    store: str | None = None
-    keep: bool = True
-    quiet: bool = False
-    progress: bool = True
-    config_path: str | None = None
-
-
-def wishes_of(request: Request, width: float | None) -> MatrixRequest:
+def wishes_of(request: BenchRequest, width: float | None) -> MatrixRequest:
     """What the matrix is to hold beside what the scenarios say. ``width``: to be reached by repeating, None for not.
 
     Raises:
@@ -90,7 +52,7 @@ def wishes_of(request: Request, width: float | None) -> MatrixRequest:
     )
 
 
-def judge_for(request: Request, matrix: Matrix, config: Config, *, judge_all: bool) -> Judge:
+def judge_for(request: BenchRequest, matrix: Matrix, config: Config, *, judge_all: bool) -> Judge:
     """What is asked of the results; what is wrong about that shows here, before the first run.
 
     Raises:
@@ -140,7 +102,7 @@ def cache_mode(typed: str) -> CacheMode:
     raise UsageFault(f"--cache {typed!r}: {did_you_mean(typed, get_args(CacheMode), 'use unique or allow')}")
 
 
-def check_targets(request: Request) -> None:
+def check_targets(request: BenchRequest) -> None:
     """Results must have somewhere to go.
 
     Raises:

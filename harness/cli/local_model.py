@@ -14,6 +14,7 @@ from typing import Final
 
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from harness.cli.requests.local_llm import LlmInstallRequest, LlmServeRequest
 from harness.cli.signals import terminated_as_interrupted
 from harness.config import load_config
 from harness.exit_codes import ExitCode
@@ -29,16 +30,16 @@ _SECONDS_IN_MINUTE: Final = 60
 _LINE_EVERY_SECONDS: Final = 10.0
 
 
-def install(*, force: bool = False, config_path: str | None = None) -> ExitCode:
+def install(request: LlmInstallRequest) -> ExitCode:
     """Fetch program and weights, unless they are there.
 
     Raises:
         LocalModelError: they cannot be had.
 
     """
-    settings = load_config(config_path).llm.local
+    settings = load_config(request.config_path).llm.local
     terminal = Terminal()
-    todo = plan(settings, force=force)
+    todo = plan(settings, force=request.force)
     for line in announced(todo):
         terminal.line(line)
     with terminated_as_interrupted(), _progress(terminal) as progress:
@@ -101,26 +102,18 @@ def _megabytes(number: int) -> str:
     return f"{number / _BYTES_IN_MEGABYTE:.0f} MB"
 
 
-def serve(
-    *,
-    port: int | None = None,
-    slots: int | None = None,
-    threads: int | None = None,
-    gpu_layers: int | None = None,
-    model: str | None = None,
-    config_path: str | None = None,
-) -> ExitCode:
+def serve(request: LlmServeRequest) -> ExitCode:
     """Serve the model on loopback until interrupted. The key that requests have to carry is the configuration's.
 
     Raises:
         LocalModelError: the server does not come up, or dies too often.
 
     """
-    wishes = {"slots": slots, "threads": threads, "gpu_layers": gpu_layers, "model": model}
-    config = load_config(config_path, overrides={"llm": {"local": wishes}})
+    wishes = {name: getattr(request, name) for name in ("slots", "threads", "gpu_layers", "model")}
+    config = load_config(request.config_path, overrides={"llm": {"local": wishes}})
     key = config.llm.api_key.get_secret_value() if config.llm.api_key is not None else ""
     terminal = Terminal()
-    server = LocalServer(config.llm.local, port=port, key=key)
+    server = LocalServer(config.llm.local, port=request.port, key=key)
     with terminated_as_interrupted(), contextlib.suppress(KeyboardInterrupt), server:
         terminal.line(f"{server.model} answers on {server.base_url}, {server.slots} requests at once. Ctrl-C ends it.")
         terminal.line(f"Use it: MAKESPAN_LLM__BASE_URL={server.base_url} MAKESPAN_LLM__MODEL={server.model}", "dim")

@@ -16,7 +16,8 @@ from executor.model.findings import did_you_mean
 from harness.cli.guard import UsageFault
 from harness.config import Config
 from harness.files.json_output import STDOUT, check_writable
-from harness.report.terminal.console import Terminal, counted, one_line
+from harness.plain_text import counted, one_line
+from harness.report.terminal.console import Terminal
 from harness.result import DocumentError
 from harness.telemetry.spans.trace_session import Mode, Tracing, open_tracing
 from harness.telemetry.telemetry_settings import Telemetry, shown

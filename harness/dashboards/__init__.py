@@ -1,8 +1,7 @@
 """The Grafana dashboards: written in Python, kept as JSON in ``dashboards/``, checked, and shown without a Grafana.
 
-``generate`` makes the JSON · ``executors_compared``, ``one_run`` and ``trends`` are the three dashboards · ``panels``,
-``queries``, ``variables`` and ``layout`` are what they are made of · ``lint``, ``model``, ``numbers`` and
-``validation`` find what is wrong with one · ``up`` and ``preview`` show them on this machine.
+``grafana/`` makes and reads the JSON: its ``executors_compared``, ``one_run`` and ``trends`` are the three dashboards ·
+``validation/`` finds what is wrong with one · ``preview/`` shows them on this machine.
 
 Rules of this package:
 - Every name of a metric comes from :mod:`harness.telemetry.metrics.metric_table`.

@@ -24,7 +24,7 @@ from harness.config import Config
 from harness.planner.accepting import levels_of
 from harness.planner.draft import groups_of
 from harness.planner.model_planner import ModelPlanner
-from harness.planner.task_planning import Planned, name_of
+from harness.planner.planned_task import Planned, name_of
 from harness.scenario.scenario_model import Loaded, Scenario
 
 

@@ -1,6 +1,6 @@
 """The rules planner: from a sentence to steps, by grammar. Needs no model.
 
-Clauses come from :mod:`.sentences`, what they ask for from :mod:`.things`, what "it" means from :mod:`.references`;
+Clauses come from :mod:`.sentences`, what they ask for from :mod:`.noun_phrases`, what "it" means from :mod:`.pronouns`;
 here each kind of verb makes its steps. Texts in several languages or formats, several topics, and numbers make steps
 that run side by side; "it", "the summary" and verbs without an object make dependencies; "then" keeps an order.
 
@@ -16,13 +16,14 @@ from dataclasses import replace
 from typing import Final
 
 from executor.model.findings import Finding, WorkflowError
-from harness.config import WorkflowMode
+from harness.config import Config, WorkflowMode
 from harness.planner import assumptions
 from harness.planner.converting import conversion_steps, names_format
 from harness.planner.counting import numbered_at, numbered_names, range_in
 from harness.planner.draft import STEPS_LIMIT, Draft, TooManyStepsError
 from harness.planner.languages import language_place, languages_counted, languages_listed
 from harness.planner.noun_phrases import Thing, knows_language, languages_in, names_of_items, things_of
+from harness.planner.planned_task import Planned, check_task
 from harness.planner.points import clauses_of
 from harness.planner.pronouns import Product, Reference, Scope
 from harness.planner.sentences import Clause
@@ -47,6 +48,18 @@ TRANSLATOR: Final = "nmt_translator"
 SUMMARIZER: Final = "summarizer"
 # These mean a text, and are none.
 _EMPTY_WORDS: Final = ANYTHING | PRONOUNS_SINGULAR | PRONOUNS_PLURAL
+
+
+def plan_by_rules(task: str, *, config: Config) -> Planned:
+    """The plan of a task.
+
+    Raises:
+        WorkflowError: the task is empty or too long, or asks for too much.
+
+    """
+    check_task(task)
+    draft = draft_of(task, mode=config.chat.workflow_mode, default_tool=config.default_tool)
+    return Planned(task, draft.finished(), draft.inputs, draft.tools, tuple(draft.findings))
 
 
 def draft_of(task: str, *, mode: WorkflowMode, default_tool: str | None = None) -> Draft:

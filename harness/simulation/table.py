@@ -16,8 +16,8 @@ from typing import Final
 
 from executor.record.timeline import NANOSECONDS
 from executor.scheduler import Policy
-from harness.analysis import AttemptIndex, lower_bound
-from harness.report.terminal.console import one_line
+from harness.analysis import RunAnalysis
+from harness.plain_text import one_line
 from harness.simulation.changes import Change, combined
 from harness.simulation.subject import Subject
 from harness.simulation.what_if import gains_of
@@ -71,7 +71,7 @@ def simulate(
 ) -> Simulation:
     """Run it again: as it was, with each change alone, and with all of them for each number of workers and policy."""
     rerun = subject.rerun
-    base = rerun.makespan_nanoseconds()
+    base = rerun.run().makespan_nanoseconds
     if not policies:
         policies = [_policy_for(subject, workers)]
     counts = list(workers) or [subject.timeline.workers]
@@ -125,7 +125,7 @@ def _cell(subject: Subject, change: Change, base: int) -> Cell:
         workers=change.workers,
         policy=change.policy,
         makespan_seconds=makespan / NANOSECONDS,
-        lower_bound_seconds=lower_bound(again, AttemptIndex(again)).nanoseconds / NANOSECONDS,
+        lower_bound_seconds=RunAnalysis(again).lower_bound.nanoseconds / NANOSECONDS,
         gain_seconds=(base - makespan) / NANOSECONDS,
     )
 

@@ -17,43 +17,24 @@ import uuid
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from harness.result.cell_key import Cell, machine_class
+from harness.store.run_references import load_reference, stored_run
 from harness.store.secrets import cell_without_secrets, document_without_secrets, result_without_secrets
 from harness.store.store_errors import StoreError, told
+from harness.store.stored_run import Status, StoredRun, Verdict
 from harness.store.tables import connect
 
 Document = dict[str, Any]
-Status = Literal["unfinished", "interrupted", "finished"]
-Verdict = Literal["accepted", "rejected"]
 
 _FILE_NAME: Final = "runs.sqlite"
 # Higher levels cost more time between repetitions than they save space.
 _COMPRESSION: Final = 3
 # Runs of which nothing is there: begun, and killed before the first repetition was over.
 _HAS_RESULTS: Final = "(document IS NOT NULL OR EXISTS (SELECT 1 FROM samples WHERE samples.sequence = runs.sequence))"
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRun:
-    """A line of the history. ``verdict`` is what a person, or the benchmark, thought of it; None: nobody said.
-
-    An ``unfinished`` run goes on at this moment or was killed.
-    """
-
-    run_id: str
-    scenario: str
-    started_at: str
-    revision: str | None
-    machine: str | None
-    machine_class: str
-    status: Status
-    verdict: Verdict | None
-    cells: int
-    repetitions: int
 
 
 def default_store_path() -> Path:
@@ -184,8 +165,6 @@ class Store:
             StoreError: none or several are meant, or it cannot be read.
 
         """
-        from harness.store.run_references import load_reference  # noqa: PLC0415 - references are found through stores
-
         return load_reference(reference, self)
 
     def document(self, run_id: str) -> Document:
@@ -317,8 +296,6 @@ class Store:
         connection.execute("DELETE FROM samples WHERE sequence = ?", (sequence,))
 
     def _say(self, reference: str, verdict: Verdict) -> str:
-        from harness.store.run_references import stored_run  # noqa: PLC0415 - references are found through stores
-
         run_id = stored_run(reference, self).run_id
         with self._transaction() as connection:
             connection.execute("UPDATE runs SET verdict = ? WHERE run_id = ?", (verdict, run_id))

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from harness.dashboards.grafana.dashboard_files import panels_of
 from harness.dashboards.grafana.generation import generated
 from harness.dashboards.grafana.links import UIDS
 from harness.dashboards.preview.preview_page import Preview
-from harness.dashboards.validation.dashboard_files import panels_of
 from tests.integration.dashboards_runs import bench_folder, pushed, stored
 from tests.integration.prometheus_server import PrometheusServer, running_prometheus
 from tests.integration.test_report_browser import HOSTILE

@@ -8,7 +8,7 @@ import pytest
 
 from executor.model.workflow import Resource
 from executor.record.timeline import NANOSECONDS, Attempt, Timeline, Wait
-from harness.analysis import CpuBoundThreads, TooFewCores, duration_text, duration_texts, remedy, summary
+from harness.analysis import CpuBoundThreads, TooFewCores, remedy, summary
 
 
 def independent(*lengths, wait=None, starts=None, cpu=None, workers=4, backend="threads", policy="dataflow", **more):
@@ -159,31 +159,6 @@ def test_more_computing_workers_than_cores_are_told_so():
     assert isinstance(caution, TooFewCores)
     assert "2 cores for 4 workers" in str(caution)
     assert summary(timeline, usable_cores=4).cautions == ()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0 s"), (2.14, "2.1 s"), (12.34, "12.3 s"), (312, "312 s"), (0.34, "340 ms"), (5e-6, "5 µs"), (3e-9, "3 ns")],
-)
-def test_durations_are_said_as_a_person_would(seconds, text):
-    assert duration_text(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "texts"),
-    [
-        ((2.14, 1.06), ["2.1 s", "1.1 s"]),
-        ((2.14, 2.11), ["2.14 s", "2.11 s"]),
-        ((0.2259, 0.2261), ["225.9 ms", "226.1 ms"]),
-        ((1.0, 1.0), ["1 s", "1 s"]),
-        ((1.0, 1.0, 1.04), ["1.00 s", "1.00 s", "1.04 s"]),
-        ((1.00001, 1.00002), ["1 s", "1 s"]),
-        ((0, 1.5), ["0 s", "1.5 s"]),
-        ((), []),
-    ],
-)
-def test_durations_side_by_side_take_more_digits_only_to_be_told_apart(seconds, texts):
-    assert duration_texts(*seconds) == texts
 
 
 def test_the_summary_is_in_seconds_and_ratios():

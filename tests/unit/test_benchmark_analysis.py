@@ -6,11 +6,9 @@ import pytest
 
 from executor.model.workflow import Resource
 from executor.record.timeline import Attempt, Interval, StepStatus, Timeline, Wait
-from harness.analysis import AttemptIndex, CpuBoundThreads, TooFewCores, critical_path, lost_nanoseconds, summary
-from harness.analysis.slack import slack_nanoseconds
+from harness.analysis import CpuBoundThreads, RunAnalysis, TooFewCores, in_seconds, summary
 from harness.analysis.slowdown import (
     SlowerThanSerial,
-    in_seconds,
     largest_lost_cause,
     remedy_beside_serial,
     slowdown_cautions,
@@ -67,28 +65,38 @@ def run_of(
     )
 
 
+def split_beside(run: Timeline, serial: Timeline) -> dict[str, int]:
+    return split_running(RunAnalysis(run), RunAnalysis(serial).run_nanoseconds)
+
+
 SERIAL = run_of({"a": (0, 2), "b": (2, 5), "c": (5, 8)}, {"b": ("a",), "c": ("a",)}, workers=1, backend="serial")
 
 
 def test_running_is_what_the_serial_run_needed_and_slowdown_the_rest() -> None:
     slow = run_of({"a": (0, 2), "b": (2, 7), "c": (2, 8)}, {"b": ("a",), "c": ("a",)})
-    assert split_running(slow, SERIAL) == {"running": 5 * SECOND, "slowdown": 3 * SECOND}
+    assert split_beside(slow, SERIAL) == {
+        "running": 5 * SECOND,
+        "slowdown": 3 * SECOND,
+    }
 
 
 def test_a_run_that_was_faster_than_the_serial_one_has_a_negative_slowdown() -> None:
     fast = run_of({"a": (0, 1), "b": (1, 3), "c": (1, 4)}, {"b": ("a",), "c": ("a",)})
-    assert split_running(fast, SERIAL) == {"running": 5 * SECOND, "slowdown": -SECOND}
-    assert largest_lost_cause(in_seconds(split_running(fast, SERIAL))) is None
+    assert split_beside(fast, SERIAL) == {
+        "running": 5 * SECOND,
+        "slowdown": -SECOND,
+    }
+    assert largest_lost_cause(in_seconds(split_beside(fast, SERIAL))) is None
 
 
 def test_an_attempt_that_the_serial_run_did_not_make_is_all_running() -> None:
     other = run_of({"a": (0, 2), "x": (2, 9)}, {"x": ("a",)})
-    assert split_running(other, SERIAL) == {"running": 9 * SECOND}
+    assert split_beside(other, SERIAL) == {"running": 9 * SECOND}
 
 
 def test_a_part_of_an_attempt_is_compared_with_its_share() -> None:
     parent, serial = nested(4, 2, 4), nested(2, 2, 2)
-    lost = split_running(parent, serial)
+    lost = split_beside(parent, serial)
     assert sum(lost.values()) == parent.makespan_nanoseconds
     assert lost == {"running": 6 * SECOND, "slowdown": 4 * SECOND}
 
@@ -121,7 +129,7 @@ def test_the_reason_for_a_slowdown_is_named_where_cpu_time_points_at_it(
     serial = run_of({"a": (0, 3), "b": (3, 6)}, workers=1, backend="serial", cpu=serial_cpu)
     slow = run_of({"a": (0, 5), "b": (0, 5)}, workers=workers, backend=backend, cpu=cpu)
     figures, alone = summary(slow, usable_cores=2), summary(serial, usable_cores=2)
-    lost = in_seconds(split_running(slow, serial))
+    lost = in_seconds(split_beside(slow, serial))
     found = slowdown_cautions(slow, figures, lost, alone, usable_cores=2)
     assert [type(one) for one in found] == [kind]
     assert words in remedy_beside_serial(slow, figures, lost, found)
@@ -131,7 +139,7 @@ def test_a_small_slowdown_is_no_reason_to_act() -> None:
     serial = run_of({"a": (0, 50), "b": (50, 100)}, workers=1, backend="serial", cpu=1.0)
     slow = run_of({"a": (0, 51), "b": (0, 51)}, cpu=1.0)
     figures = summary(slow)
-    lost = in_seconds(split_running(slow, serial))
+    lost = in_seconds(split_beside(slow, serial))
     assert slowdown_cautions(slow, figures, lost, summary(serial)) == ()
     assert "critical path" in remedy_beside_serial(slow, figures, lost, ())
 
@@ -142,7 +150,7 @@ def test_slack_is_what_a_step_may_grow_before_the_critical_path_does() -> None:
         {"b": ("a",), "c": ("a",), "d": ("b", "c")},
         workers=3,
     )
-    assert slack_nanoseconds(diamond) == {
+    assert RunAnalysis(diamond).slack_nanoseconds == {
         "a": 0, "b": 3 * SECOND, "c": 0, "d": 0, "e": 8 * SECOND,
     }  # fmt: skip
 
@@ -173,11 +181,13 @@ def test_random_runs_again_on_the_virtual_clock_are_the_same_and_their_lost_time
         drawn = random_workflow(seed, 15, features)
         simulation = Simulation(drawn.workflow, drawn.behaviour)
         timeline = simulation.run()
-        assert Rerun(timeline, simulation.engine.graph).makespan_nanoseconds() == timeline.makespan_nanoseconds
+        assert Rerun(timeline, simulation.engine.graph).run().makespan_nanoseconds == timeline.makespan_nanoseconds
         doubled = Rerun(timeline, simulation.engine.graph).run(workers=2 * timeline.workers)
-        lost = split_running(timeline, doubled)
+        lost = split_beside(timeline, doubled)
         assert sum(lost.values()) == timeline.makespan_nanoseconds
-        assert lost.get("running", 0) + lost.get("slowdown", 0) == lost_nanoseconds(timeline).get("running", 0)
+        assert lost.get("running", 0) + lost.get("slowdown", 0) == RunAnalysis(timeline).lost_nanoseconds.get(
+            "running", 0
+        )
 
 
 def test_in_random_runs_the_critical_path_has_no_slack_and_nobody_has_less() -> None:
@@ -185,9 +195,9 @@ def test_in_random_runs_the_critical_path_has_no_slack_and_nobody_has_less() -> 
     for seed in range(150):
         drawn = random_workflow(seed, 15, features)
         timeline = Simulation(drawn.workflow, drawn.behaviour).run()
-        index = AttemptIndex(timeline)
-        slack = slack_nanoseconds(timeline, index)
-        on_the_path = {part.step_id for part in critical_path(timeline, index).parts if part.nanoseconds}
+        analysis = RunAnalysis(timeline)
+        slack = analysis.slack_nanoseconds
+        on_the_path = {part.step_id for part in analysis.critical_path.parts if part.nanoseconds}
         assert {slack[step_id] for step_id in on_the_path} <= {0}
         assert all(value >= 0 for value in slack.values())
 
@@ -197,12 +207,12 @@ def test_a_step_that_grows_by_its_slack_costs_nothing_and_by_one_more_costs_one(
     for seed in range(60):
         drawn = random_workflow(seed, 10, features)
         timeline = Simulation(drawn.workflow, drawn.behaviour).run()
-        whole = critical_path(timeline).nanoseconds
-        for step_id, slack in slack_nanoseconds(timeline).items():
+        whole = RunAnalysis(timeline).critical_path.nanoseconds
+        for step_id, slack in RunAnalysis(timeline).slack_nanoseconds.items():
             attempt = next(one for one in reversed(timeline.attempts) if one.step_id == step_id)
             ended = attempt.ended or 0
             attempt.ended = ended + slack
-            assert critical_path(timeline).nanoseconds == whole
+            assert RunAnalysis(timeline).critical_path.nanoseconds == whole
             attempt.ended = ended + slack + 1
-            assert critical_path(timeline).nanoseconds == whole + 1
+            assert RunAnalysis(timeline).critical_path.nanoseconds == whole + 1
             attempt.ended = ended

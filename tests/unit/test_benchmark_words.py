@@ -7,7 +7,6 @@ import pytest
 from harness.cli.bench_options import read_names, read_parameters, read_time, read_width, read_workers
 from harness.cli.guard import UsageFault
 from harness.report.terminal.bench_progress import time_text
-from harness.report.terminal.bench_text import precise_text
 
 
 def test_lists_may_be_given_with_commas_or_again_and_again() -> None:
@@ -55,15 +54,6 @@ def test_values_of_parameters_may_hold_commas_in_brackets_and_quotes() -> None:
 def test_a_parameter_without_values_or_with_two_lists_is_refused(typed: list[str]) -> None:
     with pytest.raises(UsageFault, match="--parameter"):
         read_parameters(typed)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(1.70812, "1.708 s"), (12.3456, "12.35 s"), (123.456, "123.5 s"), (12345.6, "12346 s"), (0.04321, "43.21 ms"),
-     (1.2e-5, "12.00 µs"), (5e-9, "5 ns"), (0.0, "0 s")],
-)  # fmt: skip
-def test_durations_have_enough_digits_to_show_an_interval(seconds: float, text: str) -> None:
-    assert precise_text(seconds) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(12.4, "12 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (-1, "0 s")])

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from executor.model.findings import Finding
-from harness.report.terminal.console import Line, Terminal, finding_lines, one_line, shown_value
+from harness.plain_text import one_line
+from harness.report.terminal.console import Line, Terminal, finding_lines, shown_value
 
 
 class FakeTerminal(io.StringIO):

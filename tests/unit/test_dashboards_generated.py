@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from harness.dashboards.grafana.dashboard_files import panels_of, queries_of, read_dashboards, variables_of
 from harness.dashboards.grafana.generation import all_files, generated
 from harness.dashboards.grafana.grafana_model import model_faults
 from harness.dashboards.grafana.links import UIDS
@@ -18,7 +19,6 @@ from harness.dashboards.grafana.panels import DATA_SOURCE
 from harness.dashboards.grafana.profiles import PROFILES
 from harness.dashboards.grafana.provisioning import PROMETHEUS_UID, TRACES_UID
 from harness.dashboards.validation.dashboard_checks import static_faults
-from harness.dashboards.validation.dashboard_files import panels_of, queries_of, read_dashboards, variables_of
 from harness.dashboards.validation.lint import lint_faults
 from harness.dashboards.validation.promql import metric_names, unknown_metrics
 from harness.dashboards.validation.substitution import filled, time_words

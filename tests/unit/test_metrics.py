@@ -211,8 +211,8 @@ def test_a_name_that_is_no_text_is_shown_all_the_same() -> None:
     "module",
     [
         "harness.telemetry.metrics.metric_table", "harness.telemetry.prometheus.server_flags",
-        "harness.telemetry.metrics.delivery",
-        "harness.cli.metrics_option", "harness.cli.commands.dashboards",
+        "harness.telemetry.prometheus.delivery",
+        "harness.cli.metrics_option", "harness.cli.app",
     ],
 )  # fmt: skip
 def test_who_sends_nothing_imports_nothing_that_sends(module: str) -> None:

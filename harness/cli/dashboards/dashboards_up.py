@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness.cli.dashboards.dashboards_validate import check_installed
 from harness.cli.guard import UsageFault
+from harness.cli.requests.dashboards import UpRequest
 from harness.cli.signals import terminated_as_interrupted
 from harness.cli.stores import store_path
 from harness.config import load_config
@@ -15,19 +15,7 @@ from harness.exit_codes import ExitCode
 from harness.report.terminal.console import Terminal
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the command line asks for, as typed."""
-
-    port: int
-    page_port: int
-    grafana_port: int
-    data: str | None = None
-    store: str | None = None
-    config_path: str | None = None
-
-
-def show_dashboards(request: Request) -> ExitCode:
+def show_dashboards(request: UpRequest) -> ExitCode:
     """Show them until Ctrl-C, which is how it ends.
 
     Raises:

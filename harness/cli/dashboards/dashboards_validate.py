@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
 from executor.model.findings import did_you_mean
 from harness.cli.guard import UsageFault
+from harness.cli.requests.dashboards import ValidateRequest
 from harness.cli.stores import store_to_read
 from harness.config import Config, load_config
 from harness.dashboards.grafana.profiles import Profile
 from harness.exit_codes import ExitCode
+from harness.plain_text import counted
 from harness.report.terminal.console import Terminal
 from harness.store.store_errors import StoreError
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the command line asks for, as typed. ``offline``: no server is asked."""
-
-    profile: str | None = None
-    url: str | None = None
-    folder: str | None = None
-    offline: bool = False
-    store: str | None = None
-    config_path: str | None = None
-
-
-def validate_dashboards(request: Request) -> ExitCode:
+def validate_dashboards(request: ValidateRequest) -> ExitCode:
     """Say what is wrong with the dashboards.
 
     Raises:
@@ -38,7 +27,7 @@ def validate_dashboards(request: Request) -> ExitCode:
 
     """
     check_installed("grafana_foundation_sdk", "promql_parser")
-    from harness.dashboards.validation.dashboard_files import dashboards_of, read_dashboards  # noqa: PLC0415 - only now does it matter
+    from harness.dashboards.grafana.dashboard_files import dashboards_of, read_dashboards  # noqa: PLC0415 - only now does it matter
 
     config = load_config(request.config_path)
     profile = _profile(request.profile, config)
@@ -60,7 +49,7 @@ def validate_dashboards(request: Request) -> ExitCode:
         asked = "no server was asked"
     terminal.line(
         f"{outcome.dashboards} dashboards (profile {profile}), {outcome.panels} panels, {asked}: "
-        + ("nothing is wrong" if not faults else f"{len(faults)} fault{'' if len(faults) == 1 else 's'}")
+        + ("nothing is wrong" if not faults else counted(len(faults), "fault"))
     )
     return ExitCode.FAULT if faults else ExitCode.FINE
 

@@ -16,6 +16,7 @@ from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import DashboardCursorSync
 
+from harness.dashboards.grafana.dashboard_files import annotations_of, queries_of
 from harness.dashboards.grafana.executors_compared import executors_compared
 from harness.dashboards.grafana.layout import Row, laid_out
 from harness.dashboards.grafana.links import UIDS
@@ -25,7 +26,6 @@ from harness.dashboards.grafana.provisioning import dashboard_provider, data_sou
 from harness.dashboards.grafana.queries import exactly
 from harness.dashboards.grafana.trends import trends
 from harness.dashboards.grafana.variables import cell_variables, revision_marks, source_variables
-from harness.dashboards.validation.dashboard_files import annotations_of, queries_of
 from harness.telemetry.prometheus.server_flags import prometheus_config
 
 Dashboard = dict[str, Any]

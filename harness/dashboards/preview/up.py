@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from harness.dashboards.grafana.dashboard_files import dashboards_of, read_dashboards
 from harness.dashboards.grafana.profiles import Profile
 from harness.dashboards.grafana.provisioning import dashboard_provider, data_sources
 from harness.dashboards.preview.child_servers import Child, ChildError, alone, check_port, started
 from harness.dashboards.preview.preview_page import Preview
-from harness.dashboards.validation.dashboard_files import dashboards_of, read_dashboards
 from harness.files.packaged import dashboards_folder
+from harness.plain_text import counted
 from harness.store.run_store import Store
 from harness.store.store_errors import StoreError
 from harness.telemetry.prometheus.prometheus_push import Prometheus, PushError, push_runs
@@ -130,7 +131,7 @@ def _send_new(server: Prometheus, store_path: Path, sent: set[str], say: Say, *,
                 done += 1
                 samples += answer.samples
     if done:
-        say(f"sent {done} run{'' if done == 1 else 's'}, {samples:,} samples")
+        say(f"sent {counted(done, 'run')}, {samples:,} samples")
 
 
 def _documents(store: Store, run_ids: Iterable[str], sent: set[str], say: Say) -> Iterator[Mapping[str, Any]]:

@@ -15,9 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from harness.dashboards.grafana.grafana_model import model_faults
-from harness.dashboards.grafana.profiles import Profile
-from harness.dashboards.validation.dashboard_files import (
+from harness.dashboards.dashboard_findings import Fault
+from harness.dashboards.grafana.dashboard_files import (
     Dashboard,
     PanelQuery,
     annotations_of,
@@ -26,7 +25,8 @@ from harness.dashboards.validation.dashboard_files import (
     queries_of,
     variables_of,
 )
-from harness.dashboards.validation.dashboard_findings import Fault
+from harness.dashboards.grafana.grafana_model import model_faults
+from harness.dashboards.grafana.profiles import Profile
 from harness.dashboards.validation.expected_numbers import Known, known_numbers
 from harness.dashboards.validation.lint import lint_faults
 from harness.dashboards.validation.number_comparison import differences

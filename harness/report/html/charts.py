@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from executor.record.timeline import NANOSECONDS
+from harness.plain_text import duration_text, interval_text
 from harness.report.html.axes import Tick, time_ticks, values
 from harness.report.html.palette import KINDS, Kind, kind_of
 from harness.report.html.report_cells import Cell
-from harness.report.html.safe_text import duration_text, share_text, visible
+from harness.report.html.safe_text import share_text, visible
 
 CHART_WIDTH: Final = 460
 CHART_HEIGHT: Final = 290
@@ -249,7 +250,7 @@ def makespan_strips(cells: Sequence[Cell]) -> Strips | None:
         middle = cell.makespan_seconds
         text = duration_text(middle)
         if interval is not None:
-            text += f" ({duration_text(interval[0])} to {duration_text(interval[1])})"
+            text += f" ({interval_text(*interval)})"
         dots = [_percent(value, low, high) for value in one]
         rows.append(StripRow(cell.label, dots, _percent(middle, low, high), ends, text, len(one)))
     return Strips(rows, time_ticks(low, high))
@@ -275,7 +276,7 @@ def step_strips(cells: Sequence[Cell]) -> Strips | None:
     rows = []
     for step_id in shown:
         lengths = found[step_id]
-        text = f"{duration_text(middle[step_id])} ({duration_text(min(lengths))} to {duration_text(max(lengths))})"
+        text = f"{duration_text(middle[step_id])} ({interval_text(min(lengths), max(lengths))})"
         dots = [_percent(seconds, 0, high) for seconds in lengths]
         rows.append(StripRow(visible(step_id), dots, _percent(middle[step_id], 0, high), None, text, len(lengths)))
     return Strips(rows, time_ticks(0, high), len(found) - len(shown))

@@ -7,9 +7,10 @@ from itertools import chain, pairwise
 from typing import Final, NamedTuple
 
 from executor.record.timeline import NANOSECONDS
+from harness.plain_text import duration_text
 from harness.report.html.plan_graph import Layout, edges_of, is_drawable, layout, levels_of
 from harness.report.html.report_cells import Cell
-from harness.report.html.safe_text import duration_text, visible
+from harness.report.html.safe_text import visible
 
 _NAME_CHARACTERS: Final = 19
 _LEVELS_SHOWN: Final = 60

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from harness.analysis import duration_text
-from harness.report.terminal.bench_text import precise_text
-from harness.report.terminal.console import Line, counted, one_line
+from harness.plain_text import counted, duration_text, gain_text, one_line, some_of
+from harness.report.terminal.console import Line, table_lines
 from harness.traces.diagnosis.advice import Together
 from harness.traces.diagnosis.diagnosis import Barrier, Diagnosis
 from harness.traces.prediction.predicted_makespans import UNLIMITED, Limit, Predicted
@@ -23,6 +22,7 @@ _ROWS_SHOWN: Final = 5
 _FINDINGS_SHOWN: Final = 12
 _NAMES_SHOWN: Final = 8
 _WORTH_SAYING_RATIO: Final = 0.01
+_NOTHING_RATIO: Final = 0.005
 SETTLE: Final = (
     "The trace does not tell whether steps marked * need each other: they only ran in that order. "
     "Say what depends on what with --edges FILE."
@@ -44,13 +44,13 @@ def _head_lines(diagnosis: Diagnosis) -> Iterator[Line]:
     name = one_line(run.workflow, 60) or "a workflow without a name"
     identity = one_line(run.trace_id, 32) or "without an id"
     yield Line(f"Trace {identity} of {name} ({steps}, from {one_line(run.source, 60)}):", "bold")
-    yield _figure("makespan", precise_text(figures.makespan_seconds))
+    yield _figure("makespan", duration_text(figures.makespan_seconds))
     yield _figure("critical path", _path(diagnosis))
     mean = figures.concurrency_mean
     concurrency = "nothing ran" if mean is None else f"mean concurrency {mean:.2f}, at most {figures.concurrency_max}"
-    yield _figure("work", f"{precise_text(figures.work_seconds)}; {concurrency}")
+    yield _figure("work", f"{duration_text(figures.work_seconds)}; {concurrency}")
     bound = "" if figures.binding_bound is None else f", set by {one_line(figures.binding_bound.replace('_', ' '), 60)}"
-    yield _figure("lower bound", f"{precise_text(figures.lower_bound_seconds)}{bound}")
+    yield _figure("lower bound", f"{duration_text(figures.lower_bound_seconds)}{bound}")
     yield _figure("lost time", _lost(diagnosis))
     edges = diagnosis.edges
     yield _figure(
@@ -74,7 +74,7 @@ def _path(diagnosis: Diagnosis) -> str:
         for part in worth or figures.critical_path  # of a path of many short steps, each is less than worth a word
     ]
     more = f" → … {len(parts) - _PATH_SHOWN} more" if len(parts) > _PATH_SHOWN else ""
-    return f"{' → '.join(parts[:_PATH_SHOWN])}{more} = {precise_text(figures.critical_path_seconds)}"
+    return f"{' → '.join(parts[:_PATH_SHOWN])}{more} = {duration_text(figures.critical_path_seconds)}"
 
 
 def _in_its_caller(diagnosis: Diagnosis, step: int) -> str:
@@ -115,7 +115,7 @@ def _cause_lines(diagnosis: Diagnosis) -> Iterator[Line]:
             f"inside {one_line(diagnosis.name(gap.step), _NAME)!r}" if gap.step >= 0 else "between the outermost spans"
         )
         note = "" if gap.on_the_way else " (not on the way of the makespan)"
-        yield Line(f"    {duration_text(gap.seconds)} {where}, from {precise_text(gap.start_seconds)}{note}")
+        yield Line(f"    {duration_text(gap.seconds)} {where}, from {duration_text(gap.start_seconds)}{note}")
     for queue in diagnosis.queues[:_ROWS_SHOWN]:
         yield Line(
             f"  queueing: {counted(queue.steps, 'call')} of {one_line(queue.name, _NAME)!r}, never more than "
@@ -148,9 +148,7 @@ def _barrier(diagnosis: Diagnosis, one: Barrier) -> str:
 
 
 def _names(diagnosis: Diagnosis, steps: Sequence[int]) -> str:
-    shown = [one_line(diagnosis.name(step), _NAME) for step in steps[:_NAMES_SHOWN]]
-    more = f" and {len(steps) - len(shown)} more" if len(steps) > len(shown) else ""
-    return ", ".join(shown) + more
+    return some_of([one_line(diagnosis.name(step), _NAME) for step in steps], _NAMES_SHOWN)
 
 
 # ---------------------------------------------------------------------- what is possible
@@ -173,9 +171,7 @@ def _together_lines(diagnosis: Diagnosis) -> Iterator[Line]:
     )
     found = sorted([*sets[:_ROWS_SHOWN], *pairs[:_ROWS_SHOWN]], key=lambda one: -one.gain_seconds)
     for one in found:
-        yield Line(
-            f"    −{precise_text(one.gain_seconds)} ({one.gain_seconds / whole:.0%})  {_together(diagnosis, one)}"
-        )
+        yield Line(f"    {gain_text(one.gain_seconds, whole)}  {_together(diagnosis, one)}")
     if any(one.assumed for one in found):
         yield Line(f"    {SETTLE}", "yellow")
 
@@ -201,10 +197,7 @@ def prediction_lines(diagnosis: Diagnosis) -> Iterator[Line]:
         for limit, one in found.limited
         if one.makespan_seconds > (1 + _WORTH_SAYING_RATIO) * unlimited
     ]
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    for row, style in ((head, "dim"), *((row, "") for row in rows)):
-        text = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        yield Line(f"    {text}".rstrip(), style)
+    yield from table_lines(head, rows)
     if hopeful:
         yield Line(
             f"    {counted(diagnosis.assumed_edges, 'edge')} assumed, from the observed order alone: settle it with "
@@ -216,10 +209,14 @@ def prediction_lines(diagnosis: Diagnosis) -> Iterator[Line]:
 
 
 def _predicted(one: Predicted, whole: float) -> list[str]:
-    cells = [precise_text(one.makespan_seconds), _gain(whole - one.makespan_seconds, whole)]
+    cells = [duration_text(one.makespan_seconds), _gain(one.makespan_seconds, whole)]
     if one.without_assumed_seconds is not None:
-        cells += [precise_text(one.without_assumed_seconds), _gain(whole - one.without_assumed_seconds, whole)]
+        cells += [duration_text(one.without_assumed_seconds), _gain(one.without_assumed_seconds, whole)]
     return cells
+
+
+def _gain(seconds: float, whole: float) -> str:
+    return gain_text(whole - seconds, whole, nothing_ratio=_NOTHING_RATIO) if whole > 0 else "nothing"
 
 
 def _limit(limit: Limit) -> str:
@@ -229,12 +226,6 @@ def _limit(limit: Limit) -> str:
     if limit.capacity is not None:
         parts.append(f"{limit.capacity} calls at once")
     return f"{one_line(limit.service, 40)} {' and '.join(parts)}"
-
-
-def _gain(seconds: float, whole: float) -> str:
-    if whole <= 0 or abs(seconds) < 0.005 * whole:
-        return "nothing"
-    return f"{'−' if seconds > 0 else '+'}{precise_text(abs(seconds))} ({abs(seconds) / whole:.0%})"
 
 
 def note_lines(diagnosis: Diagnosis) -> Iterator[Line]:

@@ -17,15 +17,16 @@ from rich.text import Text
 
 from harness.benchmark.matrix import MatrixCell
 from harness.benchmark.runner import Measured
-from harness.benchmark.session import Sample
-from harness.report.terminal.console import Terminal, counted, one_line
+from harness.benchmark.session import Listener
+from harness.plain_text import counted, one_line
+from harness.report.terminal.console import Terminal
 
 _LIVE_EVERY_SECONDS: Final = 0.1
 _PLAIN_EVERY_SECONDS: Final = 2.0
 
 
-class BenchProgress:
-    """A listener of a session. ``with BenchProgress(terminal) as progress: …``."""
+class BenchProgress(Listener):
+    """``with BenchProgress(terminal) as progress: …``."""
 
     def __init__(self, terminal: Terminal, clock: Callable[[], float] = time.monotonic) -> None:
         self._terminal = terminal
@@ -70,9 +71,6 @@ class BenchProgress:
     def measured(self, measured: Measured) -> None:
         """Count it."""
         self._done += 1
-
-    def analysed(self, sample: Sample) -> None:
-        """Nothing to show."""
 
     def _head(self, repetition: int, seconds_left: float | None) -> str:
         what = f"repetition {repetition}" if repetition else "warm-up"

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from harness.analysis import duration_text
+from harness.plain_text import counted, duration_text, duration_texts, one_line, some_of
 from harness.report.terminal.analysis_text import note_lines, prediction_lines
-from harness.report.terminal.bench_text import precise_text
-from harness.report.terminal.console import Line, counted, one_line
+from harness.report.terminal.console import Line
 from harness.statistics import Interval
 from harness.traces.diagnosis.diagnosis import Diagnosis
 from harness.traces.diagnosis.trace_groups import Difference, Group, Slow
@@ -39,11 +38,9 @@ def _group_lines(group: Group, typical: Diagnosis | None) -> Iterator[Line]:
     lost = [f"{one_line(cause, 40)} {_interval(found)}" for cause, found in list(group.lost.items())[:_CAUSES_SHOWN]]
     if lost:
         yield Line(f"  lost time, medians: {', '.join(lost)}")
-    names = list(group.on_path.items())
-    path = [f"{one_line(span, _NAME)} in {share:.0%}" for span, share in names[:_NAMES_SHOWN]]
-    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    path = [f"{one_line(span, _NAME)} in {share:.0%}" for span, share in group.on_path.items()]
     if path:
-        yield Line(f"  on the critical path: {', '.join(path)}{more}")
+        yield Line(f"  on the critical path: {some_of(path, _NAMES_SHOWN)}")
     for slow in group.slowest:
         if slow.digest.makespan_seconds < _SLOW_RATIO * group.makespan.median:
             continue
@@ -65,7 +62,7 @@ def _group_lines(group: Group, typical: Diagnosis | None) -> Iterator[Line]:
 def _slow(slow: Slow, group: Group) -> str:
     digest = slow.digest
     times = digest.makespan_seconds / group.makespan.median if group.makespan.median > 0 else 0.0
-    head = f"{one_line(digest.trace_id, 32)} took {precise_text(digest.makespan_seconds)}, {times:.2f}× the median"
+    head = f"{one_line(digest.trace_id, 32)} took {duration_text(digest.makespan_seconds)}, {times:.2f}× the median"
     if not slow.differences:
         return f"{head}: no span is longer than usual; look at its gaps (--trace)"
     return f"{head}: {'; '.join(_difference(one) for one in slow.differences)}"
@@ -80,7 +77,7 @@ def _difference(one: Difference) -> str:
 
 
 def _interval(found: Interval) -> str:
-    text = precise_text(found.median)
     if found.low is None or found.high is None or found.low == found.high:
-        return text
-    return f"{text} ({precise_text(found.low)} to {precise_text(found.high)})"
+        return duration_text(found.median)
+    median, low, high = duration_texts(found.median, found.low, found.high)
+    return f"{median} ({low} to {high})"

@@ -28,8 +28,8 @@ from executor.engine.engine import Engine
 from executor.engine.instruments import Instrument
 from executor.record.outcomes import StepError
 from executor.record.timeline import NANOSECONDS, Attempt, StepStatus
-from harness.analysis import duration_text
-from harness.report.terminal.console import Line, Terminal, counted, one_line
+from harness.plain_text import counted, duration_text, one_line
+from harness.report.terminal.console import Line, Terminal
 from harness.report.terminal.plan_text import description_of
 
 # Above this number of steps nobody reads a line for each.

@@ -2,7 +2,6 @@
 
 Rules of this module:
 - A port that cannot be had is a warning that names it; runs go on without.
-- Warm-up runs are not counted, as they are not in the result.
 """
 
 from __future__ import annotations
@@ -10,21 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from harness.telemetry.metrics.live_metrics import LiveMetrics
 from harness.telemetry.prometheus.endpoint import HOST, Endpoint
 
-if TYPE_CHECKING:
-    from harness.benchmark.matrix import MatrixCell
-    from harness.benchmark.runner import Measured
-    from harness.benchmark.session import Sample
-
 
 class MetricService:
-    """A context manager. ``live`` is the instrument of the runs; as a listener of a benchmark it hears which cell is
-    next. ``warn`` is told what went wrong.
-    """
+    """A context manager. ``live`` is the instrument of the runs. ``warn`` is told what went wrong."""
 
     def __init__(self, port: int, *, run_info: bool, warn: Callable[[str], None]) -> None:
         self.live = LiveMetrics(run_info=run_info)
@@ -70,22 +62,3 @@ class MetricService:
                 "the last metrics of this run were not read: scrape more often than every 1.5 s, or send them with "
                 "`makespan dashboards push`"
             )
-
-    # ------------------------------------------------------------------ as a listener of a benchmark
-
-    def planned(self, runs: int | None) -> None:
-        """Nothing to do."""
-
-    def begins(self, cell: MatrixCell, repetition: int, seconds_left: float | None) -> None:
-        """The next run is of this cell."""
-        if repetition == 0 or cell.simulated:
-            self.live.begin_nothing()
-        else:
-            self.live.begin_cell(cell.case.scenario, cell.executor, cell.case.loaded.parameters)
-
-    def measured(self, measured: Measured) -> None:
-        """Between two runs there is time to add up."""
-        self.live.settle()
-
-    def analysed(self, sample: Sample) -> None:
-        """Nothing to do."""

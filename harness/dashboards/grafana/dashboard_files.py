@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.dashboards.dashboard_findings import Fault
 from harness.dashboards.grafana.profiles import Profile
-from harness.dashboards.validation.dashboard_findings import Fault
 from harness.files.packaged import dashboards_folder
 
 Dashboard = dict[str, Any]

@@ -1,7 +1,6 @@
-"""Options that several commands share."""
+"""Options that several commands take."""
 
-from __future__ import annotations
-
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 import typer
@@ -15,14 +14,13 @@ ConfigOption = Annotated[
     ),
 ]
 StoreOption = Annotated[
-    str | None,
-    typer.Option("--store", metavar="FILE", help="The history of runs (default: one in your data folder)."),
+    str | None, typer.Option("--store", metavar="FILE", help="The history of runs (default: one in your data folder).")
 ]
 NoStoreOption = Annotated[bool, typer.Option("--no-store", help="Keep nothing in the history of runs.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but faults.")]
 NoProgressOption = Annotated[bool, typer.Option("--no-progress", help="Print nothing while the run goes on.")]
 SetOption = Annotated[
-    list[str] | None,
+    tuple[str, ...],
     typer.Option("--set", "-s", metavar="NAME=VALUE", help="Set an input, or `scale`. May be given several times."),
 ]
 ResultOption = Annotated[
@@ -64,7 +62,7 @@ WorkersOption = Annotated[
     ),
 ]
 BackendOptionOption = Annotated[
-    list[str] | None,
+    tuple[str, ...],
     typer.Option(
         "--backend-option",
         metavar="NAME=VALUE",
@@ -81,7 +79,7 @@ LlmOption = Annotated[
     ),
 ]
 FailIfOption = Annotated[
-    list[str] | None,
+    tuple[str, ...],
     typer.Option(
         "--fail-if",
         metavar="LIMIT",
@@ -89,3 +87,15 @@ FailIfOption = Annotated[
         "several times.",
     ),
 ]
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """A command that takes none."""
+
+
+@dataclass(frozen=True)
+class ConfigOnly:
+    """A command that reads the configuration alone."""
+
+    config_path: ConfigOption = None
