@@ -165,6 +165,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--demo-only", action="store_true", help="leave out the tests")
     parser.add_argument("--keep", action="store_true", help="keep the folder, and say where it is")
     given = parser.parse_args(arguments)
+    # A shell starts what it puts into the background with this signal ignored, and tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="makespan-bare-"))
     rows: list[Measured] = []
     try:

@@ -15,6 +15,7 @@ import pwd
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -50,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("suite", help="a release of Debian: trixie, sid")
     parser.add_argument("--targets", default=" ".join(TARGETS), help="what make is asked for (default: %(default)s)")
     given = parser.parse_args(arguments)
+    # A shell starts what it puts into the background with this signal ignored, and tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         folder = debian(given.suite)
         print(f"Testing {refresh(folder)} on {version(folder)} of Debian {given.suite}:", flush=True)

@@ -179,8 +179,9 @@ def test_the_address_answers_in_the_format_that_is_asked_for() -> None:
         while endpoint.scrapes < 2:
             assert time.monotonic() < until
             time.sleep(0.01)
-        with pytest.raises(urllib.error.HTTPError, match="404"):
+        with pytest.raises(urllib.error.HTTPError, match="404") as refused:
             read(endpoint.url.removesuffix("metrics"))
+        refused.value.close()
     assert plain_type.startswith("text/plain")
     assert "# EOF" not in plain
     assert open_type.startswith("application/openmetrics-text")

@@ -257,16 +257,16 @@ def test_a_simulation_as_text_and_as_a_document_say_the_same(folder: Path) -> No
 
 
 def test_the_command_simulates_a_scenario_and_a_run_of_it(folder: Path) -> None:
-    (folder / "pipeline.yaml").write_text(PIPELINE + "scale: 0.01\n", encoding="utf-8")
+    (folder / "pipeline.yaml").write_text(PIPELINE + "scale: 0.1\n", encoding="utf-8")
     done = called("simulate", "pipeline.yaml", "--set-capacity", "llm=2", "--json", "-")
     assert done.exit_code == 0, done.output
     stated = read(done.stdout)
     assert called("run", "pipeline.yaml", "--json", "run.json", "-q", "--no-store").exit_code == 0
     measured = read(called("simulate", "run.json", "--set-capacity", "llm=2", "--json", "-").stdout)
     assert (stated["subject"]["kind"], measured["subject"]["kind"]) == ("scenario", "run")
-    # Only the notes go side by side: the gain is 30 ms, less what the machine makes of sleeping.
-    assert stated["gains"][0]["gain_seconds"] == pytest.approx(0.03)
-    assert measured["gains"][0]["gain_seconds"] == pytest.approx(0.03, rel=0.5)
+    # Only the notes go side by side: the gain is 300 ms, less what the machine makes of sleeping.
+    assert stated["gains"][0]["gain_seconds"] == pytest.approx(0.3)
+    assert measured["gains"][0]["gain_seconds"] == pytest.approx(0.3, rel=0.5)
 
 
 def test_a_benchmark_gives_durations_to_draw_from_and_its_cells_are_chosen_by_name(folder: Path) -> None:
