@@ -95,16 +95,16 @@ bench: $(STAMP) ## measure the executors against what one would write by hand
 
 # A test compares the pages with the code; the picture is a run on this very machine.
 docs: $(STAMP) ## make the parts of docs/ that come from code, and the picture of a run
-	@$(BIN)/python -m harness.documentation docs/reference
-	@$(BIN)/python -m harness.documentation.run_picture docs/images/run.svg
+	@$(BIN)/python -m development.documentation docs/reference
+	@$(BIN)/python -m development.documentation.run_picture docs/images/run.svg
 
 # Real runs in a real browser (Debian's chromium).
 pictures: $(STAMP) ## take the pictures of docs/images that need a browser
-	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m harness.documentation.report_picture docs/images/report.png
-	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m harness.documentation.dashboard_pictures docs/images
+	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m development.documentation.report_picture docs/images/report.png
+	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m development.documentation.dashboard_pictures docs/images
 
 dashboards: $(STAMP) ## make what is generated of dashboards/, and look at it
-	@$(BIN)/python -m harness.dashboards dashboards
+	@$(BIN)/python -m development.dashboards dashboards
 	@$(BIN)/makespan dashboards validate --offline
 	@$(BIN)/makespan dashboards validate --offline --profile shared
 

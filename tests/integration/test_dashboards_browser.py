@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from development.dashboards.generation import generated
+from development.dashboards.links import UIDS
 from harness.dashboards.grafana.dashboard_files import panels_of
-from harness.dashboards.grafana.generation import generated
-from harness.dashboards.grafana.links import UIDS
 from harness.dashboards.preview.preview_page import Preview
 from tests.integration.dashboards_runs import bench_folder, pushed, stored
 from tests.integration.prometheus_server import PrometheusServer, running_prometheus

@@ -22,9 +22,9 @@ import typer.main
 import yaml
 from typer.testing import CliRunner
 
+from development.documentation.command_line_page import commands_of
+from development.documentation.public_names import PUBLIC
 from harness.cli import app
-from harness.documentation.command_line_page import commands_of
-from harness.documentation.public_names import PUBLIC
 from tests.pages import BLOCK, PAGES, ROOT, commands_in
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

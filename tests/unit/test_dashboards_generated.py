@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
+from development.dashboards.generation import all_files, generated
+from development.dashboards.links import UIDS
+from development.dashboards.panels import DATA_SOURCE
 from harness.dashboards.grafana.dashboard_files import panels_of, queries_of, read_dashboards, variables_of
-from harness.dashboards.grafana.generation import all_files, generated
 from harness.dashboards.grafana.grafana_model import model_faults
-from harness.dashboards.grafana.links import UIDS
-from harness.dashboards.grafana.panels import DATA_SOURCE
 from harness.dashboards.grafana.profiles import PROFILES
 from harness.dashboards.grafana.provisioning import PROMETHEUS_UID, TRACES_UID
 from harness.dashboards.validation.dashboard_checks import static_faults

@@ -1,7 +1,7 @@
 """The picture of a run in the README: what ``makespan run`` leaves on a terminal, as SVG.
 
-``python -m harness.documentation.run_picture FILE`` runs a scenario on a terminal of its own (a pseudo-terminal), so
-that words and colours are those that a person sees, and draws what stands there at the end.
+``python -m development.documentation.run_picture FILE`` runs a scenario on a terminal of its own (a pseudo-terminal),
+so that words and colours are those that a person sees, and draws what stands there at the end.
 
 Rules of this module:
 - Nothing is drawn that was not printed. Lines that are rewritten while the run goes on show as they were last.
@@ -46,7 +46,7 @@ def printed_on_a_terminal(command: tuple[str, ...]) -> str:
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, COLUMNS, 0, 0))
     with (
         tempfile.TemporaryDirectory(prefix="makespan-") as folder,
-        subprocess.Popen(  # noqa: S603 - a command of this module's own
+        subprocess.Popen(
             command, cwd=folder, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=environment_of(folder)
         ) as process,
     ):
@@ -108,7 +108,7 @@ def svg(command: tuple[str, ...], lines: list[str]) -> str:
 def main(arguments: list[str]) -> int:
     """Draw the picture; the exit status is 2 where no file is named."""
     if len(arguments) != 1:
-        sys.stderr.write("usage: python -m harness.documentation.run_picture FILE (usually docs/images/run.svg)\n")
+        sys.stderr.write("usage: python -m development.documentation.run_picture FILE (usually docs/images/run.svg)\n")
         return 2
     lines = last_seen(printed_on_a_terminal(COMMAND))
     Path(arguments[0]).write_text(svg(COMMAND, lines), encoding="utf-8")

@@ -1,11 +1,11 @@
-"""``python -m harness.dashboards [FOLDER]``: writes what is generated of ``dashboards/``."""
+"""``python -m development.dashboards [FOLDER]``: writes what is generated of ``dashboards/``."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from harness.dashboards.grafana.generation import write_all
+from development.dashboards.generation import write_all
 
 if __name__ == "__main__":
     for path in write_all(Path(sys.argv[1] if len(sys.argv) > 1 else "dashboards")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from harness.documentation.markdown import Parts, table
+from development.documentation.markdown import Parts, table
 from harness.telemetry.metrics.metric_table import CELL_LABELS, FAMILIES, SECONDS_BUCKETS, MetricFamily
 from harness.telemetry.prometheus.server_flags import prometheus_arguments, prometheus_config
 

@@ -10,9 +10,9 @@ from typing import Final
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from harness.dashboards.grafana import panels as draw
-from harness.dashboards.grafana.layout import Row
-from harness.dashboards.grafana.panels import GREEN, ORANGE, RATIO, RED, SECONDS, TIMES, Look, Query
+from development.dashboards import panels as draw
+from development.dashboards.layout import Row
+from development.dashboards.panels import GREEN, ORANGE, RATIO, RED, SECONDS, TIMES, Look, Query
 from harness.dashboards.grafana.queries import (
     CELL,
     CURVE,

@@ -1,8 +1,8 @@
 """The parts of ``docs/reference`` that are made from code: options, fields and schemas stand there as they stand here.
 
 A page is written by hand; between ``<!-- made: NAME -->`` and ``<!-- end -->`` stands what code says. ``python -m
-harness.documentation docs/reference`` fills these places in, and a test keeps pages and code the same. A file each for
-what is described; :mod:`harness.documentation.run_picture` draws the picture of a run.
+development.documentation docs/reference`` fills these places in, and a test keeps pages and code the same. A file each
+for what is described; :mod:`development.documentation.run_picture` draws the picture of a run.
 
 Rules of this room:
 - Names, types, defaults and limits come from the code. What a thing is good for is written by hand, in one table beside
@@ -15,13 +15,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from harness.documentation import command_line_page as command_line
-from harness.documentation import document_pages as documents
-from harness.documentation import metrics_page as metrics
-from harness.documentation import public_names
-from harness.documentation import tools_page as tools
-from harness.documentation import workflow_files_page as workflow_files
-from harness.documentation.markdown import Parts, filled
+from development.documentation import command_line_page as command_line
+from development.documentation import document_pages as documents
+from development.documentation import metrics_page as metrics
+from development.documentation import public_names
+from development.documentation import tools_page as tools
+from development.documentation import workflow_files_page as workflow_files
+from development.documentation.markdown import Parts, filled
 
 PAGES: Final[Mapping[str, Parts]] = {
     "analysis-document.md": documents.ANALYSIS,

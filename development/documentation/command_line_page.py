@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import typer.main
 
+from development.documentation.markdown import Parts, table
 from harness.cli import app
-from harness.documentation.markdown import Parts, table
 from harness.exit_codes import ExitCode
 
 

@@ -18,7 +18,7 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
-from harness.dashboards.grafana.panels import DATA_SOURCE
+from development.dashboards.panels import DATA_SOURCE
 from harness.dashboards.grafana.profiles import Dialect
 from harness.dashboards.grafana.queries import selector
 from harness.telemetry.metrics.metric_table import CELL_LABELS, RUN_INFO, RUN_MAKESPAN

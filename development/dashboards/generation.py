@@ -1,5 +1,5 @@
 """Makes what is generated of ``dashboards/``: the JSON, and the files that connect Grafana and Prometheus with it.
-``python -m harness.dashboards`` writes it.
+``python -m development.dashboards`` writes it.
 
 Rules of this module:
 - The same code gives the same bytes: nothing in it depends on time or place.
@@ -16,16 +16,16 @@ from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import DashboardCursorSync
 
+from development.dashboards.executors_compared import executors_compared
+from development.dashboards.layout import Row, laid_out
+from development.dashboards.links import UIDS
+from development.dashboards.one_run import one_run
+from development.dashboards.trends import trends
+from development.dashboards.variables import cell_variables, revision_marks, source_variables
 from harness.dashboards.grafana.dashboard_files import annotations_of, queries_of
-from harness.dashboards.grafana.executors_compared import executors_compared
-from harness.dashboards.grafana.layout import Row, laid_out
-from harness.dashboards.grafana.links import UIDS
-from harness.dashboards.grafana.one_run import one_run
 from harness.dashboards.grafana.profiles import DIALECTS, Dialect, Profile
 from harness.dashboards.grafana.provisioning import dashboard_provider, data_sources
 from harness.dashboards.grafana.queries import exactly
-from harness.dashboards.grafana.trends import trends
-from harness.dashboards.grafana.variables import cell_variables, revision_marks, source_variables
 from harness.telemetry.prometheus.server_flags import prometheus_config
 
 Dashboard = dict[str, Any]

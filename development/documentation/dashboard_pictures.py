@@ -1,6 +1,6 @@
 """The pictures of the dashboards: real runs, sent to a real Prometheus, the preview opened in Chromium.
 
-``python -m harness.documentation.dashboard_pictures FOLDER [STORE]`` writes ``dashboard-NAME.png`` (usually into
+``python -m development.documentation.dashboard_pictures FOLDER [STORE]`` writes ``dashboard-NAME.png`` (usually into
 docs/images). Without a store of runs it makes some first, which takes minutes. It needs Prometheus, Debian's chromium
 and Playwright.
 
@@ -74,14 +74,14 @@ def measured(store: Path) -> None:
     """Some runs into a store."""
     command = [sys.executable, "-m", "harness.cli", "bench", *SCENARIOS, "--repetitions", "2", "--quiet"]
     for _ in range(BENCHES):
-        subprocess.run([*command, "--no-progress", "--store", str(store)], check=True)  # noqa: S603 - our own command
+        subprocess.run([*command, "--no-progress", "--store", str(store)], check=True)
 
 
 def main(arguments: list[str]) -> int:
     """Take the pictures; the exit status is 2 where no folder is named."""
     if not 1 <= len(arguments) <= 2:
         sys.stderr.write(
-            "usage: python -m harness.documentation.dashboard_pictures FOLDER [STORE] (usually docs/images)\n"
+            "usage: python -m development.documentation.dashboard_pictures FOLDER [STORE] (usually docs/images)\n"
         )
         return 2
     with tempfile.TemporaryDirectory(prefix="makespan-") as folder:

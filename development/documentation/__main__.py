@@ -1,17 +1,17 @@
-"""``python -m harness.documentation FOLDER`` fills in the pages of the folder."""
+"""``python -m development.documentation FOLDER`` fills in the pages of the folder."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from harness.documentation import PAGES, filled
+from development.documentation import PAGES, filled
 
 
 def main(arguments: list[str]) -> int:
     """Fill in every page; the exit status is 2 where no folder is named."""
     if len(arguments) != 1 or not Path(arguments[0]).is_dir():
-        sys.stderr.write("usage: python -m harness.documentation FOLDER (usually docs/reference)\n")
+        sys.stderr.write("usage: python -m development.documentation FOLDER (usually docs/reference)\n")
         return 2
     for name, parts in PAGES.items():
         path = Path(arguments[0], name)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Final
 
-from harness.documentation.markdown import Parts, table
+from development.documentation.markdown import Parts, table
 
 PUBLIC: Final[Mapping[str, Sequence[str]]] = {
     "executor": tuple(import_module("executor").__all__),

@@ -1,6 +1,6 @@
 """The state diagram of a step, drawn from the table.
 
-``python -m harness.documentation.state_diagram`` prints its page of docs.
+``python -m development.documentation.state_diagram`` prints its page of docs.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def page() -> str:
     return (
         "# The states of a step\n\n"
         "Drawn from the one table in `executor/scheduler/states.py` by\n"
-        "`python -m harness.documentation.state_diagram`; a test keeps the two the same.\n\n"
+        "`python -m development.documentation.state_diagram`; a test keeps the two the same.\n\n"
         f"```mermaid\n{mermaid()}\n```\n\n## Events\n\n{meanings}\n\n"
         f"## The table\n\n| state | event | leads to |\n|---|---|---|\n{table}\n"
     )

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Final
 
-from harness.documentation.markdown import Parts, Schema, plain, table, type_words
+from development.documentation.markdown import Parts, Schema, plain, table, type_words
 from harness.result import run_schema
 from harness.simulation.simulation_document import simulation_schema
 from harness.traces.diagnosis.analysis_document import analysis_schema

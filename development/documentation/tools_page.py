@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
+from development.documentation.markdown import Parts, model_table, table
 from executor.tools.command import INHERITED, CommandArgs, CommandOptions
 from executor.tools.http import HttpArgs, HttpOptions
 from executor.tools.llm import LlmArgs, LlmOptions
 from executor.tools.node import NodeOptions
 from executor.tools.python import PythonOptions
 from executor.tools.registry import BUILT_IN, tool_kind
-from harness.documentation.markdown import Parts, model_table, table
 
 _CONNECTIONS: Final = "connections that are open at once"
 _SILENCE: Final = "the longest silence of the server that is waited for"

@@ -10,10 +10,10 @@ from typing import Final
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from harness.dashboards.grafana import panels as draw
-from harness.dashboards.grafana.layout import Row
-from harness.dashboards.grafana.links import run_link, trace_link
-from harness.dashboards.grafana.panels import COUNT, GREEN, ORANGE, RATIO, RED, SECONDS, TIMES, Look, Query
+from development.dashboards import panels as draw
+from development.dashboards.layout import Row
+from development.dashboards.links import run_link, trace_link
+from development.dashboards.panels import COUNT, GREEN, ORANGE, RATIO, RED, SECONDS, TIMES, Look, Query
 from harness.dashboards.grafana.profiles import Dialect
 from harness.dashboards.grafana.queries import each_run, runs_with_end
 from harness.telemetry.metrics.metric_table import (

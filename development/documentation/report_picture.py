@@ -1,6 +1,6 @@
 """The picture of a report in the README: a benchmark is run, its report opened in Chromium, and the top of it taken.
 
-``python -m harness.documentation.report_picture FILE`` needs Debian's chromium and Playwright (the extra `dev`).
+``python -m development.documentation.report_picture FILE`` needs Debian's chromium and Playwright (the extra `dev`).
 
 Rules of this module:
 - What is shown is a real report on a benchmark that ran a moment ago.
@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from harness.documentation.run_picture import environment_of
+from development.documentation.run_picture import environment_of
 
 BENCH: Final = (
     "makespan", "bench", "article_pipeline", "--executor", "threads,asyncio", "--workers", "2,4", "--repetitions", "6",
@@ -45,12 +45,12 @@ def main(arguments: list[str]) -> int:
     """Draw the picture; the exit status is 2 where no file is named."""
     if len(arguments) != 1:
         sys.stderr.write(
-            "usage: python -m harness.documentation.report_picture FILE (usually docs/images/report.png)\n"
+            "usage: python -m development.documentation.report_picture FILE (usually docs/images/report.png)\n"
         )
         return 2
     with tempfile.TemporaryDirectory(prefix="makespan-") as folder:
         for command in (BENCH, REPORT):
-            subprocess.run(command, cwd=folder, env=environment_of(folder), check=True)  # noqa: S603 - our own command
+            subprocess.run(command, cwd=folder, env=environment_of(folder), check=True)
         photograph(Path(folder, "report.html"), Path(arguments[0]))
     return 0
 
