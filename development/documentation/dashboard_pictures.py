@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from harness.dashboards.preview.up import Everything, Ports, everything_up
+from harness.dashboards.preview.up import Ports, RunningPreview, preview_up
 from harness.store.run_store import Store
 from harness.telemetry.prometheus.prometheus_push import Prometheus, push_runs
 
@@ -57,17 +57,17 @@ def photograph(page_url: str, folder: Path) -> list[Path]:
 
 
 @contextmanager
-def shown(store: Path) -> Iterator[Everything]:
+def shown(store: Path) -> Iterator[RunningPreview]:
     """The preview of all runs in a store, for a while."""
     with tempfile.TemporaryDirectory(prefix="makespan-") as data:
         ports = Ports(prometheus=_free_port(), page=0, grafana=_free_port())
-        with everything_up(Path(data), ports) as everything:
-            with Store.open(store, read_only=True) as opened, Prometheus(everything.prometheus_url) as server:
+        with preview_up(Path(data), ports) as preview:
+            with Store.open(store, read_only=True) as opened, Prometheus(preview.prometheus_url) as server:
                 documents = (opened.document(run.run_id) for run in reversed(opened.history()))
                 faults = [answer for answer in push_runs(documents, server) if isinstance(answer, str)]
             if faults:
                 raise RuntimeError(faults[0])
-            yield everything
+            yield preview
 
 
 def measured(store: Path) -> None:
@@ -88,8 +88,8 @@ def main(arguments: list[str]) -> int:
         store = Path(arguments[1]) if len(arguments) > 1 else Path(folder, "runs.sqlite")
         if len(arguments) == 1:
             measured(store)
-        with shown(store) as everything:
-            for picture in photograph(everything.page_url, Path(arguments[0])):
+        with shown(store) as preview:
+            for picture in photograph(preview.page_url, Path(arguments[0])):
                 sys.stdout.write(f"{picture}\n")
     return 0
 

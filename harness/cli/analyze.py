@@ -19,9 +19,8 @@ from harness.cli.requests.traces import AnalyzeRequest
 from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_json, write_text
 from harness.plain_text import counted, one_line
-from harness.report.terminal.analysis_text import analysis_lines
+from harness.report.terminal.analysis_text import analysis_lines, many_lines
 from harness.report.terminal.console import Line, Terminal
-from harness.report.terminal.groups_text import many_lines
 from harness.simulation.changes import SimulationError, worker_counts
 from harness.traces import ForeignRun, Trace, TraceError, foreign_run, read_traces
 from harness.traces.diagnosis.analysis_document import analysis_document, run_documents, trace_document

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from harness.compare import Against, Comparison, Judgement, ThresholdError, against, compare, parse_against
-from harness.compare.comparing import cells_of
+from harness.compare.comparison import cells_of
 from harness.plain_text import one_line
 from harness.report.terminal.console import Line
 from harness.result.cell_key import machine_class

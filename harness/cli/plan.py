@@ -10,8 +10,8 @@ from executor.backends import find_backend
 from executor.dependencies import workflow_with_dependencies
 from executor.model.workflow import dump_workflow
 from harness.cli.requests.running import PlanRequest
-from harness.cli.set_option import read_settings
 from harness.cli.tasks import load_task, save_plan
+from harness.cli.typed_values import read_settings
 from harness.config import load_config
 from harness.execution import workers_for
 from harness.exit_codes import ExitCode

@@ -22,11 +22,11 @@ from harness.cli.guard import UsageFault
 from harness.cli.metrics_option import Metrics
 from harness.cli.plan import is_file_argument, workflow_document
 from harness.cli.requests.running import RunRequest
-from harness.cli.set_option import read_settings
 from harness.cli.signals import terminated_as_interrupted
 from harness.cli.stores import check_store, keep_run, rescue
 from harness.cli.tasks import can_ask, is_approved, live_plan, load_task, save_plan, with_planning_model
 from harness.cli.trace_options import send_traces, traces_sent_on_error, tracing_for, untraced
+from harness.cli.typed_values import read_settings
 from harness.config import Config, load_config
 from harness.environment import usable_cores
 from harness.execution import Execution, document_of, execute, workers_for

@@ -15,8 +15,8 @@ from typing import Any
 
 from harness.cli.guard import UsageFault
 from harness.cli.requests.traces import SimulateRequest
-from harness.cli.set_option import read_settings
 from harness.cli.stores import store_to_read
+from harness.cli.typed_values import read_settings
 from harness.config import Config, load_config
 from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_json
@@ -38,7 +38,7 @@ from harness.simulation import (
     subject_of_scenario,
 )
 from harness.simulation.changes import policies, set_capacity, set_rate, speed_up, worker_counts
-from harness.simulation.drawing import DEFAULT_RUNS
+from harness.simulation.duration_draws import DEFAULT_RUNS
 from harness.simulation.simulation_document import simulation_document
 from harness.store.run_references import load_reference
 from harness.traces import TraceError, foreign_run, read_traces

@@ -11,8 +11,7 @@ from typing import Final
 
 from executor.model.findings import Finding
 from harness.planner.noun_phrases import Thing
-from harness.planner.phrases import is_pair, range_of
-from harness.planner.word_lists import JOINING, Token
+from harness.planner.tokens import JOINING, Token, is_pair, range_of
 
 CODE: Final = "assumed-reading"
 _SHOWN: Final = 60

@@ -7,6 +7,7 @@ Rules of this module:
 - Behind "about" and its like a list goes on with topics, until an item names something that can be made (a summary).
 - A number that says how long something is (``3 sentences``, ``a 500 word essay``) counts nothing.
 - ``one about war`` is one more of what was named before.
+- The last "to" before a known language leads to the languages, else the last "to" that words follow which could be one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from harness.planner.counting import counted_at, numbered_at, numbered_names, range_in
-from harness.planner.phrases import is_pair, number_of, range_of
+from harness.planner.tokens import Token, is_pair, listed, number_of, range_of, said, separator
 from harness.planner.vocabulary import (
     DETERMINERS,
     DIFFERENT,
@@ -31,9 +32,10 @@ from harness.planner.vocabulary import (
     is_plural,
     singular,
 )
-from harness.planner.word_lists import Token, listed, said, separator
 
 _PLATFORM_WORDS: Final = frozenset(name.lower() for name in PLATFORMS)
+_TOWARDS: Final = ("to", "into", "in")
+_ENDING: Final = ("for", "using", "with", "by", "from", "as")
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,3 +337,30 @@ def _with_shared_topic(things: list[Thing]) -> list[Thing]:
         for thing in things[:-1]
     ]
     return [*shared, last]
+
+
+def language_place(tokens: Sequence[Token]) -> int | None:
+    """Where the "to" stands that leads to the languages."""
+    places = [at for at, token in enumerate(tokens[:-1]) if token.low in _TOWARDS]
+    known = [
+        at
+        for at in places
+        if knows_language(tokens[at + 1 : at + 4]) or languages_counted(tokens[at + 1 :]) is not None
+    ]
+    if known:
+        return known[-1]
+    last = [at for at in places if tokens[at].low != "in" and languages_in(tokens[at + 1 :])]
+    return last[-1] if last else None
+
+
+def languages_counted(tokens: Sequence[Token]) -> int | None:
+    """The number in ``three other languages``, or None."""
+    count, place = counted_at(tokens, 0)
+    rest = [token for token in tokens[place : place + 2] if token.low not in ("different", "other")]
+    return count if rest and singular(rest[0].low) == "language" else None
+
+
+def languages_listed(tokens: Sequence[Token]) -> tuple[list[str], list[Token]]:
+    """The languages that stand here, and the words behind them."""
+    end = next((at for at, token in enumerate(tokens) if at and token.low in _ENDING), len(tokens))
+    return languages_in(tokens[:end]), list(tokens[end:])

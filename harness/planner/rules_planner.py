@@ -21,12 +21,21 @@ from harness.planner import assumptions
 from harness.planner.converting import conversion_steps, names_format
 from harness.planner.counting import numbered_at, numbered_names, range_in
 from harness.planner.draft import STEPS_LIMIT, Draft, TooManyStepsError
-from harness.planner.languages import language_place, languages_counted, languages_listed
-from harness.planner.noun_phrases import Thing, knows_language, languages_in, names_of_items, things_of
+from harness.planner.marked_lists import clauses_of
+from harness.planner.noun_phrases import (
+    Thing,
+    knows_language,
+    language_place,
+    languages_counted,
+    languages_in,
+    languages_listed,
+    names_of_items,
+    things_of,
+)
 from harness.planner.planned_task import Planned, check_task
-from harness.planner.points import clauses_of
 from harness.planner.pronouns import Product, Reference, Scope
 from harness.planner.sentences import Clause
+from harness.planner.tokens import Token, listed, said, tokens_of
 from harness.planner.vocabulary import (
     ANYTHING,
     DERIVED,
@@ -40,7 +49,6 @@ from harness.planner.vocabulary import (
     USUAL_LANGUAGES,
     singular,
 )
-from harness.planner.word_lists import Token, listed, said, tokens_of
 from harness.planner.wording import asked_of, capital, literal_in, whole_of, without_shared_topic, words_of, works_of
 
 WRITER: Final = "content_generator"

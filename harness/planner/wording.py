@@ -14,8 +14,8 @@ from harness.planner.draft import STEPS_LIMIT, TooManyStepsError
 from harness.planner.noun_phrases import Thing
 from harness.planner.pronouns import Product, Reference
 from harness.planner.sentences import Clause
+from harness.planner.tokens import Token, said, tokens_of, unquoted
 from harness.planner.vocabulary import DERIVED, PLATFORMS
-from harness.planner.word_lists import Token, said, tokens_of, unquoted
 
 _AN = re.compile(r"[aeiou8]|(?:11|18)(?!\d)", re.IGNORECASE)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.cli.bench_options import read_names, read_parameters, read_time, read_width, read_workers
 from harness.cli.guard import UsageFault
+from harness.cli.typed_values import read_names, read_parameters, read_time, read_width, read_workers
 from harness.report.terminal.bench_progress import time_text
 
 

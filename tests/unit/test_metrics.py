@@ -16,7 +16,6 @@ from executor.record.timeline import NANOSECONDS
 from harness.analysis.attempt_index import AttemptIndex
 from harness.result import timeline_from_document
 from harness.telemetry.metrics import metric_table as table
-from harness.telemetry.metrics.curves import curves_of, values_at
 from harness.telemetry.metrics.labels import REASONS_TOLD_APART, Reasons, result_labels, told_apart, variant
 from harness.telemetry.metrics.run_metrics import (
     completed_at,
@@ -27,6 +26,7 @@ from harness.telemetry.metrics.run_metrics import (
     step_totals,
 )
 from harness.telemetry.metrics.samples import Sample
+from harness.telemetry.metrics.time_series import curves_of, values_at
 from harness.telemetry.prometheus.exposition import registry_of, text_of
 from harness.telemetry.prometheus.server_flags import REMOTE_WRITE_FLAG, prometheus_arguments, prometheus_config
 from tests.unit.metric_documents import STARTED_AT, TRACE_ID, run_document_of

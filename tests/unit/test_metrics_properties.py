@@ -10,10 +10,9 @@ from executor.record.timeline import NANOSECONDS, Timeline
 from harness.analysis import RunAnalysis
 from harness.analysis.attempt_index import AttemptIndex
 from harness.result import Repetition, result_document, timeline_from_document
-from harness.telemetry.metrics.curves import Curve, curves_of
 from harness.telemetry.metrics.labels import result_labels
 from harness.telemetry.metrics.run_metrics import run_samples, step_totals
-from harness.telemetry.metrics.time_series import is_stale, series_of
+from harness.telemetry.metrics.time_series import Curve, curves_of, is_stale, series_of
 from harness.testing.drawing.generator import FEATURES, DrawnRun
 from harness.testing.drawing.simulated_run import simulate
 from harness.testing.drawing.strategies import workflows

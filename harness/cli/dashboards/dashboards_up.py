@@ -24,28 +24,28 @@ def show_dashboards(request: UpRequest) -> ExitCode:
     """
     check_installed("plotly", "grafana_foundation_sdk", "promql_parser")
     from harness.dashboards.preview.child_servers import ChildError  # noqa: PLC0415 - it needs what was just looked for
-    from harness.dashboards.preview.up import Everything, Ports, everything_up, keep_sending  # noqa: PLC0415 - the same
+    from harness.dashboards.preview.up import Ports, RunningPreview, keep_sending, preview_up  # noqa: PLC0415 - the same
 
     config = load_config(request.config_path)
     terminal = Terminal()
     ports = Ports(request.port, request.page_port, request.grafana_port)
     settings = config.telemetry.prometheus
 
-    def tell(everything: Everything) -> None:
-        terminal.line(f"Preview of the dashboards: {everything.page_url}")
-        if everything.grafana_url is not None:
-            terminal.line(f"Grafana: {everything.grafana_url}")
+    def tell(preview: RunningPreview) -> None:
+        terminal.line(f"Preview of the dashboards: {preview.page_url}")
+        if preview.grafana_url is not None:
+            terminal.line(f"Grafana: {preview.grafana_url}")
         else:
             terminal.line("Grafana: none is on the PATH; its dashboards are in `dashboards/`")
-        terminal.line(f"Prometheus: {everything.prometheus_url}")
+        terminal.line(f"Prometheus: {preview.prometheus_url}")
         terminal.line("Runs that are kept from now on are shown too. Ctrl-C ends it.")
 
     try:
-        with terminated_as_interrupted(), everything_up(
+        with terminated_as_interrupted(), preview_up(
             data_folder(request.data), ports, scrape_port=settings.metrics_port or None
-        ) as everything:  # fmt: skip
-            tell(everything)
-            keep_sending(everything, store_path(request.store, config), terminal.line, run_info=settings.run_info)
+        ) as preview:  # fmt: skip
+            tell(preview)
+            keep_sending(preview, store_path(request.store, config), terminal.line, run_info=settings.run_info)
     except KeyboardInterrupt:
         terminal.line("ended")
         sys.stdout.flush()

@@ -70,14 +70,14 @@ def _outcome(
     dashboards: Mapping[str, dict[str, Any]], profile: Profile, url: str | None, documents: list[dict[str, Any]]
 ) -> Any:
     from harness.dashboards.validation.dashboard_checks import validated  # noqa: PLC0415 - the same
-    from harness.dashboards.validation.prometheus_questions import Asking, AskingError, RefusedError  # noqa: PLC0415 - only now does it matter
+    from harness.dashboards.validation.prometheus_questions import NoPrometheusError, PrometheusQueries, RefusedError  # noqa: PLC0415 - only now does it matter
 
     if url is None:
         return validated(dashboards, profile, None, [])
     try:
-        with Asking(url) as server:
+        with PrometheusQueries(url) as server:
             return validated(dashboards, profile, server, documents)
-    except (AskingError, RefusedError) as error:
+    except (NoPrometheusError, RefusedError) as error:
         raise UsageFault(str(error)) from error
 
 

@@ -49,7 +49,7 @@ class Ports:
 
 
 @dataclass(slots=True)
-class Everything:
+class RunningPreview:
     """What is up: addresses, and the programs behind them."""
 
     prometheus_url: str
@@ -59,7 +59,7 @@ class Everything:
 
 
 @contextlib.contextmanager
-def everything_up(data: Path, ports: Ports, *, scrape_port: int | None = None) -> Iterator[Everything]:
+def preview_up(data: Path, ports: Ports, *, scrape_port: int | None = None) -> Iterator[RunningPreview]:
     """Start it all; at the end it is down.
 
     Raises:
@@ -89,10 +89,10 @@ def everything_up(data: Path, ports: Ports, *, scrape_port: int | None = None) -
             children.append(_grafana(grafana_program, data, ports.grafana, url))
             stack.callback(children[-1].stop)
         page = stack.enter_context(Preview(dashboards, url, PROFILE, port=ports.page))
-        yield Everything(url, page.url, grafana_url, children)
+        yield RunningPreview(url, page.url, grafana_url, children)
 
 
-def keep_sending(everything: Everything, store_path: Path, say: Say, *, run_info: bool = True) -> None:
+def keep_sending(preview: RunningPreview, store_path: Path, say: Say, *, run_info: bool = True) -> None:
     """Send what is stored, and what is kept from then on, until Ctrl-C.
 
     Raises:
@@ -101,9 +101,9 @@ def keep_sending(everything: Everything, store_path: Path, say: Say, *, run_info
     """
     sent: set[str] = set()
     trouble = ""
-    with Prometheus(everything.prometheus_url) as server:
+    with Prometheus(preview.prometheus_url) as server:
         while True:
-            for child in everything.children:
+            for child in preview.children:
                 child.check()
             try:
                 _send_new(server, store_path, sent, say, run_info=run_info)

@@ -7,8 +7,8 @@ from typing import Final
 
 from harness.plain_text import counted, duration_text, gain_text, one_line
 from harness.report.terminal.console import Line, table_lines
-from harness.simulation.drawing import Distribution
-from harness.simulation.table import Cell, Gain, Simulation
+from harness.simulation.duration_draws import Distribution
+from harness.simulation.simulated_changes import Cell, Gain, Simulation
 
 _GAINS_SHOWN: Final = 12
 _NOTES_SHOWN: Final = 10

@@ -1,4 +1,6 @@
-"""The options of ``makespan bench`` as typed, taken apart."""
+"""Values as typed on the command line, taken apart: ``NAME=VALUE``, lists, shares, times. What a value means is the
+scenario's affair.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,22 @@ _TIME: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|sec|m|min|h)?")
 _UNITS: Final = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _OPENING: Final = "[{("
 _CLOSING: Final = "]})"
+
+
+def read_settings(typed: Iterable[str], option: str = "--set") -> dict[str, str]:
+    """Name to value; of a name that is set twice the last value counts. ``option``: as which they were typed.
+
+    Raises:
+        UsageFault: there is no ``=``, or nothing before it.
+
+    """
+    settings: dict[str, str] = {}
+    for text in typed:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise UsageFault(f"{option} {text!r}: write NAME=VALUE")
+        settings[name.strip()] = value
+    return settings
 
 
 def read_names(typed: Iterable[str]) -> tuple[str, ...]:
