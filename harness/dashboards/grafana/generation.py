@@ -21,12 +21,13 @@ from harness.dashboards.grafana.executors_compared import executors_compared
 from harness.dashboards.grafana.layout import Row, laid_out
 from harness.dashboards.grafana.links import UIDS
 from harness.dashboards.grafana.one_run import one_run
-from harness.dashboards.grafana.profiles import DIALECTS, Dialect, Profile
+from harness.dashboards.grafana.profiles import DIALECTS, Dialect
 from harness.dashboards.grafana.provisioning import dashboard_provider, data_sources
 from harness.dashboards.grafana.queries import exactly
 from harness.dashboards.grafana.trends import trends
 from harness.dashboards.grafana.variables import cell_variables, revision_marks, source_variables
 from harness.telemetry.prometheus.server_flags import prometheus_config
+from harness.telemetry.telemetry_settings import Profile
 
 Dashboard = dict[str, Any]
 
