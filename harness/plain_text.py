@@ -64,6 +64,18 @@ def gain_text(seconds: float, whole: float, *, nothing_ratio: float = 0.0) -> st
     return f"{'−' if seconds > 0 else '+'}{duration_text(abs(seconds))}{share}"
 
 
+def remaining_text(seconds: float) -> str:
+    """How long something still takes, in whole seconds: ``12 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
 def _duration(seconds: float, digits: int) -> str:
     rounding = 0.5 * 10**-digits
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):

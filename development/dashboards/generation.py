@@ -23,10 +23,11 @@ from development.dashboards.one_run import one_run
 from development.dashboards.trends import trends
 from development.dashboards.variables import cell_variables, revision_marks, source_variables
 from harness.dashboards.grafana.dashboard_files import annotations_of, queries_of
-from harness.dashboards.grafana.profiles import DIALECTS, Dialect, Profile
+from harness.dashboards.grafana.profiles import DIALECTS, Dialect
 from harness.dashboards.grafana.provisioning import dashboard_provider, data_sources
 from harness.dashboards.grafana.queries import exactly
 from harness.telemetry.prometheus.server_flags import prometheus_config
+from harness.telemetry.telemetry_settings import Profile
 
 Dashboard = dict[str, Any]
 

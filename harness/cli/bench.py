@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from executor.model.findings import did_you_mean
 from harness.benchmark import (
     Budget,
     CallRecorder,
@@ -49,7 +48,15 @@ from harness.cli.requests.running import BenchRequest
 from harness.cli.signals import terminated_as_interrupted
 from harness.cli.stores import rescue, store_path, store_to_read
 from harness.cli.trace_options import send_traces, tracing_for
-from harness.cli.typed_values import read_names, read_parameters, read_settings, read_time, read_width, read_workers
+from harness.cli.typed_values import (
+    one_of,
+    read_names,
+    read_parameters,
+    read_settings,
+    read_time,
+    read_width,
+    read_workers,
+)
 from harness.compare import Comparison, comparison_document, fail_if
 from harness.compare import text as comparison_text
 from harness.compare.comparison import cells_of
@@ -84,7 +91,7 @@ def bench_scenarios(request: BenchRequest) -> ExitCode:
     width = read_width(request.until_width)
     wanted = _matrix_request(request, width)
     budget = Budget(request.max_calls, request.max_tokens, read_time(request.max_time))
-    cache = _cache_mode(request.cache)
+    cache: CacheMode = one_of("--cache", request.cache, get_args(CacheMode))
     _check_targets(request)
     config = load_config(request.config_path, overrides={"llm": {"base_url": request.llm}})
     matrix = build_matrix(request.scenarios, wanted, config)
@@ -185,20 +192,6 @@ def _check_comparable(before: Mapping[str, Any], matrix: Matrix) -> None:
     differences = machine_differences(before["environment"], machine_facts())
     if differences:
         raise UsageFault(f"--against: that run is from another machine ({'; '.join(differences)})")
-
-
-def _cache_mode(typed: str) -> CacheMode:
-    """``--cache``.
-
-    Raises:
-        UsageFault: it is none of the modes.
-
-    """
-    for mode in get_args(CacheMode):
-        if typed == mode:
-            found: CacheMode = mode
-            return found
-    raise UsageFault(f"--cache {typed!r}: {did_you_mean(typed, get_args(CacheMode), 'use unique or allow')}")
 
 
 def _check_targets(request: BenchRequest) -> None:

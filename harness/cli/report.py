@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from executor.model.findings import did_you_mean
 from harness.cli.guard import UsageFault
 from harness.cli.requests.kept_runs import ReportRequest
 from harness.cli.stores import store_to_read
+from harness.cli.typed_values import one_of
 from harness.config import load_config
 from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_text
@@ -41,9 +41,7 @@ def write_report_of(request: ReportRequest) -> ExitCode:
 
     """
     known = (HTML, *FORMATS)
-    if request.format not in known:
-        fix = did_you_mean(request.format, known, f"use one of {', '.join(known)}")
-        raise UsageFault(f"--format {request.format!r}: {fix}")
+    one_of("--format", request.format, known)
     table = _table(request)
     target = request.output if request.output is not None else f"report.{_ENDINGS[request.format]}"
     check_writable(target, "the report")

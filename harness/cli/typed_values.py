@@ -6,15 +6,33 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, TypeVar
 
+from executor.model.findings import did_you_mean
 from harness.cli.guard import UsageFault
+
+Name = TypeVar("Name", bound=str)
 
 _TIME: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|sec|m|min|h)?")
 _UNITS: Final = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _OPENING: Final = "[{("
 _CLOSING: Final = "]})"
+
+
+def one_of(option: str, typed: str, known: Sequence[Name]) -> Name:
+    """The one of the known names that was typed.
+
+    Raises:
+        UsageFault: it is none of them.
+
+    """
+    for name in known:
+        if name == typed:
+            return name
+    *others, last = known
+    named = ", ".join(others)
+    raise UsageFault(f"{option} {typed!r}: {did_you_mean(typed, known, f'use {named} or {last}')}")
 
 
 def read_settings(typed: Iterable[str], option: str = "--set") -> dict[str, str]:

@@ -36,7 +36,7 @@ _LONGEST_WAIT_SECONDS: Final = 30.0
 _MAX_TOKENS: Final = 16_000
 _TASK_MARK: Final = "Task: "
 
-OnSteps = Callable[[Sequence[Step]], None]
+OnSteps = Callable[[Sequence[Step]], object]
 
 
 def plan_with_model(task: str, *, config: Config) -> Planned:

@@ -236,17 +236,6 @@ class Store:
         with self._reading() as connection:
             return [StoredRun(*row) for row in connection.execute(query, (text,))]
 
-    def accepted(self, scenario: str, machine: str, *, limit: int, before: str | None = None) -> list[Document]:
-        """The documents of the newest ``limit`` accepted runs of a scenario on a class of machine, oldest first;
-        ``before``: only runs begun before that id's.
-
-        Raises:
-            StoreError: it cannot be read.
-
-        """
-        rows = self.history(scenario=scenario, machine=machine, verdict="accepted", before=before, limit=limit)
-        return [self.document(row.run_id) for row in reversed(rows)]
-
     # Inside
 
     @contextmanager

@@ -14,7 +14,7 @@ from executor.running import run
 from executor.scheduler import SchedulerError
 from executor.templates.template import TemplateError, render_text, render_value
 from harness.analysis import RunAnalysis
-from harness.report.html.lanes import worker_lanes
+from harness.report.html.gantt import worker_lanes
 from harness.scenario.forecast import forecast
 from harness.simulation.what_if import predicted_gains
 from tests.unit.scheduling import Hand

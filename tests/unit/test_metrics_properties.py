@@ -12,11 +12,12 @@ from harness.analysis.attempt_index import AttemptIndex
 from harness.result import Repetition, result_document, timeline_from_document
 from harness.telemetry.metrics.labels import result_labels
 from harness.telemetry.metrics.run_metrics import run_samples, step_totals
-from harness.telemetry.metrics.time_series import Curve, curves_of, is_stale, series_of
+from harness.telemetry.metrics.time_series import Curve, curves_of, series_of
 from harness.testing.drawing.generator import FEATURES, DrawnRun
 from harness.testing.drawing.simulated_run import simulate
 from harness.testing.drawing.strategies import workflows
 from tests.properties.effort import examples
+from tests.unit.metric_documents import is_stale
 from tests.unit.run_documents import document
 
 RUNS = settings(

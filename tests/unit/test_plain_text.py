@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from harness.plain_text import aligned, duration_text, duration_texts, gain_text, interval_text, some_of
+from harness.plain_text import (
+    aligned,
+    duration_text,
+    duration_texts,
+    gain_text,
+    interval_text,
+    remaining_text,
+    some_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -72,3 +80,8 @@ def test_columns_of_a_table_are_two_spaces_apart_and_numbers_to_the_right() -> N
 def test_of_many_names_some_are_shown_and_the_rest_counted() -> None:
     assert some_of(["a", "b", "c"], 3) == "a, b, c"
     assert some_of(["a", "b", "c"], 1) == "a and 2 more"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(12.4, "12 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (-1, "0 s")])
+def test_time_left_is_said_as_a_person_says_it(seconds: float, text: str) -> None:
+    assert remaining_text(seconds) == text

@@ -13,11 +13,11 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, get_args
 
-from executor.model.findings import did_you_mean
 from harness.cli.guard import UsageFault
 from harness.cli.requests.dashboards import PushRequest
 from harness.cli.stores import store_path, store_to_read
 from harness.cli.trace_options import traces_sent
+from harness.cli.typed_values import one_of
 from harness.config import Config, load_config
 from harness.exit_codes import ExitCode
 from harness.plain_text import counted, one_line
@@ -40,12 +40,13 @@ def push_stored_runs(request: PushRequest) -> ExitCode:
         StoreError: a run cannot be found or read.
 
     """
+    profile = None if request.profile is None else one_of("--profile", request.profile, get_args(Profile))
     config = load_config(
         request.config_path,
         overrides={
             "telemetry": {
                 "prometheus": {
-                    "url": request.url, "profile": _profile(request.profile), "textfile": request.textfile,
+                    "url": request.url, "profile": profile, "textfile": request.textfile,
                 }
             }
         },
@@ -69,13 +70,6 @@ def push_stored_runs(request: PushRequest) -> ExitCode:
     if faults:
         raise UsageFault("\n".join(faults))
     return ExitCode.FINE
-
-
-def _profile(typed: str | None) -> str | None:
-    known = get_args(Profile)
-    if typed is not None and typed not in known:
-        raise UsageFault(f"--profile {typed!r}: {did_you_mean(typed, known, 'use own or shared')}")
-    return typed
 
 
 def _documents(

@@ -7,16 +7,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
-from executor.model.findings import did_you_mean
 from harness.cli.guard import UsageFault
 from harness.cli.requests.dashboards import ValidateRequest
 from harness.cli.stores import store_to_read
+from harness.cli.typed_values import one_of
 from harness.config import Config, load_config
-from harness.dashboards.grafana.profiles import Profile
 from harness.exit_codes import ExitCode
 from harness.plain_text import counted
 from harness.report.terminal.console import Terminal
 from harness.store.store_errors import StoreError
+from harness.telemetry.telemetry_settings import Profile
 
 
 def validate_dashboards(request: ValidateRequest) -> ExitCode:
@@ -30,7 +30,9 @@ def validate_dashboards(request: ValidateRequest) -> ExitCode:
     from harness.dashboards.grafana.dashboard_files import dashboards_of, read_dashboards  # noqa: PLC0415 - only now does it matter
 
     config = load_config(request.config_path)
-    profile = _profile(request.profile, config)
+    profile: Profile = config.telemetry.prometheus.profile
+    if request.profile is not None:
+        profile = one_of("--profile", request.profile, get_args(Profile))
     folder = Path(request.folder).expanduser() if request.folder is not None else dashboards_of(profile)
     if not folder.is_dir():
         raise UsageFault(f"there is no folder {str(folder)!r}")
@@ -79,16 +81,6 @@ def _outcome(
             return validated(dashboards, profile, server, documents)
     except (NoPrometheusError, RefusedError) as error:
         raise UsageFault(str(error)) from error
-
-
-def _profile(typed: str | None, config: Config) -> Profile:
-    for profile in get_args(Profile):
-        if profile == (typed if typed is not None else config.telemetry.prometheus.profile):
-            found: Profile = profile
-            return found
-    known = get_args(Profile)
-    fix = did_you_mean(str(typed), known, f"use one of {', '.join(known)}")
-    raise UsageFault(f"--profile {typed!r}: {fix}")
 
 
 def _stored(typed: str | None, config: Config) -> list[dict[str, Any]]:

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-import typer
-
+from harness.cli.requests.parameters import option
 from harness.cli.requests.shared import ConfigOption
 
 
@@ -13,7 +12,7 @@ class LlmInstallRequest:
     """What `makespan llm install` is asked for."""
 
     force: Annotated[
-        bool, typer.Option("--force", help="Fetch both again, though they are there or a llama-server is on the PATH.")
+        bool, option("--force", "Fetch both again, though they are there or a llama-server is on the PATH.")
     ] = False
     config_path: ConfigOption = None
 
@@ -24,22 +23,14 @@ class LlmServeRequest:
 
     port: Annotated[
         int | None,
-        typer.Option("--port", metavar="N", min=1, max=65535, help="Where it listens (default: a free port)."),
+        option("--port N", "Where it listens (default: a free port).", min=1, max=65_535),
     ] = None
-    slots: Annotated[
-        int | None, typer.Option("--slots", metavar="N", min=1, help="Requests that it answers at once (default: 4).")
-    ] = None
+    slots: Annotated[int | None, option("--slots N", "Requests that it answers at once (default: 4).", min=1)] = None
     threads: Annotated[
-        int | None,
-        typer.Option("--threads", metavar="N", min=1, help="Threads that compute (default: one fewer than cores)."),
+        int | None, option("--threads N", "Threads that compute (default: one fewer than cores).", min=1)
     ] = None
     gpu_layers: Annotated[
-        int | None,
-        typer.Option(
-            "--gpu-layers", metavar="N", min=0, help="Layers that a GPU computes (default: as the server decides)."
-        ),
+        int | None, option("--gpu-layers N", "Layers that a GPU computes (default: as the server decides).", min=0)
     ] = None
-    model: Annotated[
-        str | None, typer.Option("--model", metavar="FILE", help="A GGUF file (default: what was installed).")
-    ] = None
+    model: Annotated[str | None, option("--model FILE", "A GGUF file (default: what was installed).")] = None
     config_path: ConfigOption = None

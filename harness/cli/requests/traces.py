@@ -3,16 +3,12 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-import typer
-
 from harness.cli.requests import completion
+from harness.cli.requests.parameters import argument, option
 from harness.cli.requests.shared import ConfigOption, QuietOption, SetOption, StoreOption
 
 EdgesOption = Annotated[
-    str | None,
-    typer.Option(
-        "--edges", metavar="FILE", help="What depends on what in the trace (JSON, YAML or `A -> B` in lines)."
-    ),
+    str | None, option("--edges FILE", "What depends on what in the trace (JSON, YAML or `A -> B` in lines).")
 ]
 
 
@@ -22,64 +18,48 @@ class AnalyzeRequest:
 
     files: Annotated[
         tuple[str, ...],
-        typer.Argument(
-            metavar="[FILE]...",
-            help="Files of traces (OTLP as JSON, JSON lines or protobuf; Jaeger, Tempo, Zipkin, MLflow; the SDK's "
+        argument(
+            "[FILE]...",
+            "Files of traces (OTLP as JSON, JSON lines or protobuf; Jaeger, Tempo, Zipkin, MLflow; the SDK's "
             "console output), or `-` for stdin.",
         ),
     ] = ()
-    folder: Annotated[
-        str | None, typer.Option("--from-dir", metavar="DIR", help="All files in a folder and the folders below it.")
-    ] = None
+    folder: Annotated[str | None, option("--from-dir DIR", "All files in a folder and the folders below it.")] = None
     trace: Annotated[
         str | None,
-        typer.Option("--trace", metavar="ID", help="Of several traces, the one with that id or its beginning."),
+        option("--trace ID", "Of several traces, the one with that id or its beginning."),
     ] = None
     edges: EdgesOption = None
     workers: Annotated[
         tuple[str, ...],
-        typer.Option(
-            "--workers",
-            "-w",
-            metavar="NUMBERS",
-            help="For how many workers to predict, separated by commas (default: 2,4,8,16; unlimited always).",
+        option(
+            "--workers -w NUMBERS",
+            "For how many workers to predict, separated by commas (default: 2,4,8,16; unlimited always).",
         ),
     ] = ()
     rates: Annotated[
         tuple[str, ...],
-        typer.Option(
-            "--rate",
-            metavar="SERVICE=N",
-            help="Predict with so many calls a minute of a service, as in llm=60. May be given several times.",
+        option(
+            "--rate SERVICE=N",
+            "Predict with so many calls a minute of a service, as in llm=60. May be given several times.",
         ),
     ] = ()
     capacities: Annotated[
         tuple[str, ...],
-        typer.Option(
-            "--set-capacity",
-            metavar="SERVICE=N",
-            help="Predict with so many calls of a service at once, as in llm=4. May be given several times.",
+        option(
+            "--set-capacity SERVICE=N",
+            "Predict with so many calls of a service at once, as in llm=4. May be given several times.",
         ),
     ] = ()
     json_target: Annotated[
-        str | None,
-        typer.Option(
-            "--json", metavar="FILE", help="Write the analysis as JSON (`-`: stdout, and all text to stderr)."
-        ),
+        str | None, option("--json FILE", "Write the analysis as JSON (`-`: stdout, and all text to stderr).")
     ] = None
     html_target: Annotated[
         str | None,
-        typer.Option(
-            "--html",
-            metavar="FILE",
-            help="Write a report: the trace's Gantt chart, the predictions, and what to change first.",
-        ),
+        option("--html FILE", "Write a report: the trace's Gantt chart, the predictions, and what to change first."),
     ] = None
     scenario_target: Annotated[
-        str | None,
-        typer.Option(
-            "--scenario", metavar="FILE", help="Write a scenario that does what the trace shows, with steps that sleep."
-        ),
+        str | None, option("--scenario FILE", "Write a scenario that does what the trace shows, with steps that sleep.")
     ] = None
     quiet: QuietOption = False
 
@@ -90,84 +70,63 @@ class SimulateRequest:
 
     subject: Annotated[
         str,
-        typer.Argument(
-            metavar="SCENARIO|RUN|TRACE",
-            help="A scenario file or its name, a file of traces, or a run: an id or its beginning, @last, a "
-            "--json file.",
+        argument(
+            "SCENARIO|RUN|TRACE",
+            "A scenario file or its name, a file of traces, or a run: an id or its beginning, @last, a --json file.",
             autocompletion=completion.scenarios,
         ),
     ]
     workers: Annotated[
         tuple[str, ...],
-        typer.Option(
-            "--workers", "-w", metavar="NUMBERS", help="Steps at once, separated by commas: 2,4,8 (default: as it was)."
-        ),
+        option("--workers -w NUMBERS", "Steps at once, separated by commas: 2,4,8 (default: as it was)."),
     ] = ()
     policies: Annotated[
         tuple[str, ...],
-        typer.Option(
-            "--policy",
-            "-p",
-            metavar="NAMES",
-            help="Orders of starts, separated by commas: dataflow, levels, barrier, serial (default: as it was).",
+        option(
+            "--policy -p NAMES",
+            "Orders of starts, separated by commas: dataflow, levels, barrier, serial (default: as it was).",
             autocompletion=completion.policies,
         ),
     ] = ()
     capacities: Annotated[
         tuple[str, ...],
-        typer.Option(
-            "--set-capacity",
-            metavar="RESOURCE=N",
-            help="So many units at once, as in llm=8, or none for no limit. May be given several times.",
+        option(
+            "--set-capacity RESOURCE=N",
+            "So many units at once, as in llm=8, or none for no limit. May be given several times.",
         ),
     ] = ()
     speed_ups: Annotated[
         tuple[str, ...],
-        typer.Option(
-            "--speed-up",
-            metavar="STEP=2x",
-            help="A step that takes half as long; a pattern (note_*=1.5x) means several. May be given several times.",
+        option(
+            "--speed-up STEP=2x",
+            "A step that takes half as long; a pattern (note_*=1.5x) means several. May be given several times.",
         ),
     ] = ()
     rates: Annotated[
         tuple[str, ...],
-        typer.Option(
-            "--rate",
-            metavar="RESOURCE=N",
-            help="So many starts a minute, as in llm=120, or none for no limit. May be given several times.",
+        option(
+            "--rate RESOURCE=N",
+            "So many starts a minute, as in llm=120, or none for no limit. May be given several times.",
         ),
     ] = ()
     without_retries: Annotated[
-        bool, typer.Option("--without-retries", help="As if every step's last attempt had been its first.")
+        bool, option("--without-retries", "As if every step's last attempt had been its first.")
     ] = False
     distribution: Annotated[
-        bool,
-        typer.Option("--distribution", help="Draw durations from the observed ones, many times, and say percentiles."),
+        bool, option("--distribution", "Draw durations from the observed ones, many times, and say percentiles.")
     ] = False
     runs: Annotated[
-        int | None,
-        typer.Option(
-            "--runs", metavar="N", min=1, max=10_000_000, help="How many runs --distribution draws (default: 1000)."
-        ),
+        int | None, option("--runs N", "How many runs --distribution draws (default: 1000).", min=1, max=10_000_000)
     ] = None
     cell: Annotated[
         str | None,
-        typer.Option(
-            "--cell",
-            metavar="NAME",
-            help="Of a benchmark, the cell to simulate, as in threads@4/dataflow (default: the best).",
-        ),
+        option("--cell NAME", "Of a benchmark, the cell to simulate, as in threads@4/dataflow (default: the best)."),
     ] = None
     edges: EdgesOption = None
     settings: SetOption = ()
-    seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", min=0, help="Feeds what --distribution draws (default: 0).")
-    ] = None
+    seed: Annotated[int | None, option("--seed N", "Feeds what --distribution draws (default: 0).", min=0)] = None
     json_target: Annotated[
-        str | None,
-        typer.Option(
-            "--json", metavar="FILE", help="Write what was found as JSON (`-`: stdout, and all text to stderr)."
-        ),
+        str | None, option("--json FILE", "Write what was found as JSON (`-`: stdout, and all text to stderr).")
     ] = None
     store: StoreOption = None
     config_path: ConfigOption = None

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.dashboards.dashboard_findings import Fault
-from harness.dashboards.grafana.profiles import Profile
 from harness.files.packaged import dashboards_folder
+from harness.telemetry.telemetry_settings import Profile
 
 Dashboard = dict[str, Any]
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.dashboards.grafana.dashboard_files import dashboards_of, read_dashboards
-from harness.dashboards.grafana.profiles import Profile
 from harness.dashboards.grafana.provisioning import dashboard_provider, data_sources
 from harness.dashboards.preview.child_servers import Child, ChildError, alone, check_port, started
 from harness.dashboards.preview.preview_page import Preview
@@ -28,6 +27,7 @@ from harness.store.run_store import Store
 from harness.store.store_errors import StoreError
 from harness.telemetry.prometheus.prometheus_push import Prometheus, PushError, push_runs
 from harness.telemetry.prometheus.server_flags import prometheus_arguments, prometheus_config
+from harness.telemetry.telemetry_settings import Profile
 
 PROFILE: Final[Profile] = "own"
 _LOOK_SECONDS: Final = 1.0

@@ -26,7 +26,6 @@ from harness.dashboards.grafana.dashboard_files import (
     variables_of,
 )
 from harness.dashboards.grafana.grafana_model import model_faults
-from harness.dashboards.grafana.profiles import Profile
 from harness.dashboards.validation.expected_numbers import Known, known_numbers
 from harness.dashboards.validation.lint import lint_faults
 from harness.dashboards.validation.number_comparison import differences
@@ -44,6 +43,7 @@ from harness.telemetry.metrics.metric_table import (
     STEPS_RUNNING,
 )
 from harness.telemetry.metrics.time_series import end_of
+from harness.telemetry.telemetry_settings import Profile
 
 # As many points as Grafana asks for on a wide screen.
 POINTS: Final = 1_000

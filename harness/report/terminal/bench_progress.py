@@ -18,7 +18,7 @@ from rich.text import Text
 from harness.benchmark.matrix import MatrixCell
 from harness.benchmark.runner import Measured
 from harness.benchmark.session import Listener
-from harness.plain_text import counted, one_line
+from harness.plain_text import counted, one_line, remaining_text
 from harness.report.terminal.console import Terminal
 
 _LIVE_EVERY_SECONDS: Final = 0.1
@@ -75,17 +75,5 @@ class BenchProgress(Listener):
     def _head(self, repetition: int, seconds_left: float | None) -> str:
         what = f"repetition {repetition}" if repetition else "warm-up"
         runs = f"{self._done} of {counted(self._runs, 'run')}" if self._runs else counted(self._done, "run")
-        left = "" if seconds_left is None else f", {time_text(seconds_left)} left"
+        left = "" if seconds_left is None else f", {remaining_text(seconds_left)} left"
         return f"{what}, {runs} done{left}"
-
-
-def time_text(seconds: float) -> str:
-    """``12 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"

@@ -177,11 +177,6 @@ def end_of(document: Mapping[str, Any]) -> int:
     return max(ends, default=0) // _MILLISECOND
 
 
-def is_stale(value: float) -> bool:
-    """Whether the value is the marker that a series has ended: only its bits tell."""
-    return struct.pack("<d", value) == struct.pack("<d", STALE)
-
-
 class _Cell:
     """One entry of ``results``."""
 

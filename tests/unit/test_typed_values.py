@@ -1,12 +1,11 @@
-"""The options of `makespan bench` as typed."""
+"""Values as typed on the command line."""
 
 from __future__ import annotations
 
 import pytest
 
 from harness.cli.guard import UsageFault
-from harness.cli.typed_values import read_names, read_parameters, read_time, read_width, read_workers
-from harness.report.terminal.bench_progress import time_text
+from harness.cli.typed_values import one_of, read_names, read_parameters, read_time, read_width, read_workers
 
 
 def test_lists_may_be_given_with_commas_or_again_and_again() -> None:
@@ -56,6 +55,9 @@ def test_a_parameter_without_values_or_with_two_lists_is_refused(typed: list[str
         read_parameters(typed)
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(12.4, "12 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (-1, "0 s")])
-def test_time_left_is_said_as_a_person_says_it(seconds: float, text: str) -> None:
-    assert time_text(seconds) == text
+def test_of_several_names_the_typed_one_is_taken_and_another_is_told_the_nearest() -> None:
+    assert one_of("--trace", "live", ("recorded", "live", "off")) == "live"
+    with pytest.raises(UsageFault, match=r"--trace 'liv': did you mean 'live'\?"):
+        one_of("--trace", "liv", ("recorded", "live", "off"))
+    with pytest.raises(UsageFault, match="--trace 'x': use recorded, live or off"):
+        one_of("--trace", "x", ("recorded", "live", "off"))
