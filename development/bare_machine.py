@@ -181,12 +181,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"test-bare: {error}", file=sys.stderr)
         return 1
     finally:
+        if rows:
+            print(table(rows), flush=True)
         if given.keep:
             print(f"kept: {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
-        if rows:
-            print(table(rows), flush=True)
     if rows[0].megabytes > DEMO_MEGABYTES_AT_MOST:
         print(
             f"test-bare: make demo fetched {rows[0].megabytes:.0f} MB, more than {DEMO_MEGABYTES_AT_MOST:.0f}",
