@@ -9,7 +9,7 @@ Rules of this module:
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -50,10 +50,11 @@ def analyze_traces(request: AnalyzeRequest) -> ExitCode:
     """
     _check(request)
     faults: list[TraceError] = []
-    traces = _chosen(request, _sources(request), faults.append)
+    others: list[str] = []
+    traces = _chosen(request, _sources(request), faults.append, others)
     first = next(traces, None)
     if first is None:
-        raise faults[0] if faults else TraceError(_nothing_found(request, traces.ids))
+        raise faults[0] if faults else TraceError(_nothing_found(request, others))
     second = next(traces, None)
     try:
         workers = worker_counts(request.workers) or None
@@ -109,32 +110,20 @@ def _hidden(path: Path, folder: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
-class _Chosen:
-    """The traces that are meant, one after the other."""
-
-    def __init__(self, request: AnalyzeRequest, sources: Sequence[str], fault: Callable[[TraceError], None]) -> None:
-        several = len(sources) > 1
-        self._traces = read_traces(sources, on_error=fault if several else None)
-        self._wanted = request.trace
-        self.ids: list[str] = []
-
-    def __iter__(self) -> _Chosen:
-        return self
-
-    def __next__(self) -> Trace:
-        if self._wanted is None:
-            return next(self._traces)
-        for trace in self._traces:
-            self.ids.append(trace.trace_id)
-            if trace.trace_id == self._wanted or (
-                len(self._wanted) >= _SHORTEST_ID and trace.trace_id.startswith(self._wanted)
-            ):
-                return trace
-        raise StopIteration
-
-
-def _chosen(request: AnalyzeRequest, sources: Sequence[str], fault: Callable[[TraceError], None]) -> _Chosen:
-    return _Chosen(request, sources, fault)
+def _chosen(
+    request: AnalyzeRequest, sources: Sequence[str], fault: Callable[[TraceError], None], others: list[str]
+) -> Iterator[Trace]:
+    """The traces that are meant, one after the other. ``others`` gets the ids of those that are not."""
+    wanted = request.trace
+    for trace in read_traces(sources, on_error=fault if len(sources) > 1 else None):
+        if (
+            wanted is None
+            or trace.trace_id == wanted
+            or (len(wanted) >= _SHORTEST_ID and trace.trace_id.startswith(wanted))
+        ):
+            yield trace
+        else:
+            others.append(trace.trace_id)
 
 
 def _nothing_found(request: AnalyzeRequest, ids: Sequence[str]) -> str:
@@ -191,7 +180,7 @@ def _write_html(request: AnalyzeRequest, diagnoses: Sequence[Diagnosis]) -> None
 def _many(
     request: AnalyzeRequest,
     firsts: Sequence[Trace],
-    rest: _Chosen,
+    rest: Iterator[Trace],
     faults: Sequence[TraceError],
     workers: list[int] | None,
     limits: Sequence[Limit],

@@ -100,7 +100,7 @@ def bench_scenarios(request: BenchRequest) -> ExitCode:
         warnings = [one for case in matrix.cases for one in case.loaded.findings if one.severity == "warning"]
         Terminal(sys.stderr).write(finding_lines(dict.fromkeys(warnings)))
     judge = _judge_for(request, matrix, config, judge_all=not wanted.change_the_cells)
-    with _spoken(), ExitStack() as open_things:
+    with _as_usage_faults(), ExitStack() as open_things:
         replay = None if request.replay is None else RecordedRuns(request.replay)
         metrics = Metrics(config, request.metrics_port, Terminal(sys.stderr), quiet=request.quiet)
         run_id = uuid.uuid4().hex
@@ -300,7 +300,7 @@ class _Bench:
         self._keep(document, found.verdicts, outcome)
         try:
             if not self.request.quiet:
-                self._say(document, found)
+                self._show(document, found)
         finally:
             # Also where nobody reads the text any more (`| head`).
             self.metrics.finish(document)
@@ -327,7 +327,7 @@ class _Bench:
             stopped_by = outcome.stopped_by
         return replace(more, series=outcome.series, stopped_by=stopped_by), found
 
-    def _say(self, document: Document, found: Judged) -> None:
+    def _show(self, document: Document, found: Judged) -> None:
         columns = min(_PLOT_COLUMNS, self.terminal.width) if self.terminal.is_live else None
         self.terminal.write(bench_lines(document, plot_columns=columns, ascii_only=self.terminal.ascii_only))
         verdicts = [(case.scenario, one) for case, one in found.verdicts]
@@ -370,7 +370,7 @@ class _Bench:
 
 
 @contextlib.contextmanager
-def _spoken() -> Iterator[None]:
+def _as_usage_faults() -> Iterator[None]:
     """Faults of stores and recordings are the user's to mend."""
     try:
         yield
@@ -386,11 +386,11 @@ def _exit_code(matrix: Matrix, document: Mapping[str, Any], found: Judged, outco
     if not found.met:
         return ExitCode.EXPECTATION
     # Where a scenario says what errors it expects, that was judged.
-    spoken = {
+    judged = {
         case.scenario for case in matrix.cases if any(one.metric.name == "errors" for one in case.expectations)
     }  # fmt: skip
     failed = any(
-        sample["errors"] for result in document["results"] if result["scenario"] not in spoken
+        sample["errors"] for result in document["results"] if result["scenario"] not in judged
         for sample in result["samples"]
     )  # fmt: skip
     return ExitCode.FAULT if failed else ExitCode.FINE

@@ -47,7 +47,7 @@ def show_history(request: HistoryRequest) -> ExitCode:
         check_writable(request.json_target)
     config = load_config(request.config_path)
     if request.accept or request.reject:
-        return _say(request, config)
+        return _set_verdicts(request, config)
     with store_to_read(request.store, config) as store:
         runs = [] if store is None else list(_chosen(store, request, since))
     if request.json_target is not None:
@@ -79,7 +79,7 @@ def read_since(typed: str | None) -> str | None:
     return moment.isoformat(timespec="milliseconds")
 
 
-def _say(request: HistoryRequest, config: Config) -> ExitCode:
+def _set_verdicts(request: HistoryRequest, config: Config) -> ExitCode:
     terminal = Terminal()
     path = store_path(request.store, config)
     if not path.exists():

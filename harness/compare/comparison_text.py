@@ -27,7 +27,7 @@ def text(comparison: Comparison) -> str:
     lines = [f"before: {_side(comparison.before)}", f"after:  {_side(comparison.after)}", ""]
     if comparison.cells:
         lines += [*aligned(rows), ""]
-    lines += [f"{one.cell.label}: {_story(one)}" for one in comparison.cells]
+    lines += [f"{one.cell.label}: {_explanation(one)}" for one in comparison.cells]
     lines += _remarks(comparison)
     return printable("\n".join(lines).rstrip()) + "\n"
 
@@ -42,7 +42,7 @@ def markdown(comparison: Comparison) -> str:
         lines.append(f"|{' --- |' * len(_HEADINGS)}")
         lines += [f"| {' | '.join(_escaped(part) for part in _row(one, many))} |" for one in comparison.cells]
         lines.append("")
-    lines += [f"- {_escaped(f'{one.cell.label}: {_story(one)}')}" for one in comparison.cells]
+    lines += [f"- {_escaped(f'{one.cell.label}: {_explanation(one)}')}" for one in comparison.cells]
     lines += [f"- {_escaped(remark)}" for remark in _remarks(comparison)]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -78,7 +78,7 @@ def _row(one: CellChange, with_scenario: bool) -> list[str]:
     ]
 
 
-def _story(one: CellChange) -> str:
+def _explanation(one: CellChange) -> str:
     """Why it is undecided; or where the change comes from."""
     if one.verdict == "undecided":
         return f"undecided: {one.reason}"

@@ -39,7 +39,7 @@ _ENDING: Final = ("for", "using", "with", "by", "from", "as")
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
+class NounPhrase:
     """Something to make. ``noun`` is its head in the singular, ``name`` what one of it is called (``technical
     article``), ``count`` the stated number. ``topics`` are what each is about, ``about`` the words of that part, and
     ``tail`` what holds for all. ``each``: so many for every topic. ``range``: the words that leave the count open.
@@ -84,12 +84,12 @@ class _Item:
     is_one: bool = False
 
 
-def things_of(text: str, tokens: Sequence[Token]) -> list[Thing]:
+def noun_phrases_of(text: str, tokens: Sequence[Token]) -> list[NounPhrase]:
     """The things that a list of noun phrases names; none for no words."""
     numbered = numbered_at(tokens)
     if numbered is not None:
         rest = list(tokens[numbered.end :])
-        things = [Thing(numbered.noun, name, is_name=True) for name in numbered.names]
+        things = [NounPhrase(numbered.noun, name, is_name=True) for name in numbered.names]
         return [_with_topic(text, thing, rest) if rest else thing for thing in things]
     items = _completed(_with_ones(_items(tokens)))
     things = [thing for item in items if (thing := _thing(text, item)) is not None]
@@ -225,7 +225,7 @@ def _is_name(token: Token) -> bool:
     return token.text[:1].isupper() or token.low in LANGUAGES or token.low in _PLATFORM_WORDS
 
 
-def _thing(text: str, item: _Item) -> Thing | None:
+def _thing(text: str, item: _Item) -> NounPhrase | None:
     head = list(item.head)
     count, place = counted_at(head, 0)
     determiner = ""
@@ -245,7 +245,7 @@ def _thing(text: str, item: _Item) -> Thing | None:
     if not head:
         return None
     is_numbered = len(head) > 1 and number_of(head[-1].low) is not None
-    thing = Thing(
+    thing = NounPhrase(
         noun=singular(head[-2].low if is_numbered else _noun_before_participle(head).low),
         name=_name(text, head),
         determiner=determiner if count is None else "",
@@ -274,7 +274,7 @@ def _name(text: str, head: Sequence[Token]) -> str:
     return f"{said(text, head[:-1])} {noun}".strip()
 
 
-def _with_topic(text: str, thing: Thing, rest: list[Token]) -> Thing:
+def _with_topic(text: str, thing: NounPhrase, rest: list[Token]) -> NounPhrase:
     languages, place = _languages_at_the_end(rest)
     rest = rest[:place]
     if not rest:
@@ -323,7 +323,7 @@ def _preposition_in(item: Sequence[Token]) -> int:
     return next((at for at, token in enumerate(item) if at and token.low in PREPOSITIONS and token.low != "of"), 0)
 
 
-def _with_shared_topic(things: list[Thing]) -> list[Thing]:
+def _with_shared_topic(things: list[NounPhrase]) -> list[NounPhrase]:
     """``a poem and a song about rain`` are both about rain."""
     if len(things) < 2 or not things[-1].topics or any(thing.topics for thing in things[:-1]):
         return things

@@ -23,14 +23,14 @@ from harness.planner.counting import numbered_at, numbered_names, range_in
 from harness.planner.draft import STEPS_LIMIT, Draft, TooManyStepsError
 from harness.planner.marked_lists import clauses_of
 from harness.planner.noun_phrases import (
-    Thing,
+    NounPhrase,
     knows_language,
     language_place,
     languages_counted,
     languages_in,
     languages_listed,
     names_of_items,
-    things_of,
+    noun_phrases_of,
 )
 from harness.planner.planned_task import Planned, check_task
 from harness.planner.pronouns import Product, Reference, Scope
@@ -160,7 +160,7 @@ class _Rules:
     # ------------------------------------------------------------------ write
 
     def _write(self, clause: Clause) -> list[Product]:
-        things = things_of(self._task, clause.tokens)
+        things = noun_phrases_of(self._task, clause.tokens)
         if not things or clause.material or clause.tokens[0].low in PREPOSITIONS:  # "write to John and Mary"
             return self._other(clause)
         self._draft.has_list |= len(things) > 1
@@ -172,7 +172,7 @@ class _Rules:
         self._assume(assumptions.of_numbered(numbered.names) if numbered else [])
         return products
 
-    def _write_thing(self, clause: Clause, thing: Thing, earlier: list[Product]) -> Product:
+    def _write_thing(self, clause: Clause, thing: NounPhrase, earlier: list[Product]) -> Product:
         if thing.noun == "translation" and (thing.languages or knows_language(words_of(thing))):
             return self._write_translations(clause, thing, earlier)
         reference = self._sources_of(thing, earlier)
@@ -195,7 +195,7 @@ class _Rules:
         ]  # fmt: skip
         return Product(thing.noun, tuple(steps), name=thing.name.lower() if thing.is_name else "", plural=thing.plural)
 
-    def _sources_of(self, thing: Thing, earlier: list[Product]) -> Reference | None:
+    def _sources_of(self, thing: NounPhrase, earlier: list[Product]) -> Reference | None:
         """The steps that a thing is made from, if any."""
         if earlier and thing.about and thing.about[0].low in ("it", "them"):  # "an article and a summary of it"
             return Reference(earlier[0].steps, 0, 0)
@@ -213,7 +213,7 @@ class _Rules:
         products = [*earlier, *(product for products in self._scope.clauses for product in products)]
         return next((product.noun for product in products if set(reference.steps) <= set(product.steps)), "text")
 
-    def _write_translations(self, clause: Clause, thing: Thing, earlier: list[Product]) -> Product:
+    def _write_translations(self, clause: Clause, thing: NounPhrase, earlier: list[Product]) -> Product:
         words = [token for token in words_of(thing) if token.low in LANGUAGES]
         languages = [language for token in words for language in languages_in([token])] or list(thing.languages)
         own = [product for product in earlier if product.noun not in DERIVED]

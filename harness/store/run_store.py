@@ -24,7 +24,7 @@ from typing import Any, Final, Literal, Self
 from harness.result.cell_key import Cell, machine_class
 from harness.store.run_references import load_reference, stored_run
 from harness.store.secrets import cell_without_secrets, document_without_secrets, result_without_secrets
-from harness.store.store_errors import StoreError, told
+from harness.store.store_errors import StoreError, as_store_error
 from harness.store.stored_run import Status, StoredRun, Verdict
 from harness.store.tables import connect
 
@@ -61,12 +61,12 @@ class Store:
 
         """
         place = Path(path) if path is not None else default_store_path()
-        with told(place):
+        with as_store_error(place):
             return cls(place, connect(place, read_only=read_only))
 
     def close(self) -> None:
         """Close it; it cannot be used any more."""
-        with self._lock, told(self.path):
+        with self._lock, as_store_error(self.path):
             self._connection.close()
 
     def __enter__(self) -> Self:
@@ -145,7 +145,7 @@ class Store:
             StoreError: it cannot be written, or no stored run is meant.
 
         """
-        return self._say(reference, "accepted")
+        return self._set_verdict(reference, "accepted")
 
     def reject(self, reference: str) -> str:
         """Say that a run is not as it should be. Answers its id.
@@ -154,7 +154,7 @@ class Store:
             StoreError: it cannot be written, or no stored run is meant.
 
         """
-        return self._say(reference, "rejected")
+        return self._set_verdict(reference, "rejected")
 
     # Reading
 
@@ -240,7 +240,7 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, told(self.path):
+        with self._lock, as_store_error(self.path):
             connection = self._connection
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -254,7 +254,7 @@ class Store:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, told(self.path):
+        with self._lock, as_store_error(self.path):
             yield self._connection
 
     def _insert(self, connection: sqlite3.Connection, head: Mapping[str, Any]) -> int:
@@ -284,7 +284,7 @@ class Store:
         )
         connection.execute("DELETE FROM samples WHERE sequence = ?", (sequence,))
 
-    def _say(self, reference: str, verdict: Verdict) -> str:
+    def _set_verdict(self, reference: str, verdict: Verdict) -> str:
         run_id = stored_run(reference, self).run_id
         with self._transaction() as connection:
             connection.execute("UPDATE runs SET verdict = ? WHERE run_id = ?", (verdict, run_id))

@@ -16,7 +16,7 @@ from executor.record.timeline import NANOSECONDS
 from harness.analysis.attempt_index import AttemptIndex
 from harness.result import timeline_from_document
 from harness.telemetry.metrics import metric_table as table
-from harness.telemetry.metrics.labels import REASONS_TOLD_APART, Reasons, result_labels, told_apart, variant
+from harness.telemetry.metrics.labels import REASONS_TOLD_APART, Reasons, result_labels, variant, with_others_summed
 from harness.telemetry.metrics.run_metrics import (
     completed_at,
     info_sample,
@@ -98,7 +98,7 @@ def test_reasons_of_ten_thousand_states_share_few_labels() -> None:
 
 def test_losses_that_share_a_label_still_sum_to_the_same() -> None:
     lost = {f"lock.{number}": float(number) for number in range(1_000)} | {"running": 5.0, "slowdown": -1.0}
-    told = told_apart(lost)
+    told = with_others_summed(lost)
     assert len(told) == REASONS_TOLD_APART + 3
     assert told["lock.999"] == 999.0
     assert sum(told.values()) == pytest.approx(sum(lost.values()))

@@ -107,7 +107,7 @@ def _send(
                     continue
                 sent += 1
                 if not quiet:
-                    terminal.line(_told(answer))
+                    terminal.line(_pushed_line(answer))
             if not quiet:
                 terminal.line(f"{counted(sent, 'run')} sent to {one_line(server.shown_url, 200)}")
     except PushError as error:
@@ -117,7 +117,7 @@ def _send(
             deque(documents, maxlen=0)
 
 
-def _told(pushed: Pushed) -> str:
+def _pushed_line(pushed: Pushed) -> str:
     name = one_line(pushed.scenario, 60)
     return f"run {pushed.run_id[:_ID_SHOWN]} {name}: {pushed.samples:,} samples in {pushed.series:,} series"
 

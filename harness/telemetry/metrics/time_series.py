@@ -27,7 +27,7 @@ from executor.record.timeline import NANOSECONDS, Timeline
 from harness.analysis.attempt_index import AttemptIndex, known_of
 from harness.result import results_of, timeline_from_document
 from harness.telemetry.metrics import metric_table as table
-from harness.telemetry.metrics.labels import Labels, result_labels, told_apart
+from harness.telemetry.metrics.labels import Labels, result_labels, with_others_summed
 from harness.telemetry.metrics.run_metrics import (
     completed_at,
     ended_attempts,
@@ -279,7 +279,7 @@ class _Cell:
             (one.name, one.labels): [(self._begin, 0.0)] for one in complete.samples(self._labels)
         }
         possible = dict.fromkeys(possible_waits(self._result), 0.0) | dict.fromkeys(complete.waits, 1.0)
-        for reason in told_apart(possible):
+        for reason in with_others_summed(possible):
             for suffix in ("_sum", "_count"):
                 key = table.STEP_WAIT.name + suffix, (*self._labels, ("reason", reason))
                 found.setdefault(key, [(self._begin, 0.0)])
