@@ -241,7 +241,7 @@ def test_protobuf_says_the_same_as_json_however_it_is_framed(framing: str, limit
     message = protobuf()
     length = len(message)
     before = {"bare": b"", "four bytes": length.to_bytes(4, "big"), "varint": varint(length)}[framing]
-    [trace] = read(before + message, whole_limit_bytes=limit)
+    [trace] = read(before + message, buffer_bytes=limit)
     assert facts({one.name: one for one in trace.spans}) == facts(only(REQUEST))
     assert trace.format == "otlp-protobuf"
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.traces import Trace, TraceError, read_traces
-from harness.traces.reading.gzip_salvage import Unpacked
+from harness.traces.reading.gzip_stream import Unpacked
 from tests.unit.trace_making import otlp_text, trace
 
 SPANS = 400
@@ -52,19 +52,16 @@ def codes(made: Trace) -> list[str]:
     return [finding.code for finding in made.findings]
 
 
-def unpacked(content: bytes, size: int = -1) -> tuple[bytes, str | None]:
-    stream = Unpacked(io.BytesIO(content))
-    pieces = []
-    buffered = io.BufferedReader(stream, 1000)
-    while piece := buffered.read(size):
-        pieces.append(piece)
-    return b"".join(pieces), stream.damage
+def unpacked(content: bytes, size: int = 1 << 16) -> tuple[bytes, str | None]:
+    file = io.BytesIO(content)
+    stream = Unpacked(iter(lambda: file.read(size), b""))
+    return b"".join(stream), stream.damage
 
 
 @pytest.mark.parametrize("limit", LIMITS)
 @pytest.mark.parametrize("content", [LINES, DOCUMENT], ids=["lines", "document"])
 def test_a_whole_file_is_read_without_a_remark(content: bytes, limit: int) -> None:
-    [made] = read(gzip.compress(content), whole_limit_bytes=limit)
+    [made] = read(gzip.compress(content), buffer_bytes=limit)
     assert codes(made) == []
     assert len({span.name for span in made.spans}) == SPANS + 1
 
@@ -72,7 +69,7 @@ def test_a_whole_file_is_read_without_a_remark(content: bytes, limit: int) -> No
 @pytest.mark.parametrize("limit", LIMITS)
 def test_lines_of_a_file_that_breaks_off_are_read_up_to_the_one_that_is_cut(limit: int) -> None:
     packed = gzip.compress(LINES)
-    [made] = read(packed[: len(packed) // 2], whole_limit_bytes=limit)
+    [made] = read(packed[: len(packed) // 2], buffer_bytes=limit)
     there, _ = unpacked(packed[: len(packed) // 2])
     assert len(made.spans) == 2 * there.count(b"\n")  # a root and a step in each line
     assert 0.4 * SPANS < there.count(b"\n") < 0.6 * SPANS
@@ -86,7 +83,7 @@ def test_lines_of_a_file_that_breaks_off_are_read_up_to_the_one_that_is_cut(limi
 @pytest.mark.parametrize("limit", LIMITS)
 def test_a_document_that_breaks_off_gives_its_whole_spans(limit: int) -> None:
     packed = gzip.compress(DOCUMENT)
-    [made] = read(packed[: len(packed) // 2], whole_limit_bytes=limit)
+    [made] = read(packed[: len(packed) // 2], buffer_bytes=limit)
     assert 0.4 * SPANS < len(made.spans) < 0.6 * SPANS
     assert sorted(codes(made)) == ["damaged_compression", "truncated_file"]
 
@@ -98,7 +95,7 @@ def test_of_damage_in_the_middle_the_bytes_behind_it_are_counted(limit: int) -> 
     before = packer.compress(LINES[:half]) + packer.flush(zlib.Z_FULL_FLUSH)
     behind = packer.compress(LINES[half:]) + packer.flush()
     no_block = b"\xff" * 3
-    [made] = read(before + no_block + behind, whole_limit_bytes=limit)
+    [made] = read(before + no_block + behind, buffer_bytes=limit)
     assert len(made.spans) == 2 * LINES[:half].count(b"\n")
     [damaged] = made.findings
     lost, whole = len(behind) + len(no_block), len(before) + len(no_block) + len(behind)
@@ -168,12 +165,12 @@ def test_a_file_that_is_whole_but_no_trace_is_refused_for_what_it_is() -> None:
 
 
 def test_a_small_file_that_unpacks_to_a_huge_one_is_unpacked_as_far_as_it_is_read() -> None:
-    stream = Unpacked(io.BytesIO(gzip.compress(b"\0" * (64 << 20))))
-    assert io.BufferedReader(stream, 1000).read(5000) == b"\0" * 5000
-    assert stream._given < 1 << 20
+    stream = Unpacked([gzip.compress(b"\0" * (64 << 20))])
+    assert next(iter(stream)).startswith(b"\0" * 5000)
+    assert stream.given_bytes < 1 << 20
 
 
-@pytest.mark.parametrize("size", [1, 7, 1000, -1])
+@pytest.mark.parametrize("size", [1, 7, 1000, 1 << 20])
 def test_it_unpacks_as_the_standard_library_does_in_pieces_of_any_size(size: int) -> None:
     content = LINES[:5000] + b"\0" * 5000 + LINES[:100]
     assert unpacked(gzip.compress(content, 1), size) == (content, None)

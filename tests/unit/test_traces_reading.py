@@ -241,7 +241,7 @@ def test_what_is_no_json_is_refused_in_a_line(content: bytes, named: str) -> Non
     with pytest.raises(TraceError, match=named):
         read(content)
     with pytest.raises(TraceError):
-        read(content, whole_limit_bytes=3)
+        read(content, buffer_bytes=3)
 
 
 def test_a_file_that_is_not_there_and_a_folder_are_refused(tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_metrics_and_logs_between_the_lines_are_no_matter() -> None:
 def test_lines_that_are_broken_are_counted() -> None:
     content = lines(request(ROOT, ONE)) + b"{oops\n\n" + lines(request(TWO)) + b'{"resourceSpans": [{"resou'
     for limit in (1 << 20, 10):
-        [trace] = read(content, whole_limit_bytes=limit)
+        [trace] = read(content, buffer_bytes=limit)
         assert len(trace.spans) == 3
         [finding] = trace.findings
         assert (finding.code, finding.count) == ("broken_line", 2)
@@ -310,12 +310,27 @@ def test_lines_of_a_log_before_the_traces_are_no_matter() -> None:
     assert [one.code for one in trace.findings] == ["broken_line"]
 
 
+def test_a_line_of_a_log_that_begins_as_json_is_no_matter_either() -> None:
+    for line in (b"2024-01-01 starting up\n", b"[1, 2\n", b'{"a": \n'):
+        [trace] = read(line + lines(request(ROOT, ONE), request(TWO)))
+        assert len(trace.spans) == 3
+        assert [one.code for one in trace.findings] == ["broken_line"]
+
+
+@pytest.mark.parametrize("limit", [1 << 20, 10])
+def test_a_comma_too_many_costs_no_span(limit: int) -> None:
+    content = json.dumps(request(*SPANS)).encode().replace(b"]}]}", b",],}]}")
+    [trace] = read(content, buffer_bytes=limit)
+    assert len(trace.spans) == 3
+    assert [one.code for one in trace.findings] == ["truncated_file"]
+
+
 @pytest.mark.parametrize("limit", [1 << 20, 10])
 @pytest.mark.parametrize("document", [request(*SPANS), JAEGER])
 def test_a_document_that_breaks_off_gives_what_it_held(document: Any, limit: int) -> None:
     content = json.dumps(document, indent=1).encode()
     last = content.rindex(b"two")
-    [trace] = read(content[:last], whole_limit_bytes=limit)
+    [trace] = read(content[:last], buffer_bytes=limit)
     assert {one.name for one in trace.spans} == {"root", "one"}
     assert [one.code for one in trace.findings] == ["truncated_file"]
 
@@ -327,9 +342,16 @@ def test_text_that_is_not_utf8_is_read_and_said() -> None:
     assert [one.code for one in trace.findings] == ["not_utf8"]
 
 
+def test_a_byte_that_is_not_utf8_is_counted_from_the_beginning_of_the_file() -> None:
+    content = b"\xef\xbb\xbf" + json.dumps(request(*SPANS)).encode().replace(b'"one"', b'"\xffne"')
+    for limit in (1 << 20, 10):
+        assert f"byte {content.index(0xFF)} on" in read(content, buffer_bytes=limit)[0].findings[0].message
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_files_with_marks_of_their_encoding_are_read(encoding: str) -> None:
-    assert len(read(json.dumps(request(*SPANS)).encode(encoding))[0].spans) == 3
+    for limit in (1 << 20, 10):
+        assert len(read(json.dumps(request(*SPANS)).encode(encoding), buffer_bytes=limit)[0].spans) == 3
 
 
 # ---------------------------------------------------------------------- large
@@ -348,14 +370,14 @@ LATE = {"batches": [dict(reversed(part.items())) for part in request(*SPANS)["re
 def test_a_large_file_says_the_same_as_a_small_one(document: Any, indent: int | None) -> None:
     content = json.dumps(document, indent=indent).encode()
     [small] = read(content)
-    [large] = read(content, whole_limit_bytes=10)
+    [large] = read(content, buffer_bytes=10)
     assert [facts(one) for one in large.spans] == [facts(one) for one in small.spans]
     assert (large.trace_id, large.format, large.findings) == (small.trace_id, small.format, small.findings)
 
 
 def test_large_lines_say_the_same_as_small_ones() -> None:
     content = lines(*[request({**one, "traceId": f"{n:032x}"}) for n in range(1, 200) for one in SPANS])
-    small, large = read(content), read(content, whole_limit_bytes=10)
+    small, large = read(content), read(content, buffer_bytes=10)
     assert {one.trace_id: [facts(span) for span in one.spans] for one in large} == {
         one.trace_id: [facts(span) for span in one.spans] for one in small
     }
@@ -365,21 +387,20 @@ def test_a_large_file_after_a_small_one_adds_to_its_traces(tmp_path: Path) -> No
     (tmp_path / "a.json").write_bytes(lines(request(ROOT)))
     (tmp_path / "b.json").write_bytes(lines(request(ONE)) * 3 + lines(request(TWO)))
     limit = (tmp_path / "a.json").stat().st_size + 10
-    [trace] = read_traces([tmp_path / "a.json", tmp_path / "b.json"], whole_limit_bytes=limit)
+    [trace] = read_traces([tmp_path / "a.json", tmp_path / "b.json"], buffer_bytes=limit)
     assert [one.name for one in trace.spans] == ["root", "one", "one", "one", "two"]
 
 
-def test_long_values_of_large_files_are_cut_and_counted() -> None:
+def test_long_values_of_large_files_are_kept() -> None:
     content = json.dumps(request(span("a", 0, 1, text="x" * 100_000))).encode()
-    [trace] = read(content, whole_limit_bytes=10)
-    assert len(trace.spans[0].attributes["text"]) == 16_384
-    assert [(one.code, one.count) for one in trace.findings] == [("cut_value", 1)]
+    [trace] = read(content, buffer_bytes=10)
+    assert len(trace.spans[0].attributes["text"]) == 100_000
 
 
 def test_a_compressed_file_is_unpacked() -> None:
     content = gzip.compress(json.dumps(request(*SPANS)).encode())
     for limit in (1 << 20, 10):
-        assert len(read(content, whole_limit_bytes=limit)[0].spans) == 3
+        assert len(read(content, buffer_bytes=limit)[0].spans) == 3
 
 
 def test_a_value_of_ten_megabytes_is_read() -> None:

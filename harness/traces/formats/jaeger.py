@@ -11,6 +11,7 @@ Source of the format: the JSON model of Jaeger's query service (``model/json``).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from sys import intern
 from typing import Any, Final
@@ -24,6 +25,25 @@ REFERENCE_TYPE: Final = "opentracing.ref_type"
 _TRUE: Final = (True, "true", "True", 1)
 
 Processes = dict[str, Origin]
+
+
+class UnknownProcess(dict[str, Any]):
+    """The resource of a span whose process was not read yet: it may stand behind the spans."""
+
+    __slots__ = ("process_id",)
+
+    def __init__(self, process_id: str) -> None:
+        super().__init__()
+        self.process_id = process_id
+
+
+def name_processes(spans: Iterable[Span], processes: Processes) -> None:
+    """Give spans the processes that came after them."""
+    for span in spans:
+        resource = span.resource
+        known = processes.get(resource.process_id) if isinstance(resource, UnknownProcess) else None
+        if known is not None:
+            span.resource, span.service = known.resource, known.service
 
 
 def looks_like(value: Any) -> bool:
@@ -86,10 +106,13 @@ def span_of(raw: Any, processes: Processes, defects: Defects) -> Span | None:
 
 
 def _origin_of(raw: dict[str, Any], processes: Processes) -> Origin:
-    known = processes.get(str(raw.get("processID", "")))
-    if known is not None:
-        return known
-    return _origin(raw.get("process")) if "process" in raw else Origin({})
+    process_id = str(raw.get("processID", ""))
+    origin = processes.get(process_id)
+    if origin is None:
+        origin = processes[process_id] = Origin(UnknownProcess(process_id))
+    if "process" in raw and isinstance(origin.resource, UnknownProcess):
+        return _origin(raw["process"])
+    return origin
 
 
 def microseconds(value: Any) -> int | None:

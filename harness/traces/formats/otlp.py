@@ -9,7 +9,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from sys import intern
 from typing import Any, Final
@@ -42,6 +42,11 @@ class Defects:
         """One more of these."""
         self.counts[code] = self.counts.get(code, 0) + 1
 
+    def add(self, others: Defects) -> None:
+        """Count those of another file too."""
+        for code, count in others.counts.items():
+            self.counts[code] = self.counts.get(code, 0) + count
+
     def findings(self) -> list[TraceFinding]:
         """What the reader of the analysis must know of them."""
         return [TraceFinding(code, *_DEFECTS[code], count) for code, count in self.counts.items()]
@@ -51,8 +56,6 @@ _DEFECTS: Final = {
     "not_a_span": ("entries among the spans that are no span", "left out"),
     "no_span_id": ("spans without an id", "left out: nothing can be said of their place"),
     "no_start": ("spans without a start time", "left out: the figures do not count them"),
-    "not_spans_line": ("lines or parts that hold no spans (metrics, logs, empty)", "skipped"),
-    "cut_value": ("attribute values too long to keep", "cut; data seen to flow through them is not found"),
 }
 
 
@@ -84,6 +87,18 @@ def raw_spans(resource_spans: Any, defects: Defects) -> Iterator[tuple[Origin, l
                     defects.note("not_a_span")
         if "spans" in part:  # spans that stand in the resource itself
             yield Origin(resource_attributes), _listed(part["spans"])
+
+
+def name_origin(spans: Iterable[Span], members: Mapping[str, Any]) -> None:
+    """Give spans the resource, or the scope, that came after them."""
+    resource, scope = members.get("resource"), _scope_name(members)
+    if type(resource) is dict:
+        origin = Origin(attributes_of(resource.get("attributes")))
+        for span in spans:
+            span.resource, span.service = origin.resource, origin.service
+    if scope:
+        for span in spans:
+            span.scope = scope
 
 
 def _listed(value: Any) -> list[Any]:

@@ -6,11 +6,11 @@ Rules of this module:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Final
 
 from harness.traces.formats.otlp import Defects
+from harness.traces.reading.json_text import JsonTextError
 from harness.traces.reading.recognition import Other
 from harness.traces.spans.trace_model import TraceError, TraceFinding
 
@@ -36,13 +36,13 @@ def no_spans(name: str, others: Sequence[Other], defects: Defects) -> TraceError
     return TraceError(f"{name}: holds {what}; known are {KNOWN}")
 
 
-def not_json(name: str, text: str, fault: json.JSONDecodeError) -> TraceError:
-    """The refusal of a file that is no JSON."""
-    begins = text.lstrip()[:1]
+def not_json(name: str, beginning: str, fault: JsonTextError) -> TraceError:
+    """The refusal of a file that is no JSON, by its first signs."""
+    begins = beginning.lstrip()[:1]
     hint = _SIGNS.get(begins, f"known are {KNOWN}")
-    if begins == "{" and "SpanContext" in text[:20_000]:
+    if begins == "{" and "SpanContext" in beginning:
         hint = "it looks like what the JavaScript SDK prints, which is no JSON; export OTLP JSON instead"
-    return TraceError(f"{name}: is no JSON (line {fault.lineno}, column {fault.colno}: {fault.msg}); {hint}")
+    return TraceError(f"{name}: is no JSON ({fault}); {hint}")
 
 
 def truncated(name: str, where: str) -> TraceFinding:
@@ -58,3 +58,9 @@ def broken_lines(name: str, numbers: Sequence[int]) -> list[TraceFinding]:
     lines = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
     message = f"{name}: lines that are no JSON (cut off, or something else): {lines}"
     return [TraceFinding("broken_line", message, "left out: the spans in them are missing", len(numbers))]
+
+
+def not_utf8(name: str, place: int) -> TraceFinding:
+    """The finding of a file with bytes that are no UTF-8, from that place on."""
+    effect = "read with a replacement sign; names and texts may differ"
+    return TraceFinding("not_utf8", f"{name}: not UTF-8 from byte {place} on", effect)
