@@ -37,6 +37,8 @@ State = Literal["ok", "missing", "broken"]
 
 OLDEST_PYTHON: Final = (3, 11)
 _ENDPOINT_SECONDS: Final = 5.0
+# Some services have thousands of models to list.
+_ENDPOINT_BYTES: Final = 16_000_000
 _EXECUTOR_SECONDS: Final = 20.0
 _GIB: Final = 1024**3
 _REQUIREMENT: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?P<rest>[^;]*)(?:;\s*(?P<marker>.*))?")
@@ -267,12 +269,17 @@ def _endpoint(config: Config) -> Check:
         return Check("model endpoint", "ok", f"local: {program.name} with {weights.name}, started for each run")
     import httpx  # noqa: PLC0415 - only where there is an endpoint
 
+    from harness.bounded_http import BoundedClient  # noqa: PLC0415 - as above
+
     headers = {} if llm.api_key is None else {"Authorization": f"Bearer {llm.api_key.get_secret_value()}"}
     remedy = "check llm.base_url and llm.api_key in the configuration"
+    client = BoundedClient(headers=headers, limit_bytes=_ENDPOINT_BYTES)
     try:
-        response = httpx.get(f"{llm.base_url.rstrip('/')}/models", headers=headers, timeout=_ENDPOINT_SECONDS)
+        response = client.request("GET", f"{llm.base_url.rstrip('/')}/models", timeout_seconds=_ENDPOINT_SECONDS)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return Check("model endpoint", "broken", f"{llm.base_url} does not answer: {error}", remedy)
+    finally:
+        client.close()
     if response.status_code in (401, 403):
         return Check("model endpoint", "broken", f"{llm.base_url} refuses the key ({response.status_code})", remedy)
     if response.status_code >= 500:

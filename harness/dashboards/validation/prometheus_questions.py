@@ -13,6 +13,8 @@ from typing import Any, Final, Self
 from harness.telemetry.prometheus.http_api import Connection, answered
 
 _TIMEOUT_SECONDS: Final = 30.0
+# Range queries answer with every point.
+_ANSWER_LIMIT_BYTES: Final = 64_000_000
 
 Series = dict[str, Any]
 
@@ -35,6 +37,7 @@ class Asking:
             timeout_seconds=_TIMEOUT_SECONDS,
             unreachable=AskingError,
             when_slow="see whether it is well",
+            limit_bytes=_ANSWER_LIMIT_BYTES,
         )
         self.shown_url = self._connection.shown_url
 

@@ -108,6 +108,11 @@ class RetryFacts(BackendFacts):
         assert second.granted - (first.known or 0) >= 50_000_000
         assert third.granted - (second.known or 0) >= 100_000_000
 
+    def test_many_short_backoffs_all_end(self) -> None:
+        retry = Retry(max_attempts=400, backoff_seconds=0.001, multiplier=1)
+        run = self.run(*(step(f"s{i}", "flaky", fail_times=400, retry=retry) for i in range(3)), workers=3)
+        assert [error.attempt for error in run.errors.values()] == [400, 400, 400]
+
     def test_others_run_during_a_backoff(self) -> None:
         retry = Retry(max_attempts=2, backoff_seconds=0.3, jitter="none")
         steps = [step(f"s{i}", "noop", priority=-1) for i in range(5)]
