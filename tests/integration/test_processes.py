@@ -297,6 +297,17 @@ def test_workers_that_die_before_they_are_ready_end_the_run_with_what_they_wrote
         go(Step(step_id="a", tool="ends"), tools={"ends": EndsItsProcess("ends")})
 
 
+class HangsUp(Tool):
+    def __setstate__(self, state: Any) -> None:
+        os.closerange(3, 1_000)
+        time.sleep(DIES)
+
+
+def test_workers_that_close_their_channel_before_they_are_ready_end_the_run_as_it_opens() -> None:
+    with pytest.raises(BackendError, match="before it was ready"):
+        go(Step(step_id="a", tool="hangs_up"), tools={"hangs_up": HangsUp("hangs_up")})
+
+
 class EndsItsProcessAfterAWhile(Tool):
     """Its workers start until the file is there."""
 

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from executor.backends.processes import serving
 from executor.backends.processes.pickling import NotPicklableError
-from executor.backends.processes.process_backend import serving as process_serving
 
 WORKER = """
 import json, os, signal, subprocess, sys
@@ -43,7 +43,7 @@ def test_it_ends_its_group_also_where_it_is_told_of_its_parents_end_while_it_end
 
 
 def test_a_result_that_its_parent_would_refuse_is_its_steps_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process_serving, "BODY_LIMIT_BYTES", 1_000)
-    assert process_serving.result_bytes(b"x" * 900)
+    monkeypatch.setattr(serving, "BODY_LIMIT_BYTES", 1_000)
+    assert serving.result_bytes(b"x" * 900)
     with pytest.raises(NotPicklableError, match=r"its result has 1,\d+ bytes; at most 1,000 can be sent"):
-        process_serving.result_bytes(b"x" * 1_000)
+        serving.result_bytes(b"x" * 1_000)

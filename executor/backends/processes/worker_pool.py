@@ -96,7 +96,8 @@ class WorkerPool:
         self.fill()
         for _ in range(self._spare):
             self._start()
-        while self.exhausted is None and any(worker.state == STARTING for worker in self.workers):
+        # Not by their state: one that has closed its channel is being ended, and counts as a failed start once it has.
+        while self.exhausted is None and not all(worker.ready for worker in self.workers):
             self.wait(None)
         if self.exhausted is not None:
             raise BackendError(self.exhausted)

@@ -9,7 +9,7 @@ from typing import Any
 
 import executor
 from executor import Attempt, Instrument, Retry, Run, Step, Workflow
-from executor.engine.engine import Engine
+from executor.engine.instruments import WatchedRun
 from executor.record.timeline import NANOSECONDS
 from harness.testing.backends.backend_case import BackendFacts, needs, step, unless
 from harness.testing.backends.protocol_watch import watch
@@ -207,10 +207,10 @@ class Canceller(Instrument):
 
     def __init__(self, step_id: str) -> None:
         self._step_id = step_id
-        self._engine: Engine | None = None
+        self._engine: WatchedRun | None = None
         self.thread: Any = None
 
-    def run_started(self, engine: Engine) -> None:
+    def run_started(self, engine: WatchedRun) -> None:
         """Keep the engine."""
         self._engine = engine
 

@@ -8,15 +8,13 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from executor.child_steps.child_request import Call, CalledStep, Caller, Done, Outcome, Withdraw
+from executor.engine.engine import Engine
 from executor.record.outcomes import Failure
 from executor.record.timeline import Attempt
 from executor.scheduler import SchedulerError
-
-if TYPE_CHECKING:
-    from executor.engine.engine import Engine
 
 
 class EngineCaller(Caller):
