@@ -17,13 +17,14 @@ from typing import Final
 
 from development.documentation import command_line_page as command_line
 from development.documentation import document_pages as documents
+from development.documentation import import_drawing, public_names
 from development.documentation import metrics_page as metrics
-from development.documentation import public_names
 from development.documentation import tools_page as tools
 from development.documentation import workflow_files_page as workflow_files
 from development.documentation.markdown import Parts, filled
 
 PAGES: Final[Mapping[str, Parts]] = {
+    "../architecture.md": import_drawing.PARTS,
     "analysis-document.md": documents.ANALYSIS,
     "command-line.md": command_line.PARTS,
     "metrics.md": metrics.PARTS,

@@ -19,7 +19,7 @@ PUBLIC: Final[Mapping[str, Sequence[str]]] = {
     "executor": tuple(import_module("executor").__all__),
     "executor.backends.submit": ("SubmitBackend",),
     "executor.child_steps.child_request": ("Caller",),
-    "executor.child_steps.engine_link": ("EngineCaller",),
+    "executor.backends.child_steps": ("EngineCaller",),
     "executor.node_runtime": tuple(import_module("executor.node_runtime").__all__),
     "executor.tracing.child_programs": ("continue_trace",),
     "harness.analysis": ("remedy", "summary"),
