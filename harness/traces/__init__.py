@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.traces.reading.trace_files import read_traces
-    from harness.traces.spans.trace_model import Edge, Event, ForeignRun, Link, Span, Trace, TraceError, TraceFinding
-    from harness.traces.spans.trace_run import foreign_run
+    from harness.traces.runs.trace_run import foreign_run
+    from harness.traces.trace_model import Edge, Event, ForeignRun, Link, Span, Trace, TraceError, TraceFinding
 
 _HOMES = {
-    "harness.traces.spans.trace_model": (
+    "harness.traces.trace_model": (
         "Edge", "Event", "ForeignRun", "Link", "Span", "Trace", "TraceError", "TraceFinding",
     ),
     "harness.traces.reading.trace_files": ("read_traces",),
-    "harness.traces.spans.trace_run": ("foreign_run",),
+    "harness.traces.runs.trace_run": ("foreign_run",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
