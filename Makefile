@@ -7,24 +7,41 @@ SHELL := /bin/bash
 
 # Any Python from 3.11 on. Left empty, the first usable of the usual names is taken.
 PYTHON ?=
-# Test processes side by side.
-JOBS ?= 2
+# What installs packages; `make UV= …` takes pip even where uv is there.
+UV ?= uv
+# Test processes side by side: one for each core.
+JOBS ?= $(shell nproc 2> /dev/null || echo 2)
 
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed-for-makespan
+STAMP := $(VENV)/.made-for-tests
 # MLflow, a real store of traces, for one slow test. Nothing else needs its 69 packages: they live apart.
 TRACE_STORE := .venv-trace-store
-TRACE_STORE_STAMP := $(TRACE_STORE)/.installed-for-makespan
-CODE := executor harness tests
+TRACE_STORE_STAMP := $(TRACE_STORE)/.made-for-trace-store
+# Nobody needs a compiler: a package that comes as source alone is refused. The project itself is no such package.
+ONLY_WHEELS := --only-binary :all:
+MAKE_ENVIRONMENT = PYTHON='$(PYTHON)' UV='$(UV)' MAKE_TARGET='$(firstword $(MAKECMDGOALS))' development/environment.sh
+# The real model's tests, which nothing else needs. The model itself lies in the user's data folder, once for each version.
+MODEL := .venv-model
+MODEL_STAMP := $(MODEL)/.made-for-model
+# What builds and checks a release, and what makes the site: neither is needed to change or to run makespan.
+RELEASE := .venv-release
+RELEASE_STAMP := $(RELEASE)/.made-for-release
+SITE := .venv-site
+SITE_STAMP := $(SITE)/.made-for-site
+CODE := executor harness tests development
 TEST_FOLDERS := tests/unit tests/properties tests/integration tests/conformance
+QUICK_TESTS := tests/unit tests/conformance tests/integration/test_scenarios.py
+# Whoever has nothing left to do takes over what another has not begun: no long tail, and files stay mostly together.
+PYTEST := $(BIN)/pytest -q -n $(JOBS) --dist worksteal
 
-.PHONY: help environment demo test lint types contracts unit test-slow trace-store nightly mutation bench docs dashboards pictures format clean
+.PHONY: help environment demo test lint types contracts unit test-quick test-slow test-model test-bare test-python release-check site diagrams trace-store nightly mutation bench docs dashboards pictures format clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(STAMP) ## make the environment and run a scenario: a joke, then two translations side by side
+demo: ## install makespan into .venv and run a scenario: a joke, then two translations side by side
+	@$(MAKE_ENVIRONMENT) demo $(ONLY_WHEELS)
 	@$(BIN)/makespan run scenarios/joke_translations.yaml
 
 test: lint types contracts unit ## all checks and all tests but the slow ones
@@ -40,14 +57,31 @@ contracts: $(STAMP) ## who may import whom
 	@$(BIN)/lint-imports --no-logo
 
 unit: $(STAMP) ## the tests that are not slow, the examples in the documents among them
-	@$(BIN)/pytest -q -m "not slow" -n $(JOBS) --dist loadfile $(TEST_FOLDERS)
+	@$(PYTEST) -m "not slow" $(TEST_FOLDERS)
+
+test-quick: $(STAMP) ## the tests of one module in memory, and the joke scenario: a minute, and no program but Python
+	@$(PYTEST) -m "not slow" $(QUICK_TESTS)
+
+# `-- --demo-only` leaves out the tests: BARE=--demo-only.
+BARE ?=
+test-bare: ## what a new user sees: clone, demo and quick tests with an empty home, an empty cache and no compiler
+	@$$($(MAKE_ENVIRONMENT) python) -m development.bare_machine $(BARE)
+
+# Debian has one Python a release: trixie 3.13, sid 3.14.
+PYTHON_SUITE ?= trixie
+test-python: ## demo and quick tests on the Python of another Debian, PYTHON_SUITE=trixie or sid (root, debootstrap)
+	@$$($(MAKE_ENVIRONMENT) python) -m development.debian_python $(PYTHON_SUITE)
 
 # pytest answers 5 when nothing was selected, and that is no fault here.
 test-slow: $(STAMP) $(TRACE_STORE_STAMP) ## the tests that take long or need much
-	@REQUIRE_TRACE_STORE=1 $(BIN)/pytest -q -m slow -n $(JOBS) --dist loadfile --durations 15 $(TEST_FOLDERS) || { status=$$?; [ $$status -eq 5 ] || exit $$status; }
+	@REQUIRE_TRACE_STORE=1 $(PYTEST) -m slow --durations 15 $(TEST_FOLDERS) || { status=$$?; [ $$status -eq 5 ] || exit $$status; }
+
+test-model: $(MODEL_STAMP) ## the tests of a real model, in an environment of their own (fetches 127 MB, once)
+	@$(MODEL)/bin/makespan llm install
+	@$(MODEL)/bin/pytest -q --durations 5 tests/model
 
 nightly: $(STAMP) ## the properties with twenty times their examples, and ten minutes of random workflows
-	@HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -q --timeout=0 -n $(JOBS) --dist loadfile tests/properties
+	@HYPOTHESIS_PROFILE=thorough $(PYTEST) --timeout=0 tests/properties
 	@$(BIN)/makespan fuzz --minutes 10 --jobs $(JOBS) --seed $$RANDOM
 
 # Every place of the scheduler's core, changed one at a time; `make mutation MUTANTS=100` takes so many at random.
@@ -61,16 +95,16 @@ bench: $(STAMP) ## measure the executors against what one would write by hand
 
 # A test compares the pages with the code; the picture is a run on this very machine.
 docs: $(STAMP) ## make the parts of docs/ that come from code, and the picture of a run
-	@$(BIN)/python -m harness.documentation docs/reference
-	@$(BIN)/python -m harness.documentation.run_picture docs/images/run.svg
+	@$(BIN)/python -m development.documentation docs/reference
+	@$(BIN)/python -m development.documentation.run_picture docs/images/run.svg
 
 # Real runs in a real browser (Debian's chromium).
 pictures: $(STAMP) ## take the pictures of docs/images that need a browser
-	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m harness.documentation.report_picture docs/images/report.png
-	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m harness.documentation.dashboard_pictures docs/images
+	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m development.documentation.report_picture docs/images/report.png
+	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m development.documentation.dashboard_pictures docs/images
 
 dashboards: $(STAMP) ## make what is generated of dashboards/, and look at it
-	@$(BIN)/python -m harness.dashboards dashboards
+	@$(BIN)/python -m development.dashboards dashboards
 	@$(BIN)/makespan dashboards validate --offline
 	@$(BIN)/makespan dashboards validate --offline --profile shared
 
@@ -79,44 +113,39 @@ format: $(STAMP) ## put the code into its shape
 	@$(BIN)/ruff format $(CODE)
 
 clean: ## remove what the targets made, the environment included
-	rm -rf $(VENV) $(TRACE_STORE) build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
+	rm -rf $(VENV) $(TRACE_STORE) $(MODEL) $(RELEASE) $(SITE) .debian-python .cache build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
 	find executor harness tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 environment: $(STAMP) ## make .venv with everything that development needs
 
-$(STAMP): pyproject.toml constraints.txt
-	@python='$(PYTHON)'; \
-	usable() { "$$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' > /dev/null 2>&1; }; \
-	if [ -z "$$python" ]; then \
-	  for candidate in python3.11 python3.12 python3.13 python3; do \
-	    if usable "$$candidate"; then python="$$candidate"; break; fi; \
-	  done; \
-	fi; \
-	if [ -z "$$python" ] || ! usable "$$python"; then \
-	  echo "makespan needs Python 3.11 or newer. Not there, or older: $${python:-python3.11, python3.12, python3.13, python3}." >&2; \
-	  echo "On Debian: apt-get install python3 python3-venv. Elsewhere: make PYTHON=/path/to/python3.11" >&2; \
-	  exit 1; \
-	fi; \
-	if [ ! -x $(BIN)/pip ]; then \
-	  if ! "$$python" -c 'import venv, ensurepip' > /dev/null 2>&1; then \
-	    echo "$$python cannot make virtual environments: its venv package is missing." >&2; \
-	    echo "On Debian: apt-get install python3-venv" >&2; \
-	    exit 1; \
-	  fi; \
-	  echo "Making $(VENV) with $$("$$python" --version) …"; \
-	  "$$python" -m venv $(VENV); \
-	fi
-	@echo "Installing what constraints.txt names (once; minutes on a slow line) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@touch $@
+# The script looks whether there is anything to do; that costs some milliseconds.
+$(STAMP): FORCE
+	@$(MAKE_ENVIRONMENT) tests $(ONLY_WHEELS)
+
+$(MODEL_STAMP): FORCE
+	@$(MAKE_ENVIRONMENT) model $(ONLY_WHEELS)
 
 trace-store: $(TRACE_STORE_STAMP) ## make .venv-trace-store with the trace store that a slow test sends to
 
-# The file names all that MLflow's server loads, and nothing of what it draws and trains with, which is as much
-# again. So pip must not look for what the packages depend on.
-$(TRACE_STORE_STAMP): tests/trace-store.txt | $(STAMP)
-	@echo "Installing what tests/trace-store.txt names into $(TRACE_STORE) (once; about a minute) …"
-	@rm -rf $(TRACE_STORE)
-	@$(BIN)/python -m venv $(TRACE_STORE)
-	@$(TRACE_STORE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/trace-store.txt
-	@touch $@
+$(TRACE_STORE_STAMP): FORCE
+	@$(MAKE_ENVIRONMENT) trace-store $(ONLY_WHEELS)
+
+release-check: $(RELEASE_STAMP) ## build sdist and wheel into dist, and try the wheel where nothing else is
+	@$(RELEASE)/bin/python -m development.release_check dist
+
+$(RELEASE_STAMP): FORCE
+	@$(MAKE_ENVIRONMENT) release $(ONLY_WHEELS)
+
+site: $(SITE_STAMP) ## build the documentation site into build/site, and check its links
+	@$(SITE)/bin/python -m development.site build/site-pages
+	@rm -rf build/site .cache
+	@$(SITE)/bin/zensical build --strict
+	@echo "Look at it: python3 -m http.server --bind 127.0.0.1 --directory build/site 8000"
+
+diagrams: $(STAMP) ## draw the diagrams of docs/ for the site (needs npm and chromium)
+	@$(BIN)/python -m development.diagrams
+
+$(SITE_STAMP): FORCE
+	@$(MAKE_ENVIRONMENT) site $(ONLY_WHEELS)
+
+FORCE:

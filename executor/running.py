@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from executor.backends import Backend, BackendError, find_backend
 from executor.dependencies import Graph, plan
@@ -27,9 +27,10 @@ from executor.model.findings import Finding, raise_errors
 from executor.model.workflow import Resource, Workflow
 from executor.record.timeline import NANOSECONDS, Attempt, StepStatus, Timeline
 from executor.scheduler import Policy
-from executor.tools.registry import Declared, check_tools, resolve_tools
-from executor.tools.tool import RunContext, Tool
-from executor.tools.toolbox import Toolbox, declarations_for, names_in_words
+from executor.tools.options import did_you_mean
+from executor.tools.registry import Declared
+from executor.tools.tool import RunContext
+from executor.tools.toolbox import Toolbox, declarations_for
 
 if TYPE_CHECKING:
     from executor.feed import Feed
@@ -88,82 +89,71 @@ class Interrupted(KeyboardInterrupt):
         self.run = run
 
 
-def run(
-    workflow: Workflow | StepResult,
-    inputs: Mapping[str, Any] | None = None,
-    *,
-    backend: str | Backend = "threads",
-    workers: int | None = None,
-    policy: Policy = "dataflow",
-    tools: Mapping[str, Declared] | None = None,
-    resources: Mapping[str, Resource] | None = None,
-    seed: int = 0,
-    instruments: Sequence[Instrument] = (),
-    scale: float = 1.0,
-    graph: Graph | None = None,
-    feed: Feed | None = None,
-) -> Run:
+class RunOptions(TypedDict, total=False):
+    """What :func:`run` and :func:`arun` take by name. All of it may be left out."""
+
+    backend: str | Backend
+    """Where the steps run. By default ``threads`` for :func:`run`, ``asyncio`` for :func:`arun`."""
+    workers: int | None
+    """How many steps run at once; None, the default: as many as the backend thinks right."""
+    policy: Policy
+    """The order of starts, by default ``dataflow``: a step starts as soon as what it needs is there."""
+    tools: Mapping[str, Declared] | None
+    """Names, and callables, declarations or tools; built-in kinds need none."""
+    resources: Mapping[str, Resource] | None
+    """Limits that steps share, by name."""
+    seed: int
+    """Of everything that is random, 0 by default."""
+    instruments: Sequence[Instrument]
+    """Who watches the run."""
+    scale: float
+    """Multiplies the durations of synthetic and stand-in steps, 1 by default."""
+    graph: Graph | None
+    """Spares planning where the caller has planned already."""
+    feed: Feed | None
+    """Is called in a thread of its own with :class:`executor.feed.Arrivals`, to which it adds steps while the run goes
+    on; the workflow may have none of its own then."""
+
+
+def run(workflow: Workflow | StepResult, inputs: Mapping[str, Any] | None = None, **options: Unpack[RunOptions]) -> Run:
     """Run a workflow, or the steps that a promise of :func:`executor.step` comes from, and wait for its end.
 
-    ``tools`` maps names to callables, declarations or tools; built-in kinds need none. ``scale`` multiplies the
-    durations of synthetic and stand-in steps. ``graph`` spares planning where the caller has planned already.
-    ``feed`` is called in a thread of its own with :class:`executor.feed.Arrivals`, to which it adds steps while
-    the run goes on; the workflow may have none of its own then.
+    Args:
+        workflow: what is run.
+        inputs: take the place of the workflow's own inputs of the same name.
+        options: ``backend`` (``"threads"``), ``workers``, ``policy`` (``"dataflow"``), ``tools``, ``resources``,
+            ``seed`` (0), ``instruments``, ``scale`` (1), ``graph`` and ``feed``: see :class:`RunOptions`.
 
     Raises:
         WorkflowError: the workflow must not run; it carries every finding.
         BackendError: the backend cannot be had, or simulates and there is a feed.
         Interrupted: Ctrl-C.
     """
-    prepared = _Prepared(
-        workflow, inputs, backend, workers, policy, tools, resources, seed, instruments, scale, graph, feed
-    )
+    prepared = _Prepared(workflow, inputs, {"backend": "threads", **options})
     if _loop_is_running():
         return _in_helper_thread(prepared)
     return prepared.drive()
 
 
 async def arun(
-    workflow: Workflow | StepResult,
-    inputs: Mapping[str, Any] | None = None,
-    *,
-    backend: str | Backend = "asyncio",
-    workers: int | None = None,
-    policy: Policy = "dataflow",
-    tools: Mapping[str, Declared] | None = None,
-    resources: Mapping[str, Resource] | None = None,
-    seed: int = 0,
-    instruments: Sequence[Instrument] = (),
-    scale: float = 1.0,
-    graph: Graph | None = None,
-    feed: Feed | None = None,
+    workflow: Workflow | StepResult, inputs: Mapping[str, Any] | None = None, **options: Unpack[RunOptions]
 ) -> Run:
-    """:func:`run` for coroutines: awaits the end in the caller's event loop. Cancelling it cancels the run."""
-    prepared = _Prepared(
-        workflow, inputs, backend, workers, policy, tools, resources, seed, instruments, scale, graph, feed
-    )
-    return await prepared.drive_async()
+    """:func:`run` for coroutines, by default on ``"asyncio"``: awaits the end in the caller's event loop.
+
+    Cancelling it cancels the run.
+    """
+    return await _Prepared(workflow, inputs, {"backend": "asyncio", **options}).drive_async()
 
 
 class _Prepared:
     """A run that was checked and can start."""
 
-    def __init__(
-        self,
-        workflow: Workflow | StepResult,
-        inputs: Mapping[str, Any] | None,
-        backend: str | Backend,
-        workers: int | None,
-        policy: Policy,
-        tools: Mapping[str, Declared] | None,
-        resources: Mapping[str, Resource] | None,
-        seed: int,
-        instruments: Sequence[Instrument],
-        scale: float,
-        graph: Graph | None,
-        feed: Feed | None,
-    ) -> None:
-        declared = dict(tools or {})
+    def __init__(self, workflow: Workflow | StepResult, inputs: Mapping[str, Any] | None, options: RunOptions) -> None:
+        for name in options:
+            if name not in RunOptions.__annotations__:
+                raise TypeError(f"a run has no option {name!r}: {did_you_mean(name, RunOptions.__annotations__)}")
+        declared = dict(options.get("tools") or {})
+        resources, feed = options.get("resources"), options.get("feed")
         self.promised = None
         if not isinstance(workflow, Workflow):
             self.promised = workflow
@@ -171,50 +161,38 @@ class _Prepared:
 
             declared = {**tools_of(workflow), **declared}
             workflow = workflow_of(workflow)
-        findings: list[Finding] = []
-        if graph is None and feed is not None and not workflow.steps:
-            graph = Graph((), {}, [], [], [], [], [])
-        if graph is None:
-            used = dict.fromkeys(step.tool for step in workflow.steps if step.tool is not None)
-            declarations = declarations_for(used, declared)
-            planned = plan(workflow, tools=declarations, resources=resources or {}, hints=False)
-            findings = planned.findings
-            raise_errors(findings)
-            graph = planned.graph
-            assert graph is not None
+        self.workflow = workflow
+        toolbox = Toolbox(declared, resources)
+        graph, findings = _planned(workflow, options, toolbox)
         names = dict.fromkeys(step.tool for step in graph.steps if step.tool is not None)
         if feed is not None:
             # Nobody knows yet what the steps that arrive will use.
             names |= dict.fromkeys(declared)
-        findings = [*findings, *check_tools(names, declared)]
-        raise_errors(findings)
-        self.workflow = workflow
+        raise_errors([*findings, *toolbox.resolve(names)])
         # It grows when running steps call tools that no step of the file names.
-        self.tools: dict[str, Tool] = resolve_tools(names, declared)
-        if any(tool.may_call for tool in self.tools.values()):
-            # Functions are left until they are called: one that no step names may be fit for this process alone.
-            self.tools |= resolve_tools([name for name in names_in_words(declared) if name not in self.tools], declared)
-        self.backend = backend if isinstance(backend, Backend) else find_backend(backend)(workers)
+        self.tools = toolbox.tools
+        backend = options["backend"]
+        self.backend = backend if isinstance(backend, Backend) else find_backend(backend)(options.get("workers"))
         if feed is not None and self.backend.simulates:
             raise BackendError(f"steps cannot arrive on {self.backend.name}: there no time passes in which they could")
         self.feed = feed
-        self.instruments = _with_tracing(instruments)
-        context = RunContext(workflow.workflow_id, {**workflow.inputs, **(inputs or {})}, scale, seed)
+        self.instruments = _with_tracing(options.get("instruments", ()))
+        self.policy: Policy = options.get("policy", "dataflow")
+        inputs = {**workflow.inputs, **(inputs or {})}
         self.engine = Engine(
             graph,
             self.tools,
             self.backend,
             slots=self.backend.capacity,
-            policy=policy,
+            policy=self.policy,
             resources=resources,
-            context=context,
+            context=RunContext(workflow.workflow_id, inputs, options.get("scale", 1.0), options.get("seed", 0)),
             instruments=self.instruments,
-            toolbox=Toolbox(declared, resources, self.tools),
+            toolbox=toolbox,
         )
         if feed is not None:
             # Before anybody asks whether it is done: a run without steps would be.
             self.engine.scheduler.hold()
-        self.policy: Policy = policy
         self.startup_seconds = 0.0
         self.interrupted = False
 
@@ -350,6 +328,24 @@ class _Prepared:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def _planned(workflow: Workflow, options: RunOptions, toolbox: Toolbox) -> tuple[Graph, list[Finding]]:
+    """The graph of the workflow, with what is to be said of it.
+
+    Raises:
+        WorkflowError: it has none.
+    """
+    graph = options.get("graph")
+    if graph is not None:
+        return graph, []
+    if options.get("feed") is not None and not workflow.steps:
+        return Graph((), {}, [], [], [], [], []), []
+    used = dict.fromkeys(step.tool for step in workflow.steps if step.tool is not None)
+    planned = plan(workflow, tools=toolbox.declarations(used), resources=options.get("resources") or {}, hints=False)
+    raise_errors(planned.findings)
+    assert planned.graph is not None, "no error and no graph"
+    return planned.graph, planned.findings
+
+
 def _with_tracing(instruments: Sequence[Instrument]) -> Sequence[Instrument]:
     """Under an active span, or a provider that somebody set up, the run becomes part of that trace."""
     if "opentelemetry.trace" not in sys.modules or any(instrument.traces for instrument in instruments):
@@ -398,4 +394,4 @@ def _in_helper_thread(prepared: _Prepared) -> Run:
     return results[0]
 
 
-__all__ = ["NANOSECONDS", "Interrupted", "Run", "arun", "declarations_for", "run"]
+__all__ = ["NANOSECONDS", "Interrupted", "Run", "RunOptions", "arun", "declarations_for", "run"]

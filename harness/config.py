@@ -66,7 +66,7 @@ class Chat(SparseModel):
 
 class LocalModel(SparseModel):
     """The model on this machine. ``model``: a GGUF file (null: the installed one); ``program``: llama.cpp's server
-    (null: the package's); ``slots``: requests that it answers at once, each with ``context_tokens`` and at most
+    (null: the installed one); ``slots``: requests that it answers at once, each with ``context_tokens`` and at most
     ``max_tokens`` of an answer; ``threads`` null: one fewer than there are cores; ``gpu_layers`` null: as it decides.
     """
 

@@ -29,7 +29,8 @@ from executor.running import Run, run
 from harness.config import LOCAL, Config, load_config
 from harness.environment import cpu_limit_cores, memory_bytes, memory_limit_bytes, usable_cores
 from harness.files.packaged import default_config_path, shipped_scenarios
-from harness.local_llm.files import find_server, find_weights
+from harness.local_llm.files import find_program, find_weights
+from harness.local_llm.installing import tried
 from harness.local_llm.local_llm_errors import LocalModelError
 from harness.version import DISTRIBUTION, package_version
 
@@ -37,6 +38,8 @@ State = Literal["ok", "missing", "broken"]
 
 OLDEST_PYTHON: Final = (3, 11)
 _ENDPOINT_SECONDS: Final = 5.0
+# Some services have thousands of models to list.
+_ENDPOINT_BYTES: Final = 16_000_000
 _EXECUTOR_SECONDS: Final = 20.0
 _GIB: Final = 1024**3
 _REQUIREMENT: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?P<rest>[^;]*)(?:;\s*(?P<marker>.*))?")
@@ -72,6 +75,7 @@ def diagnose(config_path: str | None = None) -> Iterator[Check]:
         yield Check("configuration", "broken", str(error), "correct it, or name another one with --config")
         return
     yield Check("configuration", "ok", f"executor {config.executor}, {config.workers or 'default'} workers")
+    yield from _each("local model", lambda: [_local_model(config)])
     yield from _each("model endpoint", lambda: [_endpoint(config)])
 
 
@@ -251,6 +255,21 @@ def _testing() -> list[Check]:
         return [Check("extra testing", "missing", detail, "pip install 'makespan[testing]'")]
 
 
+def _local_model(config: Config) -> Check:
+    """Whether the program runs and the weights are there. Only who asks for them needs them."""
+    llm = config.llm
+    is_asked_for = llm.base_url == LOCAL or llm.local.program is not None or llm.local.model is not None
+    try:
+        program, weights = find_program(llm.local.program), find_weights(llm.local.model)
+    except LocalModelError as error:
+        return Check("local model", "broken" if is_asked_for else "missing", str(error), error.fix)
+    try:
+        said = tried(program)
+    except LocalModelError as error:
+        return Check("local model", "broken", str(error), error.fix)
+    return Check("local model", "ok", f"{program.name} ({said}) with {weights.name}")
+
+
 def _endpoint(config: Config) -> Check:
     """Whether the model endpoint answers; without one the stand-in does."""
     llm = config.llm
@@ -260,19 +279,20 @@ def _endpoint(config: Config) -> Check:
             "model endpoint", "ok", detail, "for a real model set MAKESPAN_LLM__BASE_URL and MAKESPAN_LLM__MODEL"
         )
     if llm.base_url == LOCAL:
-        try:
-            program, weights = find_server(llm.local.program), find_weights(llm.local.model)
-        except LocalModelError as error:
-            return Check("model endpoint", "broken", str(error), error.fix)
-        return Check("model endpoint", "ok", f"local: {program.name} with {weights.name}, started for each run")
+        return Check("model endpoint", "ok", "the local model, started for each run")
     import httpx  # noqa: PLC0415 - only where there is an endpoint
+
+    from harness.bounded_http import BoundedClient  # noqa: PLC0415 - as above
 
     headers = {} if llm.api_key is None else {"Authorization": f"Bearer {llm.api_key.get_secret_value()}"}
     remedy = "check llm.base_url and llm.api_key in the configuration"
+    client = BoundedClient(headers=headers, limit_bytes=_ENDPOINT_BYTES)
     try:
-        response = httpx.get(f"{llm.base_url.rstrip('/')}/models", headers=headers, timeout=_ENDPOINT_SECONDS)
+        response = client.request("GET", f"{llm.base_url.rstrip('/')}/models", timeout_seconds=_ENDPOINT_SECONDS)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return Check("model endpoint", "broken", f"{llm.base_url} does not answer: {error}", remedy)
+    finally:
+        client.close()
     if response.status_code in (401, 403):
         return Check("model endpoint", "broken", f"{llm.base_url} refuses the key ({response.status_code})", remedy)
     if response.status_code >= 500:

@@ -146,6 +146,7 @@ def _asks_itself(item: pytest.Function) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the fixture: by now every plugin is there."""
+    """Choose the fixture: by now every plugin is there. Register the mark of the suites in :mod:`harness.testing`."""
+    config.addinivalue_line("markers", "slow: takes long or needs much memory")
     beside = any(config.pluginmanager.hasplugin(name) for name in _REGISTERED_AS)
     config.pluginmanager.register(_BesidePytestBenchmark() if beside else _Alone(), "makespan-fixture")

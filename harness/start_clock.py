@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from executor.engine.engine import Engine
-from executor.engine.instruments import Instrument
+from executor.engine.instruments import Instrument, WatchedRun
 
 
 class StartClock(Instrument):
@@ -18,6 +17,6 @@ class StartClock(Instrument):
     def __init__(self) -> None:
         self.started_at: str | None = None
 
-    def run_started(self, engine: Engine) -> None:
+    def run_started(self, engine: WatchedRun) -> None:
         """The next thing that happens is t = 0."""
         self.started_at = datetime.now(UTC).isoformat(timespec="microseconds")

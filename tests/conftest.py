@@ -1,4 +1,6 @@
-"""No test reads or writes the history of the person who runs it, and no property fails on a slow machine."""
+"""For all tests: none reads or writes the history of the person who runs it, none fails because the machine is slow,
+and the run says at its end what did not run.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,11 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-# A time limit for each example says nothing about the code on a shared machine; pytest-timeout ends what hangs.
-settings.register_profile("without_deadline", deadline=None)
-settings.load_profile("without_deadline")
+from tests.missing import said_at_the_end
+
+# A machine that does something else at the same time is no fault of the code: no example has a time limit.
+settings.register_profile("makespan", settings.default, deadline=None)
+settings.load_profile("makespan")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -17,3 +21,10 @@ def own_history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.getreports("skipped")
+    reasons = [report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr) for report in skipped]
+    for line in said_at_the_end(reasons):
+        terminalreporter.write_line(line, yellow=True)

@@ -18,8 +18,8 @@ from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
+from executor.backends.child_steps import EngineCaller
 from executor.child_steps.child_request import Call, Outcomes
-from executor.child_steps.engine_link import EngineCaller
 from executor.child_steps.step_context import Place
 from executor.engine.engine import Engine, Failure
 from executor.record.timeline import Attempt

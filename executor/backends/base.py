@@ -15,11 +15,10 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from contextvars import copy_context
-from queue import Empty, SimpleQueue
 from typing import Any, ClassVar
 
+from executor.backends.auto_reset_event import AutoResetEvent
 from executor.child_steps.child_request import Caller
 from executor.child_steps.step_context import Place, enter_place
 from executor.engine.engine import Engine, Failure
@@ -65,7 +64,7 @@ class Backend:
         self.warnings: list[str] = []
         # By step: the call that needs no context (filled by subclasses that run calls in this process).
         self.calls: list[Callable[[], Any] | None] = []
-        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._wake = AutoResetEvent()
         self.clock: Callable[[], int] = time.perf_counter_ns
         self._local = threading.local()
 
@@ -94,7 +93,7 @@ class Backend:
 
     def notify(self) -> None:
         """Wake the one who waits in :meth:`wait`. Safe in a signal handler and from any thread."""
-        self._wake.put(None)
+        self._wake.set()
 
     def close(self) -> None:
         """Let go of everything. May be called twice."""
@@ -105,8 +104,7 @@ class Backend:
     def wait(self, engine: Engine, dispatch: Callable[[list[Attempt]], None]) -> None:
         """Wait until the engine is done; call :meth:`Engine.advance` when something falls due."""
         while not engine.done:
-            with suppress(Empty):
-                self._wake.get(timeout=patience_seconds(engine))
+            self._wake.wait(patience_seconds(engine))
             if not engine.done:
                 dispatch(engine.advance())
         if engine.crash is not None:

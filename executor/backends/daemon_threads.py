@@ -10,7 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
-from queue import SimpleQueue
+from queue import SimpleQueue  # noqa: TID251  # no wait here has a deadline
 from typing import Any, TypeAlias
 
 _Task: TypeAlias = "tuple[asyncio.AbstractEventLoop, asyncio.Future[Any], Callable[[], Any]]"

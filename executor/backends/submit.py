@@ -5,7 +5,7 @@
     drive(): wait for any future's end ─▶ advance() once for all that ended ─▶ submit the starts ─▶ wait …
 
 Rules of this module:
-- Nothing is polled: a future's done callback leaves its end in a queue, which wakes whoever is in :meth:`drive`.
+- Nothing is polled: a future's done callback leaves its end in a queue and wakes whoever is in :meth:`drive`.
 - A call is run as it is in this process, and pickles itself where it crosses to another (see
   :mod:`executor.backends.submit_call`). The backend never has to know which.
 - What was submitted cannot be stopped once it runs: past its timeout it is given up, as on threads.
@@ -16,10 +16,10 @@ Rules of this module:
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeAlias
 
 from executor.backends.base import Backend, BackendError, patience_seconds
@@ -58,7 +58,7 @@ class SubmitBackend(Backend):
         super().__init__(workers)
         self._given = executor
         self._executor: Submits | None = executor
-        self._ends: SimpleQueue[_End | None] = SimpleQueue()
+        self._ends: deque[_End] = deque()
         self._futures: dict[Attempt, Future[Answer]] = {}
         self._shared: Shared | None = None
 
@@ -103,9 +103,6 @@ class SubmitBackend(Backend):
         if future is not None and self.knows_what_runs:
             future.cancel()
 
-    def notify(self) -> None:
-        self._ends.put(None)
-
     def close(self) -> None:
         unfinished = [attempt.step_id for attempt, future in self._futures.items() if not _is_over(future)]
         if unfinished:
@@ -121,16 +118,18 @@ class SubmitBackend(Backend):
 
     # ------------------------------------------------------------------ ends
 
-    def _wait_for_ends(self, seconds: float | None) -> list[_End]:
+    def _wait_for_ends(self, seconds: float) -> list[_End]:
         """All that ended, as soon as anything did; nothing if there is something else to look at."""
+        self._wake.wait(seconds)
         ends: list[_End] = []
-        with suppress(Empty):
-            end = self._ends.get(timeout=seconds)
-            while True:
-                if end is not None:
-                    ends.append(end)
-                end = self._ends.get_nowait()
+        while self._ends:
+            ends.append(self._ends.popleft())
         return ends
+
+    def _ended(self, attempt: Attempt, end: Future[Answer] | Exception) -> None:
+        """Have :meth:`drive` look at the end of an attempt. From any thread."""
+        self._ends.append((attempt, end))
+        self._wake.set()
 
     def _completion(self, engine: Engine, attempt: Attempt, end: Future[Answer] | Exception) -> Completion:
         now = engine.now()
@@ -171,9 +170,9 @@ class SubmitBackend(Backend):
                 if attempt.outcome is None:
                     self._submit(engine, attempt)
                 else:
-                    self._ends.put((attempt, BackendError("it was cancelled before it was submitted")))
+                    self._ended(attempt, BackendError("it was cancelled before it was submitted"))
             except Exception as error:  # noqa: BLE001  # a template or a value that cannot travel: a failed attempt
-                self._ends.put((attempt, error))
+                self._ended(attempt, error)
 
     def _submit(self, engine: Engine, attempt: Attempt) -> None:
         assert self._shared is not None
@@ -184,7 +183,7 @@ class SubmitBackend(Backend):
             engine.started(attempt, engine.now(), self.name)
         future = self._submit_to_executor(call)
         self._futures[attempt] = future
-        future.add_done_callback(lambda ended: self._ends.put((attempt, ended)))
+        future.add_done_callback(lambda ended: self._ended(attempt, ended))
 
     def _submit_to_executor(self, call: RemoteCall) -> Future[Answer]:
         assert self._executor is not None

@@ -17,8 +17,8 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
 from executor.backends.base import CpuClock
+from executor.backends.child_steps import Batch, EngineCaller
 from executor.child_steps.child_request import Call, Outcomes
-from executor.child_steps.engine_link import Batch, EngineCaller
 from executor.engine.engine import Engine
 from executor.record.timeline import NANOSECONDS, Attempt
 

@@ -1,1 +1,1 @@
-"""Child steps: what a running step asks the engine for, and how it hears of the end."""
+"""Child steps, as the code of a step sees them: what it asks for, what it hears back, and which step it belongs to."""

@@ -11,8 +11,8 @@ Rules of this module:
 - Whoever brings a completion calls :meth:`Engine.advance` and runs what it returns; there is no loop thread.
 - It knows no backend by name: only :class:`Driver`, what an engine asks of one.
 - Late and repeated completions are dropped and counted; they never change the record.
-- What is written down stands in :mod:`executor.engine.run_record`, what is due at a time in
-  :mod:`executor.engine.deadlines`.
+- It alone has the lock, and it alone wakes the waiting thread. :class:`.RunRecord` writes down, :class:`.Deadlines`
+  says what is due; both are used under that lock.
 - Times are nanoseconds since t = 0 (:meth:`Engine.begin`), by the backend's clock.
 """
 
@@ -21,15 +21,18 @@ from __future__ import annotations
 import time
 from collections import ChainMap, deque
 from collections.abc import Iterable, Mapping, Sequence
+from threading import Lock
 from typing import Any, ClassVar
 
+from executor.child_steps.child_request import Outcome
 from executor.dependencies import Graph
 from executor.engine.child_step_links import Calls, Resume
-from executor.engine.deadlines import EngineTimes
+from executor.engine.deadlines import Deadlines
 from executor.engine.driver import Answer, Driver, Request
-from executor.engine.instruments import Instrument
+from executor.engine.instruments import Instrument, Instruments
 from executor.engine.mapped_items import MappedItems
 from executor.engine.rendering import Renderer
+from executor.engine.run_record import RunRecord
 from executor.model.workflow import Resource, Step
 from executor.record.outcomes import Completion, Failure, StepError
 from executor.record.timeline import Attempt
@@ -38,10 +41,10 @@ from executor.tools.tool import RunContext, Tool, ToolContext
 from executor.tools.toolbox import Toolbox
 
 
-class Engine(EngineTimes):
+class Engine:
     """One run of a graph. See the head of this module."""
 
-    # What decides; the testing kit puts one here that is watched.
+    # The testing kit has watched ones here.
     scheduler_class: ClassVar[type[Scheduler]] = Scheduler
     items_class: ClassVar[type[MappedItems]] = MappedItems
 
@@ -58,23 +61,27 @@ class Engine(EngineTimes):
         instruments: Sequence[Instrument] = (),
         toolbox: Toolbox | None = None,
     ) -> None:
-        super().__init__(driver, context or RunContext(), instruments)
         self.graph = graph
+        self.context = context or RunContext()
         self.origin = 0
         self.crash: BaseException | None = None
+        self.instruments = Instruments(instruments)
+        self.record = RunRecord(self.context, self.instruments, stops_at_once=driver.stops_at_once)
+        self._driver = driver
         self._clock = driver.clock
+        self._lock = Lock()
+        # Nobody watches single attempts, and none has a timeout: `succeed` may take the short way.
+        self._plain = not (self.record.watches_start or self.record.watches_finish)
         # Whether somebody asked for the run to be cancelled, and nobody has carried it out yet.
         self.cancel_requested = False
         # Requests of those who run no step, for the one who waits.
         self._asked: deque[Request] = deque()
-        # A step whose `when` is false satisfies its dependants: templates see null.
-        self._null_outputs: dict[str, None] = {}
-        self.items = self.items_class(self, driver.assume_items)
-        visible = ChainMap[str, Any](self.outputs, self._null_outputs)
         # What running steps may call.
         self.toolbox = toolbox or Toolbox(tools, resources, tools)
-        self.renderer = Renderer(self.toolbox.tools, self.context, visible, self.items.variables)
-        self.scheduler = self.scheduler_class(
+        visible = ChainMap[str, Any](self.record.outputs, self.record.null_outputs)
+        self.renderer = Renderer(self.toolbox.tools, self.context, visible)
+        self.items = self.items_class(self.record, self.renderer, driver.assume_items)
+        self.scheduler = self.record.scheduler = self.scheduler_class(
             slots,
             policy=policy,
             resources=resources,
@@ -82,8 +89,40 @@ class Engine(EngineTimes):
             condition=self._condition,
             items=self.items,
         )
+        self.deadlines = Deadlines(self.scheduler)
         self.calls = Calls(self.scheduler)
         self.scheduler.add(graph, 0)
+
+    # ------------------------------------------------------------------ what is known of the run
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """By step id: of those that have succeeded."""
+        return self.record.outputs
+
+    @property
+    def errors(self) -> dict[str, StepError]:
+        """By step id: of the last attempt that failed, unless a later one succeeded."""
+        return self.record.errors
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the person who reads the result should know."""
+        return self.record.warnings
+
+    @property
+    def facts(self) -> dict[Attempt, dict[str, Any]]:
+        """Span attributes that tools wrote beside their attempts."""
+        return self.record.facts
+
+    @property
+    def dropped_completions(self) -> int:
+        """How many completions came twice, or too late to count."""
+        return self.record.dropped_completions
+
+    def outcome_of(self, step_id: str) -> Outcome:
+        """How a call ended that is final."""
+        return self.record.outcome_of(step_id)
 
     # ------------------------------------------------------------------ what a backend calls
 
@@ -125,9 +164,10 @@ class Engine(EngineTimes):
         with self._lock:
             try:
                 now = 0 if at_zero else self._clock() - self.origin
+                record = self.record
                 for completion in completions:
-                    self._record(completion, now)
-                if self._deadlines:
+                    record.complete(completion, now)
+                if self.deadlines:
                     self._expire(now)
                 for request in requests:
                     request(now)
@@ -136,17 +176,16 @@ class Engine(EngineTimes):
                 if self.cancel_requested and not self.scheduler.has_handed_out:
                     self.carry_out_cancel(now)
                 if self.scheduler.cancelled_attempts:
-                    self._note_cancelled(now)
+                    record.note_cancelled(now)
                 if self.calls:
                     self.calls.unblock_finished(now)
                 starts = self.scheduler.start(now)
-                self._watch_for_stall(starts, now)
                 self._after(starts, now)
                 resumes = self._take_resumes(starts) if self.calls else None
             except BaseException as error:
                 self._break(error)
                 raise
-        if self._stops:
+        if record.to_stop:
             self._stop_calls()
         if resumes:
             for resume, goes_on in resumes:
@@ -184,7 +223,7 @@ class Engine(EngineTimes):
                 attempt.ended = ended
                 attempt.worker = worker
                 attempt.cpu_seconds = cpu_seconds
-                self.outputs[attempt.step_id] = output
+                self.record.outputs[attempt.step_id] = output
                 if attempt.parent is None:
                     starts = scheduler.succeed(attempt, now)
                 else:
@@ -220,6 +259,26 @@ class Engine(EngineTimes):
                 raise
         return call
 
+    def started(self, attempt: Attempt, at: int, worker: str) -> None:
+        """An attempt of a step with a timeout has really started, not only got its slot: its time runs from now on."""
+        timeout = self.scheduler.steps[attempt.index].timeout
+        if timeout is None:
+            return
+        with self._lock:
+            if attempt.outcome is not None:
+                return
+            attempt.started = max(at, attempt.granted)
+            attempt.worker = worker
+            self._plain = False
+            sooner = self.deadlines.add(attempt, timeout)
+        if sooner:
+            self._driver.notify()
+
+    def wake_at(self) -> int | None:
+        """When :meth:`advance` is due although nothing completes: a backoff, a rate or a timeout; else None."""
+        with self._lock:
+            return self.deadlines.wake_at()
+
     def prepare(
         self, attempt: Attempt, *, simulated: bool = False
     ) -> tuple[Tool, ToolContext, str | None, Mapping[str, Any]]:
@@ -232,7 +291,7 @@ class Engine(EngineTimes):
         step = self.scheduler.steps[attempt.index]
         context = ToolContext(self.context, attempt.step_id, attempt.attempt, step.expected_seconds, step.timeout)
         if not simulated:
-            self._contexts[attempt] = context
+            self.record.contexts[attempt] = context
         tool, prompt, args = self.renderer.work(step, attempt.index)
         return tool, context, prompt, args
 
@@ -292,6 +351,10 @@ class Engine(EngineTimes):
             return [], self.calls.came_back(caller)
         return None, ()
 
+    def _expire(self, now: int) -> None:
+        for attempt in self.deadlines.expired(now):
+            self.record.time_out(attempt, now)
+
     def _break(self, error: BaseException) -> None:
         """A fault of ours: the waiting caller must hear of it, whichever thread it came up in."""
         self.crash = error
@@ -299,14 +362,14 @@ class Engine(EngineTimes):
 
     def _after(self, starts: list[Attempt], now: int) -> None:
         scheduler = self.scheduler
+        if self.deadlines.is_stalled(starts, now):
+            self.record.give_up(now)
         if scheduler.cancelled_attempts:
-            self._note_cancelled(now)
-        if self._watches_start:
+            self.record.note_cancelled(now)
+        if self.record.watches_start:
             for attempt in starts:
                 self.instruments.call("attempt_started", attempt)
-        if scheduler.remaining:
-            self._tell_of_wake()
-        else:
+        if not scheduler.remaining or self.deadlines.is_sooner():
             self._driver.notify()
 
     def _take_resumes(self, starts: Sequence[Attempt]) -> list[tuple[Resume, bool]]:
@@ -322,21 +385,19 @@ class Engine(EngineTimes):
         try:
             holds = self.renderer.condition(step)
         except Exception as error:
-            failure = Failure.of(error)
-            self.errors[step.step_id] = StepError(
-                step.step_id, 0, "failed", failure.error_type, f"its `when` cannot be evaluated: {failure.message}"
-            )
+            self.record.note_failed_rule(step.step_id, "its `when` cannot be evaluated", error)
             raise
         if not holds:
-            self._null_outputs[step.step_id] = None
+            self.record.null_outputs[step.step_id] = None
         return holds
 
     # ------------------------------------------------------------------ outside the lock
 
     def _stop_calls(self) -> None:
-        while self._stops:
-            attempt = self._stops.pop()
-            context = self._contexts.get(attempt)
+        record = self.record
+        while record.to_stop:
+            attempt = record.to_stop.pop()
+            context = record.contexts.get(attempt)
             if context is not None:
                 context.cancel()
             self._driver.cancel(attempt)

@@ -10,16 +10,71 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
-if TYPE_CHECKING:
-    from executor.child_steps.step_context import Place
-    from executor.engine.engine import Engine
-    from executor.record.timeline import Attempt, StepStatus
+from executor.child_steps.step_context import Place
+from executor.dependencies import Graph
+from executor.record.outcomes import StepError
+from executor.record.timeline import Attempt, StepStatus
+from executor.scheduler import Scheduler
+from executor.tools.tool import RunContext
 
 LOGGER = logging.getLogger("makespan.instruments")
 
 HOOKS = ("run_started", "worker_started", "attempt_started", "attempt_finished", "run_finished", "run_left")
+
+
+class WatchedRun(Protocol):
+    """A run as an instrument sees it: an :class:`executor.engine.engine.Engine`, to be read and not to be changed.
+
+    Outputs and errors are by step id. ``facts`` are span attributes that tools wrote beside their attempts.
+    """
+
+    @property
+    def graph(self) -> Graph:
+        """The steps that the run began with."""
+
+    @property
+    def context(self) -> RunContext:
+        """What all steps share."""
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """The steps and their states."""
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """Of the steps that have succeeded."""
+
+    @property
+    def errors(self) -> Mapping[str, StepError]:
+        """Of the steps whose last attempt failed."""
+
+    @property
+    def facts(self) -> Mapping[Attempt, Mapping[str, Any]]:
+        """Of the attempts whose tool wrote any."""
+
+    @property
+    def origin(self) -> int:
+        """The instant t = 0 on the backend's clock, in nanoseconds."""
+
+    @property
+    def backend_name(self) -> str:
+        """Where the steps run."""
+
+    @property
+    def simulates(self) -> bool:
+        """Whether its clock is not the machine's."""
+
+    @property
+    def done(self) -> bool:
+        """Whether every step is final."""
+
+    def now(self) -> int:
+        """Nanoseconds since t = 0."""
+
+    def cancel(self) -> None:
+        """Cancel the run: from another thread, never from a hook."""
 
 
 class Instrument:
@@ -34,7 +89,7 @@ class Instrument:
     carrier: Mapping[str, str] | None = None
     captures_content: bool = False
 
-    def run_started(self, engine: Engine) -> None:
+    def run_started(self, engine: WatchedRun) -> None:
         """The workers are up; nothing has started yet."""
 
     def worker_started(self, place: Place) -> None:
@@ -48,10 +103,10 @@ class Instrument:
     def attempt_finished(self, attempt: Attempt, status: StepStatus) -> None:
         """An attempt came to its end; ``status`` is the step's state after it."""
 
-    def run_finished(self, engine: Engine) -> None:
+    def run_finished(self, engine: WatchedRun) -> None:
         """Every step is final."""
 
-    def run_left(self, engine: Engine) -> None:
+    def run_left(self, engine: WatchedRun) -> None:
         """Called in place of ``run_finished`` where the run was left before that: by an error, or by its caller."""
 
 

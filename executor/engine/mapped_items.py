@@ -11,15 +11,14 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from executor.engine.rendering import Renderer
+from executor.engine.run_record import RunRecord
 from executor.model.json_values import describe
 from executor.model.workflow import Step
-from executor.record.outcomes import Failure, StepError
+from executor.record.outcomes import StepError
 from executor.record.timeline import Attempt
-
-if TYPE_CHECKING:
-    from executor.engine.engine import Engine
 
 # More would be a mistake: each item is a step of its own, with a record.
 ITEMS_LIMIT = 100_000
@@ -53,16 +52,16 @@ def known_items(step: Step, inputs: Mapping[str, Any]) -> int | None:
 
 
 class MappedItems:
-    """Of one run. ``variables[i]``: what the templates of step i, an item, see as ``item`` and ``index``."""
+    """The mapped steps of one run. What the templates of an item see goes to the renderer's ``variables``."""
 
-    def __init__(self, engine: Engine, assume: Callable[[Step, bool], int | None]) -> None:
+    def __init__(self, record: RunRecord, renderer: Renderer, assume: Callable[[Step, bool], int | None]) -> None:
         """``assume(step, failed)``: how many items to assume, before the list is read and after that has failed; None:
         it has to be read.
         """
-        self._engine = engine
+        self._record = record
+        self._renderer = renderer
         self._assume = assume
         self._lists: dict[int, list[Any]] = {}
-        self.variables: dict[int, dict[str, Any]] = {}
 
     def count(self, index: int) -> int:
         """Read the list of a step.
@@ -70,14 +69,11 @@ class MappedItems:
         Raises:
             Exception: it cannot be had; the step's error says why.
         """
-        step = self._engine.scheduler.steps[index]
+        step = self._record.scheduler.steps[index]
         try:
             items = self._read(step)
         except Exception as error:
-            failure = Failure.of(error)
-            self._engine.errors[step.step_id] = StepError(
-                step.step_id, 0, "failed", failure.error_type, f"its `for_each` gives no list: {failure.message}"
-            )
+            self._record.note_failed_rule(step.step_id, "its `for_each` gives no list", error)
             raise
         self._lists[index] = items
         return len(items)
@@ -87,7 +83,7 @@ class MappedItems:
         if assumed is not None:
             return _placeholders(step, assumed)
         try:
-            value = self._engine.renderer.items(step)
+            value = self._renderer.items(step)
             if not isinstance(value, list):
                 raise ItemsError(f"it gives {describe(value)}{_advice(value)}")  # noqa: TRY301  # assumed below
         except Exception:
@@ -103,30 +99,30 @@ class MappedItems:
         """Each item's step learns which item it is."""
         values = self._lists.pop(attempt.index)
         for place, (index, value) in enumerate(zip(items, values, strict=True)):
-            self.variables[index] = {"item": value, "index": place}
-        self._engine.mapped_began(attempt)
+            self._renderer.variables[index] = {"item": value, "index": place}
+        self._record.mapped_began(attempt)
 
     def ended(self, attempt: Attempt, items: Sequence[int]) -> None:
         """The outputs in the order of the items, or what failed."""
-        engine, ids = self._engine, self._engine.scheduler.step_ids
+        record, scheduler = self._record, self._record.scheduler
         if attempt.outcome == "succeeded":
-            engine.outputs[attempt.step_id] = [engine.outputs[ids[index]] for index in items]
+            record.outputs[attempt.step_id] = [record.outputs[scheduler.step_ids[index]] for index in items]
         elif attempt.outcome == "failed":
-            failed = [index for index in items if engine.scheduler.status(index) == "failed"]
+            failed = [index for index in items if scheduler.status(index) == "failed"]
             message = f"{len(failed)} of {len(items)} items failed: "
             message += "; ".join(self._told(index) for index in failed[:NAMED_FAILURES])
             if len(failed) > NAMED_FAILURES:
                 message += f"; and {len(failed) - NAMED_FAILURES:,} more"
-            engine.errors[attempt.step_id] = StepError(attempt.step_id, 1, "failed", "ItemsFailed", message)
+            record.errors[attempt.step_id] = StepError(attempt.step_id, 1, "failed", "ItemsFailed", message)
         for index in items:
-            self.variables.pop(index, None)
-        engine.mapped_ended(attempt)
+            self._renderer.variables.pop(index, None)
+        record.mapped_ended(attempt)
 
     def _told(self, index: int) -> str:
-        step_id = self._engine.scheduler.step_ids[index]
-        error = self._engine.errors.get(step_id)
+        step_id = self._record.scheduler.step_ids[index]
+        error = self._record.errors.get(step_id)
         why = "no error was recorded" if error is None else f"{error.error_type}: {error.message}"
-        return f"index {self.variables[index]['index']} ({step_id!r}): {why}"
+        return f"index {self._renderer.variables[index]['index']} ({step_id!r}): {why}"
 
 
 def _placeholders(step: Step, count: int) -> list[Any]:

@@ -21,8 +21,8 @@ _NO_ARGS: Mapping[str, Any] = {}
 
 
 class Renderer:
-    """Renders the steps of one run. ``outputs`` is filled by the engine as steps succeed; ``variables`` holds, by the
-    index of its step, what the templates of an item see beside them.
+    """Renders the steps of one run. ``outputs`` is filled by the engine as steps succeed; ``variables[i]`` is what the
+    templates of step i, an item of a mapped step, see beside them.
     """
 
     def __init__(
@@ -30,12 +30,11 @@ class Renderer:
         tools: Mapping[str, Tool],
         context: RunContext,
         outputs: Mapping[str, Any],
-        variables: Mapping[int, Mapping[str, Any]],
     ) -> None:
         self.tools = tools
         self._context = context
         self._outputs = outputs
-        self._variables = variables
+        self.variables: dict[int, Mapping[str, Any]] = {}
 
     def work(self, step: Step, index: int) -> tuple[Tool, str | None, Mapping[str, Any]]:
         """The tool of a step, with its prompt and arguments rendered. ``index``: the step's place in the run.
@@ -49,7 +48,7 @@ class Renderer:
         # Jinja2 is imported by the first template and not before: most of `--help` and many runs have none.
         from executor.templates.template import render_text, render_value  # noqa: PLC0415  # see above
 
-        inputs, outputs, of_item = self._context.inputs, self._outputs, self._variables.get(index, _NO_ARGS)
+        inputs, outputs, of_item = self._context.inputs, self._outputs, self.variables.get(index, _NO_ARGS)
         if prompt is not None:
             prompt = render_text(prompt, inputs, outputs, of_item)
         return tool, prompt, {name: render_value(value, inputs, outputs, of_item) for name, value in args.items()}

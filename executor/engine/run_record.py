@@ -1,4 +1,4 @@
-"""What the engine writes down: ends as they are told, failures, cancellations, and news that comes too late.
+"""What the engine writes down: outputs, failures, cancellations, and completions that come too late.
 
 Rules of this module:
 - Used under the engine's lock. It starts nothing and wakes nobody: see :mod:`executor.engine.engine`.
@@ -7,37 +7,42 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from executor.child_steps.child_request import Outcome
-from executor.engine.driver import Driver
-from executor.engine.instruments import Instrument, Instruments
+from executor.engine.instruments import Instruments
 from executor.record.outcomes import Completion, Failure, StepError
 from executor.record.timeline import Attempt, AttemptOutcome
 from executor.scheduler import Scheduler
 from executor.tools.tool import RunContext, ToolContext
 
 
-class EngineRecord:
-    """The part of :class:`executor.engine.engine.Engine` that keeps the record."""
+class RunRecord:
+    """The record of one run.
 
+    ``outputs`` and ``errors`` are by step id; ``null_outputs`` are the steps whose ``when`` is false, for templates.
+    ``facts`` are the span attributes that tools wrote. ``contexts`` are those of the calls that run, ``to_stop`` the
+    attempts whose call has yet to be told to stop.
+    """
+
+    # The engine sets it before anything is recorded: the scheduler itself asks what reads this record.
     scheduler: Scheduler
 
-    def __init__(self, driver: Driver, context: RunContext, instruments: Sequence[Instrument]) -> None:
-        self.context = context
+    def __init__(self, context: RunContext, instruments: Instruments, *, stops_at_once: bool) -> None:
+        """``stops_at_once``: a call that is told to stop has stopped (:class:`executor.engine.driver.Driver`)."""
         self.outputs: dict[str, Any] = {}
+        self.null_outputs: dict[str, None] = {}
         self.errors: dict[str, StepError] = {}
         self.warnings: list[str] = []
         self.dropped_completions = 0
-        # What tools told beside their attempts (span attributes), of the few that did.
         self.facts: dict[Attempt, dict[str, Any]] = {}
-        self.instruments = Instruments(instruments)
-        self._driver = driver
-        self._contexts: dict[Attempt, ToolContext] = {}
-        self._stops: list[Attempt] = []
-        self._watches_start = self.instruments.watches("attempt_started")
-        self._watches_finish = self.instruments.watches("attempt_finished")
+        self.contexts: dict[Attempt, ToolContext] = {}
+        self.to_stop: list[Attempt] = []
+        self.watches_start = instruments.watches("attempt_started")
+        self.watches_finish = instruments.watches("attempt_finished")
+        self._context = context
+        self._instruments = instruments
+        self._stops_at_once = stops_at_once
 
     def outcome_of(self, step_id: str) -> Outcome:
         """How a call ended that is final."""
@@ -49,14 +54,15 @@ class EngineRecord:
             return Outcome(step_id, None, Failure("Cancelled", "it was cancelled"))
         return Outcome(step_id, None, Failure(error.error_type, error.message, error.traceback))
 
-    def _record(self, completion: Completion, now: int) -> None:
+    def complete(self, completion: Completion, now: int) -> None:
+        """Record the end of an attempt and let the scheduler decide what becomes of its step."""
         attempt, started, ended, worker, cpu_seconds, outcome, value, tokens_used = completion
-        context = self._contexts.pop(attempt, None)
+        context = self.contexts.pop(attempt, None)
         if context is not None and context.facts:
             self.facts.setdefault(attempt, {}).update(context.facts)
         scheduler = self.scheduler
         if attempt.outcome is not None:
-            self._record_late(attempt, now)
+            self._complete_late(attempt, now)
             return
         granted = attempt.granted
         attempt.started = started = max(started, granted)
@@ -80,11 +86,60 @@ class EngineRecord:
             )
         if status == "succeeded" and attempt.attempt > 1:
             self.errors.pop(attempt.step_id, None)
-        if self._watches_finish:
-            self.instruments.call("attempt_finished", attempt, status)
+        if self.watches_finish:
+            self._instruments.call("attempt_finished", attempt, status)
 
-    def _record_late(self, attempt: Attempt, now: int) -> None:
-        """The call of an attempt that nobody waits for has ended, or a completion came twice."""
+    def time_out(self, attempt: Attempt, now: int) -> None:
+        """The timeout of an attempt is over: its call is abandoned, unless it stops at once."""
+        attempt.ended = now
+        timeout = self.scheduler.steps[attempt.index].timeout
+        message = f"no end after its timeout of {timeout:g} s"
+        self._note_failure(attempt, "timed_out", Failure("Timeout", message))
+        status = self.scheduler.finish(attempt, "timed_out", now, abandoned=not self._stops_at_once)
+        self.to_stop.append(attempt)
+        if self.watches_finish:
+            self._instruments.call("attempt_finished", attempt, status)
+
+    def note_cancelled(self, now: int) -> None:
+        """Record the attempts that the scheduler has cancelled since the last time."""
+        for attempt in self.scheduler.take_cancelled():
+            attempt.started = attempt.granted if attempt.started is None else attempt.started
+            # Not before its start, though a clock were set back.
+            attempt.ended = max(attempt.started, now)
+            if not self.scheduler.is_mapped(attempt.index):
+                self.to_stop.append(attempt)
+            # Its end may have come in the same batch as what cancelled it.
+            if self._stops_at_once and self.scheduler.is_abandoned(attempt):
+                self.scheduler.returned(attempt, now)
+            if self.watches_finish:
+                self._instruments.call("attempt_finished", attempt, "cancelled")
+
+    def note_failed_rule(self, step_id: str, what: str, error: Exception) -> None:
+        """Record why a step failed before its first attempt. ``what``: what about its ``when`` or ``for_each``."""
+        failure = Failure.of(error)
+        self.errors[step_id] = StepError(step_id, 0, "failed", failure.error_type, f"{what}: {failure.message}")
+
+    def mapped_began(self, attempt: Attempt) -> None:
+        """The items of a mapped step came in."""
+        if self.watches_start:
+            self._instruments.call("attempt_started", attempt)
+
+    def mapped_ended(self, attempt: Attempt) -> None:
+        """The items of a mapped step are final, and so is the step."""
+        if self.watches_finish:
+            self._instruments.call("attempt_finished", attempt, attempt.outcome)
+
+    def give_up(self, now: int) -> None:
+        """Give up the abandoned calls, since nothing else can move the run on, and say so."""
+        names = sorted({attempt.step_id for attempt in self.scheduler.abandoned})
+        self.warnings.append(
+            f"the run ended because nothing else could move: the call of {', '.join(map(repr, names))} goes on "
+            "past its timeout and keeps its limits and locks"
+        )
+        self.scheduler.give_up(now)
+
+    def _complete_late(self, attempt: Attempt, now: int) -> None:
+        """The call of an abandoned attempt has ended, or a completion came twice."""
         if self.scheduler.is_abandoned(attempt):
             self.scheduler.returned(attempt, now)
         else:
@@ -93,31 +148,8 @@ class EngineRecord:
     def _note_failure(self, attempt: Attempt, outcome: AttemptOutcome, failure: Failure) -> None:
         facts = self.facts.setdefault(attempt, {})
         facts["error.type"] = failure.error_type
-        if self.context.capture_content:
+        if self._context.capture_content:
             facts["error.message"] = failure.message
         self.errors[attempt.step_id] = StepError(
             attempt.step_id, attempt.attempt, outcome, failure.error_type, failure.message, failure.traceback
         )
-
-    def _note_cancelled(self, now: int) -> None:
-        for attempt in self.scheduler.take_cancelled():
-            attempt.started = attempt.granted if attempt.started is None else attempt.started
-            # Not before its start, though a clock were set back.
-            attempt.ended = max(attempt.started, now)
-            if not self.scheduler.is_mapped(attempt.index):
-                self._stops.append(attempt)
-            # Its end may have come in the same batch as what cancelled it.
-            if self._driver.stops_at_once and self.scheduler.is_abandoned(attempt):
-                self.scheduler.returned(attempt, now)
-            if self._watches_finish:
-                self.instruments.call("attempt_finished", attempt, "cancelled")
-
-    def mapped_began(self, attempt: Attempt) -> None:
-        """The items of a mapped step came in. Called by :attr:`items`."""
-        if self._watches_start:
-            self.instruments.call("attempt_started", attempt)
-
-    def mapped_ended(self, attempt: Attempt) -> None:
-        """They are final, and so is it. Called by :attr:`items`."""
-        if self._watches_finish:
-            self.instruments.call("attempt_finished", attempt, attempt.outcome)

@@ -1,4 +1,4 @@
-"""How an attempt ended, as data that travels from a worker to the engine and on to the person.
+"""How an attempt ended: the errors by which a tool says so, and the data that travels from a worker to the engine.
 
 Rules of this module:
 - Everything here can be pickled whatever a step raised.
@@ -11,7 +11,42 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from executor.record.timeline import Attempt, AttemptOutcome
-from executor.tools.tool import ToolError, ToolTimeoutError
+
+
+class ToolError(Exception):
+    """A failed call. ``retryable`` is False where another attempt cannot help (a refused request);
+    ``retry_after_seconds`` is the least wait that the other side asked for; ``overloaded``: it was asked too much at
+    once, which a resource with ``capacity: auto`` takes for a sign.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retryable: bool = True,
+        retry_after_seconds: float | None = None,
+        overloaded: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+        self.retry_after_seconds = retry_after_seconds
+        self.overloaded = overloaded
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_tool_error, (str(self), self.retryable, self.retry_after_seconds, self.overloaded)
+
+
+def _rebuild_tool_error(
+    message: str, retryable: bool, retry_after_seconds: float | None, overloaded: bool = False
+) -> ToolError:
+    return ToolError(message, retryable=retryable, retry_after_seconds=retry_after_seconds, overloaded=overloaded)
+
+
+class ToolTimeoutError(ToolError, TimeoutError):
+    """A call that stopped itself because ``context.timeout_seconds`` ran out: the attempt has timed out."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self),)
 
 
 @dataclass(frozen=True, slots=True)

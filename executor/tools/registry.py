@@ -138,11 +138,16 @@ def check_tools(names_used: Iterable[str], declared: Mapping[str, Declared]) -> 
         try:
             resolve_tool(name, declared)
         except ToolOptionsError as error:
-            place = ("tools", name) if name in declared else ()
-            path = (*place, *error.field.split(".")) if place and error.field else place
-            code = "unknown-tool" if error.field == "tool" else "tool-options"
-            findings.append(Finding("error", code, str(error), error.fix, path=path))
+            findings.append(finding_of(name, error, declared))
     return findings
+
+
+def finding_of(name: str, error: ToolOptionsError, declared: Mapping[str, Declared]) -> Finding:
+    """What is wrong with a tool, at its place in the file if it is declared there."""
+    place = ("tools", name) if name in declared else ()
+    path = (*place, *error.field.split(".")) if place and error.field else place
+    code = "unknown-tool" if error.field == "tool" else "tool-options"
+    return Finding("error", code, str(error), error.fix, path=path)
 
 
 def _as_tool(name: str, value: Declared) -> Tool:

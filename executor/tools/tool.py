@@ -15,42 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from executor.model.workflow import Retry, ToolDeclaration
-
-
-class ToolError(Exception):
-    """A failed call. ``retryable`` is False where another attempt cannot help (a refused request);
-    ``retry_after_seconds`` is the least wait that the other side asked for; ``overloaded``: it was asked too much at
-    once, which a resource with ``capacity: auto`` takes for a sign.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        retryable: bool = True,
-        retry_after_seconds: float | None = None,
-        overloaded: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.retryable = retryable
-        self.retry_after_seconds = retry_after_seconds
-        self.overloaded = overloaded
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_tool_error, (str(self), self.retryable, self.retry_after_seconds, self.overloaded)
-
-
-def _rebuild_tool_error(
-    message: str, retryable: bool, retry_after_seconds: float | None, overloaded: bool = False
-) -> ToolError:
-    return ToolError(message, retryable=retryable, retry_after_seconds=retry_after_seconds, overloaded=overloaded)
-
-
-class ToolTimeoutError(ToolError, TimeoutError):
-    """A call that stopped itself because ``context.timeout_seconds`` ran out: the attempt has timed out."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self),)
+from executor.record.outcomes import ToolError, ToolTimeoutError
 
 
 class ToolOptionsError(ValueError):
@@ -222,3 +187,8 @@ def run_call(
     if tool.call_async is not None:
         return run_async(tool.call_async(context, prompt, args))
     raise ToolError(f"tool {tool.name!r} implements neither call nor call_async", retryable=False)
+
+
+__all__ = [
+    "RunContext", "Simulation", "Tool", "ToolContext", "ToolError", "ToolOptionsError", "ToolTimeoutError", "run_call",
+]  # fmt: skip

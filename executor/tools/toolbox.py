@@ -3,7 +3,7 @@
 Rules of this module:
 - What is declared, and the kinds that need no declaration; never ``module:function``, since the caller may be a program
   that nobody has read.
-- A tool is made when it is first called, and belongs to the run from then on: it is closed with the others.
+- A tool is made once, and belongs to the run from its first step or call on: it is closed with the others.
 - The limits, retries and timeouts of a declaration hold for calls as they hold for steps.
 """
 
@@ -14,57 +14,106 @@ from collections.abc import Iterable, Mapping
 
 from executor.child_steps.child_request import Call, CalledStep
 from executor.dependencies.step_requirements import Resolver
+from executor.model.findings import Finding
 from executor.model.workflow import Resource, Retry, ToolDeclaration
 from executor.record.outcomes import Failure
 from executor.tools.options import did_you_mean
-from executor.tools.registry import BUILT_IN, Declared, resolve_tool, tool_kind, tool_kind_names
+from executor.tools.registry import BUILT_IN, Declared, finding_of, resolve_tool, tool_kind, tool_kind_names
 from executor.tools.tool import Tool, ToolOptionsError
 
 
 def declarations_for(names_used: Iterable[str], declared: Mapping[str, Declared]) -> dict[str, ToolDeclaration]:
-    """What the rules must know of each tool: its declaration, with the kind's own retries where it states none.
-
-    Names that mean nothing are left out, so that the rules report them.
-    """
-    found: dict[str, ToolDeclaration] = {}
-    for name in (*declared, *names_used):
-        value = declared.get(name, name)
-        if isinstance(value, Mapping):
-            value = ToolDeclaration.model_validate(value)
-        retry: Retry | None = None
-        try:
-            if not isinstance(value, ToolDeclaration):
-                # A tool given in code may be of a kind that nobody registered.
-                tool = resolve_tool(name, declared)
-                value, retry = tool.declaration or ToolDeclaration(kind=tool.kind or "python"), tool.default_retry
-                retry = retry if value.retry is None else None
-            elif value.retry is None:
-                retry = tool_kind(value.kind).default_retry
-        except ToolOptionsError:
-            continue
-        found[name] = value if retry is None else value.model_copy(update={"retry": retry})
-    return found
-
-
-def names_in_words(declared: Mapping[str, Declared]) -> list[str]:
-    """The tools that are declared, and those that stand for a declaration: no functions and tools given in code."""
-    return [
-        name for name, value in declared.items()
-        if isinstance(value, ToolDeclaration) or (isinstance(value, Tool) and value.declaration is not None)
-    ]  # fmt: skip
+    """:meth:`Toolbox.declarations` where nothing is to be run."""
+    return Toolbox(declared).declarations(names_used)
 
 
 class Toolbox:
-    """Makes steps of calls. ``tools`` are those made so far; whoever holds that mapping sees it grow."""
+    """Makes the tools of a run, each once, and steps of calls. ``tools`` are those that the run uses so far: whoever
+    holds that mapping sees it grow.
+    """
 
     def __init__(
-        self, declared: Mapping[str, Declared], resources: Mapping[str, Resource] | None, tools: Mapping[str, Tool]
+        self,
+        declared: Mapping[str, Declared],
+        resources: Mapping[str, Resource] | None = None,
+        tools: Mapping[str, Tool] | None = None,
     ) -> None:
-        self.tools: dict[str, Tool] = tools if isinstance(tools, dict) else dict(tools)
+        self.tools: dict[str, Tool] = tools if isinstance(tools, dict) else dict(tools or {})
         self._declared = declared
         self._resources = dict(resources or {})
+        # What became of each name that was looked at; those that the run does not use are never prepared.
+        self._looked_at: dict[str, Tool | ToolOptionsError] = {}
         self._steps: dict[str, CalledStep | Failure] = {}
         self._lock = threading.Lock()
+
+    def declarations(self, names_used: Iterable[str]) -> dict[str, ToolDeclaration]:
+        """What the rules must know of each tool: its declaration, with the kind's own retries where it states none.
+
+        Names that mean nothing are left out, so that the rules report them.
+        """
+        found: dict[str, ToolDeclaration] = {}
+        for name in (*self._declared, *names_used):
+            value = self._declared.get(name, name)
+            if isinstance(value, Mapping):
+                value = ToolDeclaration.model_validate(value)
+            retry: Retry | None = None
+            try:
+                if not isinstance(value, ToolDeclaration):
+                    # A tool given in code may be of a kind that nobody registered.
+                    tool = self._tool(name)
+                    value, retry = tool.declaration or ToolDeclaration(kind=tool.kind or "python"), tool.default_retry
+                    retry = retry if value.retry is None else None
+                elif value.retry is None:
+                    retry = tool_kind(value.kind).default_retry
+            except ToolOptionsError:
+                continue
+            found[name] = value if retry is None else value.model_copy(update={"retry": retry})
+        return found
+
+    def resolve(self, names_used: Iterable[str]) -> list[Finding]:
+        """Take the tools of these names into the run, and check those that are only declared. Where a tool may call
+        others, the run takes those in that are declared in words; functions are left until they are called, since one
+        that no step names may be fit for this process alone.
+
+        Returns everything that is wrong; then nothing was taken in.
+        """
+        names = dict.fromkeys(names_used)
+        findings = []
+        for name in dict.fromkeys([*self._declared, *names]):
+            try:
+                self._tool(name)
+            except ToolOptionsError as error:
+                findings.append(finding_of(name, error, self._declared))
+        if not findings:
+            self.tools.update({name: self._tool(name) for name in names})
+            if any(tool.may_call for tool in self.tools.values()):
+                for name in self._declared_in_words():
+                    self.tools.setdefault(name, self._tool(name))
+        return findings
+
+    def _declared_in_words(self) -> list[str]:
+        """The tools that are declared, and those that stand for a declaration: no functions and tools given in code."""
+        return [
+            name for name, value in self._declared.items()
+            if isinstance(value, ToolDeclaration) or (isinstance(value, Tool) and value.declaration is not None)
+        ]  # fmt: skip
+
+    def _tool(self, name: str) -> Tool:
+        """The tool of a name, made now or before.
+
+        Raises:
+            ToolOptionsError: the name means nothing, or its declaration is wrong.
+        """
+        found = self._looked_at.get(name)
+        if found is None:
+            try:
+                found = resolve_tool(name, self._declared)
+            except ToolOptionsError as error:
+                found = error
+            self._looked_at[name] = found
+        if isinstance(found, ToolOptionsError):
+            raise found
+        return found
 
     def step(self, call: Call) -> CalledStep | Failure:
         """The step of a call, or what is wrong with its tool."""
@@ -84,12 +133,12 @@ class Toolbox:
         if not known and name not in (kinds := tool_kind_names()):
             names = sorted({*self._declared, *kinds})
             return Failure("UnknownTool", f"there is no tool {name!r}: {did_you_mean(name, names)}", retryable=False)
-        resolver = Resolver(declarations_for([name], self._declared), self._resources, None)
+        resolver = Resolver(self.declarations([name]), self._resources, None)
         (step,) = resolver.resolve([CalledStep(step_id="call", tool=name, description=f"call of {name}")])
         errors = [finding for finding in resolver.findings if finding.severity == "error"]
         try:
             if name not in self.tools:
-                tool = resolve_tool(name, self._declared)
+                tool = self._tool(name)
                 tool.prepare()
                 self.tools[name] = tool
         except ToolOptionsError as error:

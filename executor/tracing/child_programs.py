@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from opentelemetry import trace
 from opentelemetry.context import attach
@@ -27,6 +27,7 @@ from opentelemetry.trace import SpanContext
 
 from executor.tracing.span_collector import (
     FinishedSpan,
+    Sink,
     SteadyClock,
     context_from,
     install,
@@ -45,16 +46,21 @@ _KINDS: Final = frozenset({"internal", "server", "client", "producer", "consumer
 _STATUSES: Final = frozenset({"unset", "ok", "error"})
 
 
-@contextmanager
-def child_trace() -> Iterator[dict[str, str]]:
-    """The environment variables for a program that the current step starts; nothing where nobody traces. At the end of
-    the block, when the program has ended, its spans are brought home.
-    """
-    from executor.tracing.step_spans import StepSpan  # noqa: PLC0415  # programs that only continue a trace do without
+class ClockedSink(Sink, Protocol):
+    """The sink of a run's trace, with the clock that its times are of."""
 
-    span = trace.get_current_span()
+    @property
+    def clock(self) -> SteadyClock:
+        """The clock of :meth:`Sink.now`."""
+
+
+@contextmanager
+def child_trace(sink: ClockedSink | None) -> Iterator[dict[str, str]]:
+    """The environment variables for a program that the current step starts. At the end of the block, when the program
+    has ended, its spans go to ``sink``; None: nobody keeps them.
+    """
     environment = {name.upper(): value for name, value in propagated().items()}
-    if not isinstance(span, StepSpan) or not span.is_recording():
+    if sink is None:
         yield environment
         return
     try:
@@ -65,12 +71,12 @@ def child_trace() -> Iterator[dict[str, str]]:
         LOGGER.warning("no place for the spans of a program: %s", error)
         yield environment
         return
-    clock = span.home.clock
+    clock = sink.clock
     try:
         yield {**environment, SPANS: path, _CLOCK: f"{clock.wall} {clock.monotonic}"}
     finally:
-        for finished in _read(Path(path), span.home.root.trace_id):
-            span.home.take(finished)
+        for finished in _read(Path(path), sink.root.trace_id):
+            sink.take(finished)
         with suppress(OSError):
             Path(path).unlink()
 

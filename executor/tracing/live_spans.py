@@ -11,14 +11,14 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from opentelemetry import baggage, trace
 from opentelemetry.context import Context, attach, get_current
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
 
 from executor.child_steps.step_context import Place, Running
-from executor.engine.instruments import Instrument
+from executor.engine.instruments import Instrument, WatchedRun
 from executor.record.timeline import NANOSECONDS, Attempt, StepStatus
 from executor.tracing.attribute_names import ERROR_TYPE, SCOPE_NAME, WORKFLOW_SPAN
 from executor.tracing.span_collector import CollectingProvider, FinishedSpan, SteadyClock, open_sinks
@@ -34,9 +34,6 @@ from executor.tracing.span_contents import (
     wait_words,
 )
 from executor.tracing.step_spans import RunIds, SpanCollector, StepSpan, bare_carrier, carrier_of
-
-if TYPE_CHECKING:
-    from executor.engine.engine import Engine
 
 _KINDS: Final = {kind.name.lower(): kind for kind in SpanKind}
 _STATUS_CODES: Final = {code.name.lower(): code for code in StatusCode}
@@ -112,13 +109,13 @@ class LiveTracing(Instrument):
         self.carrier = carrier_of(self._home, self._base)
         self._origin = clock.wall
         self._startup_seconds = 0.0
-        self._engine: Engine | None = None
+        self._engine: WatchedRun | None = None
         self._words: RunWords | None = None
         self._contexts: dict[SpanKey, SpanContext] = {}
 
     # ------------------------------------------------------------------ hooks
 
-    def run_started(self, engine: Engine) -> None:
+    def run_started(self, engine: WatchedRun) -> None:
         self._engine = engine
         self._startup_seconds = (self._clock.now() - self._clock.wall) / NANOSECONDS
         self._words = RunWords(StepTable.of_scheduler(engine.scheduler), engine.scheduler.attempts)
@@ -157,10 +154,10 @@ class LiveTracing(Instrument):
                 self._start(wait, below).end(self._origin + wait.end)
         _finish(span, error_type_of(attempt, facts), self._origin + end_of_attempt(attempt))
 
-    def run_finished(self, engine: Engine) -> None:
+    def run_finished(self, engine: WatchedRun) -> None:
         self._end(engine)
 
-    def run_left(self, engine: Engine) -> None:
+    def run_left(self, engine: WatchedRun) -> None:
         self._end(engine)
 
     # ------------------------------------------------------------------ spans
@@ -211,7 +208,7 @@ class LiveTracing(Instrument):
             SpanContext(root.trace_id, span_id, False, root.trace_flags, root.trace_state)
         )  # fmt: skip
 
-    def _end(self, engine: Engine) -> None:
+    def _end(self, engine: WatchedRun) -> None:
         for attempt in list(self._home.open):
             self.attempt_finished(attempt, "running")
         self._bring_home(list(self._home.spans))

@@ -23,14 +23,14 @@ import random
 from collections import deque
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from opentelemetry import trace
 from opentelemetry.context import Context, attach, get_current
 from opentelemetry.trace import Span, SpanContext, Status, StatusCode
 
 from executor.child_steps.step_context import Place, Running, trace_programs
-from executor.engine.instruments import Instrument
+from executor.engine.instruments import Instrument, WatchedRun
 from executor.host_id import machine
 from executor.record.timeline import NANOSECONDS, Attempt, StepStatus
 from executor.tracing.span_collector import (
@@ -46,9 +46,6 @@ from executor.tracing.span_collector import (
     propagated,
 )
 from executor.tracing.span_contents import EVENTS_FACT, ROOT_KEY, SpanKey, span_id
-
-if TYPE_CHECKING:
-    from executor.engine.engine import Engine
 
 # Beside the W3C names: what a worker process of this machine needs to tell the same time, and that there are no spans
 # of steps to be under, only a context to be kept.
@@ -187,7 +184,7 @@ class RunTracing(Instrument):
         self.base = get_current() if context is None else context
         self.home = SpanCollector(RunIds.new(trace_id, self.base), SteadyClock())
         self.carrier = carrier_of(self.home, self.base)
-        self.engine: Engine | None = None
+        self.engine: WatchedRun | None = None
         self.startup_seconds = 0.0
 
     @property
@@ -203,7 +200,7 @@ class RunTracing(Instrument):
             return clock.wall
         return clock.at(engine.origin)
 
-    def run_started(self, engine: Engine) -> None:
+    def run_started(self, engine: WatchedRun) -> None:
         self.engine = engine
         self.startup_seconds = (self.home.clock.now() - self.home.clock.wall) / NANOSECONDS
         if install():
@@ -212,10 +209,10 @@ class RunTracing(Instrument):
     def worker_started(self, place: Place) -> None:
         attach(trace.set_span_in_context(StepSpan(place, self.home), self.base))
 
-    def run_finished(self, engine: Engine) -> None:
+    def run_finished(self, engine: WatchedRun) -> None:
         close_sink(self.home)
 
-    def run_left(self, engine: Engine) -> None:
+    def run_left(self, engine: WatchedRun) -> None:
         close_sink(self.home)
 
     def facts_of(self, attempt: Attempt) -> Mapping[str, Any]:
@@ -235,7 +232,7 @@ class Stream(Protocol):
     def code_span_ended(self, span: FinishedSpan) -> None:
         """Code of a step in this process has ended a span; from any thread."""
 
-    def run_ended(self, engine: Engine) -> None:
+    def run_ended(self, engine: WatchedRun) -> None:
         """Nothing of the run is left running."""
 
 
@@ -257,11 +254,11 @@ class StreamTracing(RunTracing):
     def attempt_finished(self, attempt: Attempt, status: StepStatus) -> None:
         self._stream.attempt_ended(attempt)
 
-    def run_finished(self, engine: Engine) -> None:
+    def run_finished(self, engine: WatchedRun) -> None:
         super().run_finished(engine)
         self._stream.run_ended(engine)
 
-    def run_left(self, engine: Engine) -> None:
+    def run_left(self, engine: WatchedRun) -> None:
         super().run_left(engine)
         self._stream.run_ended(engine)
 
@@ -284,7 +281,8 @@ def bare_carrier(context: Context) -> dict[str, str]:
 def _child_trace() -> AbstractContextManager[dict[str, str]]:
     from executor.tracing.child_programs import child_trace  # noqa: PLC0415  # where steps start programs alone
 
-    return child_trace()
+    span = trace.get_current_span()
+    return child_trace(span.home if isinstance(span, StepSpan) and span.is_recording() else None)
 
 
 trace_programs(_child_trace)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from executor.record.timeline import NANOSECONDS, Timeline
+from executor.record.timeline import NANOSECONDS
 from harness.analysis.attempt_index import AttemptIndex, ended_of, started_of
 from harness.analysis.concurrency import Concurrency
+from harness.plain_text import counted, duration_text, duration_texts
 
 # An attempt is "stretched" if it was on a CPU for a good part of its run time, yet not for most of it.
 STRETCHED_AT_MOST = 0.8
@@ -28,10 +29,7 @@ class CpuBoundThreads:
     run_seconds: float
 
     def __str__(self) -> str:
-        return (
-            f"steps computed for {self.cpu_seconds:.3g} s in {self.run_seconds:.3g} s of run time: threads took turns "
-            "at one Python interpreter (the GIL); use `processes`"
-        )
+        return f"{_computed(self)}: threads took turns at one Python interpreter (the GIL); use `processes`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +42,16 @@ class TooFewCores:
     run_seconds: float
 
     def __str__(self) -> str:
-        cores = f"{self.usable_cores} core{'s' if self.usable_cores > 1 else ''}"
+        cores = counted(self.usable_cores, "core")
         return (
-            f"steps computed for {self.cpu_seconds:.3g} s in {self.run_seconds:.3g} s of run time: {cores} for "
-            f"{self.workers} workers; use {self.usable_cores} workers, or a machine with more cores"
+            f"{_computed(self)}: {cores} for {self.workers} workers; use {self.usable_cores} workers, or a machine "
+            "with more cores"
         )
+
+
+def _computed(caution: CpuBoundThreads | TooFewCores) -> str:
+    cpu, run = duration_texts(caution.cpu_seconds, caution.run_seconds)
+    return f"steps computed for {cpu} in {run} of run time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,9 @@ class OverlappingEdges:
 
     def __str__(self) -> str:
         return (
-            f"{self.count} dependencies overlap in time; {self.step_id!r} started {self.overlap_seconds:.3g} s before "
-            f"the end of {self.depends_on!r}: check the clocks of the machines, or whether the steps stream"
+            f"{self.count} dependencies overlap in time; {self.step_id!r} started "
+            f"{duration_text(self.overlap_seconds)} before the end of {self.depends_on!r}: check the clocks of the "
+            "machines, or whether the steps stream"
         )
 
 
@@ -71,7 +75,6 @@ Caution = CpuBoundThreads | TooFewCores | OverlappingEdges
 
 
 def cautions(
-    timeline: Timeline,
     index: AttemptIndex,
     levels: Concurrency,
     *,
@@ -80,24 +83,23 @@ def cautions(
 ) -> tuple[Caution, ...]:
     """All cautions for a run. ``usable_cores`` is None where the machine is not known."""
     found: list[Caution] = []
-    compute = _computing_caution(timeline, index, levels, usable_cores)
+    compute = _computing_caution(index, levels, usable_cores)
     if compute is not None:
         found.append(compute)
     if foreign:
-        overlap = _overlap_caution(timeline, index)
+        overlap = _overlap_caution(index)
         if overlap is not None:
             found.append(overlap)
     return tuple(found)
 
 
-def _computing_caution(
-    timeline: Timeline, index: AttemptIndex, levels: Concurrency, usable_cores: int | None
-) -> Caution | None:
+def _computing_caution(index: AttemptIndex, levels: Concurrency, usable_cores: int | None) -> Caution | None:
     """CPU-bound steps that ran at once and got less CPU than run time.
 
     Steps that mostly wait, and steps that had a core to themselves, are left out of the sums; then full use of one
     interpreter, or of all cores, shows that they hindered each other.
     """
+    timeline = index.timeline
     busy = sum(length for level, length in levels.nanoseconds_at.items() if level) / NANOSECONDS
     if levels.maximum <= 1 or busy <= 0:
         return None
@@ -121,7 +123,8 @@ def _computing_caution(
     return None
 
 
-def _overlap_caution(timeline: Timeline, index: AttemptIndex) -> OverlappingEdges | None:
+def _overlap_caution(index: AttemptIndex) -> OverlappingEdges | None:
+    timeline = index.timeline
     count, worst, pair = 0, 0, (0, 0)
     for step, parents in enumerate(timeline.data_parents):
         if not index.tries[step]:

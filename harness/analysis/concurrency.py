@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from executor.record.timeline import Timeline
 from harness.analysis.attempt_index import AttemptIndex
 
 
@@ -27,9 +26,8 @@ class Concurrency:
     nanoseconds_at: Mapping[int, int]
 
 
-def concurrency(timeline: Timeline, index: AttemptIndex | None = None) -> Concurrency:
+def concurrency(index: AttemptIndex) -> Concurrency:
     """Mean, maximum and distribution over [0, makespan]. O(attempts · log attempts)."""
-    index = index or AttemptIndex(timeline)
     starts: list[int] = []
     ends: list[int] = []
     for attempt in index.ended:

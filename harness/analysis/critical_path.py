@@ -21,7 +21,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from executor.record.timeline import Timeline
 from harness.analysis.attempt_index import BLOCKED, AttemptIndex, Pause, ended_of, started_of
 
 NO_CHAIN = -1
@@ -42,19 +41,19 @@ class CriticalPath:
     parts: tuple[PathPart, ...]
 
 
-def critical_path(timeline: Timeline, index: AttemptIndex | None = None) -> CriticalPath:
+def critical_path(index: AttemptIndex) -> CriticalPath:
     """The longest chain.
 
     Raises:
         ValueError: the timeline's dependencies form a cycle.
 
     """
-    return _LongestChain(timeline, index or AttemptIndex(timeline)).solve()
+    return _LongestChain(index).solve()
 
 
 class _LongestChain:
-    def __init__(self, timeline: Timeline, index: AttemptIndex) -> None:
-        self.timeline = timeline
+    def __init__(self, index: AttemptIndex) -> None:
+        timeline = self.timeline = index.timeline
         self.index = index
         self.steps = len(timeline.step_ids)
         self.ran = [bool(tries) for tries in index.tries]
@@ -65,7 +64,7 @@ class _LongestChain:
         for step, tries in enumerate(index.tries):
             if tries:
                 self._lay_out(step)
-        self.call_of = settled_calls(timeline, index)
+        self.call_of = settled_calls(index)
         self.length = [NO_CHAIN] * (2 * len(self.gain))  # by state
         self.link = [NO_CHAIN] * (2 * len(self.gain))  # by state: the state before
 
@@ -215,7 +214,7 @@ def own_parts(index: AttemptIndex, step: int) -> list[int]:
     return parts
 
 
-def settled_calls(timeline: Timeline, index: AttemptIndex) -> dict[int, tuple[Pause, bool]]:
+def settled_calls(index: AttemptIndex) -> dict[int, tuple[Pause, bool]]:
     """For each nested step that ran: the call that it came from, and whether the call lasted until its end.
 
     Where calls and steps of no length share an instant, "the last interval that holds it" may put a step into a later
@@ -223,6 +222,7 @@ def settled_calls(timeline: Timeline, index: AttemptIndex) -> dict[int, tuple[Pa
     """
     if not index.call_of:
         return {}
+    timeline = index.timeline
     number = {child: call.call for child, call in index.call_of.items()}
     work = [child for child, parent in enumerate(index.nested_in) if parent >= 0]
     while work:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from executor.record.timeline import Attempt, Timeline
+from executor.record.timeline import Attempt
 from harness.analysis.attempt_index import BLOCKED, AttemptIndex, Pause, ended_of, known_of, started_of
 
 RUNNING = "running"
@@ -26,23 +26,23 @@ ARRIVAL = "arrival"
 LOST_CAUSES = (RUNNING, "slowdown", "worker", "backoff", "barrier", OVERHEAD, ARRIVAL, "resuming", "blocked")
 
 
-def lost_nanoseconds(timeline: Timeline, index: AttemptIndex | None = None, *, foreign: bool = False) -> dict[str, int]:
-    """Nanoseconds by cause: ``running``, ``worker``, ``resource.X``, ``lock.X``, ``rate.X``, ``backoff``, ``barrier``,
-    ``overhead``, ``arrival``, ``resuming``, ``blocked``; causes without any are absent, largest first.
+class LostTime(NamedTuple):
+    """Nanoseconds by cause, largest first; and what of ``running`` each attempt on the walk stands for."""
+
+    by_cause: dict[str, int]
+    running_by_attempt: dict[Attempt, int]
+
+
+def lost_time(index: AttemptIndex, *, foreign: bool = False) -> LostTime:
+    """The causes: ``running``, ``worker``, ``resource.X``, ``lock.X``, ``rate.X``, ``backoff``, ``barrier``,
+    ``overhead``, ``arrival``, ``resuming``, ``blocked``; those without any are absent.
 
     ``foreign``: the trace was made elsewhere and may lack ``released_by``; then the data dependency that ended last
-    stands in for it, else the parent. ``index`` saves building it again. O(attempts · log attempts) at most.
+    stands in for it, else the parent. O(attempts · log attempts) at most.
     """
-    walk = _Walk(timeline, index or AttemptIndex(timeline), foreign)
+    walk = _Walk(index, foreign)
     walk.go()
-    return dict(sorted(walk.lost.items(), key=lambda item: -item[1]))
-
-
-def running_nanoseconds(timeline: Timeline, index: AttemptIndex | None = None) -> dict[Attempt, int]:
-    """What of ``running`` each attempt on the walk stands for. The parts sum to ``running``."""
-    walk = _Walk(timeline, index or AttemptIndex(timeline), foreign=False)
-    walk.go()
-    return walk.ran
+    return LostTime(dict(sorted(walk.lost.items(), key=lambda item: -item[1])), walk.ran)
 
 
 class Piece(NamedTuple):
@@ -54,16 +54,16 @@ class Piece(NamedTuple):
     attempt: Attempt | None
 
 
-def lost_pieces(timeline: Timeline, index: AttemptIndex | None = None, *, foreign: bool = False) -> list[Piece]:
-    """The same as :func:`lost_nanoseconds`, stretch by stretch, from the last one back to t = 0."""
-    walk = _TellingWalk(timeline, index or AttemptIndex(timeline), foreign)
+def lost_pieces(index: AttemptIndex, *, foreign: bool = False) -> list[Piece]:
+    """The same as :func:`lost_time`, stretch by stretch, from the last one back to t = 0."""
+    walk = _TellingWalk(index, foreign)
     walk.go()
     return walk.pieces
 
 
 class _Walk:
-    def __init__(self, timeline: Timeline, index: AttemptIndex, foreign: bool) -> None:
-        self.timeline = timeline
+    def __init__(self, index: AttemptIndex, foreign: bool) -> None:
+        timeline = self.timeline = index.timeline
         self.index = index
         self.foreign = foreign
         self.step_index = {step_id: step for step, step_id in enumerate(timeline.step_ids)}
@@ -189,8 +189,8 @@ class _Walk:
 class _TellingWalk(_Walk):
     """A walk that keeps what it passes."""
 
-    def __init__(self, timeline: Timeline, index: AttemptIndex, foreign: bool) -> None:
-        super().__init__(timeline, index, foreign)
+    def __init__(self, index: AttemptIndex, foreign: bool) -> None:
+        super().__init__(index, foreign)
         self.pieces: list[Piece] = []
 
     def _spend(self, cause: str, until: int) -> None:

@@ -16,10 +16,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from executor.model.workflow import Resource
-from executor.record.timeline import Attempt, Timeline
+from executor.record.timeline import Attempt
 from harness.analysis.attempt_index import AttemptIndex
-from harness.analysis.critical_path import critical_path
-from harness.analysis.work import work_nanoseconds
 
 MINUTE_NANOSECONDS = 60_000_000_000
 
@@ -47,24 +45,21 @@ class _Use:
         self.tokens = 0
 
 
-def lower_bound(
-    timeline: Timeline, index: AttemptIndex | None = None, critical_path_nanoseconds: int | None = None
-) -> LowerBound:
-    """The bound and its terms. ``index`` and ``critical_path_nanoseconds`` save computing them again."""
-    index = index or AttemptIndex(timeline)
-    if critical_path_nanoseconds is None:
-        critical_path_nanoseconds = critical_path(timeline, index).nanoseconds
+def lower_bound(index: AttemptIndex, *, critical_path_nanoseconds: int, work_nanoseconds: int) -> LowerBound:
+    """The bound and its terms, those that the critical path and the work make among them."""
+    timeline = index.timeline
     terms = {"critical_path": critical_path_nanoseconds}
     if timeline.workers > 0:
-        terms["work"] = -(-work_nanoseconds(timeline, index) // timeline.workers)
-    for name, use in _uses(timeline, index).items():
+        terms["work"] = -(-work_nanoseconds // timeline.workers)
+    for name, use in _uses(index).items():
         terms.update(_limit_terms(name, timeline.resources[name], use))
     binding = max(terms, key=terms.__getitem__)
     bound = terms[binding]
     return LowerBound(bound, binding if bound > 0 else None, terms)
 
 
-def _uses(timeline: Timeline, index: AttemptIndex) -> dict[str, _Use]:
+def _uses(index: AttemptIndex) -> dict[str, _Use]:
+    timeline = index.timeline
     uses = {name: _Use() for name in timeline.resources}
     if not uses or not timeline.needs:
         return uses

@@ -7,7 +7,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from executor.record.timeline import Attempt, Timeline
+from executor.record.timeline import Attempt
 from harness.analysis.attempt_index import AttemptIndex, ended_of, known_of, started_of
 
 
@@ -20,8 +20,7 @@ def overhead_nanoseconds(attempt: Attempt) -> int:
     return (started - attempt.ready - waited) + (known_of(attempt) - ended_of(attempt))
 
 
-def overhead_nanoseconds_per_step(timeline: Timeline, index: AttemptIndex | None = None) -> float | None:
+def overhead_nanoseconds_per_step(index: AttemptIndex) -> float | None:
     """The overhead of all attempts, divided by the number of steps that ran; None if none did."""
-    index = index or AttemptIndex(timeline)
     steps = sum(1 for tries in index.tries if tries)
     return sum(map(overhead_nanoseconds, index.ended)) / steps if steps else None

@@ -11,6 +11,7 @@ from __future__ import annotations
 from executor.record.timeline import Timeline
 from harness.analysis.lost_time import RUNNING
 from harness.analysis.summary import Summary
+from harness.plain_text import counted, duration_text
 
 # Below this share of the makespan the largest cause of lost time is not worth acting on: running dominates.
 WORTH_ACTING_RATIO = 0.1
@@ -102,13 +103,13 @@ def _rate_sentence(amount: str, name: str, timeline: Timeline) -> str:
 
 
 def _worker_sentence(amount: str, summary: Summary, timeline: Timeline) -> str:
-    workers = f"{timeline.workers} worker{'s' if timeline.workers != 1 else ''}"
+    workers = counted(timeline.workers, "worker")
     head = f"{amount} waiting for a free worker ({workers}):"
     if timeline.policy == "serial" or timeline.backend == "serial":
         return f"{head} serial runs one step at a time; use another executor or policy dataflow."
     peak = _most_waiting_for_a_worker(timeline)
     floor = max((value for term, value in summary.lower_bound_terms.items() if term != "work"), default=0.0)
-    more = f"{peak} more worker{'s' if peak != 1 else ''} would have taken every waiting step at once"
+    more = f"{counted(peak, 'more worker')} would have taken every waiting step at once"
     return f"{head} {more}; whatever their number, these steps need at least {duration_text(floor)}."
 
 
@@ -125,27 +126,3 @@ def _most_waiting_for_a_worker(timeline: Timeline) -> int:
         waiting += change
         most = max(most, waiting)
     return most
-
-
-def duration_text(seconds: float) -> str:
-    """A duration as a person says it: ``2.1 s``, ``340 ms``, ``12 µs``."""
-    return _duration(seconds, 2)
-
-
-def duration_texts(*seconds: float) -> list[str]:
-    """The same for durations that are read side by side: with up to four digits where two would else read the same."""
-    for digits in (2, 3, 4):
-        texts = [_duration(one, digits) for one in seconds]
-        if len(set(texts)) == len(set(seconds)):
-            return texts
-    return [_duration(one, 2) for one in seconds]
-
-
-def _duration(seconds: float, digits: int) -> str:
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            number = seconds / size
-            if digits > 2:
-                return f"{number:.{max(0, digits - len(str(int(number))))}f} {unit}"
-            return f"{number:{'.0f' if number >= 100 else '.3g' if number >= 10 else '.2g'}} {unit}"
-    return "0 s" if seconds <= 0 else f"{seconds * 1e9:.0f} ns"

@@ -19,15 +19,15 @@ from harness.analysis.attempt_index import AttemptIndex
 from harness.analysis.critical_path import NO_CHAIN, own_parts, settled_calls
 
 
-def slack_nanoseconds(timeline: Timeline, index: AttemptIndex | None = None) -> dict[str, int]:
+def slack_nanoseconds(index: AttemptIndex) -> dict[str, int]:
     """Nanoseconds by step id, for each step that ran, in the order of the timeline.
 
     Raises:
         ValueError: the timeline's dependencies form a cycle.
 
     """
-    index = index or AttemptIndex(timeline)
-    groups = _groups(timeline, index)
+    timeline = index.timeline
+    groups = _groups(index)
     lengths = {step: sum(own_parts(index, step)) for step in range(len(timeline.step_ids)) if index.tries[step]}
     chains: dict[tuple[int, int], _Chains] = {}
     for key in sorted(groups, key=lambda key: -_depth(index, key[0])):
@@ -42,9 +42,9 @@ def slack_nanoseconds(timeline: Timeline, index: AttemptIndex | None = None) -> 
     return {timeline.step_ids[step]: slack[step] for step in sorted(slack)}
 
 
-def _groups(timeline: Timeline, index: AttemptIndex) -> dict[tuple[int, int], list[int]]:
+def _groups(index: AttemptIndex) -> dict[tuple[int, int], list[int]]:
     """Steps that may depend on each other: those at the top under (−1, 0), those of one call under (parent, call)."""
-    calls = settled_calls(timeline, index)
+    calls = settled_calls(index)
     groups: dict[tuple[int, int], list[int]] = {}
     for step, parent in enumerate(index.nested_in):
         if parent < 0:

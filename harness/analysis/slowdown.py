@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from executor.record.timeline import NANOSECONDS, Timeline
-from harness.analysis.attempt_index import AttemptIndex
+from executor.record.timeline import Timeline
 from harness.analysis.cautions import SLACK_RATIO, Caution, CpuBoundThreads, TooFewCores
-from harness.analysis.lost_time import RUNNING, lost_nanoseconds, running_nanoseconds
-from harness.analysis.remedy import WORTH_ACTING_RATIO, duration_text, remedy
+from harness.analysis.lost_time import RUNNING
+from harness.analysis.remedy import WORTH_ACTING_RATIO, remedy
+from harness.analysis.run_analysis import RunAnalysis
 from harness.analysis.summary import Summary
+from harness.plain_text import counted, duration_text
 
 SLOWDOWN = "slowdown"
 # Steps that are on a CPU for this share of their run time compute: on a busy machine they get no more, and those that
@@ -44,34 +45,17 @@ class SlowerThanSerial:
 SlowdownCaution = Caution | SlowerThanSerial
 
 
-def run_nanoseconds_by_attempt(index: AttemptIndex) -> dict[tuple[str, int], int]:
-    """The run time of each attempt, by step id and attempt."""
-    return {(attempt.step_id, attempt.attempt): index.run_nanoseconds(attempt) for attempt in index.ended}
-
-
-def split_running(
-    timeline: Timeline,
-    serial: Timeline,
-    index: AttemptIndex | None = None,
-    *,
-    alone: Mapping[tuple[str, int], int] | None = None,
-    lost: Mapping[str, int] | None = None,
-) -> dict[str, int]:
-    """Lost time in nanoseconds by cause, ``running`` split by the paired ``serial`` run. Largest first.
-
-    ``index``, ``alone`` (:func:`run_nanoseconds_by_attempt` of the serial run) and ``lost`` (not yet split) save
-    computing them again. O(attempts · log attempts) at most.
+def split_running(run: RunAnalysis, serial: Mapping[tuple[str, int], int]) -> dict[str, int]:
+    """Lost time in nanoseconds by cause, ``running`` split by the run times of the paired ``serial`` run
+    (:attr:`RunAnalysis.run_nanoseconds`). Largest first.
     """
-    index = index or AttemptIndex(timeline)
-    lost = dict(lost_nanoseconds(timeline, index) if lost is None else lost)
+    lost = dict(run.lost_nanoseconds)
     if RUNNING not in lost:
         return lost
-    if alone is None:
-        alone = run_nanoseconds_by_attempt(AttemptIndex(serial))
     needed = 0
-    for attempt, nanoseconds in running_nanoseconds(timeline, index).items():
-        whole = index.run_nanoseconds(attempt)
-        by_itself = alone.get((attempt.step_id, attempt.attempt), whole)
+    for attempt, nanoseconds in run.lost_time.running_by_attempt.items():
+        whole = run.index.run_nanoseconds(attempt)
+        by_itself = serial.get((attempt.step_id, attempt.attempt), whole)
         # The walk may enter an attempt in its middle, by one of its calls: then it stands for a part of it.
         needed += by_itself if nanoseconds == whole else by_itself * nanoseconds // whole if whole else nanoseconds
     slowdown = lost[RUNNING] - needed
@@ -127,11 +111,6 @@ def remedy_beside_serial(
         if isinstance(caution, CpuBoundThreads):
             return f"{head} threads took turns at one Python interpreter (the GIL); use processes."
         if isinstance(caution, TooFewCores):
-            cores = f"{caution.usable_cores} core{'s' if caution.usable_cores > 1 else ''}"
+            cores = counted(caution.usable_cores, "core")
             return f"{head} {cores} for {caution.workers} workers; use {caution.usable_cores} workers, or more cores."
     return f"{head} what they share is slower for several at once; use fewer workers, or limit the steps that share it."
-
-
-def in_seconds(nanoseconds: Mapping[str, int]) -> dict[str, float]:
-    """The same map in seconds."""
-    return {cause: value / NANOSECONDS for cause, value in nanoseconds.items()}

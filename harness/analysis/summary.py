@@ -1,4 +1,4 @@
-"""All figures of one run together, in seconds and ratios.
+"""All figures of one run together, in seconds and ratios: data.
 
 Rules of this module:
 - Figures come from integer nanoseconds, each divided once. A figure that is not defined is None.
@@ -9,19 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
-from executor.record.timeline import NANOSECONDS, Timeline
-from harness.analysis.attempt_index import AttemptIndex
-from harness.analysis.cautions import Caution, cautions
-from harness.analysis.concurrency import concurrency
-from harness.analysis.critical_path import CriticalPath, critical_path
-from harness.analysis.lost_time import RUNNING, lost_nanoseconds
-from harness.analysis.lower_bound import lower_bound
-from harness.analysis.overhead import overhead_nanoseconds_per_step
-from harness.analysis.work import cpu_seconds, work_nanoseconds
-
-Key = TypeVar("Key", int, str)
+from harness.analysis.cautions import Caution
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,55 +50,3 @@ class Summary:
     largest_lost_cause: str | None
     cpu_seconds: float | None
     cautions: tuple[Caution, ...]
-
-
-def summary(
-    timeline: Timeline, *, usable_cores: int | None = None, foreign: bool = False, index: AttemptIndex | None = None
-) -> Summary:
-    """Every figure of a run. O(attempts · log attempts).
-
-    ``usable_cores`` belongs to the machine that ran it; ``foreign`` says that the trace was made elsewhere and may
-    lack ``released_by``; ``index`` saves building it again.
-
-    Raises:
-        ValueError: the timeline's dependencies form a cycle.
-
-    """
-    index = index or AttemptIndex(timeline)
-    path = critical_path(timeline, index)
-    bound = lower_bound(timeline, index, path.nanoseconds)
-    levels = concurrency(timeline, index)
-    lost = lost_nanoseconds(timeline, index, foreign=foreign)
-    overhead = overhead_nanoseconds_per_step(timeline, index)
-    return Summary(
-        makespan_seconds=index.makespan / NANOSECONDS,
-        work_seconds=work_nanoseconds(timeline, index) / NANOSECONDS,
-        steps_run=sum(1 for tries in index.tries if tries),
-        attempts=len(index.ended),
-        concurrency_mean=levels.mean,
-        concurrency_max=levels.maximum,
-        concurrency_seconds=_in_seconds(levels.nanoseconds_at),
-        critical_path_seconds=path.nanoseconds / NANOSECONDS,
-        critical_path=_shares(path),
-        lower_bound_seconds=bound.nanoseconds / NANOSECONDS,
-        lower_bound_terms=_in_seconds(bound.terms),
-        binding_bound=bound.binding,
-        schedule_efficiency_ratio=bound.nanoseconds / index.makespan if index.makespan else None,
-        overhead_seconds_per_step=None if overhead is None else overhead / NANOSECONDS,
-        lost_seconds=_in_seconds(lost),
-        largest_lost_cause=next((cause for cause in lost if cause != RUNNING), None),
-        cpu_seconds=cpu_seconds(timeline),
-        cautions=cautions(timeline, index, levels, usable_cores=usable_cores, foreign=foreign),
-    )
-
-
-def _in_seconds(nanoseconds: Mapping[Key, int]) -> dict[Key, float]:
-    return {key: value / NANOSECONDS for key, value in nanoseconds.items()}
-
-
-def _shares(path: CriticalPath) -> tuple[CriticalStep, ...]:
-    whole = path.nanoseconds
-    return tuple(
-        CriticalStep(part.step_id, part.nanoseconds / NANOSECONDS, part.nanoseconds / whole if whole else None)
-        for part in path.parts
-    )

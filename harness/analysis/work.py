@@ -10,9 +10,8 @@ from executor.record.timeline import Timeline
 from harness.analysis.attempt_index import AttemptIndex
 
 
-def work_nanoseconds(timeline: Timeline, index: AttemptIndex | None = None) -> int:
-    """The sum of all run times. ``index`` saves building it again."""
-    index = index or AttemptIndex(timeline)
+def work_nanoseconds(index: AttemptIndex) -> int:
+    """The sum of all run times."""
     return sum(map(index.run_nanoseconds, index.ended))
 
 

@@ -13,9 +13,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from executor.record.timeline import NANOSECONDS
-from harness.analysis.lower_bound import lower_bound
-from harness.analysis.slack import slack_nanoseconds
-from harness.analysis.slowdown import in_seconds, largest_lost_cause, remedy_beside_serial
+from harness.analysis import RunAnalysis, in_seconds
+from harness.analysis.slowdown import largest_lost_cause, remedy_beside_serial
 from harness.benchmark.matrix import Case, MatrixCell
 from harness.benchmark.session import Outcome, Sample, Series
 from harness.expectations import Verdict, judge
@@ -133,10 +132,10 @@ def _result(series: Series, *, predicted: bool, usable_cores: int | None = None)
         largest_lost_cause=largest_lost_cause(lost_seconds),
         remedy=remedy_beside_serial(shown.timeline, shown.figures, lost_seconds, shown.cautions),
         cautions=_warnings(series, shown),
-        slack_seconds=in_seconds(slack_nanoseconds(shown.timeline)),
+        slack_seconds=in_seconds(RunAnalysis(shown.timeline).slack_nanoseconds),
     )
     if shown.baseline is not None:
-        serial = lower_bound(replace(shown.baseline, workers=shown.timeline.workers))
+        serial = RunAnalysis(replace(shown.baseline, workers=shown.timeline.workers)).lower_bound
         found["serial_lower_bound_seconds"] = serial.nanoseconds / NANOSECONDS
     if predicted and len(shown.timeline.step_ids) <= _PREDICTED_AT_MOST_STEPS:
         prediction = predicted_gains(shown.timeline, cell.case.loaded.graph)

@@ -17,6 +17,7 @@ from harness.benchmark.bench_figures import judged
 from harness.benchmark.matrix import Case, Matrix, MatrixCell
 from harness.compare import Comparison, Judgement, Threshold
 from harness.expectations import Expectation, Verdict
+from harness.plain_text import counted
 from harness.result.cell_key import Cell
 
 Document = Mapping[str, Any]
@@ -100,7 +101,7 @@ def confirmed(first: Judged, again: Judged, rounds: int) -> Judged:
 def _confirmed(verdict: Verdict, second: Verdict | None, rounds: int) -> Verdict:
     if second is None:
         return verdict
-    times = f"{rounds} more repetition{'' if rounds == 1 else 's'}"
+    times = counted(rounds, "more repetition")
     if second.met:
         reason = f"not met at first ({verdict.reason}), and met in {times} ({second.reason})"
         return replace(verdict, met=True, confirmed=False, reason=reason)

@@ -30,7 +30,8 @@ from harness.execution import ready_tools
 from harness.expectations import judge, parse_expectations
 from harness.files.strict_file import Document as SourceDocument
 from harness.result import Document, run_document
-from harness.scenario.scenario_file import Benchmark, Loaded, Scenario, load
+from harness.scenario.scenario_file import load
+from harness.scenario.scenario_model import Benchmark, Loaded, Scenario
 
 _SERIAL = "serial"
 _LISTED = 5

@@ -1,7 +1,8 @@
-"""Listeners that keep what comes: repetitions in the store, calls in a recording.
+"""Listeners that pass on what comes: repetitions to the store, calls to a recording, runs to the live metrics.
 
 Rules of this module:
 - The first repetition of a cell is stored whole, the others in figures: that much a run needs that is killed.
+- Warm-up runs are not in the metrics, as they are not in the result.
 - Nothing here raises for a full disk; whoever closes is told.
 """
 
@@ -11,27 +12,12 @@ from harness.benchmark.bench_figures import sample_document, single_result, stor
 from harness.benchmark.matrix import MatrixCell
 from harness.benchmark.recorded_calls.call_recording import CallRecorder
 from harness.benchmark.runner import Measured
-from harness.benchmark.session import Sample
+from harness.benchmark.session import Listener, Sample
 from harness.store.recording import Recording
+from harness.telemetry.metrics.live_metrics import LiveMetrics
 
 
-class _Silent:
-    """Hears everything and does nothing."""
-
-    def planned(self, runs: int | None) -> None:
-        """Nothing to do."""
-
-    def begins(self, cell: MatrixCell, repetition: int, seconds_left: float | None) -> None:
-        """Nothing to do."""
-
-    def measured(self, measured: Measured) -> None:
-        """Nothing to do."""
-
-    def analysed(self, sample: Sample) -> None:
-        """Nothing to do."""
-
-
-class StoreKeeper(_Silent):
+class StoreKeeper(Listener):
     """Stores each repetition as it comes."""
 
     def __init__(self, recording: Recording) -> None:
@@ -46,7 +32,7 @@ class StoreKeeper(_Silent):
         self._recording.add_sample(stored_cell(sample), sample.repetition, sample_document(sample), result)
 
 
-class CallKeeper(_Silent):
+class CallKeeper(Listener):
     """Records the calls of each run that really ran."""
 
     def __init__(self, recorder: CallRecorder) -> None:
@@ -56,3 +42,21 @@ class CallKeeper(_Silent):
         """Record it."""
         if not measured.cell.simulated:
             self._recorder.add(measured.cell, measured.repetition, measured.run, measured.steps)
+
+
+class MetricsKeeper(Listener):
+    """Says to the live metrics which cell runs next."""
+
+    def __init__(self, live: LiveMetrics) -> None:
+        self._live = live
+
+    def begins(self, cell: MatrixCell, repetition: int, seconds_left: float | None) -> None:
+        """The next run is of this cell."""
+        if repetition == 0 or cell.simulated:
+            self._live.begin_nothing()
+        else:
+            self._live.begin_cell(cell.case.scenario, cell.executor, cell.case.loaded.parameters)
+
+    def measured(self, measured: Measured) -> None:
+        """Between two runs there is time to add up."""
+        self._live.settle()

@@ -24,8 +24,7 @@ from harness.execution import workers_for
 from harness.expectations import Expectation, parse_expectations
 from harness.files.strict_file import Document, read_document
 from harness.result.cell_key import Cell, cell_of
-from harness.scenario.loading import COMMAND_LINE
-from harness.scenario.scenario_file import load_document, resolve
+from harness.scenario.scenario_file import COMMAND_LINE, load_document, resolve
 from harness.scenario.scenario_model import Benchmark, Loaded
 
 SERIAL: Final = "serial"
@@ -118,18 +117,18 @@ class Matrix:
         return [cell for cell in self.cells if cell.case is case]
 
 
-def build_matrix(paths: Sequence[str | Path], wishes: MatrixRequest, config: Config) -> Matrix:
+def build_matrix(paths: Sequence[str | Path], request: MatrixRequest, config: Config) -> Matrix:
     """Read the files and lay out the matrix.
 
     Raises:
-        WorkflowError: with everything that is wrong about the files and the wishes.
+        WorkflowError: with everything that is wrong about the files and what is asked for.
 
     """
-    findings = _check_wishes(wishes)
+    findings = _check_request(request)
     cases: list[Case] = []
     for path in dict.fromkeys(map(str, paths)):
         try:
-            cases += _cases_of(path, wishes, config)
+            cases += _cases_of(path, request, config)
         except WorkflowError as error:
             findings += [one for one in error.findings if one not in findings]
     findings += _same_names(cases)
@@ -138,7 +137,7 @@ def build_matrix(paths: Sequence[str | Path], wishes: MatrixRequest, config: Con
     cells: list[MatrixCell] = []
     for case in cases:
         try:
-            cells += _cells_of(case, wishes, config)
+            cells += _cells_of(case, request, config)
         except BackendError as error:
             findings.append(_refused("executor", str(error), "see `makespan executors`"))
     if findings:
@@ -150,27 +149,27 @@ def _refused(code: str, message: str, fix: str) -> Finding:
     return Finding("error", code, message, fix, file=COMMAND_LINE)
 
 
-def _check_wishes(wishes: MatrixRequest) -> list[Finding]:
+def _check_request(request: MatrixRequest) -> list[Finding]:
     findings = []
     known = backend_names()
-    for name in wishes.executors:
+    for name in request.executors:
         if name not in known:
             fix = did_you_mean(name, known, f"use one of: {', '.join(known)}")
             findings.append(_refused("unknown-executor", f"there is no executor {name!r}", fix))
-    for name in wishes.policies:
+    for name in request.policies:
         if name not in POLICIES:
             fix = did_you_mean(name, POLICIES, f"use one of: {', '.join(POLICIES)}")
             findings.append(_refused("unknown-policy", f"there is no policy {name!r}", fix))
-    findings += _check_backend_options(wishes, known)
-    for name in wishes.parameters.keys() & wishes.settings.keys():
+    findings += _check_backend_options(request, known)
+    for name in request.parameters.keys() & request.settings.keys():
         message = f"{name!r} is set to one value and is a parameter with several"
         findings.append(_refused("set-twice", message, "leave out --set or --parameter for it"))
     return findings
 
 
-def _check_backend_options(wishes: MatrixRequest, known: Sequence[str]) -> list[Finding]:
+def _check_backend_options(request: MatrixRequest, known: Sequence[str]) -> list[Finding]:
     """Each option must be one of an executor that is asked for."""
-    asked = [name for name in wishes.executors if name in known]
+    asked = [name for name in request.executors if name in known]
     there = sorted({option for name in asked for option in find_backend(name).options})
     return [
         _refused(
@@ -178,7 +177,7 @@ def _check_backend_options(wishes: MatrixRequest, known: Sequence[str]) -> list[
             f"no executor that is asked for has an option {option!r}",
             did_you_mean(option, there, "name the executor with --executor; `makespan executors` lists the options"),
         )
-        for option in wishes.backend_options if option not in there
+        for option in request.backend_options if option not in there
     ]  # fmt: skip
 
 
@@ -196,17 +195,17 @@ def _same_names(cases: Sequence[Case]) -> list[Finding]:
     return findings
 
 
-def _cases_of(path: str, wishes: MatrixRequest, config: Config) -> list[Case]:
+def _cases_of(path: str, request: MatrixRequest, config: Config) -> list[Case]:
     document = read_document(resolve(path))
-    base = load_document(document, settings=wishes.settings, config=config, allow_missing_inputs=True)
+    base = load_document(document, settings=request.settings, config=config, allow_missing_inputs=True)
     benchmark = base.scenario.benchmark
-    axes = {name: values for name, values in benchmark.parameters.items() if name not in wishes.settings}
-    axes.update(wishes.parameters)
+    axes = {name: values for name, values in benchmark.parameters.items() if name not in request.settings}
+    axes.update(request.parameters)
     cases, findings = [], list[Finding]()
     for combination in itertools.product(*axes.values()):
-        settings = {**wishes.settings, **dict(zip(axes, combination, strict=True))}
+        settings = {**request.settings, **dict(zip(axes, combination, strict=True))}
         try:
-            cases.append(_case(document, settings, wishes, config))
+            cases.append(_case(document, settings, request, config))
         except WorkflowError as error:
             findings += [one for one in error.findings if one not in findings]
     if findings:
@@ -219,7 +218,7 @@ def _nowhere(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {"executor": "", "workers": 0, "policy": "", "parameters": parameters}
 
 
-def _case(document: Document, settings: Mapping[str, Any], wishes: MatrixRequest, config: Config) -> Case:
+def _case(document: Document, settings: Mapping[str, Any], request: MatrixRequest, config: Config) -> Case:
     loaded = load_document(document, settings=settings, config=config)
     benchmark = loaded.scenario.benchmark
     try:
@@ -229,17 +228,17 @@ def _case(document: Document, settings: Mapping[str, Any], wishes: MatrixRequest
     return Case(
         loaded=loaded,
         benchmark=benchmark,
-        seed=loaded.scenario.seed if wishes.seed is None else wishes.seed,
-        repetitions=benchmark.repetitions if wishes.repetitions is None else wishes.repetitions,
-        warmup=benchmark.warmup if wishes.warmup is None else wishes.warmup,
+        seed=loaded.scenario.seed if request.seed is None else request.seed,
+        repetitions=benchmark.repetitions if request.repetitions is None else request.repetitions,
+        warmup=benchmark.warmup if request.warmup is None else request.warmup,
         expectations=tuple(expectations),
     )
 
 
-def _cells_of(case: Case, wishes: MatrixRequest, config: Config) -> list[MatrixCell]:
+def _cells_of(case: Case, request: MatrixRequest, config: Config) -> list[MatrixCell]:
     found: dict[str, MatrixCell] = {}
     baselines: dict[bool, MatrixCell] = {}
-    executors = wishes.executors or case.benchmark.executors or _executors_for(case.loaded)
+    executors = request.executors or case.benchmark.executors or _executors_for(case.loaded)
     for executor in dict.fromkeys(executors):
         backend = find_backend(executor)
         simulated = backend.simulates
@@ -249,17 +248,17 @@ def _cells_of(case: Case, wishes: MatrixRequest, config: Config) -> list[MatrixC
             found.setdefault(baselines[simulated].label, baselines[simulated])
         if executor == SERIAL:
             continue
-        for workers, policy in _places(case, executor, wishes, config):
-            options = {name: text for name, text in wishes.backend_options.items() if name in backend.options}
+        for workers, policy in _places(case, executor, request, config):
+            options = {name: text for name, text in request.backend_options.items() if name in backend.options}
             capacity = make_backend(executor, workers, options).capacity
             cell = MatrixCell(case, executor, capacity, policy, simulated, baselines[simulated], options)
             found.setdefault(cell.label, cell)
     return list(found.values())
 
 
-def _places(case: Case, executor: str, wishes: MatrixRequest, config: Config) -> Iterator[tuple[int | None, Policy]]:
-    asked: Sequence[int | None] = wishes.workers or case.benchmark.workers
-    policies = wishes.policies or case.benchmark.policies or (config.policy,)
+def _places(case: Case, executor: str, request: MatrixRequest, config: Config) -> Iterator[tuple[int | None, Policy]]:
+    asked: Sequence[int | None] = request.workers or case.benchmark.workers
+    policies = request.policies or case.benchmark.policies or (config.policy,)
     for name in dict.fromkeys(policies):
         policy = next(one for one in POLICIES if one == name)
         for workers in dict.fromkeys(asked) or [workers_for(executor, None, config.workers)]:

@@ -19,8 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from executor.backends import make_backend
-from executor.engine.engine import Engine
-from executor.engine.instruments import Instrument
+from executor.engine.instruments import Instrument, WatchedRun
 from executor.model.workflow import Step, ToolDeclaration
 from executor.running import Run, run
 from executor.tools.registry import Declared
@@ -64,7 +63,7 @@ class _Steps(Instrument):
     def __init__(self) -> None:
         self.steps: Sequence[Step] = ()
 
-    def run_finished(self, engine: Engine) -> None:
+    def run_finished(self, engine: WatchedRun) -> None:
         self.steps = engine.scheduler.steps
 
 

@@ -15,14 +15,12 @@ import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
-from executor.record.timeline import NANOSECONDS, Attempt, Timeline
-from harness.analysis import AttemptIndex, Summary, summary
+from executor.record.timeline import Attempt, Timeline
+from harness.analysis import RunAnalysis, Summary, in_seconds
 from harness.analysis.slowdown import (
     SlowdownCaution,
-    in_seconds,
-    run_nanoseconds_by_attempt,
     slowdown_cautions,
     split_running,
 )
@@ -90,8 +88,8 @@ class Series:
         return [sample.figures.makespan_seconds for sample in self.samples]
 
 
-class Listener(Protocol):
-    """Is told between runs."""
+class Listener:
+    """Is told between runs. What it does not override does nothing."""
 
     def planned(self, runs: int | None) -> None:
         """How many runs there will be, warm-up included; None where that depends on what is measured."""
@@ -301,16 +299,15 @@ class Session:
         samples = self.series[cell].samples
         if samples and samples[-1].repetition == measured.repetition:
             return
-        index = AttemptIndex(run.timeline)
-        figures = summary(run.timeline, usable_cores=self.usable_cores, index=index)
+        analysis = RunAnalysis(run.timeline, usable_cores=self.usable_cores)
+        figures = analysis.summary
         if cell.baseline is None:
-            self._baselines[cell] = _Baseline(run.timeline, figures, run_nanoseconds_by_attempt(index))
+            self._baselines[cell] = _Baseline(run.timeline, figures, analysis.run_nanoseconds)
         paired = self._baselines.get(cell.baseline or cell)
         cautions: tuple[SlowdownCaution, ...] = figures.cautions
-        # Whole nanoseconds survive the way to seconds and back.
-        lost = {cause: round(seconds * NANOSECONDS) for cause, seconds in figures.lost_seconds.items()}
+        lost = analysis.lost_nanoseconds
         if paired is not None and cell.baseline is not None:
-            lost = split_running(run.timeline, paired.timeline, index, alone=paired.alone, lost=lost)
+            lost = split_running(analysis, paired.alone)
             cautions = slowdown_cautions(
                 run.timeline, figures, in_seconds(lost), paired.figures, usable_cores=self.usable_cores
             )

@@ -1,9 +1,9 @@
-"""The command line. ``app`` all of it · ``commands`` the commands by name · ``options`` their options · ``guard`` makes
-exit codes of faults · a file each for what a command does.
+"""The command line. ``app`` its commands · ``requests`` what each is asked for, with the options · ``commands`` how the
+two become one · ``guard`` makes exit codes of faults · a file each for what a command does.
 
-Rules of this room:
+Rules of this package:
 - ``--help`` imports no heavy module: each command imports its own file when it is called.
-- Every option's help stands once, in ``options``; every exit status once, in :mod:`harness.exit_codes`.
+- Every option's help is written once, in ``requests``; every exit status once, in :mod:`harness.exit_codes`.
 """
 
 from harness.cli.app import app, main

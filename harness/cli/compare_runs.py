@@ -10,10 +10,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from harness.cli.baselines import against_history, judgement_lines, limit_document
 from harness.cli.guard import UsageFault
+from harness.cli.requests.kept_runs import CompareRequest
 from harness.cli.stores import store_to_read
 from harness.compare import (
     Against,
@@ -34,23 +34,7 @@ from harness.store.run_references import load_reference
 from harness.store.run_store import Store
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the command line asks for, as typed."""
-
-    before: str | None = None
-    after: str | None = None
-    against: str | None = None
-    history: tuple[str, ...] = ()
-    limits: tuple[str, ...] = ()
-    force: bool = False
-    json_target: str | None = None
-    markdown_target: str | None = None
-    store: str | None = None
-    config_path: str | None = None
-
-
-def compare_runs(request: Request) -> ExitCode:
+def compare_runs(request: CompareRequest) -> ExitCode:
     """Compare, tell, write, judge.
 
     Raises:
@@ -78,7 +62,7 @@ def compare_runs(request: Request) -> ExitCode:
     return ExitCode.FINE if all(one.met for one in judgements) else ExitCode.EXPECTATION
 
 
-def _check(request: Request) -> None:
+def _check(request: CompareRequest) -> None:
     if request.against is None and request.history:
         raise UsageFault("--history names the runs that --against judges by: give --against, too")
     if request.against is not None and request.after is not None:
@@ -91,17 +75,17 @@ def _check(request: Request) -> None:
         raise UsageFault("--json - and --markdown - at once: give one of them a file")
 
 
-def _compared(request: Request, store: Store | None) -> Comparison:
+def _compared(request: CompareRequest, store: Store | None) -> Comparison:
     before = load_reference(request.before or "@last~1", store)
     after = load_reference(request.after or "@last", store)
     return compare(before, after, force=request.force)
 
 
-def _against(request: Request, rule: Against, store: Store | None) -> Comparison:
+def _against(request: CompareRequest, rule: Against, store: Store | None) -> Comparison:
     return against_history(load_reference(request.before or "@last", store), rule, request.history, store)
 
 
-def _write(comparison: Comparison, judgements: Sequence[Judgement], request: Request) -> None:
+def _write(comparison: Comparison, judgements: Sequence[Judgement], request: CompareRequest) -> None:
     if request.json_target is not None:
         document = comparison_document(comparison)
         document["limits"] = [limit_document(one) for one in judgements]

@@ -6,7 +6,8 @@ from typing import Final
 
 from harness.doctor import State, diagnose
 from harness.exit_codes import ExitCode
-from harness.report.terminal.console import Line, Terminal, one_line
+from harness.plain_text import one_line
+from harness.report.terminal.console import Line, Terminal
 
 _STYLES: Final[dict[State, str]] = {"ok": "green", "missing": "yellow", "broken": "bold red"}
 _NAME_WIDTH: Final = 22

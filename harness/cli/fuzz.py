@@ -3,9 +3,7 @@
 Rules of this module:
 - Each fault is told with its smallest counterexample: a scenario file for ``makespan run``, a replay file, and the
   command that plays it again.
-- Nothing heavy is imported before the command runs.
 """
-# ruff: noqa: PLC0415 - imports in functions are what keeps `--help` light
 
 from __future__ import annotations
 
@@ -13,133 +11,74 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Final
 
-import typer
+import yaml
 
+from executor.model.findings import printable
+from harness.cli.guard import UsageFault
+from harness.cli.requests.fuzzing import FuzzRequest
 from harness.exit_codes import ExitCode
+from harness.testing.fuzz.faulty_run_judging import OWN_PROPERTIES
+from harness.testing.fuzz.fuzzing import FuzzFailure, FuzzReport, fuzz, replay
+from harness.testing.fuzz.replay_files import ReplayError
+from harness.testing.oracle.judge import PROPERTIES
+from harness.testing.schedulers.scheduler_suite import fuzz_target
 
-if TYPE_CHECKING:
-    from harness.testing.fuzz.fuzzing import FuzzFailure, FuzzReport
-
-DEFAULT_FOLDER = "fuzz-findings"
-DEFAULT_TARGET_DAGS = 200
-PROGRESS_SECONDS = 1.0
-# A story may hold the stacks of many threads: the file has all of it.
-_SHOWN_LINES = 40
-
-DagsOption = Annotated[
-    int | None, typer.Option("--dags", metavar="N", min=1, help="How many workflows to play (default: 1000).")
-]
-MinutesOption = Annotated[
-    float | None, typer.Option("--minutes", metavar="M", min=0.001, help="How long to play, instead of how many.")
-]
-BackendOption = Annotated[
-    str,
-    typer.Option(
-        "--backend",
-        "-b",
-        metavar="NAME",
-        help="virtual: simulate, with faults injected. Any other executor: play for real, in milliseconds each.",
-    ),
-]
-SeedOption = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The same seed plays the same workflows.")]
-JobsOption = Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, help="Processes that play side by side.")]
-SizeOption = Annotated[
-    int, typer.Option("--size", metavar="N", min=1, max=10_000, help="The most steps of a workflow.")
-]
-FeaturesOption = Annotated[
-    str | None, typer.Option("--features", metavar="A,B", help="What may occur in a workflow (default: everything).")
-]
-NoFaultsOption = Annotated[bool, typer.Option("--no-faults", help="Inject no faults on virtual.")]
-PatienceOption = Annotated[
-    float, typer.Option("--patience", metavar="S", min=0.1, help="Seconds after which a real run counts as hanging.")
-]
-ReplayOption = Annotated[
-    str | None, typer.Option("--replay", metavar="FILE", help="Play the workflow of a replay file again, on virtual.")
-]
-TargetOption = Annotated[
-    str | None,
-    typer.Option(
-        "--target",
-        metavar="MODULE:NAME",
-        help="Test a scheduler of your own instead: a function run(graph, call, workers) or a SchedulerConformance.",
-    ),
-]
-OutOption = Annotated[
-    str, typer.Option("--out", metavar="FOLDER", help="Where counterexamples are written, if there are any.")
-]
-# That of harness.cli.options cannot be taken: harness.cli imports this module.
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but faults.")]
+DEFAULT_TARGET_DAGS: Final = 200
+PROGRESS_SECONDS: Final = 1.0
+# A message may hold the stacks of many threads: the file has all of it.
+_SHOWN_LINES: Final = 40
 
 
-def fuzz_command(
-    dags: DagsOption = None,
-    minutes: MinutesOption = None,
-    backend: BackendOption = "virtual",
-    seed: SeedOption = 0,
-    jobs: JobsOption = 1,
-    size: SizeOption = 20,
-    features: FeaturesOption = None,
-    no_faults: NoFaultsOption = False,
-    patience: PatienceOption = 20.0,
-    replay: ReplayOption = None,
-    target: TargetOption = None,
-    out: OutOption = DEFAULT_FOLDER,
-    quiet: QuietOption = False,
-) -> ExitCode:
-    """Play random workflows with random faults, judge each run, and make what fails as small as possible."""
-    from harness.testing.fuzz.fuzzing import fuzz
-    from harness.testing.fuzz.fuzzing import replay as replay_file
-    from harness.testing.fuzz.replay_files import ReplayError
-
-    if target is not None:
-        return _fuzz_target(target, dags or DEFAULT_TARGET_DAGS, seed, quiet=quiet)
-    if replay is not None:
+def play_workflows(request: FuzzRequest) -> ExitCode:
+    """Play them, and say what was found."""
+    if request.target is not None:
+        return _fuzz_target(request.target, request.dags or DEFAULT_TARGET_DAGS, request.seed, quiet=request.quiet)
+    if request.replay is not None:
         try:
-            report = replay_file(replay)
+            report = replay(request.replay)
         except ReplayError as error:
-            return _refuse(str(error))
-        if not quiet:
-            _write([f"replayed {replay}: {'nothing is wrong with it' if report.ok else 'the fault is there'}"])
+            raise UsageFault(str(error)) from error
+        if not request.quiet:
+            _write([f"replayed {request.replay}: {'nothing is wrong with it' if report.ok else 'the fault is there'}"])
         for failure in report.failures:
-            _write(_story(failure), error=True)
+            _write(_failure_lines(failure), error=True)
         return ExitCode.FINE if report.ok else ExitCode.FAULT
+    features = None if request.features is None else [name.strip() for name in request.features.split(",")]
     try:
         report = fuzz(
-            dags,
-            minutes=minutes,
-            seed=seed,
-            backend=backend,
-            jobs=jobs,
-            size=size,
-            features=None if features is None else [name.strip() for name in features.split(",") if name.strip()],
-            faults=not no_faults,
-            patience_seconds=patience,
-            progress=None if quiet or not sys.stderr.isatty() else _Progress(),
+            request.dags,
+            minutes=request.minutes,
+            seed=request.seed,
+            backend=request.backend,
+            jobs=request.jobs,
+            size=request.size,
+            features=None if features is None else [name for name in features if name],
+            faults=not request.no_faults,
+            patience_seconds=request.patience_seconds,
+            progress=None if request.quiet or not sys.stderr.isatty() else _Progress(),
         )
     except ValueError as error:
-        return _refuse(str(error))
-    if not quiet:
+        raise UsageFault(str(error)) from error
+    if not request.quiet:
         _write(summary_lines(report))
     for failure in report.failures:
-        _write([*_story(failure), *_keep(failure, report, Path(out))], error=True)
+        _write([*_failure_lines(failure), *_keep(failure, report, Path(request.out))], error=True)
     return ExitCode.FINE if report.ok else ExitCode.FAULT
 
 
 def _fuzz_target(target: str, dags: int, seed: int, *, quiet: bool) -> ExitCode:
     """Play random graphs through somebody's scheduler, which may lie in the current folder."""
-    from harness.testing.schedulers.scheduler_suite import fuzz_target
-
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
         report = fuzz_target(target, dags, seed)
     except ValueError as error:
-        return _refuse(str(error))
+        raise UsageFault(str(error)) from error
     if report.fault is not None:
         _write([report.message()], error=True)
         return ExitCode.FAULT
@@ -195,10 +134,7 @@ def summary_lines(report: FuzzReport) -> Iterator[str]:
         yield "  FOUND, in so many workflows: " + ", ".join(f"{name} {count:,}" for name, count in report.found.items())
 
 
-def _story(failure: FuzzFailure) -> list[str]:
-    from harness.testing.fuzz.faulty_run_judging import OWN_PROPERTIES
-    from harness.testing.oracle.judge import PROPERTIES
-
+def _failure_lines(failure: FuzzFailure) -> list[str]:
     sentence = {**PROPERTIES, **OWN_PROPERTIES}.get(failure.property, "")
     lines = [f"FAULT {failure.property} (workflow {failure.number}, {failure.steps} steps at the smallest): {sentence}"]
     for message in failure.smallest_messages or failure.messages:
@@ -208,8 +144,6 @@ def _story(failure: FuzzFailure) -> list[str]:
 
 def _keep(failure: FuzzFailure, report: FuzzReport, folder: Path) -> list[str]:
     """Write the counterexample down; the lines that say where."""
-    import yaml
-
     name = failure.scenario["scenario"]
     behaviour = failure.replay["behaviour"]
     scenario_path, replay_path = folder / f"{name}.yaml", folder / f"{name}.json"
@@ -236,14 +170,7 @@ def _keep(failure: FuzzFailure, report: FuzzReport, folder: Path) -> list[str]:
     ]
 
 
-def _refuse(message: str) -> ExitCode:
-    _write([f"error: {message}"], error=True)
-    return ExitCode.BAD_INPUT
-
-
-def _write(lines: Iterator[str] | list[str], *, error: bool = False) -> None:
-    from executor.model.findings import printable
-
+def _write(lines: Iterable[str], *, error: bool = False) -> None:
     stream = sys.stderr if error else sys.stdout
     for line in lines:
         stream.write(printable(line) + "\n")

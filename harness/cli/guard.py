@@ -32,7 +32,7 @@ def guarded(command: Callable[Parameters, ExitCode]) -> Callable[Parameters, Non
         except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
             raise
         except KeyboardInterrupt:
-            _say("interrupted")
+            _write_error("interrupted")
             code = ExitCode.INTERRUPTED
         except Exception as error:  # noqa: BLE001 - the last place where anything can be said about it
             code = _explain(error)
@@ -61,20 +61,20 @@ def _explain(error: Exception) -> ExitCode:
     theirs = LocalModelError | BackendError | ToolOptionsError | OutputError | UsageFault
     if isinstance(error, theirs | StoreError | TraceError | CompareError | ThresholdError | DocumentError):
         fix = getattr(error, "fix", "")
-        _say(f"error: {error}" + (f"\n    fix: {fix}" if fix else ""))
+        _write_error(f"error: {error}" + (f"\n    fix: {fix}" if fix else ""))
         return ExitCode.BAD_INPUT
-    _say(f"internal error: {type(error).__name__}: {error}")
+    _write_error(f"internal error: {type(error).__name__}: {error}")
     if os.environ.get(DEBUG_VARIABLE, "") not in ("", "0"):
         traceback.print_exception(error, file=sys.stderr)
     else:
-        _say(
+        _write_error(
             "This is a fault of makespan, not of your file. Please report it with what `makespan --version` says; "
             f"{DEBUG_VARIABLE}=1 shows where it happened."
         )
     return ExitCode.FAULT
 
 
-def _say(text: str) -> None:
+def _write_error(text: str) -> None:
     from executor.model.findings import printable  # noqa: PLC0415 - `--help` imports no heavy module
 
     sys.stderr.write(printable(text) + "\n")

@@ -10,17 +10,20 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from harness.cli.guard import UsageFault
+from harness.cli.requests.kept_runs import HistoryRequest
 from harness.cli.stores import store_path, store_to_read
 from harness.config import Config, load_config
 from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_json
-from harness.report.terminal.console import Line, Terminal, one_line
-from harness.store.run_store import Store, StoredRun
+from harness.plain_text import aligned, one_line
+from harness.report.terminal.console import Line, Terminal
+from harness.store.run_store import Store
+from harness.store.stored_run import StoredRun
 
 SCHEMA: Final = "makespan.history/1"
 _HEAD: Final = ("run", "started", "scenario", "cells", "repetitions", "status", "verdict", "revision", "machine")
@@ -30,22 +33,7 @@ _AGO: Final = re.compile(r"(\d{1,6})\s*([hdw])")
 _HOURS: Final = {"h": 1, "d": 24, "w": 168}
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the command line asks for, as typed."""
-
-    scenario: str | None = None
-    executor: str | None = None
-    since: str | None = None
-    limit: int = 20
-    accept: tuple[str, ...] = ()
-    reject: tuple[str, ...] = ()
-    json_target: str | None = None
-    store: str | None = None
-    config_path: str | None = None
-
-
-def show_history(request: Request) -> ExitCode:
+def show_history(request: HistoryRequest) -> ExitCode:
     """List the runs, newest first; or accept and reject some.
 
     Raises:
@@ -59,7 +47,7 @@ def show_history(request: Request) -> ExitCode:
         check_writable(request.json_target)
     config = load_config(request.config_path)
     if request.accept or request.reject:
-        return _say(request, config)
+        return _set_verdicts(request, config)
     with store_to_read(request.store, config) as store:
         runs = [] if store is None else list(_chosen(store, request, since))
     if request.json_target is not None:
@@ -91,7 +79,7 @@ def read_since(typed: str | None) -> str | None:
     return moment.isoformat(timespec="milliseconds")
 
 
-def _say(request: Request, config: Config) -> ExitCode:
+def _set_verdicts(request: HistoryRequest, config: Config) -> ExitCode:
     terminal = Terminal()
     path = store_path(request.store, config)
     if not path.exists():
@@ -105,7 +93,7 @@ def _say(request: Request, config: Config) -> ExitCode:
     return ExitCode.FINE
 
 
-def _chosen(store: Store, request: Request, since: str | None) -> Iterator[StoredRun]:
+def _chosen(store: Store, request: HistoryRequest, since: str | None) -> Iterator[StoredRun]:
     # Executors stand in the documents alone: as many are looked into as it takes.
     limit = request.limit if request.executor is None else None
     found = 0
@@ -121,16 +109,15 @@ def _executors(document: dict[str, Any]) -> set[str]:
     return {str(result["executor"]) for result in document["results"]}
 
 
-def _lines(runs: Sequence[StoredRun], request: Request, path: str) -> Iterator[Line]:
+def _lines(runs: Sequence[StoredRun], request: HistoryRequest, path: str) -> Iterator[Line]:
     if not runs:
         asked = request.scenario is not None or request.executor is not None or request.since is not None
         yield Line(f"No runs{' like that' if asked else ''} in {one_line(path, 200)}.")
         return
-    rows = [_row(run) for run in runs]
-    widths = [max(len(row[column]) for row in (_HEAD, *rows)) for column in range(len(_HEAD))]
-    yield Line(_aligned(_HEAD, widths), "bold")
+    head, *rows = aligned([_HEAD, *(_row(run) for run in runs)], right=_NUMBERS)
+    yield Line(head, "bold")
     for run, row in zip(runs, rows, strict=True):
-        yield Line(_aligned(row, widths), _STYLES.get(run.verdict or "", ""))
+        yield Line(row, _STYLES.get(run.verdict or "", ""))
     if len(runs) == request.limit:
         yield Line(f"The newest {len(runs)}; --limit shows more.", "dim")
 
@@ -154,11 +141,3 @@ def _moment(text: str) -> str:
         return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M")
     except (ValueError, OverflowError):
         return one_line(text, 16)
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    parts = [
-        f"{text:>{width}}" if column in _NUMBERS else f"{text:<{width}}"
-        for column, (text, width) in enumerate(zip(row, widths, strict=True))
-    ]
-    return "  ".join(parts).rstrip()

@@ -11,7 +11,8 @@ from harness.config import load_config
 from harness.exit_codes import ExitCode
 from harness.files.packaged import shipped_scenarios
 from harness.files.strict_file import read_document
-from harness.report.terminal.console import Line, Terminal, one_line
+from harness.plain_text import counted, one_line
+from harness.report.terminal.console import Line, Terminal
 
 
 def list_scenarios() -> ExitCode:
@@ -51,7 +52,7 @@ def list_executors() -> ExitCode:
             rows.append((name, f"not available: {error}"))
             continue
         workers = backend.default_workers()
-        rows.append((name, f"{backend.summary} (default: {workers} worker{'s' if workers != 1 else ''})"))
+        rows.append((name, f"{backend.summary} (default: {counted(workers, 'worker')})"))
         rows += [("", f"--backend-option {option}={meaning}") for option, meaning in backend.options.items()]
     _write_rows("Executors (makespan run SCENARIO --executor NAME):", rows)
     return ExitCode.FINE

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from executor.engine.instruments import Instrument
 from harness.config import Config
-from harness.report.terminal.console import Terminal, one_line
-from harness.telemetry.metrics.delivery import deliver_metrics, delivers_metrics, with_lost_spans
+from harness.plain_text import one_line
+from harness.report.terminal.console import Terminal
+from harness.telemetry.prometheus.delivery import deliver_metrics, delivers_metrics, with_lost_spans
 
 if TYPE_CHECKING:
     from harness.benchmark.session import Listener
-    from harness.telemetry.metrics.metrics_service import MetricService
+    from harness.telemetry.prometheus.metrics_service import MetricService
     from harness.telemetry.spans.trace_session import Tracing
 
 
@@ -36,7 +37,7 @@ class Metrics:
         settings = config.telemetry.prometheus
         port = settings.metrics_port if port is None else port
         if port is not None:
-            from harness.telemetry.metrics.metrics_service import MetricService  # noqa: PLC0415 - only whoever serves pays
+            from harness.telemetry.prometheus.metrics_service import MetricService  # noqa: PLC0415 - only whoever serves pays
 
             self._service = MetricService(port, run_info=settings.run_info, warn=self._warn)
 
@@ -70,7 +71,11 @@ class Metrics:
     @property
     def listeners(self) -> Sequence[Listener]:
         """For a benchmark."""
-        return [] if self._service is None else [self._service]
+        if self._service is None:
+            return []
+        from harness.benchmark.listeners import MetricsKeeper  # noqa: PLC0415 - only whoever serves pays
+
+        return [MetricsKeeper(self._service.live)]
 
     def begin_run(self, scenario: str, executor: str, parameters: Mapping[str, Any]) -> None:
         """The one run of the command is of this cell."""

@@ -9,8 +9,9 @@ from typing import Any, Final
 from executor.backends import find_backend
 from executor.dependencies import workflow_with_dependencies
 from executor.model.workflow import dump_workflow
-from harness.cli.set_option import read_settings
+from harness.cli.requests.running import PlanRequest
 from harness.cli.tasks import load_task, save_plan
+from harness.cli.typed_values import read_settings
 from harness.config import load_config
 from harness.execution import workers_for
 from harness.exit_codes import ExitCode
@@ -27,41 +28,30 @@ _SUFFIXES: Final = (".json", ".yaml", ".yml")
 _CARRIED: Final = ("scenario", "task", "scale", "seed", "resources", "tools")
 
 
-def show_plan(
-    argument: str,
-    *,
-    workers: int | None = None,
-    settings: tuple[str, ...] = (),
-    planner: str | None = None,
-    llm: str | None = None,
-    save: str | None = None,
-    json_target: str | None = None,
-    quiet: bool = False,
-    config_path: str | None = None,
-) -> ExitCode:
-    """Show the plan of a file or of a task; ``workers`` is the number that the lower bound is for. ``planner``: who
-    plans a task. ``save``, ``json_target``: where the plan is written.
+def show_plan(request: PlanRequest) -> ExitCode:
+    """Show the plan of a file or of a task; the lower bound is for the number of workers that was asked for.
 
     Raises:
-        OutputError: it cannot be written there.
+        OutputError: the plan cannot be written where it is asked for.
         UsageFault: there is no such planner.
         WorkflowError: the file must not run, or the task cannot be planned.
 
     """
-    if save is not None:
-        check_writable(save, "the plan")
-    if json_target is not None:
-        check_writable(json_target)
-    config = load_config(config_path, overrides={"workers": workers, "llm": {"base_url": llm}})
-    if is_file_argument(argument):
-        loaded = load(argument, settings=read_settings(settings), config=config, allow_missing_inputs=True)
+    if request.save is not None:
+        check_writable(request.save, "the plan")
+    if request.json_target is not None:
+        check_writable(request.json_target)
+    config = load_config(request.config_path, overrides={"workers": request.workers, "llm": {"base_url": request.llm}})
+    settings = read_settings(request.settings)
+    if is_file_argument(request.file):
+        loaded = load(request.file, settings=settings, config=config, allow_missing_inputs=True)
     else:
         loaded = load_task(
-            argument, planner=planner, config=config, settings=read_settings(settings), allow_missing_inputs=True
+            request.file, planner=request.planner, config=config, settings=settings, allow_missing_inputs=True
         )
-    terminal = Terminal(sys.stderr) if STDOUT in (json_target, save) else Terminal()
-    if not quiet:
-        slots = find_backend(config.executor)(workers_for(config.executor, workers, config.workers)).capacity
+    terminal = Terminal(sys.stderr) if STDOUT in (request.json_target, request.save) else Terminal()
+    if not request.quiet:
+        slots = find_backend(config.executor)(workers_for(config.executor, request.workers, config.workers)).capacity
         outlook = forecast(
             loaded.graph,
             workers=slots,
@@ -76,10 +66,10 @@ def show_plan(
         terminal.write(remark_lines(loaded.findings))
     else:
         Terminal(sys.stderr).write(finding_lines(one for one in loaded.findings if one.severity == "warning"))
-    if save is not None:
-        save_plan(workflow_document(loaded), save)
-    if json_target is not None:
-        write_json(workflow_document(loaded), json_target)
+    if request.save is not None:
+        save_plan(workflow_document(loaded), request.save)
+    if request.json_target is not None:
+        write_json(workflow_document(loaded), request.json_target)
     return ExitCode.FINE
 
 

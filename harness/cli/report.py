@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from executor.model.findings import did_you_mean
 from harness.cli.guard import UsageFault
+from harness.cli.requests.kept_runs import ReportRequest
 from harness.cli.stores import store_to_read
+from harness.cli.typed_values import one_of
 from harness.config import load_config
 from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_text
+from harness.plain_text import counted, one_line
 from harness.report.export import FORMATS, Table, csv_text
 from harness.report.html import report_html
-from harness.report.terminal.console import Terminal, counted, one_line
+from harness.report.terminal.console import Terminal
 from harness.store.run_references import load_all
 
 HTML: Final = "html"
@@ -29,19 +30,7 @@ _ENDINGS: Final = {"html": "html", "perfetto": "json", "csv": "csv", "markdown":
 _KILOBYTE: Final = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the command line asks for, as typed."""
-
-    runs: tuple[str, ...]
-    output: str | None = None
-    format: str = HTML
-    table: str | None = None
-    store: str | None = None
-    config_path: str | None = None
-
-
-def write_report_of(request: Request) -> ExitCode:
+def write_report_of(request: ReportRequest) -> ExitCode:
     """Write it.
 
     Raises:
@@ -52,9 +41,7 @@ def write_report_of(request: Request) -> ExitCode:
 
     """
     known = (HTML, *FORMATS)
-    if request.format not in known:
-        fix = did_you_mean(request.format, known, f"use one of {', '.join(known)}")
-        raise UsageFault(f"--format {request.format!r}: {fix}")
+    one_of("--format", request.format, known)
     table = _table(request)
     target = request.output if request.output is not None else f"report.{_ENDINGS[request.format]}"
     check_writable(target, "the report")
@@ -72,7 +59,7 @@ def write_report_of(request: Request) -> ExitCode:
     return ExitCode.FINE
 
 
-def _table(request: Request) -> Table | None:
+def _table(request: ReportRequest) -> Table | None:
     if request.table is None:
         return None
     for table in get_args(Table):

@@ -2,7 +2,7 @@
 
 Rules of this module:
 - With ``--json -`` stdout holds the document alone; everything for people goes to stderr.
-- Ctrl-C and SIGTERM end the run in order: what was finished is shown, written and kept.
+- Ctrl-C, SIGTERM and SIGHUP end the run in order: what was finished is shown, written and kept.
 - A history that cannot take the run costs a warning, nothing else; one that was named is looked at before the run.
 """
 
@@ -12,7 +12,7 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from executor.model.findings import Finding
@@ -21,18 +21,20 @@ from harness.analysis import summary
 from harness.cli.guard import UsageFault
 from harness.cli.metrics_option import Metrics
 from harness.cli.plan import is_file_argument, workflow_document
-from harness.cli.set_option import read_settings
+from harness.cli.requests.running import RunRequest
 from harness.cli.signals import terminated_as_interrupted
 from harness.cli.stores import check_store, keep_run, rescue
 from harness.cli.tasks import can_ask, is_approved, live_plan, load_task, save_plan, with_planning_model
 from harness.cli.trace_options import send_traces, traces_sent_on_error, tracing_for, untraced
+from harness.cli.typed_values import read_settings
 from harness.config import Config, load_config
 from harness.environment import usable_cores
 from harness.execution import Execution, document_of, execute, workers_for
 from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_json
+from harness.plain_text import one_line
 from harness.planner import LivePlan
-from harness.report.terminal.console import Line, Terminal, finding_lines, one_line
+from harness.report.terminal.console import Line, Terminal, finding_lines
 from harness.report.terminal.plan_text import plan_lines
 from harness.report.terminal.plots import capacity_lines, concurrency_line
 from harness.report.terminal.run_progress import progress_for
@@ -54,36 +56,7 @@ _PLOT_MARGIN: Final = 68
 _ID_SHOWN: Final = 12
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the command line asks for: a scenario, or a task to plan (``planner``: who plans; ``save``: where the plan
-    is written; ``yes``: nobody is asked). ``settings`` are ``NAME=VALUE`` as typed.
-    """
-
-    scenario: str | None = None
-    task: str | None = None
-    planner: str | None = None
-    save: str | None = None
-    yes: bool = False
-    llm: str | None = None
-    executor: str | None = None
-    workers: int | None = None
-    policy: str | None = None
-    settings: tuple[str, ...] = ()
-    seed: int | None = None
-    json_target: str | None = None
-    store: str | None = None
-    keep: bool = True
-    quiet: bool = False
-    progress: bool = True
-    config_path: str | None = None
-    backend_options: tuple[str, ...] = ()
-    trace: str | None = None
-    trace_file: str | None = None
-    metrics_port: int | None = None
-
-
-def run_scenario(request: Request) -> ExitCode:
+def run_scenario(request: RunRequest) -> ExitCode:
     """Run it once."""
     _check(request)
     config = load_config(
@@ -118,7 +91,7 @@ def run_scenario(request: Request) -> ExitCode:
             return _run_loaded(loaded, request, config, terminal, faults, metrics, live)
 
 
-def _show_plan(request: Request, loaded: Loaded, terminal: Terminal) -> None:
+def _show_plan(request: RunRequest, loaded: Loaded, terminal: Terminal) -> None:
     """Show and save what is going to run, or, where it arrived step by step, what ran."""
     if not request.quiet:
         terminal.write(plan_lines(loaded.workflow, width=terminal.width, steps_shown=STEPS_SHOWN))
@@ -129,7 +102,7 @@ def _show_plan(request: Request, loaded: Loaded, terminal: Terminal) -> None:
 
 def _run_loaded(
     loaded: Loaded,
-    request: Request,
+    request: RunRequest,
     config: Config,
     terminal: Terminal,
     faults: Terminal,
@@ -140,8 +113,8 @@ def _run_loaded(
     tracing = tracing_for(config, request.trace, request.trace_file)
     metrics.tracing = tracing
     metrics.begin_run(loaded.scenario.scenario, config.executor, loaded.parameters)
-    shown = request.progress and not request.quiet
-    progress = progress_for(terminal, len(loaded.graph.steps)) if shown else None
+    unseen = request.no_progress or request.quiet
+    progress = None if unseen else progress_for(terminal, len(loaded.graph.steps))
     with terminated_as_interrupted(), progress or contextlib.nullcontext(), traces_sent_on_error(tracing, faults):
         execution = execute(
             loaded,
@@ -167,10 +140,10 @@ def _run_loaded(
             terminal.line()
         _show_plan(request, loaded, terminal)
     steps = len(loaded.graph.steps)
-    if steps > _STEPS_KEPT and request.keep and request.store is None:
+    if steps > _STEPS_KEPT and not request.no_store and request.store is None:
         faults.line(f"warning: runs of more than {_STEPS_KEPT:,} steps are kept only with --store FILE", "yellow")
-        request = replace(request, keep=False)
-    written = request.keep or request.json_target is not None or metrics.wants_document
+        request = replace(request, no_store=True)
+    written = not request.no_store or request.json_target is not None or metrics.wants_document
     result = execution.result() if written or steps <= _STEPS_LOOKED_AT else None
     document = document_of(execution, result) if written else None
     try:
@@ -191,7 +164,7 @@ def _run_loaded(
     return _exit_code(execution.run)
 
 
-def _check(request: Request) -> None:
+def _check(request: RunRequest) -> None:
     """See that what is asked for makes sense, before any work.
 
     Raises:
@@ -212,11 +185,11 @@ def _check(request: Request) -> None:
         check_writable(request.save, "the plan")
         if request.save == STDOUT:
             raise UsageFault("--save needs the name of a file here; `makespan plan TEXT --save -` writes to stdout")
-    if request.keep:
+    if not request.no_store:
         check_store(request.store)
 
 
-def _load(request: Request, config: Config) -> Loaded:
+def _load(request: RunRequest, config: Config) -> Loaded:
     """The scenario, or the plan of the task."""
     settings = read_settings(request.settings)
     if request.task is None:
@@ -225,10 +198,10 @@ def _load(request: Request, config: Config) -> Loaded:
 
 
 def _keep(
-    document: Document, request: Request, config: Config, terminal: Terminal, faults: Terminal, *, interrupted: bool
+    document: Document, request: RunRequest, config: Config, terminal: Terminal, faults: Terminal, *, interrupted: bool
 ) -> None:
     """Into the history first: that it fails is no reason not to write the document."""
-    if request.keep:
+    if not request.no_store:
         fault = keep_run(document, request.store, config, status="interrupted" if interrupted else "finished")
         if fault is not None:
             in_vain = request.store is not None and request.json_target is None

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.cli.guard import UsageFault
-from harness.cli.set_option import read_settings
+from harness.cli.requests.traces import SimulateRequest
 from harness.cli.stores import store_to_read
+from harness.cli.typed_values import read_settings
 from harness.config import Config, load_config
 from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_json
@@ -38,7 +38,7 @@ from harness.simulation import (
     subject_of_scenario,
 )
 from harness.simulation.changes import policies, set_capacity, set_rate, speed_up, worker_counts
-from harness.simulation.drawing import DEFAULT_RUNS
+from harness.simulation.duration_draws import DEFAULT_RUNS
 from harness.simulation.simulation_document import simulation_document
 from harness.store.run_references import load_reference
 from harness.traces import TraceError, foreign_run, read_traces
@@ -48,29 +48,7 @@ from harness.traces.prediction.trace_subject import subject_of_trace
 _LOOKED_AT_BYTES = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the command line asks for, as typed."""
-
-    subject: str
-    workers: tuple[str, ...] = ()
-    policies: tuple[str, ...] = ()
-    capacities: tuple[str, ...] = ()
-    speed_ups: tuple[str, ...] = ()
-    rates: tuple[str, ...] = ()
-    without_retries: bool = False
-    distribution: bool = False
-    runs: int | None = None
-    cell: str | None = None
-    edges: str | None = None
-    settings: tuple[str, ...] = ()
-    seed: int | None = None
-    json_target: str | None = None
-    store: str | None = None
-    config_path: str | None = None
-
-
-def simulate_subject(request: Request) -> ExitCode:
+def simulate_subject(request: SimulateRequest) -> ExitCode:
     """Simulate it.
 
     Raises:
@@ -101,7 +79,7 @@ def simulate_subject(request: Request) -> ExitCode:
     return ExitCode.FINE
 
 
-def _changes(request: Request, subject: Subject) -> list[Change]:
+def _changes(request: SimulateRequest, subject: Subject) -> list[Change]:
     resources = subject.timeline.resources
     found = [speed_up(typed, subject.steps) for typed in request.speed_ups]
     found += [set_capacity(typed, resources) for typed in request.capacities]
@@ -111,7 +89,7 @@ def _changes(request: Request, subject: Subject) -> list[Change]:
     return found
 
 
-def _spreads(request: Request, found: Simulation, changes: list[Change]) -> list[Distribution | None]:
+def _spreads(request: SimulateRequest, found: Simulation, changes: list[Change]) -> list[Distribution | None]:
     if not request.distribution:
         return [None] * len(found.cells)
     spreads: list[Distribution | None] = []
@@ -128,7 +106,7 @@ def _spreads(request: Request, found: Simulation, changes: list[Change]) -> list
     return spreads
 
 
-def _subject(request: Request, config: Config) -> Subject:
+def _subject(request: SimulateRequest, config: Config) -> Subject:
     named = request.subject
     kind = "run" if named.startswith("@") else _kind_of(named)
     if kind == "scenario":
@@ -180,13 +158,13 @@ def _holds_steps(path: Path) -> bool:
     return "steps" in data or "workflow" in data
 
 
-def _scenario(request: Request, config: Config) -> Subject:
+def _scenario(request: SimulateRequest, config: Config) -> Subject:
     loaded = load(request.subject, settings=read_settings(request.settings), config=config)
     Terminal(sys.stderr).write(finding_lines(one for one in loaded.findings if one.severity == "warning"))
     return subject_of_scenario(loaded, workers=config.workers, policy=config.policy)
 
 
-def _trace(request: Request) -> Subject:
+def _trace(request: SimulateRequest) -> Subject:
     if request.cell is not None:
         raise UsageFault(f"--cell belongs to a benchmark, and {request.subject!r} is no result: leave it out")
     try:

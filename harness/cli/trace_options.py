@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from executor.engine.instruments import Instrument, Untraced
-from executor.model.findings import did_you_mean
 from harness.cli.guard import UsageFault
+from harness.cli.typed_values import one_of
 from harness.config import Config
 from harness.files.json_output import STDOUT, check_writable
-from harness.report.terminal.console import Terminal, counted, one_line
+from harness.plain_text import counted, one_line
+from harness.report.terminal.console import Terminal
 from harness.result import DocumentError
 from harness.telemetry.spans.trace_session import Mode, Tracing, open_tracing
 from harness.telemetry.telemetry_settings import Telemetry, shown
@@ -96,10 +97,5 @@ def traces_sent(
 
 
 def _mode(typed: str | None) -> Mode | None:
-    for mode in get_args(Mode):
-        if typed == mode:
-            found: Mode = mode
-            return found
-    if typed is None:
-        return None
-    raise UsageFault(f"--trace {typed!r}: {did_you_mean(typed, get_args(Mode), 'use recorded, live or off')}")
+    found: Mode | None = None if typed is None else one_of("--trace", typed, get_args(Mode))
+    return found

@@ -12,8 +12,7 @@ Rules of this room:
 
 from harness.compare.against import Against, against, parse_against
 from harness.compare.compared_figures import METRICS
-from harness.compare.comparing import compare
-from harness.compare.comparison import CellChange, CompareError, Comparison, Side, StepChange
+from harness.compare.comparison import CellChange, CompareError, Comparison, Side, StepChange, compare
 from harness.compare.comparison_text import comparison_document, markdown, text
 from harness.compare.threshold import Judgement, Threshold, ThresholdError, fail_if
 

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from harness.compare.compared_figures import baseline_of, figures_of
-from harness.compare.comparing import cell_change, cells_of, judged_together, side_of
-from harness.compare.comparison import CellChange, Comparison, Side
+from harness.compare.comparison import CellChange, Comparison, Side, cell_change, cells_of, judged_together, side_of
 from harness.compare.threshold import ThresholdError
 from harness.result.cell_key import machine_class
 

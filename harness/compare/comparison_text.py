@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from executor.model.findings import printable
-from harness.analysis import duration_text, duration_texts
 from harness.compare.comparison import CellChange, Comparison, Side
+from harness.plain_text import aligned, counted, duration_text, duration_texts
 from harness.result.cell_key import Cell
 
 SCHEMA: Final = "makespan.compare/1"
@@ -24,14 +24,10 @@ _MARKDOWN: Final = re.compile(r"([\\`*_\[\]<>#|~&])")
 def text(comparison: Comparison) -> str:
     """A table with a line for each cell, then what stands behind each real change, and the remarks."""
     rows = [list(_HEADINGS), *(_row(one, _has_many_scenarios(comparison)) for one in comparison.cells)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
     lines = [f"before: {_side(comparison.before)}", f"after:  {_side(comparison.after)}", ""]
     if comparison.cells:
-        lines += [
-            "  ".join(part.ljust(width) for part, width in zip(row, widths, strict=True)).rstrip() for row in rows
-        ]
-        lines.append("")
-    lines += [f"{one.cell.label}: {_story(one)}" for one in comparison.cells]
+        lines += [*aligned(rows), ""]
+    lines += [f"{one.cell.label}: {_explanation(one)}" for one in comparison.cells]
     lines += _remarks(comparison)
     return printable("\n".join(lines).rstrip()) + "\n"
 
@@ -46,7 +42,7 @@ def markdown(comparison: Comparison) -> str:
         lines.append(f"|{' --- |' * len(_HEADINGS)}")
         lines += [f"| {' | '.join(_escaped(part) for part in _row(one, many))} |" for one in comparison.cells]
         lines.append("")
-    lines += [f"- {_escaped(f'{one.cell.label}: {_story(one)}')}" for one in comparison.cells]
+    lines += [f"- {_escaped(f'{one.cell.label}: {_explanation(one)}')}" for one in comparison.cells]
     lines += [f"- {_escaped(remark)}" for remark in _remarks(comparison)]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -82,11 +78,7 @@ def _row(one: CellChange, with_scenario: bool) -> list[str]:
     ]
 
 
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(part.ljust(width) for part, width in zip(row, widths, strict=True)).rstrip()
-
-
-def _story(one: CellChange) -> str:
+def _explanation(one: CellChange) -> str:
     """Why it is undecided; or where the change comes from."""
     if one.verdict == "undecided":
         return f"undecided: {one.reason}"
@@ -121,11 +113,7 @@ def _headline(comparison: Comparison) -> str:
     counts = {verdict: sum(1 for one in comparison.cells if one.verdict == verdict)
               for verdict in ("slower", "faster", "undecided")}  # fmt: skip
     said = [f"{count} {verdict}" for verdict, count in counts.items() if count]
-    return f"{_plural(len(comparison.cells), 'cell')} compared: {', '.join(said) if said else 'nothing to say'}"
-
-
-def _plural(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"
+    return f"{counted(len(comparison.cells), 'cell')} compared: {', '.join(said) if said else 'nothing to say'}"
 
 
 def _side(side: Side) -> str:

@@ -1,11 +1,9 @@
-"""The Grafana dashboards: written in Python, kept as JSON in ``dashboards/``, checked, and shown without a Grafana.
+"""The Grafana dashboards: their JSON in ``dashboards/`` is read, checked, and shown without a Grafana.
 
-``generate`` makes the JSON · ``executors_compared``, ``one_run`` and ``trends`` are the three dashboards · ``panels``,
-``queries``, ``variables`` and ``layout`` are what they are made of · ``lint``, ``model``, ``numbers`` and
-``validation`` find what is wrong with one · ``up`` and ``preview`` show them on this machine.
+``grafana/`` reads the JSON · ``validation/`` finds what is wrong with one · ``preview/`` shows them on this machine.
 
 Rules of this package:
 - Every name of a metric comes from :mod:`harness.telemetry.metrics.metric_table`.
-- The committed JSON is what people and Grafana read; the code is what people change. A test holds the two equal.
+- ``development/dashboards`` writes the JSON: the code is what people change. A test holds the two equal.
 - Importing it is light: the SDK, plotly and the parser are imported by the files that use them.
 """

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.expectations.expectation import Expectation, Operator
 from harness.expectations.measuring import NotMeasuredError, measure
+from harness.plain_text import some_of
 from harness.result import results_of
 from harness.result.cell_key import cell_of
 from harness.statistics import Interval
@@ -72,8 +73,7 @@ def judge(expectations: Sequence[Expectation], document: Mapping[str, Any]) -> l
 
 
 def _listed(cells: Sequence[str]) -> str:
-    shown = list(dict.fromkeys(cells))
-    return ", ".join(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "")
+    return some_of(list(dict.fromkeys(cells)), 8)
 
 
 def _not_judged(line: str, cell: str | None, reason: str) -> Verdict:

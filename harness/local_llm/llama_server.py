@@ -1,4 +1,4 @@
-"""llama.cpp's server as a child of this process: started, health-checked, watched, ended.
+"""llama.cpp's server, whichever program it comes as, as a child of this process: started, watched, ended.
 
 ::
 
@@ -17,6 +17,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -31,7 +32,7 @@ from typing import IO, Any, Final
 
 from harness.config import LocalModel
 from harness.environment import usable_cores
-from harness.local_llm.files import SERVER_NAME, find_server, find_weights, library_path
+from harness.local_llm.files import find_program, find_weights
 from harness.local_llm.local_llm_errors import LocalModelError
 
 RESTARTS: Final = 5
@@ -45,6 +46,9 @@ _LAUNCH: Final = (
     "import ctypes, os, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGKILL); "
     "sys.exit(1) if os.getppid() != int(sys.argv[1]) else os.execv(sys.argv[2], sys.argv[2:])"
 )
+# llama.cpp renames its options: what a program of another version refuses is left out.
+_NOT_IN_EVERY_VERSION: Final = ("--no-ui", "--offline", "--slots", "--props")
+_REFUSED: Final = re.compile(r"invalid argument: (--[a-z-]+)")
 # How a processor says that it cannot do what a program was built for.
 _WRONG_PROCESSOR: Final = frozenset({signal.SIGILL, signal.SIGSEGV, signal.SIGBUS})
 
@@ -61,11 +65,11 @@ class LocalServer:
         self.port = port or 0
         self.restarts = 0
         self.slots = self.settings.slots
-        self._program = find_server(self.settings.program)
+        self._program = find_program(self.settings.program)
         self._weights = find_weights(self.settings.model)
-        self._libraries = library_path(self._program)
+        self._refused: set[str] = set()
         # Weights laid out anew for matrix units, which not every sandbox lets programs use.
-        self._repack = not _has_matrix_units()
+        self._repack = self._program.is_generic or not _has_matrix_units()
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
         self._ready = threading.Event()
@@ -149,7 +153,7 @@ class LocalServer:
         except LocalModelError as error:
             self._fault = error
         except OSError as error:
-            self._fault = LocalModelError(f"{SERVER_NAME} cannot be started: {error}", "see llm.local.program")
+            self._fault = LocalModelError(f"{self._program.name} cannot be started: {error}", "see llm.local.program")
         finally:
             self._stop()
             self._ready.set()
@@ -158,7 +162,7 @@ class LocalServer:
         self.restarts += 1
         if self.restarts > RESTARTS:
             raise LocalModelError(
-                f"{SERVER_NAME} died {self.restarts} times; the last words were: {self._last_words()}",
+                f"{self._program.name} died {self.restarts} times; the last words were: {self._last_words()}",
                 "ask it for less at once (llm.local.slots, llm.local.context_tokens), or use another model",
             )
 
@@ -166,17 +170,18 @@ class LocalServer:
         settings = self.settings
         threads = settings.threads or max(1, usable_cores() - 1)
         argv = [
-            str(self._program), "--model", str(self._weights), "--alias", self.model, "--host", "127.0.0.1",
+            *self._program.argv, "--model", str(self._weights), "--alias", self.model, "--host", "127.0.0.1",
             "--port", str(self.port), "--parallel", str(settings.slots),
             "--ctx-size", str(settings.slots * settings.context_tokens), "--predict", str(settings.max_tokens),
-            "--threads", str(threads), "--no-ui", "--offline", "--slots", "--props", "--log-verbosity", "2",
+            "--threads", str(threads), "--log-verbosity", "2",
+            *(option for option in _NOT_IN_EVERY_VERSION if option not in self._refused),
         ]  # fmt: skip
         if settings.gpu_layers is not None:
             argv += ["--gpu-layers", str(settings.gpu_layers)]
         if not self._repack:
             argv += ["--no-repack"]
         environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-        environment["LD_LIBRARY_PATH"] = self._libraries
+        environment |= self._program.environment()
         if self.key:
             # Not among the arguments: those are seen by everybody on the machine.
             environment["LLAMA_API_KEY"] = self.key
@@ -199,6 +204,9 @@ class LocalServer:
                     self._repack = False
                     self._launch()
                     continue
+                if self._leaves_out_what_was_refused():
+                    self._launch()
+                    continue
                 if self._ready.is_set():
                     # It was up before: a call that came at once has ended it, perhaps. A death like others.
                     self._count_a_death()
@@ -210,18 +218,23 @@ class LocalServer:
                 return
             if time.monotonic() > end:
                 raise LocalModelError(
-                    f"{SERVER_NAME} was not ready within {self.settings.start_timeout_seconds:g} s",
+                    f"{self._program.name} was not ready within {self.settings.start_timeout_seconds:g} s",
                     "raise llm.local.start_timeout_seconds, or use a smaller model",
                 )
             time.sleep(_LOOK_EVERY_SECONDS)
 
+    def _leaves_out_what_was_refused(self) -> bool:
+        new = set(_REFUSED.findall(self._log_end())) & set(_NOT_IN_EVERY_VERSION) - self._refused
+        self._refused |= new
+        return bool(new)
+
     def _did_not_start(self, status: int) -> LocalModelError:
         if -status in _WRONG_PROCESSOR:
             name = signal.Signals(-status).name
-            message = f"{SERVER_NAME} ended with {name}: it was built for another processor"
+            message = f"{self._program.name} ended with {name}: it was built for another processor"
             return LocalModelError(message, "name one that was built on this machine: llm.local.program")
         return LocalModelError(
-            f"{SERVER_NAME} ended with status {status} before it was ready: {self._last_words()}",
+            f"{self._program.name} ended with status {status} before it was ready: {self._last_words()}",
             "see that the port is free, and that llm.local.model and its settings fit this machine",
         )
 
@@ -256,14 +269,16 @@ class LocalServer:
         if isinstance(slots, int) and slots > 0:
             self.slots = slots
 
-    def _last_words(self) -> str:
+    def _log_end(self) -> str:
         if self._log is None:
-            return "none"
+            return ""
         # The place in the file belongs to the server as well: it is not moved.
         number = self._log.fileno()
         begin = max(0, os.fstat(number).st_size - _TAIL_BYTES)
-        lines = os.pread(number, _TAIL_BYTES, begin).decode(errors="replace").splitlines()
-        told = [line.strip() for line in lines if line.strip()]
+        return os.pread(number, _TAIL_BYTES, begin).decode(errors="replace")
+
+    def _last_words(self) -> str:
+        told = [line.strip() for line in self._log_end().splitlines() if line.strip()]
         errors = [line for line in told if "error" in line.lower()] or told
         return " / ".join(errors[-_LINES_SHOWN:]).replace(self.key or "\x00", "***") or "none"
 

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.planner.live_plan import LivePlan
-    from harness.planner.task_planning import PLANNERS, Planned, load_plan, plan_task
+    from harness.planner.planned_task import Planned
+    from harness.planner.task_planning import PLANNERS, load_plan, plan_task
 
 _HOMES = {
     "harness.planner.live_plan": ("LivePlan",),
-    "harness.planner.task_planning": ("PLANNERS", "Planned", "load_plan", "plan_task"),
+    "harness.planner.planned_task": ("Planned",),
+    "harness.planner.task_planning": ("PLANNERS", "load_plan", "plan_task"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

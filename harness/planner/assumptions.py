@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from executor.model.findings import Finding
-from harness.planner.noun_phrases import Thing
-from harness.planner.phrases import is_pair, range_of
-from harness.planner.word_lists import JOINING, Token
+from harness.planner.noun_phrases import NounPhrase
+from harness.planner.tokens import JOINING, Token, is_pair, range_of
 
 CODE: Final = "assumed-reading"
 _SHOWN: Final = 60
@@ -27,7 +26,7 @@ def of_range(words: str, count: int | None) -> list[Finding]:
     return [_hint(f'"{words}" is taken for {count}{why}', "for another number, write that one")]
 
 
-def of_thing(thing: Thing) -> list[Finding]:
+def of_thing(thing: NounPhrase) -> list[Finding]:
     """What is assumed of one thing that is to be made."""
     if thing.range and not thing.is_spread:
         return of_range(thing.range, thing.count)

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from executor.model.findings import Finding
 from harness.planner.draft import Draft, output_of, step_id
+from harness.planner.tokens import Token, listed, said, unquoted
 from harness.planner.vocabulary import DETERMINERS, FORMATS
-from harness.planner.word_lists import Token, listed, said, unquoted
 
 CONVERTER: Final = "document_converter"
 WRITER: Final = "content_generator"

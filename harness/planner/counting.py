@@ -11,9 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from harness.planner.phrases import NUMBER_WORDS, number_of, range_of
+from harness.planner.tokens import NUMBER_WORDS, Token, listed, number_of, range_of, said, separator
 from harness.planner.vocabulary import DETERMINERS, DIFFERENT, PREPOSITIONS, VAGUE_COUNTS, singular
-from harness.planner.word_lists import Token, listed, said, separator
 
 _VERSION: Final = re.compile(r"v?\d+(?:\.\d+)*")
 _MOST_WORDS: Final = 4

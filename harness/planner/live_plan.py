@@ -12,19 +12,18 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
 
 from executor.dependencies import Graph, plan
 from executor.feed import Arrivals
 from executor.model.findings import WorkflowError
-from executor.model.workflow import Step, Workflow
+from executor.model.workflow import Workflow
 from harness.config import Config
 from harness.planner.accepting import levels_of
 from harness.planner.draft import groups_of
 from harness.planner.model_planner import ModelPlanner
-from harness.planner.task_planning import Planned, name_of
+from harness.planner.planned_task import Planned, name_of
 from harness.scenario.scenario_model import Loaded, Scenario
 
 
@@ -34,7 +33,6 @@ class WrittenPlan:
 
     error: WorkflowError | None = None
     written_seconds: float = 0.0
-    accepted_seconds: list[float] = field(default_factory=list)
 
 
 class LivePlan:
@@ -66,12 +64,8 @@ class LivePlan:
         begin = perf_counter()
         arrivals.on_over(self._planner.stop)
 
-        def on_steps(steps: Sequence[Step]) -> None:
-            self.writing.accepted_seconds += [perf_counter() - begin] * len(steps)
-            arrivals.add(steps)
-
         try:
-            self._planner.write(on_steps)
+            self._planner.write(arrivals.add)
         except WorkflowError as error:
             if not arrivals.over:
                 self.writing.error = error

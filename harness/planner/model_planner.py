@@ -24,7 +24,7 @@ from harness.planner.accepting import PLAN_STEPS_LIMIT, Acceptor, TooLongPlanErr
 from harness.planner.draft import groups_of
 from harness.planner.model_prompt import first_messages, repair_messages, response_format
 from harness.planner.partial_plan import BrokenPlanError, PlanReader
-from harness.planner.task_planning import Planned, check_task
+from harness.planner.planned_task import Planned, check_task
 from harness.standin import StandIn
 from harness.standin.chat_request import ChatRequest
 
@@ -36,7 +36,7 @@ _LONGEST_WAIT_SECONDS: Final = 30.0
 _MAX_TOKENS: Final = 16_000
 _TASK_MARK: Final = "Task: "
 
-OnSteps = Callable[[Sequence[Step]], None]
+OnSteps = Callable[[Sequence[Step]], object]
 
 
 def plan_with_model(task: str, *, config: Config) -> Planned:
@@ -185,7 +185,7 @@ def _grouped(steps: Sequence[Step]) -> tuple[Step, ...]:
 
 def _stand_in_plan(request: ChatRequest, config: Config) -> str | None:
     """A plan by the rules planner, as a model would write it."""
-    from harness.planner.task_planning import plan_task  # noqa: PLC0415 - only where no model is configured
+    from harness.planner.rules_planner import plan_by_rules  # noqa: PLC0415 - only where no model is configured
 
     task = next(text for role, text in request.messages if role == "user").removeprefix(_TASK_MARK)
     steps = [
@@ -196,7 +196,7 @@ def _stand_in_plan(request: ChatRequest, config: Config) -> str | None:
             "prompt": step.prompt or step.description,
             "depends_on": list(step.depends_on),
         }
-        for step in plan_task(task, config=config, planner="rules").steps
+        for step in plan_by_rules(task, config=config).steps
     ]
     return json.dumps({"steps": steps}, ensure_ascii=False)
 

@@ -42,7 +42,7 @@ def first_messages(task: str, tools: Mapping[str, ToolDeclaration], *, limit: in
 
 def repair_messages(answer: str, findings: Sequence[Finding], kept: Sequence[str]) -> list[dict[str, Any]]:
     """What is added to ask for a better plan. ``kept``: steps that run already and must not be written again."""
-    faults = "\n".join(f"- {_told(each)}" for each in findings[:_FAULTS_SHOWN])
+    faults = "\n".join(f"- {_finding_line(each)}" for each in findings[:_FAULTS_SHOWN])
     if len(findings) > _FAULTS_SHOWN:
         faults += f"\n- and {len(findings) - _FAULTS_SHOWN} more"
     if kept:
@@ -58,7 +58,7 @@ def repair_messages(answer: str, findings: Sequence[Finding], kept: Sequence[str
     ]
 
 
-def _told(finding: Finding) -> str:
+def _finding_line(finding: Finding) -> str:
     place = f"step {finding.step}: " if finding.step is not None else ""
     return f"{place}{finding.message}. {finding.fix}".rstrip(". ")
 

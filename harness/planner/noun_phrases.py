@@ -7,6 +7,7 @@ Rules of this module:
 - Behind "about" and its like a list goes on with topics, until an item names something that can be made (a summary).
 - A number that says how long something is (``3 sentences``, ``a 500 word essay``) counts nothing.
 - ``one about war`` is one more of what was named before.
+- The last "to" before a known language leads to the languages, else the last "to" that words follow which could be one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from harness.planner.counting import counted_at, numbered_at, numbered_names, range_in
-from harness.planner.phrases import is_pair, number_of, range_of
+from harness.planner.tokens import Token, is_pair, listed, number_of, range_of, said, separator
 from harness.planner.vocabulary import (
     DETERMINERS,
     DIFFERENT,
@@ -31,13 +32,14 @@ from harness.planner.vocabulary import (
     is_plural,
     singular,
 )
-from harness.planner.word_lists import Token, listed, said, separator
 
 _PLATFORM_WORDS: Final = frozenset(name.lower() for name in PLATFORMS)
+_TOWARDS: Final = ("to", "into", "in")
+_ENDING: Final = ("for", "using", "with", "by", "from", "as")
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
+class NounPhrase:
     """Something to make. ``noun`` is its head in the singular, ``name`` what one of it is called (``technical
     article``), ``count`` the stated number. ``topics`` are what each is about, ``about`` the words of that part, and
     ``tail`` what holds for all. ``each``: so many for every topic. ``range``: the words that leave the count open.
@@ -82,12 +84,12 @@ class _Item:
     is_one: bool = False
 
 
-def things_of(text: str, tokens: Sequence[Token]) -> list[Thing]:
+def noun_phrases_of(text: str, tokens: Sequence[Token]) -> list[NounPhrase]:
     """The things that a list of noun phrases names; none for no words."""
     numbered = numbered_at(tokens)
     if numbered is not None:
         rest = list(tokens[numbered.end :])
-        things = [Thing(numbered.noun, name, is_name=True) for name in numbered.names]
+        things = [NounPhrase(numbered.noun, name, is_name=True) for name in numbered.names]
         return [_with_topic(text, thing, rest) if rest else thing for thing in things]
     items = _completed(_with_ones(_items(tokens)))
     things = [thing for item in items if (thing := _thing(text, item)) is not None]
@@ -223,7 +225,7 @@ def _is_name(token: Token) -> bool:
     return token.text[:1].isupper() or token.low in LANGUAGES or token.low in _PLATFORM_WORDS
 
 
-def _thing(text: str, item: _Item) -> Thing | None:
+def _thing(text: str, item: _Item) -> NounPhrase | None:
     head = list(item.head)
     count, place = counted_at(head, 0)
     determiner = ""
@@ -243,7 +245,7 @@ def _thing(text: str, item: _Item) -> Thing | None:
     if not head:
         return None
     is_numbered = len(head) > 1 and number_of(head[-1].low) is not None
-    thing = Thing(
+    thing = NounPhrase(
         noun=singular(head[-2].low if is_numbered else _noun_before_participle(head).low),
         name=_name(text, head),
         determiner=determiner if count is None else "",
@@ -272,7 +274,7 @@ def _name(text: str, head: Sequence[Token]) -> str:
     return f"{said(text, head[:-1])} {noun}".strip()
 
 
-def _with_topic(text: str, thing: Thing, rest: list[Token]) -> Thing:
+def _with_topic(text: str, thing: NounPhrase, rest: list[Token]) -> NounPhrase:
     languages, place = _languages_at_the_end(rest)
     rest = rest[:place]
     if not rest:
@@ -321,7 +323,7 @@ def _preposition_in(item: Sequence[Token]) -> int:
     return next((at for at, token in enumerate(item) if at and token.low in PREPOSITIONS and token.low != "of"), 0)
 
 
-def _with_shared_topic(things: list[Thing]) -> list[Thing]:
+def _with_shared_topic(things: list[NounPhrase]) -> list[NounPhrase]:
     """``a poem and a song about rain`` are both about rain."""
     if len(things) < 2 or not things[-1].topics or any(thing.topics for thing in things[:-1]):
         return things
@@ -335,3 +337,30 @@ def _with_shared_topic(things: list[Thing]) -> list[Thing]:
         for thing in things[:-1]
     ]
     return [*shared, last]
+
+
+def language_place(tokens: Sequence[Token]) -> int | None:
+    """Where the "to" stands that leads to the languages."""
+    places = [at for at, token in enumerate(tokens[:-1]) if token.low in _TOWARDS]
+    known = [
+        at
+        for at in places
+        if knows_language(tokens[at + 1 : at + 4]) or languages_counted(tokens[at + 1 :]) is not None
+    ]
+    if known:
+        return known[-1]
+    last = [at for at in places if tokens[at].low != "in" and languages_in(tokens[at + 1 :])]
+    return last[-1] if last else None
+
+
+def languages_counted(tokens: Sequence[Token]) -> int | None:
+    """The number in ``three other languages``, or None."""
+    count, place = counted_at(tokens, 0)
+    rest = [token for token in tokens[place : place + 2] if token.low not in ("different", "other")]
+    return count if rest and singular(rest[0].low) == "language" else None
+
+
+def languages_listed(tokens: Sequence[Token]) -> tuple[list[str], list[Token]]:
+    """The languages that stand here, and the words behind them."""
+    end = next((at for at, token in enumerate(tokens) if at and token.low in _ENDING), len(tokens))
+    return languages_in(tokens[:end]), list(tokens[end:])

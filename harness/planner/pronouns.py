@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.planner.phrases import number_of
+from harness.planner.tokens import Token, number_of
 from harness.planner.vocabulary import (
     ANYTHING,
     DETERMINERS,
@@ -24,7 +24,6 @@ from harness.planner.vocabulary import (
     is_plural,
     singular,
 )
-from harness.planner.word_lists import Token
 
 
 @dataclass(frozen=True, slots=True)

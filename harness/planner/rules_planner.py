@@ -1,6 +1,6 @@
 """The rules planner: from a sentence to steps, by grammar. Needs no model.
 
-Clauses come from :mod:`.sentences`, what they ask for from :mod:`.things`, what "it" means from :mod:`.references`;
+Clauses come from :mod:`.sentences`, what they ask for from :mod:`.noun_phrases`, what "it" means from :mod:`.pronouns`;
 here each kind of verb makes its steps. Texts in several languages or formats, several topics, and numbers make steps
 that run side by side; "it", "the summary" and verbs without an object make dependencies; "then" keeps an order.
 
@@ -16,16 +16,26 @@ from dataclasses import replace
 from typing import Final
 
 from executor.model.findings import Finding, WorkflowError
-from harness.config import WorkflowMode
+from harness.config import Config, WorkflowMode
 from harness.planner import assumptions
 from harness.planner.converting import conversion_steps, names_format
 from harness.planner.counting import numbered_at, numbered_names, range_in
 from harness.planner.draft import STEPS_LIMIT, Draft, TooManyStepsError
-from harness.planner.languages import language_place, languages_counted, languages_listed
-from harness.planner.noun_phrases import Thing, knows_language, languages_in, names_of_items, things_of
-from harness.planner.points import clauses_of
+from harness.planner.marked_lists import clauses_of
+from harness.planner.noun_phrases import (
+    NounPhrase,
+    knows_language,
+    language_place,
+    languages_counted,
+    languages_in,
+    languages_listed,
+    names_of_items,
+    noun_phrases_of,
+)
+from harness.planner.planned_task import Planned, check_task
 from harness.planner.pronouns import Product, Reference, Scope
 from harness.planner.sentences import Clause
+from harness.planner.tokens import Token, listed, said, tokens_of
 from harness.planner.vocabulary import (
     ANYTHING,
     DERIVED,
@@ -39,7 +49,6 @@ from harness.planner.vocabulary import (
     USUAL_LANGUAGES,
     singular,
 )
-from harness.planner.word_lists import Token, listed, said, tokens_of
 from harness.planner.wording import asked_of, capital, literal_in, whole_of, without_shared_topic, words_of, works_of
 
 WRITER: Final = "content_generator"
@@ -47,6 +56,18 @@ TRANSLATOR: Final = "nmt_translator"
 SUMMARIZER: Final = "summarizer"
 # These mean a text, and are none.
 _EMPTY_WORDS: Final = ANYTHING | PRONOUNS_SINGULAR | PRONOUNS_PLURAL
+
+
+def plan_by_rules(task: str, *, config: Config) -> Planned:
+    """The plan of a task.
+
+    Raises:
+        WorkflowError: the task is empty or too long, or asks for too much.
+
+    """
+    check_task(task)
+    draft = draft_of(task, mode=config.chat.workflow_mode, default_tool=config.default_tool)
+    return Planned(task, draft.finished(), draft.inputs, draft.tools, tuple(draft.findings))
 
 
 def draft_of(task: str, *, mode: WorkflowMode, default_tool: str | None = None) -> Draft:
@@ -139,7 +160,7 @@ class _Rules:
     # ------------------------------------------------------------------ write
 
     def _write(self, clause: Clause) -> list[Product]:
-        things = things_of(self._task, clause.tokens)
+        things = noun_phrases_of(self._task, clause.tokens)
         if not things or clause.material or clause.tokens[0].low in PREPOSITIONS:  # "write to John and Mary"
             return self._other(clause)
         self._draft.has_list |= len(things) > 1
@@ -151,7 +172,7 @@ class _Rules:
         self._assume(assumptions.of_numbered(numbered.names) if numbered else [])
         return products
 
-    def _write_thing(self, clause: Clause, thing: Thing, earlier: list[Product]) -> Product:
+    def _write_thing(self, clause: Clause, thing: NounPhrase, earlier: list[Product]) -> Product:
         if thing.noun == "translation" and (thing.languages or knows_language(words_of(thing))):
             return self._write_translations(clause, thing, earlier)
         reference = self._sources_of(thing, earlier)
@@ -174,7 +195,7 @@ class _Rules:
         ]  # fmt: skip
         return Product(thing.noun, tuple(steps), name=thing.name.lower() if thing.is_name else "", plural=thing.plural)
 
-    def _sources_of(self, thing: Thing, earlier: list[Product]) -> Reference | None:
+    def _sources_of(self, thing: NounPhrase, earlier: list[Product]) -> Reference | None:
         """The steps that a thing is made from, if any."""
         if earlier and thing.about and thing.about[0].low in ("it", "them"):  # "an article and a summary of it"
             return Reference(earlier[0].steps, 0, 0)
@@ -192,7 +213,7 @@ class _Rules:
         products = [*earlier, *(product for products in self._scope.clauses for product in products)]
         return next((product.noun for product in products if set(reference.steps) <= set(product.steps)), "text")
 
-    def _write_translations(self, clause: Clause, thing: Thing, earlier: list[Product]) -> Product:
+    def _write_translations(self, clause: Clause, thing: NounPhrase, earlier: list[Product]) -> Product:
         words = [token for token in words_of(thing) if token.low in LANGUAGES]
         languages = [language for token in words for language in languages_in([token])] or list(thing.languages)
         own = [product for product in earlier if product.noun not in DERIVED]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from harness.planner.phrases import number_of
+from harness.planner.tokens import JOINING, Token, number_of, said
 from harness.planner.vocabulary import (
     AMBIGUOUS,
     DETERMINERS,
@@ -21,7 +21,6 @@ from harness.planner.vocabulary import (
     VERBS,
     VerbKind,
 )
-from harness.planner.word_lists import JOINING, Token, said
 
 _SEQUENCE: Final = frozenset(["then", "afterwards", "subsequently", "finally", "lastly", "next", "thereafter"])
 _OPENING: Final = (

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from harness.planner.draft import STEPS_LIMIT, TooManyStepsError
-from harness.planner.noun_phrases import Thing
+from harness.planner.noun_phrases import NounPhrase
 from harness.planner.pronouns import Product, Reference
 from harness.planner.sentences import Clause
+from harness.planner.tokens import Token, said, tokens_of, unquoted
 from harness.planner.vocabulary import DERIVED, PLATFORMS
-from harness.planner.word_lists import Token, said, tokens_of, unquoted
 
 _AN = re.compile(r"[aeiou8]|(?:11|18)(?!\d)", re.IGNORECASE)
 
@@ -29,7 +29,7 @@ class Work:
     label: str
 
 
-def works_of(task: str, verb: str, thing: Thing, source_noun: str) -> list[Work]:
+def works_of(task: str, verb: str, thing: NounPhrase, source_noun: str) -> list[Work]:
     """Every one of the things that are to be made."""
     verb = verb.capitalize()
     is_bare = thing.is_name or (thing.plural and thing.count is None)
@@ -62,7 +62,7 @@ def works_of(task: str, verb: str, thing: Thing, source_noun: str) -> list[Work]
     return works
 
 
-def without_shared_topic(thing: Thing, earlier: list[Product]) -> Thing:
+def without_shared_topic(thing: NounPhrase, earlier: list[Product]) -> NounPhrase:
     """A thing made from another one of the list has that one for its topic, not the topic that they share."""
     if thing.about and thing.about[0].low in ("it", "them"):
         return thing
@@ -72,11 +72,11 @@ def without_shared_topic(thing: Thing, earlier: list[Product]) -> Thing:
     return thing
 
 
-def words_of(thing: Thing) -> list[Token]:
+def words_of(thing: NounPhrase) -> list[Token]:
     return [*tokens_of(thing.name), *thing.about]
 
 
-def _platform_names(thing: Thing) -> list[str]:
+def _platform_names(thing: NounPhrase) -> list[str]:
     """``social media posts`` stand for one on each of the usual platforms."""
     low = thing.name.lower()
     if not thing.plural or thing.noun != "post" or "social" not in low or thing.is_spread:
@@ -86,13 +86,13 @@ def _platform_names(thing: Thing) -> list[str]:
     return names + [f"{thing.name} {number}" for number in range(len(names) + 1, count + 1)]
 
 
-def _plural_name(thing: Thing) -> str:
+def _plural_name(thing: NounPhrase) -> str:
     head, _, noun = thing.name.rpartition(" ")
     plural = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else f"{noun}s"
     return f"{head} {plural}".strip()
 
 
-def _whole_topic(thing: Thing, task: str) -> str:
+def _whole_topic(thing: NounPhrase, task: str) -> str:
     return said(task, thing.about[: len(thing.about)]) if thing.about else ""
 
 
@@ -100,7 +100,7 @@ def _article(name: str) -> str:
     return "an" if _AN.match(name) else "a"
 
 
-def _ask(verb: str, name: str, thing: Thing, source_noun: str, rest: str) -> str:
+def _ask(verb: str, name: str, thing: NounPhrase, source_noun: str, rest: str) -> str:
     """The words of a prompt for one thing."""
     plural = thing.plural and thing.count is None and not thing.is_spread and not _platform_names(thing)
     what = name if plural or thing.is_name else f"{_article(name)} {name}"

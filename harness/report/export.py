@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from executor.record.timeline import Attempt
-from harness.report.html.lanes import bar_of, worker_lanes
+from harness.plain_text import duration_text
+from harness.report.html.gantt import bar_of, worker_lanes
 from harness.report.html.report_cells import Cell, cells_of, headline, parameters_text
-from harness.report.html.safe_text import duration_text, ratio_text, share_text, visible
+from harness.report.html.safe_text import ratio_text, share_text, visible
 
 Table = Literal["cells", "steps", "attempts"]
 Event = dict[str, Any]

@@ -15,6 +15,7 @@ from typing import Final
 
 from executor.model.findings import Finding
 from executor.model.workflow import Step, ToolDeclaration, Workflow
+from harness.plain_text import some_of
 from harness.scenario.seed.seed_templates import access, escape
 
 _NAMES_SHOWN: Final = 3
@@ -65,6 +66,4 @@ def _prompt_of(step: Step) -> str:
 def _named(steps: Sequence[Step], indices: Sequence[int]) -> str:
     if len(indices) == 1:
         return f"step {steps[indices[0]].step_id!r}"
-    shown = ", ".join(repr(steps[index].step_id) for index in indices[:_NAMES_SHOWN])
-    more = f" and {len(indices) - _NAMES_SHOWN:,} more" if len(indices) > _NAMES_SHOWN else ""
-    return f"{len(indices):,} steps ({shown}{more})"
+    return f"{len(indices):,} steps ({some_of([repr(steps[index].step_id) for index in indices], _NAMES_SHOWN)})"

@@ -19,6 +19,7 @@ from executor.dependencies import Graph
 from executor.engine.mapped_items import DEFAULT_ITEMS, known_items
 from executor.model.workflow import Resource, Step
 from executor.record.timeline import NANOSECONDS
+from harness.plain_text import counted
 
 CRITICAL_PATH = "critical path"
 
@@ -88,7 +89,7 @@ def forecast(
     starts, path = _as_soon_as_possible(graph, lasting)
     longest = sum(lasting[index] for index in path) / unit
     work = load.work / unit
-    terms = {CRITICAL_PATH: longest, f"work on {workers} worker{'s' if workers != 1 else ''}": work / workers}
+    terms = {CRITICAL_PATH: longest, f"work on {counted(workers, 'worker')}": work / workers}
     if in_seconds:
         terms |= _limits(graph, [length / unit for length in ticks], counts, resources or {})
     largest = max(terms, key=lambda term: terms[term])

@@ -1,27 +1,326 @@
 """Scenarios: a workflow, and what to measure about it. Reads every kind of file that can be run.
 
 A scenario file, a bare workflow file (also the seed's JSON blocks as they stand), and the richer files of the seed's
-system all become the same :class:`Loaded`.
+system all become the same :class:`Loaded`. Order: import the seed system's form, set inputs, write copies out, model,
+rules, tools and benchmark. Each step goes on after the faults of the one before, as far as it can.
 
 Rules of this module:
 - One report holds all findings of a file: model, rules, resources, tools, benchmark. Each has its file and line.
 - What the command line sets is checked like what the file says, and named as the command line's.
+- Data is rewritten only in copies; the document stays what was read.
+- A finding's path leads through what was rewritten back to the file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from executor.model.findings import raise_errors
+from pydantic import BaseModel, ValidationError
+
+from executor.dependencies import Plan, plan
+from executor.model.findings import Finding, WorkflowError, did_you_mean, raise_errors
+from executor.model.findings import Path as FieldPath
+from executor.model.json_values import describe
+from executor.model.workflow import Resource, ToolDeclaration, Workflow, parse_workflow, translate
+from executor.running import declarations_for
+from executor.tools.registry import check_tools, resolve_tool, tool_kind_names
+from executor.tools.tool import ToolOptionsError
 from harness.config import Config, load_config
 from harness.files.packaged import shipped_scenarios
-from harness.files.strict_file import Document, read_document
-from harness.scenario.loading import Loading
-from harness.scenario.scenario_model import Benchmark, Loaded, Scenario
+from harness.files.strict_file import Document, parse_value, read_document
+from harness.scenario.defaults import with_prompts, with_tools
+from harness.scenario.replicas import expand_copies, has_copies
+from harness.scenario.scenario_model import Loaded, Scenario, ScenarioFile
+from harness.scenario.seed.seed_file import import_seed, is_seed_file
 
-__all__ = ["Benchmark", "Loaded", "Scenario", "load", "load_document", "resolve"]
+COMMAND_LINE: Final = "command line"
+BACKEND_GROUP: Final = "makespan.backends"
+_BUILT_IN_BACKENDS: Final = ("serial", "threads", "processes", "asyncio", "virtual")
+# Fields that both the workflow and the scenario have; the workflow's check counts.
+_SHARED: Final = frozenset({"inputs", "description"})
+_UNKNOWN_TOOL: Final = ToolDeclaration(kind="noop")
+
+
+@dataclass(slots=True)
+class Loading:
+    """The state of one loading. ``findings`` are placed when :meth:`load` returns."""
+
+    document: Document
+    config: Config
+    allow_missing_inputs: bool = False
+    findings: list[Finding] = field(default_factory=list)
+    _data: dict[str, Any] = field(default_factory=dict)
+    _set: dict[str, Any] = field(default_factory=dict)
+    _origins: dict[FieldPath, FieldPath] = field(default_factory=dict)
+    _copied_from: list[int] | None = None
+
+    def load(self, settings: Mapping[str, Any]) -> Loaded | None:
+        """The result, or None where errors forbid one."""
+        self._data = dict(self.document.data)
+        imported = is_seed_file(self._data)
+        missing: dict[str, FieldPath] = {}
+        if imported:
+            form = import_seed(self._data)
+            self._data, self._origins, missing = form.data, form.origins, form.missing_inputs
+            self.findings += self.document.place(form.findings)
+        self._check_fields()
+        self._apply(settings, missing)
+        self._write_copies()
+        workflow, to_check = self._parse_workflow()
+        scenario = self._parse_scenario(workflow)
+        declared = {**self.config.tools, **_parsed_each(self._data.get("tools"), ToolDeclaration, _UNKNOWN_TOOL)}
+        resources = {**self.config.resources, **_parsed_each(self._data.get("resources"), Resource, Resource())}
+        self._check_tools(declared)
+        if workflow is not None:
+            workflow, said = with_prompts(workflow, declared, self.config.default_tool)
+            self.findings += said
+            to_check = workflow
+        planned = self._plan(to_check, declared, resources, complete=workflow is not None)
+        self.findings = [*self.config.findings, *self._placed()]
+        if workflow is None or scenario is None or planned is None or planned.graph is None:
+            return None
+        workflow = with_tools(workflow, self.config.default_tool)
+        return Loaded(
+            scenario, workflow, planned.graph, self.document, declared, resources, self.findings, self._set, imported
+        )
+
+    def _name(self) -> str:
+        stem = Path(self.document.source_path).stem
+        for candidate in (self._data.get("scenario"), self._data.get("workflow_id"), stem):
+            if isinstance(candidate, str) and candidate:
+                return candidate
+        return "workflow"
+
+    def _inputs(self) -> dict[str, Any]:
+        inputs = self._data.get("inputs")
+        return dict(inputs) if isinstance(inputs, Mapping) else {}
+
+    def _check_fields(self) -> None:
+        known = ScenarioFile.model_fields
+        for name in self._data:
+            if name not in known:
+                fix = did_you_mean(name, known, f"known fields: {', '.join(known)}")
+                self.findings.append(Finding("error", "unknown-field", f"`{name}` is no field here", fix, path=(name,)))
+
+    def _apply(self, settings: Mapping[str, Any], missing: Mapping[str, FieldPath]) -> None:
+        inputs = self._inputs()
+        known = ["scale", *inputs, *missing]
+        for name, given in settings.items():
+            if name not in known:
+                fix = did_you_mean(name, known, f"set one of: {', '.join(known)}")
+                self._refuse(name, "unknown-input", f"there is no input {name!r}", fix)
+                continue
+            # Text stays what was typed where the file has text: `1.10` is a version, `007` an agent.
+            default = inputs.get(name) if name != "scale" else 1.0
+            try:
+                value = parse_value(given) if isinstance(given, str) and not isinstance(default, str) else given
+            except WorkflowError as error:
+                self.findings += [replace(each, path=(name,), file=COMMAND_LINE) for each in error.findings]
+                continue
+            if default is not None and describe(value) != describe(default):
+                message = f"{name} is {describe(value)}, where {describe(default)} belongs"
+                self._refuse(name, "wrong-type", message, f"the file has {describe(default)} there")
+                continue
+            self._set[name] = value
+            if name == "scale":
+                self._data["scale"] = value
+            else:
+                inputs[name] = value
+        self._ask_for(inputs, missing)
+        if inputs:
+            self._data["inputs"] = inputs
+
+    def _refuse(self, name: str, code: str, message: str, fix: str) -> None:
+        self.findings.append(Finding("error", code, message, fix, path=(name,), file=COMMAND_LINE))
+
+    def _ask_for(self, inputs: dict[str, Any], missing: Mapping[str, FieldPath]) -> None:
+        for name, path in missing.items():
+            if name in inputs:
+                continue
+            inputs[name] = None
+            severity: Any = "warning" if self.allow_missing_inputs else "error"
+            message = f"the input {name!r} has no value"
+            finding = Finding(severity, "missing-input", message, f"set it: --set {name}=…", path=path)
+            self.findings += self.document.place([finding])
+
+    def _write_copies(self) -> None:
+        steps = self._data.get("steps")
+        if has_copies(steps):
+            expansion = expand_copies(self._data["steps"], self._inputs())
+            self._data["steps"] = expansion.steps
+            # These findings speak of the file's own steps already.
+            self.findings += [self._in_file(finding) for finding in expansion.findings]
+            self._copied_from = expansion.origins
+
+    def _parse_workflow(self) -> tuple[Workflow | None, Workflow | None]:
+        """The workflow, and what the rules can be checked on: without what is invalid, the rest still is."""
+        data = {name: value for name, value in self._data.items() if name in Workflow.model_fields}
+        name = self._name()
+        workflow, findings = parse_workflow(data, default_id=name)
+        self.findings += findings
+        if workflow is not None:
+            return workflow, workflow
+        rest, _ = parse_workflow(_without_faults(data, findings), default_id=name)
+        return None, rest
+
+    def _parse_scenario(self, workflow: Workflow | None) -> Scenario | None:
+        fields = Scenario.model_fields.keys() - _SHARED
+        data = {name: value for name, value in self._data.items() if name in fields}
+        data.setdefault("scenario", self._name())
+        if data["scenario"] is None:
+            data["scenario"] = self._name()
+        if workflow is not None:
+            data |= {"inputs": workflow.inputs, "description": workflow.description}
+        try:
+            scenario = Scenario.model_validate(data)
+        except ValidationError as error:
+            self.findings += translate(error, Scenario, (), data)
+            return None
+        self._check_benchmark(scenario)
+        return scenario
+
+    def _check_benchmark(self, scenario: Scenario) -> None:
+        known = dict.fromkeys((*_BUILT_IN_BACKENDS, *(entry.name for entry in entry_points(group=BACKEND_GROUP))))
+        for index, name in enumerate(scenario.benchmark.executors):
+            if name not in known:
+                fix = did_you_mean(name, known, f"use one of: {', '.join(known)}")
+                path = ("benchmark", "executors", index)
+                self.findings.append(Finding("error", "unknown-executor", f"no executor {name!r}", fix, path=path))
+        settable = ["scale", *self._inputs()]
+        for name in scenario.benchmark.parameters:
+            if name not in settable:
+                fix = did_you_mean(name, settable, f"use one of: {', '.join(settable)}")
+                place = ("benchmark", "parameters", name)
+                self.findings.append(Finding("error", "unknown-input", f"there is no input {name!r}", fix, path=place))
+
+    def _check_tools(self, declared: Mapping[str, ToolDeclaration]) -> None:
+        own = self._data.get("tools")
+        for finding in check_tools((), declared):
+            mine = isinstance(own, Mapping) and len(finding.path) > 1 and finding.path[1] in own
+            if not mine:
+                self.findings.append(self.config.place(finding))
+            elif declared[str(finding.path[1])] is not _UNKNOWN_TOOL:
+                self.findings.append(finding)
+
+    def _plan(
+        self,
+        workflow: Workflow | None,
+        declared: Mapping[str, ToolDeclaration],
+        resources: Mapping[str, Resource],
+        *,
+        complete: bool,
+    ) -> Plan | None:
+        if workflow is None:
+            return None
+        known = {**declared, **_undeclared(workflow, declared)}
+        tools = declarations_for(known, known)
+        planned = plan(workflow, tools=tools, resources=resources, default_tool=self.config.default_tool)
+        # Of a workflow with parts left out, only what is surely wrong is worth saying.
+        self.findings += [finding for finding in planned.findings if complete or finding.severity == "error"]
+        return planned
+
+    def _placed(self) -> list[Finding]:
+        placed = (self._in_file(self._from_copy(finding)) for finding in self.findings)
+        if self._copied_from is None:
+            return list(placed)
+        # The copies of a step have its faults as well: once is enough.
+        return list({(each.code, each.path, each.message): each for each in placed}.values())
+
+    def _from_copy(self, finding: Finding) -> Finding:
+        path = finding.path
+        if finding.file is not None or self._copied_from is None or path[:1] != ("steps",) or len(path) < 2:
+            return finding
+        index = path[1]
+        if not isinstance(index, int) or not 0 <= index < len(self._copied_from):
+            return finding
+        original = self._copied_from[index]
+        step = f"steps[{original}]" if finding.step == f"steps[{index}]" else finding.step
+        return replace(finding, step=step, path=("steps", original, *path[2:]))
+
+    def _in_file(self, finding: Finding) -> Finding:
+        if finding.file is not None:
+            return finding
+        path = finding.path
+        name = path[1] if path[:1] == ("inputs",) and len(path) > 1 else path[0] if path == ("scale",) else None
+        if name in self._set:
+            return finding.at(COMMAND_LINE, None)
+        path = _original(path, self._origins, self.document.data)
+        return replace(finding, path=path, file=self.document.source_path, line=self.document.line_of(path))
+
+
+def _parsed_each(raw: Any, model: type[BaseModel], otherwise: Any) -> dict[str, Any]:
+    """Every entry of a mapping as a model, or ``otherwise`` where it is invalid (which is reported elsewhere)."""
+    parsed: dict[str, Any] = {}
+    for name, value in raw.items() if isinstance(raw, Mapping) else ():
+        try:
+            parsed[name] = model.model_validate(value)
+        except ValidationError:
+            parsed[name] = otherwise
+    return parsed
+
+
+def _undeclared(workflow: Workflow, declared: Mapping[str, ToolDeclaration]) -> dict[str, ToolDeclaration]:
+    """Declarations of the tools that need none: kinds by their own name, and ``module:function`` where it is used."""
+    found = {kind: ToolDeclaration(kind=kind) for kind in tool_kind_names() if kind not in declared}
+    for name in {step.tool for step in workflow.steps if step.tool is not None and ":" in step.tool}:
+        if name not in declared:
+            try:
+                resolve_tool(name, {})
+            except ToolOptionsError:
+                continue
+            found[name] = ToolDeclaration.model_validate({"kind": "python", "callable": name})
+    return found
+
+
+def _without_faults(data: Mapping[str, Any], findings: Iterable[Finding]) -> dict[str, Any]:
+    """The data less the fields that findings are about. What cannot be left out is made up: an id by its place,
+    a tool that does nothing.
+    """
+    rest = dict(data)
+    steps = rest.get("steps")
+    steps = list(steps) if isinstance(steps, list) else steps
+    for finding in findings:
+        match finding.path:
+            case ("steps", int(index), *inside) if isinstance(steps, list) and index < len(steps):
+                step = dict(steps[index]) if isinstance(steps[index], Mapping) else {}
+                name = inside[0] if inside else "step_id"
+                step.pop(name, None)
+                if name == "step_id" or "step_id" not in step:
+                    step["step_id"] = f"steps[{index}]"
+                if name == "tool" or not inside:
+                    step["tool"] = "noop"
+                steps[index] = step
+            case (str(name), *_):
+                rest.pop(name, None)
+                steps = None if name == "steps" else steps
+    if isinstance(steps, list):
+        rest["steps"] = steps
+    return rest
+
+
+def _original(path: FieldPath, origins: Mapping[FieldPath, FieldPath], data: Any) -> FieldPath:
+    """The path in the file that ``path`` in the rewritten data came from."""
+    for length in range(len(path), 0, -1):
+        origin = origins.get(path[:length])
+        if origin is not None:
+            rest = path[length:]
+            while rest and not _exists(data, (*origin, *rest)):
+                rest = rest[:-1]
+            return (*origin, *rest)
+    return path
+
+
+def _exists(data: Any, path: FieldPath) -> bool:
+    for part in path:
+        in_list = isinstance(data, list) and isinstance(part, int) and 0 <= part < len(data)
+        if not in_list and not (isinstance(data, Mapping) and part in data):
+            return False
+        data = data[part]
+    return True
 
 
 def load(

@@ -10,9 +10,9 @@ Rules of this package:
 from __future__ import annotations
 
 from harness.simulation.changes import Change, SimulationError, combined
-from harness.simulation.drawing import Distribution, distribution
+from harness.simulation.duration_draws import Distribution, distribution
+from harness.simulation.simulated_changes import Cell, Gain, Simulation, simulate
 from harness.simulation.subject import Subject, subject_of_document, subject_of_scenario, subject_of_timeline
-from harness.simulation.table import Cell, Gain, Simulation, simulate
 
 __all__ = [
     "Cell",

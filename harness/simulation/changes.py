@@ -17,7 +17,7 @@ from typing import Final
 from executor.model.findings import did_you_mean
 from executor.model.workflow import Resource
 from executor.scheduler import POLICIES, Policy
-from harness.report.terminal.console import one_line
+from harness.plain_text import one_line
 
 _NO_LIMIT: Final = "none"
 _NAMES_SHOWN: Final = 8

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from harness.files.packaged import schema
-from harness.simulation.drawing import Distribution
-from harness.simulation.table import Simulation
+from harness.simulation.duration_draws import Distribution
+from harness.simulation.simulated_changes import Simulation
 
 SCHEMA: Final = "makespan.simulation/1"
 

@@ -23,8 +23,7 @@ from executor.model.findings import raise_errors
 from executor.model.workflow import Resource, Retry, Step, Workflow
 from executor.record.timeline import NANOSECONDS, Attempt, Timeline
 from executor.scheduler import POLICIES, Policy
-from harness.analysis import AttemptIndex, Pause, critical_path
-from harness.analysis.lost_time import running_nanoseconds
+from harness.analysis import Pause, RunAnalysis
 
 STEPS_NAMED: Final = 5
 WORKERS: Final = "workers"
@@ -87,15 +86,15 @@ def predicted_gains(timeline: Timeline, graph: Graph | None = None) -> Predictio
     if timeline.makespan_nanoseconds <= 0 or timeline.workers < 1 or "cancelled" in timeline.statuses:
         return None
     again = Rerun(timeline, graph)
-    return gains_of(again, again.makespan_nanoseconds())
+    return gains_of(again, again.run().makespan_nanoseconds)
 
 
 def gains_of(again: Rerun, whole: int) -> Prediction:
     """What would shorten a run most; ``whole``: its makespan on the virtual clock, in nanoseconds."""
     steps = []
     for step_id in again.candidates():
-        half = whole - again.makespan_nanoseconds(speed_ups={step_id: 2})
-        none = whole - again.makespan_nanoseconds(speed_ups={step_id: math.inf})
+        half = whole - again.run(speed_ups={step_id: 2}).makespan_nanoseconds
+        none = whole - again.run(speed_ups={step_id: math.inf}).makespan_nanoseconds
         if max(half, none) > 0:
             steps.append(StepGain(step_id, half / NANOSECONDS, none / NANOSECONDS))
     steps.sort(key=lambda one: (-one.half_seconds, -one.whole_seconds))
@@ -131,7 +130,8 @@ class Rerun:
         """
         self._ranks_follow = graph is None if ranks_follow is None else ranks_follow
         self.timeline = timeline
-        self.index = AttemptIndex(timeline)
+        self.analysis = RunAnalysis(timeline)
+        self.index = self.analysis.index
         self._calls_together = calls_together
         self.last_attempt = {attempt.step_id: attempt.attempt for attempt in self.index.ended}
         self.backoffs = {
@@ -145,23 +145,6 @@ class Rerun:
         self._measured_as = self._names_of_calls(last_only=False)
         self._measured_last = self._names_of_calls(last_only=True)
         self.graph = _graph_of(timeline, self) if graph is None else self._adapted(graph)
-
-    def makespan_nanoseconds(
-        self,
-        *,
-        workers: int | None = None,
-        resources: Mapping[str, Resource] | None = None,
-        policy: Policy | None = None,
-        speed_ups: Mapping[str, float] | None = None,
-        without_retries: bool = False,
-        durations: Mapping[str, int] | None = None,
-    ) -> int:
-        """Of one run on the virtual clock, a little different; see :meth:`run`."""
-        again = self.run(
-            workers=workers, resources=resources, policy=policy, speed_ups=speed_ups,
-            without_retries=without_retries, durations=durations,
-        )  # fmt: skip
-        return again.makespan_nanoseconds
 
     def run(
         self,
@@ -210,8 +193,8 @@ class Rerun:
         ran: dict[str, int] = {}
         for attempt in self.index.ended:
             ran[attempt.step_id] = ran.get(attempt.step_id, 0) + self.index.run_nanoseconds(attempt)
-        on_the_way = {attempt.step_id for attempt in running_nanoseconds(self.timeline, self.index)}
-        on_the_way.update(part.step_id for part in critical_path(self.timeline, self.index).parts)
+        on_the_way = {attempt.step_id for attempt in self.analysis.lost_time.running_by_attempt}
+        on_the_way.update(part.step_id for part in self.analysis.critical_path.parts)
         ordered = sorted(ran, key=lambda step_id: (step_id not in on_the_way, -ran[step_id]))
         return [step_id for step_id in ordered if ran[step_id] > 0][: max(most, 1)]
 
@@ -220,7 +203,7 @@ class Rerun:
         slots = self.timeline.workers
         found = []
         if self.timeline.backend != "serial" and self.timeline.policy != "serial":
-            gain = whole - self.makespan_nanoseconds(workers=2 * slots)
+            gain = whole - self.run(workers=2 * slots).makespan_nanoseconds
             found.append(LimitGain(WORKERS, slots, 2 * slots, gain / NANOSECONDS))
         for name, resource in self.timeline.resources.items():
             for limit in ("capacity", "rate_per_minute", "tokens_per_minute"):
@@ -228,7 +211,7 @@ class Rerun:
                 if value is None:
                     continue
                 raised = {**self.timeline.resources, name: resource.model_copy(update={limit: 2 * value})}
-                gain = whole - self.makespan_nanoseconds(resources=raised)
+                gain = whole - self.run(resources=raised).makespan_nanoseconds
                 found.append(LimitGain(f"{name}.{limit}", value, 2 * value, gain / NANOSECONDS))
         return found
 

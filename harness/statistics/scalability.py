@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from harness.plain_text import counted
 from harness.statistics.resampling import checked
 
 LEAST_WORKER_COUNTS: Final = 6
@@ -59,7 +60,7 @@ class Scalability:
         best = self.most_useful_workers
         guess = f" (a guess: {self.most_workers_measured} were measured)" if best > self.most_workers_measured else ""
         return (
-            f"more than {best} worker{'' if best == 1 else 's'}{guess} do not help: speedup "
+            f"more than {counted(best, 'worker')}{guess} do not help: speedup "
             f"{self.speedup_ratio(best):.3g} there ({shares})"
         )
 

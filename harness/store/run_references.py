@@ -16,14 +16,13 @@ import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from executor.model.findings import printable
+from harness.plain_text import some_of
 from harness.result import SCHEMA, DocumentError, results_of
 from harness.store.store_errors import StoreError
-
-if TYPE_CHECKING:
-    from harness.store.run_store import Store, StoredRun
+from harness.store.stored_run import RunHistory, StoredRun
 
 Document = dict[str, Any]
 
@@ -33,7 +32,7 @@ _GIT_SECONDS: Final = 10.0
 _NUMBERS_OF_A_SAMPLE: Final = ("makespan_seconds", "work_seconds", "lower_bound_seconds")
 
 
-def load_reference(reference: str, store: Store | None = None) -> Document:
+def load_reference(reference: str, store: RunHistory | None = None) -> Document:
     """The one document that is meant. Without a store, only files and folders can be.
 
     Raises:
@@ -50,7 +49,7 @@ def load_reference(reference: str, store: Store | None = None) -> Document:
     return store.document(stored_run(reference, store).run_id)
 
 
-def load_all(reference: str, store: Store | None = None) -> list[Document]:
+def load_all(reference: str, store: RunHistory | None = None) -> list[Document]:
     """As :func:`load_reference`, but of a folder all documents, oldest first.
 
     Raises:
@@ -61,7 +60,7 @@ def load_all(reference: str, store: Store | None = None) -> list[Document]:
     return read_folder(path) if path is not None and path.is_dir() else [load_reference(reference, store)]
 
 
-def stored_run(reference: str, store: Store) -> StoredRun:
+def stored_run(reference: str, store: RunHistory) -> StoredRun:
     """The stored run that is meant: anything but a path.
 
     Raises:
@@ -156,7 +155,7 @@ def _must(holds: bool, name: str) -> None:
         raise TypeError(repr(name))
 
 
-def _path(reference: str, store: Store | None) -> Path | None:
+def _path(reference: str, store: RunHistory | None) -> Path | None:
     if reference.startswith("@") or not reference:
         return None
     path = Path(reference)
@@ -179,7 +178,7 @@ def _names_our_schema(path: Path) -> bool:
         raise StoreError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
 
 
-def _nth_last(reference: str, store: Store) -> StoredRun:
+def _nth_last(reference: str, store: RunHistory) -> StoredRun:
     match = _LAST.fullmatch(reference)
     if match is None:
         raise StoreError(f"{printable(reference)!r} means nothing; write @last, or @last~1 for the one before")
@@ -190,19 +189,19 @@ def _nth_last(reference: str, store: Store) -> StoredRun:
     return runs[back]
 
 
-def _by_beginning(text: str, store: Store) -> StoredRun | None:
+def _by_beginning(text: str, store: RunHistory) -> StoredRun | None:
     by_id = store.matching("id", text) if text else []
     exact = [run for run in by_id if run.run_id == text]
     if exact:
         return exact[0]
     if len(by_id) > 1:
-        raise StoreError(f"{printable(text)!r} is the beginning of {_listed([run.run_id for run in by_id])}")
+        raise StoreError(f"{printable(text)!r} is the beginning of {some_of([run.run_id for run in by_id], 5)}")
     if by_id:
         return by_id[0]
     by_revision = store.matching("revision", text.lower()) if len(text) >= _LEAST_REVISION else []
     revisions = sorted({run.revision for run in by_revision if run.revision is not None})
     if len(revisions) > 1:
-        raise StoreError(f"{printable(text)!r} is the beginning of several revisions: {_listed(revisions)}")
+        raise StoreError(f"{printable(text)!r} is the beginning of several revisions: {some_of(revisions, 5)}")
     with_results = [run for run in by_revision if run.repetitions]
     return next(iter(with_results or by_revision), None)
 
@@ -217,10 +216,6 @@ def _commit_of(name: str) -> str | None:
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
     return asked.stdout.strip() or None
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _runs(count: int) -> str:

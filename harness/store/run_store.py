@@ -17,43 +17,24 @@ import uuid
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from harness.result.cell_key import Cell, machine_class
+from harness.store.run_references import load_reference, stored_run
 from harness.store.secrets import cell_without_secrets, document_without_secrets, result_without_secrets
-from harness.store.store_errors import StoreError, told
+from harness.store.store_errors import StoreError, as_store_error
+from harness.store.stored_run import Status, StoredRun, Verdict
 from harness.store.tables import connect
 
 Document = dict[str, Any]
-Status = Literal["unfinished", "interrupted", "finished"]
-Verdict = Literal["accepted", "rejected"]
 
 _FILE_NAME: Final = "runs.sqlite"
 # Higher levels cost more time between repetitions than they save space.
 _COMPRESSION: Final = 3
 # Runs of which nothing is there: begun, and killed before the first repetition was over.
 _HAS_RESULTS: Final = "(document IS NOT NULL OR EXISTS (SELECT 1 FROM samples WHERE samples.sequence = runs.sequence))"
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRun:
-    """A line of the history. ``verdict`` is what a person, or the benchmark, thought of it; None: nobody said.
-
-    An ``unfinished`` run goes on at this moment or was killed.
-    """
-
-    run_id: str
-    scenario: str
-    started_at: str
-    revision: str | None
-    machine: str | None
-    machine_class: str
-    status: Status
-    verdict: Verdict | None
-    cells: int
-    repetitions: int
 
 
 def default_store_path() -> Path:
@@ -80,12 +61,12 @@ class Store:
 
         """
         place = Path(path) if path is not None else default_store_path()
-        with told(place):
+        with as_store_error(place):
             return cls(place, connect(place, read_only=read_only))
 
     def close(self) -> None:
         """Close it; it cannot be used any more."""
-        with self._lock, told(self.path):
+        with self._lock, as_store_error(self.path):
             self._connection.close()
 
     def __enter__(self) -> Self:
@@ -164,7 +145,7 @@ class Store:
             StoreError: it cannot be written, or no stored run is meant.
 
         """
-        return self._say(reference, "accepted")
+        return self._set_verdict(reference, "accepted")
 
     def reject(self, reference: str) -> str:
         """Say that a run is not as it should be. Answers its id.
@@ -173,7 +154,7 @@ class Store:
             StoreError: it cannot be written, or no stored run is meant.
 
         """
-        return self._say(reference, "rejected")
+        return self._set_verdict(reference, "rejected")
 
     # Reading
 
@@ -184,8 +165,6 @@ class Store:
             StoreError: none or several are meant, or it cannot be read.
 
         """
-        from harness.store.run_references import load_reference  # noqa: PLC0415 - references are found through stores
-
         return load_reference(reference, self)
 
     def document(self, run_id: str) -> Document:
@@ -257,22 +236,11 @@ class Store:
         with self._reading() as connection:
             return [StoredRun(*row) for row in connection.execute(query, (text,))]
 
-    def accepted(self, scenario: str, machine: str, *, limit: int, before: str | None = None) -> list[Document]:
-        """The documents of the newest ``limit`` accepted runs of a scenario on a class of machine, oldest first;
-        ``before``: only runs begun before that id's.
-
-        Raises:
-            StoreError: it cannot be read.
-
-        """
-        rows = self.history(scenario=scenario, machine=machine, verdict="accepted", before=before, limit=limit)
-        return [self.document(row.run_id) for row in reversed(rows)]
-
     # Inside
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, told(self.path):
+        with self._lock, as_store_error(self.path):
             connection = self._connection
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -286,7 +254,7 @@ class Store:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, told(self.path):
+        with self._lock, as_store_error(self.path):
             yield self._connection
 
     def _insert(self, connection: sqlite3.Connection, head: Mapping[str, Any]) -> int:
@@ -316,9 +284,7 @@ class Store:
         )
         connection.execute("DELETE FROM samples WHERE sequence = ?", (sequence,))
 
-    def _say(self, reference: str, verdict: Verdict) -> str:
-        from harness.store.run_references import stored_run  # noqa: PLC0415 - references are found through stores
-
+    def _set_verdict(self, reference: str, verdict: Verdict) -> str:
         run_id = stored_run(reference, self).run_id
         with self._transaction() as connection:
             connection.execute("UPDATE runs SET verdict = ? WHERE run_id = ?", (verdict, run_id))

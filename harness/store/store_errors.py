@@ -21,7 +21,7 @@ class StoreError(Exception):
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
+def as_store_error(path: Path) -> Iterator[None]:
     """Turn what SQLite and the file system raise into a :class:`StoreError`."""
     try:
         yield

@@ -55,8 +55,8 @@ class Prometheus(SparseModel):
 class Telemetry(SparseModel):
     """Traces. ``mode``: `recorded` (made from the record after the measured part), `live` (as it happens) or `off`;
     without an ``endpoint`` nothing is sent. ``keep``: which repetitions of a bench are sent (``live`` sends all).
-    ``timeout_seconds``: how long a silent receiver is waited for. ``max_trace_bytes``: a trace estimated larger is
-    warned of. ``capture_content``: prompts and answers stand in spans.
+    ``timeout_seconds``: how long a receiver may take for a whole answer. ``max_trace_bytes``: a trace estimated larger
+    is warned of. ``capture_content``: prompts and answers stand in spans.
     """
 
     mode: Literal["recorded", "live", "off"] = "recorded"

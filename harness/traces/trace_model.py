@@ -9,7 +9,7 @@ Rules of this module:
   nanoseconds since ``origin``, the beginning of the earliest span.
 - What is wrong with a trace never stops its reading: it is a :class:`TraceFinding`, which says the effect.
 - Text is kept as it stands in the trace: control codes too. Whoever shows it escapes it
-  (``harness.report.terminal.console.one_line``). Step ids alone are made printable.
+  (``harness.plain_text.one_line``). Step ids alone are made printable.
 """
 
 from __future__ import annotations

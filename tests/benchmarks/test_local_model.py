@@ -14,8 +14,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from executor import Step, Workflow, run
 from harness.config import LanguageModel, LocalModel
-from harness.local_llm import LocalModelError, LocalServer, install
+from harness.local_llm import LocalModelError, LocalServer
 from tests.benchmarks.measure import ROWS
+from tests.model.home import home_with_model
 
 CALLS = 8
 TOKENS = 32
@@ -25,11 +26,13 @@ ANIMALS = ("cats", "dogs", "birds", "frogs", "bears", "goats", "mice", "cows")
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[LocalServer]:
-    try:
-        running = LocalServer(LocalModel(model=str(install()), slots=max(AT_ONCE), max_tokens=TOKENS))
-    except LocalModelError as error:
-        pytest.skip(str(error))
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(home_with_model(tmp_path_factory.mktemp("model"))))
+        try:
+            running = LocalServer(LocalModel(slots=max(AT_ONCE), max_tokens=TOKENS))
+        except LocalModelError as error:
+            pytest.skip(f"{error}; to get it: {error.fix}")
     with running:
         yield running
 

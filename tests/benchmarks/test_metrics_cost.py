@@ -11,8 +11,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from executor.running import run
-from harness.telemetry.metrics.metrics_service import MetricService
 from harness.telemetry.metrics.time_series import series_of
+from harness.telemetry.prometheus.metrics_service import MetricService
 from harness.telemetry.prometheus.remote_write import requests
 from tests.benchmarks import graphs
 from tests.benchmarks.measure import paired, report, workflow_of

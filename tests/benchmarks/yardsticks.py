@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from graphlib import TopologicalSorter
-from queue import SimpleQueue
+from queue import SimpleQueue  # noqa: TID251  # no wait here has a deadline
 
 from tests.benchmarks.graphs import Parents
 

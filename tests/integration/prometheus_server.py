@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import socket
 import subprocess
 import time
@@ -23,6 +21,7 @@ from typing import Any
 import pytest
 
 from harness.telemetry.prometheus.server_flags import prometheus_arguments, prometheus_config
+from tests.missing import program
 
 STARTING_SECONDS = 30.0
 STOPPING_SECONDS = 15.0
@@ -74,15 +73,9 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def require(program: str) -> str:
-    """The path of a program, else the test is skipped; in CI that is a failure."""
-    found = shutil.which(program)
-    if found is None:
-        missing = f"{program} is not on this machine (Debian: apt-get install prometheus)"
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
-    return found
+def require(name: str) -> str:
+    """The path of a program of Prometheus, else the test does not run."""
+    return program(name, "prometheus")
 
 
 @contextmanager
@@ -97,7 +90,7 @@ def running_prometheus(
     """Start one, wait until it answers, and stop it at the end. ``config`` replaces the documented configuration,
     ``arguments`` the flags of the same names.
     """
-    program = require("prometheus")
+    server_program = require("prometheus")
     port = free_port() if port is None else port
     folder.mkdir(parents=True, exist_ok=True)
     config_file = folder / "prometheus.yml"
@@ -115,7 +108,7 @@ def running_prometheus(
     flags = [*(one for one in flags if one.partition("=")[0] not in given), *arguments]
     log = folder / "prometheus.log"
     with log.open("wb") as output:
-        process = subprocess.Popen([program, *flags], stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen([server_program, *flags], stdout=output, stderr=output, stdin=subprocess.DEVNULL)
     try:
         server = PrometheusServer(f"http://127.0.0.1:{port}", folder)
         _wait_until_ready(server, process, log)

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from harness.dashboards.grafana.generation import generated
-from harness.dashboards.grafana.links import UIDS
+from development.dashboards.generation import generated
+from development.dashboards.links import UIDS
+from harness.dashboards.grafana.dashboard_files import panels_of
 from harness.dashboards.preview.preview_page import Preview
-from harness.dashboards.validation.dashboard_files import panels_of
 from tests.integration.dashboards_runs import bench_folder, pushed, stored
 from tests.integration.prometheus_server import PrometheusServer, running_prometheus
-from tests.integration.test_report_browser import CHROMIUM, HOSTILE
+from tests.integration.test_report_browser import HOSTILE
+from tests.missing import program
 
 __all__ = ["bench_folder"]
 
@@ -42,7 +43,7 @@ def server(bench_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=program("chromium", "chromium"), args=["--no-sandbox"])
         yield browser
         browser.close()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.dashboards.validation.dashboard_files import dashboards_of
+from harness.dashboards.grafana.dashboard_files import dashboards_of
 from harness.store.run_store import Store
 from harness.telemetry.prometheus.textfile import write_textfile
 from tests.integration.calling import called, folder, started

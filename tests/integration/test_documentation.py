@@ -1,155 +1,36 @@
 """What the documents show works: their examples run, print what they show, and their links lead somewhere.
 
-How a fenced block is marked says what is done with it. Blocks of one page share a folder that holds the scenarios.
-
-====================  ================================================================================================
-``python``            is run as a script
-``text output``       right below a ``python`` block: what that printed
-``console``           a line that begins with ``$ makespan`` is run; the lines below it are what it printed
-``yaml file=NAME``    (or any other language) is written into that file before anything of the page runs
-====================  ================================================================================================
-
-Behind ``python`` and ``console``: ``no-run`` leaves the block alone, ``status=1`` is the exit status that is expected.
-Behind ``console`` and ``text output``: ``exact`` compares figures too. Else times, ratios, percentages and ids may
-differ. ``…`` stands for any text within a line, and alone in a line for any lines; a command with nothing below it may
-print anything.
+:mod:`tests.pages` says how a fenced block is marked. ``test_documentation_installed.py`` runs what is marked ``slow``.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
-import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-BLOCK = re.compile(r"^```(?P<mark>[^\n`]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+from tests.pages import (
+    BLOCK,
+    PAGES,
+    ROOT,
+    Example,
+    examples,
+    examples_in,
+    is_what_was_printed,
+    link_the_checkout,
+    run_in,
+)
+
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 HEADING = re.compile(r"^#+ +(?P<words>.+?) *$", re.MULTILINE)
 TARGET = re.compile(r"`make (?P<name>[a-z][a-z-]*)")
-SHORTENED = "…"
-# In this order: what a former one has replaced is no figure any more.
-VARYING = (
-    (re.compile(r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?(?:Z|[+-]\d\d:\d\d)?"), "<time>"),
-    (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{7,}\b"), "<id>"),
-    (re.compile(r"[-+−]?\d+(?:\.\d+)?(?:e-?\d+)?(?: |-)?(?:ns|µs|ms|s|min|h)\b"), "<seconds>"),
-    (re.compile(r"[-+−]?\d+(?:\.\d+)? ?%"), "<percentage>"),
-    (re.compile(r"[-+−]?\d+\.\d+(?:e-?\d+)?"), "<number>"),
-    (re.compile(r"[─━═-]{3,}"), "---"),
-)
-
-
-@dataclass(frozen=True)
-class Example:
-    """Something of a page that is to run. ``shown`` is what it prints, None where the page does not say."""
-
-    kind: str
-    text: str
-    shown: str | None
-    status: int = 0
-    exact: bool = False
-    files: dict[str, str] = field(default_factory=dict)
-
-
-def examples_in(text: str) -> Iterator[tuple[int, Example]]:
-    """Line and example of each block that is to run."""
-    blocks = list(BLOCK.finditer(text))
-    files: dict[str, str] = {}
-    for block in blocks:
-        files |= {option[5:]: block["body"] for option in block["mark"].split()[1:] if option.startswith("file=")}
-    for number, block in enumerate(blocks):
-        kind, *options = block["mark"].split() or [""]
-        if "no-run" in options:
-            continue
-        line = text.count("\n", 0, block.start()) + 1
-        status = next((int(option[7:]) for option in options if option.startswith("status=")), 0)
-        if kind == "python":
-            below = blocks[number + 1] if number + 1 < len(blocks) else None
-            is_output = below is not None and not text[block.end() : below.start()].strip()
-            marks = below["mark"].split() if below is not None and is_output else []
-            shown = below["body"] if below is not None and marks[:2] == ["text", "output"] else None
-            yield line, Example(kind, block["body"], shown, status, "exact" in marks, files)
-        elif kind == "console":
-            for command, printed in commands_in(block["body"]):
-                yield line, Example(kind, command, printed or None, status, "exact" in options, files)
-
-
-def commands_in(body: str) -> Iterator[tuple[str, str]]:
-    """Each ``makespan`` command of a console with the lines below it."""
-    for piece in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
-        command, _, printed = piece.partition("\n")
-        if command.startswith("makespan "):
-            yield command, printed if printed.strip() else ""
-
-
-def examples() -> list[Any]:
-    found = []
-    for page in PAGES:
-        for line, example in examples_in(page.read_text(encoding="utf-8")):
-            command = f": {example.text}" if example.kind == "console" else ""
-            found.append(pytest.param(example, id=f"{page.relative_to(ROOT)}:{line}{command}"))
-    return found
-
-
-def run_in(folder: Path, example: Example) -> str:
-    """What the example prints, errors included, as one would see it on a terminal."""
-    (folder / "scenarios").symlink_to(ROOT / "scenarios")
-    (folder / "docs").symlink_to(ROOT / "docs")
-    for name, text in example.files.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    command = shlex.split(example.text, comments=True)
-    if example.kind == "python":
-        (folder / "example.py").write_text(example.text, encoding="utf-8")
-        command = [sys.executable, "example.py"]
-    # Neither the settings nor the history of whoever runs the tests.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKESPAN_")}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
-    environment["XDG_DATA_HOME"] = str(folder / "data")
-    done = subprocess.run(
-        command,
-        check=False,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=environment,
-        encoding="utf-8",
-    )
-    assert done.returncode == example.status, f"{shlex.join(command)}\n{done.stdout}"
-    return done.stdout
-
-
-def is_what_was_printed(shown: str, printed: str, *, exact: bool) -> bool:
-    pattern = ""
-    for line in steady(shown, exact=exact):
-        if line == SHORTENED:
-            pattern += r"(?:.*\n)*?"
-        else:
-            pattern += ".*".join(re.escape(part) for part in line.split(SHORTENED)) + r"\n"
-    return re.fullmatch(pattern, "".join(f"{line}\n" for line in steady(printed, exact=exact))) is not None
-
-
-def steady(text: str, *, exact: bool) -> list[str]:
-    """The lines less what differs from run to run: figures, and the white space that makes room for them."""
-    lines = text.strip("\n").split("\n")
-    if exact:
-        return [line.rstrip() for line in lines]
-    for varying, name in VARYING:
-        lines = [varying.sub(name, line) for line in lines]
-    return [" ".join(line.split()) for line in lines]
 
 
 @pytest.mark.parametrize("example", examples())
 def test_an_example_runs_and_prints_what_is_shown(example: Example, tmp_path: Path) -> None:
+    link_the_checkout(tmp_path)
     printed = run_in(tmp_path, example)
     if example.shown is not None and not is_what_was_printed(example.shown, printed, exact=example.exact):
         pytest.fail(f"shown:\n{example.shown}\nprinted:\n{printed}", pytrace=False)
@@ -253,4 +134,16 @@ def test_the_architecture_names_every_module_and_room(package: str) -> None:
 def test_every_page_stands_in_the_index() -> None:
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     pages = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
-    assert [page for page in pages if page != "README.md" and page not in index] == []
+    records = {page for page in pages if re.fullmatch(r"decisions/\d{4}-.*", page)}
+    assert [page for page in pages if page not in {"README.md", *records} and page not in index] == []
+
+
+def test_every_decision_stands_in_their_index_and_says_why_what_and_what_follows() -> None:
+    folder = ROOT / "docs" / "decisions"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    records = sorted(path for path in folder.glob("*.md") if path.name != "README.md")
+    assert [path.name for path in records if f"({path.name})" not in index] == []
+    for path in records:
+        headings = re.findall(r"^## (.*)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert {"Context", "Decision"} < set(headings), path.name
+        assert headings[-1].startswith("Consequence"), path.name

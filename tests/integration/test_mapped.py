@@ -17,7 +17,7 @@ from executor.engine.instruments import Instrument
 from executor.model.workflow import Retry, Step, Workflow
 from executor.record.timeline import Attempt, StepStatus
 from executor.running import Run, run
-from harness.analysis.lost_time import lost_nanoseconds
+from harness.analysis import RunAnalysis
 from harness.files.packaged import shipped_scenarios
 
 BACKENDS = ("serial", "threads", "asyncio", "processes")
@@ -75,7 +75,7 @@ def test_the_outputs_stand_in_the_order_of_the_items(backend: str, workers: int)
     assert result.outputs["each/3"] == "OR!2"
     assert result.outputs["end"] == "TO!0-BE!1-OR!2-NOT!3"
     timeline = result.timeline
-    assert sum(lost_nanoseconds(timeline).values()) == timeline.makespan_nanoseconds
+    assert sum(RunAnalysis(timeline).lost_nanoseconds.values()) == timeline.makespan_nanoseconds
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from executor import Resource, Step, Workflow, run
+from executor.backends.child_steps import Batch
 from executor.backends.processes.dispatch import Dispatcher
-from executor.child_steps.engine_link import Batch
 from executor.engine.engine import Engine
 from executor.engine.instruments import Instrument
 from executor.node_runtime import call_tool_async, call_tools_parallel

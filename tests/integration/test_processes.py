@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 
 from executor import BackendError, Instrument, Resource, Retry, Run, Step, Tool, ToolContext, Workflow, arun, run
 from executor.backends.base import usable_cores
+from executor.backends.processes.frames import MAGIC_BYTES, SUCCEEDED, pack_result
 from executor.backends.processes.prefetch_rules import ShortSteps
 from executor.backends.processes.process_backend import ProcessesBackend
 from executor.record.timeline import Attempt
@@ -293,6 +295,100 @@ class EndsItsProcess(Tool):
 def test_workers_that_die_before_they_are_ready_end_the_run_with_what_they_wrote() -> None:
     with pytest.raises(BackendError, match="exited with status 3 before it was ready; it wrote:\na library spoke"):
         go(Step(step_id="a", tool="ends"), tools={"ends": EndsItsProcess("ends")})
+
+
+class HangsUp(Tool):
+    def __setstate__(self, state: Any) -> None:
+        os.closerange(3, 1_000)
+        time.sleep(DIES)
+
+
+def test_workers_that_close_their_channel_before_they_are_ready_end_the_run_as_it_opens() -> None:
+    with pytest.raises(BackendError, match="before it was ready"):
+        go(Step(step_id="a", tool="hangs_up"), tools={"hangs_up": HangsUp("hangs_up")})
+
+
+class EndsItsProcessAfterAWhile(Tool):
+    """Its workers start until the file is there."""
+
+    def __init__(self, name: str, marker: str) -> None:
+        super().__init__(name)
+        self.marker = marker
+
+    def __setstate__(self, state: Any) -> None:
+        self.__dict__.update(state)
+        if Path(self.marker).exists():
+            os._exit(3)
+
+    def call(self, context: Any, prompt: Any, args: Any) -> None:
+        Path(self.marker).touch()
+        os._exit(5)
+
+
+def test_when_no_worker_starts_any_more_what_has_ended_is_kept(tmp_path: Path) -> None:
+    before = [Step(step_id=f"s{n}", tool="length", args={"data": "x" * n}) for n in range(50)]
+    fatal = EndsItsProcessAfterAWhile("fatal", str(tmp_path / "marker"))
+    result = go(
+        *before,
+        Step(step_id="a", tool="fatal", depends_on=tuple(step.step_id for step in before)),
+        Step(step_id="b", tool="fatal", depends_on=tuple(step.step_id for step in before)),
+        Step(step_id="c", tool="length", args={"data": ""}, depends_on=("a",)),
+        tools={"length": length, "fatal": fatal},
+    )
+    assert result.outputs == {f"s{n}": n for n in range(50)}
+    assert [result.statuses[name] for name in "abc"] == ["failed", "failed", "skipped"]
+    for name in "ab":
+        assert "no worker process is left" in result.errors[name].message
+        assert "exited with status 3 before it was ready" in result.errors[name].message
+    assert any("no more workers could be started" in warning for warning in result.warnings)
+
+
+# ---------------------------------------------------------------- what comes on a channel and is no result
+
+
+def scribble(data: bytes) -> None:
+    """Write into every descriptor that the worker may have."""
+    for fd in range(3, 64):
+        with suppress(OSError):
+            os.write(fd, data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\xff" * 64, b"\x00" * 64, b"no", MAGIC_BYTES + b"\xff" * 60, pack_result(SUCCEEDED, 0, 0, 0, 0, 0, 1 << 60)],
+    ids=["64 × ff", "64 × 00", "2 bytes", "the right beginning", "a head with too long a body"],
+)
+def test_stray_bytes_on_a_channel_are_the_death_of_one_worker(data: bytes) -> None:
+    others = [Step(step_id=f"o{n}", tool="noop") for n in range(20)]
+    result = go(Step(step_id="a", tool="scribble"), *others, tools={"scribble": lambda: scribble(data)})
+    assert result.statuses == {"a": "failed", **{step.step_id: "succeeded" for step in others}}
+    assert result.errors["a"].outcome == "worker_died"
+    assert "bytes that are no result" in result.errors["a"].message
+
+
+def test_a_program_that_a_step_starts_has_none_of_its_workers_channels() -> None:
+    def started() -> str:
+        listing = "for fd in $(seq 3 63); do readlink /proc/self/fd/$fd; done"
+        return subprocess.run(
+            ["sh", "-c", listing], close_fds=False, check=False, stdout=subprocess.PIPE, text=True
+        ).stdout
+
+    result = go(Step(step_id="a", tool="started"), tools={"started": started})
+    assert "socket:" not in result.outputs["a"]
+    assert "pipe:" not in result.outputs["a"]
+
+
+def test_what_a_forked_process_writes_into_a_channel_reaches_nobody() -> None:
+    def fork() -> int:
+        child = os.fork()
+        if child == 0:
+            scribble(b"\xff" * 64)
+            os._exit(0)
+        return os.waitpid(child, 0)[1]
+
+    result = go(Step(step_id="a", tool="fork"), Step(step_id="b", tool="noop"), tools={"fork": fork})
+    assert result.ok
+    assert result.outputs["a"] == 0
 
 
 # ---------------------------------------------------------------- who dies

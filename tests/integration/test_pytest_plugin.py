@@ -195,7 +195,7 @@ def test_it():
 
 
 def test_the_example_of_the_page_passes(tests: pytest.Pytester) -> None:
-    blocks = re.findall(r"^```python no-run\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```python file=\S+\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     tests.makepyfile(test_page=blocks[0])
     done = tests.runpytest_subprocess("-p", "harness.pytest_plugin", "-p", "benchmark", "-p", "no:cacheprovider")
     done.assert_outcomes(passed=1)

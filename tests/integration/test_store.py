@@ -313,15 +313,15 @@ def test_a_run_of_several_scenarios_is_in_the_history_of_each(store):
         assert [row.run_id for row in store.history(scenario=name)] == found
 
 
-def test_accepted_runs_come_oldest_first_and_only_from_before(store):
+def test_accepted_runs_can_be_asked_for_alone_and_only_from_before(store):
     for number in range(5):
         store.save(document(result([1.0]), run_id=f"run-{number}"))
         if number != 1:
             assert store.accept(f"run-{number}") == f"run-{number}"
     here = store.history()[0].machine_class
-    found = store.accepted("jokes", here, limit=3, before="run-4")
-    assert [one["run_id"] for one in found] == ["run-0", "run-2", "run-3"]
-    assert store.accepted("jokes", "another class", limit=3) == []
+    found = store.history(scenario="jokes", machine=here, verdict="accepted", limit=3, before="run-4")
+    assert [one.run_id for one in found] == ["run-3", "run-2", "run-0"]
+    assert store.history(scenario="jokes", machine="another class", verdict="accepted") == []
 
 
 def test_a_verdict_may_be_changed(store):

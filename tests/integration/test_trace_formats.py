@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from harness.analysis.critical_path import critical_path
+from harness.analysis import RunAnalysis
 from harness.files.packaged import shipped_scenarios
 from harness.telemetry.spans.otlp_file import request_json
 from harness.traces import ForeignRun, foreign_run, read_traces
@@ -201,7 +201,7 @@ def test_two_services_are_one_run_whose_path_goes_through_the_server(service_spa
     served = [run.spans[step][0] for step, above in enumerate(run.timeline.nested_in) if above in calls]
     assert [(one.service, one.kind) for one in served] == [("stock", "server")] * 2
     parts: dict[str, int] = {}
-    for part in critical_path(run.timeline).parts:
+    for part in RunAnalysis(run.timeline).critical_path.parts:
         step = list(run.timeline.step_ids).index(part.step_id)
         service = run.spans[step][0].service
         parts[service] = parts.get(service, 0) + part.nanoseconds
@@ -236,7 +236,7 @@ def test_the_trace_of_every_scenario_gives_the_figures_of_its_run(
     assert run.from_makespan
     assert not run.findings
     assert run.timeline.makespan_seconds == pytest.approx(result["makespan_seconds"]["median"], abs=1e-9)
-    path = critical_path(run.timeline)
+    path = RunAnalysis(run.timeline).critical_path
     assert path.nanoseconds / 1e9 == pytest.approx(result["critical_path_seconds"], abs=1e-6)
     assert [part.step_id for part in path.parts] == [part["step_id"] for part in result["critical_path"]]
     assert [one["step_id"] for one in result["steps"]] == list(run.timeline.step_ids)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.summary import summary
+from harness.analysis import summary
 from harness.result import timeline_from_document
 from harness.traces import ForeignRun, foreign_run, read_traces
 from tests.integration.calling import started

@@ -25,6 +25,7 @@ from typing import Any
 import pytest
 
 from tests.integration.prometheus_server import free_port
+from tests.missing import not_here
 
 PROGRAM = Path(__file__).resolve().parents[2] / ".venv-trace-store" / "bin" / "mlflow"
 STARTING_SECONDS = 120.0
@@ -65,12 +66,9 @@ class TraceStore:
 
 def require_trace_store() -> str:
     """The path of the store's program, else the test is skipped; in CI and in ``make test-slow`` that is a failure."""
-    if PROGRAM.exists():
-        return str(PROGRAM)
-    missing = "there is no trace store to send to; `make trace-store` makes .venv-trace-store, which holds one"
-    if os.environ.get("CI") or os.environ.get("REQUIRE_TRACE_STORE"):
-        pytest.fail(missing)
-    pytest.skip(missing)
+    if not PROGRAM.exists():
+        not_here("the trace store", "make trace-store", must_be=bool(os.environ.get("REQUIRE_TRACE_STORE")))
+    return str(PROGRAM)
 
 
 @contextmanager

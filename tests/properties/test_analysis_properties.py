@@ -16,15 +16,7 @@ from hypothesis import strategies as st
 
 from executor.model.workflow import Resource
 from executor.record.timeline import Attempt, Interval, Timeline, Wait
-from harness.analysis import (
-    AttemptIndex,
-    concurrency,
-    critical_path,
-    lost_nanoseconds,
-    lower_bound,
-    summary,
-    work_nanoseconds,
-)
+from harness.analysis import RunAnalysis, summary
 from harness.result import Repetition, result_document, timeline_from_document
 from tests.properties.effort import examples
 
@@ -422,7 +414,7 @@ some = settings(max_examples=examples(40), deadline=None)
 @given(worlds())
 def test_lost_time_sums_to_the_makespan_exactly(world):
     timeline = Simulator(world).run()
-    lost = lost_nanoseconds(timeline)
+    lost = RunAnalysis(timeline).lost_nanoseconds
     assert sum(lost.values()) == timeline.makespan_nanoseconds
     assert all(part > 0 for part in lost.values())
 
@@ -435,8 +427,8 @@ def test_no_part_of_lost_time_exceeds_all_there_was_of_it(world):
     for attempt in timeline.attempts:
         for reason, start, end in attempt.waits:
             waited[reason] = waited.get(reason, 0) + end - start
-    lost = lost_nanoseconds(timeline)
-    assert lost.pop("running", 0) <= work_nanoseconds(timeline)
+    lost = RunAnalysis(timeline).lost_nanoseconds
+    assert lost.pop("running", 0) <= RunAnalysis(timeline).work_nanoseconds
     for cause in ("overhead", "arrival"):
         lost.pop(cause, None)
     # A call lasts until its last child is known, and every one of its children belongs to it: nothing is left over,
@@ -451,7 +443,7 @@ def test_no_part_of_lost_time_exceeds_all_there_was_of_it(world):
 @given(worlds())
 def test_no_term_of_the_lower_bound_exceeds_the_makespan(world):
     timeline = Simulator(world).run()
-    bound = lower_bound(timeline)
+    bound = RunAnalysis(timeline).lower_bound
     assert bound.nanoseconds == max(bound.terms.values())
     assert all(term <= timeline.makespan_nanoseconds for term in bound.terms.values()), bound
 
@@ -461,7 +453,7 @@ def test_no_term_of_the_lower_bound_exceeds_the_makespan(world):
 def test_the_critical_path_is_the_longest_chain(world):
     simulator = Simulator(world)
     timeline = simulator.run()
-    path = critical_path(timeline)
+    path = RunAnalysis(timeline).critical_path
     assert path.nanoseconds == Chains(simulator.jobs).longest()
     assert path.nanoseconds == sum(part.nanoseconds for part in path.parts)
 
@@ -470,8 +462,8 @@ def test_the_critical_path_is_the_longest_chain(world):
 @given(worlds(ideal=True))
 def test_a_run_that_lacks_nothing_takes_as_long_as_its_critical_path(world):
     timeline = Simulator(world).run()
-    assert critical_path(timeline).nanoseconds == timeline.makespan_nanoseconds
-    causes = set(lost_nanoseconds(timeline))
+    assert RunAnalysis(timeline).critical_path.nanoseconds == timeline.makespan_nanoseconds
+    causes = set(RunAnalysis(timeline).lost_nanoseconds)
     assert all(cause in ("running", "backoff") or cause.startswith("lock.") for cause in causes), causes
 
 
@@ -479,8 +471,9 @@ def test_a_run_that_lacks_nothing_takes_as_long_as_its_critical_path(world):
 @given(worlds())
 def test_concurrency_integrates_to_the_work_over_the_makespan(world):
     timeline = Simulator(world).run()
-    levels = concurrency(timeline)
-    assert sum(level * length for level, length in levels.nanoseconds_at.items()) == work_nanoseconds(timeline)
+    analysis = RunAnalysis(timeline)
+    levels = analysis.concurrency
+    assert sum(level * length for level, length in levels.nanoseconds_at.items()) == analysis.work_nanoseconds
     assert sum(levels.nanoseconds_at.values()) == timeline.makespan_nanoseconds
     assert levels.maximum <= world.workers
 
@@ -491,7 +484,7 @@ def test_work_is_what_was_planned_to_run(world):
     simulator = Simulator(world)
     timeline = simulator.run()
     planned = sum(sum(plan.segments) for job in simulator.jobs for plan in job.spec.tries[: len(job.attempts)])
-    assert work_nanoseconds(timeline) == planned
+    assert RunAnalysis(timeline).work_nanoseconds == planned
 
 
 @st.composite
@@ -534,11 +527,11 @@ def rough_timelines(draw, longest=12):
 @many
 @given(rough_timelines(), st.booleans())
 def test_even_for_absurd_records_the_walk_ends_and_sums(timeline, foreign):
-    lost = lost_nanoseconds(timeline, foreign=foreign)
+    lost = RunAnalysis(timeline, foreign=foreign).lost_nanoseconds
     assert sum(lost.values()) == timeline.makespan_nanoseconds
-    index = AttemptIndex(timeline)
-    levels = concurrency(timeline, index)
-    assert sum(level * length for level, length in levels.nanoseconds_at.items()) == work_nanoseconds(timeline, index)
+    analysis = RunAnalysis(timeline)
+    levels = analysis.concurrency
+    assert sum(level * length for level, length in levels.nanoseconds_at.items()) == analysis.work_nanoseconds
 
 
 def facts(timeline):

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 from executor.record.timeline import Timeline
-from harness.analysis.lost_time import lost_nanoseconds
-from harness.analysis.lower_bound import lower_bound
+from harness.analysis import RunAnalysis
 from harness.result import Repetition, result_document, timeline_from_document
 from harness.testing.drawing.generator import DEFAULT_FEATURES, FEATURES, DrawnRun
 from harness.testing.drawing.simulated_run import simulate
@@ -75,14 +74,14 @@ def test_mapped_steps_give_the_outputs_of_a_serial_run(run: DrawnRun) -> None:
 @given(workflows(max_steps=10, features=MAPPED))
 def test_lost_time_still_sums_to_the_makespan(run: DrawnRun) -> None:
     timeline = played(run)
-    assert sum(lost_nanoseconds(timeline).values()) == timeline.makespan_nanoseconds
+    assert sum(RunAnalysis(timeline).lost_nanoseconds.values()) == timeline.makespan_nanoseconds
 
 
 @RUNS
 @given(workflows(max_steps=10, features=MAPPED))
 def test_no_run_is_faster_than_its_lower_bound(run: DrawnRun) -> None:
     timeline = played(run)
-    assert lower_bound(timeline).nanoseconds <= timeline.makespan_nanoseconds
+    assert RunAnalysis(timeline).lower_bound.nanoseconds <= timeline.makespan_nanoseconds
 
 
 @RUNS

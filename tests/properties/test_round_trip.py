@@ -19,8 +19,8 @@ from executor.model.workflow import dump_workflow
 from harness.config import Config, load_config
 from harness.files.packaged import default_config_path
 from harness.files.strict_file import parse_document, read_document
-from harness.scenario.scenario_file import Loaded, load_document
-from harness.scenario.scenario_model import ScenarioFile
+from harness.scenario.scenario_file import load_document
+from harness.scenario.scenario_model import Loaded, ScenarioFile
 from harness.scenario.seed.seed_steps import IMPORTER_FIELDS, NATIVE_FIELDS
 from harness.scenario.seed.seed_templates import References
 from tests.properties.effort import examples

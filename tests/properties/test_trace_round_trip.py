@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from executor.record.timeline import Timeline
 from executor.tracing.span_contents import recorded_words
 from executor.tracing.step_spans import RunIds
-from harness.analysis.summary import summary
+from harness.analysis import summary
 from harness.telemetry.spans.otlp_file import request_json
 from harness.telemetry.spans.span_building import SpanMaker, spans_of
 from harness.testing.drawing.generator import FEATURES, DrawnRun, random_workflow

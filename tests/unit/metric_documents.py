@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Any
 
 from executor import Step, Workflow, run
 from executor.model.workflow import Resource, Retry
 from harness.result import Repetition, result_document
+from harness.telemetry.metrics.time_series import STALE
 from tests.unit.run_documents import document
 
 STARTED_AT = "2026-01-02T03:04:05.000000+00:00"
@@ -53,3 +55,8 @@ def run_document_of(
         started_at=started_at, trace_id=trace_id,
     )  # fmt: skip
     return document(result_document([repetition], executor="threads"), started_at=started_at, **more)
+
+
+def is_stale(value: float) -> bool:
+    """Whether the value is the marker that a series has ended: only its bits tell."""
+    return struct.pack("<d", value) == struct.pack("<d", STALE)

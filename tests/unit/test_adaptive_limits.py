@@ -19,7 +19,7 @@ from executor.running import Run
 from executor.scheduler.adaptive_capacity import AdaptiveCapacity
 from executor.tools.connections import status_error
 from executor.tools.tool import ToolError
-from harness.analysis.lower_bound import lower_bound
+from harness.analysis import RunAnalysis
 from harness.report.terminal.plots import capacity_lines
 from harness.result import Repetition, result_document, run_schema, timeline_from_document
 from harness.testing.oracle.description import describe
@@ -254,7 +254,7 @@ def test_the_oracle_finds_nothing_in_a_run_whose_capacity_changes(queues: bool) 
     # Between two changes of one instant a step may start; backoffs follow what the service asks for.
     properties = set(PROPERTIES) - {"work_conserving", "start_order", "backoffs"}
     assert_ok(check_timeline(described, timeline, exact=True, resizes=resizes, properties=properties))
-    assert lower_bound(timeline).nanoseconds <= timeline.makespan_nanoseconds
+    assert RunAnalysis(timeline).lower_bound.nanoseconds <= timeline.makespan_nanoseconds
 
 
 def test_the_same_run_finds_the_same_capacities() -> None:

@@ -6,16 +6,7 @@ import pytest
 
 from executor.model.workflow import Resource
 from executor.record.timeline import Attempt, Interval, Timeline, Wait
-from harness.analysis import (
-    concurrency,
-    critical_path,
-    lost_nanoseconds,
-    lower_bound,
-    overhead_nanoseconds,
-    overhead_nanoseconds_per_step,
-    summary,
-    work_nanoseconds,
-)
+from harness.analysis import RunAnalysis, overhead_nanoseconds, summary
 
 
 class Draw:
@@ -66,7 +57,7 @@ class Draw:
 
 
 def path(timeline):
-    return [tuple(part) for part in critical_path(timeline).parts]
+    return [tuple(part) for part in RunAnalysis(timeline).critical_path.parts]
 
 
 def test_an_empty_run_has_makespan_zero_and_null_ratios():
@@ -92,9 +83,9 @@ def test_a_chain_is_its_own_critical_path_and_loses_only_the_gaps():
         .timeline()
     )  # fmt: skip
     assert path(timeline) == [("a", 10), ("b", 20), ("c", 30)]
-    assert lost_nanoseconds(timeline) == {"running": 60, "overhead": 5}
-    assert lower_bound(timeline).terms == {"critical_path": 60, "work": 30}
-    assert overhead_nanoseconds_per_step(timeline) == pytest.approx(5 / 3)
+    assert RunAnalysis(timeline).lost_nanoseconds == {"running": 60, "overhead": 5}
+    assert RunAnalysis(timeline).lower_bound.terms == {"critical_path": 60, "work": 30}
+    assert RunAnalysis(timeline).overhead_nanoseconds_per_step == pytest.approx(5 / 3)
 
 
 def test_a_fork_join_waits_for_its_slowest_branch():
@@ -107,13 +98,13 @@ def test_a_fork_join_waits_for_its_slowest_branch():
         .timeline()
     )  # fmt: skip
     assert path(timeline) == [("a", 5), ("c", 7), ("d", 1)]
-    assert work_nanoseconds(timeline) == 16
-    levels = concurrency(timeline)
+    assert RunAnalysis(timeline).work_nanoseconds == 16
+    levels = RunAnalysis(timeline).concurrency
     assert levels.mean == pytest.approx(16 / 13)
     assert levels.maximum == 2
     assert levels.nanoseconds_at == {1: 10, 2: 3}
-    assert lost_nanoseconds(timeline) == {"running": 13}
-    assert lower_bound(timeline).binding == "critical_path"
+    assert RunAnalysis(timeline).lost_nanoseconds == {"running": 13}
+    assert RunAnalysis(timeline).lower_bound.binding == "critical_path"
 
 
 def test_too_few_workers_cost_time_and_bind_the_bound():
@@ -124,10 +115,10 @@ def test_too_few_workers_cost_time_and_bind_the_bound():
         .run("c", 0, 8, 8, 12, waits="worker")
         .timeline()
     )  # fmt: skip
-    bound = lower_bound(timeline)
+    bound = RunAnalysis(timeline).lower_bound
     assert (bound.nanoseconds, bound.binding) == (12, "work")
-    assert lost_nanoseconds(timeline) == {"worker": 8, "running": 4}
-    assert overhead_nanoseconds_per_step(timeline) == 0
+    assert RunAnalysis(timeline).lost_nanoseconds == {"worker": 8, "running": 4}
+    assert RunAnalysis(timeline).overhead_nanoseconds_per_step == 0
 
 
 def test_a_limit_binds_where_its_units_are_the_scarcest():
@@ -140,9 +131,9 @@ def test_a_limit_binds_where_its_units_are_the_scarcest():
         .timeline()
     )  # fmt: skip
     # 2 units × 20 ns ÷ 3 units, rounded up: the run as a whole could not tell that only one fits at a time.
-    assert lower_bound(timeline).terms == {"critical_path": 10, "work": 6, "resource.llm": 14}
-    assert lower_bound(timeline).binding == "resource.llm"
-    assert lost_nanoseconds(timeline) == {"running": 10, "resource.llm": 10}
+    assert RunAnalysis(timeline).lower_bound.terms == {"critical_path": 10, "work": 6, "resource.llm": 14}
+    assert RunAnalysis(timeline).lower_bound.binding == "resource.llm"
+    assert RunAnalysis(timeline).lost_nanoseconds == {"running": 10, "resource.llm": 10}
 
 
 def test_a_rate_binds_by_attempts_beyond_its_burst():
@@ -156,9 +147,9 @@ def test_a_rate_binds_by_attempts_beyond_its_burst():
         .run("s3", 0, minute // 3, minute // 3, minute // 3 + 1, waits="rate.api")
         .timeline()
     )  # fmt: skip
-    assert lower_bound(timeline).terms["rate.api"] == minute // 3
-    assert lower_bound(timeline).binding == "rate.api"
-    assert lost_nanoseconds(timeline) == {"rate.api": minute // 3, "running": 1}
+    assert RunAnalysis(timeline).lower_bound.terms["rate.api"] == minute // 3
+    assert RunAnalysis(timeline).lower_bound.binding == "rate.api"
+    assert RunAnalysis(timeline).lost_nanoseconds == {"rate.api": minute // 3, "running": 1}
 
 
 def test_tokens_count_as_the_smaller_of_estimate_and_usage():
@@ -172,7 +163,7 @@ def test_tokens_count_as_the_smaller_of_estimate_and_usage():
         .timeline()
     )  # fmt: skip
     # 10 + 20 + 5 tokens, of which the bucket held 10; 25 more take a quarter of a minute.
-    assert lower_bound(timeline).terms["tokens.llm"] == minute // 4
+    assert RunAnalysis(timeline).lower_bound.terms["tokens.llm"] == minute // 4
 
 
 def test_tokens_without_a_burst_hold_one_minutes_worth():
@@ -182,7 +173,7 @@ def test_tokens_without_a_burst_hold_one_minutes_worth():
         .run("a", 0, 0, 0, 5 * minute, tokens_reserved=300, tokens_used=300)
         .timeline()
     )  # fmt: skip
-    assert lower_bound(timeline).terms["tokens.llm"] == 2 * minute
+    assert RunAnalysis(timeline).lower_bound.terms["tokens.llm"] == 2 * minute
 
 
 def test_a_lock_makes_an_order_edge_that_the_critical_path_follows():
@@ -195,7 +186,7 @@ def test_a_lock_makes_an_order_edge_that_the_critical_path_follows():
     )  # fmt: skip
     assert path(timeline) == [("a", 6), ("c", 5)]
     # The walk stays in c: it was ready at 0, and the lock is why it waited.
-    assert lost_nanoseconds(timeline) == {"lock.report": 6, "running": 5}
+    assert RunAnalysis(timeline).lost_nanoseconds == {"lock.report": 6, "running": 5}
 
 
 def test_mixed_waits_are_split_by_reason_and_the_rest_is_overhead():
@@ -204,7 +195,13 @@ def test_mixed_waits_are_split_by_reason_and_the_rest_is_overhead():
         .run("a", 0, 10, 12, 20, 21, waits=[Wait("barrier", 0, 3), Wait("lock.x", 3, 5), Wait("worker", 6, 10)])
         .timeline()
     )  # fmt: skip
-    assert lost_nanoseconds(timeline) == {"running": 8, "worker": 4, "barrier": 3, "overhead": 3, "lock.x": 2}
+    assert RunAnalysis(timeline).lost_nanoseconds == {
+        "running": 8,
+        "worker": 4,
+        "barrier": 3,
+        "overhead": 3,
+        "lock.x": 2,
+    }
     assert overhead_nanoseconds(timeline.attempts[0]) == 4
 
 
@@ -217,8 +214,8 @@ def test_retries_count_with_all_attempts_and_served_backoffs():
         .timeline()
     )  # fmt: skip
     assert path(timeline) == [("a", 5 + 4 + 2), ("b", 1)]
-    assert lost_nanoseconds(timeline) == {"running": 8, "backoff": 4, "worker": 3, "overhead": 1}
-    assert work_nanoseconds(timeline) == 8
+    assert RunAnalysis(timeline).lost_nanoseconds == {"running": 8, "backoff": 4, "worker": 3, "overhead": 1}
+    assert RunAnalysis(timeline).work_nanoseconds == 8
 
 
 def test_a_backoff_that_no_attempt_followed_is_not_served():
@@ -241,11 +238,11 @@ def nested_run():
 def test_a_nested_call_splits_its_parent_at_the_call():
     timeline = nested_run()
     assert path(timeline) == [("p", 4), ("p/2", 6), ("p", 3), ("q", 2)]
-    assert critical_path(timeline).nanoseconds == 15
+    assert RunAnalysis(timeline).critical_path.nanoseconds == 15
 
 
 def test_a_blocked_interval_is_walked_through_the_last_ended_child():
-    assert lost_nanoseconds(nested_run()) == {
+    assert RunAnalysis(nested_run()).lost_nanoseconds == {
         "running": 2 + 3 + 6 + 4,
         "worker": 1 + 2,  # to go on, and p/2
         "resuming": 1,
@@ -256,9 +253,9 @@ def test_a_blocked_interval_is_walked_through_the_last_ended_child():
 
 def test_blocked_and_resuming_attempts_neither_run_nor_count_as_concurrent():
     timeline = nested_run()
-    assert work_nanoseconds(timeline) == 7 + 4 + 6 + 2
+    assert RunAnalysis(timeline).work_nanoseconds == 7 + 4 + 6 + 2
     # p/1 [5,9] and p/2 [6,12] overlap for 3; idle are [4,5] and [12,16].
-    assert concurrency(timeline).nanoseconds_at == {0: 5, 1: 13, 2: 3}
+    assert RunAnalysis(timeline).concurrency.nanoseconds_at == {0: 5, 1: 13, 2: 3}
 
 
 def test_several_blocked_intervals_each_lead_through_their_own_children():
@@ -271,7 +268,7 @@ def test_several_blocked_intervals_each_lead_through_their_own_children():
         .timeline()
     )  # fmt: skip
     assert path(timeline) == [("p", 2), ("p/1", 3), ("p/2", 5), ("p", 3), ("p/3", 10), ("p", 5)]
-    assert lost_nanoseconds(timeline) == {"running": 28, "blocked": 1, "worker": 1}
+    assert RunAnalysis(timeline).lost_nanoseconds == {"running": 28, "blocked": 1, "worker": 1}
 
 
 def test_calls_within_calls_are_followed_to_the_bottom():
@@ -283,12 +280,12 @@ def test_calls_within_calls_are_followed_to_the_bottom():
         .timeline()
     )  # fmt: skip
     assert path(timeline) == [("p", 1), ("p/1", 2), ("p/1/1", 10), ("p/1", 3), ("p", 2)]
-    assert lost_nanoseconds(timeline) == {"running": 18, "overhead": 1, "worker": 1}
+    assert RunAnalysis(timeline).lost_nanoseconds == {"running": 18, "overhead": 1, "worker": 1}
 
 
 def test_a_blocked_interval_without_a_child_attempt_is_blocked():
     timeline = Draw().step("p").run("p", 0, 0, 0, 10, blocked=[(3, 7)]).timeline()
-    assert lost_nanoseconds(timeline) == {"running": 6, "blocked": 4}
+    assert RunAnalysis(timeline).lost_nanoseconds == {"running": 6, "blocked": 4}
 
 
 def test_a_child_that_outlived_its_call_belongs_to_no_blocked_interval():
@@ -300,7 +297,7 @@ def test_a_child_that_outlived_its_call_belongs_to_no_blocked_interval():
     )  # fmt: skip
     # The child ended last; it was released by its parent at the beginning of the call.
     assert path(timeline) == [("p", 2), ("p/1", 7)]
-    assert lost_nanoseconds(timeline) == {"running": 9}
+    assert RunAnalysis(timeline).lost_nanoseconds == {"running": 9}
 
 
 def test_a_retried_parent_keeps_the_children_of_each_attempt_apart():
@@ -313,7 +310,7 @@ def test_a_retried_parent_keeps_the_children_of_each_attempt_apart():
         .timeline()
     )  # fmt: skip
     assert path(timeline) == [("p", 1), ("p/1", 4), ("p", 1 + 3 + 1), ("p/2", 5), ("p", 2)]
-    assert lost_nanoseconds(timeline) == {"running": 14, "backoff": 3}
+    assert RunAnalysis(timeline).lost_nanoseconds == {"running": 14, "backoff": 3}
 
 
 def test_a_failure_ends_a_chain_and_what_it_skipped_adds_nothing():
@@ -345,7 +342,7 @@ def test_a_step_of_no_length_stands_on_the_path_between_others():
         .timeline()
     )  # fmt: skip
     assert path(timeline) == [("a", 4), ("b", 0), ("c", 5)]
-    assert lost_nanoseconds(timeline) == {"running": 9}
+    assert RunAnalysis(timeline).lost_nanoseconds == {"running": 9}
 
 
 def test_calls_of_no_length_at_one_instant_do_not_confuse_the_walk():
@@ -357,8 +354,8 @@ def test_calls_of_no_length_at_one_instant_do_not_confuse_the_walk():
         .run("p/3", 5, 5, 5, 9, by="p")
         .timeline()
     )  # fmt: skip
-    assert critical_path(timeline).nanoseconds == 9
-    assert lost_nanoseconds(timeline) == {"running": 9}
+    assert RunAnalysis(timeline).critical_path.nanoseconds == 9
+    assert RunAnalysis(timeline).lost_nanoseconds == {"running": 9}
 
 
 def test_an_order_edge_between_children_of_one_instant_makes_no_cycle():
@@ -373,9 +370,9 @@ def test_an_order_edge_between_children_of_one_instant_makes_no_cycle():
         .run("p/3", 4, 4, 4, 7, by="p")
         .timeline()
     )  # fmt: skip
-    assert critical_path(timeline).nanoseconds == 7
+    assert RunAnalysis(timeline).critical_path.nanoseconds == 7
     # p/0 and p/2 ended last in the first call, both at 4: the earlier-listed one is walked.
-    assert lost_nanoseconds(timeline) == {"running": 7}
+    assert RunAnalysis(timeline).lost_nanoseconds == {"running": 7}
 
 
 @pytest.mark.parametrize(
@@ -424,7 +421,7 @@ def test_a_step_that_ran_and_was_cancelled_is_followed_over_any_edge():
 
 def test_a_step_that_nobody_released_arrived_late():
     timeline = Draw().step("a").step("late").run("a", 0, 0, 0, 3).run("late", 8, 9, 9, 12).timeline()
-    assert lost_nanoseconds(timeline) == {"arrival": 8, "running": 3, "overhead": 1}
+    assert RunAnalysis(timeline).lost_nanoseconds == {"arrival": 8, "running": 3, "overhead": 1}
 
 
 def test_ties_at_the_end_go_to_the_earliest_listed_step():
@@ -433,14 +430,14 @@ def test_ties_at_the_end_go_to_the_earliest_listed_step():
         .run("b", 0, 0, 0, 9).run("a", 0, 4, 4, 9, waits="worker")
         .timeline()
     )  # fmt: skip
-    assert lost_nanoseconds(timeline) == {"running": 5, "worker": 4}
+    assert RunAnalysis(timeline).lost_nanoseconds == {"running": 5, "worker": 4}
 
 
 def test_a_foreign_trace_is_walked_over_the_data_dependency_that_ended_last():
     draw = Draw().step("a").step("b").step("c", ["a", "b"])
     draw.run("a", 0, 0, 0, 4).run("b", 0, 0, 0, 6).run("c", 7, 7, 7, 10)
-    assert lost_nanoseconds(draw.timeline(), foreign=True) == {"running": 9, "overhead": 1}
-    assert lost_nanoseconds(draw.timeline()) == {"arrival": 7, "running": 3}
+    assert RunAnalysis(draw.timeline(), foreign=True).lost_nanoseconds == {"running": 9, "overhead": 1}
+    assert RunAnalysis(draw.timeline()).lost_nanoseconds == {"arrival": 7, "running": 3}
 
 
 def test_overlapping_edges_of_a_foreign_trace_are_found_and_the_parts_still_sum():
@@ -449,7 +446,7 @@ def test_overlapping_edges_of_a_foreign_trace_are_found_and_the_parts_still_sum(
         .run("a", 0, 0, 0, 8).run("b", 5, 5, 5, 10)
         .timeline()
     )  # fmt: skip
-    assert lost_nanoseconds(timeline, foreign=True) == {"running": 10}
+    assert RunAnalysis(timeline, foreign=True).lost_nanoseconds == {"running": 10}
     (caution,) = summary(timeline, foreign=True).cautions
     assert (caution.step_id, caution.depends_on, caution.count) == ("b", "a", 1)
     assert summary(timeline).cautions == ()
@@ -460,11 +457,11 @@ def test_attempts_that_never_ended_or_never_started_are_no_work():
     draw.run("a", 0, 0, 0, 4).run("b", 0, 1, None, 6, outcome="cancelled").run("c", 0, 0, 0, 1)
     draw.attempts[-1].ended = draw.attempts[-1].known = None
     timeline = draw.timeline()
-    assert work_nanoseconds(timeline) == 4
-    assert lost_nanoseconds(timeline) == {"overhead": 6}
+    assert RunAnalysis(timeline).work_nanoseconds == 4
+    assert RunAnalysis(timeline).lost_nanoseconds == {"overhead": 6}
 
 
 def test_a_cycle_is_named_not_followed_for_ever():
     timeline = Draw().step("a", ["b"]).step("b", ["a"]).run("a", 0, 0, 0, 1).run("b", 0, 0, 0, 1).timeline()
     with pytest.raises(ValueError, match="step 'a' form a cycle"):
-        critical_path(timeline)
+        summary(timeline)

@@ -15,7 +15,7 @@ from executor.node_runtime import StepOverError
 from executor.record.timeline import NANOSECONDS
 from harness.benchmark import Budget, RecordedRuns, Runner, estimate
 from harness.benchmark.budget import Spending
-from harness.benchmark.recorded_calls.playing_callers import _Places
+from harness.benchmark.recorded_calls.call_replay import _Places
 from harness.benchmark.recorded_calls.recorded_call import Ask, RecordingError
 from tests.unit.replays import (
     ASKED,

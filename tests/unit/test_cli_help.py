@@ -11,8 +11,8 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
+from development.documentation.command_line_page import commands_of
 from harness.cli import app
-from harness.documentation.command_line_page import commands_of
 from harness.exit_codes import ExitCode
 from harness.store.run_store import Store
 from tests.unit.run_documents import document, result

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.dashboards.grafana.generation import all_files, generated
+from development.dashboards.generation import all_files, generated
+from development.dashboards.links import UIDS
+from development.dashboards.panels import DATA_SOURCE
+from harness.dashboards.grafana.dashboard_files import panels_of, queries_of, read_dashboards, variables_of
 from harness.dashboards.grafana.grafana_model import model_faults
-from harness.dashboards.grafana.links import UIDS
-from harness.dashboards.grafana.panels import DATA_SOURCE
-from harness.dashboards.grafana.profiles import PROFILES
+from harness.dashboards.grafana.profiles import DIALECTS
 from harness.dashboards.grafana.provisioning import PROMETHEUS_UID, TRACES_UID
 from harness.dashboards.validation.dashboard_checks import static_faults
-from harness.dashboards.validation.dashboard_files import panels_of, queries_of, read_dashboards, variables_of
 from harness.dashboards.validation.lint import lint_faults
 from harness.dashboards.validation.promql import metric_names, unknown_metrics
 from harness.dashboards.validation.substitution import filled, time_words
@@ -27,7 +27,7 @@ from harness.telemetry.prometheus.server_flags import prometheus_arguments
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / "dashboards"
-MADE = {profile: generated(profile) for profile in PROFILES}
+MADE = {profile: generated(profile) for profile in DIALECTS}
 WORDS = {**dict.fromkeys(CELL_LABELS, ".*"), **time_words(0, 60, 1, 1)}
 
 
@@ -45,14 +45,14 @@ def test_no_dashboard_lies_there_that_the_code_does_not_make() -> None:
     assert {str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.json")} == made
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", DIALECTS)
 @pytest.mark.parametrize("name", UIDS)
 def test_each_dashboard_fits_grafanas_model_and_the_linter(profile: str, name: str) -> None:
     assert model_faults(MADE[profile][name], name) == []
     assert lint_faults(MADE[profile][name], name) == []
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", DIALECTS)
 def test_every_query_is_promql_and_asks_for_metrics_of_the_table(profile: str) -> None:
     assert static_faults(MADE[profile]) == []
     for name in UIDS:
@@ -61,7 +61,7 @@ def test_every_query_is_promql_and_asks_for_metrics_of_the_table(profile: str) -
             assert unknown_metrics(expression) == []
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", DIALECTS)
 def test_no_total_of_a_run_is_extrapolated(profile: str) -> None:
     for name in UIDS:
         for expression in expressions(profile, name):
@@ -74,7 +74,7 @@ def test_no_window_is_rounded_to_seconds_since_a_run_may_take_less() -> None:
             assert not re.search(r"\$__range(?!_ms)", json.dumps([query.expression for query in queries_of(dashboard)]))
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", DIALECTS)
 @pytest.mark.parametrize("name", UIDS)
 def test_every_dashboard_offers_the_labels_of_a_cell_and_both_data_sources(profile: str, name: str) -> None:
     variables = {one["name"]: one for one in variables_of(MADE[profile][name])}
@@ -98,13 +98,13 @@ def test_exemplars_are_asked_of_ones_own_server_alone() -> None:
 
 
 def test_one_run_matches_each_label_exactly_since_one_value_is_chosen() -> None:
-    for profile in PROFILES:
+    for profile in DIALECTS:
         for query in queries_of(MADE[profile]["one-run"]):
             assert '=~"$' not in query.expression
             assert 'scenario="$scenario"' in query.expression
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", DIALECTS)
 @pytest.mark.parametrize("name", ["one-run", "trends"])
 def test_a_table_of_runs_opens_their_traces_without_exemplars(profile: str, name: str) -> None:
     (table,) = [panel for panel in panels_of(MADE[profile][name]) if "makespan_run_info" in str(panel["targets"])]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.dashboards.grafana.generation import generated
+from development.dashboards.generation import generated
 from harness.dashboards.validation.dashboard_checks import static_faults
 
 GOOD = generated("own")["one-run"]

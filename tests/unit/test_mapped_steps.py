@@ -13,9 +13,8 @@ from executor.record.timeline import Attempt, Interval, Timeline, Wait
 from executor.running import run
 from executor.scheduler import SchedulerError
 from executor.templates.template import TemplateError, render_text, render_value
-from harness.analysis.lost_time import lost_nanoseconds
-from harness.analysis.lower_bound import lower_bound
-from harness.report.html.lanes import worker_lanes
+from harness.analysis import RunAnalysis
+from harness.report.html.gantt import worker_lanes
 from harness.scenario.forecast import forecast
 from harness.simulation.what_if import predicted_gains
 from tests.unit.scheduling import Hand
@@ -108,9 +107,9 @@ def test_the_largest_of_needs_and_max_parallel_bounds_the_run_from_below() -> No
             attempt.started, attempt.ended = now * SECOND, (now + 1) * SECOND
         finish_all(hand, started, now + 1)
     hand.start(2)
-    bound = lower_bound(hand.scheduler.timeline())
+    bound = RunAnalysis(hand.scheduler.timeline()).lower_bound
     assert bound.nanoseconds == bound.terms["resource.m.max_parallel"] == 2 * SECOND
-    assert sum(lost_nanoseconds(hand.scheduler.timeline()).values()) == 2 * SECOND
+    assert sum(RunAnalysis(hand.scheduler.timeline()).lost_nanoseconds.values()) == 2 * SECOND
 
 
 def test_items_hold_what_their_step_needs_and_the_step_holds_nothing() -> None:

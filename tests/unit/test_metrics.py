@@ -16,8 +16,7 @@ from executor.record.timeline import NANOSECONDS
 from harness.analysis.attempt_index import AttemptIndex
 from harness.result import timeline_from_document
 from harness.telemetry.metrics import metric_table as table
-from harness.telemetry.metrics.curves import curves_of, values_at
-from harness.telemetry.metrics.labels import REASONS_TOLD_APART, Reasons, result_labels, told_apart, variant
+from harness.telemetry.metrics.labels import REASONS_TOLD_APART, Reasons, result_labels, variant, with_others_summed
 from harness.telemetry.metrics.run_metrics import (
     completed_at,
     info_sample,
@@ -27,6 +26,7 @@ from harness.telemetry.metrics.run_metrics import (
     step_totals,
 )
 from harness.telemetry.metrics.samples import Sample
+from harness.telemetry.metrics.time_series import curves_of, values_at
 from harness.telemetry.prometheus.exposition import registry_of, text_of
 from harness.telemetry.prometheus.server_flags import REMOTE_WRITE_FLAG, prometheus_arguments, prometheus_config
 from tests.unit.metric_documents import STARTED_AT, TRACE_ID, run_document_of
@@ -62,8 +62,9 @@ def test_a_name_says_type_and_unit(family: table.MetricFamily) -> None:
 
 def test_no_metric_is_labelled_by_step_and_only_run_info_by_run_or_trace() -> None:
     for family in table.FAMILIES:
-        assert not {"step", "step_id"} & set(family.label_names)
-        assert family is table.RUN_INFO or not {"run_id", "trace_id", "revision", "machine"} & set(family.label_names)
+        labels = {*table.CELL_LABELS, *family.labels}
+        assert not {"step", "step_id"} & labels
+        assert family is table.RUN_INFO or not {"run_id", "trace_id", "revision", "machine"} & labels
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_reasons_of_ten_thousand_states_share_few_labels() -> None:
 
 def test_losses_that_share_a_label_still_sum_to_the_same() -> None:
     lost = {f"lock.{number}": float(number) for number in range(1_000)} | {"running": 5.0, "slowdown": -1.0}
-    told = told_apart(lost)
+    told = with_others_summed(lost)
     assert len(told) == REASONS_TOLD_APART + 3
     assert told["lock.999"] == 999.0
     assert sum(told.values()) == pytest.approx(sum(lost.values()))
@@ -211,8 +212,8 @@ def test_a_name_that_is_no_text_is_shown_all_the_same() -> None:
     "module",
     [
         "harness.telemetry.metrics.metric_table", "harness.telemetry.prometheus.server_flags",
-        "harness.telemetry.metrics.delivery",
-        "harness.cli.metrics_option", "harness.cli.commands.dashboards",
+        "harness.telemetry.prometheus.delivery",
+        "harness.cli.metrics_option", "harness.cli.app",
     ],
 )  # fmt: skip
 def test_who_sends_nothing_imports_nothing_that_sends(module: str) -> None:

@@ -18,10 +18,10 @@ from executor.engine.instruments import Instruments
 from harness.result import Repetition, result_document, timeline_from_document
 from harness.telemetry.metrics import live_metrics as metric_live
 from harness.telemetry.metrics.live_metrics import LiveMetrics
-from harness.telemetry.metrics.metrics_service import MetricService
 from harness.telemetry.metrics.run_metrics import step_totals
 from harness.telemetry.metrics.samples import Sample
 from harness.telemetry.prometheus.endpoint import Endpoint
+from harness.telemetry.prometheus.metrics_service import MetricService
 from tests.unit.metric_documents import ran, workflow
 from tests.unit.run_documents import document
 
@@ -179,8 +179,9 @@ def test_the_address_answers_in_the_format_that_is_asked_for() -> None:
         while endpoint.scrapes < 2:
             assert time.monotonic() < until
             time.sleep(0.01)
-        with pytest.raises(urllib.error.HTTPError, match="404"):
+        with pytest.raises(urllib.error.HTTPError, match="404") as refused:
             read(endpoint.url.removesuffix("metrics"))
+        refused.value.close()
     assert plain_type.startswith("text/plain")
     assert "# EOF" not in plain
     assert open_type.startswith("application/openmetrics-text")

@@ -7,17 +7,17 @@ from itertools import pairwise
 from hypothesis import HealthCheck, given, settings
 
 from executor.record.timeline import NANOSECONDS, Timeline
+from harness.analysis import RunAnalysis
 from harness.analysis.attempt_index import AttemptIndex
-from harness.analysis.concurrency import concurrency
 from harness.result import Repetition, result_document, timeline_from_document
-from harness.telemetry.metrics.curves import Curve, curves_of
 from harness.telemetry.metrics.labels import result_labels
 from harness.telemetry.metrics.run_metrics import run_samples, step_totals
-from harness.telemetry.metrics.time_series import is_stale, series_of
+from harness.telemetry.metrics.time_series import Curve, curves_of, series_of
 from harness.testing.drawing.generator import FEATURES, DrawnRun
 from harness.testing.drawing.simulated_run import simulate
 from harness.testing.drawing.strategies import workflows
 from tests.properties.effort import examples
+from tests.unit.metric_documents import is_stale
 from tests.unit.run_documents import document
 
 RUNS = settings(
@@ -45,7 +45,7 @@ def test_curves_hold_exactly_the_work_the_waiting_and_no_more_than_there_is(run:
     assert area(curves.running) == sum(index.run_nanoseconds(one) for one in index.ended)
     assert area(curves.ready) == sum(one.granted - one.ready for one in index.ended)
     most = max((value for _, value in curves.running), default=0)
-    assert most >= concurrency(timeline).maximum
+    assert most >= RunAnalysis(timeline).concurrency.maximum
     for name, curve in curves.in_use.items():
         capacity = timeline.resources[name].capacity
         assert capacity is None or max(value for _, value in curve) <= capacity

@@ -16,7 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness.result import DocumentError
-from harness.telemetry.metrics.delivery import deliver_metrics
+from harness.telemetry.prometheus.delivery import deliver_metrics
 from harness.telemetry.prometheus.prometheus_push import Prometheus, Pushed, PushError, push_runs
 from harness.telemetry.prometheus.textfile import TextfileError, write_textfile
 from harness.telemetry.telemetry_settings import Prometheus as PrometheusSettings

@@ -13,9 +13,9 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from executor import Step, Workflow
 from harness.result import timeline_from_document
 from harness.telemetry.metrics.run_metrics import step_totals
-from harness.telemetry.metrics.time_series import STALE, Point, TimedExemplar, TimeSeries, end_of, is_stale, series_of
+from harness.telemetry.metrics.time_series import STALE, Point, TimedExemplar, TimeSeries, end_of, series_of
 from harness.telemetry.prometheus.remote_write import POINTS_PER_REQUEST, requests
-from tests.unit.metric_documents import TRACE_ID, run_document_of, workflow
+from tests.unit.metric_documents import TRACE_ID, is_stale, run_document_of, workflow
 from tests.unit.run_documents import document, result
 
 BEGIN = 1_767_323_045_000

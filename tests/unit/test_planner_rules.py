@@ -12,7 +12,7 @@ from executor.model.workflow import Step, Workflow
 from harness.config import Chat, Config, WorkflowMode, load_config
 from harness.planner import Planned, load_plan, plan_task
 from harness.planner.draft import STEPS_LIMIT
-from harness.planner.task_planning import name_of
+from harness.planner.planned_task import name_of
 
 QUOTED = (
     "write a joke and translate to french and spanish",

@@ -6,9 +6,8 @@ import pytest
 
 from harness.config import Config, load_config
 from harness.planner import load_plan, plan_task
-from harness.planner.phrases import PAIRS, number_of, range_of
-from harness.planner.task_planning import TASK_LIMIT_CHARACTERS
-from harness.planner.word_lists import listed, tokens_of
+from harness.planner.planned_task import TASK_LIMIT_CHARACTERS
+from harness.planner.tokens import PAIRS, listed, number_of, range_of, tokens_of
 
 ASSUMED = "assumed-reading"
 

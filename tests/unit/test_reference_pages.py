@@ -10,16 +10,16 @@ import pytest
 import typer.main
 from pydantic import BaseModel, Field
 
+from development.documentation import PAGES, filled
+from development.documentation.__main__ import main
+from development.documentation.command_line_page import commands_of
+from development.documentation.document_pages import schema_parts
+from development.documentation.markdown import model_table, type_words
+from development.documentation.run_picture import COMMAND, last_seen, svg
 from executor.model.workflow import ToolDeclaration
 from executor.tools.registry import BUILT_IN, tool_kind
 from executor.tools.tool import RunContext, ToolContext, ToolError
 from harness.cli import app
-from harness.documentation import PAGES, filled
-from harness.documentation.__main__ import main
-from harness.documentation.command_line_page import commands_of
-from harness.documentation.document_pages import schema_parts
-from harness.documentation.markdown import model_table, type_words
-from harness.documentation.run_picture import COMMAND, last_seen, svg
 from harness.result import run_schema
 from harness.simulation.simulation_document import simulation_schema
 from harness.traces.diagnosis.analysis_document import analysis_schema

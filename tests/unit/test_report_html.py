@@ -13,7 +13,7 @@ import pytest
 from harness.report.html import report_html, write_report
 from harness.report.html.head import head_of
 from harness.report.html.report_cells import cells_of
-from harness.report.html.safe_text import duration_text, script_json, visible
+from harness.report.html.safe_text import script_json, visible
 from harness.result import DocumentError
 from tests.unit.reporting import Drawing, document, fork_join, found_out, matrix, nested, result, simulated
 
@@ -108,23 +108,6 @@ def test_json_in_a_script_has_no_sign_that_could_end_it():
     assert script_json({"<&>": "</script>"}) == '{"\\u003c\\u0026\\u003e":"\\u003c/script\\u003e"}'
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"),
-        (1.7, "1.70 s"),
-        (0.9996, "1.00 s"),
-        (0.34, "340 ms"),
-        (12.34, "12.3 s"),
-        (1e-5, "10.0 µs"),
-        (-0.25, "-250 ms"),
-        (3e-9, "3 ns"),
-    ],
-)
-def test_a_duration_has_three_digits_and_its_unit(seconds, text):
-    assert duration_text(seconds) == text
-
-
 def test_a_report_of_five_thousand_steps_is_below_a_megabyte():
     assert len(report_html([simulated(5000)]).encode()) < 1_000_000
 
@@ -143,7 +126,7 @@ def test_waits_that_change_their_reason_all_the_time_do_not_swell_the_report():
 
 def test_the_head_says_what_ran_where_and_what_to_do():
     text = plain(report_html([matrix()]))
-    assert "threads@4 took 4.00 s, 2.00× the speed of serial (1.90 to 2.10): faster than serial." in text
+    assert "threads@4 took 4 s, 2.00× the speed of serial (1.90 to 2.10): faster than serial." in text
     assert "What held it back: 100% of the makespan is running, and the critical path of 8 s is the limit" in text
     assert "bench-1 · Linux · 4 usable cores · Python 3.11" in text
 
@@ -159,8 +142,8 @@ def test_each_cell_has_its_own_name():
 def test_lost_time_in_the_table_sums_to_the_makespan():
     html = report_html([document(result(fork_join()))])
     row = re.search(r'<table id="lost-table">.*?<tbody>(.*?)</tbody>', html, re.DOTALL).group(1)
-    assert "8.00 s" in row
-    assert "8.00 s (100 %)" in row
+    assert "8 s" in row
+    assert "8 s (100 %)" in row
 
 
 def test_speedup_over_workers_is_drawn_where_there_are_several_worker_counts():
@@ -175,7 +158,7 @@ def test_repetitions_are_drawn_and_step_times_are_used_where_a_document_has_them
         sample["step_seconds"] = {"only_here": length}
     text = plain(report_html([one]))
     assert "Makespan of each repetition" in text
-    assert "only_here 2.00 s (1.00 s to 3.00 s)" in text
+    assert "only_here 2 s (1 s to 3 s)" in text
 
 
 def test_a_step_that_called_others_has_their_rows_below_it():
@@ -289,7 +272,7 @@ def test_a_capacity_that_was_found_out_stands_in_words_in_a_table_and_in_the_dat
     html = report_html([document(result(found_out()))])
     text = plain(html)
     assert "Capacity of llm, found out while it ran: 4 at first, 3 to 6, 3 at the end." in text
-    assert "from units at once for 0 s 4 2.00 s 2.00 s 6 3.00 s 5.00 s 3 3.00 s" in text
+    assert "from units at once for 0 s 4 2 s 2 s 6 3 s 5 s 3 3 s" in text
     (cell,) = data_of(html)["cells"]
     ((name, differences, capacities),) = cell["capacities"]
     assert data_of(html)["texts"][name] == "llm"

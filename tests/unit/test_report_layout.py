@@ -8,11 +8,10 @@ from itertools import pairwise
 import pytest
 
 from executor.record.timeline import Attempt, Wait
-from harness.report.html.axes import time_ticks, values
-from harness.report.html.lanes import step_rows, worker_lanes
+from harness.report.html.charts import time_ticks, values
+from harness.report.html.gantt import drawn_waits, step_rows, waited_by_reason, worker_lanes
 from harness.report.html.palette import HATCHES, KINDS, kind_of
-from harness.report.html.plan_graph import NODE_HEIGHT, edges_of, layout, levels_of
-from harness.report.html.waits import drawn_waits, waited_by_reason
+from harness.report.html.plan_section import NODE_HEIGHT, edges_of, layout, levels_of
 from harness.result import DocumentError
 from tests.unit.reporting import Drawing, fork_join, nested
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from harness.plain_text import duration_text
 from harness.report.html import report_html
 from harness.report.html.outlook import outlooks_of
 from harness.report.terminal.analysis_text import analysis_lines
@@ -46,11 +47,11 @@ def test_every_prediction_of_the_document_stands_in_a_table_beside_what_was_meas
     diagnosis = in_a_row()
     predicted = trace_document(diagnosis)["predictions"]["dataflow"]
     rows = rows_of(section_of(page_of(diagnosis)), "predictions")
-    assert rows[0][:3] == ["measured", "7.00 s", "–"]
+    assert rows[0][:3] == ["measured", "7 s", "–"]
     assert [row[0] for row in rows[1:]] == [f"{workers} workers" for workers in predicted]
-    assert [row[1] for row in rows[1:]] == [f"{one['makespan_seconds']:.2f} s" for one in predicted.values()]
+    assert [row[1] for row in rows[1:]] == [duration_text(one["makespan_seconds"]) for one in predicted.values()]
     assert [row[3] for row in rows[1:]] == [
-        f"{one['without_assumed_makespan_seconds']:.2f} s" for one in predicted.values()
+        duration_text(one["without_assumed_makespan_seconds"]) for one in predicted.values()
     ]
 
 
@@ -58,14 +59,14 @@ def test_without_assumed_edges_there_is_no_column_for_them() -> None:
     sure = diagnose(run_of({"a": (0, 2), "b": (2, 5), "c": (5, 6)}, links={"b": ["a"], "c": ["a"]}))
     section = section_of(page_of(sure))
     assert {len(row) for row in rows_of(section, "predictions")} == {3}
-    assert rows_of(section, "predictions")[1][1:] == ["5.00 s", "−1.00 s (17 %)"]
+    assert rows_of(section, "predictions")[1][1:] == ["5 s", "−1 s (17 %)"]
     assert "assumed" not in section
 
 
 def test_what_to_change_first_comes_with_the_largest_gain_first_and_with_what_it_rests_on() -> None:
     sure = diagnose(run_of({"a": (0, 2), "b": (2, 5), "c": (5, 6)}, links={"b": ["a"], "c": ["a"]}))
     assert rows_of(section_of(page_of(sure)), "changes") == [
-        ["−1.00 s (17 %)", "", "run together: b, c", "the trace names all dependencies"]
+        ["−1 s (17 %)", "", "run together: b, c", "the trace names all dependencies"]
     ]
     (outlook,) = outlooks_of([trace_document(in_a_row())])
     shares = [change.percent for change in outlook.changes]
@@ -83,7 +84,7 @@ def test_a_barrier_stands_among_the_changes() -> None:
         "after slow": langgraph(3, "after slow", "slow"),
     }
     rows = rows_of(section_of(page_of(diagnose(run_of(times, attributes=nodes)))), "changes")
-    assert ["−2.00 s (33 %)", "", "let after fast begin before slow ends", "the trace names all dependencies"] in rows
+    assert ["−2 s (33 %)", "", "let after fast begin before slow ends", "the trace names all dependencies"] in rows
 
 
 def test_bars_are_drawn_without_a_script_and_in_proportion() -> None:

@@ -43,7 +43,7 @@ def test_a_run_without_length_has_an_empty_line():
 
 
 def test_the_concurrency_line_says_its_scale():
-    assert concurrency_line(fork_join(), 8) == "▄▄▆▄█▄▄▄ 0 to 8.00 s, at most 2 of 2 workers busy"
+    assert concurrency_line(fork_join(), 8) == "▄▄▆▄█▄▄▄ 0 to 8 s, at most 2 of 2 workers busy"
 
 
 def test_bars_are_on_one_scale_and_no_line_is_wider_than_asked():
@@ -76,5 +76,5 @@ def test_only_parameters_that_vary_stand_in_the_names():
 
 def test_lost_time_has_shares_and_no_bar_below_zero():
     lines = lost_time_lines({"running": 3.0, "worker": 1.5, "slowdown": -0.5}, 60)
-    assert lines[1].endswith("1.50 s (38 %)")
+    assert lines[1].endswith("1.5 s (38 %)")
     assert lines[2].split() == ["slowdown", "-500", "ms", "(-12.5", "%)"]

@@ -13,7 +13,8 @@ from executor.model.workflow import dump_workflow
 from harness.config import Config, load_config
 from harness.files.packaged import default_config_path, shipped_scenarios
 from harness.files.strict_file import parse_document
-from harness.scenario.scenario_file import Loaded, load, load_document
+from harness.scenario.scenario_file import load, load_document
+from harness.scenario.scenario_model import Loaded
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 

@@ -18,6 +18,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from harness.local_llm.packages import PROGRAM
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 CONSTRAINTS = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
@@ -28,15 +30,18 @@ ENTRY_POINTS = [
 
 
 def test_constraints_hold_names_and_versions_and_no_addresses() -> None:
-    trace_store = (ROOT / "tests" / "trace-store.txt").read_text(encoding="utf-8").splitlines()
-    for line in [*CONSTRAINTS, *trace_store]:
+    files = [ROOT / "tests" / "trace-store.txt", *(ROOT / "development").glob("*.txt")]
+    apart = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    for line in [*CONSTRAINTS, *apart]:
         assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.!+]*", line), line
 
 
 def test_every_direct_dependency_is_locked() -> None:
     locked = {canonicalize_name(line.partition("==")[0]) for line in CONSTRAINTS}
     extras = PROJECT["project"]["optional-dependencies"]
-    asked_for = [*PROJECT["project"]["dependencies"], *(text for extra in extras.values() for text in extra)]
+    # The local model is nobody's unasked, and fetched by itself.
+    locked_extras = (texts for extra, texts in extras.items() if extra != "local-llm")
+    asked_for = [*PROJECT["project"]["dependencies"], *(text for texts in locked_extras for text in texts)]
     names = {canonicalize_name(Requirement(text).name) for text in asked_for} - {"makespan"}
     assert names - locked == set()
 
@@ -126,7 +131,22 @@ def test_the_hooks_before_a_commit_run_the_tools_of_the_environment() -> None:
     assert all(command.startswith(".venv/bin/") for command in commands)
 
 
-def test_the_check_before_a_merge_is_an_executable_that_runs_both_suites() -> None:
+def test_the_check_before_a_merge_is_an_executable_that_runs_both_suites_and_the_bare_machine() -> None:
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111
-    assert {"make test", "make test-slow"} <= set(script.read_text(encoding="utf-8").splitlines())
+    assert {"make test-bare", "make test", "make test-slow"} <= set(script.read_text(encoding="utf-8").splitlines())
+
+
+def test_the_program_of_the_local_model_is_locked_once() -> None:
+    assert f"{PROGRAM.name}=={PROGRAM.version}" in CONSTRAINTS
+    requirement = Requirement(PROJECT["project"]["optional-dependencies"]["local-llm"][0])
+    assert requirement.name == PROGRAM.name
+    assert requirement.specifier.contains(PROGRAM.version)
+
+
+def test_no_other_extra_brings_the_local_model() -> None:
+    extras = PROJECT["project"]["optional-dependencies"]
+    for name in set(extras) - {"local-llm"}:
+        requirements = [Requirement(text) for text in extras[name]]
+        assert PROGRAM.name not in {requirement.name for requirement in requirements}, name
+        assert all("local-llm" not in requirement.extras for requirement in requirements), name

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from development.documentation.state_diagram import EVENTS, mermaid, page
 from executor.scheduler import TRANSITIONS
-from harness.documentation.state_diagram import EVENTS, mermaid, page
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "states.md"
 

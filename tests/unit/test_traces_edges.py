@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.summary import summary
+from harness.analysis import summary
 from harness.traces import TraceError
 from harness.traces.edges.lineage import Lineage
 from tests.unit.traces_by_hand import codes, edges_of, run_of, span

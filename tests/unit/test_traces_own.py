@@ -88,7 +88,7 @@ def test_a_trace_without_its_root_is_read_as_anybodys(timeline: Timeline) -> Non
         ("makespan.run.workers", {"stringValue": "many"}, "invalid literal"),
         ("makespan.run.workers", None, "makespan.run.workers"),
         ("makespan.run.resources", {"stringValue": '{"llm": {"capacity": -1}}'}, "validation error"),
-        ("makespan.run.resources", {"stringValue": "[" * 100_000}, "recursion|Expecting"),
+        ("makespan.run.resources", {"stringValue": "[" * 100_000}, "recursion|overflow|Expecting"),
     ],
 )
 def test_a_trace_that_only_says_that_it_is_ours_is_read_as_anybodys(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.summary import summary
+from harness.analysis import summary
 from harness.traces import ForeignRun, foreign_run
 from tests.unit.traces_by_hand import (
     BEGIN,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.analysis.summary import summary
+from harness.analysis import summary
 from harness.traces import ForeignRun
 from tests.unit.traces_by_hand import codes, edges_of, run_of, span
 

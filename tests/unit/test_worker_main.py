@@ -6,6 +6,11 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
+from executor.backends.processes import serving
+from executor.backends.processes.pickling import NotPicklableError
+
 WORKER = """
 import json, os, signal, subprocess, sys
 from executor.backends.processes import serving, worker_main
@@ -35,3 +40,10 @@ def test_it_ends_its_group_also_where_it_is_told_of_its_parents_end_while_it_end
         [sys.executable, "-c", WORKER], capture_output=True, start_new_session=True, check=False, timeout=30
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+
+def test_a_result_that_its_parent_would_refuse_is_its_steps_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "BODY_LIMIT_BYTES", 1_000)
+    assert serving.result_bytes(b"x" * 900)
+    with pytest.raises(NotPicklableError, match=r"its result has 1,\d+ bytes; at most 1,000 can be sent"):
+        serving.result_bytes(b"x" * 1_000)

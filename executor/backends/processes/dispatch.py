@@ -246,11 +246,19 @@ class Dispatcher(HandedOut):
             self._awake = worker
         for worker, request in outgoing:
             self.pool.send(worker, request)
+        if backlog and self.pool.is_at_a_loss():
+            self._fail_backlog()
         if backlog and self.nested.any and not self._engine.done:
             # Workers whose steps wait for their calls are made up for when there is something to run.
             self.pool.fill()
         if not backlog and self._engine.scheduler.running >= self._engine.scheduler.slots:
             self._hand_out_ahead()
+
+    def _fail_backlog(self) -> None:
+        """There is no worker and will be none: what cannot run fails, and what has ended is kept."""
+        failure = Failure("NoWorker", f"no worker process is left to run it. {self.pool.exhausted}", retryable=False)
+        while self._backlog:
+            self._report(self._backlog.popleft(), "failed", failure)
 
     def _granted_at(self, attempt: Attempt) -> int:
         if attempt not in self._moved:
@@ -275,5 +283,6 @@ class Dispatcher(HandedOut):
 
     def _report(self, attempt: Attempt, outcome: AttemptOutcome, failure: Failure | None) -> None:
         now = self._engine.now()
-        worker = (self.pool.idle or self.pool.workers)[-1]
-        self._reports.append((attempt, now, now, worker.name, None, outcome, failure, None))
+        workers = self.pool.idle or self.pool.workers
+        name = workers[-1].name if workers else "processes"
+        self._reports.append((attempt, now, now, name, None, outcome, failure, None))

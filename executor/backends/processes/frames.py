@@ -10,23 +10,32 @@ Rules of this module:
 - Requests are packets, so that each is taken whole by whoever reads first: the parent takes back what a busy worker
   has not read yet by reading it itself.
 - Heads are fixed structures, bodies are pickles. A body that cannot be read spoils one step and not the channel.
+- Code of a step may write anything into any descriptor. A frame begins with MAGIC and its body has a limit: what comes
+  and is no frame ends the channel (:class:`StrayBytesError`), and nothing is read from it any more.
 - Times are those of CLOCK_MONOTONIC, which all processes of a machine share.
 """
 
 from __future__ import annotations
 
 import os
+from functools import partial
 from struct import Struct
 from typing import TypeAlias
 
 # kind, step, attempt, bytes of the body
 REQUEST = Struct("<BxxxIIQ")
-# kind, flags, started, ended, CPU nanoseconds or NOTHING, tokens used or NOTHING, bytes of the body
-RESULT = Struct("<BBxxxxxxqqqqQ")
+# MAGIC, kind, flags, started, ended, CPU nanoseconds or NOTHING, tokens used or NOTHING, bytes of the body
+RESULT = Struct("<IBBxxqqqqQ")
+MAGIC = 0x9DB3_4B4D
+MAGIC_BYTES = MAGIC.to_bytes(4, "little")
+# The head of a result from its kind on.
+pack_result = partial(RESULT.pack, MAGIC)
 
 REQUEST_BYTES = REQUEST.size
 RESULT_BYTES = RESULT.size
 PACKET_BYTES = 65_536
+# Of the body of a result.
+BODY_LIMIT_BYTES = 4 * 1024**3
 NOTHING = -1
 
 # Kinds of requests. TOOLS: tools that no step of the file names, by name. GOODBYE: no more follow, and the parent takes
@@ -92,6 +101,10 @@ def write_all(fd: int, head: bytes, body: bytes) -> None:
         frame = frame[os.write(fd, frame) :]
 
 
+class StrayBytesError(Exception):
+    """What came out of a channel is no frame."""
+
+
 class FrameReader:
     """Cuts what comes out of a pipe into frames."""
 
@@ -107,6 +120,7 @@ class FrameReader:
 
         Raises:
             BlockingIOError: there is nothing to read now.
+            StrayBytesError: what came is no frame.
         """
         if self._large is not None:
             return self._read_large(self._large)
@@ -123,7 +137,9 @@ class FrameReader:
         place = 0
         end = len(data)
         while end - place >= RESULT_BYTES:
-            kind, flags, started, ended, cpu, tokens, size = RESULT.unpack_from(data, place)
+            magic, kind, flags, started, ended, cpu, tokens, size = RESULT.unpack_from(data, place)
+            if magic != MAGIC or kind > FAILED or size > BODY_LIMIT_BYTES:
+                raise StrayBytesError
             body_at = place + RESULT_BYTES
             place = body_at + size
             if place > end:
@@ -134,7 +150,9 @@ class FrameReader:
                 break
             frames.append((kind, flags, started, ended, cpu, tokens, data[body_at:place]))
         if place < end:
-            self._rest = data[place:]
+            rest = self._rest = data[place:]
+            if not rest.startswith(MAGIC_BYTES[: len(rest)]):
+                raise StrayBytesError
         return frames
 
     def _begin_large(self, head: tuple[int, ...], begun: bytes, size: int) -> None:

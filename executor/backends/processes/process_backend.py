@@ -81,6 +81,8 @@ class ProcessesBackend(Backend):
                 dispatcher.advance(notified=notified)
                 if notified or (wake_at is not None and wake_at <= engine.now()):
                     wake_at = engine.wake_at()
+        if pool.exhausted is not None:
+            self.warnings.append(f"no more workers could be started, and the run went on without: {pool.exhausted}")
         if engine.crash is not None:
             raise engine.crash
 

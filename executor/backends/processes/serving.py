@@ -23,6 +23,7 @@ from typing import Any, NoReturn, Protocol
 
 from executor.backends.base import SHORT_NANOSECONDS, CpuClock
 from executor.backends.processes.frames import (
+    BODY_LIMIT_BYTES,
     FAILED,
     GOODBYE,
     HAS_FACTS,
@@ -32,10 +33,10 @@ from executor.backends.processes.frames import (
     READY,
     REFUSED,
     REQUEST,
-    RESULT,
     STARTED,
     SUCCEEDED,
     TOOLS,
+    pack_result,
     read_rest,
     write_all,
 )
@@ -64,13 +65,13 @@ def serve(requests: int, results: int, outcomes: int, errors: int, ending: type[
     setup: dict[str, bytes] = pickle.loads(read_rest(requests, first, REQUEST.unpack_from(first)[3]))  # noqa: S301  # the parent's words
     run, tools, complaint = _unpack(setup)
     if complaint:
-        write_all(results, RESULT.pack(REFUSED, 0, 0, 0, NOTHING, NOTHING, len(complaint)), complaint)
+        write_all(results, pack_result(REFUSED, 0, 0, 0, NOTHING, NOTHING, len(complaint)), complaint)
         return True
     _show_errors(errors)
     if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
         # A worker that is killed loses what it holds back.
         sys.stdout.reconfigure(line_buffering=True)
-    write_all(results, RESULT.pack(READY, 0, 0, 0, NOTHING, NOTHING, 0), b"")
+    write_all(results, pack_result(READY, 0, 0, 0, NOTHING, NOTHING, 0), b"")
     # Entered by its first coroutine and not before: most workers never need an event loop.
     runner = asyncio.Runner()
 
@@ -214,7 +215,7 @@ class _Server:
             flags = IS_NONE
         else:
             try:
-                data = dumps(value, "its result")
+                data = result_bytes(value)
             except NotPicklableError as error:
                 failure = Failure("NotPicklable", f"step {step_id!r}: {error}", retryable=False)
                 self._fail(context, started, ended, ("failed", failure))
@@ -265,12 +266,24 @@ class _Server:
         body: bytes = b"",
     ) -> None:
         cpu = NOTHING if cpu_seconds is None else round(cpu_seconds * NANOSECONDS)
-        head = RESULT.pack(kind, flags, started, ended, cpu, NOTHING if tokens is None else tokens, len(body))
+        head = pack_result(kind, flags, started, ended, cpu, NOTHING if tokens is None else tokens, len(body))
         self._write_frame(head, body)
 
     def _write_frame(self, head: bytes, body: bytes) -> None:
         with self._writing:
             write_all(self._results, head, body)
+
+
+def result_bytes(value: Any) -> bytes:
+    """What a step returned, as it is sent.
+
+    Raises:
+        NotPicklableError: it cannot be pickled, or is too large to be sent.
+    """
+    data = dumps(value, "its result")
+    if len(data) > BODY_LIMIT_BYTES:
+        raise NotPicklableError(f"its result has {len(data):,} bytes; at most {BODY_LIMIT_BYTES:,} can be sent")
+    return data
 
 
 def _arguments(body: bytes | memoryview) -> Any:

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from executor.backends.processes.frames import CALLING, PACKET_BYTES, REQUEST, RESULT, WITHDRAWING, read_rest
+from executor.backends.processes.frames import CALLING, PACKET_BYTES, REQUEST, WITHDRAWING, pack_result, read_rest
 from executor.backends.processes.pickling import PROTOCOL, dumps
 from executor.child_steps.child_request import Call, Caller, Done, Outcome, Outcomes, Withdraw
 from executor.record.outcomes import Failure
@@ -49,7 +49,7 @@ class Calling(Caller):
             threading.Thread(target=self._keep_reading, name="makespan-outcomes", daemon=True).start()
 
         def withdraw() -> None:
-            self._write(RESULT.pack(WITHDRAWING, 0, number, 0, 0, 0, 0), b"")
+            self._write(pack_result(WITHDRAWING, 0, number, 0, 0, 0, 0), b"")
 
         return withdraw
 
@@ -75,7 +75,7 @@ class Calling(Caller):
             self._number += 1
             number = self._number
             self._waiting[number] = done
-        self._write(RESULT.pack(CALLING, 0, number, 0, 0, 0, len(body)), body)
+        self._write(pack_result(CALLING, 0, number, 0, 0, 0, len(body)), body)
         return number
 
     def _keep_reading(self) -> None:

@@ -48,7 +48,7 @@ class WorkerProcess:
 
     __slots__ = (
         "_errors", "_outbox", "_outcomes", "_outcomes_outbox", "_process", "_reader", "_their_outcomes", "_theirs",
-        "_to_worker", "free_at", "given", "kill_at", "large", "name", "outcomes_fd", "pid", "pidfd", "ready",
+        "_to_worker", "fault", "free_at", "given", "kill_at", "large", "name", "outcomes_fd", "pid", "pidfd", "ready",
         "requests_fd", "results_fd", "state", "tools", "waiting",
     )  # fmt: skip
 
@@ -61,6 +61,8 @@ class WorkerProcess:
         self.name = name
         self.state = STARTING
         self.ready = False
+        # What it did wrong, so that it was ended.
+        self.fault: str | None = None
         self.given: deque[Item] = deque()
         # When the last result ended, in the run's nanoseconds; when a group that was asked to end is killed.
         self.free_at = 0
@@ -170,6 +172,7 @@ class WorkerProcess:
 
         Raises:
             BlockingIOError: nothing has come.
+            StrayBytesError: what has come is no frame.
         """
         return self._reader.read()
 
@@ -210,7 +213,7 @@ class WorkerProcess:
         self.kill()
         status = self._process.wait()
         self.state = GONE
-        return _how(status)
+        return self.fault or _how(status)
 
     def error_tail(self) -> str:
         """The end of what it wrote to stderr before it was ready. Ask before :meth:`bury`."""

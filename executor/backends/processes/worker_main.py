@@ -7,6 +7,7 @@ Rules of this module:
 - A worker ends with its parent: the kernel sends SIGTERM when the parent dies, and the channel ends.
 - SIGTERM ends a step as an exception would, so that it can clean up; an orphan takes its process group along.
 - SIGINT is the parent's affair.
+- The channels are this process's alone: neither programs that a step starts nor processes that it forks have them.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ def main(requests: int, results: int, outcomes: int, errors: int) -> None:
     """Be a worker until the parent has no more work."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
+    _keep((requests, results, outcomes))
+    if errors >= 0:
+        os.set_inheritable(errors, False)
     first = os.read(requests, _FIRST_PACKET_BYTES)
     if not first:
         return
@@ -55,6 +59,20 @@ def main(requests: int, results: int, outcomes: int, errors: int) -> None:
         # The channel may end before this process is told of its new parent.
         if orphaned or os.getppid() != parent:
             _end_group()
+
+
+def _keep(channels: tuple[int, ...]) -> None:
+    for channel in channels:
+        os.set_inheritable(channel, False)
+
+    def let_go() -> None:
+        # Their numbers stay taken: nothing that is opened there later is taken for a channel.
+        nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        for channel in channels:
+            os.dup2(nowhere, channel, inheritable=False)
+        os.close(nowhere)
+
+    os.register_at_fork(after_in_child=let_go)
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:

@@ -3,7 +3,9 @@
 Rules of this module:
 - One thread calls it. Others, and signal handlers, call :meth:`WorkerPool.notify` and nothing else.
 - What workers say goes to a :class:`Listener`. The pool knows no engine and no step.
-- A worker that does not get ready is tried again, a few times in a row and not for ever.
+- A worker that does not get ready is tried again, a few times in a row and not for ever: then no more are started, and
+  those that are left go on.
+- A worker that says what is no result is ended: what it says after that is not heard.
 - After :meth:`WorkerPool.close` no worker is left, and nothing of its process group.
 """
 
@@ -26,6 +28,7 @@ from executor.backends.processes.frames import (
     SUCCEEDED,
     WITHDRAWING,
     Frame,
+    StrayBytesError,
     packets,
 )
 from executor.backends.processes.worker_handle import BUSY, IDLE, STARTING, STOPPING, WorkerProcess
@@ -37,6 +40,10 @@ SPARE_WORKERS = 2
 START_FAILURES = 3
 # How long an idle worker may take to clean up at the end before it is asked to end, like a busy one.
 GOODBYE_NANOSECONDS = 2_000_000_000
+_STRAY_BYTES = (
+    "was ended: on its channel came bytes that are no result. "
+    "Its step wrote into a file descriptor that it had not opened"
+)
 
 
 class Listener(Protocol):
@@ -69,6 +76,8 @@ class WorkerPool:
         self._setup = packets(SETUP, 0, 0, setup)
         self._dying: list[WorkerProcess] = []
         self._by_fd: dict[int, WorkerProcess] = {}
+        # Why no more workers can be started.
+        self.exhausted: str | None = None
         self._started = 0
         self._start_failures = 0
         self._closing = False
@@ -87,13 +96,20 @@ class WorkerPool:
         self.fill()
         for _ in range(self._spare):
             self._start()
-        while any(worker.state == STARTING for worker in self.workers):
+        # Not by their state: one that has closed its channel is being ended, and counts as a failed start once it has.
+        while self.exhausted is None and not all(worker.ready for worker in self.workers):
             self.wait(None)
+        if self.exhausted is not None:
+            raise BackendError(self.exhausted)
 
     def fill(self) -> None:
         """Start as many workers as it takes to have one that can run for each slot."""
         for _ in range(self.slots - self._able()):
             self._start()
+
+    def is_at_a_loss(self) -> bool:
+        """Whether no worker can run anything any more."""
+        return self.exhausted is not None and not self._able()
 
     def _able(self) -> int:
         return sum(worker.state < STOPPING and not worker.waiting for worker in self.workers)
@@ -123,11 +139,14 @@ class WorkerPool:
             os.eventfd_write(self._wake_fd, 1)
 
     def _start(self) -> None:
+        if self.exhausted is not None:
+            return
         self._started += 1
         try:
             worker = WorkerProcess(f"process-{self._started}")
         except OSError as error:
-            raise BackendError(f"processes: a worker process cannot be started: {error}") from error
+            self.exhausted = f"processes: a worker process cannot be started: {error}"
+            return
         self.workers.append(worker)
         for fd in (worker.pidfd, worker.results_fd):
             self._by_fd[fd] = worker
@@ -179,34 +198,49 @@ class WorkerPool:
     def hear(self, worker: WorkerProcess) -> bool:
         """Take in what one read brings. Returns whether there may be more."""
         try:
-            frames = worker.read()
+            frames = self._frames(worker)
         except BlockingIOError:
             return False
         if frames is None:
-            # It closed its channel and can be heard no more: its process is about to end, or is made to.
-            self._forget(worker.results_fd)
-            self.end(worker)
             return False
         if self._closing:
             return True
         for frame in frames:
             kind = frame[0]
-            if kind >= SUCCEEDED:
+            if kind >= SUCCEEDED and worker.given:
                 worker.large = False
                 self._listener.ended(worker, frame)
                 if not worker.given and worker.state == BUSY:
                     self.make_idle(worker)
-            elif kind == STARTED:
+            elif kind == STARTED and worker.given:
                 self._listener.began(worker, frame[2])
             elif kind in (CALLING, WITHDRAWING):
                 self._listener.calls(worker, frame[2], frame[6] if kind == CALLING else None)
             elif kind == REFUSED:
-                raise BackendError(f"processes: {bytes(frame[6]).decode(errors='replace')}")
+                self.exhausted = f"processes: {bytes(frame[6]).decode(errors='replace')}"
             elif kind == READY and worker.state == STARTING:
                 self._start_failures = 0
                 worker.ready = True
                 self.make_idle(worker)
         return True
+
+    def _frames(self, worker: WorkerProcess) -> list[Frame] | None:
+        """What one read brings. None: the worker can be heard no more, and is about to end, or is made to.
+
+        Raises:
+            BlockingIOError: nothing has come.
+        """
+        if worker.fault is not None:
+            return None
+        try:
+            frames = worker.read()
+        except StrayBytesError:
+            worker.fault = _STRAY_BYTES
+            frames = None
+        if frames is None:
+            self._forget(worker.results_fd)
+            self.end(worker)
+        return frames
 
     def make_idle(self, worker: WorkerProcess) -> None:
         """The worker has nothing to do."""
@@ -270,6 +304,6 @@ class WorkerPool:
 
     def _count_start_failure(self, how: str, wrote: str) -> None:
         self._start_failures += 1
-        if self._start_failures >= START_FAILURES:
+        if self._start_failures >= START_FAILURES and self.exhausted is None:
             said = f"; it wrote:\n{wrote}" if wrote else ""
-            raise BackendError(f"processes: a worker process {how} before it was ready{said}")
+            self.exhausted = f"processes: a worker process {how} before it was ready{said}"

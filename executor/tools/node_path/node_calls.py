@@ -75,22 +75,14 @@ class Transport:
 
     def call(self, calls: list[Made], at_once: int | None) -> list[Ended] | None:
         """Wait for the outcomes."""
-        return _found_transport().call(calls, at_once)
+        raise NotImplementedError
 
     async def call_async(self, calls: list[Made], at_once: int | None) -> list[Ended] | None:
         """The same for coroutines."""
-        return await _found_transport().call_async(calls, at_once)
+        raise NotImplementedError
 
 
 transport = Transport()
-
-
-def _found_transport() -> Transport:
-    """Functions that travelled to this process may come here before anybody has said which way calls take."""
-    from importlib import import_module  # noqa: PLC0415  # where nobody calls, nobody pays for it
-
-    import_module("executor.node_runtime")
-    return transport
 
 
 def call_tool(name: str, prompt: str | None = None, /, **kwargs: Any) -> Any:

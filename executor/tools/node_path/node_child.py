@@ -31,6 +31,8 @@ _END_MARK = "\x1e"
 def main(fd: int) -> None:
     """Run the node that the parent sends over the channel ``fd``."""
     global channel  # noqa: PLW0603  # `node_runtime` finds it here
+    # What the node starts does not get it.
+    os.set_inheritable(fd, False)
     kind, text = _read_code(fd)
     channel = fd
     if "MAKESPAN_SPANS" in os.environ:

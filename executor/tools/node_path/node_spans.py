@@ -4,6 +4,7 @@ before the code imports OpenTelemetry.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
@@ -49,9 +50,8 @@ class _Loader(Loader):
         self._loader.exec_module(module)
         # A node works without its spans: its interpreter may see another package by that name, or none.
         with suppress(Exception):
-            from executor.tracing.child_programs import continue_trace  # noqa: PLC0415  # it imports what was waited for
-
-            continue_trace()
+            # By its name, like all that a node's process takes from outside this folder.
+            importlib.import_module("executor.tracing.child_programs").continue_trace()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)

@@ -101,7 +101,7 @@ class _RunRecord:
         # Nobody who ran depends on a step that was skipped but for its `when`: there templates see null.
         skipped = {step_id: None for step_id, status in run.statuses.items() if status == "skipped"}
         self._outputs: dict[str, Any] = {**skipped, **run.outputs} if skipped else run.outputs
-        self._renderer = Renderer({}, RunContext(inputs=self._inputs), self._outputs, {})
+        self._renderer = Renderer({}, RunContext(inputs=self._inputs), self._outputs)
         self._parents: Sequence[int] = run.timeline.nested_in or [-1] * len(steps)
         self._mapped = {index for index, step in enumerate(steps) if step.for_each is not None}
         self._plans = plans_of(run.timeline, self._mapped)

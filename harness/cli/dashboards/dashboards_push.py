@@ -11,16 +11,17 @@ from __future__ import annotations
 import io
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, get_args
 
-from executor.model.findings import did_you_mean
 from harness.cli.guard import UsageFault
+from harness.cli.requests.dashboards import PushRequest
 from harness.cli.stores import store_path, store_to_read
 from harness.cli.trace_options import traces_sent
+from harness.cli.typed_values import one_of
 from harness.config import Config, load_config
 from harness.exit_codes import ExitCode
-from harness.report.terminal.console import Terminal, counted, one_line
+from harness.plain_text import counted, one_line
+from harness.report.terminal.console import Terminal
 from harness.store.run_references import load_all
 from harness.store.run_store import Store
 from harness.store.store_errors import StoreError
@@ -31,21 +32,7 @@ from harness.telemetry.telemetry_settings import Profile
 _ID_SHOWN: Final = 12
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the command line asks for, as typed."""
-
-    runs: tuple[str, ...] = ()
-    all_runs: bool = False
-    url: str | None = None
-    profile: str | None = None
-    textfile: str | None = None
-    store: str | None = None
-    quiet: bool = False
-    config_path: str | None = None
-
-
-def push_stored_runs(request: Request) -> ExitCode:
+def push_stored_runs(request: PushRequest) -> ExitCode:
     """Send them.
 
     Raises:
@@ -53,12 +40,13 @@ def push_stored_runs(request: Request) -> ExitCode:
         StoreError: a run cannot be found or read.
 
     """
+    profile = None if request.profile is None else one_of("--profile", request.profile, get_args(Profile))
     config = load_config(
         request.config_path,
         overrides={
             "telemetry": {
                 "prometheus": {
-                    "url": request.url, "profile": _profile(request.profile), "textfile": request.textfile,
+                    "url": request.url, "profile": profile, "textfile": request.textfile,
                 }
             }
         },
@@ -84,15 +72,8 @@ def push_stored_runs(request: Request) -> ExitCode:
     return ExitCode.FINE
 
 
-def _profile(typed: str | None) -> str | None:
-    known = get_args(Profile)
-    if typed is not None and typed not in known:
-        raise UsageFault(f"--profile {typed!r}: {did_you_mean(typed, known, 'use own or shared')}")
-    return typed
-
-
 def _documents(
-    request: Request, config: Config, store: Store | None, faults: list[str]
+    request: PushRequest, config: Config, store: Store | None, faults: list[str]
 ) -> Iterator[Mapping[str, Any]]:  # fmt: skip
     """The runs that are meant, oldest first. Of all runs those that cannot be read are faults."""
     if not request.all_runs:
@@ -126,7 +107,7 @@ def _send(
                     continue
                 sent += 1
                 if not quiet:
-                    terminal.line(_told(answer))
+                    terminal.line(_pushed_line(answer))
             if not quiet:
                 terminal.line(f"{counted(sent, 'run')} sent to {one_line(server.shown_url, 200)}")
     except PushError as error:
@@ -136,7 +117,7 @@ def _send(
             deque(documents, maxlen=0)
 
 
-def _told(pushed: Pushed) -> str:
+def _pushed_line(pushed: Pushed) -> str:
     name = one_line(pushed.scenario, 60)
     return f"run {pushed.run_id[:_ID_SHOWN]} {name}: {pushed.samples:,} samples in {pushed.series:,} series"
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness.cli.dashboards.dashboards_validate import check_installed
 from harness.cli.guard import UsageFault
+from harness.cli.requests.dashboards import UpRequest
 from harness.cli.signals import terminated_as_interrupted
 from harness.cli.stores import store_path
 from harness.config import load_config
@@ -15,19 +15,7 @@ from harness.exit_codes import ExitCode
 from harness.report.terminal.console import Terminal
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the command line asks for, as typed."""
-
-    port: int
-    page_port: int
-    grafana_port: int
-    data: str | None = None
-    store: str | None = None
-    config_path: str | None = None
-
-
-def show_dashboards(request: Request) -> ExitCode:
+def show_dashboards(request: UpRequest) -> ExitCode:
     """Show them until Ctrl-C, which is how it ends.
 
     Raises:
@@ -36,28 +24,28 @@ def show_dashboards(request: Request) -> ExitCode:
     """
     check_installed("plotly", "grafana_foundation_sdk", "promql_parser")
     from harness.dashboards.preview.child_servers import ChildError  # noqa: PLC0415 - it needs what was just looked for
-    from harness.dashboards.preview.up import Everything, Ports, everything_up, keep_sending  # noqa: PLC0415 - the same
+    from harness.dashboards.preview.up import Ports, RunningPreview, keep_sending, preview_up  # noqa: PLC0415 - the same
 
     config = load_config(request.config_path)
     terminal = Terminal()
     ports = Ports(request.port, request.page_port, request.grafana_port)
     settings = config.telemetry.prometheus
 
-    def tell(everything: Everything) -> None:
-        terminal.line(f"Preview of the dashboards: {everything.page_url}")
-        if everything.grafana_url is not None:
-            terminal.line(f"Grafana: {everything.grafana_url}")
+    def tell(preview: RunningPreview) -> None:
+        terminal.line(f"Preview of the dashboards: {preview.page_url}")
+        if preview.grafana_url is not None:
+            terminal.line(f"Grafana: {preview.grafana_url}")
         else:
             terminal.line("Grafana: none is on the PATH; its dashboards are in `dashboards/`")
-        terminal.line(f"Prometheus: {everything.prometheus_url}")
+        terminal.line(f"Prometheus: {preview.prometheus_url}")
         terminal.line("Runs that are kept from now on are shown too. Ctrl-C ends it.")
 
     try:
-        with terminated_as_interrupted(), everything_up(
+        with terminated_as_interrupted(), preview_up(
             data_folder(request.data), ports, scrape_port=settings.metrics_port or None
-        ) as everything:  # fmt: skip
-            tell(everything)
-            keep_sending(everything, store_path(request.store, config), terminal.line, run_info=settings.run_info)
+        ) as preview:  # fmt: skip
+            tell(preview)
+            keep_sending(preview, store_path(request.store, config), terminal.line, run_info=settings.run_info)
     except KeyboardInterrupt:
         terminal.line("ended")
         sys.stdout.flush()

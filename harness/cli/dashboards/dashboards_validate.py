@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
-from executor.model.findings import did_you_mean
 from harness.cli.guard import UsageFault
+from harness.cli.requests.dashboards import ValidateRequest
 from harness.cli.stores import store_to_read
+from harness.cli.typed_values import one_of
 from harness.config import Config, load_config
-from harness.dashboards.grafana.profiles import Profile
 from harness.exit_codes import ExitCode
+from harness.plain_text import counted
 from harness.report.terminal.console import Terminal
 from harness.store.store_errors import StoreError
+from harness.telemetry.telemetry_settings import Profile
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the command line asks for, as typed. ``offline``: no server is asked."""
-
-    profile: str | None = None
-    url: str | None = None
-    folder: str | None = None
-    offline: bool = False
-    store: str | None = None
-    config_path: str | None = None
-
-
-def validate_dashboards(request: Request) -> ExitCode:
+def validate_dashboards(request: ValidateRequest) -> ExitCode:
     """Say what is wrong with the dashboards.
 
     Raises:
@@ -38,10 +27,12 @@ def validate_dashboards(request: Request) -> ExitCode:
 
     """
     check_installed("grafana_foundation_sdk", "promql_parser")
-    from harness.dashboards.validation.dashboard_files import dashboards_of, read_dashboards  # noqa: PLC0415 - only now does it matter
+    from harness.dashboards.grafana.dashboard_files import dashboards_of, read_dashboards  # noqa: PLC0415 - only now does it matter
 
     config = load_config(request.config_path)
-    profile = _profile(request.profile, config)
+    profile: Profile = config.telemetry.prometheus.profile
+    if request.profile is not None:
+        profile = one_of("--profile", request.profile, get_args(Profile))
     folder = Path(request.folder).expanduser() if request.folder is not None else dashboards_of(profile)
     if not folder.is_dir():
         raise UsageFault(f"there is no folder {str(folder)!r}")
@@ -60,7 +51,7 @@ def validate_dashboards(request: Request) -> ExitCode:
         asked = "no server was asked"
     terminal.line(
         f"{outcome.dashboards} dashboards (profile {profile}), {outcome.panels} panels, {asked}: "
-        + ("nothing is wrong" if not faults else f"{len(faults)} fault{'' if len(faults) == 1 else 's'}")
+        + ("nothing is wrong" if not faults else counted(len(faults), "fault"))
     )
     return ExitCode.FAULT if faults else ExitCode.FINE
 
@@ -81,25 +72,15 @@ def _outcome(
     dashboards: Mapping[str, dict[str, Any]], profile: Profile, url: str | None, documents: list[dict[str, Any]]
 ) -> Any:
     from harness.dashboards.validation.dashboard_checks import validated  # noqa: PLC0415 - the same
-    from harness.dashboards.validation.prometheus_questions import Asking, AskingError, RefusedError  # noqa: PLC0415 - only now does it matter
+    from harness.dashboards.validation.prometheus_questions import NoPrometheusError, PrometheusQueries, RefusedError  # noqa: PLC0415 - only now does it matter
 
     if url is None:
         return validated(dashboards, profile, None, [])
     try:
-        with Asking(url) as server:
+        with PrometheusQueries(url) as server:
             return validated(dashboards, profile, server, documents)
-    except (AskingError, RefusedError) as error:
+    except (NoPrometheusError, RefusedError) as error:
         raise UsageFault(str(error)) from error
-
-
-def _profile(typed: str | None, config: Config) -> Profile:
-    for profile in get_args(Profile):
-        if profile == (typed if typed is not None else config.telemetry.prometheus.profile):
-            found: Profile = profile
-            return found
-    known = get_args(Profile)
-    fix = did_you_mean(str(typed), known, f"use one of {', '.join(known)}")
-    raise UsageFault(f"--profile {typed!r}: {fix}")
 
 
 def _stored(typed: str | None, config: Config) -> list[dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""The Grafana dashboards as code: panels, queries, variables, links and provisioning."""
+"""The JSON of the Grafana dashboards: read, compared with the model of Grafana, and connected to data sources."""

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from harness.dashboards.validation.dashboard_findings import Fault
+from harness.dashboards.dashboard_findings import Fault
 
 # What Grafana's Prometheus plugin reads of a mark; the SDK's model of a mark ends before these.
 _BEYOND_THE_MODEL: Final = re.compile(r"annotations\.list\[\d+\]\.(titleFormat|textFormat|tagKeys|step)")

@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Profile = Literal["own", "shared"]
-PROFILES: Final[tuple[Profile, ...]] = ("own", "shared")
+from harness.telemetry.telemetry_settings import Profile
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from harness.dashboards.grafana.profiles import Profile
+from harness.dashboards.grafana.dashboard_files import Dashboard
 from harness.dashboards.validation.dashboard_checks import SCRAPE_SECONDS
-from harness.dashboards.validation.dashboard_files import Dashboard
+from harness.telemetry.telemetry_settings import Profile
 
 _TYPES: Final = {"html": "text/html", "js": "text/javascript", "css": "text/css", "json": "application/json"}
 _PAGE_FILES: Final = ("page.html", "preview.css", "preview.js", "asking.js", "draw.js", "frames.js", "numbers.js")

@@ -17,16 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from harness.dashboards.grafana.profiles import Profile
+from harness.dashboards.grafana.dashboard_files import dashboards_of, read_dashboards
 from harness.dashboards.grafana.provisioning import dashboard_provider, data_sources
 from harness.dashboards.preview.child_servers import Child, ChildError, alone, check_port, started
 from harness.dashboards.preview.preview_page import Preview
-from harness.dashboards.validation.dashboard_files import dashboards_of, read_dashboards
 from harness.files.packaged import dashboards_folder
+from harness.plain_text import counted
 from harness.store.run_store import Store
 from harness.store.store_errors import StoreError
 from harness.telemetry.prometheus.prometheus_push import Prometheus, PushError, push_runs
 from harness.telemetry.prometheus.server_flags import prometheus_arguments, prometheus_config
+from harness.telemetry.telemetry_settings import Profile
 
 PROFILE: Final[Profile] = "own"
 _LOOK_SECONDS: Final = 1.0
@@ -48,7 +49,7 @@ class Ports:
 
 
 @dataclass(slots=True)
-class Everything:
+class RunningPreview:
     """What is up: addresses, and the programs behind them."""
 
     prometheus_url: str
@@ -58,7 +59,7 @@ class Everything:
 
 
 @contextlib.contextmanager
-def everything_up(data: Path, ports: Ports, *, scrape_port: int | None = None) -> Iterator[Everything]:
+def preview_up(data: Path, ports: Ports, *, scrape_port: int | None = None) -> Iterator[RunningPreview]:
     """Start it all; at the end it is down.
 
     Raises:
@@ -88,10 +89,10 @@ def everything_up(data: Path, ports: Ports, *, scrape_port: int | None = None) -
             children.append(_grafana(grafana_program, data, ports.grafana, url))
             stack.callback(children[-1].stop)
         page = stack.enter_context(Preview(dashboards, url, PROFILE, port=ports.page))
-        yield Everything(url, page.url, grafana_url, children)
+        yield RunningPreview(url, page.url, grafana_url, children)
 
 
-def keep_sending(everything: Everything, store_path: Path, say: Say, *, run_info: bool = True) -> None:
+def keep_sending(preview: RunningPreview, store_path: Path, say: Say, *, run_info: bool = True) -> None:
     """Send what is stored, and what is kept from then on, until Ctrl-C.
 
     Raises:
@@ -100,9 +101,9 @@ def keep_sending(everything: Everything, store_path: Path, say: Say, *, run_info
     """
     sent: set[str] = set()
     trouble = ""
-    with Prometheus(everything.prometheus_url) as server:
+    with Prometheus(preview.prometheus_url) as server:
         while True:
-            for child in everything.children:
+            for child in preview.children:
                 child.check()
             try:
                 _send_new(server, store_path, sent, say, run_info=run_info)
@@ -130,7 +131,7 @@ def _send_new(server: Prometheus, store_path: Path, sent: set[str], say: Say, *,
                 done += 1
                 samples += answer.samples
     if done:
-        say(f"sent {done} run{'' if done == 1 else 's'}, {samples:,} samples")
+        say(f"sent {counted(done, 'run')}, {samples:,} samples")
 
 
 def _documents(store: Store, run_ids: Iterable[str], sent: set[str], say: Say) -> Iterator[Mapping[str, Any]]:

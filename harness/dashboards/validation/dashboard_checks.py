@@ -15,9 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from harness.dashboards.grafana.grafana_model import model_faults
-from harness.dashboards.grafana.profiles import Profile
-from harness.dashboards.validation.dashboard_files import (
+from harness.dashboards.dashboard_findings import Fault
+from harness.dashboards.grafana.dashboard_files import (
     Dashboard,
     PanelQuery,
     annotations_of,
@@ -26,11 +25,11 @@ from harness.dashboards.validation.dashboard_files import (
     queries_of,
     variables_of,
 )
-from harness.dashboards.validation.dashboard_findings import Fault
+from harness.dashboards.grafana.grafana_model import model_faults
 from harness.dashboards.validation.expected_numbers import Known, known_numbers
 from harness.dashboards.validation.lint import lint_faults
 from harness.dashboards.validation.number_comparison import differences
-from harness.dashboards.validation.prometheus_questions import Asking, RefusedError
+from harness.dashboards.validation.prometheus_questions import PrometheusQueries, RefusedError
 from harness.dashboards.validation.promql import unknown_metrics
 from harness.dashboards.validation.substitution import filled, seconds_of, time_words
 from harness.telemetry.metrics.metric_table import (
@@ -44,6 +43,7 @@ from harness.telemetry.metrics.metric_table import (
     STEPS_RUNNING,
 )
 from harness.telemetry.metrics.time_series import end_of
+from harness.telemetry.telemetry_settings import Profile
 
 # As many points as Grafana asks for on a wide screen.
 POINTS: Final = 1_000
@@ -98,12 +98,15 @@ def static_faults(dashboards: Mapping[str, Dashboard]) -> list[Fault]:
 
 
 def validated(
-    dashboards: Mapping[str, Dashboard], profile: Profile, server: Asking | None, documents: Sequence[Mapping[str, Any]]
+    dashboards: Mapping[str, Dashboard],
+    profile: Profile,
+    server: PrometheusQueries | None,
+    documents: Sequence[Mapping[str, Any]],
 ) -> Outcome:
     """All of it. Without a server only :func:`static_faults`.
 
     Raises:
-        AskingError: the server does not answer.
+        NoPrometheusError: the server does not answer.
 
     """
     outcome = Outcome(static_faults(dashboards), dashboards=len(dashboards))
@@ -129,7 +132,7 @@ class _Asked:
     """One dashboard, asked as a whole."""
 
     def __init__(
-        self, name: str, dashboard: Dashboard, profile: Profile, server: Asking, held: Held, outcome: Outcome
+        self, name: str, dashboard: Dashboard, profile: Profile, server: PrometheusQueries, held: Held, outcome: Outcome
     ) -> None:
         self._name = name
         self._dashboard = dashboard
@@ -219,7 +222,7 @@ class _Asked:
             self._outcome.faults.append(fault)
 
 
-def _held(server: Asking) -> Held | None:
+def _held(server: PrometheusQueries) -> Held | None:
     """What is there, as of now."""
     now = time.time()
     ends = server.now(f"last_over_time({RUN_COMPLETED.name}[{_AS_FAR_BACK}])", now)

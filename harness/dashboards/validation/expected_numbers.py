@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from harness.dashboards.grafana.queries import CELL, CURVE
 from harness.telemetry.metrics import metric_table as table
-from harness.telemetry.metrics.labels import result_labels, told_apart
+from harness.telemetry.metrics.labels import result_labels, with_others_summed
 
 # Labels that tell numbers of one cell apart; others (job, instance) are the server's.
 _OWN_LABELS: Final = frozenset(label for family in table.FAMILIES for label in family.labels)
@@ -67,7 +67,7 @@ def _of_result(result: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str],
         table.RUN_STEP_OVERHEAD: result["overhead_seconds_per_step"],
     }
     yield from ((metric.name, {}, float(value)) for metric, value in single.items() if value is not None)
-    for cause, seconds in told_apart(result["lost_seconds"]).items():
+    for cause, seconds in with_others_summed(result["lost_seconds"]).items():
         yield table.RUN_LOST.name, {"cause": cause}, seconds
     yield table.STEPS_RUNNING.name, {}, float(result["concurrency"]["max"])
     yield table.WORKERS.name, {}, float(result["workers"])
@@ -93,7 +93,7 @@ def _attempts(steps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, dict[st
         yield table.STEP_ATTEMPTS.name, {"tool": tool, "result": outcome}, float(count)
     for reason, count in retries.items():
         yield table.STEP_RETRIES.name, {"reason": reason}, float(count)
-    for reason, seconds in told_apart(waits).items():
+    for reason, seconds in with_others_summed(waits).items():
         yield f"{table.STEP_WAIT.name}_sum", {"reason": reason}, seconds
 
 

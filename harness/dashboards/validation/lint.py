@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
 from typing import Any, Final
 
-from harness.dashboards.validation.dashboard_files import all_boxes, annotations_of, named, panels_of, variables_of
-from harness.dashboards.validation.dashboard_findings import Fault
+from harness.dashboards.dashboard_findings import Fault
+from harness.dashboards.grafana.dashboard_files import all_boxes, annotations_of, named, panels_of, variables_of
 from harness.telemetry.metrics.metric_table import CELL_LABELS
 
 Panel = Mapping[str, Any]

@@ -1,7 +1,7 @@
 """Asks a Prometheus: the few questions that the dashboards ask, through its HTTP interface.
 
 Rules of this module:
-- A server that cannot be asked is an :class:`AskingError` that says what to do; a query that it refuses is a
+- A server that cannot be asked is an :class:`NoPrometheusError` that says what to do; a query that it refuses is a
   :class:`RefusedError` with what it said.
 """
 
@@ -13,11 +13,13 @@ from typing import Any, Final, Self
 from harness.telemetry.prometheus.http_api import Connection, answered
 
 _TIMEOUT_SECONDS: Final = 30.0
+# Range queries answer with every point.
+_ANSWER_LIMIT_BYTES: Final = 64_000_000
 
 Series = dict[str, Any]
 
 
-class AskingError(Exception):
+class NoPrometheusError(Exception):
     """There is no server that answers."""
 
 
@@ -25,16 +27,17 @@ class RefusedError(Exception):
     """The server does not answer this question; the message is what it says."""
 
 
-class Asking:
+class PrometheusQueries:
     """A server that is asked. A context manager: connections live as long."""
 
     def __init__(self, url: str) -> None:
-        """Raises AskingError where the address is none."""
+        """Raises NoPrometheusError where the address is none."""
         self._connection = Connection(
             url.rstrip("/"),
             timeout_seconds=_TIMEOUT_SECONDS,
-            unreachable=AskingError,
+            unreachable=NoPrometheusError,
             when_slow="see whether it is well",
+            limit_bytes=_ANSWER_LIMIT_BYTES,
         )
         self.shown_url = self._connection.shown_url
 
@@ -50,7 +53,7 @@ class Asking:
         """An instant query at that time, seconds since 1970.
 
         Raises:
-            AskingError: there is no answer.
+            NoPrometheusError: there is no answer.
             RefusedError: the query is refused.
 
         """
@@ -60,7 +63,7 @@ class Asking:
         """A range query; all in seconds.
 
         Raises:
-            AskingError: there is no answer.
+            NoPrometheusError: there is no answer.
             RefusedError: the query is refused.
 
         """
@@ -71,7 +74,7 @@ class Asking:
         """What it was started with.
 
         Raises:
-            AskingError: there is no answer.
+            NoPrometheusError: there is no answer.
             RefusedError: it does not say.
 
         """
@@ -83,7 +86,7 @@ class Asking:
         answer = self._connection.request("POST" if words else "GET", f"/api/v1/{path}", form=words or None)
         found = answered(answer)
         if found is None:
-            raise AskingError(
+            raise NoPrometheusError(
                 f"what answers at {self.shown_url} is no Prometheus ({answer.status_code}): name another with --url"
             )
         if found.get("status") != "success":

@@ -12,7 +12,8 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from executor.record.timeline import NANOSECONDS, Timeline
-from harness.report.html.safe_text import duration_text, visible
+from harness.plain_text import duration_text
+from harness.report.html.safe_text import visible
 
 ROWS_SHOWN: Final = 400
 

@@ -8,22 +8,60 @@ Rules of this module:
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from executor.record.timeline import NANOSECONDS
-from harness.report.html.axes import Tick, time_ticks, values
+from harness.plain_text import duration_text, interval_text
 from harness.report.html.palette import KINDS, Kind, kind_of
 from harness.report.html.report_cells import Cell
-from harness.report.html.safe_text import duration_text, share_text, visible
+from harness.report.html.safe_text import share_text, visible
 
 CHART_WIDTH: Final = 460
 CHART_HEIGHT: Final = 290
 LEFT, RIGHT, TOP, BOTTOM = 46, 18, 16, 40
 SERIES_STYLES: Final = 6
 STEPS_SHOWN: Final = 24
+
+
+class Tick(NamedTuple):
+    """``place_percent`` from the axis' beginning."""
+
+    place_percent: float
+    text: str
+
+
+def round_step(span: float, wanted: int) -> float:
+    """The step of 1, 2 or 5 times a power of ten that makes about ``wanted`` ticks over the span (> 0)."""
+    rough = span / max(1, wanted)
+    power = float(10 ** math.floor(math.log10(rough)))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+
+
+def values(low: float, high: float, wanted: int = 6) -> list[float]:
+    """Round values within [low, high]."""
+    if high <= low:
+        return [low]
+    step = round_step(high - low, wanted)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [number * step for number in range(first, last + 1)]
+
+
+def time_ticks(low: float, high: float, wanted: int = 6) -> list[Tick]:
+    """Ticks in one unit that fits the axis. Seconds."""
+    unit, size = time_unit(high)
+    return [Tick(100 * (value - low) / (high - low), f"{value / size:g} {unit}") for value in values(low, high, wanted)]
+
+
+def time_unit(seconds: float) -> tuple[str, float]:
+    """The unit for values up to ``seconds``, and its length in seconds."""
+    return next(
+        ((unit, size) for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)) if seconds >= size), ("ns", 1e-9)
+    )
 
 
 class Part(NamedTuple):
@@ -249,7 +287,7 @@ def makespan_strips(cells: Sequence[Cell]) -> Strips | None:
         middle = cell.makespan_seconds
         text = duration_text(middle)
         if interval is not None:
-            text += f" ({duration_text(interval[0])} to {duration_text(interval[1])})"
+            text += f" ({interval_text(*interval)})"
         dots = [_percent(value, low, high) for value in one]
         rows.append(StripRow(cell.label, dots, _percent(middle, low, high), ends, text, len(one)))
     return Strips(rows, time_ticks(low, high))
@@ -275,7 +313,7 @@ def step_strips(cells: Sequence[Cell]) -> Strips | None:
     rows = []
     for step_id in shown:
         lengths = found[step_id]
-        text = f"{duration_text(middle[step_id])} ({duration_text(min(lengths))} to {duration_text(max(lengths))})"
+        text = f"{duration_text(middle[step_id])} ({interval_text(min(lengths), max(lengths))})"
         dots = [_percent(seconds, 0, high) for seconds in lengths]
         rows.append(StripRow(visible(step_id), dots, _percent(middle[step_id], 0, high), None, text, len(lengths)))
     return Strips(rows, time_ticks(0, high), len(found) - len(shown))

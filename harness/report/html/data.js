@@ -132,13 +132,14 @@ function unpackCell(cell, number) {
 const CELLS = packed.cells.map(unpackCell);
 const LONGEST = Math.max(1, ...CELLS.map((cell) => cell.makespan));
 
+// As the page's other durations: three significant digits, without zeros at their end.
 function durationText(nanoseconds) {
   if (nanoseconds === null || nanoseconds === undefined) return "–";
-  const [unit, size] = [["s", 1e9], ["ms", 1e6], ["µs", 1e3]].find(([, length]) => Math.abs(nanoseconds) >= length) ?? ["ns", 1];
+  const [unit, size] = [["s", 1e9], ["ms", 1e6], ["µs", 1e3]].find(([, length]) => Math.abs(nanoseconds) >= 0.9995 * length) ?? ["ns", 1];
   const number = nanoseconds / size;
   if (number === 0) return "0 s";
   const digits = unit === "ns" || Math.abs(number) >= 99.95 ? 0 : Math.abs(number) >= 9.995 ? 1 : 2;
-  return `${number.toFixed(digits)} ${unit}`;
+  return `${Number(number.toFixed(digits))} ${unit}`;
 }
 
 const runTime = (attempt) => {

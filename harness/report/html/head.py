@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from harness.plain_text import duration_text, interval_text, some_of
 from harness.report.html.report_cells import Cell, headline
-from harness.report.html.safe_text import duration_text, ratio_text, share_text, visible
+from harness.report.html.safe_text import ratio_text, share_text, visible
 
 _VERDICTS: Final = {
     "faster": "faster than serial",
@@ -75,9 +76,8 @@ def head_of(documents: Sequence[Mapping[str, Any]], cells: Sequence[Cell]) -> He
     """The head for all documents; the verdict speaks of the headline cell."""
     chosen = headline(cells)
     scenarios = list(dict.fromkeys(visible(cell.scenario, 120) for cell in cells))
-    title = ", ".join(scenarios[:3]) + (f" and {len(scenarios) - 3} more" if len(scenarios) > 3 else "")
     return Head(
-        title=title,
+        title=some_of(scenarios, 3),
         runs=[(visible(str(one["run_id"]), 80), _moment(one["started_at"])) for one in documents],
         verdict=_verdict(chosen),
         remedy=chosen.remedy,
@@ -149,8 +149,7 @@ def _notes(documents: Sequence[Mapping[str, Any]], cells: Sequence[Cell]) -> lis
 def _together(labels: Sequence[str], of: int) -> str:
     if len(labels) == of > 1:
         return "every cell"
-    more = f" and {len(labels) - _LABELS_SHOWN} more" if len(labels) > _LABELS_SHOWN else ""
-    return ", ".join(labels[:_LABELS_SHOWN]) + more
+    return some_of(labels, _LABELS_SHOWN)
 
 
 def _row(cell: Cell) -> CellRow:
@@ -186,7 +185,7 @@ def _moment(text: object) -> str:
 
 
 def _interval(ends: Sequence[float] | None) -> str:
-    return "" if ends is None else f"{duration_text(ends[0])} to {duration_text(ends[1])}"
+    return "" if ends is None else interval_text(*ends)
 
 
 def _ratios(ends: Sequence[float] | None) -> str:

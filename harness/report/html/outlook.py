@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from harness.report.html.safe_text import duration_text, share_text, visible
+from harness.plain_text import duration_text, some_of
+from harness.report.html.safe_text import share_text, visible
 
 Document = Mapping[str, Any]
 
@@ -154,8 +155,7 @@ def _basis(one: Document) -> str:
 
 
 def _names(steps: Sequence[str]) -> str:
-    shown = ", ".join(visible(str(step), _NAME_LIMIT) for step in steps[:_NAMES_SHOWN])
-    return f"{shown} and {len(steps) - _NAMES_SHOWN} more" if len(steps) > _NAMES_SHOWN else shown
+    return some_of([visible(str(step), _NAME_LIMIT) for step in steps], _NAMES_SHOWN)
 
 
 def _change(seconds: float, what: str, rests_on: str, whole: float) -> Change:

@@ -34,8 +34,7 @@ from harness.report.html.head import head_of, machine_line
 from harness.report.html.outlook import outlooks_of
 from harness.report.html.palette import HATCHES, KINDS
 from harness.report.html.payload import payload
-from harness.report.html.plan_graph import NODE_HEIGHT, NODE_WIDTH
-from harness.report.html.plan_section import plans_of
+from harness.report.html.plan_section import NODE_HEIGHT, NODE_WIDTH, plans_of
 from harness.report.html.report_cells import cells_of, headline
 from harness.report.html.safe_text import script_json
 from harness.result import DocumentError

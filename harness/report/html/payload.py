@@ -16,11 +16,10 @@ from typing import Any, Final
 
 from executor.record.timeline import Attempt, Timeline
 from harness.report.html.capacity import capacity_columns
-from harness.report.html.lanes import step_rows, worker_lanes
+from harness.report.html.gantt import drawn_waits, parts_allowed, step_rows, worker_lanes
 from harness.report.html.palette import HATCHES, KINDS, kind_of
 from harness.report.html.report_cells import Cell
 from harness.report.html.safe_text import shown_value, visible
-from harness.report.html.waits import drawn_waits, parts_allowed
 
 Columns = dict[str, list[Any]]
 

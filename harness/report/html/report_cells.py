@@ -15,8 +15,8 @@ from executor.record.timeline import NANOSECONDS, Timeline
 from harness.analysis import AttemptIndex, CriticalStep, Summary, remedy
 from harness.analysis.lost_time import RUNNING
 from harness.report.html.capacity import CapacityCurve, capacity_curves
+from harness.report.html.gantt import waited_by_reason
 from harness.report.html.safe_text import visible
-from harness.report.html.waits import waited_by_reason
 from harness.result import SCHEMA, Document, DocumentError, results_of, timeline_from_document
 
 

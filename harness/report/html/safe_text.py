@@ -60,17 +60,6 @@ def script_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).translate(_SCRIPT_ESCAPES)
 
 
-def duration_text(seconds: float) -> str:
-    """A duration with three significant digits, in the unit that fits: ``1.70 s``, ``340 ms``, ``-12.5 µs``."""
-    size = abs(seconds)
-    for unit, length in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if size >= length * 0.9995:
-            number = seconds / length
-            digits = 0 if abs(number) >= 99.95 else 1 if abs(number) >= 9.995 else 2
-            return f"{number:.{digits}f} {unit}"
-    return f"{seconds * 1e9:.0f} ns" if seconds else "0 s"
-
-
 def ratio_text(ratio: float | None) -> str:
     """``2.84×``, or a dash where there is none."""
     return "–" if ratio is None else f"{ratio:.2f}×"

@@ -1,20 +1,21 @@
-"""A diagnosis of a trace as text: figures, lost time, what is possible, what to beware of. Pure.
+"""A diagnosis of a trace as text, and what is usual in groups of traces: figures, lost time, what is possible. Pure.
 
 Rules of this module:
 - Names come from traces: each is shown as one harmless line.
-- Whatever rests on an assumption says so where it stands, and how to settle it is said once.
+- Whatever rests on an assumption says so beside it, and how to settle it is said once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from harness.analysis import duration_text
-from harness.report.terminal.bench_text import precise_text
-from harness.report.terminal.console import Line, counted, one_line
+from harness.plain_text import counted, duration_text, duration_texts, gain_text, one_line, some_of
+from harness.report.terminal.console import Line, table_lines
+from harness.statistics import Interval
 from harness.traces.diagnosis.advice import Together
 from harness.traces.diagnosis.diagnosis import Barrier, Diagnosis
+from harness.traces.diagnosis.trace_groups import Difference, Group, Slow
 from harness.traces.prediction.predicted_makespans import UNLIMITED, Limit, Predicted
 
 _NAME: Final = 48
@@ -23,10 +24,16 @@ _ROWS_SHOWN: Final = 5
 _FINDINGS_SHOWN: Final = 12
 _NAMES_SHOWN: Final = 8
 _WORTH_SAYING_RATIO: Final = 0.01
+_NOTHING_RATIO: Final = 0.005
 SETTLE: Final = (
     "The trace does not tell whether steps marked * need each other: they only ran in that order. "
     "Say what depends on what with --edges FILE."
 )
+_GROUPS_SHOWN: Final = 8
+_SPANS_SHOWN: Final = 6
+_CAUSES_SHOWN: Final = 5
+# A trace that takes that much longer than the median one is slow.
+_SLOW_RATIO: Final = 1.1
 
 
 def analysis_lines(diagnosis: Diagnosis) -> Iterator[Line]:
@@ -44,13 +51,13 @@ def _head_lines(diagnosis: Diagnosis) -> Iterator[Line]:
     name = one_line(run.workflow, 60) or "a workflow without a name"
     identity = one_line(run.trace_id, 32) or "without an id"
     yield Line(f"Trace {identity} of {name} ({steps}, from {one_line(run.source, 60)}):", "bold")
-    yield _figure("makespan", precise_text(figures.makespan_seconds))
+    yield _figure("makespan", duration_text(figures.makespan_seconds))
     yield _figure("critical path", _path(diagnosis))
     mean = figures.concurrency_mean
     concurrency = "nothing ran" if mean is None else f"mean concurrency {mean:.2f}, at most {figures.concurrency_max}"
-    yield _figure("work", f"{precise_text(figures.work_seconds)}; {concurrency}")
+    yield _figure("work", f"{duration_text(figures.work_seconds)}; {concurrency}")
     bound = "" if figures.binding_bound is None else f", set by {one_line(figures.binding_bound.replace('_', ' '), 60)}"
-    yield _figure("lower bound", f"{precise_text(figures.lower_bound_seconds)}{bound}")
+    yield _figure("lower bound", f"{duration_text(figures.lower_bound_seconds)}{bound}")
     yield _figure("lost time", _lost(diagnosis))
     edges = diagnosis.edges
     yield _figure(
@@ -74,7 +81,7 @@ def _path(diagnosis: Diagnosis) -> str:
         for part in worth or figures.critical_path  # of a path of many short steps, each is less than worth a word
     ]
     more = f" → … {len(parts) - _PATH_SHOWN} more" if len(parts) > _PATH_SHOWN else ""
-    return f"{' → '.join(parts[:_PATH_SHOWN])}{more} = {precise_text(figures.critical_path_seconds)}"
+    return f"{' → '.join(parts[:_PATH_SHOWN])}{more} = {duration_text(figures.critical_path_seconds)}"
 
 
 def _in_its_caller(diagnosis: Diagnosis, step: int) -> str:
@@ -115,7 +122,7 @@ def _cause_lines(diagnosis: Diagnosis) -> Iterator[Line]:
             f"inside {one_line(diagnosis.name(gap.step), _NAME)!r}" if gap.step >= 0 else "between the outermost spans"
         )
         note = "" if gap.on_the_way else " (not on the way of the makespan)"
-        yield Line(f"    {duration_text(gap.seconds)} {where}, from {precise_text(gap.start_seconds)}{note}")
+        yield Line(f"    {duration_text(gap.seconds)} {where}, from {duration_text(gap.start_seconds)}{note}")
     for queue in diagnosis.queues[:_ROWS_SHOWN]:
         yield Line(
             f"  queueing: {counted(queue.steps, 'call')} of {one_line(queue.name, _NAME)!r}, never more than "
@@ -148,9 +155,7 @@ def _barrier(diagnosis: Diagnosis, one: Barrier) -> str:
 
 
 def _names(diagnosis: Diagnosis, steps: Sequence[int]) -> str:
-    shown = [one_line(diagnosis.name(step), _NAME) for step in steps[:_NAMES_SHOWN]]
-    more = f" and {len(steps) - len(shown)} more" if len(steps) > len(shown) else ""
-    return ", ".join(shown) + more
+    return some_of([one_line(diagnosis.name(step), _NAME) for step in steps], _NAMES_SHOWN)
 
 
 # ---------------------------------------------------------------------- what is possible
@@ -173,9 +178,7 @@ def _together_lines(diagnosis: Diagnosis) -> Iterator[Line]:
     )
     found = sorted([*sets[:_ROWS_SHOWN], *pairs[:_ROWS_SHOWN]], key=lambda one: -one.gain_seconds)
     for one in found:
-        yield Line(
-            f"    −{precise_text(one.gain_seconds)} ({one.gain_seconds / whole:.0%})  {_together(diagnosis, one)}"
-        )
+        yield Line(f"    {gain_text(one.gain_seconds, whole)}  {_together(diagnosis, one)}")
     if any(one.assumed for one in found):
         yield Line(f"    {SETTLE}", "yellow")
 
@@ -201,10 +204,7 @@ def prediction_lines(diagnosis: Diagnosis) -> Iterator[Line]:
         for limit, one in found.limited
         if one.makespan_seconds > (1 + _WORTH_SAYING_RATIO) * unlimited
     ]
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    for row, style in ((head, "dim"), *((row, "") for row in rows)):
-        text = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        yield Line(f"    {text}".rstrip(), style)
+    yield from table_lines(head, rows)
     if hopeful:
         yield Line(
             f"    {counted(diagnosis.assumed_edges, 'edge')} assumed, from the observed order alone: settle it with "
@@ -216,10 +216,14 @@ def prediction_lines(diagnosis: Diagnosis) -> Iterator[Line]:
 
 
 def _predicted(one: Predicted, whole: float) -> list[str]:
-    cells = [precise_text(one.makespan_seconds), _gain(whole - one.makespan_seconds, whole)]
+    cells = [duration_text(one.makespan_seconds), _gain(one.makespan_seconds, whole)]
     if one.without_assumed_seconds is not None:
-        cells += [precise_text(one.without_assumed_seconds), _gain(whole - one.without_assumed_seconds, whole)]
+        cells += [duration_text(one.without_assumed_seconds), _gain(one.without_assumed_seconds, whole)]
     return cells
+
+
+def _gain(seconds: float, whole: float) -> str:
+    return gain_text(whole - seconds, whole, nothing_ratio=_NOTHING_RATIO) if whole > 0 else "nothing"
 
 
 def _limit(limit: Limit) -> str:
@@ -231,12 +235,6 @@ def _limit(limit: Limit) -> str:
     return f"{one_line(limit.service, 40)} {' and '.join(parts)}"
 
 
-def _gain(seconds: float, whole: float) -> str:
-    if whole <= 0 or abs(seconds) < 0.005 * whole:
-        return "nothing"
-    return f"{'−' if seconds > 0 else '+'}{precise_text(abs(seconds))} ({abs(seconds) / whole:.0%})"
-
-
 def note_lines(diagnosis: Diagnosis) -> Iterator[Line]:
     """What the trace lacks, or what else was found about it, and what follows from that."""
     findings = diagnosis.run.findings
@@ -245,3 +243,66 @@ def note_lines(diagnosis: Diagnosis) -> Iterator[Line]:
         yield Line(f"  note: {number}{one_line(finding.message, 300)}: {one_line(finding.effect, 300)}", "yellow")
     if len(findings) > _FINDINGS_SHOWN:
         yield Line(f"  … and {counted(len(findings) - _FINDINGS_SHOWN, 'more note')} (--json FILE)", "yellow")
+
+
+def many_lines(groups: Sequence[Group], typical: Mapping[str, Diagnosis]) -> Iterator[Line]:
+    """Everything there is to say about many traces."""
+    traces = sum(len(group.digests) for group in groups)
+    yield Line(f"{counted(traces, 'trace')} of {counted(len(groups), 'workflow shape')}:", "bold")
+    for group in groups[:_GROUPS_SHOWN]:
+        yield Line("")
+        yield from _group_lines(group, typical.get(group.shape))
+    if len(groups) > _GROUPS_SHOWN:
+        yield Line(f"… and {counted(len(groups) - _GROUPS_SHOWN, 'more shape')} (--json FILE)")
+
+
+def _group_lines(group: Group, typical: Diagnosis | None) -> Iterator[Line]:
+    name = one_line(group.workflow, 60) or "a workflow without a name"
+    yield Line(f"{name}, shape {group.shape}, {counted(len(group.digests), 'trace')}:", "bold")
+    yield Line(f"  median makespan {_interval(group.makespan)}; median work {_interval(group.work)}")
+    lost = [f"{one_line(cause, 40)} {_interval(found)}" for cause, found in list(group.lost.items())[:_CAUSES_SHOWN]]
+    if lost:
+        yield Line(f"  lost time, medians: {', '.join(lost)}")
+    path = [f"{one_line(span, _NAME)} in {share:.0%}" for span, share in group.on_path.items()]
+    if path:
+        yield Line(f"  on the critical path: {some_of(path, _SPANS_SHOWN)}")
+    for slow in group.slowest:
+        if slow.digest.makespan_seconds < _SLOW_RATIO * group.makespan.median:
+            continue
+        yield Line(f"  slow: {_slow(slow, group)}")
+    lacking = [one for one in group.digests if one.findings]
+    if lacking:
+        yield Line(
+            f"  note: of {counted(len(lacking), 'trace')} there is something to beware of, as of "
+            f"{one_line(lacking[0].trace_id, 32)} (--trace ID tells what)",
+            "yellow",
+        )
+    if typical is not None:
+        identity = one_line(typical.run.trace_id, 32)
+        yield Line(f"  The typical trace is {identity} ({one_line(typical.run.source, 60)}):")
+        yield from prediction_lines(typical)
+        yield from note_lines(typical)
+
+
+def _slow(slow: Slow, group: Group) -> str:
+    digest = slow.digest
+    times = digest.makespan_seconds / group.makespan.median if group.makespan.median > 0 else 0.0
+    head = f"{one_line(digest.trace_id, 32)} took {duration_text(digest.makespan_seconds)}, {times:.2f}× the median"
+    if not slow.differences:
+        return f"{head}: no span is longer than usual; look at its gaps (--trace)"
+    return f"{head}: {'; '.join(_difference(one) for one in slow.differences)}"
+
+
+def _difference(one: Difference) -> str:
+    name = one_line(one.name, _NAME)
+    text = f"{name} {duration_text(one.seconds)} where {duration_text(one.usual_seconds)} is usual"
+    if one.count > one.usual_count:
+        text += f" ({one.count} times, usually {one.usual_count:g})"
+    return text
+
+
+def _interval(found: Interval) -> str:
+    if found.low is None or found.high is None or found.low == found.high:
+        return duration_text(found.median)
+    median, low, high = duration_texts(found.median, found.low, found.high)
+    return f"{median} ({low} to {high})"

@@ -17,15 +17,16 @@ from rich.text import Text
 
 from harness.benchmark.matrix import MatrixCell
 from harness.benchmark.runner import Measured
-from harness.benchmark.session import Sample
-from harness.report.terminal.console import Terminal, counted, one_line
+from harness.benchmark.session import Listener
+from harness.plain_text import counted, one_line, remaining_text
+from harness.report.terminal.console import Terminal
 
 _LIVE_EVERY_SECONDS: Final = 0.1
 _PLAIN_EVERY_SECONDS: Final = 2.0
 
 
-class BenchProgress:
-    """A listener of a session. ``with BenchProgress(terminal) as progress: …``."""
+class BenchProgress(Listener):
+    """``with BenchProgress(terminal) as progress: …``."""
 
     def __init__(self, terminal: Terminal, clock: Callable[[], float] = time.monotonic) -> None:
         self._terminal = terminal
@@ -71,23 +72,8 @@ class BenchProgress:
         """Count it."""
         self._done += 1
 
-    def analysed(self, sample: Sample) -> None:
-        """Nothing to show."""
-
     def _head(self, repetition: int, seconds_left: float | None) -> str:
         what = f"repetition {repetition}" if repetition else "warm-up"
         runs = f"{self._done} of {counted(self._runs, 'run')}" if self._runs else counted(self._done, "run")
-        left = "" if seconds_left is None else f", {time_text(seconds_left)} left"
+        left = "" if seconds_left is None else f", {remaining_text(seconds_left)} left"
         return f"{what}, {runs} done{left}"
-
-
-def time_text(seconds: float) -> str:
-    """``12 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"

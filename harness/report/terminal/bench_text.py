@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from harness.analysis import duration_text
 from harness.benchmark.budget import Budget, Estimate
 from harness.expectations import Verdict
-from harness.report.terminal.console import Line, counted, one_line
+from harness.plain_text import aligned, counted, duration_text, duration_texts, gain_text, one_line, some_of
+from harness.report.terminal.console import Line
 from harness.report.terminal.plots import lost_time_lines, speedup_lines
 from harness.result.cell_key import cell_of
 
@@ -59,11 +59,10 @@ def bench_lines(
 def _scenario_lines(scenario: str, results: Sequence[Result], document: Mapping[str, Any]) -> Iterator[Line]:
     most = max(result["repetitions"] for result in results)
     yield Line(f"Benchmark of {one_line(scenario, 60)}, {counted(most, 'repetition')}:", "bold")
-    rows = [_row(result) for result in results]
-    widths = [max(len(row[column]) for row in (_HEAD, *rows)) for column in range(len(_HEAD))]
-    yield Line("  " + _aligned(_HEAD, widths), "dim")
+    head, *rows = aligned([_HEAD, *(_row(result) for result in results)])
+    yield Line(f"  {head}", "dim")
     for result, row in zip(results, rows, strict=True):
-        yield Line("  " + _aligned(row, widths), _VERDICT_STYLES.get(str(result["speedup_verdict"]), ""))
+        yield Line(f"  {row}", _VERDICT_STYLES.get(str(result["speedup_verdict"]), ""))
         yield Line(f"      {_loss(result)}")
     yield from _warning_lines(results)
     for law in document.get("benchmark", {}).get("scalability", ()):
@@ -95,11 +94,6 @@ def _is_baseline(result: Result) -> bool:
     return result["executor"] == "serial" or (bool(result.get("simulated")) and alone)
 
 
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    first, *rest = (f"{text:<{width}}" for text, width in zip(row, widths, strict=True))
-    return "  ".join([first, *rest]).rstrip()
-
-
 def _row(result: Result) -> tuple[str, ...]:
     makespan, speedup = result["makespan_seconds"], result["speedup_ratio"]
     is_baseline = _is_baseline(result)
@@ -108,31 +102,19 @@ def _row(result: Result) -> tuple[str, ...]:
         verdict = f"{verdict} (simulated)"
     efficiency = result["efficiency_ratio"]
     bound = result["schedule_efficiency_ratio"]
+    median, *ends = duration_texts(makespan["median"], *(makespan["ci95"] or ()))
     return (
         _label(result),
-        precise_text(makespan["median"]),
-        "" if makespan["ci95"] is None else _between(*(precise_text(end) for end in makespan["ci95"])),
+        median,
+        " to ".join(ends),
         "" if speedup is None else f"{speedup['median']:.2f}×",
-        "" if speedup is None or speedup["ci95"] is None or is_baseline else _between(
-            *(f"{end:.2f}" for end in speedup["ci95"])
+        "" if speedup is None or speedup["ci95"] is None or is_baseline else " to ".join(
+            f"{end:.2f}" for end in speedup["ci95"]
         ),
         verdict,
         "" if efficiency is None else f"{efficiency:.0%}",
-        "" if bound is None else f"{precise_text(result['lower_bound_seconds'])} ({bound:.0%})",
+        "" if bound is None else f"{duration_text(result['lower_bound_seconds'])} ({bound:.0%})",
     )  # fmt: skip
-
-
-def precise_text(seconds: float) -> str:
-    """A duration in four digits, so that intervals show: ``1.708 s``, ``43.21 ms``."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            number = seconds / size
-            return f"{number:.{max(0, 3 - len(str(int(number))) + 1)}f} {unit}"
-    return "0 s" if seconds <= 0 else f"{seconds * 1e9:.0f} ns"
-
-
-def _between(low: str, high: str) -> str:
-    return f"{low} to {high}"
 
 
 def _label(result: Result) -> str:
@@ -165,11 +147,7 @@ def _warning_lines(results: Sequence[Result]) -> Iterator[Line]:
         for text in result["cautions"]:
             about.setdefault(text, []).append(_label(result))
     for text, labels in list(about.items())[:_WARNINGS_SHOWN]:
-        names = ", ".join(labels[:_LABELS_SHOWN])
-        if len(labels) > _LABELS_SHOWN:
-            names += f" and {len(labels) - _LABELS_SHOWN} more"
-        if len(labels) == len(results) > 1:
-            names = "every cell"
+        names = "every cell" if len(labels) == len(results) > 1 else some_of(labels, _LABELS_SHOWN)
         yield Line(f"  warning: {names}: {one_line(text, 500)}", "yellow")
     if len(about) > _WARNINGS_SHOWN:
         yield Line(f"  … and {counted(len(about) - _WARNINGS_SHOWN, 'more warning')} (--json FILE)", "yellow")
@@ -191,22 +169,16 @@ def _gain_lines(result: Result) -> Iterator[Line]:
             "" if part is None or part["share_ratio"] is None else f"; {part['share_ratio']:.0%} of the critical path"
         )
         yield Line(
-            f"    step {one_line(one['step_id'], 40)!r} in half the time: {_gain(one['half_seconds'], whole)}; "
-            f"in none: {_gain(one['whole_seconds'], whole)}{share}"
+            f"    step {one_line(one['step_id'], 40)!r} in half the time: {gain_text(one['half_seconds'], whole)}; "
+            f"in none: {gain_text(one['whole_seconds'], whole)}{share}"
         )
     for one in limits[:_LIMITS_SHOWN]:
         change = f"{one_line(one['limit'], 40)} {one['before']:g} → {one['after']:g}"
-        yield Line(f"    {change}: {_gain(one['seconds'], whole)}")
+        yield Line(f"    {change}: {gain_text(one['seconds'], whole)}")
     if not steps:
         yield Line("    no step by itself: there are others as long beside each")
     if not limits:
         yield Line("    no limit: doubling the workers, or any one limit, gains nothing")
-
-
-def _gain(seconds: float, whole: float) -> str:
-    if seconds <= 0:
-        return "nothing" if seconds == 0 else f"+{duration_text(-seconds)}"
-    return f"−{duration_text(seconds)} ({seconds / whole:.0%})"
 
 
 def _end_lines(document: Mapping[str, Any]) -> Iterator[Line]:

@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TextIO
 
 from rich.console import Console
 from rich.text import Text
 
 from executor.model.findings import Finding, printable
+from harness.plain_text import LOOKED_AT, aligned, one_line
 
-# How much of a text is looked at to make a line of it: outputs may be large.
-_LOOKED_AT: Final = 4
 _WIDTH_WITHOUT_TERMINAL: Final = 120
-_CONTROL_SEQUENCE: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-_]")
 STYLES: Final = {"error": "bold red", "warning": "yellow", "hint": "cyan"}
 
 
@@ -32,15 +29,6 @@ class Line(NamedTuple):
 
     text: str
     style: str = ""
-
-
-def one_line(text: str, limit: int) -> str:
-    """The text as one harmless line of at most ``limit`` characters; terminal sequences leave no trace."""
-    beginning = text[: _LOOKED_AT * limit + 1]
-    clean = printable(" ".join(_CONTROL_SEQUENCE.sub("", beginning).split()))
-    if len(clean) <= limit and len(beginning) == len(text):
-        return clean
-    return clean[: max(1, limit - 1)].rstrip() + "…"
 
 
 def shown_value(value: Any, limit: int) -> str:
@@ -53,7 +41,7 @@ def shown_value(value: Any, limit: int) -> str:
         for piece in json.JSONEncoder(ensure_ascii=False, default=_type_name).iterencode(value):
             pieces.append(piece)
             length += len(piece)
-            if length > _LOOKED_AT * limit:
+            if length > LOOKED_AT * limit:
                 break
     except (ValueError, TypeError, RecursionError):
         return _type_name(value)
@@ -65,11 +53,6 @@ def _type_name(value: Any) -> str:
     return f"<{type(value).__name__}>"
 
 
-def counted(number: int, noun: str) -> str:
-    """``1 step``, ``3 steps``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def finding_lines(findings: Iterable[Finding]) -> list[Line]:
     """Each finding with its place and its fix."""
     lines: list[Line] = []
@@ -78,6 +61,12 @@ def finding_lines(findings: Iterable[Finding]) -> list[Line]:
         lines.append(Line(printable(first), STYLES[finding.severity]))
         lines += [Line(printable(text)) for text in rest]
     return lines
+
+
+def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Line]:
+    """An indented table."""
+    first, *others = aligned([head, *rows])
+    return [Line(f"    {first}", "dim"), *(Line(f"    {row}") for row in others)]
 
 
 class Terminal:

@@ -8,8 +8,8 @@ from typing import Final
 from executor.dependencies import Graph
 from executor.model.findings import Finding
 from executor.model.workflow import Step, Workflow
-from harness.analysis import duration_text
-from harness.report.terminal.console import Line, counted, finding_lines, one_line
+from harness.plain_text import counted, duration_text, one_line
+from harness.report.terminal.console import Line, finding_lines
 from harness.scenario.forecast import Forecast
 
 _NAME_LIMIT: Final = 40

@@ -15,8 +15,9 @@ from typing import Any, Final, NamedTuple
 
 from executor.record.timeline import Timeline
 from harness.analysis import AttemptIndex
+from harness.plain_text import counted, duration_text
 from harness.report.html.capacity import capacity_words
-from harness.report.html.safe_text import duration_text, share_text, visible
+from harness.report.html.safe_text import share_text, visible
 from harness.result.cell_key import value_text
 
 _LEVELS: Final = " ▁▂▃▄▅▆▇█"
@@ -46,12 +47,12 @@ def sparkline(values: Sequence[float], highest: float | None = None, *, ascii_on
     return "".join(signs[0 if value <= 0 else max(1, min(steps, round(steps * value / top)))] for value in values)
 
 
-def concurrency_per_column(timeline: Timeline, columns: int, index: AttemptIndex | None = None) -> list[float]:
+def concurrency_per_column(timeline: Timeline, columns: int) -> list[float]:
     """Mean number of attempts that ran in each of ``columns`` equal parts of the makespan. O(attempts + columns)."""
     makespan = timeline.makespan_nanoseconds
     if makespan <= 0 or columns < 1:
         return [0.0] * max(0, columns)
-    index = index or AttemptIndex(timeline)
+    index = AttemptIndex(timeline)
     edges = [makespan * column // columns for column in range(columns + 1)]
     area = [0] * columns
     whole = [0] * (columns + 1)  # changes of the number that ran all through a column
@@ -77,7 +78,7 @@ def concurrency_line(timeline: Timeline, width: int = 60, *, ascii_only: bool = 
     values = concurrency_per_column(timeline, width)
     top = max(values, default=0.0)
     line = sparkline(values, max(top, 1.0), ascii_only=ascii_only)
-    workers = f"{timeline.workers} worker{'' if timeline.workers == 1 else 's'}"
+    workers = counted(timeline.workers, "worker")
     text = f"{line} 0 to {duration_text(timeline.makespan_seconds)}, at most {top:.3g} of {workers} busy"
     return _in_ascii(text) if ascii_only else text
 

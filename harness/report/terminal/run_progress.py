@@ -24,12 +24,11 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from executor.engine.engine import Engine
-from executor.engine.instruments import Instrument
+from executor.engine.instruments import Instrument, WatchedRun
 from executor.record.outcomes import StepError
 from executor.record.timeline import NANOSECONDS, Attempt, StepStatus
-from harness.analysis import duration_text
-from harness.report.terminal.console import Line, Terminal, counted, one_line
+from harness.plain_text import counted, duration_text, one_line
+from harness.report.terminal.console import Line, Terminal
 from harness.report.terminal.plan_text import description_of
 
 # Above this number of steps nobody reads a line for each.
@@ -57,12 +56,12 @@ class Progress(Instrument):
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
-        self._engine: Engine | None = None
+        self._engine: WatchedRun | None = None
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         self._live: Live | None = None
 
-    def run_started(self, engine: Engine) -> None:
+    def run_started(self, engine: WatchedRun) -> None:
         """Begin to show."""
         self._engine = engine
         self._thread = threading.Thread(target=self._show, args=(engine,), name="makespan-progress", daemon=True)
@@ -85,15 +84,15 @@ class Progress(Instrument):
 
     # ------------------------------------------------------------------ for subclasses
 
-    def new_lines(self, engine: Engine, *, last: bool) -> Iterator[Line]:
+    def new_lines(self, engine: WatchedRun, *, last: bool) -> Iterator[Line]:
         """The lines of what happened since the last call."""
         raise NotImplementedError
 
-    def running(self, engine: Engine) -> Sequence[Attempt]:
+    def running(self, engine: WatchedRun) -> Sequence[Attempt]:
         """What runs at this moment."""
         raise NotImplementedError
 
-    def starts(self, engine: Engine, running: Sequence[Attempt]) -> Iterator[Line]:
+    def starts(self, engine: WatchedRun, running: Sequence[Attempt]) -> Iterator[Line]:
         """What runs now that something started, in the words of the seed."""
         # A mapped step waits for its items, which stand here themselves.
         running = [attempt for attempt in running if not engine.scheduler.is_mapped(attempt.index)]
@@ -106,7 +105,7 @@ class Progress(Instrument):
         if together > _STARTS_SHOWN:
             yield Line(f"  … and {together - _STARTS_SHOWN} more")
 
-    def name(self, engine: Engine, attempt: Attempt) -> str:
+    def name(self, engine: WatchedRun, attempt: Attempt) -> str:
         """A step's description, with the id of an item, and the number of its attempt where that is not the first."""
         name = description_of(engine.scheduler.steps[attempt.index], max(20, self._terminal.width - 30))
         if attempt.parent is not None and engine.scheduler.is_mapped(engine.scheduler.index[attempt.parent]):
@@ -119,7 +118,7 @@ class Progress(Instrument):
 
     # ------------------------------------------------------------------ the thread
 
-    def _show(self, engine: Engine) -> None:
+    def _show(self, engine: WatchedRun) -> None:
         console = self._terminal.console
         # Where the terminal has gone there is nothing to show; the run goes on.
         with contextlib.suppress(OSError):
@@ -130,7 +129,7 @@ class Progress(Instrument):
                 self._live = live
                 self._follow(engine)
 
-    def _follow(self, engine: Engine) -> None:
+    def _follow(self, engine: WatchedRun) -> None:
         said_at = time.monotonic()
         while not self._ending.wait(_TICK_SECONDS):
             lines = list(self.new_lines(engine, last=False))
@@ -146,7 +145,7 @@ class Progress(Instrument):
                 self._live.update(Group(*block), refresh=True)
         self._terminal.write(self.new_lines(engine, last=True))
 
-    def _status(self, engine: Engine) -> Iterator[Line]:
+    def _status(self, engine: WatchedRun) -> Iterator[Line]:
         """What goes on at this moment."""
         scheduler = engine.scheduler
         now = engine.now()
@@ -185,10 +184,10 @@ class DetailedProgress(Progress):
         error = None if engine is None or status == "succeeded" else engine.errors.get(attempt.step_id)
         self._events.append((attempt, status, error))
 
-    def running(self, engine: Engine) -> Sequence[Attempt]:
+    def running(self, engine: WatchedRun) -> Sequence[Attempt]:
         return [*self._running, *self._group]
 
-    def new_lines(self, engine: Engine, *, last: bool) -> Iterator[Line]:
+    def new_lines(self, engine: WatchedRun, *, last: bool) -> Iterator[Line]:
         """A group of starts may still be growing, so it waits for the next look."""
         grew = False
         for _ in range(len(self._events)):
@@ -205,13 +204,13 @@ class DetailedProgress(Progress):
         if last or not grew:
             yield from self._group_started(engine)
 
-    def _group_started(self, engine: Engine) -> Iterator[Line]:
+    def _group_started(self, engine: WatchedRun) -> Iterator[Line]:
         if self._group:
             self._running.update(dict.fromkeys(self._group))
             self._group = []
             yield from self.starts(engine, list(self._running))
 
-    def _end(self, engine: Engine, attempt: Attempt, status: StepStatus, error: StepError | None) -> Line:
+    def _end(self, engine: WatchedRun, attempt: Attempt, status: StepStatus, error: StepError | None) -> Line:
         name = self.name(engine, attempt)
         if status == "backing_off":
             return Line(f"  failed, another attempt follows: {name}{self.reason(error)}", "yellow")
@@ -231,7 +230,7 @@ class DistantProgress(Progress):
         self._said_parallel = False
         self._said_failed: set[str] = set()
 
-    def running(self, engine: Engine) -> Sequence[Attempt]:
+    def running(self, engine: WatchedRun) -> Sequence[Attempt]:
         scheduler = engine.scheduler
         if len(scheduler.steps) > STEPS_WATCHED:
             return []
@@ -239,7 +238,7 @@ class DistantProgress(Progress):
         attempts = (scheduler.live_attempt(index) for index in indices)
         return [attempt for attempt in attempts if attempt is not None]
 
-    def new_lines(self, engine: Engine, *, last: bool) -> Iterator[Line]:
+    def new_lines(self, engine: WatchedRun, *, last: bool) -> Iterator[Line]:
         running = self.running(engine)
         if len(running) > 1 and not self._said_parallel:
             self._said_parallel = True
@@ -248,7 +247,7 @@ class DistantProgress(Progress):
         with contextlib.suppress(RuntimeError):
             yield from self._failures(engine, list(engine.errors.values()))
 
-    def _failures(self, engine: Engine, errors: Sequence[StepError]) -> Iterator[Line]:
+    def _failures(self, engine: WatchedRun, errors: Sequence[StepError]) -> Iterator[Line]:
         scheduler = engine.scheduler
         for error in errors:
             index = scheduler.index[error.step_id]
@@ -262,7 +261,7 @@ class DistantProgress(Progress):
                 yield Line("  … and more steps failed", "bold red")
 
 
-def _waiting(engine: Engine) -> Iterator[tuple[int, str]]:
+def _waiting(engine: WatchedRun) -> Iterator[tuple[int, str]]:
     """Each step that waits, and for what: those that only lack a place first."""
     scheduler = engine.scheduler
     if len(scheduler.steps) > STEPS_WATCHED:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from harness.report.terminal.bench_text import precise_text
-from harness.report.terminal.console import Line, counted, one_line
-from harness.simulation.drawing import Distribution
-from harness.simulation.table import Cell, Gain, Simulation
+from harness.plain_text import counted, duration_text, gain_text, one_line
+from harness.report.terminal.console import Line, table_lines
+from harness.simulation.duration_draws import Distribution
+from harness.simulation.simulated_changes import Cell, Gain, Simulation
 
 _GAINS_SHOWN: Final = 12
 _NOTES_SHOWN: Final = 10
@@ -22,7 +22,7 @@ def simulation_lines(simulation: Simulation, spreads: Sequence[Distribution | No
     subject = simulation.subject
     yield Line(f"{one_line(subject.name, 60)} on the virtual clock, with {_KINDS[subject.kind]}:", "bold")
     how = f"{counted(simulation.workers, 'worker')}, policy {simulation.policy}"
-    yield Line(f"  as it is ({how}): {precise_text(simulation.base_seconds)}{_measured(simulation)}")
+    yield Line(f"  as it is ({how}): {duration_text(simulation.base_seconds)}{_measured(simulation)}")
     yield from _cell_lines(simulation, spreads)
     yield from _gain_lines(simulation)
     for note in subject.notes[:_NOTES_SHOWN]:
@@ -34,8 +34,8 @@ def _measured(simulation: Simulation) -> str:
     if simulation.subject.kind == "scenario" or measured <= 0:
         return ""
     if abs(measured - base) <= _WORTH_SAYING_RATIO * measured:
-        return f"; measured {precise_text(measured)}"
-    return f"; measured {precise_text(measured)}: overhead, and whatever waited without a reason, are left out here"
+        return f"; measured {duration_text(measured)}"
+    return f"; measured {duration_text(measured)}: overhead, and whatever waited without a reason, are left out here"
 
 
 def _cell_lines(simulation: Simulation, spreads: Sequence[Distribution | None]) -> Iterator[Line]:
@@ -49,7 +49,7 @@ def _cell_lines(simulation: Simulation, spreads: Sequence[Distribution | None]) 
         [*_cell(cell, simulation.base_seconds), *_spread(spread)]
         for cell, spread in zip(simulation.cells, spreads, strict=True)
     ]
-    yield from _table(head, rows)
+    yield from table_lines(head, rows)
     for spread in spreads[:1]:
         if spread is not None:
             yield Line(f"  {_drawn(spread)}", "dim")
@@ -57,13 +57,13 @@ def _cell_lines(simulation: Simulation, spreads: Sequence[Distribution | None]) 
 
 def _cell(cell: Cell, base: float) -> list[str]:
     return [
-        str(cell.workers), cell.policy, precise_text(cell.makespan_seconds), _gain(cell.gain_seconds, base),
-        precise_text(cell.lower_bound_seconds),
+        str(cell.workers), cell.policy, duration_text(cell.makespan_seconds), gain_text(cell.gain_seconds, base),
+        duration_text(cell.lower_bound_seconds),
     ]  # fmt: skip
 
 
 def _spread(spread: Distribution | None) -> list[str]:
-    return [] if spread is None else [precise_text(spread.percentiles[percent]) for percent in (5, 50, 95, 99)]
+    return [] if spread is None else [duration_text(spread.percentiles[percent]) for percent in (5, 50, 95, 99)]
 
 
 def _drawn(spread: Distribution) -> str:
@@ -84,24 +84,10 @@ def _gain_lines(simulation: Simulation) -> Iterator[Line]:
         return
     yield Line("  What each change alone would gain:", "bold")
     rows = [_gain_row(one, simulation.base_seconds) for one in simulation.gains[:_GAINS_SHOWN]]
-    yield from _table(["change", "makespan", "gain"], rows)
+    yield from table_lines(["change", "makespan", "gain"], rows)
     if len(simulation.gains) > _GAINS_SHOWN:
         yield Line(f"    … and {len(simulation.gains) - _GAINS_SHOWN} more (--json FILE)")
 
 
 def _gain_row(gain: Gain, base: float) -> list[str]:
-    return [one_line(gain.label, 80), precise_text(gain.makespan_seconds), _gain(gain.gain_seconds, base)]
-
-
-def _gain(seconds: float, base: float) -> str:
-    if seconds == 0:
-        return "nothing"
-    share = f" ({abs(seconds) / base:.0%})" if base > 0 else ""
-    return f"{'−' if seconds > 0 else '+'}{precise_text(abs(seconds))}{share}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[Line]:
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    for row, style in ((head, "dim"), *((row, "") for row in rows)):
-        text = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        yield Line(f"    {text}".rstrip(), style)
+    return [one_line(gain.label, 80), duration_text(gain.makespan_seconds), gain_text(gain.gain_seconds, base)]

@@ -13,8 +13,9 @@ from typing import Final
 
 from executor.record.timeline import NANOSECONDS, Attempt, StepStatus
 from executor.running import Run
-from harness.analysis import Summary, duration_text, remedy
-from harness.report.terminal.console import Line, counted, one_line, shown_value
+from harness.analysis import Summary, remedy
+from harness.plain_text import counted, duration_text, one_line
+from harness.report.terminal.console import Line, shown_value
 
 STEPS_SHOWN: Final = 50
 _NAME_LIMIT: Final = 32

@@ -71,7 +71,7 @@ class Reasons:
         return reason
 
 
-def told_apart(amounts: Mapping[str, float]) -> dict[str, float]:
+def with_others_summed(amounts: Mapping[str, float]) -> dict[str, float]:
     """Amounts by reason as they stand in labels: of a kind the largest under their own names, the rest in one sum."""
     by_size: Iterable[str] = sorted(amounts, key=lambda reason: (-abs(amounts[reason]), reason))
     reasons = Reasons()

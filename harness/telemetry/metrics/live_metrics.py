@@ -21,8 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from executor.engine.engine import Engine
-from executor.engine.instruments import Instrument
+from executor.engine.instruments import Instrument, WatchedRun
 from executor.record.timeline import NANOSECONDS, Attempt
 from harness.analysis.attempt_index import started_of
 from harness.result import results_of
@@ -66,7 +65,7 @@ class _CellTotals:
 class _Watched:
     """A run that goes on, or whose record is not yet wholly added up."""
 
-    def __init__(self, engine: Engine, labels: Labels, totals: _CellTotals, trace_id: str | None) -> None:
+    def __init__(self, engine: WatchedRun, labels: Labels, totals: _CellTotals, trace_id: str | None) -> None:
         self.engine = engine
         self.labels = labels
         self.totals = totals
@@ -139,7 +138,7 @@ class LiveMetrics(Instrument):
         self._run_info = run_info
         self._lock = threading.Lock()
         self._cells: dict[Labels, _CellTotals] = {}
-        self._next: Callable[[Engine], Cell] | None = None
+        self._next: Callable[[WatchedRun], Cell] | None = None
         self._watched: _Watched | None = None
         # What holds between two runs: nothing runs.
         self._rest: list[Sample] = []
@@ -155,7 +154,7 @@ class LiveMetrics(Instrument):
         """The next run does not count: it is a warm-up."""
         self._next = None
 
-    def run_started(self, engine: Engine) -> None:
+    def run_started(self, engine: WatchedRun) -> None:
         """Watch it from now on."""
         with self._lock:
             self._settle()
@@ -165,7 +164,7 @@ class LiveMetrics(Instrument):
             totals = self._cells.setdefault(labels, _CellTotals())
             self._watched = _Watched(engine, labels, totals, _trace_id_of(engine))
 
-    def run_finished(self, engine: Engine) -> None:
+    def run_finished(self, engine: WatchedRun) -> None:
         """Nothing of it runs any more. What it adds up to is found out later, since this is still measured."""
         watched = self._watched
         if watched is not None and watched.engine is engine:
@@ -232,7 +231,7 @@ def _never_shrinking(sample: Sample, totals: _CellTotals, running: float) -> Sam
     return sample._replace(value=totals.busy)
 
 
-def _trace_id_of(engine: Engine) -> str | None:
+def _trace_id_of(engine: WatchedRun) -> str | None:
     """The trace that the run is part of, as its worker processes are told (W3C trace context, ``traceparent``)."""
     carrier: Mapping[str, str] = engine.context.trace or {}
     parts = carrier.get("traceparent", "").split("-")

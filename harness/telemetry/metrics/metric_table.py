@@ -43,11 +43,6 @@ class MetricFamily:
     buckets: tuple[float, ...] = ()
 
     @property
-    def label_names(self) -> tuple[str, ...]:
-        """All labels, those of the cell first."""
-        return (*CELL_LABELS, *self.labels)
-
-    @property
     def sample_names(self) -> tuple[str, ...]:
         """The names under which a query finds samples of the family."""
         if self.type != "histogram":

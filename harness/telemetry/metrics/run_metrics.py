@@ -17,7 +17,7 @@ from executor.record.timeline import NANOSECONDS, Attempt, Timeline
 from harness.analysis.attempt_index import known_of
 from harness.analysis.lost_time import LOST_CAUSES
 from harness.telemetry.metrics import metric_table as table
-from harness.telemetry.metrics.labels import Labels, told_apart
+from harness.telemetry.metrics.labels import Labels, with_others_summed
 from harness.telemetry.metrics.samples import Sample, StepTotals
 
 UNKNOWN_TOOL: Final = "unknown"
@@ -42,7 +42,7 @@ def run_samples(result: Mapping[str, Any], labels: Labels, *, completed_seconds:
     for family, value in single.items():
         if value is not None:
             yield Sample(family, labels, float(value))
-    for cause, seconds in told_apart(_lost_by_cause(result)).items():
+    for cause, seconds in with_others_summed(_lost_by_cause(result)).items():
         yield Sample(table.RUN_LOST, (*labels, ("cause", cause)), seconds)
 
 

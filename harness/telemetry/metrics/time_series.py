@@ -8,21 +8,26 @@ Rules of this module:
 - Between two samples of a curve lies at most :data:`STEP_NANOSECONDS`, since a server of one's own looks back two
   seconds.
 - A simulated run has a makespan but was at no time: it has no curves.
+- A curve is a list of changes ``(at, value)`` in nanoseconds, the first at 0, the last (0) at the end. Blocked and
+  resuming attempts do not run and hold no units; at one instant ends come before starts.
+- A step is ready from the end of its last dependency until it is granted; waits for a barrier, a lock, a backoff or a
+  rate are part of that.
 """
 
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from itertools import pairwise
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from executor.record.timeline import NANOSECONDS, Timeline
-from harness.analysis.attempt_index import known_of
+from harness.analysis.attempt_index import AttemptIndex, known_of
 from harness.result import results_of, timeline_from_document
 from harness.telemetry.metrics import metric_table as table
-from harness.telemetry.metrics.curves import Curve, curves_of, values_at
-from harness.telemetry.metrics.labels import Labels, result_labels, told_apart
+from harness.telemetry.metrics.labels import Labels, result_labels, with_others_summed
 from harness.telemetry.metrics.run_metrics import (
     completed_at,
     ended_attempts,
@@ -39,6 +44,7 @@ from harness.telemetry.metrics.run_metrics import (
 )
 from harness.telemetry.metrics.samples import Exemplar, Sample, StepTotals
 
+Curve: TypeAlias = list[tuple[int, int]]
 STEP_NANOSECONDS: Final = NANOSECONDS
 # A short run is looked at more often, so that its curve has a shape.
 _LEAST_LOOKS: Final = 50
@@ -49,6 +55,80 @@ _MOST_COUNTER_LOOKS: Final = 1_000
 _MILLISECOND: Final = 1_000_000
 # What Prometheus reads as the end of a series: a NaN of its own (prometheus/model/value).
 STALE: Final = struct.unpack("<d", struct.pack("<Q", 0x7FF0000000000002))[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """``end``: the last `known`, and no less than the makespan."""
+
+    running: Curve
+    ready: Curve
+    in_use: Mapping[str, Curve]
+    end: int
+
+
+def curves_of(timeline: Timeline) -> Curves:
+    """The curves of a run. O(attempts · log attempts)."""
+    index = AttemptIndex(timeline)
+    running: list[tuple[int, int]] = []
+    ready: list[tuple[int, int]] = []
+    in_use: dict[str, list[tuple[int, int]]] = {name: [] for name in timeline.resources}
+    end = index.makespan
+    for attempt in index.ended:
+        known = known_of(attempt)
+        end = max(end, known)
+        ready += ((attempt.ready, 1), (attempt.granted, -1))
+        for start, stop in index.run_segments(attempt):
+            running += ((start, 1), (stop, -1))
+        needs = timeline.needs[attempt.index] if timeline.needs else None
+        if not needs:
+            continue
+        held = _held(attempt.granted, known, [(pause.start, pause.end) for pause in index.pauses(attempt)])
+        for name, units in needs.items():
+            for start, stop in held:
+                in_use.setdefault(name, []).extend(((start, units), (stop, -units)))
+    return Curves(
+        running=_summed(running, end),
+        ready=_summed(ready, end),
+        in_use={name: _summed(changes, end) for name, changes in in_use.items()},
+        end=end,
+    )
+
+
+def values_at(curve: Curve, instants: Sequence[int]) -> list[int]:
+    """The curve's value at each instant: that of the last change by then."""
+    places = [at for at, _ in curve]
+    found = []
+    for instant in instants:
+        place = bisect_right(places, instant) - 1
+        found.append(curve[place][1] if place >= 0 else 0)
+    return found
+
+
+def _held(granted: int, known: int, pauses: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """``[granted, known]`` without the pauses."""
+    bounds = [granted]
+    for start, end in pauses:
+        bounds += (max(bounds[-1], start), max(bounds[-1], end))
+    bounds.append(max(bounds[-1], known))
+    return [(start, end) for start, end in list(pairwise(bounds))[::2] if end > start]
+
+
+def _summed(changes: list[tuple[int, int]], end: int) -> Curve:
+    """From changes to values: one for each instant at which the value changes."""
+    by_instant: dict[int, int] = {0: 0}
+    for at, change in changes:
+        by_instant[at] = by_instant.get(at, 0) + change
+    by_instant.setdefault(end, 0)
+    curve: Curve = []
+    value = 0
+    for at in sorted(by_instant):
+        value += by_instant[at]
+        if not curve or value != curve[-1][1]:
+            curve.append((at, value))
+    if curve[-1][0] != end:
+        curve.append((end, value))
+    return curve
 
 
 class Point(NamedTuple):
@@ -95,11 +175,6 @@ def end_of(document: Mapping[str, Any]) -> int:
     """When the last repetition of the document ended, milliseconds since 1970."""
     ends = [completed_at(document, one) for one in results_of(document) if one["samples"]]
     return max(ends, default=0) // _MILLISECOND
-
-
-def is_stale(value: float) -> bool:
-    """Whether the value is the marker that a series has ended: only its bits tell."""
-    return struct.pack("<d", value) == struct.pack("<d", STALE)
 
 
 class _Cell:
@@ -204,7 +279,7 @@ class _Cell:
             (one.name, one.labels): [(self._begin, 0.0)] for one in complete.samples(self._labels)
         }
         possible = dict.fromkeys(possible_waits(self._result), 0.0) | dict.fromkeys(complete.waits, 1.0)
-        for reason in told_apart(possible):
+        for reason in with_others_summed(possible):
             for suffix in ("_sum", "_count"):
                 key = table.STEP_WAIT.name + suffix, (*self._labels, ("reason", reason))
                 found.setdefault(key, [(self._begin, 0.0)])

@@ -2,6 +2,7 @@
 
 Rules of this module:
 - User and password in an address stand in no message.
+- Every answer has a total time and a size limit (:mod:`harness.bounded_http`).
 - No proxy stands between this program and a server on loopback.
 """
 
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 import httpx
 
+from harness.bounded_http import ANSWER_LIMIT_BYTES, AnswerTooLargeError, BoundedClient
 from harness.telemetry.telemetry_settings import shown
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
@@ -21,11 +23,17 @@ class Connection:
     """A Prometheus that is asked.
 
     ``unreachable`` makes the exception that says that nobody answers, or that the address is none; ``when_slow`` is
-    what to do where the server takes too long.
+    what to do where the server takes too long. ``timeout_seconds``: of a whole answer.
     """
 
     def __init__(
-        self, url: str, *, timeout_seconds: float, unreachable: Callable[[str], Exception], when_slow: str
+        self,
+        url: str,
+        *,
+        timeout_seconds: float,
+        unreachable: Callable[[str], Exception],
+        when_slow: str,
+        limit_bytes: int = ANSWER_LIMIT_BYTES,
     ) -> None:
         self._base = url
         self.shown_url = shown(url)
@@ -36,7 +44,7 @@ class Connection:
             local = httpx.URL(url).host in LOOPBACK
         except httpx.InvalidURL as error:
             raise unreachable(f"{self.shown_url!r} is no address ({error}): name another with --url") from None
-        self._client = httpx.Client(timeout=timeout_seconds, trust_env=not local)
+        self._client = BoundedClient(limit_bytes=limit_bytes, trust_env=not local)
 
     def close(self) -> None:
         """Let its connections go."""
@@ -58,12 +66,21 @@ class Connection:
 
         """
         try:
-            return self._client.request(method, self._base + path, data=form, content=body, headers=headers)
+            return self._client.request(
+                method,
+                self._base + path,
+                timeout_seconds=self._timeout_seconds,
+                data=form,
+                content=body,
+                headers=headers,
+            )
         except httpx.TimeoutException:
             raise self._unreachable(
                 f"the Prometheus at {self.shown_url} did not answer within {self._timeout_seconds:g} s: "
                 f"{self._when_slow}"
             ) from None
+        except (AnswerTooLargeError, httpx.DecodingError) as error:
+            raise self._unreachable(f"what answers at {self.shown_url} is no Prometheus: {error}") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable(
                 f"there is no Prometheus at {self.shown_url} ({shown(str(error))}): start one "

@@ -26,7 +26,7 @@ from harness.telemetry.telemetry_settings import Telemetry
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from executor.engine.engine import Engine
+    from executor.engine.instruments import WatchedRun
     from executor.tracing.span_collector import FinishedSpan
     from executor.tracing.step_spans import RunTracing
     from harness.telemetry.spans.span_building import SpanMaker
@@ -177,7 +177,7 @@ class _Streaming:
         for stream in self._streams:
             stream.sender.put(stream.attempt(attempt), count)
 
-    def run_ended(self, engine: Engine) -> None:
+    def run_ended(self, engine: WatchedRun) -> None:
         """What is left: attempts that were cut short, steps that never ran, and the root."""
         from harness.telemetry.spans.span_building import count_spans  # noqa: PLC0415  # the SDK
 
@@ -269,6 +269,6 @@ def open_tracing(settings: Telemetry, *, mode: Mode | None = None, trace_file: s
     return Tracing(settings, mode, [Sender(target, settings.timeout_seconds) for target in targets])
 
 
-def _tool_of(engine: Engine) -> Callable[[int], str | None]:
+def _tool_of(engine: WatchedRun) -> Callable[[int], str | None]:
     steps = engine.scheduler.steps
     return lambda index: steps[index].tool

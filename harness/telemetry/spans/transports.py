@@ -3,6 +3,7 @@
 Rules of this module:
 - No retries and no waiting here: :mod:`harness.telemetry.spans.span_sending` decides.
 - What a receiver refuses of a batch that it accepts (partial success) is counted.
+- Every answer has a total time and a size limit (:mod:`harness.bounded_http`; gRPC has its own, 4 MB).
 - Keys in headers stand in no message, and neither does the user's part of an address.
 """
 
@@ -91,20 +92,24 @@ class HttpTransport:
     def __init__(self, endpoint: str, headers: Mapping[str, str]) -> None:
         import httpx  # noqa: PLC0415  # only where something is sent
 
+        from harness.bounded_http import AnswerTooLargeError, BoundedClient  # noqa: PLC0415  # as above
+
         base = endpoint.rstrip("/")
         self._url = base if base.endswith(_PATH) else base + _PATH
         self.name = shown(self._url)
         own = {"Content-Type": "application/x-protobuf", "User-Agent": f"makespan/{package_version()}"}
-        self._client = httpx.Client(headers={**own, **headers})
+        self._client = BoundedClient(headers={**own, **headers})
         self._secrets = _secrets_of(headers)
         self._errors = httpx.HTTPError
+        # It would answer so again.
+        self._final_errors = (AnswerTooLargeError, httpx.DecodingError)
 
     def send(self, spans: Sequence[ReadableSpan], timeout_seconds: float) -> int:
         body = encode_spans(spans).SerializeToString()
         try:
-            response = self._client.post(self._url, content=body, timeout=timeout_seconds)
+            response = self._client.request("POST", self._url, content=body, timeout_seconds=timeout_seconds)
         except self._errors as error:
-            raise TransportError(_words(error), again=True) from error
+            raise TransportError(_words(error), again=not isinstance(error, self._final_errors)) from error
         status = response.status_code
         if 200 <= status < 300:
             return _refused(response.content)

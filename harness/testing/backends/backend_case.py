@@ -9,12 +9,13 @@ Rules of this module:
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import executor
 from executor import Backend, Run, Step, Workflow, find_backend
@@ -56,6 +57,7 @@ CANNOT: Mapping[str, Mapping[str, str]] = {
 }
 """By backend, what it cannot do, and why."""
 
+P = ParamSpec("P")
 T = TypeVar("T", bound=Callable[..., Any])
 _SCRIPT_SECONDS = 120.0
 _SCRIPT_HEAD = """
@@ -67,14 +69,27 @@ backend = (find_backend(made) if isinstance(made, str) else made)(None if sys.ar
 """
 
 
-def needs(*capabilities: str) -> Callable[[T], T]:
-    """Marks a test that makes sense only for backends that have all of these."""
+def needs(*capabilities: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Marks a test that makes sense only for backends that have all of these. Where it fails, it names them."""
 
-    def mark(test: T) -> T:
-        test.__dict__["needs"] = capabilities
-        return test
+    def mark(test: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(test)
+        def told(*args: P.args, **kwargs: P.kwargs) -> None:
+            try:
+                test(*args, **kwargs)
+            except Exception as error:
+                error.add_note(_needed(capabilities))
+                raise
+
+        told.__dict__["needs"] = capabilities
+        return told
 
     return mark
+
+
+def _needed(capabilities: Sequence[str]) -> str:
+    named = "\n".join(f"  {name}: {CAPABILITIES[name]}" for name in capabilities)
+    return f"This test needs of a backend (if it cannot do one of these, say why in `cannot`):\n{named}"
 
 
 def unless(capability: str) -> Callable[[T], T]:

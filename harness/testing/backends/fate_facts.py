@@ -9,7 +9,7 @@ from typing import Any
 
 import executor
 from executor import Attempt, Instrument, Retry, Run, Step, Workflow
-from executor.engine.engine import Engine
+from executor.engine.instruments import WatchedRun
 from executor.record.timeline import NANOSECONDS
 from harness.testing.backends.backend_case import BackendFacts, needs, step, unless
 from harness.testing.backends.protocol_watch import watch
@@ -108,6 +108,11 @@ class RetryFacts(BackendFacts):
         assert second.granted - (first.known or 0) >= 50_000_000
         assert third.granted - (second.known or 0) >= 100_000_000
 
+    def test_many_short_backoffs_all_end(self) -> None:
+        retry = Retry(max_attempts=400, backoff_seconds=0.001, multiplier=1)
+        run = self.run(*(step(f"s{i}", "flaky", fail_times=400, retry=retry) for i in range(3)), workers=3)
+        assert [error.attempt for error in run.errors.values()] == [400, 400, 400]
+
     def test_others_run_during_a_backoff(self) -> None:
         retry = Retry(max_attempts=2, backoff_seconds=0.3, jitter="none")
         steps = [step(f"s{i}", "noop", priority=-1) for i in range(5)]
@@ -202,10 +207,10 @@ class Canceller(Instrument):
 
     def __init__(self, step_id: str) -> None:
         self._step_id = step_id
-        self._engine: Engine | None = None
+        self._engine: WatchedRun | None = None
         self.thread: Any = None
 
-    def run_started(self, engine: Engine) -> None:
+    def run_started(self, engine: WatchedRun) -> None:
         """Keep the engine."""
         self._engine = engine
 

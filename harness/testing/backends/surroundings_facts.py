@@ -14,7 +14,7 @@ from typing import Any
 
 import executor
 from executor import Attempt, BackendError, Instrument, Run, Workflow
-from executor.engine.engine import Engine
+from executor.engine.instruments import WatchedRun
 from executor.record.timeline import StepStatus
 from harness.testing.backends.backend_case import BackendFacts, needs, script_environment, step
 from harness.testing.backends.protocol_watch import watch
@@ -55,7 +55,7 @@ class Watcher(Instrument):
     def __init__(self) -> None:
         self.seen: list[str] = []
 
-    def run_started(self, engine: Engine) -> None:
+    def run_started(self, engine: WatchedRun) -> None:
         """Note it."""
         self.seen.append("run started")
 
@@ -67,7 +67,7 @@ class Watcher(Instrument):
         """Note it."""
         self.seen.append(f"{attempt.step_id} {status}")
 
-    def run_finished(self, engine: Engine) -> None:
+    def run_finished(self, engine: WatchedRun) -> None:
         """Note it."""
         self.seen.append("run finished")
 

@@ -35,9 +35,10 @@ from harness.testing.oracle import starvation as oracle_starvation
 class FuzzedItems(MappedItems):
     """The lists of mapped steps; those of the steps named in ``broken`` cannot be had."""
 
+    broken: frozenset[str] = frozenset()
+
     def _read(self, step: Step) -> list[Any]:
-        assert isinstance(self._engine, FuzzedEngine)
-        self._engine.break_if_drawn(step.step_id, "list")
+        break_if_drawn(step.step_id, "list", self.broken)
         return super()._read(step)
 
 
@@ -48,14 +49,20 @@ class FuzzedEngine(SimulatedEngine):
     items_class: ClassVar[type[MappedItems]] = FuzzedItems
     broken: frozenset[str] = frozenset()
 
+    def break_steps(self, broken: frozenset[str]) -> None:
+        """From now on neither the conditions nor the lists of these steps can be evaluated."""
+        assert isinstance(self.items, FuzzedItems)
+        self.broken = self.items.broken = broken
+
     def _condition(self, index: int) -> bool:
-        self.break_if_drawn(self.scheduler.step_ids[index], "condition")
+        break_if_drawn(self.scheduler.step_ids[index], "condition", self.broken)
         return super()._condition(index)
 
-    def break_if_drawn(self, step_id: str, what: str) -> None:
-        """Raise an error if it was drawn that this step's condition or list cannot be evaluated."""
-        if step_id in self.broken:
-            raise ValueError(f"the {what} of {step_id!r} was drawn to break")
+
+def break_if_drawn(step_id: str, what: str, broken: frozenset[str]) -> None:
+    """Raise an error if it was drawn that this step's condition or list cannot be evaluated."""
+    if step_id in broken:
+        raise ValueError(f"the {what} of {step_id!r} was drawn to break")
 
 
 class RaisingInstrument(Instrument):
@@ -146,7 +153,7 @@ class FaultySimulation(Simulation):
             instruments=instruments,
             whens=self._whens,
         )
-        engine.broken = frozenset(self.faults.conditions)
+        engine.break_steps(frozenset(self.faults.conditions))
         return engine
 
     def attempt(self, attempt: Attempt) -> Simulated:

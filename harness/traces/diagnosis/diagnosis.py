@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from executor.record.timeline import NANOSECONDS
-from harness.analysis import AttemptIndex, Summary, summary
+from harness.analysis import AttemptIndex, RunAnalysis, Summary
 from harness.analysis.attempt_index import ended_of
-from harness.analysis.lost_time import RUNNING, Piece, lost_pieces
+from harness.analysis.lost_time import RUNNING, Piece
 from harness.traces.diagnosis.advice import Together, side_by_side
 from harness.traces.edges.framework_edges import LANGGRAPH
 from harness.traces.prediction.predicted_makespans import Limit, Predictions, predictions
@@ -135,11 +135,12 @@ def without_collection() -> Iterator[None]:
 
 def _diagnose(run: ForeignRun, workers: Sequence[int] | None, limits: Sequence[Limit]) -> Diagnosis:
     timeline = run.timeline
-    index = AttemptIndex(timeline)
     foreign = not run.from_makespan
+    analysis = RunAnalysis(timeline, foreign=foreign)
+    index = analysis.index
     tail = tail_nanoseconds(run)
-    figures = _reaching(summary(timeline, foreign=foreign, index=index), tail)
-    pieces = lost_pieces(timeline, index, foreign=foreign)
+    figures = _reaching(analysis.summary, tail)
+    pieces = analysis.lost_pieces
     together, pairs = side_by_side(run)
     if tail:
         pieces.insert(0, Piece(GAP, index.makespan, index.makespan + tail, None))

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from executor.record.timeline import NANOSECONDS
-from harness.analysis import AttemptIndex, critical_path, work_nanoseconds
-from harness.analysis.lost_time import RUNNING, lost_pieces
+from harness.analysis import RunAnalysis
+from harness.analysis.lost_time import RUNNING
 from harness.statistics import Interval, interval
 from harness.traces.runs.tail import tail_nanoseconds
 from harness.traces.trace_model import ForeignRun
@@ -90,17 +90,18 @@ class Group:
 def digest_of(run: ForeignRun) -> Digest:
     """What is kept of a trace."""
     timeline = run.timeline
-    index = AttemptIndex(timeline)
+    analysis = RunAnalysis(timeline, foreign=not run.from_makespan)
+    index = analysis.index
     spans: dict[str, tuple[int, float]] = {}
     for attempt in index.ended:
         name = run.names[attempt.index]
         count, seconds = spans.get(name, (0, 0.0))
         spans[name] = count + 1, seconds + index.run_nanoseconds(attempt) / NANOSECONDS
     number = {step_id: place for place, step_id in enumerate(timeline.step_ids)}
-    path = critical_path(timeline, index)
+    path = analysis.critical_path
     tail = tail_nanoseconds(run) / NANOSECONDS
     lost: dict[str, float] = {"gap": tail} if tail else {}
-    for piece in lost_pieces(timeline, index, foreign=not run.from_makespan):
+    for piece in analysis.lost_pieces:
         held = piece.cause == RUNNING and piece.attempt is not None and bool(index.pauses(piece.attempt))
         cause = "gap" if held and not run.from_makespan else piece.cause
         lost[cause] = lost.get(cause, 0.0) + (piece.end - piece.start) / NANOSECONDS
@@ -110,7 +111,7 @@ def digest_of(run: ForeignRun) -> Digest:
         workflow=run.workflow,
         shape=_shape(run),
         makespan_seconds=index.makespan / NANOSECONDS + tail,
-        work_seconds=work_nanoseconds(timeline, index) / NANOSECONDS,
+        work_seconds=analysis.work_nanoseconds / NANOSECONDS,
         spans=spans,
         on_path=frozenset(run.names[number[part.step_id]] for part in path.parts if part.nanoseconds),
         lost_seconds=lost,

@@ -46,12 +46,8 @@ class Flat:
         return len(self.lengths) - 1
 
 
-def flat_graph(
-    run: ForeignRun, services: Sequence[str | None], *, assumed: bool, index: AttemptIndex | None = None
-) -> Flat:
+def flat_graph(run: ForeignRun, services: Sequence[str | None], index: AttemptIndex, *, assumed: bool) -> Flat:
     """The units of a run. ``assumed``: whether assumed edges count."""
-    timeline = run.timeline
-    index = index or AttemptIndex(timeline)
     edges_to: dict[int, list[int]] = {}
     followed: set[int] = set()
     for edge in run.edges if assumed else edges_that_hold(run):

@@ -75,13 +75,13 @@ class WhatIf:
         """
         if self.run.from_makespan:
             slots = workers or len(self.run.timeline.step_ids) + 1
-            return self.rerun.makespan_nanoseconds(workers=slots, policy="dataflow", resources=resources)
+            return self.rerun.run(workers=slots, policy="dataflow", resources=resources).makespan_nanoseconds
         if workers is None and resources is None:
             return self.idle_nanoseconds + longest_chain(self._flat)
         slots = workers or len(self._flat.lengths) + 1
         if self.is_large:
             return self.idle_nanoseconds + list_schedule(self._flat, slots)
-        again = self._plain.makespan_nanoseconds(workers=slots, policy="dataflow", resources=resources)
+        again = self._plain.run(workers=slots, policy="dataflow", resources=resources).makespan_nanoseconds
         return self.idle_nanoseconds + again
 
     @property
@@ -91,7 +91,7 @@ class WhatIf:
 
     @cached_property
     def _flat(self) -> Flat:
-        return flat_graph(self.run, self._service_of_step, assumed=self.assumed, index=self.index)
+        return flat_graph(self.run, self._service_of_step, self.index, assumed=self.assumed)
 
     @cached_property
     def _plain(self) -> Rerun:

@@ -1,0 +1,91 @@
+"""How a command is made of a request and what is done with it.
+
+Rules of this module:
+- It imports nothing but typer, so that `--help` and completion answer at once.
+- A command is a function of one request, a dataclass of :mod:`harness.cli.requests`: its fields are the options.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
+
+import typer
+from typer.core import TyperGroup
+
+from harness.cli.guard import guarded
+from harness.exit_codes import ExitCode, exit_code_lines
+
+# The mark keeps the lines as they are.
+EPILOG: Final = "\n".join(("\b", "Exit status:", *exit_code_lines()))
+
+Request = TypeVar("Request")
+
+
+class LightGroup(TyperGroup):
+    """Its flags (help and completion) are absent as False: to read an absent None, typer would import pydantic."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """The parameters, flags with a value."""
+        parameters = super().get_params(ctx)
+        for parameter in parameters:
+            if parameter.default is None and getattr(parameter, "is_flag", False):
+                parameter.default = False
+        return parameters
+
+
+def group_of_commands(name: str, text: str, short_help: str | None = None) -> typer.Typer:
+    """A group without commands yet."""
+    return typer.Typer(
+        name=name,
+        cls=LightGroup,
+        help=text,
+        short_help=short_help,
+        epilog=EPILOG,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def command(
+    group: typer.Typer, name: str, short_help: str
+) -> Callable[[Callable[[Request], ExitCode]], Callable[[Request], ExitCode]]:
+    """Make a function of one request a command of that group. Its docstring is the help of the command; a fault
+    becomes a message and an exit status.
+    """
+
+    def register(body: Callable[[Request], ExitCode]) -> Callable[[Request], ExitCode]:
+        request: type[Any] = get_type_hints(body)["request"]
+
+        def callback(**typed: Any) -> ExitCode:
+            return body(
+                request(**{key: tuple(value) if isinstance(value, list) else value for key, value in typed.items()})
+            )
+
+        callback.__doc__ = body.__doc__
+        wrapped: Any = guarded(callback)
+        wrapped.__signature__ = _signature(request)
+        group.command(name, epilog=EPILOG, short_help=short_help)(wrapped)
+        return body
+
+    return register
+
+
+def _signature(request: type[Any]) -> inspect.Signature:
+    """The fields as keywords that typer reads: where a request has a tuple of any length, typer takes a list."""
+    parameters = []
+    for option in fields(request):
+        kind, *metadata = get_args(option.type)
+        parameters.append(
+            inspect.Parameter(
+                option.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if option.default is MISSING else option.default,
+                annotation=Annotated[(list[str] if get_origin(kind) is tuple else kind, *metadata)],
+            )
+        )
+    return inspect.Signature(parameters)

@@ -1,0 +1,151 @@
+"""Makespans with something changed: each change alone, all together, and at each number of workers.
+
+Rules of this module:
+- The base is the run as it was, on the virtual clock; a gain is the base's makespan less the changed one's.
+- A run that went one step at a time says nothing of more workers under its own policy: where more are asked for and no
+  policy is named, it is ``dataflow``.
+- With no change asked for, the changes tried are those of :func:`harness.simulation.what_if.gains_of`, and running
+  without retries where there were any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from executor.record.timeline import NANOSECONDS
+from executor.scheduler import Policy
+from harness.analysis import RunAnalysis
+from harness.plain_text import one_line
+from harness.simulation.changes import Change, combined
+from harness.simulation.subject import Subject
+from harness.simulation.what_if import gains_of
+
+_SERIAL: Final = "serial"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """All changes together, at a number of workers under a policy. ``gain_seconds`` is against the base."""
+
+    workers: int
+    policy: Policy
+    makespan_seconds: float
+    lower_bound_seconds: float
+    gain_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """One change alone: what it saves of the base's makespan (negative: what it costs)."""
+
+    label: str
+    makespan_seconds: float
+    gain_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """``measured_seconds``: the makespan as it was; ``base_seconds``: the same on the virtual clock.
+
+    ``gains``: each change alone, the largest first. ``asked``: whether the changes were asked for.
+    """
+
+    subject: Subject
+    workers: int
+    policy: Policy
+    measured_seconds: float
+    base_seconds: float
+    cells: tuple[Cell, ...]
+    gains: tuple[Gain, ...]
+    asked: bool
+
+
+def simulate(
+    subject: Subject,
+    changes: Sequence[Change] = (),
+    *,
+    workers: Sequence[int] = (),
+    policies: Sequence[Policy] = (),
+) -> Simulation:
+    """Run it again: as it was, with each change alone, and with all of them for each number of workers and policy."""
+    rerun = subject.rerun
+    base = rerun.run().makespan_nanoseconds
+    if not policies:
+        policies = [_policy_for(subject, workers)]
+    counts = list(workers) or [subject.timeline.workers]
+    together = combined(changes)
+    cells = tuple(
+        _cell(subject, replace(together, workers=count, policy=policy), base) for policy in policies for count in counts
+    )
+    singles = [*changes, *_schedules(subject, workers, policies)]
+    gains = [_gain(subject, one, base) for one in singles] if singles else _usual_gains(subject, base)
+    return Simulation(
+        subject=subject,
+        workers=subject.timeline.workers,
+        policy=subject.policy,
+        measured_seconds=subject.timeline.makespan_seconds,
+        base_seconds=base / NANOSECONDS,
+        cells=cells,
+        gains=tuple(sorted(gains, key=lambda one: -one.gain_seconds)),
+        asked=bool(singles),
+    )
+
+
+def _policy_for(subject: Subject, workers: Sequence[int]) -> Policy:
+    one_at_a_time = _SERIAL in (subject.policy, subject.timeline.backend)
+    return "dataflow" if one_at_a_time and any(count > 1 for count in workers) else subject.policy
+
+
+def _schedules(subject: Subject, workers: Sequence[int], policies: Sequence[Policy]) -> list[Change]:
+    """Each other number of workers alone, and each other policy."""
+    named = _policy_for(subject, workers)
+    found = [
+        Change(
+            f"workers {subject.timeline.workers} → {count}" + (f", policy {named}" if named != subject.policy else ""),
+            workers=count,
+            policy=named,
+        )
+        for count in workers
+        if (count, named) != (subject.timeline.workers, subject.policy)
+    ]
+    found += [
+        Change(f"policy {subject.policy} → {policy}", policy=policy) for policy in policies if policy != subject.policy
+    ]
+    return list({one.label: one for one in found}.values())
+
+
+def _cell(subject: Subject, change: Change, base: int) -> Cell:
+    again = subject.run(change)
+    makespan = again.makespan_nanoseconds
+    assert change.workers is not None
+    assert change.policy is not None
+    return Cell(
+        workers=change.workers,
+        policy=change.policy,
+        makespan_seconds=makespan / NANOSECONDS,
+        lower_bound_seconds=RunAnalysis(again).lower_bound.nanoseconds / NANOSECONDS,
+        gain_seconds=(base - makespan) / NANOSECONDS,
+    )
+
+
+def _gain(subject: Subject, change: Change, base: int) -> Gain:
+    makespan = subject.run(change).makespan_nanoseconds
+    return Gain(change.label, makespan / NANOSECONDS, (base - makespan) / NANOSECONDS)
+
+
+def _usual_gains(subject: Subject, base: int) -> list[Gain]:
+    found: list[Gain] = []
+    if "cancelled" not in subject.timeline.statuses and base > 0:
+        prediction = gains_of(subject.rerun, whole=base)
+        for step in prediction.steps:
+            for label, seconds in (("2× as fast", step.half_seconds), ("no time", step.whole_seconds)):
+                name = one_line(subject.name_of(step.step_id), 40)
+                found.append(Gain(f"step {name} {label}", base / NANOSECONDS - seconds, seconds))
+        for limit in prediction.limits:
+            label = f"{limit.limit} {limit.before:g} → {limit.after:g}"
+            found.append(Gain(label, base / NANOSECONDS - limit.seconds, limit.seconds))
+    if any(attempts > 1 for attempts in subject.rerun.last_attempt.values()):
+        found.append(_gain(subject, Change("without retries", without_retries=True), base))
+    return [one for one in found if one.gain_seconds > 0]
