@@ -51,7 +51,7 @@ def _explain(error: Exception) -> ExitCode:
     from harness.local_llm.local_llm_errors import LocalModelError  # noqa: PLC0415 - the same
     from harness.result import DocumentError  # noqa: PLC0415 - the same
     from harness.store.store_errors import StoreError  # noqa: PLC0415 - the same
-    from harness.traces.spans.trace_model import TraceError  # noqa: PLC0415 - the same
+    from harness.traces.trace_model import TraceError  # noqa: PLC0415 - the same
 
     if isinstance(error, WorkflowError):
         from harness.report.terminal.console import Terminal, finding_lines  # noqa: PLC0415 - the same

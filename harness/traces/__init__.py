@@ -14,15 +14,15 @@ from executor.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from harness.traces.reading.trace_files import read_traces
-    from harness.traces.spans.trace_model import Edge, Event, ForeignRun, Link, Span, Trace, TraceError, TraceFinding
-    from harness.traces.spans.trace_run import foreign_run
+    from harness.traces.runs.trace_run import foreign_run
+    from harness.traces.trace_model import Edge, Event, ForeignRun, Link, Span, Trace, TraceError, TraceFinding
 
 _NAMES = {
-    "harness.traces.spans.trace_model": (
+    "harness.traces.trace_model": (
         "Edge", "Event", "ForeignRun", "Link", "Span", "Trace", "TraceError", "TraceFinding",
     ),
     "harness.traces.reading.trace_files": ("read_traces",),
-    "harness.traces.spans.trace_run": ("foreign_run",),
+    "harness.traces.runs.trace_run": ("foreign_run",),
 }  # fmt: skip
 
 __all__ = [

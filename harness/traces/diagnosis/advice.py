@@ -18,7 +18,7 @@ from typing import Final
 
 from executor.record.timeline import NANOSECONDS
 from harness.traces.edges.kept_edges import edges_that_hold
-from harness.traces.spans.trace_model import ASSUMED, INFERRED, ForeignRun
+from harness.traces.trace_model import ASSUMED, INFERRED, ForeignRun
 
 MOST_SPANS: Final = 48
 MOST_PAIRS: Final = 50

@@ -17,7 +17,7 @@ from harness.result import Repetition, result_document, run_document
 from harness.traces.diagnosis.advice import Together
 from harness.traces.diagnosis.diagnosis import Diagnosis
 from harness.traces.prediction.predicted_makespans import DATAFLOW, Predicted
-from harness.traces.spans.trace_model import ForeignRun
+from harness.traces.trace_model import ForeignRun
 
 SCHEMA: Final = "makespan.analysis/1"
 Document = dict[str, Any]

@@ -23,8 +23,8 @@ from harness.traces.diagnosis.advice import Together, side_by_side
 from harness.traces.edges.framework_edges import LANGGRAPH
 from harness.traces.prediction.predicted_makespans import Limit, Predictions, predictions
 from harness.traces.prediction.trace_what_if import WhatIf
-from harness.traces.spans.tail import tail_nanoseconds
-from harness.traces.spans.trace_model import ASSUMED, ForeignRun
+from harness.traces.runs.tail import tail_nanoseconds
+from harness.traces.trace_model import ASSUMED, ForeignRun
 
 GAP: Final = "gap"
 BARRIER: Final = "barrier"

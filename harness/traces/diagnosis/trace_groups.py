@@ -19,8 +19,8 @@ from executor.record.timeline import NANOSECONDS
 from harness.analysis import RunAnalysis
 from harness.analysis.lost_time import RUNNING
 from harness.statistics import Interval, interval
-from harness.traces.spans.tail import tail_nanoseconds
-from harness.traces.spans.trace_model import ForeignRun
+from harness.traces.runs.tail import tail_nanoseconds
+from harness.traces.trace_model import ForeignRun
 
 SLOWEST: Final = 3
 MOST_DIFFERENCES: Final = 5

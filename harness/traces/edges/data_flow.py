@@ -18,7 +18,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from harness.traces.spans.span_steps import Steps
-from harness.traces.spans.trace_model import Span
+from harness.traces.trace_model import Span
 
 _SHORTEST_TEXT: Final = 8
 _SHORTEST_WORD: Final = 5

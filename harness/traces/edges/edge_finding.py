@@ -4,9 +4,6 @@ In this order, the first that says something about a pair winning: span links an
 LangGraph's and OpenInference's metadata; a file of edges; data seen to flow; the observed order.
 
 Rules of this module:
-- An edge joins siblings: a relation between spans in different parents is one between the ancestors that are.
-- An edge goes from an earlier-listed step to a later one that began after the first had ended: so there are no cycles.
-  A relation that the times contradict is no edge, and a finding.
 - A step about which somebody declared something is not given edges of the observed order: its declared ones are all
   it needs, save where one of them (a trigger of LangGraph) leaves open who it was.
 """
@@ -14,18 +11,18 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from executor.tracing import attribute_names as trace_names
 from harness.traces.edges.data_flow import data_flow
+from harness.traces.edges.found_edges import TOLERANCE_NANOSECONDS, Edges
 from harness.traces.edges.framework_edges import framework_edges, unsettled_edges
 from harness.traces.edges.lineage import Lineage
 from harness.traces.edges.observed_order import observed_edges
 from harness.traces.edges.stated_edges import edges_of_file
 from harness.traces.spans.span_steps import Steps
 from harness.traces.spans.span_tree import Tree
-from harness.traces.spans.trace_model import ASSUMED, DECLARED, INFERRED, Edge, EdgeLabel
+from harness.traces.trace_model import ASSUMED, DECLARED, INFERRED, Edge
 
 LINKS = "links"
 OWN = "makespan"
@@ -33,45 +30,8 @@ FILE = "edges file"
 DATA = "data flow"
 OBSERVED = "observed order"
 TREE = "span tree"
-# Two clocks, or two readings of one, may differ by this much where somebody says that one span followed the other.
-_TOLERANCE_NANOSECONDS = 1_000_000
 # A start is late that comes this share of the whole after that of the first sibling.
 _LATE_RATIO = 0.02
-
-
-@dataclass(slots=True)
-class Edges:
-    """The edges found so far. ``covered``: steps that need no assumption; ``levels``: by step, the level of a
-    framework that runs level by level. ``unsettled``: by step, those of which it needs one or more, and nobody says
-    which. ``inferred_triggers``: how many steps follow what a framework's trigger does not name.
-    """
-
-    steps: Steps
-    lineage: Lineage
-    by_pair: dict[tuple[int, int], Edge] = field(default_factory=dict)
-    covered: set[int] = field(default_factory=set)
-    levels: dict[int, int] = field(default_factory=dict)
-    contradicted: dict[str, int] = field(default_factory=dict)
-    unsettled: dict[int, list[int]] = field(default_factory=dict)
-    inferred_triggers: int = 0
-
-    def add(self, before: int, after: int, label: EdgeLabel, source: str) -> bool:
-        """Note that ``after`` needs ``before``, if there is something to note. Returns whether it holds."""
-        pair = self.lineage.siblings(before, after)
-        if pair is None:
-            return False
-        before, after = pair
-        if before == after:
-            return False
-        steps = self.steps
-        if before > after or steps.ends[before] > steps.starts[after] + _TOLERANCE_NANOSECONDS:
-            self.contradicted[source] = self.contradicted.get(source, 0) + 1
-            return False
-        if pair not in self.by_pair:
-            self.by_pair[pair] = Edge(before, after, label, source)
-        if label == DECLARED:
-            self.covered.update(pair)
-        return True
 
 
 def find_edges(steps: Steps, edges_file: str | Path | None = None) -> Edges:
@@ -180,7 +140,7 @@ def _note_late_starts(edges: Edges) -> None:
     if not steps.starts:
         return
     whole = max(steps.ends) - min(steps.starts)
-    least = max(_TOLERANCE_NANOSECONDS, int(_LATE_RATIO * whole))
+    least = max(TOLERANCE_NANOSECONDS, int(_LATE_RATIO * whole))
     needing = edges.covered.union(after for _, after in edges.by_pair)
     late = sum(
         step not in needing and steps.starts[step] - steps.starts[group[0]] > least

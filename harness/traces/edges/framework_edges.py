@@ -15,14 +15,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from harness.traces.edges.found_edges import Edges
 from harness.traces.edges.langgraph_routes import routes_of
 from harness.traces.spans.span_steps import Steps
-from harness.traces.spans.trace_model import ASSUMED, DECLARED, INFERRED, Span
-
-if TYPE_CHECKING:
-    from harness.traces.edges.edge_finding import Edges
+from harness.traces.trace_model import ASSUMED, DECLARED, INFERRED, Span
 
 LANGGRAPH: Final = "langgraph"
 GRAPH_NODE: Final = "graph.node"

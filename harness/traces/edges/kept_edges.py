@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.traces.edges.framework_edges import LANGGRAPH
-from harness.traces.spans.trace_model import ASSUMED, Edge, ForeignRun
+from harness.traces.trace_model import ASSUMED, Edge, ForeignRun
 
 
 def edges_that_hold(run: ForeignRun) -> list[Edge]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from harness.traces.spans.span_steps import Steps
-from harness.traces.spans.trace_model import Span
+from harness.traces.trace_model import Span
 
 _OUTPUTS: Final = ("output.value", "traceloop.entity.output")
 _MOST_CHILDREN: Final = 64

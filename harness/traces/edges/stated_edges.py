@@ -18,7 +18,7 @@ from typing import Any
 from executor.model.findings import WorkflowError, did_you_mean, printable
 from harness.files.strict_file import read_document
 from harness.traces.spans.span_steps import Steps
-from harness.traces.spans.trace_model import TraceError
+from harness.traces.trace_model import TraceError
 
 _DOCUMENTS = (".json", ".yaml", ".yml")
 _LARGEST_BYTES = 16 * 1024 * 1024

@@ -18,10 +18,8 @@ from typing import Any, Final
 
 from harness.traces.formats.otlp import Defects, Origin
 from harness.traces.formats.otlp_values import LARGEST_TIME, identifier, kind_of
-from harness.traces.spans.trace_model import Event, Link, Span, StatusCode
+from harness.traces.trace_model import FOLLOWS_FROM, REFERENCE_TYPE, Event, Link, Span, StatusCode
 
-FOLLOWS_FROM: Final = "FOLLOWS_FROM"
-REFERENCE_TYPE: Final = "opentracing.ref_type"
 _TRUE: Final = (True, "true", "True", 1)
 
 Processes = dict[str, Origin]

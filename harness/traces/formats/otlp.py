@@ -15,7 +15,7 @@ from sys import intern
 from typing import Any, Final
 
 from harness.traces.formats.otlp_values import attributes_of, identifier, kind_of, nanoseconds, status_of
-from harness.traces.spans.trace_model import Event, Link, Span, TraceFinding
+from harness.traces.trace_model import Event, Link, Span, TraceFinding
 
 _SCOPES: Final = ("scopeSpans", "scope_spans", "instrumentationLibrarySpans", "instrumentation_library_spans")
 _NO_STATUS: Final = ("unset", "")

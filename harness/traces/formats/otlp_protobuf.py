@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Final
 
 from harness.traces.formats.otlp import Defects, Origin
 from harness.traces.formats.otlp_values import kind_of, nanoseconds
-from harness.traces.spans.trace_model import Event, Link, Span, StatusCode, TraceError
+from harness.traces.trace_model import Event, Link, Span, StatusCode, TraceError
 
 _RESOURCE_SPANS_TAG: Final = 0x0A
 _LARGEST_PART_BYTES: Final = 1 << 31

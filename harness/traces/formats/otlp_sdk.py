@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from harness.traces.formats.otlp import Defects
 from harness.traces.formats.otlp_values import attributes_of, identifier, kind_of, status_of
-from harness.traces.spans.trace_model import Event, Link, Span
+from harness.traces.trace_model import Event, Link, Span
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)

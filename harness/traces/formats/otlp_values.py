@@ -19,7 +19,7 @@ from decimal import Decimal, InvalidOperation
 from sys import intern
 from typing import Any, Final
 
-from harness.traces.spans.trace_model import SpanKind, StatusCode
+from harness.traces.trace_model import SpanKind, StatusCode
 
 _KINDS: Final[tuple[SpanKind, ...]] = ("unspecified", "internal", "server", "client", "producer", "consumer")
 _HEX_LENGTHS: Final = (16, 32)

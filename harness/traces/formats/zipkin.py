@@ -14,7 +14,7 @@ from typing import Any
 from harness.traces.formats.jaeger import microseconds
 from harness.traces.formats.otlp import Defects
 from harness.traces.formats.otlp_values import attributes_of, identifier, kind_of
-from harness.traces.spans.trace_model import Event, Span
+from harness.traces.trace_model import Event, Span
 
 
 def looks_like(value: dict[str, Any]) -> bool:

@@ -21,7 +21,7 @@ from executor.model.workflow import Resource
 from executor.record.timeline import Attempt, Timeline
 from harness.analysis import AttemptIndex
 from harness.traces.edges.kept_edges import edges_that_hold
-from harness.traces.spans.trace_model import ForeignRun
+from harness.traces.trace_model import ForeignRun
 
 
 @dataclass(slots=True)

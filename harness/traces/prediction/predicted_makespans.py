@@ -18,7 +18,7 @@ from typing import Final
 from executor.model.workflow import Resource
 from executor.record.timeline import NANOSECONDS
 from harness.traces.prediction.trace_what_if import WhatIf
-from harness.traces.spans.trace_model import ASSUMED
+from harness.traces.trace_model import ASSUMED
 
 UNLIMITED: Final = "unlimited"
 WORKERS: Final = (2, 4, 8, 16)

@@ -18,7 +18,7 @@ from typing import Final
 
 from executor.record.timeline import NANOSECONDS
 from harness.analysis import AttemptIndex
-from harness.traces.spans.trace_model import ASSUMED, ForeignRun
+from harness.traces.trace_model import ASSUMED, ForeignRun
 
 _LATER: Final = " (after its calls)"
 _FEWEST_NANOSECONDS: Final = 1_000

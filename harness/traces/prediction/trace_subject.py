@@ -11,7 +11,7 @@ from __future__ import annotations
 from harness.simulation.changes import SimulationError
 from harness.simulation.subject import Subject
 from harness.traces.prediction.trace_what_if import WhatIf
-from harness.traces.spans.trace_model import ASSUMED, ForeignRun
+from harness.traces.trace_model import ASSUMED, ForeignRun
 
 
 def subject_of_trace(run: ForeignRun) -> Subject:

@@ -24,9 +24,9 @@ from harness.analysis import AttemptIndex
 from harness.simulation.what_if import Rerun
 from harness.traces.edges.kept_edges import edges_that_hold
 from harness.traces.prediction.flat_graph import Flat, flat_graph, flat_timeline, list_schedule, longest_chain
+from harness.traces.runs.tail import tail_nanoseconds
 from harness.traces.spans.services import service_of
-from harness.traces.spans.tail import tail_nanoseconds
-from harness.traces.spans.trace_model import ForeignRun
+from harness.traces.trace_model import ForeignRun
 
 DEEPEST: Final = 24
 # Larger traces are scheduled by :func:`harness.traces.prediction.flat_graph.list_schedule`.

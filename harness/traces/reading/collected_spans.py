@@ -7,7 +7,7 @@ from typing import Any, Final
 from harness.traces.formats import jaeger, otlp
 from harness.traces.formats.otlp import Defects
 from harness.traces.reading.recognition import CONVERTERS, JAEGER, OTLP, TEMPO, Batch, Other, parts_of
-from harness.traces.spans.trace_model import Span, Trace, TraceFinding
+from harness.traces.trace_model import Span, Trace, TraceFinding
 
 _MOST_OTHERS: Final = 100
 _WITH_RESOURCES: Final = (OTLP, TEMPO)

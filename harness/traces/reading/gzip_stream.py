@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from harness.traces.spans.trace_model import TraceFinding
+from harness.traces.trace_model import TraceFinding
 
 MAGIC: Final = b"\x1f\x8b"
 _PIECE_BYTES: Final = 64 << 10

@@ -18,7 +18,7 @@ from typing import BinaryIO, Final
 
 from executor.model.findings import printable
 from harness.traces.reading.gzip_stream import MAGIC, Unpacked
-from harness.traces.spans.trace_model import TraceError, TraceFinding
+from harness.traces.trace_model import TraceError, TraceFinding
 
 STDIN: Final = "-"
 _PIECE_BYTES: Final = 64 << 10

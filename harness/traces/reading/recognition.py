@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from harness.traces.formats import jaeger, otlp, otlp_protobuf, otlp_sdk, zipkin
 from harness.traces.formats.otlp import Defects, Origin
-from harness.traces.spans.trace_model import Span
+from harness.traces.trace_model import Span
 
 OTLP: Final = "otlp-json"
 TEMPO: Final = "tempo"

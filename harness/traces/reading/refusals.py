@@ -12,7 +12,7 @@ from typing import Final
 from harness.traces.formats.otlp import Defects
 from harness.traces.reading.json_text import JsonTextError
 from harness.traces.reading.recognition import Other
-from harness.traces.spans.trace_model import TraceError, TraceFinding
+from harness.traces.trace_model import TraceError, TraceFinding
 
 KNOWN: Final = (
     "OTLP (JSON, JSON lines or protobuf), Jaeger's or Tempo's API JSON, Zipkin's or MLflow's JSON, or what the "

@@ -10,13 +10,12 @@ Rules of this module:
 
 from __future__ import annotations
 
-import gc
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from harness.traces.collector_pause import paused_collector
 from harness.traces.formats import otlp_protobuf
 from harness.traces.formats.otlp import Defects
 from harness.traces.reading.collected_spans import CollectedSpans
@@ -25,7 +24,7 @@ from harness.traces.reading.json_text import BUFFER_BYTES, DECODER, JsonText, Js
 from harness.traces.reading.opening import Opened, opened
 from harness.traces.reading.recognition import PROTOBUF, Batch, is_protobuf
 from harness.traces.reading.refusals import broken_lines, no_spans, not_json, not_utf8, truncated
-from harness.traces.spans.trace_model import Trace, TraceError, TraceFinding
+from harness.traces.trace_model import Trace, TraceError, TraceFinding
 
 Source = str | Path
 ErrorHandler = Callable[[TraceError], None]
@@ -142,15 +141,3 @@ def _read_lines(name: str, text: JsonText, found: CollectedSpans) -> None:
                 found.document(document)
         number += 1
     found.findings += broken_lines(name, broken)
-
-
-@contextmanager
-def paused_collector() -> Iterator[None]:
-    """Without the search for cycles while millions of objects are made that have none: it would take half the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

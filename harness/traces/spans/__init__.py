@@ -1,1 +1,1 @@
-"""From the spans of a trace to steps, and to the timeline of a run."""
+"""From the spans of a trace to a tree with consistent times, and to steps."""

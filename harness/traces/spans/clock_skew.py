@@ -13,12 +13,10 @@ from __future__ import annotations
 
 from collections import deque
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from executor.tracing.attribute_names import WAIT_REASON
-
-if TYPE_CHECKING:
-    from harness.traces.spans.span_tree import Tree
+from harness.traces.spans.span_tree import Tree
 
 Clock = tuple[str, str]
 # Clocks of one machine differ by about as much as it takes to read them.

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urlsplit
 
-from harness.traces.spans.trace_model import Span
+from harness.traces.trace_model import Span
 
 MODEL: Final = "llm"
 _MODEL_OPERATIONS: Final = frozenset({"chat", "text_completion", "generate_content", "embeddings", "completion"})

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from executor.record.timeline import Attempt, AttemptOutcome, Interval, StepStatus, Timeline, Wait
-from harness.traces.edges.edge_finding import Edges
+from harness.traces.edges.found_edges import Edges
 from harness.traces.spans.span_steps import Steps
 
 WORKER, BARRIER, GAP, BACKOFF = "worker", "barrier", "gap", "backoff"

@@ -20,8 +20,8 @@ from pydantic import ValidationError
 from executor.model.workflow import Resource
 from executor.record.timeline import Attempt, AttemptOutcome, Interval, StepStatus, Timeline, Wait
 from executor.tracing import attribute_names as names
-from harness.traces.spans.record_checks import check_record
-from harness.traces.spans.trace_model import DECLARED, Edge, ForeignRun, Span, Trace, TraceFinding
+from harness.traces.runs.record_checks import check_record
+from harness.traces.trace_model import DECLARED, Edge, ForeignRun, Span, Trace, TraceFinding
 
 _STATUS_OF_OUTCOME: Final[Mapping[AttemptOutcome | None, StepStatus]] = {
     "succeeded": "succeeded",

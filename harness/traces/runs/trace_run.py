@@ -10,13 +10,13 @@ from pathlib import Path
 
 from executor.model.findings import printable
 from executor.record.timeline import Timeline
+from harness.traces.collector_pause import paused_collector
 from harness.traces.edges.edge_finding import find_edges
-from harness.traces.reading.trace_files import paused_collector
-from harness.traces.spans.foreign_timeline import timeline_of
-from harness.traces.spans.own_timeline import NotOursError, own_root, own_run
+from harness.traces.runs.foreign_timeline import timeline_of
+from harness.traces.runs.own_timeline import NotOursError, own_root, own_run
 from harness.traces.spans.span_steps import find_steps, shown_name
-from harness.traces.spans.span_tree import span_tree
-from harness.traces.spans.trace_model import ForeignRun, Trace, TraceFinding
+from harness.traces.spans.tree_building import span_tree
+from harness.traces.trace_model import ForeignRun, Trace, TraceFinding
 
 
 def foreign_run(trace: Trace, *, edges_file: str | Path | None = None) -> ForeignRun:

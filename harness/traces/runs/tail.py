@@ -7,7 +7,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from harness.traces.spans.trace_model import ForeignRun
+from harness.traces.trace_model import ForeignRun
 
 
 def tail_nanoseconds(run: ForeignRun) -> int:

@@ -27,6 +27,9 @@ SpanKind = Literal["unspecified", "internal", "server", "client", "producer", "c
 DECLARED: Final = "declared"
 INFERRED: Final = "inferred"
 ASSUMED: Final = "assumed"
+# A link's attribute, and its value where the span only followed the other (OpenTracing's two kinds of reference).
+REFERENCE_TYPE: Final = "opentracing.ref_type"
+FOLLOWS_FROM: Final = "FOLLOWS_FROM"
 
 
 class TraceError(ValueError):

@@ -1,0 +1,53 @@
+"""The edges of a trace while they are found: which relations hold, and what is still open.
+
+Rules of this module:
+- An edge joins siblings: a relation between spans in different parents is one between the ancestors that are.
+- An edge goes from an earlier-listed step to a later one that began after the first had ended: so there are no cycles.
+  A relation that the times contradict is no edge, and is counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from harness.traces.edges.lineage import Lineage
+from harness.traces.spans.span_steps import Steps
+from harness.traces.trace_model import DECLARED, Edge, EdgeLabel
+
+# Two clocks, or two readings of one, may differ by this much where somebody says that one span followed the other.
+TOLERANCE_NANOSECONDS = 1_000_000
+
+
+@dataclass(slots=True)
+class Edges:
+    """The edges found so far. ``covered``: steps that need no assumption; ``levels``: by step, the level of a
+    framework that runs level by level. ``unsettled``: by step, those of which it needs one or more, and nobody says
+    which. ``inferred_triggers``: how many steps follow what a framework's trigger does not name.
+    """
+
+    steps: Steps
+    lineage: Lineage
+    by_pair: dict[tuple[int, int], Edge] = field(default_factory=dict)
+    covered: set[int] = field(default_factory=set)
+    levels: dict[int, int] = field(default_factory=dict)
+    contradicted: dict[str, int] = field(default_factory=dict)
+    unsettled: dict[int, list[int]] = field(default_factory=dict)
+    inferred_triggers: int = 0
+
+    def add(self, before: int, after: int, label: EdgeLabel, source: str) -> bool:
+        """Note that ``after`` needs ``before``, if there is something to note. Returns whether it holds."""
+        pair = self.lineage.siblings(before, after)
+        if pair is None:
+            return False
+        before, after = pair
+        if before == after:
+            return False
+        steps = self.steps
+        if before > after or steps.ends[before] > steps.starts[after] + TOLERANCE_NANOSECONDS:
+            self.contradicted[source] = self.contradicted.get(source, 0) + 1
+            return False
+        if pair not in self.by_pair:
+            self.by_pair[pair] = Edge(before, after, label, source)
+        if label == DECLARED:
+            self.covered.update(pair)
+        return True
