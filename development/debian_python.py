@@ -33,11 +33,14 @@ TARGETS = ("demo", "test-quick")
 PROGRAMS_NEEDED = {"debootstrap": "debootstrap", "unshare": "util-linux", "mount": "mount", "chroot": "coreutils"}
 # Inside of the other Debian.
 HOME = "srv/makespan"
-# What runs there: proc and dev as programs expect them, gone with the namespace.
+# What runs there: proc and dev as programs expect them, gone with the namespace. The shell stays its first process, which
+# inherits what others leave behind: it takes their ends, while make in its place would turn in a circle over them.
 _INSIDE = """
 mount -t proc proc "$1/proc"
 mount --rbind /dev "$1/dev"
-exec chroot --userspec=nobody:nogroup "$1" /usr/bin/env -i "${@:2}"
+status=0
+chroot --userspec=nobody:nogroup "$1" /usr/bin/env -i "${@:2}" || status=$?
+exit "$status"
 """
 
 
