@@ -33,8 +33,8 @@ TARGETS = ("demo", "test-quick")
 PROGRAMS_NEEDED = {"debootstrap": "debootstrap", "unshare": "util-linux", "mount": "mount", "chroot": "coreutils"}
 # Inside of the other Debian.
 HOME = "srv/makespan"
-# What runs there: proc and dev as programs expect them, gone with the namespace. The shell stays its first process, which
-# inherits what others leave behind: it takes their ends, while make in its place would turn in a circle over them.
+# What runs there: proc and dev as programs expect them, gone with the namespace. The shell stays its first process,
+# which inherits what others leave behind: it takes their ends, where make would turn in a circle over them.
 _INSIDE = """
 mount -t proc proc "$1/proc"
 mount --rbind /dev "$1/dev"
