@@ -1,15 +1,17 @@
 """Which step may start now: a state machine in pure code.
 
-`states` the table · `machine` what can be called · `intake` steps come in · `starts` steps go out · `fast` and
-`fast_calls` the short ways of plain runs and of single calls · `ahead` steps handed out before their slot is free ·
-`settling` what an end brings about · `queue` who is next · `barriers` policies · `locks` order edges · `family` calls ·
-`mapping` mapped steps · `items` their lists · `backoff` retries · `core` the fields · `story` errors · `validation` the
-invariants · `diagram` draws the table.
+- `scheduler`: the one class, with all that can be called.
+- `states`: the table of transitions. `invariants`: what always holds. `errors`: what is said of an illegal call.
+- What the class is made of: `ready_queue` (who is next), `wait_reasons` (why the others wait), `resources` and
+  `adaptive_capacity` (limits), `locks` (order edges), `barriers` (policies), `call_tree` (calls), `backoff` (retries).
+- Its functions in files of their own: `admission` (steps are added), `mapped_steps` (with `items`, their lists),
+  `short_way` (plain runs and single calls), `prefetch` (steps handed out before their slot is free).
 """
 
+from executor.scheduler.backoff import WORKER_DEATH_ATTEMPTS
 from executor.scheduler.barriers import POLICIES, Policy
-from executor.scheduler.machine import WORKER_DEATH_ATTEMPTS, Scheduler
+from executor.scheduler.errors import SchedulerError
+from executor.scheduler.scheduler import Scheduler
 from executor.scheduler.states import STATE_NAMES, TRANSITIONS
-from executor.scheduler.story import SchedulerError
 
 __all__ = ["POLICIES", "STATE_NAMES", "TRANSITIONS", "WORKER_DEATH_ATTEMPTS", "Policy", "Scheduler", "SchedulerError"]

@@ -1,4 +1,4 @@
-"""How long a failed attempt waits before the next: exponential backoff with seeded jitter.
+"""Whether a failed attempt is tried again, and after which wait: exponential backoff with seeded jitter.
 
 Source: "Exponential backoff and jitter", AWS Architecture Blog, 2015 (the variant called full jitter).
 """
@@ -7,10 +7,37 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from executor.model.workflow import Retry
-from executor.record.timeline import NANOSECONDS
+from executor.model.workflow import Retry, Step
+from executor.record.timeline import NANOSECONDS, Attempt, AttemptOutcome
 
 _RANGE = 1 << 64
+
+# Attempts that a step without a `retry` gets when its worker dies: the step is not to blame.
+WORKER_DEATH_ATTEMPTS = 3
+
+
+def retry_wait(
+    step: Step,
+    attempt: Attempt,
+    outcome: AttemptOutcome,
+    *,
+    seed: int,
+    retryable: bool,
+    retry_after_seconds: float | None,
+) -> int | None:
+    """Nanoseconds from the end of ``attempt``, which did not succeed, to the next one, or None if there is none."""
+    retry = step.retry
+    if outcome == "worker_died":
+        if step.idempotent is False:
+            return None
+        most = WORKER_DEATH_ATTEMPTS if retry is None else retry.max_attempts
+    else:
+        most = 1 if retry is None or not retryable else retry.max_attempts
+    if attempt.attempt >= most:
+        return None
+    if retry is None:
+        return 0
+    return backoff_nanoseconds(retry, seed, attempt.step_id, attempt.attempt, retry_after_seconds)
 
 
 def jitter_ratio(seed: int, step_id: str, attempt: int) -> float:

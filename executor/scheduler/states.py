@@ -1,8 +1,9 @@
 """The states of a step and the transitions between them: the one table.
 
 Rules of this module:
-- Everything that can happen to a step's state stands in :data:`TRANSITIONS`. The diagram in the docs is drawn from it.
-- States are small integers inside the scheduler; everybody else sees their names.
+- Every change of a step's state is in :data:`TRANSITIONS`. The diagram in the docs is drawn from it, and the scheduler
+  changes a state only as :data:`MOVES`, the same table by number, allows.
+- States and events are small integers inside the scheduler; everybody else sees their names.
 """
 
 from __future__ import annotations
@@ -63,6 +64,17 @@ TRANSITIONS: dict[StepStatus, dict[str, tuple[StepStatus, ...]]] = {
 }
 
 
-def allows(state: int, event: str) -> bool:
+# The events of the table by number, as the scheduler names them to itself.
+EVENT_NAMES = ("decide", "start", "expand", "succeed", "fail", "due", "block", "unblock", "stop", "cancel")
+DECIDE, START, EXPAND, SUCCEED, FAIL, DUE, BLOCK, UNBLOCK, STOP, CANCEL = range(10)
+
+# The table by number: MOVES[event][state] holds the states that the event may lead to; none: it is not allowed there.
+MOVES: tuple[tuple[tuple[int, ...], ...], ...] = tuple(
+    tuple(tuple(STATE_NAMES.index(after) for after in TRANSITIONS[state].get(event, ())) for state in STATE_NAMES)
+    for event in EVENT_NAMES
+)
+
+
+def allows(state: int, event: int) -> bool:
     """Whether the table has ``event`` in ``state``."""
-    return event in TRANSITIONS[STATE_NAMES[state]]
+    return bool(MOVES[event][state])

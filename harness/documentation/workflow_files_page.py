@@ -7,7 +7,7 @@ from typing import Final
 
 from executor.dependencies.step_requirements import DEFAULT_EXPECTED_TOKENS
 from executor.model.workflow import Resource, Retry, Step, ToolDeclaration, Workflow
-from executor.scheduler.machine import WORKER_DEATH_ATTEMPTS
+from executor.scheduler import WORKER_DEATH_ATTEMPTS
 from executor.templates.filters import FILTERS
 from harness.documentation.markdown import Parts, model_table
 from harness.scenario.scenario_model import Benchmark, Scenario

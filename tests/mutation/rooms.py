@@ -6,8 +6,9 @@ MODULES = (
     *(
         f"executor.scheduler.{name}"
         for name in (
-            "ahead", "backoff", "barriers", "core", "family", "fast", "fast_calls", "intake", "items", "locks",
-            "machine", "mapping", "queue", "resources", "settling", "starts", "states", "story", "validation",
+            "admission", "backoff", "barriers", "call_tree", "constrained_start", "errors", "invariants", "items",
+            "locks", "mapped_steps", "prefetch", "ready_queue", "resources", "scheduler", "short_way", "states",
+            "wait_reasons",
         )
     ),
     *(f"executor.dependencies.{name}" for name in (
@@ -19,10 +20,7 @@ MODULES = (
 TESTS = (
     "tests/unit/scheduler",
     "tests/unit/dependencies",
-    "tests/unit/test_scheduler.py",
-    "tests/unit/test_scheduler_ahead.py",
     "tests/unit/test_mapped_steps.py",
-    "tests/unit/test_resources.py",
     "tests/unit/test_timeline.py",
     "tests/unit/test_dependencies.py",
     "tests/unit/test_adaptive_limits.py",

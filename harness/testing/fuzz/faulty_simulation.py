@@ -21,7 +21,7 @@ from executor.engine.instruments import Instrument
 from executor.engine.mapped_items import MappedItems
 from executor.model.workflow import Step
 from executor.record.timeline import Attempt, Timeline
-from executor.scheduler import queue
+from executor.scheduler import ready_queue
 from executor.tools.tool import RunContext
 from harness.testing.drawing.behaviour import output_of
 from harness.testing.drawing.generator import DrawnRun
@@ -214,9 +214,9 @@ def reserving_after(overtakes: int | None) -> Iterator[None]:
     if overtakes is None:
         yield
         return
-    before = queue.OVERTAKES_UNTIL_RESERVED
-    queue.OVERTAKES_UNTIL_RESERVED = oracle_starvation.OVERTAKEN_LIMIT = overtakes
+    before = ready_queue.OVERTAKES_UNTIL_RESERVED
+    ready_queue.OVERTAKES_UNTIL_RESERVED = oracle_starvation.OVERTAKEN_LIMIT = overtakes
     try:
         yield
     finally:
-        queue.OVERTAKES_UNTIL_RESERVED = oracle_starvation.OVERTAKEN_LIMIT = before
+        ready_queue.OVERTAKES_UNTIL_RESERVED = oracle_starvation.OVERTAKEN_LIMIT = before

@@ -1,7 +1,8 @@
 """Which states and transitions a simulated run really went through, and whether each stands in the table.
 
 Rules of this module:
-- The scheduler that is watched is the production one: only the array of its states is another kind of array.
+- The scheduler that is watched is the production one: only the array of its states is another kind of array, which sees
+  what the short ways write, too.
 - A transition is (state, event, state after), as in :data:`executor.scheduler.TRANSITIONS`.
 """
 
@@ -11,7 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
+from executor.record.timeline import StepStatus
 from executor.scheduler import STATE_NAMES, TRANSITIONS, Scheduler
+from executor.scheduler.states import EVENT_NAMES
 
 Transition: TypeAlias = tuple[str, str, str]
 
@@ -30,15 +33,15 @@ def missing_transitions(reached: Iterable[Transition]) -> list[Transition]:
 
 
 class _WatchedStates(bytearray):
-    """States by step that tell of every change."""
+    """States by step that report every change."""
 
-    def watch(self, tell: Callable[[int, int], None]) -> None:
-        self._tell = tell
+    def watch(self, report: Callable[[int, int], None]) -> None:
+        self._report = report
 
     def __setitem__(self, index: Any, state: Any) -> None:
         before = self[index]
         bytearray.__setitem__(self, index, state)
-        self._tell(before, state)
+        self._report(before, state)
 
 
 class WatchedScheduler(Scheduler):
@@ -47,8 +50,8 @@ class WatchedScheduler(Scheduler):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.transitions: Counter[Transition] = Counter()
         self.illegal: list[str] = []
-        self._changes: Counter[tuple[int, int, bool, bool]] = Counter()
-        self._is_ending = self._is_stopping = False
+        self._changes: Counter[tuple[int, int, int | None]] = Counter()
+        self._event: int | None = None
         super().__init__(*arguments, **options)
         states = _WatchedStates()
         states.watch(self._note_change)
@@ -56,10 +59,10 @@ class WatchedScheduler(Scheduler):
 
     def reached(self) -> Counter[Transition]:
         """How often each transition was taken. Changes that the table does not know are in ``illegal`` after it."""
-        for (before, after, ending, stopping), count in self._changes.items():
+        for (before, after, event_number), count in self._changes.items():
             state, state_after = STATE_NAMES[before], STATE_NAMES[after]
-            event = _event_of(state, state_after, ending=ending, stopping=stopping)
-            if event is None:
+            event = _event_of(state, state_after) if event_number is None else EVENT_NAMES[event_number]
+            if event is None or state_after not in TRANSITIONS[state].get(event, ()):
                 self.illegal.append(f"a step went from {state} to {state_after}, which the table does not know")
             else:
                 self.transitions[state, event, state_after] += count
@@ -67,28 +70,17 @@ class WatchedScheduler(Scheduler):
         return self.transitions
 
     def _note_change(self, before: int, after: int) -> None:
-        self._changes[before, after, self._is_ending, self._is_stopping] += 1
+        self._changes[before, after, self._event] += 1
 
-    def _end_now(self, index: int, final_state: int, now: int) -> None:
-        self._is_ending = True
+    def _move(self, index: int, event: int, after: int) -> None:
+        self._event = event
         try:
-            super()._end_now(index, final_state, now)
+            super()._move(index, event, after)
         finally:
-            self._is_ending = False
-
-    def _stop(self, final: list[int], now: int) -> None:
-        self._is_stopping = True
-        try:
-            super()._stop(final, now)
-        finally:
-            self._is_stopping = False
+            self._event = None
 
 
-def _event_of(state: str, after: str, *, ending: bool, stopping: bool) -> str | None:
-    """The event of a change. Only two changes have two events: the scheduler says from where it made them."""
-    events = [event for event, afters in TRANSITIONS[state].items() if after in afters]  # type: ignore[index]  # names of states, all in the table
-    if len(events) < 2:
-        return next(iter(events), None)
-    if "decide" in events:
-        return "cancel" if ending else "decide"
-    return "stop" if stopping else "cancel"
+def _event_of(state: StepStatus, after: StepStatus) -> str | None:
+    """The event of a change that a short way made: it names none, and the table has one alone for each of them."""
+    events = [event for event, afters in TRANSITIONS[state].items() if after in afters]
+    return events[0] if len(events) == 1 else None

@@ -6,7 +6,7 @@ from typing import Any
 
 from executor.model.workflow import Resource, Step
 from executor.record.timeline import Attempt
-from executor.scheduler.queue import OVERTAKES_UNTIL_RESERVED
+from executor.scheduler.ready_queue import OVERTAKES_UNTIL_RESERVED
 from tests.unit.scheduling import Hand, step
 
 NANOSECOND = 1e-9

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from executor.model.workflow import Step
+from executor.model.workflow import Retry, Step
 from executor.scheduler.barriers import POLICIES, BatchGate, Gate, LevelGate, gate_for
+from tests.unit.scheduling import Hand, step
+
+TRIPLING = Retry(max_attempts=3, backoff_seconds=2, multiplier=3, jitter="none")
 
 
 class Barrier:
@@ -186,3 +189,32 @@ def test_two_policies_have_barriers_and_an_unknown_one_is_refused_with_those_tha
     assert [type(gate_for(policy)) for policy in POLICIES] == [type(None), LevelGate, BatchGate, type(None)]
     with pytest.raises(ValueError, match=r"^unknown policy 'fast': use one of dataflow, levels, barrier, serial$"):
         gate_for("fast")  # type: ignore[arg-type]  # a wrong word is what the test is about
+
+
+# ---------------------------------------------------------------------- policies in a run
+
+
+def test_levels_are_barriers() -> None:
+    hand = Hand([step("a"), step("b"), step("c", "a")], policy="levels")
+    assert hand.start() == ["a", "b"]
+    assert hand.turn(1, "a") == []
+    assert hand.turn(3, "b") == ["c"]
+    assert hand.waits("c") == [("barrier", 1, 3)]
+
+
+def test_a_level_is_not_over_while_a_member_backs_off() -> None:
+    hand = Hand([step("a", retry=TRIPLING), step("b"), step("c", "b")], policy="levels")
+    hand.start()
+    hand.end("a", 1, "failed")
+    assert hand.turn(1, "b") == []
+    assert hand.start(3) == ["a"]
+    assert hand.turn(4, "a") == ["c"]
+
+
+def test_barrier_runs_ungrouped_steps_alone_and_a_group_together() -> None:
+    steps = [step("g1", parallel_group=1), step("u"), step("g2", parallel_group=1), step("h", parallel_group="1")]
+    hand = Hand(steps, policy="barrier")
+    assert hand.start() == ["u"]
+    assert hand.turn(1, "u") == ["g1", "g2"]
+    assert hand.turn(2, "g1") == []
+    assert hand.turn(3, "g2") == ["h"]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from executor.model.workflow import Resource, Step
-from executor.scheduler.queue import OUT, OVERTAKES_UNTIL_RESERVED, RESERVED, ReadyQueue
+from executor.scheduler.ready_queue import OUT, OVERTAKES_UNTIL_RESERVED, RESERVED, ReadyQueue
 from executor.scheduler.resources import Demand, Limits
 
 LLM = Limits({"llm": Resource(capacity=1)}).demand(Step(step_id="x", tool="noop", needs={"llm": 1}))

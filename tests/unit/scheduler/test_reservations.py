@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from executor.model.workflow import Resource, Retry, Step
-from executor.scheduler.queue import OVERTAKES_UNTIL_RESERVED
+from executor.scheduler.ready_queue import OVERTAKES_UNTIL_RESERVED
 from tests.unit.scheduler.overtaking import Overtaken, blocked, chain, step
+from tests.unit.scheduling import Hand
 
 NO_JITTER = Retry(max_attempts=3, backoff_seconds=2, jitter="none")
 ONE = {"llm": Resource(capacity=1)}
@@ -182,3 +183,42 @@ def test_a_step_that_resumes_overtakes_those_that_were_queued_before() -> None:
     hand.scheduler.add([step("small", needs={"llm": 1})], hand.now + 1)
     assert hand.then() == ["caller"]
     assert hand.scheduler.waits_for(hand.scheduler.index["small"]) == "resource.llm"
+
+
+# ---------------------------------------------------------------------- how often a step is overtaken
+
+
+def test_a_step_that_is_overtaken_a_thousand_times_reserves_what_it_needs() -> None:
+    # `big` needs both units; small steps of higher rank come again and again and would always find one free.
+    small = [step(f"s{i}", *([f"s{i - 2}"] if i >= 2 else []), needs={"llm": 1}, priority=1) for i in range(2400)]
+    hand = Hand([step("big", needs={"llm": 2}), *small], resources=TWO)
+    now = 0
+    queue = hand.scheduler.start(0)
+    overtakers = 0
+    while queue[0].step_id != "big":
+        attempt = queue.pop(0)
+        now += 1
+        overtakers += 1
+        hand.scheduler.finish(attempt, "succeeded", now)
+        queue += hand.scheduler.start(now)
+    hand.scheduler.validate()
+    assert overtakers == 1002
+
+
+@pytest.mark.parametrize("short_way", [True, False])
+def test_a_step_that_needs_only_a_slot_is_overtaken_a_thousand_times_and_no_more(short_way: bool) -> None:
+    # One slot, and each step of the chain becomes ready as the one before it ends: it always finds the slot first.
+    chain = [step(f"s{i}", *([f"s{i - 1}"] if i else [])) for i in range(2000)]
+    hand = Hand([step("low", priority=-1), *chain], slots=1)
+    starts = hand.scheduler.start(0)
+    now = 0
+    while starts[0].step_id != "low":
+        now += 1
+        if short_way:
+            starts = hand.scheduler.succeed(starts[0], now) or []
+        else:
+            hand.scheduler.finish(starts[0], "succeeded", now)
+            starts = hand.scheduler.start(now)
+    hand.scheduler.validate()
+    assert now == 1001
+    assert hand.scheduler.attempts[-1].waits == [("worker", 0, 1001)]

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
-
 from executor.model.workflow import Resource, Step
-from executor.record.timeline import Wait
-from executor.scheduler.queue import (
+from executor.scheduler.ready_queue import (
     INDEX_MASK,
     LARGEST_RANK,
     OUT,
     QUEUED,
     Line,
     ReadyQueue,
-    extend_history,
     start_key,
-    waits_of,
 )
 from executor.scheduler.resources import Demand, Limits
 
@@ -61,44 +56,6 @@ def test_the_index_of_a_step_stands_in_the_lowest_bits_of_its_key_whatever_the_r
 def test_ranks_beyond_the_largest_are_equal() -> None:
     assert key_of(1, rank=LARGEST_RANK) == key_of(1, rank=LARGEST_RANK * 8)
     assert key_of(1, rank=LARGEST_RANK) < key_of(0, rank=LARGEST_RANK - 1)
-
-
-# ---------------------------------------------------------------------- histories and waits
-
-
-def history_of(*notes: tuple[str, int]) -> list[tuple[int, str]]:
-    history: list[tuple[int, str]] = []
-    for reason, now in notes:
-        extend_history(history, reason, now)
-    return history
-
-
-def test_a_history_keeps_the_changes_of_a_reason_and_the_last_word_of_an_instant() -> None:
-    assert history_of(("a", 0), ("a", 1), ("b", 2)) == [(0, "a"), (2, "b")]
-    assert history_of(("a", 0), ("b", 2), ("c", 2)) == [(0, "a"), (2, "c")]
-    assert history_of(("a", 0), ("b", 2), ("a", 2), ("a", 3)) == [(0, "a")]
-    assert history_of(("a", 5), ("b", 5)) == [(5, "b")]
-
-
-@pytest.mark.parametrize(
-    ("start", "end", "waits"),
-    [
-        (0, 9, [Wait("a", 2, 4), Wait("b", 4, 6), Wait("a", 8, 9)]),
-        (3, 9, [Wait("a", 3, 4), Wait("b", 4, 6), Wait("a", 8, 9)]),
-        (2, 6, [Wait("a", 2, 4), Wait("b", 4, 6)]),
-        (4, 8, [Wait("b", 4, 6)]),
-        (5, 5, []),
-        (4, 4, []),
-        (6, 8, []),
-        (0, 2, []),
-        (0, 1, []),
-    ],
-)
-def test_the_waits_of_a_time_are_what_the_history_says_of_it_and_none_is_of_no_length(
-    start: int, end: int, waits: list[Wait]
-) -> None:
-    # From 6 to 8 nobody noticed that nothing stood in the way.
-    assert waits_of([(2, "a"), (4, "b"), (6, ""), (8, "a")], start, end) == waits
 
 
 def test_a_line_keeps_the_history_of_its_reason() -> None:

@@ -1,4 +1,4 @@
-"""Steps that make calls: who belongs to whom, how deep, and what of them is still running.
+"""Steps that make calls: the parent of each, its depth, and how many abandoned attempts below it still run.
 
 Rules of this module:
 - A call may read only state that its parent reads or writes, and write only state that its parent writes; siblings
@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from executor.dependencies import OrderEdge
 from executor.model.workflow import Step
+from executor.scheduler.errors import SchedulerError
 from executor.scheduler.locks import StateUse
-from executor.scheduler.story import SchedulerError
 
 # Stands where the index of a step would, and there is none.
 NOBODY = -1
@@ -23,7 +23,7 @@ NOBODY = -1
 Call = tuple[Step, str, tuple[int, ...]]
 
 
-class Family:
+class CallTree:
     """The tree of calls. Steps that neither call nor are called cost nothing."""
 
     def __init__(self, max_depth: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from executor.model.workflow import Resource, Retry, Step
 from executor.record.timeline import Attempt
-from executor.scheduler.queue import OVERTAKES_UNTIL_RESERVED
+from executor.scheduler.ready_queue import OVERTAKES_UNTIL_RESERVED
 from tests.unit.scheduler.overtaking import Overtaken, chain, step
 from tests.unit.scheduling import Hand
 

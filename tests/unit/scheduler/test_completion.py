@@ -10,6 +10,8 @@ from executor.scheduler import Policy, SchedulerError
 from tests.unit.scheduler.overtaking import resuming
 from tests.unit.scheduling import Hand, at, step
 
+TRIPLING = Retry(max_attempts=3, backoff_seconds=2, multiplier=3, jitter="none")
+
 RETRY = Retry(max_attempts=2, backoff_seconds=2, jitter="none")
 
 
@@ -294,3 +296,116 @@ def test_a_state_stays_taken_while_anything_of_its_step_goes_on() -> None:
     assert hand.start(2) == []
     hand.scheduler.returned(hand.live["a/1"], at(4))
     assert hand.start(4) == ["b"]
+
+
+# ---------------------------------------------------------------------- a whole run, one fact each
+
+
+def test_a_step_starts_when_its_last_dependency_ended() -> None:
+    hand = Hand([step("a"), step("b"), step("c", "a", "b")])
+    assert hand.start() == ["a", "b"]
+    assert hand.turn(1, "a") == []
+    assert hand.turn(2, "b") == ["c"]
+
+
+def test_the_record_names_who_made_a_step_ready() -> None:
+    hand = Hand([step("a"), step("b"), step("c", "a", "b")])
+    hand.start()
+    hand.turn(1, "b")
+    hand.turn(2, "a")
+    attempt = hand.live["c"]
+    assert (attempt.released_by, attempt.ready, attempt.granted) == ("a", 2_000_000_000, 2_000_000_000)
+
+
+def test_a_failed_step_skips_all_that_depend_on_it_and_nothing_else() -> None:
+    hand = Hand([step("a"), step("b", "a"), step("c", "b"), step("d")])
+    hand.start()
+    assert hand.end("a", 1, "failed") == "failed"
+    assert hand.statuses() == {"a": "failed", "b": "skipped", "c": "skipped", "d": "running"}
+
+
+def test_a_cascade_through_a_long_chain_does_not_recurse() -> None:
+    count = 20_000
+    steps = [step("0"), *(step(str(i), str(i - 1)) for i in range(1, count))]
+    hand = Hand(steps)
+    hand.start()
+    hand.scheduler.finish(hand.live["0"], "failed", 1)
+    assert hand.scheduler.done
+    assert hand.statuses()[str(count - 1)] == "skipped"
+
+
+def test_a_false_condition_skips_a_step_and_satisfies_its_dependants() -> None:
+    hand = Hand([step("a", when="no"), step("b", "a")], condition=lambda index: False)
+    assert hand.start() == ["b"]
+    assert hand.status("a") == "skipped"
+    assert hand.scheduler.was_false(0)
+
+
+def test_a_condition_is_not_evaluated_when_a_dependency_failed() -> None:
+    asked: list[int] = []
+    hand = Hand([step("a"), step("b", "a", when="x")], condition=lambda index: not asked.append(index))
+    hand.start()
+    hand.end("a", 1, "failed")
+    assert (hand.status("b"), asked) == ("skipped", [])
+
+
+def test_a_condition_that_raises_fails_its_step() -> None:
+    def broken(index: int) -> bool:
+        raise ValueError("no such name")
+
+    hand = Hand([step("a", when="x"), step("b", "a")], condition=broken)
+    assert hand.statuses() == {"a": "failed", "b": "skipped"}
+    assert str(hand.scheduler.condition_errors[0]) == "no such name"
+
+
+def test_order_edges_hold_a_ready_step_and_the_wait_names_the_state() -> None:
+    hand = Hand([step("w", writes=("s",)), step("r", reads=("s",))], order={"r": [("w", "s")]})
+    assert hand.start() == ["w"]
+    assert hand.status("r") == "ready"
+    assert hand.turn(5, "w") == ["r"]
+    assert hand.waits("r") == [("lock.s", 0, 5)]
+
+
+def test_an_order_edge_never_skips_anything() -> None:
+    hand = Hand([step("w", writes=("s",)), step("r", reads=("s",))], order={"r": [("w", "s")]})
+    hand.start()
+    hand.end("w", 1, "failed")
+    assert hand.start(1) == ["r"]
+
+
+def test_a_step_that_never_ran_passes_its_own_order_edges_on() -> None:
+    # `b` is skipped at once, but `a`, before it in the order, still uses the state: `c` has to wait for `a`.
+    steps = [step("a", writes=("s",)), step("x"), step("b", "x", writes=("s",)), step("c", writes=("s",))]
+    hand = Hand(steps, order={"b": [("a", "s")], "c": [("b", "s")]})
+    assert hand.start() == ["a", "x"]
+    hand.end("x", 1, "failed")
+    assert hand.status("b") == "skipped"
+    assert hand.start(1) == []
+    assert hand.turn(2, "a") == ["c"]
+
+
+def test_stop_cancels_what_has_not_started_and_lets_the_rest_end() -> None:
+    steps = [
+        step("bad", on_failure="stop"),
+        step("runs"),
+        step("after", "runs"),
+        step("backs", retry=TRIPLING),
+        step("queued"),
+    ]
+    hand = Hand(steps, slots=3)
+    assert hand.start() == ["runs", "bad", "backs"]
+    hand.end("backs", 1, "failed")
+    hand.end("bad", 2, "failed")
+    assert hand.statuses() == {
+        "bad": "failed", "runs": "running", "after": "waiting", "backs": "failed", "queued": "cancelled",
+    }  # fmt: skip
+    hand.turn(3, "runs")
+    assert hand.status("after") == "cancelled"
+    assert hand.scheduler.done
+
+
+def test_a_failed_dependency_wins_over_a_stop() -> None:
+    hand = Hand([step("bad", on_failure="stop"), step("after", "bad")])
+    hand.start()
+    hand.end("bad", 1, "failed")
+    assert hand.status("after") == "skipped"

@@ -12,13 +12,12 @@ Rules of this module:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from heapq import heappop, heappush
 from itertools import count
 
 from executor.model.workflow import Step
-from executor.record.timeline import Wait
 from executor.scheduler.resources import Demand
+from executor.scheduler.wait_reasons import extend_history
 
 OVERTAKES_UNTIL_RESERVED = 1000
 
@@ -28,7 +27,7 @@ PRIORITY_BITS = 32
 INDEX_MASK = (1 << INDEX_BITS) - 1
 LARGEST_RANK = (1 << RANK_BITS) - 1
 
-# What `queued` says of a step. HANDED_OUT: it waits for its slot at a worker (see `ahead`).
+# What `queued` says of a step. HANDED_OUT: it waits for its slot at a worker (see `prefetch`).
 OUT, QUEUED, RESERVED, HANDED_OUT = 0, 1, 2, 3
 
 
@@ -68,30 +67,6 @@ class Line:
     def note(self, reason: str, now: int) -> None:
         """From ``now`` on the line waits for ``reason``."""
         extend_history(self.history, reason, now)
-
-
-def extend_history(history: list[tuple[int, str]], reason: str, now: int) -> None:
-    """Append a change of reason; equal neighbours are one, and the last word of an instant counts."""
-    if history and history[-1][0] == now:
-        history.pop()
-    if not history or history[-1][1] != reason:
-        history.append((now, reason))
-
-
-def waits_of(history: Sequence[tuple[int, str]], start: int, end: int) -> list[Wait]:
-    """The part of a history in [start, end] as waits, in order. An empty reason is no wait (a timer noticed late)."""
-    waits: list[Wait] = []
-    until = end
-    for time, reason in reversed(history):
-        since = max(time, start)
-        if since < until:
-            if reason:
-                waits.append(Wait(reason, since, until))
-            until = since
-        if until == start:
-            break
-    waits.reverse()
-    return waits
 
 
 class ReadyQueue:

@@ -6,6 +6,8 @@ from executor.model.workflow import Resource, Retry
 from tests.unit.scheduler.overtaking import blocked, step
 from tests.unit.scheduling import Hand
 
+TWO = {"llm": Resource(capacity=2)}
+
 NO_JITTER = Retry(max_attempts=3, backoff_seconds=2, jitter="none")
 ONE = {"llm": Resource(capacity=1)}
 
@@ -225,3 +227,99 @@ def test_a_step_that_resumes_at_once_waits_for_nothing_that_it_waited_for_before
     blocked(hand, "b", 2, 3)
     assert hand.start(4) == ["b"]
     assert hand.waits("b") == []
+
+
+# ---------------------------------------------------------------------- order, slots, limits and rates
+
+
+def test_the_longest_path_starts_first_and_file_order_breaks_ties() -> None:
+    steps = [step("short"), step("long", expected_seconds=5), step("same", expected_seconds=5)]
+    assert Hand(steps, slots=2).start() == ["long", "same"]
+
+
+def test_priority_goes_before_rank() -> None:
+    steps = [
+        step("long", expected_seconds=9),
+        step("urgent", priority=1),
+        step("late", priority=-1, expected_seconds=99),
+    ]
+    hand = Hand(steps, slots=1)
+    assert hand.start() == ["urgent"]
+    assert hand.turn(1, "urgent") == ["long"]
+    assert hand.turn(2, "long") == ["late"]
+
+
+def test_waiting_for_a_slot_is_recorded_as_worker() -> None:
+    hand = Hand([step("a"), step("b")], slots=1)
+    hand.start()
+    hand.turn(3, "a")
+    assert hand.waits("b") == [("worker", 0, 3)]
+
+
+def test_a_capacity_is_never_exceeded_and_the_wait_names_it() -> None:
+    hand = Hand([step(name, needs={"llm": 1}) for name in "abc"], resources=TWO)
+    assert hand.start() == ["a", "b"]
+    assert hand.turn(4, "b") == ["c"]
+    assert hand.waits("c") == [("resource.llm", 0, 4)]
+
+
+def test_a_step_behind_a_full_resource_does_not_stop_others() -> None:
+    hand = Hand([step("a", needs={"llm": 2}), step("b", needs={"llm": 1}), step("c")], resources=TWO)
+    assert hand.start() == ["a", "c"]
+
+
+def test_the_reason_of_a_wait_changes_when_the_limit_opens_and_no_slot_is_free() -> None:
+    steps = [
+        step("a", needs={"llm": 2}, priority=9),
+        step("x", priority=8),
+        step("b", needs={"llm": 1}),
+        step("y", priority=5),
+    ]
+    hand = Hand(steps, slots=2, resources=TWO)
+    assert hand.start() == ["a", "x"]
+    assert hand.turn(1, "a") == ["y"]
+    assert hand.turn(2, "x") == ["b"]
+    assert hand.waits("b") == [("resource.llm", 0, 1), ("worker", 1, 2)]
+
+
+def test_needs_are_granted_at_once_or_not_at_all() -> None:
+    resources = {"p": Resource(capacity=1), "q": Resource(capacity=1)}
+    hand = Hand(
+        [step("a", needs={"p": 1}), step("b", needs={"q": 1, "p": 1}), step("c", needs={"q": 1})], resources=resources
+    )
+    assert hand.start() == ["a", "c"]
+
+
+def test_a_rate_lets_one_attempt_through_a_minute_share() -> None:
+    hand = Hand([step(name, needs={"api": 1}) for name in "abc"], resources={"api": Resource(rate_per_minute=60)})
+    assert hand.start() == ["a"]
+    assert hand.wake_at() == 1
+    assert hand.start(0.5) == []
+    assert hand.start(1) == ["b"]
+    assert hand.start(2) == ["c"]
+    assert hand.waits("c") == [("rate.api", 0, 2)]
+
+
+def test_a_bucket_lets_its_burst_through_at_once() -> None:
+    resources = {"api": Resource(rate_per_minute=60, burst=2)}
+    hand = Hand([step(name, needs={"api": 1}) for name in "abc"], resources=resources)
+    assert hand.start() == ["a", "b"]
+    assert hand.wake_at() == 1
+
+
+def test_tokens_used_beyond_the_estimate_become_debt_and_unused_ones_come_back() -> None:
+    resources = {"llm": Resource(tokens_per_minute=60, token_burst=60)}
+    steps = [step(name, needs={"llm": 1}, expected_tokens=30) for name in "abcd"]
+    hand = Hand(steps, resources=resources)
+    assert hand.start() == ["a", "b"]
+    hand.end("a", 0, tokens_used=40)
+    assert hand.start(30) == []
+    assert hand.wake_at() == 40
+    assert hand.start(40) == ["c"]
+    hand.end("c", 40, tokens_used=0)
+    assert hand.start(40) == ["d"]
+
+
+def test_serial_has_one_slot_whatever_the_workers() -> None:
+    hand = Hand([step("a"), step("b")], slots=8, policy="serial")
+    assert hand.start() == ["a"]

@@ -6,10 +6,9 @@ import pytest
 
 from executor.model.workflow import Step
 from executor.record.timeline import Attempt, Interval, Wait
-from executor.scheduler import STATE_NAMES, TRANSITIONS, SchedulerError
+from executor.scheduler import SchedulerError
+from executor.scheduler.errors import story_of
 from executor.scheduler.items import NoItems
-from executor.scheduler.states import allows
-from executor.scheduler.story import story_of
 
 
 def test_a_story_tells_each_attempt_with_its_times_waits_and_blocked_intervals() -> None:
@@ -38,15 +37,6 @@ def test_an_error_says_what_is_wrong_and_then_the_story_if_there_is_one() -> Non
     told, short = SchedulerError("that cannot be", "step 'a' is running"), SchedulerError("that cannot be")
     assert (str(told), told.story) == ("that cannot be\nstep 'a' is running", "step 'a' is running")
     assert (str(short), short.story) == ("that cannot be", "")
-
-
-def test_in_each_state_the_events_of_the_table_are_allowed_and_no_others() -> None:
-    events = {event for row in TRANSITIONS.values() for event in row}
-    assert len(events) > 5
-    for state, name in enumerate(STATE_NAMES):
-        assert {event: allows(state, event) for event in events} == {
-            event: event in TRANSITIONS[name] for event in events
-        }
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from executor.model.workflow import Resource, Retry
 from executor.record.timeline import NANOSECONDS
 from executor.scheduler import STATE_NAMES, Scheduler, SchedulerError
-from executor.scheduler.queue import OUT, QUEUED, RESERVED
+from executor.scheduler.ready_queue import OUT, QUEUED, RESERVED
 from executor.scheduler.states import WAITING
 from tests.unit.scheduling import Hand, step
 

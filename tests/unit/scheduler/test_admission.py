@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from executor.model.workflow import Resource, Step
+from executor.model.workflow import Resource, Retry, Step
 from executor.record.timeline import NANOSECONDS
 from executor.scheduler import SchedulerError
 from tests.unit.scheduling import Hand, graph_of, step
+
+TRIPLING = Retry(max_attempts=3, backoff_seconds=2, multiplier=3, jitter="none")
 
 LIMITS = {
     "llm": Resource(capacity=3),
@@ -262,3 +264,70 @@ def test_calls_stand_before_steps_and_deeper_ones_before_others_whatever_their_r
     hand.add(step("z", expected_seconds=0), parent="a/2")
     hand.scheduler.block(hand.live["a/2"], 0)
     assert hand.start(1) == ["a/2/1"]
+
+
+# ---------------------------------------------------------------------- calls and late steps in a run
+
+
+def test_deeper_calls_start_first() -> None:
+    hand = Hand([step("top"), step("other")], slots=1)
+    hand.start()
+    hand.scheduler.add([step("x")], 1, parent="top")
+    hand.scheduler.block(hand.live["top"], 1)
+    assert hand.start(1) == ["top/1"]
+    hand.scheduler.add([step("x")], 2, parent="top/1")
+    hand.scheduler.block(hand.live["top/1"], 2)
+    assert hand.start(2) == ["top/1/1"]
+
+
+def test_a_call_may_use_only_what_its_step_declares() -> None:
+    hand = Hand([step("top", reads=("s",))])
+    hand.start()
+    with pytest.raises(SchedulerError, match="uses the state 's'"):
+        hand.scheduler.add([step("x", writes=("s",))], 1, parent="top")
+    assert hand.scheduler.step_ids == ["top"]
+
+
+def test_a_call_may_depend_only_on_siblings_and_final_steps() -> None:
+    hand = Hand([step("top"), step("other")])
+    hand.start()
+    with pytest.raises(SchedulerError, match="depends on 'other'"):
+        hand.scheduler.add([step("x", "other")], 1, parent="top")
+
+
+def test_calls_nest_to_a_limited_depth() -> None:
+    hand = Hand([step("a")], max_depth=2)
+    hand.start()
+    for name in ("a", "a/1"):
+        hand.scheduler.add([step("x")], 1, parent=name)
+        hand.start(1)
+    with pytest.raises(SchedulerError, match="more than 2 levels"):
+        hand.scheduler.add([step("x")], 1, parent="a/1/1")
+
+
+def test_a_parent_that_dies_cancels_its_calls_and_counts_on_across_attempts() -> None:
+    hand = Hand([step("a", retry=TRIPLING)])
+    hand.start()
+    hand.scheduler.add([step("x"), step("y")], 1, parent="a")
+    hand.start(1)
+    hand.end("a", 2, "worker_died")
+    assert [attempt.step_id for attempt in hand.scheduler.take_cancelled()] == ["a/1", "a/2"]
+    for name in ("a/1", "a/2"):
+        hand.scheduler.returned(hand.live[name], 3_000_000_000)
+    assert hand.start(10) == ["a"]
+    assert hand.scheduler.add([step("x")], 11_000_000_000, parent="a") == ["a/3"]
+
+
+def test_a_call_never_takes_the_id_of_a_step_of_the_file() -> None:
+    hand = Hand([step("a"), step("a/1")])
+    hand.start()
+    assert hand.scheduler.add([step("x"), step("y")], 1, parent="a") == ["a/2", "a/3"]
+    assert hand.scheduler.add([step("x")], 2, parent="a") == ["a/4"]
+
+
+def test_late_steps_stand_last_and_keep_the_order_of_a_state() -> None:
+    hand = Hand([step("a", writes=("s",))])
+    hand.start()
+    hand.scheduler.add([step("b", writes=("s",)), step("c", "a")], 1)
+    assert hand.start(1) == []
+    assert hand.turn(2, "a") == ["b", "c"]

@@ -1,4 +1,4 @@
-"""What happened to a step, told for an error message."""
+"""The error of the scheduler, and the history of a step for its message."""
 
 from __future__ import annotations
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
-from executor.scheduler.core import Core
-from executor.scheduler.queue import OUT, RESERVED
+from executor.scheduler.errors import SchedulerError
+from executor.scheduler.ready_queue import OUT, RESERVED
 from executor.scheduler.states import (
     BACKING_OFF,
     BLOCKED,
@@ -17,18 +18,20 @@ from executor.scheduler.states import (
     STATE_NAMES,
     WAITING,
 )
-from executor.scheduler.story import SchedulerError
 
-# This room looks into the scheduler's own fields: it is the scheduler's own conscience.
+if TYPE_CHECKING:
+    from executor.scheduler.scheduler import Scheduler
+
+# These functions check the scheduler's own fields.
 # ruff: noqa: SLF001
 
 
-def _demand_that(scheduler: Core, condition: bool, message: str, index: int | None = None) -> None:
+def _demand_that(scheduler: Scheduler, condition: bool, message: str, index: int | None = None) -> None:
     if not condition:
         raise SchedulerError(f"broken invariant: {message}", "" if index is None else scheduler.story(index))
 
 
-def validate(scheduler: Core) -> None:
+def validate(scheduler: Scheduler) -> None:
     """Compare what is kept with what follows from the states.
 
     Raises:
@@ -54,7 +57,7 @@ def validate(scheduler: Core) -> None:
     _validate_limits(scheduler)
 
 
-def _validate_step(scheduler: Core, index: int) -> None:
+def _validate_step(scheduler: Scheduler, index: int) -> None:
     state = scheduler._state[index]
     parents = scheduler._data_parents[index]
     pending = sum(scheduler._state[parent] < FIRST_FINAL for parent in parents)
@@ -83,7 +86,7 @@ def _validate_step(scheduler: Core, index: int) -> None:
         _demand_that(scheduler, not scheduler._locks.locked(index), "a step runs past its locks", index)
 
 
-def _validate_limits(scheduler: Core) -> None:
+def _validate_limits(scheduler: Scheduler) -> None:
     in_use: Counter[str] = Counter()
     held = [scheduler._demand.get(i) for i in scheduler._live if scheduler._state[i] == RUNNING]
     for demand in [*held, *scheduler._abandoned.values()]:

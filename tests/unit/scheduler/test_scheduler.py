@@ -12,6 +12,9 @@ from executor.scheduler import SchedulerError
 from tests.unit.scheduler.overtaking import resuming
 from tests.unit.scheduling import Hand, at, step
 
+TRIPLING = Retry(max_attempts=3, backoff_seconds=2, multiplier=3, jitter="none")
+TWO = {"llm": Resource(capacity=2)}
+
 AUTO = Resource.model_validate({"capacity": {"auto": {"initial": 16}}})
 ONE_RETRY = Retry(max_attempts=2, backoff_seconds=2, jitter="none")
 
@@ -315,3 +318,100 @@ def test_a_resize_moves_the_time_on_as_every_call_does() -> None:
     hand.scheduler.resize(at(5), slots=2)
     hand.start(3)
     assert hand.live["b"].granted == at(5)
+
+
+# ---------------------------------------------------------------------- a whole run, one fact each
+
+
+def test_cancel_hands_out_what_runs_and_cancels_the_rest() -> None:
+    hand = Hand([step("a"), step("b", "a"), step("c")], slots=1)
+    hand.start()
+    hand.scheduler.cancel(5)
+    assert [attempt.step_id for attempt in hand.scheduler.take_cancelled()] == ["a"]
+    assert set(hand.statuses().values()) == {"cancelled"}
+    assert hand.scheduler.done
+
+
+def test_cancelling_a_step_cancels_those_that_depend_on_it() -> None:
+    hand = Hand([step("a"), step("b", "a"), step("c")])
+    hand.start()
+    hand.scheduler.cancel(5, ["a"])
+    assert hand.statuses() == {"a": "cancelled", "b": "cancelled", "c": "running"}
+
+
+def test_an_abandoned_call_keeps_its_limits_and_locks_until_it_returns() -> None:
+    steps = [step("a", needs={"llm": 2}, writes=("s",)), step("b", needs={"llm": 1}), step("c", writes=("s",))]
+    hand = Hand(steps, order={"c": [("a", "s")]}, resources=TWO)
+    assert hand.start() == ["a"]
+    hand.end("a", 1, "timed_out", abandoned=True)
+    assert hand.start(1) == []
+    assert hand.scheduler.stalled
+    hand.scheduler.returned(hand.live["a"], 4_000_000_000)
+    assert hand.start(4) == ["b", "c"]
+
+
+def test_a_retry_waits_for_the_abandoned_call() -> None:
+    hand = Hand([step("a", retry=TRIPLING), step("b")])
+    hand.start()
+    hand.end("a", 1, "timed_out", abandoned=True)
+    hand.end("b", 1)
+    assert hand.start(10) == []
+    hand.scheduler.returned(hand.live["a"], 20_000_000_000)
+    assert hand.start(20) == ["a"]
+    assert hand.waits("a", 2) == [("backoff", 1, 20)]
+
+
+def test_giving_up_fails_what_waits_for_an_abandoned_call() -> None:
+    hand = Hand([step("a", retry=TRIPLING), step("b", "a")])
+    hand.start()
+    hand.end("a", 1, "timed_out", abandoned=True)
+    hand.start(10)
+    assert hand.scheduler.stalled
+    hand.scheduler.give_up(11_000_000_000)
+    assert hand.statuses() == {"a": "failed", "b": "skipped"}
+
+
+def test_a_blocked_step_gives_back_slot_and_limits_and_resumes_first() -> None:
+    steps = [step("parent", needs={"llm": 1}, writes=("s",)), step("other"), step("third")]
+    hand = Hand(steps, slots=1, resources={"llm": Resource(capacity=1)})
+    assert hand.start() == ["parent"]
+    parent = hand.live["parent"]
+    ids = hand.scheduler.add([step("x", needs={"llm": 1}), step("y", "x")], 1_000_000_000, parent="parent")
+    assert ids == ["parent/1", "parent/2"]
+    hand.scheduler.block(parent, 1_000_000_000)
+    assert hand.start(1) == ["parent/1"]
+    assert hand.turn(2, "parent/1") == ["parent/2"]
+    hand.end("parent/2", 3)
+    hand.scheduler.unblock(parent, 3_000_000_000)
+    assert hand.start(3) == ["parent"]
+    assert [(i.start, i.end) for i in parent.blocked] == [(1_000_000_000, 3_000_000_000)]
+    assert hand.turn(4, "parent") == ["other"]
+
+
+def test_an_illegal_call_tells_the_story_and_changes_nothing() -> None:
+    hand = Hand([step("a"), step("b", "a")])
+    hand.start()
+    hand.end("a", 1)
+    before = hand.statuses()
+    with pytest.raises(SchedulerError, match="step 'a' is succeeded") as caught:
+        hand.scheduler.finish(hand.live["a"], "succeeded", 2)
+    assert "attempt 1: ready 0.000000 s" in caught.value.story
+    assert hand.statuses() == before
+    hand.scheduler.validate()
+
+
+def test_time_never_runs_backwards() -> None:
+    hand = Hand([step("a"), step("b", "a")])
+    hand.start(5)
+    assert hand.turn(3, "a") == ["b"]
+    assert hand.live["b"].granted == 5_000_000_000
+
+
+def test_resizing_changes_the_slots_and_the_record_keeps_the_largest() -> None:
+    hand = Hand([step(name) for name in "abcd"], slots=1)
+    hand.start()
+    hand.scheduler.resize(1, slots=3)
+    assert hand.start(1) == ["b", "c"]
+    hand.scheduler.resize(2, slots=1)
+    assert hand.turn(2, "a") == []
+    assert hand.scheduler.timeline().workers == 3

@@ -1,0 +1,122 @@
+"""Handing steps out ahead of free workers, invisibly: they wait at a worker instead of here, and start without a round
+trip. Used by backends to which a message costs more than a short step.
+
+Rules of this module:
+- Until it starts, a step that was handed out is what it was: ready, and waiting for a worker. It takes no slot, it can
+  be taken back at any time, and cancelling it needs nobody's help.
+- It is granted when the slot before it becomes free, which the scheduler may hear of later: the record holds the time
+  at which that was, and attempts stay in order of grant.
+- The order of starts holds: what is handed out is what would start next. Where a step waits for its calls, those alone
+  are handed out, and only if no other step could resume before they are over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+from executor.record.timeline import Attempt, Wait
+from executor.scheduler.call_tree import NOBODY
+from executor.scheduler.constrained_start import reserve
+from executor.scheduler.ready_queue import HANDED_OUT, INDEX_MASK, QUEUED
+
+if TYPE_CHECKING:
+    from executor.scheduler.scheduler import Scheduler
+
+# These functions are the scheduler's own; they stand here so that its class can be read as a whole.
+# ruff: noqa: SLF001
+
+
+def hand_out(scheduler: Scheduler, most: int, fits: Callable[[int], bool]) -> list[int]:
+    """Up to ``most`` steps that would start next if more slots were free, in the order of starts, as far as
+    ``fits(index)`` holds. Nothing is handed out while anything waits for more than a slot.
+    """
+    queue = scheduler._queue
+    handed: list[int] = []
+    if (
+        scheduler._mode
+        or scheduler._mapped
+        or scheduler._resuming
+        or queue.lines
+        or queue.reserved
+        or scheduler.policy == "serial"
+    ):
+        return handed
+    caller = _innermost_caller(scheduler) if scheduler._blocked_since else NOBODY
+    if caller is None:
+        return handed
+    heap = queue.open_heap
+    queued = queue.queued
+    while heap and len(handed) < most:
+        index = heap[0] & INDEX_MASK
+        if queued[index] == QUEUED:
+            if (
+                scheduler._made[index]
+                or not fits(index)
+                or (caller >= 0 and scheduler._call_tree.parent(index) != caller)
+            ):
+                break
+            queued[index] = HANDED_OUT
+            handed.append(index)
+        heappop(heap)
+    return handed
+
+
+def _innermost_caller(scheduler: Scheduler) -> int | None:
+    """The blocked step for whose calls all others that are blocked wait, if there is one."""
+    blocked = scheduler._blocked_since
+    innermost = index = max(blocked, key=scheduler._call_tree.depth)
+    waiting = 0
+    while index >= 0:
+        waiting += index in blocked
+        index = scheduler._call_tree.parent(index)
+    return innermost if waiting == len(blocked) else None
+
+
+def take_back(scheduler: Scheduler, index: int) -> None:
+    """A step that was handed out and did not start waits here again."""
+    queue = scheduler._queue
+    if queue.queued[index] != HANDED_OUT:
+        return
+    if queue.epoch_of[index] is None:
+        # It was overtaken too often meanwhile.
+        reserve(scheduler, index, scheduler._now)
+        return
+    queue.queued[index] = QUEUED
+    heappush(queue.open_heap, scheduler._keys[index])
+
+
+def start_handed_out(scheduler: Scheduler, index: int, at: int) -> Attempt | None:
+    """The worker that has the step went on to it when its last one ended, ``at``. None: it was cancelled."""
+    if scheduler._queue.queued[index] != HANDED_OUT:
+        return None
+    # The worker may have been free before the step was, and nobody knew of it.
+    attempt = scheduler._grant(index, max(at, scheduler._wait_reasons.queued_at.get(index, scheduler._ready_at[index])))
+    _put_in_order(scheduler, scheduler.attempts.pop())
+    return attempt
+
+
+def regrant(scheduler: Scheduler, attempt: Attempt, now: int) -> None:
+    """A granted step was taken back from a worker that had not begun it: it waits for the next one until ``now``.
+    Its slot stays taken.
+    """
+    if attempt.outcome is not None:
+        return
+    now = scheduler._advance_to(now)
+    granted = attempt.granted
+    attempt.add_wait(Wait("worker", granted, now))
+    attempt.granted = now
+    attempts = scheduler.attempts
+    # It is never far from the end.
+    del attempts[next(place for place in reversed(range(len(attempts))) if attempts[place] is attempt)]
+    _put_in_order(scheduler, attempt)
+
+
+def _put_in_order(scheduler: Scheduler, attempt: Attempt) -> None:
+    """Put an attempt to where its grant belongs; that is never far from the end."""
+    attempts = scheduler.attempts
+    place = len(attempts)
+    while place and attempts[place - 1].granted > attempt.granted:
+        place -= 1
+    attempts.insert(place, attempt)

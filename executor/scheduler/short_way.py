@@ -1,0 +1,214 @@
+"""The short ways: what plain runs do at every step, each in one function.
+
+Most steps of most runs need no limit, lock, gate, condition or retry. For those the general way costs more than the
+step itself. The same holds for a single call that its step waits for: it takes the slot that the step gives back, and
+gives it back to the step. Code that calls tools one after the other does little else.
+
+Rules of this module:
+- :func:`succeed` does exactly what :meth:`Scheduler.finish` and :meth:`Scheduler.start` do; :func:`call` what `add`,
+  `block` and `start` do; :func:`come_back` what `finish`, `unblock` and `start` do. Property tests hold them equal.
+- They are taken only while :attr:`Scheduler.plain` is True; whatever is not plain makes that False for good.
+- :func:`succeed` is not for steps that made calls, nor while a step waits to resume from them; the other two are taken
+  only where it is certain beforehand that no other step would start or resume.
+- They write states themselves, which elsewhere :meth:`Scheduler._move` alone does: a call for each change would cost a
+  tenth of a step. Property tests hold each change to the table.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+from executor.model.workflow import Step
+from executor.record.timeline import NANOSECONDS, Attempt
+from executor.scheduler.call_tree import NOBODY
+from executor.scheduler.constrained_start import start_constrained
+from executor.scheduler.ready_queue import INDEX_MASK, QUEUED, start_key
+from executor.scheduler.states import BLOCKED, READY, RESUMING, RUNNING, SUCCEEDED
+
+if TYPE_CHECKING:
+    from executor.scheduler.scheduler import Scheduler
+
+# These functions are the scheduler's own; they stand here so that its class can be read as a whole.
+# ruff: noqa: SLF001
+
+
+def succeed(scheduler: Scheduler, attempt: Attempt, now: int) -> list[Attempt] | None:
+    """Finish ``attempt`` as succeeded and start what can start. None: not a plain case, nothing was changed."""
+    index = attempt.index
+    if not scheduler.plain or scheduler._live.get(index) is not attempt:
+        return None
+    if scheduler._has_calls and (
+        scheduler._resuming or scheduler._state[index] != RUNNING or scheduler._call_tree.has_calls(index)
+    ):
+        return None
+    if now > scheduler._now:
+        scheduler._now = now
+    else:
+        now = scheduler._now
+    del scheduler._live[index]
+    attempt.outcome = "succeeded"
+    attempt.known = now
+    scheduler._state[index] = SUCCEEDED
+    scheduler._free += 1
+    scheduler.remaining -= 1
+    children = scheduler._children[index]
+    if children:
+        _release_plain(scheduler, index, children, now)
+    return _start_plain(scheduler, now)
+
+
+def _release_plain(scheduler: Scheduler, index: int, children: list[int], now: int) -> None:
+    pending = scheduler._data_pending
+    queue = scheduler._queue
+    epoch = None
+    for child in children:
+        left = pending[child] - 1
+        pending[child] = left
+        if left:
+            continue
+        if epoch is None:
+            epoch = queue.epoch_at(now)
+        scheduler._state[child] = READY
+        scheduler._ready_at[child] = now
+        scheduler._released_by[child] = index
+        queue.queued[child] = QUEUED
+        heappush(queue.open_heap, scheduler._keys[child])
+        epoch.waiting += 1
+        epoch.members.append(child)
+        queue.epoch_of[child] = epoch
+
+
+def _start_plain(scheduler: Scheduler, now: int) -> list[Attempt]:
+    starts: list[Attempt] = []
+    queue = scheduler._queue
+    heap = queue.open_heap
+    if queue.reserved:
+        # Those who were overtaken too often stand outside of the heap.
+        return start_constrained(scheduler, now)
+    if not heap:
+        return starts
+    queued, epoch_of, oldest = queue.queued, queue.epoch_of, queue.epochs[0]
+    step_ids = scheduler.step_ids
+    parents = scheduler._call_tree.parent if scheduler._has_calls else None
+    while scheduler._free > 0 and heap:
+        index = heappop(heap) & INDEX_MASK
+        if queued[index] != QUEUED:
+            continue
+        queued[index] = 0
+        epoch = epoch_of[index]
+        if epoch is oldest and epoch.waiting > 1:
+            # What `granted` does in by far the most cases.
+            epoch.waiting -= 1
+            epoch_of[index] = None
+        else:
+            queue.granted(index)
+            oldest = queue.epochs[0]
+        ready = scheduler._ready_at[index]
+        released_by = scheduler._released_by[index]
+        parent = NOBODY if parents is None else parents(index)
+        attempt = Attempt(
+            index,
+            step_ids[index],
+            1,
+            ready,
+            now,
+            None if released_by < 0 else step_ids[released_by],
+            None if parent < 0 else step_ids[parent],
+            None if ready == now else "worker",
+        )
+        scheduler._made[index] = 1
+        scheduler._state[index] = RUNNING
+        scheduler._live[index] = attempt
+        scheduler.attempts.append(attempt)
+        starts.append(attempt)
+        scheduler._free -= 1
+        if queue.overdue:
+            return starts + start_constrained(scheduler, now)
+    return starts
+
+
+# ---------------------------------------------------------------------- a single call
+
+
+def call(scheduler: Scheduler, caller: Attempt, step: Step, now: int) -> Attempt | None:
+    """Add a call, block ``caller``, start the call: its attempt. None: not a plain case, nothing was changed."""
+    parent = caller.index
+    queue = scheduler._queue
+    if not scheduler.plain or scheduler._resuming or queue.reserved or queue.may_be_overdue() or scheduler._free < 0:
+        return None
+    if scheduler._live.get(parent) is not caller or scheduler._state[parent] != RUNNING:
+        return None
+    if step.needs or step.depends_on or step.reads or step.writes or step.when is not None or step.for_each is not None:
+        return None
+    call_tree, step_ids = scheduler._call_tree, scheduler.step_ids
+    index = len(step_ids)
+    expected_seconds = step.expected_seconds
+    rank = NANOSECONDS if expected_seconds is None else round(expected_seconds * NANOSECONDS)
+    key = start_key(index, step, rank, call_tree.depth(parent) + 1)
+    first = queue.head(queue.open_heap)
+    if first is not None and (scheduler._free or first < key):
+        return None
+    step_id = call_tree.add_plain_call(parent, caller.step_id, index, scheduler.index)
+    if step_id is None:
+        return None
+    now = scheduler._advance_to(now)
+    scheduler._has_calls = True
+    _add_running_call(scheduler, step, step_id, key, parent, now)
+    queue.pass_through(index, now)
+    # The slot of the one is that of the other.
+    scheduler._state[parent] = BLOCKED
+    scheduler._blocked_since[parent] = now
+    attempt = Attempt(index, step_id, 1, now, now, caller.step_id, caller.step_id)
+    scheduler._live[index] = attempt
+    scheduler.attempts.append(attempt)
+    return attempt
+
+
+def _add_running_call(scheduler: Scheduler, step: Step, step_id: str, key: int, parent: int, now: int) -> None:
+    index = len(scheduler.step_ids)
+    scheduler.steps.append(step)
+    scheduler.step_ids.append(step_id)
+    scheduler.index[step_id] = index
+    scheduler._state.append(READY)
+    scheduler._state[index] = RUNNING
+    scheduler._fate.append(0)
+    scheduler._data_pending.append(0)
+    scheduler._children.append([])
+    scheduler._data_parents.append(())
+    scheduler._order_parents.append(())
+    scheduler._keys.append(key)
+    scheduler._ready_at.append(now)
+    scheduler._released_by.append(parent)
+    scheduler._made.append(1)
+    scheduler._queue.grow_by_one()
+    scheduler.remaining += 1
+
+
+def come_back(scheduler: Scheduler, attempt: Attempt, caller: Attempt, now: int) -> bool:
+    """Finish ``attempt``, the last call that ``caller`` waits for, as succeeded, and let the caller resume. False:
+    not a plain case, nothing was changed.
+    """
+    index, parent = attempt.index, caller.index
+    queue, state, live = scheduler._queue, scheduler._state, scheduler._live
+    if not scheduler.plain or scheduler._resuming or queue.reserved or queue.may_be_overdue() or scheduler._free < 0:
+        return False
+    if live.get(index) is not attempt or state[index] != RUNNING:
+        return False
+    if live.get(parent) is not caller or state[parent] != BLOCKED:
+        return False
+    if scheduler._children[index] or scheduler._call_tree.has_calls(index):
+        return False
+    if scheduler._free and queue.head(queue.open_heap) is not None:
+        return False
+    now = scheduler._advance_to(now)
+    del live[index]
+    attempt.outcome = "succeeded"
+    attempt.known = now
+    state[index] = SUCCEEDED
+    scheduler.remaining -= 1
+    state[parent] = RESUMING
+    scheduler._end_block(caller, now)
+    queue.pass_through(parent, now)
+    state[parent] = RUNNING
+    return True
