@@ -24,14 +24,14 @@ from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import Any
 
+from executor.backends.attempt_timing import TimedAttempt
 from executor.backends.base import Backend, patience_seconds
 from executor.backends.child_steps import EngineCaller
 from executor.backends.daemon_threads import DaemonThreads
 from executor.child_steps.child_request import Call, Outcomes
 from executor.child_steps.step_context import Place
 from executor.engine.engine import Completion, Engine, Failure
-from executor.record.outcomes import outcome_of
-from executor.record.timeline import NANOSECONDS, Attempt, AttemptOutcome
+from executor.record.timeline import NANOSECONDS, Attempt
 from executor.tools.tool import Tool, ToolContext, ToolError
 
 # So many workers more than slots may wait for the next step that has to wait for its calls.
@@ -216,25 +216,17 @@ class AsyncioBackend(Backend):
                 attempt = backlog.popleft() if backlog else None
 
     async def _run_with_context_async(self, engine: Engine, attempt: Attempt, worker: str) -> Completion:
-        started = engine.now()
-        tokens_used: int | None = None
-        cpu_seconds: float | None = None
-        outcome: AttemptOutcome = "succeeded"
-        value: Any
-        try:
+        context: ToolContext | None = None
+        with TimedAttempt(engine.now) as run:
             tool, context, prompt, args = engine.prepare(attempt)
             if context.timeout_seconds is not None:
-                engine.started(attempt, started, worker)
-            try:
-                if tool.call_async is not None:
-                    value = await tool.call_async(context, prompt, args)
-                else:
-                    value, cpu_seconds = await self._in_thread(tool, context, prompt, args)
-            finally:
-                tokens_used = context.tokens_used
-        except BaseException as error:  # noqa: BLE001  # a step's failure; its cancellation too
-            outcome, value = outcome_of(error), Failure.of(error)
-        return attempt, started, engine.now(), worker, cpu_seconds, outcome, value, tokens_used
+                engine.started(attempt, run.started, worker)
+            if tool.call_async is not None:
+                run.value = await tool.call_async(context, prompt, args)
+            else:
+                run.value, run.cpu_seconds = await self._in_thread(tool, context, prompt, args)
+        tokens_used = None if context is None else context.tokens_used
+        return attempt, run.started, run.ended, worker, run.cpu_seconds, run.outcome, run.value, tokens_used
 
     async def _in_thread(
         self, tool: Tool, context: ToolContext, prompt: str | None, args: Mapping[str, Any]

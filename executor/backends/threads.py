@@ -28,7 +28,8 @@ from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
 from typing import Any
 
-from executor.backends.base import Backend, CpuClock
+from executor.backends.attempt_timing import CpuClock
+from executor.backends.base import Backend
 from executor.backends.child_steps import Batch, EngineCaller
 from executor.child_steps.child_request import Call, Outcomes
 from executor.engine.engine import Engine

@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from executor.backends.child_steps import EngineCaller
+from executor.backends.pickling import PROTOCOL, dumps
 from executor.backends.processes.frames import TOOLS, packets
-from executor.backends.processes.pickling import PROTOCOL, dumps
 from executor.backends.processes.worker_child_steps import packed
 from executor.backends.processes.worker_handle import STOPPING, WorkerProcess
 from executor.child_steps.child_request import Call, Done, Outcome, Outcomes, Withdraw

@@ -18,8 +18,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+from executor.backends.pickling import PROTOCOL, dumps
 from executor.backends.processes.frames import CALLING, PACKET_BYTES, REQUEST, WITHDRAWING, pack_result, read_rest
-from executor.backends.processes.pickling import PROTOCOL, dumps
 from executor.child_steps.child_request import Call, Caller, Done, Outcome, Outcomes, Withdraw
 from executor.record.outcomes import Failure
 
