@@ -2,7 +2,7 @@
 
 Rules of this module:
 - With ``--json -`` stdout holds the document alone; everything for people goes to stderr.
-- Ctrl-C and SIGTERM end the run in order: what was finished is shown, written and kept.
+- Ctrl-C, SIGTERM and SIGHUP end the run in order: what was finished is shown, written and kept.
 - A history that cannot take the run costs a warning, nothing else; one that was named is looked at before the run.
 """
 

@@ -163,7 +163,7 @@ def test_bad_input_is_exit_status_2_with_a_fix_before_anything_runs(
         assert word in done.output
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_writes_and_stores_what_was_finished(folder: Path, stop: signal.Signals) -> None:
     command = [*COMMAND, "bench", "joke.yaml", "-n", "5000", "--json", "out.json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from harness.cli.signals import terminated_as_interrupted
 from tests.integration.calling import COMMAND, called, folder, started, the_result
 
 __all__ = ["folder"]
@@ -50,7 +51,7 @@ def sleeping(pid: int) -> set[int]:
     }
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("executor", ["serial", "threads", "processes", "asyncio"])
 def test_an_interrupt_keeps_what_was_finished_and_leaves_no_child(
     executor: str, number: signal.Signals, folder: Path
@@ -79,6 +80,15 @@ def test_an_interrupt_keeps_what_was_finished_and_leaves_no_child(
     }
     assert statuses == {"quick": "succeeded", "long": "cancelled", "after": "cancelled"}
     assert wait_for(lambda: not [child for child in children if Path(f"/proc/{child}").exists()])
+
+
+def test_a_hangup_that_is_ignored_as_under_nohup_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with terminated_as_interrupted():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def on_a_terminal(*arguments: str, **environment: str) -> tuple[int, str]:
