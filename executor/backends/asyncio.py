@@ -28,7 +28,7 @@ from executor.backends.attempt_timing import TimedAttempt
 from executor.backends.base import Backend, patience_seconds
 from executor.backends.child_steps import EngineCaller
 from executor.backends.daemon_threads import DaemonThreads
-from executor.child_steps.child_request import Call, Outcomes
+from executor.child_steps.child_request import ChildRequest, Outcomes
 from executor.child_steps.step_context import Place
 from executor.engine.engine import Completion, Engine, Failure
 from executor.record.timeline import NANOSECONDS, Attempt
@@ -312,7 +312,7 @@ class LoopCaller(EngineCaller):
     def resumed(self, who: object) -> None:
         self._worker.waiting.discard(who)
 
-    def call(self, running: Any, calls: Sequence[Call], at_once: int | None = None) -> Outcomes:
+    def call(self, running: Any, calls: Sequence[ChildRequest], at_once: int | None = None) -> Outcomes:
         if self._backend.is_here():
             raise RuntimeError(
                 "a coroutine that waits like this holds up every other step: write `await call_tool_async(…)`, "
@@ -320,14 +320,14 @@ class LoopCaller(EngineCaller):
             )
         return super().call(running, calls, at_once)
 
-    async def call_async(self, running: Any, calls: Sequence[Call], at_once: int | None = None) -> Outcomes:
+    async def call_async(self, running: Any, calls: Sequence[ChildRequest], at_once: int | None = None) -> Outcomes:
         if len(calls) == 1 and asyncio.current_task() is self._worker.task:
             now = self._engine.now()
             if now - self._turned_at > TURN_NANOSECONDS:
                 self._turned_at = now
                 await asyncio.sleep(0)
-            alone = _CallAlone(self, running)
-            own = self.call_alone(running, calls[0], alone.done, self._can_run)
+            alone = _ChildAlone(self, running)
+            own = self.start_alone(running, calls[0], alone.done, self._can_run)
             if own is not None:
                 return await alone.run(own)
         return await super().call_async(running, calls, at_once)
@@ -344,7 +344,7 @@ class LoopCaller(EngineCaller):
         return self._below
 
 
-class _CallAlone:
+class _ChildAlone:
     """A call that the coroutine of its step runs, and what the step hears of it."""
 
     def __init__(self, caller: LoopCaller, parent: Attempt) -> None:

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from executor.backends.pickling import unreadable_result
 from executor.backends.processes.frames import FAILED, HAS_FACTS, IS_NONE, NOTHING, Frame
-from executor.backends.processes.parent_child_steps import WorkerCalls
+from executor.backends.processes.parent_child_steps import WorkerChildSteps
 from executor.backends.processes.prefetch import PATIENCE_NANOSECONDS, HandedOut, Outgoing, index_of
 from executor.backends.processes.step_requests import request_of
 from executor.backends.processes.worker_handle import BUSY, WorkerProcess
@@ -46,7 +46,7 @@ class Dispatcher(HandedOut):
         self._reports: list[Completion] = []
         # The one that was sent the last step.
         self._awake: WorkerProcess | None = None
-        self.nested = WorkerCalls(engine, self.dispatch)
+        self.nested = WorkerChildSteps(engine, self.dispatch)
 
     # ------------------------------------------------------------------ what workers say
 

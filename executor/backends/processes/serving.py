@@ -41,7 +41,7 @@ from executor.backends.processes.frames import (
     read_rest,
     write_all,
 )
-from executor.backends.processes.worker_child_steps import Calling
+from executor.backends.processes.worker_child_steps import ChildStepChannel
 from executor.child_steps.step_context import Place, RunningStep, enter_place
 from executor.record.outcomes import Failure
 from executor.record.timeline import NANOSECONDS, AttemptOutcome
@@ -159,7 +159,7 @@ class _Server:
         self._cpu = CpuClock()
         # Threads of a step that makes calls write, too.
         self._writing = threading.Lock()
-        self._place = Place(caller=Calling(self._write_frame, outcomes))
+        self._place = Place(caller=ChildStepChannel(self._write_frame, outcomes))
         self._tracing = worker_tracing(run.trace)
 
     def serve(self) -> bool:

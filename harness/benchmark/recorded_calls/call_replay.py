@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
-from executor.child_steps.child_request import Call
+from executor.child_steps.child_request import ChildRequest
 from executor.model.workflow import Step, ToolDeclaration
 from executor.tools.registry import Declared, resolve_tool, tool_kind_names
 from executor.tools.tool import Tool, ToolContext, ToolError, ToolOptionsError, ToolTimeoutError
@@ -84,13 +84,13 @@ def _is_played(name: str, tools: Mapping[str, Declared]) -> bool:
         return False
 
 
-def _asked(call: RecordedCall, really_run: set[str]) -> Call:
+def _asked(call: RecordedCall, really_run: set[str]) -> ChildRequest:
     """How a played caller asks for a call."""
     assert call.tool is not None
     if call.tool in really_run and call.args is not None:
-        return Call(call.tool, call.prompt, call.args)
+        return ChildRequest(call.tool, call.prompt, call.args)
     name = _PLAYED.format(call.tool) if call.tool in really_run else call.tool
-    return Call(name, None, {RECORDED_CALL: call.step_id})
+    return ChildRequest(name, None, {RECORDED_CALL: call.step_id})
 
 
 class ReplayTool(Tool):
@@ -101,7 +101,9 @@ class ReplayTool(Tool):
     kind = "replay"
     may_call = True
 
-    def __init__(self, name: str, calls: Calls, asked: Mapping[str, Call], declaration: ToolDeclaration) -> None:
+    def __init__(
+        self, name: str, calls: Calls, asked: Mapping[str, ChildRequest], declaration: ToolDeclaration
+    ) -> None:
         super().__init__(name)
         self.declaration = declaration
         self.calls = calls

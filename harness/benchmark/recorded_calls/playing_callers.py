@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from executor.child_steps.child_request import Call, Done, Outcomes, Withdraw
+from executor.child_steps.child_request import ChildRequest, Done, Outcomes, Withdraw
 from executor.child_steps.step_context import current_place
 from executor.node_runtime import StepOverError, call_tools_parallel, call_tools_parallel_async
 from harness.benchmark.recorded_calls.recorded_call import Ask, Plan
@@ -25,7 +25,7 @@ from harness.benchmark.recorded_calls.recorded_call import Ask, Plan
 Pause = Callable[[float], None]
 
 
-def play(plan: Plan, asked: Mapping[str, Call], pause: Pause) -> None:
+def play(plan: Plan, asked: Mapping[str, ChildRequest], pause: Pause) -> None:
     """Play an attempt to its end in this thread. ``asked``: how each call is asked for. ``pause`` waits for so many
     seconds, and raises if the step is cancelled.
 
@@ -42,7 +42,7 @@ def play(plan: Plan, asked: Mapping[str, Call], pause: Pause) -> None:
             _ask(asks, asked, pause)
 
 
-async def play_async(plan: Plan, asked: Mapping[str, Call]) -> None:
+async def play_async(plan: Plan, asked: Mapping[str, ChildRequest]) -> None:
     """The same for coroutines."""
     late = 0.0
     for own_seconds, asks in zip(plan.own_seconds, (*plan.waits, ()), strict=True):
@@ -53,7 +53,7 @@ async def play_async(plan: Plan, asked: Mapping[str, Call]) -> None:
             await _ask_async(asks, asked)
 
 
-def _ask(asks: Sequence[Ask], asked: Mapping[str, Call], pause: Pause) -> None:
+def _ask(asks: Sequence[Ask], asked: Mapping[str, ChildRequest], pause: Pause) -> None:
     if _is_plain(asks):
         call_tools_parallel(_calls(asks[0], asked), asks[0].at_once, return_exceptions=True)
         return
@@ -70,7 +70,7 @@ def _ask(asks: Sequence[Ask], asked: Mapping[str, Call], pause: Pause) -> None:
     _Places(asks).play(begin, pause)
 
 
-async def _ask_async(asks: Sequence[Ask], asked: Mapping[str, Call]) -> None:
+async def _ask_async(asks: Sequence[Ask], asked: Mapping[str, ChildRequest]) -> None:
     if _is_plain(asks):
         await call_tools_parallel_async(_calls(asks[0], asked), asks[0].at_once, return_exceptions=True)
         return
@@ -80,7 +80,7 @@ async def _ask_async(asks: Sequence[Ask], asked: Mapping[str, Call]) -> None:
             raise end
 
 
-async def _ask_in_time(one: Ask, asked: Mapping[str, Call]) -> None:
+async def _ask_in_time(one: Ask, asked: Mapping[str, ChildRequest]) -> None:
     await asyncio.sleep(one.after_seconds)
     try:
         async with asyncio.timeout(one.withdrawn_after_seconds):
@@ -94,7 +94,7 @@ def _is_plain(asks: Sequence[Ask]) -> bool:
     return len(asks) == 1 and not asks[0].after_seconds and asks[0].withdrawn_after_seconds is None
 
 
-def _calls(one: Ask, asked: Mapping[str, Call]) -> list[Call]:
+def _calls(one: Ask, asked: Mapping[str, ChildRequest]) -> list[ChildRequest]:
     return [asked[step_id] for step_id in one.calls]
 
 
