@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from executor.child_steps.child_request import Call
+from executor.child_steps.child_request import ChildRequest
 from executor.engine.engine import Engine
 from executor.model.workflow import Step
 from executor.record.outcomes import Failure
@@ -62,7 +62,7 @@ class Arrivals:
 
         """
         for name in dict.fromkeys(step.tool for step in steps if step.tool is not None):
-            made = self._engine.toolbox.step(Call(name))
+            made = self._engine.toolbox.step(ChildRequest(name))
             if isinstance(made, Failure):
                 raise ToolOptionsError(made.message, field="tool")
         answers: list[list[str] | SchedulerError] = []

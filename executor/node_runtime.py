@@ -21,7 +21,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from executor.child_steps.child_request import Call, Outcome, Outcomes
+from executor.child_steps.child_request import ChildRequest, Outcome, Outcomes
 from executor.child_steps.step_context import Place, current_place, runs_somewhere
 from executor.record.outcomes import Failure
 from executor.tools.node_path import node_calls
@@ -67,14 +67,14 @@ class _PlaceTransport(node_calls.Transport):
     """Calls of code that knows its place: see :class:`executor.tools.node_path.node_calls.Transport`."""
 
     def call(self, calls: list[Made], at_once: int | None) -> list[Ended] | None:
-        asked = [Call(*call) for call in calls]
+        asked = [ChildRequest(*call) for call in calls]
         place = _place()
         if place is None:
             return _ended(_by_own_engine(asked, at_once))
         return _ended(place.caller.call(place.running, asked, at_once))
 
     async def call_async(self, calls: list[Made], at_once: int | None) -> list[Ended] | None:
-        asked = [Call(*call) for call in calls]
+        asked = [ChildRequest(*call) for call in calls]
         place = _place()
         if place is None:
             return _ended(await asyncio.to_thread(_by_own_engine, asked, at_once))
@@ -107,7 +107,7 @@ def _place() -> Place | None:
     return place
 
 
-def _by_own_engine(calls: list[Call], at_once: int | None) -> Outcomes:
+def _by_own_engine(calls: list[ChildRequest], at_once: int | None) -> Outcomes:
     """No run is under way: make one, of a single step that makes the calls."""
     from executor.model.workflow import Step, Workflow  # noqa: PLC0415  # as above
     from executor.running import run  # noqa: PLC0415  # only scripts that are run by hand need it

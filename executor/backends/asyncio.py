@@ -24,14 +24,14 @@ from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import Any
 
+from executor.backends.attempt_timing import TimedAttempt
 from executor.backends.base import Backend, patience_seconds
 from executor.backends.child_steps import EngineCaller
 from executor.backends.daemon_threads import DaemonThreads
-from executor.child_steps.child_request import Call, Outcomes
+from executor.child_steps.child_request import ChildRequest, Outcomes
 from executor.child_steps.step_context import Place
 from executor.engine.engine import Completion, Engine, Failure
-from executor.record.outcomes import outcome_of
-from executor.record.timeline import NANOSECONDS, Attempt, AttemptOutcome
+from executor.record.timeline import NANOSECONDS, Attempt
 from executor.tools.tool import Tool, ToolContext, ToolError
 
 # So many workers more than slots may wait for the next step that has to wait for its calls.
@@ -216,25 +216,17 @@ class AsyncioBackend(Backend):
                 attempt = backlog.popleft() if backlog else None
 
     async def _run_with_context_async(self, engine: Engine, attempt: Attempt, worker: str) -> Completion:
-        started = engine.now()
-        tokens_used: int | None = None
-        cpu_seconds: float | None = None
-        outcome: AttemptOutcome = "succeeded"
-        value: Any
-        try:
+        context: ToolContext | None = None
+        with TimedAttempt(engine.now) as run:
             tool, context, prompt, args = engine.prepare(attempt)
             if context.timeout_seconds is not None:
-                engine.started(attempt, started, worker)
-            try:
-                if tool.call_async is not None:
-                    value = await tool.call_async(context, prompt, args)
-                else:
-                    value, cpu_seconds = await self._in_thread(tool, context, prompt, args)
-            finally:
-                tokens_used = context.tokens_used
-        except BaseException as error:  # noqa: BLE001  # a step's failure; its cancellation too
-            outcome, value = outcome_of(error), Failure.of(error)
-        return attempt, started, engine.now(), worker, cpu_seconds, outcome, value, tokens_used
+                engine.started(attempt, run.started, worker)
+            if tool.call_async is not None:
+                run.value = await tool.call_async(context, prompt, args)
+            else:
+                run.value, run.cpu_seconds = await self._in_thread(tool, context, prompt, args)
+        tokens_used = None if context is None else context.tokens_used
+        return attempt, run.started, run.ended, worker, run.cpu_seconds, run.outcome, run.value, tokens_used
 
     async def _in_thread(
         self, tool: Tool, context: ToolContext, prompt: str | None, args: Mapping[str, Any]
@@ -320,7 +312,7 @@ class LoopCaller(EngineCaller):
     def resumed(self, who: object) -> None:
         self._worker.waiting.discard(who)
 
-    def call(self, running: Any, calls: Sequence[Call], at_once: int | None = None) -> Outcomes:
+    def call(self, running: Any, calls: Sequence[ChildRequest], at_once: int | None = None) -> Outcomes:
         if self._backend.is_here():
             raise RuntimeError(
                 "a coroutine that waits like this holds up every other step: write `await call_tool_async(…)`, "
@@ -328,14 +320,14 @@ class LoopCaller(EngineCaller):
             )
         return super().call(running, calls, at_once)
 
-    async def call_async(self, running: Any, calls: Sequence[Call], at_once: int | None = None) -> Outcomes:
+    async def call_async(self, running: Any, calls: Sequence[ChildRequest], at_once: int | None = None) -> Outcomes:
         if len(calls) == 1 and asyncio.current_task() is self._worker.task:
             now = self._engine.now()
             if now - self._turned_at > TURN_NANOSECONDS:
                 self._turned_at = now
                 await asyncio.sleep(0)
-            alone = _CallAlone(self, running)
-            own = self.call_alone(running, calls[0], alone.done, self._can_run)
+            alone = _ChildAlone(self, running)
+            own = self.start_alone(running, calls[0], alone.done, self._can_run)
             if own is not None:
                 return await alone.run(own)
         return await super().call_async(running, calls, at_once)
@@ -352,7 +344,7 @@ class LoopCaller(EngineCaller):
         return self._below
 
 
-class _CallAlone:
+class _ChildAlone:
     """A call that the coroutine of its step runs, and what the step hears of it."""
 
     def __init__(self, caller: LoopCaller, parent: Attempt) -> None:

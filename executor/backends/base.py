@@ -15,17 +15,19 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, ClassVar
 
+from executor.backends.attempt_timing import SHORT_NANOSECONDS, CpuClock, TimedAttempt
 from executor.backends.auto_reset_event import AutoResetEvent
 from executor.child_steps.child_request import Caller
 from executor.child_steps.step_context import Place, enter_place
 from executor.engine.engine import Engine, Failure
 from executor.model.workflow import Step
 from executor.record.outcomes import outcome_of
-from executor.record.timeline import NANOSECONDS, Attempt, AttemptOutcome
-from executor.tools.tool import run_call
+from executor.record.timeline import NANOSECONDS, Attempt
+from executor.tools.tool import ToolContext, run_call
 
 DEFAULT_WORKERS = 8
 # CPython carries out a signal's handler between two instructions: of one that comes just before the main thread begins
@@ -81,8 +83,18 @@ class Backend:
         raise NotImplementedError
 
     async def drive_async(self, engine: Engine) -> None:
-        """The same in the caller's event loop; by default :meth:`drive` in a helper thread."""
-        await asyncio.to_thread(self.drive, engine)
+        """The same in the caller's event loop; by default :meth:`drive` in a helper thread. When it is cancelled, so is
+        the run, and the thread is waited for.
+        """
+        driving = asyncio.ensure_future(asyncio.to_thread(self.drive, engine))
+        try:
+            await asyncio.shield(driving)
+        except asyncio.CancelledError:
+            engine.cancel()
+            # The caller asked for the end and gets it; what else went wrong has nobody left to hear it.
+            with suppress(Exception):
+                await driving
+            raise
 
     def cancel(self, attempt: Attempt) -> None:
         """Stop the call of an attempt if that is possible (its context was told already)."""
@@ -136,14 +148,14 @@ class Backend:
             call = calls[index] if index < count else late_call(steps[index], asynchronous=False)
             origin = engine.origin
             started = clock() - origin
-            if started - cpu_clock.wall > SHORT_NANOSECONDS:
-                cpu_clock.read(started)
             if attempt.outcome is not None:
                 # It was cancelled while it lay in the backlog: its call has ended before it began.
                 return engine.advance(((attempt, started, started, worker, None, "cancelled", None, None),))
             place.running = attempt
             if call is None:
-                return self._run_with_context(engine, attempt, worker, cpu_clock, started)
+                return self._run_with_context(engine, attempt, worker, cpu_clock)
+            if started - cpu_clock.wall > SHORT_NANOSECONDS:
+                cpu_clock.read(started)
             try:
                 output = call()
             except BaseException as error:  # noqa: BLE001  # whatever a step raises is its failure and nobody else's
@@ -157,25 +169,17 @@ class Backend:
 
         return run
 
-    def _run_with_context(
-        self, engine: Engine, attempt: Attempt, worker: str, cpu_clock: CpuClock, started: int
-    ) -> list[Attempt]:
-        tokens_used: int | None = None
-        outcome: AttemptOutcome = "succeeded"
-        value: Any
-        try:
+    def _run_with_context(self, engine: Engine, attempt: Attempt, worker: str, cpu_clock: CpuClock) -> list[Attempt]:
+        context: ToolContext | None = None
+        with TimedAttempt(engine.now, cpu_clock) as run:
             tool, context, prompt, args = engine.prepare(attempt)
             if context.timeout_seconds is not None:
-                engine.started(attempt, started, worker)
-            try:
-                value = run_call(tool, context, prompt, args, self.run_async)
-            finally:
-                tokens_used = context.tokens_used
-        except BaseException as error:  # noqa: BLE001  # whatever a step raises is its failure and nobody else's
-            outcome, value = outcome_of(error), Failure.of(error)
-        ended = engine.now()
-        cpu = cpu_clock.stop(started, ended)
-        return engine.advance(((attempt, started, ended, worker, cpu, outcome, value, tokens_used),))
+                engine.started(attempt, run.started, worker)
+            run.value = run_call(tool, context, prompt, args, self.run_async)
+        tokens_used = None if context is None else context.tokens_used
+        return engine.advance(
+            ((attempt, run.started, run.ended, worker, run.cpu_seconds, run.outcome, run.value, tokens_used),)
+        )
 
     def run_async(self, awaitable: Any) -> Any:
         """Run a coroutine to its end in this thread; the event loop is kept for the next one."""
@@ -191,37 +195,6 @@ class Backend:
         if runner is not None:
             del self._local.runner
             runner.close()
-
-
-# Asking for a thread's CPU time costs as much as scheduling a step: shorter steps are not measured.
-SHORT_NANOSECONDS = 50_000
-
-
-class CpuClock:
-    """CPU seconds of the steps of one thread.
-
-    A step shorter than ``SHORT_NANOSECONDS`` is not measured, and a reading is used again for steps that start that
-    soon after it (their CPU time may be too large by as much).
-    """
-
-    __slots__ = ("cpu", "wall")
-
-    def __init__(self) -> None:
-        self.wall = -SHORT_NANOSECONDS - 1
-        self.cpu = 0
-
-    def read(self, now: int) -> None:
-        """Take a reading at ``now`` (nanoseconds)."""
-        self.wall = now
-        self.cpu = time.thread_time_ns()
-
-    def stop(self, started: int, now: int) -> float | None:
-        """A step that started soon after the last reading ends: its CPU seconds, or None if it was short."""
-        if now - started < SHORT_NANOSECONDS:
-            return None
-        before = self.cpu
-        self.read(now)
-        return min(self.cpu - before, now - started) / NANOSECONDS
 
 
 def usable_cores() -> int:

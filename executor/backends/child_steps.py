@@ -1,7 +1,7 @@
-"""Calls of code that runs in the engine's own process, or whose words come to it over a channel.
+"""Child steps of code that runs in the engine's own process, or whose requests come to it over a channel.
 
 Rules of this module:
-- A call becomes a step of the engine; nothing is run here. What starts goes to the backend.
+- A request becomes a step of the engine; nothing is run here. What starts goes to the backend.
 - Notes about who waits are made under the engine's lock, so that no end can overtake its beginning.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from executor.child_steps.child_request import Call, CalledStep, Caller, Done, Outcome, Withdraw
+from executor.child_steps.child_request import Caller, ChildRequest, ChildStep, Done, Outcome, Withdraw
 from executor.engine.engine import Engine
 from executor.record.outcomes import Failure
 from executor.record.timeline import Attempt
@@ -18,7 +18,7 @@ from executor.scheduler import SchedulerError
 
 
 class EngineCaller(Caller):
-    """Makes calls at an engine. Subclasses see to their backend's workers."""
+    """Starts child steps at an engine. Subclasses see to their backend's workers."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -37,51 +37,51 @@ class EngineCaller(Caller):
         told before, and the step may have gone on and wait again.
         """
 
-    def call_alone(
-        self, attempt: Attempt, call: Call, done: Done, can_run: Callable[[CalledStep], bool] | None = None
+    def start_alone(
+        self, attempt: Attempt, request: ChildRequest, done: Done, can_run: Callable[[ChildStep], bool] | None = None
     ) -> Attempt | None:
-        """Make a single call that the attempt waits for the short way, if that is open and the caller can run it: the
-        call, which starts; no :meth:`blocked` and no :meth:`resumed` follow. Else None, and nothing was done.
+        """Start a single child step that the attempt waits for the short way, if that is open and the caller can run
+        it: the attempt that starts; no :meth:`blocked` and no :meth:`resumed` follow. Else None, and nothing was done.
         """
         engine = self._engine
-        step = engine.toolbox.step(call)
+        step = engine.toolbox.step(request)
         if isinstance(step, Failure) or step.timeout is not None or not (can_run is None or can_run(step)):
             return None
 
         def resume(goes_on: bool) -> None:
-            done([engine.outcome_of(call_id)] if goes_on else None)
+            done([engine.outcome_of(child_id)] if goes_on else None)
 
-        made = engine.call_alone(attempt, step, resume)
+        made = engine.start_child_alone(attempt, step, resume)
         if made is not None:
-            call_id = made.step_id
+            child_id = made.step_id
         return made
 
     def withdraw(self, attempt: Attempt, ids: list[str]) -> None:
-        """The attempt waits for these calls of its no more: cancel what is not over."""
+        """The attempt waits for these child steps no more: cancel what is not over."""
 
         def request(now: int) -> None:
-            self._engine.calls.withdraw(attempt, ids, now)
+            self._engine.child_steps.withdraw(attempt, ids, now)
 
         self.dispatch(self._engine.advance((), (request,)))
 
-    # ------------------------------------------------------------------ calls
+    # ------------------------------------------------------------------ requests
 
-    def begin(self, running: Any, calls: Sequence[Call], at_once: int | None, done: Done) -> Withdraw:
-        batch = Batch(self, running, calls, at_once, done)
+    def begin(self, running: Any, requests: Sequence[ChildRequest], at_once: int | None, done: Done) -> Withdraw:
+        batch = Batch(self, running, requests, at_once, done)
         self.dispatch(batch.submit())
         return batch.withdraw
 
 
 class Batch:
-    """Calls made together, from their submission to the moment at which their caller is told. Without ``notes`` the
-    caller keeps its own account of who waits.
+    """Child steps asked for together, from the request to the answer. Without ``notes`` the caller keeps its own
+    account of what waits.
     """
 
     def __init__(
         self,
         caller: EngineCaller,
         attempt: Attempt,
-        calls: Sequence[Call],
+        requests: Sequence[ChildRequest],
         at_once: int | None,
         done: Done,
         *,
@@ -93,15 +93,15 @@ class Batch:
         self._at_once = at_once
         self._done = done
         self._notes = notes
-        self._outcomes: list[Outcome | None] = [None] * len(calls)
+        self._outcomes: list[Outcome | None] = [None] * len(requests)
         self._places: list[int] = []
-        self._steps: list[CalledStep] = []
+        self._steps: list[ChildStep] = []
         self._ids: list[str] = []
         self._error: SchedulerError | None = None
         self._withdrawn = False
         step_of = self._engine.toolbox.step
-        for place, call in enumerate(calls):
-            step = step_of(call)
+        for place, request in enumerate(requests):
+            step = step_of(request)
             if isinstance(step, Failure):
                 self._outcomes[place] = Outcome(None, None, step)
             else:
@@ -109,11 +109,11 @@ class Batch:
                 self._steps.append(step)
 
     def submit(self) -> list[Attempt]:
-        """Hand the calls to the engine. Returns what starts with that; the caller may be told before this returns."""
+        """Hand the steps to the engine. Returns what starts with that; the answer may come before this returns."""
         if not self._steps:
             self._tell()
             return []
-        # Stays empty if the step has to resume from other calls first: then `_again` goes on, maybe before this ends.
+        # Stays empty if the step has to resume from others first: then `_again` goes on, maybe before this ends.
         blocks: list[bool] = []
 
         def answer(ids: list[str] | SchedulerError, blocked: bool) -> None:
@@ -125,7 +125,7 @@ class Batch:
             if blocked and self._notes:
                 self._caller.blocked(self)
 
-        request = self._engine.call_request(
+        request = self._engine.child_step_request(
             self._attempt, self._steps, self._resume, answer, at_once=self._at_once, again=self._again
         )
         starts = self._engine.advance((), (request,))
@@ -134,7 +134,7 @@ class Batch:
         return starts
 
     def _again(self, goes_on: bool) -> None:
-        """The step has resumed from other calls of its own. Nobody may want these any more: then they are not made."""
+        """The step has resumed from other child steps. Nobody may want these any more: then they are not added."""
         if not goes_on or self._withdrawn:
             self._done(None)
             return

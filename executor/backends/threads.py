@@ -28,9 +28,10 @@ from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
 from typing import Any
 
-from executor.backends.base import Backend, CpuClock
+from executor.backends.attempt_timing import CpuClock
+from executor.backends.base import Backend
 from executor.backends.child_steps import Batch, EngineCaller
-from executor.child_steps.child_request import Call, Outcomes
+from executor.child_steps.child_request import ChildRequest, Outcomes
 from executor.engine.engine import Engine
 from executor.record.timeline import NANOSECONDS, Attempt
 
@@ -238,7 +239,7 @@ class ThreadCaller(EngineCaller):
     def resumed(self, who: object) -> None:
         self._worker.waiting.discard(who)
 
-    def call(self, running: Any, calls: Sequence[Call], at_once: int | None = None) -> Outcomes:
+    def call(self, running: Any, calls: Sequence[ChildRequest], at_once: int | None = None) -> Outcomes:
         worker = self._worker
         if worker.thread is None or worker.thread.ident != get_ident() or _runs_a_loop():
             # A thread of the step's own, or one with a coroutine on it: it can do nothing but wait.
@@ -251,7 +252,7 @@ class ThreadCaller(EngineCaller):
             found.append(outcomes)
             told.release()
 
-        own = self.call_alone(running, calls[0], done) if len(calls) == 1 else None
+        own = self.start_alone(running, calls[0], done) if len(calls) == 1 else None
         if own is None:
             self._run_own(running, Batch(self, running, calls, at_once, done, notes=False).submit(), found)
         else:

@@ -191,7 +191,7 @@ class VirtualBackend(Backend):
             if not blocked:
                 self._push(attempt, running)
 
-        return self._engine.call_request(attempt, steps, resume, answer)
+        return self._engine.child_step_request(attempt, steps, resume, answer)
 
     def _start(self, starts: Sequence[Attempt]) -> None:
         for attempt in starts:

@@ -1,4 +1,6 @@
-"""What running code asks for when it calls tools, what it hears back, and who carries the one to the other.
+"""What running code asks for when it calls tools, what it hears back, and the interface that carries both.
+
+Each of its calls becomes a child step of the step that runs.
 
 ::
 
@@ -6,9 +8,9 @@
 
 Rules of this module:
 - Data and one interface: it knows no engine, so that tools may use it.
-- Whoever calls is told exactly once: the outcomes in the order of the calls, or None if the step is over (cancelled,
-  timed out, ended) and nobody wants them any more.
-- A wrong call (an unknown tool) fails by itself; the others of its batch run.
+- Each batch of requests is answered exactly once: the outcomes in the order of the requests, or None if the step is
+  over (cancelled, timed out, ended) and nobody wants them any more.
+- A wrong request (an unknown tool) fails by itself; the others of its batch run.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from executor.model.workflow import Step
 from executor.record.outcomes import Failure
 
 
-class Call(NamedTuple):
+class ChildRequest(NamedTuple):
     """One tool by name with what it is given. Prompt and arguments are values: no template in them is rendered."""
 
     tool: str
@@ -31,16 +33,16 @@ class Call(NamedTuple):
     args: Mapping[str, Any] = {}
 
 
-class CalledStep(Step):
-    """The step of a call: its prompt and its arguments are values and no templates."""
+class ChildStep(Step):
+    """The step that a request becomes: its prompt and its arguments are values and no templates."""
 
-    def with_call(self, prompt: str | None, args: Mapping[str, Any]) -> CalledStep:
-        """The same step for another call. Nothing is checked or copied: ``model_copy`` costs as much as all the rest
-        of a short call.
+    def with_request(self, prompt: str | None, args: Mapping[str, Any]) -> ChildStep:
+        """The same step for another request. Nothing is checked or copied: ``model_copy`` costs as much as all the
+        rest of a short call.
         """
         if prompt is None and not args:
             return self
-        step = object.__new__(CalledStep)
+        step = object.__new__(ChildStep)
         put = object.__setattr__
         put(step, "__dict__", {**self.__dict__, "prompt": prompt, "args": args})
         put(step, "__pydantic_fields_set__", self.__pydantic_fields_set__)
@@ -50,7 +52,7 @@ class CalledStep(Step):
 
 
 class Outcome(NamedTuple):
-    """How a call ended: ``failure`` is None where it succeeded. ``step_id`` is None where it never became a step."""
+    """How a child step ended: ``failure`` is None where it succeeded, ``step_id`` is None where it never was a step."""
 
     step_id: str | None
     output: Any
@@ -59,21 +61,21 @@ class Outcome(NamedTuple):
 
 Outcomes: TypeAlias = "list[Outcome] | None"
 Done: TypeAlias = Callable[[Outcomes], None]
-# Gives up calls that nobody waits for any more: they are cancelled. `Done` is told all the same.
+# Gives up child steps that nobody waits for any more: they are cancelled. `Done` is called all the same.
 Withdraw: TypeAlias = Callable[[], None]
 
 
 class Caller:
-    """Makes the calls of the steps of one place. Subclasses implement :meth:`begin`."""
+    """Starts the child steps of what runs at one place. Subclasses implement :meth:`begin`."""
 
-    def begin(self, running: Any, calls: Sequence[Call], at_once: int | None, done: Done) -> Withdraw:
-        """Make these calls for the step that is ``running``, at most ``at_once`` of them at a time, and return.
+    def begin(self, running: Any, requests: Sequence[ChildRequest], at_once: int | None, done: Done) -> Withdraw:
+        """Start these child steps of the step that is ``running``, at most ``at_once`` of them at a time, and return.
 
         ``done`` is called once, from any thread, maybe before this returns.
         """
         raise NotImplementedError
 
-    def call(self, running: Any, calls: Sequence[Call], at_once: int | None = None) -> Outcomes:
+    def call(self, running: Any, requests: Sequence[ChildRequest], at_once: int | None = None) -> Outcomes:
         """The same for code that waits for the outcomes."""
         found: list[Outcomes] = []
         told = allocate_lock()
@@ -83,12 +85,12 @@ class Caller:
             found.append(outcomes)
             told.release()
 
-        self.begin(running, calls, at_once, done)
+        self.begin(running, requests, at_once, done)
         told.acquire()
         return found[0]
 
-    async def call_async(self, running: Any, calls: Sequence[Call], at_once: int | None = None) -> Outcomes:
-        """The same for coroutines. If the one who awaits is cancelled, so are the calls, and their end is waited for:
+    async def call_async(self, running: Any, requests: Sequence[ChildRequest], at_once: int | None = None) -> Outcomes:
+        """The same for coroutines. If the awaiting task is cancelled, so are the child steps; it waits for their end:
         until then the step has no slot to go on with.
         """
         loop = asyncio.get_running_loop()
@@ -103,7 +105,7 @@ class Caller:
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(_tell, future, outcomes)
 
-        withdraw = self.begin(running, calls, at_once, done)
+        withdraw = self.begin(running, requests, at_once, done)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:

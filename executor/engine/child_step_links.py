@@ -1,12 +1,14 @@
-"""Calls that running steps make: who waits for which, and how it hears of their end. Used under the engine's lock.
+"""Child steps of one run: which step waits for which of them, and how it hears of their end.
+
+Used under the engine's lock.
 
 Rules of this module:
-- A step that waits for its calls is blocked: it holds neither slot nor limits. When the last of them is final it comes
-  back through the scheduler, which grants both again.
-- A step may wait in several places at once (coroutines, threads of its own): it comes back when all its calls are
+- A step that waits for child steps is blocked: it holds neither slot nor limits. When the last of them is final, it
+  comes back through the scheduler, which grants both again.
+- A step may wait in several places at once (coroutines, threads of its own): it comes back when all its child steps are
   final. Nobody can know whether it still has something to do besides, and a slot that it kept could be the one that
-  its calls need.
-- Whoever waits is told exactly once, with True if the calls are final and the step goes on, with False if the step was
+  they need.
+- Each wait ends exactly once: with True if the child steps are final and the step goes on, with False if the step was
   cancelled, timed out or died meanwhile.
 """
 
@@ -25,7 +27,7 @@ Resume: TypeAlias = Callable[[bool], None]
 
 
 class _Group:
-    """Calls that were made together. ``ids`` grows as those of ``later`` are added, ``at_once`` of them at a time."""
+    """Child steps asked for together. ``ids`` grows as those of ``later`` are added, ``at_once`` of them at a time."""
 
     __slots__ = ("at_once", "ids", "later", "pending", "resume")
 
@@ -39,7 +41,7 @@ class _Group:
         self.resume = resume
 
 
-class Calls:
+class ChildSteps:
     """The blocked steps of one run."""
 
     def __init__(self, scheduler: Scheduler) -> None:
@@ -59,13 +61,13 @@ class Calls:
         at_once: int | None,
         again: Resume | None,
     ) -> Request:
-        """What the engine does for a running step that makes calls and, with ``resume``, waits for their end.
+        """What the engine does for a running step that asks for child steps and, with ``resume``, waits for their end.
 
-        ``answer(ids, blocked)`` is called at once, or ``answer(error, False)`` if a call breaks a rule and nothing was
+        ``answer(ids, blocked)`` is called at once, or ``answer(error, False)`` if a step breaks a rule and nothing was
         added. If ``blocked``, the step has given back slot and limits, and ``resume(True)`` follows when it has both
         again, ``resume(False)`` if it was cancelled meanwhile; from any thread. With ``at_once`` (and ``resume``) no
         more than so many of the steps are added at a time; ``ids`` grows as they are. If the step is about to resume
-        from earlier calls, only ``again`` is called, when it has: ask anew then.
+        from earlier ones, only ``again`` is called, when it has: ask anew then.
         """
 
         def request(now: int) -> None:
@@ -113,19 +115,19 @@ class Calls:
             groups.append(group)
         return True
 
-    def wait_for_one(self, attempt: Attempt, call: Attempt, resume: Resume) -> None:
-        """The attempt is blocked until this call of its is final: a note of what the scheduler knows already."""
-        self._waiting[attempt] = [_Group([call.index], [call.step_id], (), None, resume)]
+    def wait_for_one(self, attempt: Attempt, child: Attempt, resume: Resume) -> None:
+        """The attempt is blocked until this child step is final: a note of what the scheduler knows already."""
+        self._waiting[attempt] = [_Group([child.index], [child.step_id], (), None, resume)]
 
-    def after_success(self, call: Attempt, caller: Attempt | None) -> Literal["unchanged", "comes_back", "unclear"]:
-        """What the success of a call changes for the step that made it, whose live attempt is ``caller``."""
-        groups = None if caller is None else self._waiting.get(caller)
+    def after_success(self, child: Attempt, parent: Attempt | None) -> Literal["unchanged", "comes_back", "unclear"]:
+        """What the success of a child step changes for its parent, whose live attempt is ``parent``."""
+        groups = None if parent is None else self._waiting.get(parent)
         if groups is None:
             return "unchanged"
         if len(groups) > 1 or groups[0].later:
             return "unclear"
-        index, pending, is_final = call.index, groups[0].pending, self._scheduler.is_final
-        # From the end, as far as it shrinks: calls end in about the order in which they were made.
+        index, pending, is_final = child.index, groups[0].pending, self._scheduler.is_final
+        # From the end, as far as it shrinks: child steps end in about the order in which they were added.
         while pending and pending[-1] != index and is_final(pending[-1]):
             pending.pop()
         if pending and pending[-1] != index:
@@ -135,11 +137,11 @@ class Calls:
         return "unchanged" if len(pending) > 1 else "comes_back" if pending else "unclear"
 
     def came_back(self, attempt: Attempt) -> Sequence[Resume]:
-        """Those to tell that the attempt, whose only group of calls is final, has its slot again."""
+        """Those to tell that the attempt, whose only group of child steps is final, has its slot again."""
         return [group.resume for group in self._waiting.pop(attempt)]
 
     def _wait_to_resume(self, attempt: Attempt, resume: Resume) -> bool:
-        """If the attempt's calls are done but it has no slot yet, tell ``resume`` too when it has. Else False."""
+        """If the attempt's child steps are final and it has no slot yet, call ``resume`` when it has. Else False."""
         waiting = self._resuming.get(attempt)
         if waiting is None:
             return False
@@ -147,7 +149,7 @@ class Calls:
         return True
 
     def unblock_finished(self, now: int) -> None:
-        """Let those come back whose calls are all final."""
+        """Let those come back whose child steps are all final."""
         scheduler = self._scheduler
         for attempt in list(self._waiting):
             if attempt.outcome is not None:
@@ -174,7 +176,7 @@ class Calls:
             try:
                 (step_id,) = scheduler.add([group.later.popleft()], now, parent=attempt.step_id)
             except SchedulerError:
-                # The caller finds fewer steps than calls: the rest was never made.
+                # The parent finds fewer steps than it asked for: the rest was never added.
                 group.later.clear()
                 break
             group.ids.append(step_id)
@@ -182,7 +184,7 @@ class Calls:
         return bool(pending)
 
     def withdraw(self, attempt: Attempt, ids: list[str], now: int) -> None:
-        """Nobody waits for these calls any more: cancel those that are not final."""
+        """Nobody waits for these child steps any more: cancel those that are not final."""
         for group in self._waiting.get(attempt, ()):
             if group.ids is ids:
                 group.later.clear()

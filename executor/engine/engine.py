@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 
 from executor.child_steps.child_request import Outcome
 from executor.dependencies import Graph
-from executor.engine.child_step_links import Calls, Resume
+from executor.engine.child_step_links import ChildSteps, Resume
 from executor.engine.deadlines import Deadlines
 from executor.engine.driver import Answer, Driver, Request
 from executor.engine.instruments import Instrument, Instruments
@@ -90,7 +90,7 @@ class Engine:
             items=self.items,
         )
         self.deadlines = Deadlines(self.scheduler)
-        self.calls = Calls(self.scheduler)
+        self.child_steps = ChildSteps(self.scheduler)
         self.scheduler.add(graph, 0)
 
     # ------------------------------------------------------------------ what is known of the run
@@ -121,7 +121,7 @@ class Engine:
         return self.record.dropped_completions
 
     def outcome_of(self, step_id: str) -> Outcome:
-        """How a call ended that is final."""
+        """How a child step ended that is final."""
         return self.record.outcome_of(step_id)
 
     # ------------------------------------------------------------------ what a backend calls
@@ -177,11 +177,11 @@ class Engine:
                     self.carry_out_cancel(now)
                 if self.scheduler.cancelled_attempts:
                     record.note_cancelled(now)
-                if self.calls:
-                    self.calls.unblock_finished(now)
+                if self.child_steps:
+                    self.child_steps.unblock_finished(now)
                 starts = self.scheduler.start(now)
                 self._after(starts, now)
-                resumes = self._take_resumes(starts) if self.calls else None
+                resumes = self._take_resumes(starts) if self.child_steps else None
             except BaseException as error:
                 self._break(error)
                 raise
@@ -227,7 +227,7 @@ class Engine:
                 if attempt.parent is None:
                     starts = scheduler.succeed(attempt, now)
                 else:
-                    starts, resumes = self._succeed_call(attempt, attempt.parent, now)
+                    starts, resumes = self._succeed_child_step(attempt, attempt.parent, now)
                 if starts is not None and not scheduler.remaining:
                     self._driver.notify()
         except BaseException as error:
@@ -241,23 +241,23 @@ class Engine:
             resume(True)
         return starts
 
-    def call_alone(self, attempt: Attempt, step: Step, resume: Resume) -> Attempt | None:
-        """What :meth:`call_request` and :meth:`advance` do for a single call that the running ``attempt`` waits for, in
-        the fewest steps. The call starts, and nothing else; ``resume`` follows. None: that has to be done the long way,
-        nothing has happened.
+    def start_child_alone(self, attempt: Attempt, step: Step, resume: Resume) -> Attempt | None:
+        """What :meth:`child_step_request` and :meth:`advance` do for a single child step that the running ``attempt``
+        waits for, in the fewest steps. It starts, and nothing else; ``resume`` follows. None: that has to be done the
+        long way, nothing has happened.
         """
         with self._lock:
             try:
                 if not self._plain or self.cancel_requested or self._asked:
                     return None
                 now = self._clock() - self.origin
-                call = self.scheduler.call(attempt, step, now)
-                if call is not None:
-                    self.calls.wait_for_one(attempt, call, resume)
+                child = self.scheduler.call(attempt, step, now)
+                if child is not None:
+                    self.child_steps.wait_for_one(attempt, child, resume)
             except BaseException as error:
                 self._break(error)
                 raise
-        return call
+        return child
 
     def started(self, attempt: Attempt, at: int, worker: str) -> None:
         """An attempt of a step with a timeout has really started, not only got its slot: its time runs from now on."""
@@ -295,7 +295,7 @@ class Engine:
         tool, prompt, args = self.renderer.work(step, attempt.index)
         return tool, context, prompt, args
 
-    def call_request(
+    def child_step_request(
         self,
         attempt: Attempt,
         steps: Sequence[Step],
@@ -305,8 +305,8 @@ class Engine:
         at_once: int | None = None,
         again: Resume | None = None,
     ) -> Request:
-        """What :meth:`advance` does for a running step that makes calls: see :meth:`.Calls.request`."""
-        return self.calls.request(attempt, steps, resume, answer, at_once, again)
+        """What :meth:`advance` does for a running step that asks for child steps: see :meth:`.ChildSteps.request`."""
+        return self.child_steps.request(attempt, steps, resume, answer, at_once, again)
 
     def cancel(self) -> None:
         """Cancel the run: what runs is stopped if that is possible, the rest never starts. From any thread."""
@@ -340,15 +340,17 @@ class Engine:
 
     # ------------------------------------------------------------------ under the lock
 
-    def _succeed_call(self, attempt: Attempt, parent: str, now: int) -> tuple[list[Attempt] | None, Sequence[Resume]]:
-        """The short way for a call: what starts, and whom to tell that the step goes on. None: not a plain case."""
+    def _succeed_child_step(
+        self, attempt: Attempt, parent: str, now: int
+    ) -> tuple[list[Attempt] | None, Sequence[Resume]]:
+        """The short way for a child step: what starts, and what resumes its parent. None: not a plain case."""
         scheduler = self.scheduler
-        caller = scheduler.live_attempt(scheduler.index[parent])
-        after = self.calls.after_success(attempt, caller)
+        above = scheduler.live_attempt(scheduler.index[parent])
+        after = self.child_steps.after_success(attempt, above)
         if after == "unchanged":
             return scheduler.succeed(attempt, now), ()
-        if after == "comes_back" and caller is not None and scheduler.come_back(attempt, caller, now):
-            return [], self.calls.came_back(caller)
+        if after == "comes_back" and above is not None and scheduler.come_back(attempt, above, now):
+            return [], self.child_steps.came_back(above)
         return None, ()
 
     def _expire(self, now: int) -> None:
@@ -373,10 +375,10 @@ class Engine:
             self._driver.notify()
 
     def _take_resumes(self, starts: Sequence[Attempt]) -> list[tuple[Resume, bool]]:
-        found = [(resume, False) for resume in self.calls.abandoned()]
+        found = [(resume, False) for resume in self.child_steps.abandoned()]
         for attempt in starts:
             if attempt.blocked:
-                found += [(resume, True) for resume in self.calls.resumed(attempt)]
+                found += [(resume, True) for resume in self.child_steps.resumed(attempt)]
         return found
 
     def _condition(self, index: int) -> bool:

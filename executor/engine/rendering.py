@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from executor.child_steps.child_request import CalledStep
+from executor.child_steps.child_request import ChildStep
 from executor.model.workflow import Step
 from executor.tools.tool import RunContext, Tool, ToolError
 
@@ -71,7 +71,7 @@ class Renderer:
 
     def late_call(self, step: Step, *, asynchronous: bool) -> Callable[[], Any] | None:
         """The same for a step that was not there at first: the calls of running steps have no templates."""
-        if type(step) is not CalledStep or step.timeout is not None:
+        if type(step) is not ChildStep or step.timeout is not None:
             return None
         tool = self.tools.get(step.tool or "")
         if tool is None or (tool.call is None) != asynchronous:
@@ -106,7 +106,7 @@ class Renderer:
         if tool is None:
             raise ToolError(f"there is no tool {step.tool!r}", retryable=False)
         args: Mapping[str, Any] = _NO_ARGS if step.args is None else step.args
-        constant = isinstance(step, CalledStep) or ("{" not in (step.prompt or "") and not _has_template(args))
+        constant = isinstance(step, ChildStep) or ("{" not in (step.prompt or "") and not _has_template(args))
         return tool, step.prompt, args, constant
 
 

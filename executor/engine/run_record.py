@@ -45,7 +45,7 @@ class RunRecord:
         self._stops_at_once = stops_at_once
 
     def outcome_of(self, step_id: str) -> Outcome:
-        """How a call ended that is final."""
+        """How a child step ended that is final."""
         status = self.scheduler.status(self.scheduler.index[step_id])
         if status == "succeeded":
             return Outcome(step_id, self.outputs[step_id])

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from executor.child_steps.child_request import Call, Outcome, Outcomes
+from executor.child_steps.child_request import ChildRequest, Outcome, Outcomes
 from executor.child_steps.step_context import Place, current_place
 from executor.record.outcomes import Failure
 
@@ -122,7 +122,7 @@ class NodeChannel:
             return
         self._call(number, calls, at_once)
 
-    def _call(self, number: int, calls: list[Call], at_once: int | None) -> None:
+    def _call(self, number: int, calls: list[ChildRequest], at_once: int | None) -> None:
         def done(outcomes: Outcomes) -> None:
             ended = None if outcomes is None else [_ended(outcome) for outcome in outcomes]
             self._say({"id": number, "ended": ended})
@@ -137,7 +137,7 @@ class NodeChannel:
             done([Outcome(None, None, Failure.of(error))] * len(calls))
 
 
-def _read_calls(message: Any) -> tuple[int, list[Call], int | None]:
+def _read_calls(message: Any) -> tuple[int, list[ChildRequest], int | None]:
     """Raises KeyError, TypeError or ValueError where a message is no call."""
     number, at_once = message["id"], message["at_once"]
     if type(number) is not int or not (at_once is None or (type(at_once) is int and at_once > 0)):
@@ -146,7 +146,7 @@ def _read_calls(message: Any) -> tuple[int, list[Call], int | None]:
     for tool, prompt, args in message["calls"]:
         if not (isinstance(tool, str) and isinstance(prompt, str | None) and isinstance(args, dict)):
             raise TypeError
-        calls.append(Call(tool, prompt, args))
+        calls.append(ChildRequest(tool, prompt, args))
     return number, calls, at_once
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 
-from executor.child_steps.child_request import Call, CalledStep
+from executor.child_steps.child_request import ChildRequest, ChildStep
 from executor.dependencies.step_requirements import Resolver
 from executor.model.findings import Finding, did_you_mean
 from executor.model.workflow import Resource, Retry, ToolDeclaration
@@ -27,8 +27,8 @@ def declarations_for(names_used: Iterable[str], declared: Mapping[str, Declared]
 
 
 class Toolbox:
-    """Makes the tools of a run, each once, and steps of calls. ``tools`` are those that the run uses so far: whoever
-    holds that mapping sees it grow.
+    """Makes the tools of a run, each once, and child steps of requests. ``tools`` are those that the run uses so far:
+    that mapping grows.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Toolbox:
         self._resources = dict(resources or {})
         # What became of each name that was looked at; those that the run does not use are never prepared.
         self._looked_at: dict[str, Tool | ToolOptionsError] = {}
-        self._steps: dict[str, CalledStep | Failure] = {}
+        self._steps: dict[str, ChildStep | Failure] = {}
         self._lock = threading.Lock()
 
     def declarations(self, names_used: Iterable[str]) -> dict[str, ToolDeclaration]:
@@ -114,26 +114,26 @@ class Toolbox:
             raise found
         return found
 
-    def step(self, call: Call) -> CalledStep | Failure:
-        """The step of a call, or what is wrong with its tool."""
-        step = self._steps.get(call.tool)
+    def step(self, request: ChildRequest) -> ChildStep | Failure:
+        """The step that a request becomes, or what is wrong with its tool."""
+        step = self._steps.get(request.tool)
         if step is None:
             with self._lock:
-                step = self._steps.get(call.tool)
+                step = self._steps.get(request.tool)
                 if step is None:
-                    step = self._steps[call.tool] = self._make(call.tool)
+                    step = self._steps[request.tool] = self._make(request.tool)
         if isinstance(step, Failure):
             return step
-        return step.with_call(call.prompt, call.args)
+        return step.with_request(request.prompt, request.args)
 
-    def _make(self, name: str) -> CalledStep | Failure:
+    def _make(self, name: str) -> ChildStep | Failure:
         # To look for the kinds of other packages takes a while: last.
         known = name in self._declared or name in self.tools or name in BUILT_IN
         if not known and name not in (kinds := tool_kind_names()):
             names = sorted({*self._declared, *kinds})
             return Failure("UnknownTool", f"there is no tool {name!r}: {did_you_mean(name, names)}", retryable=False)
         resolver = Resolver(self.declarations([name]), self._resources, None)
-        (step,) = resolver.resolve([CalledStep(step_id="call", tool=name, description=f"call of {name}")])
+        (step,) = resolver.resolve([ChildStep(step_id="call", tool=name, description=f"call of {name}")])
         errors = [finding for finding in resolver.findings if finding.severity == "error"]
         try:
             if name not in self.tools:
@@ -147,5 +147,5 @@ class Toolbox:
         if errors:
             message = "; ".join(f"{finding.message}: {finding.fix}" for finding in errors)
             return Failure("WorkflowError", f"a call of tool {name!r} {message}", retryable=False)
-        assert isinstance(step, CalledStep)
+        assert isinstance(step, ChildStep)
         return step

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from executor import BackendError, Step, ToolContext, Workflow, run
-from executor.backends.submit import SubmitBackend
-from executor.backends.submit_call import RemoteCall, Shared, Times
+from executor.backends.submit import RemoteCall, Shared, SubmitBackend, Times
 from executor.host_id import machine
 from executor.tools.python import PythonTool
 from executor.tools.tool import RunContext

@@ -30,7 +30,11 @@ PLACES = [
     ("The interval around a median is estimated", "harness/statistics/resampling.py", "def "),
     ("Zipkin's JSON is read", "harness/traces/formats/zipkin.py", "def "),
     ("Edges of LangGraph runs are found", "harness/traces/edges/framework_edges.py", "def "),
-    ("The names, types and help texts of all metrics stand", "harness/telemetry/metrics/metric_table.py", "class Metric"),
+    (
+        "The names, types and help texts of all metrics stand",
+        "harness/telemetry/metrics/metric_table.py",
+        "class Metric",
+    ),
     ("What @last~1 means is resolved", "harness/store/run_references.py", "def load_reference"),
     ("The exit status of a command is defined", "harness/exit_codes.py", "class ExitCode"),
     ("Random workflows with faults are made smaller", "harness/testing/fuzz/shrinking.py", "def "),

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from executor.backends.pickling import NotPicklableError
 from executor.backends.processes import serving
-from executor.backends.processes.pickling import NotPicklableError
 
 WORKER = """
 import json, os, signal, subprocess, sys

@@ -17,8 +17,7 @@ from contextlib import suppress
 from typing import Any, ClassVar
 
 from executor.backends.base import BackendError, usable_cores
-from executor.backends.submit import SubmitBackend, Submits
-from executor.backends.submit_call import Answer, RemoteCall
+from executor.backends.submit import Answer, RemoteCall, SubmitBackend, Submits
 from executor.engine.engine import Engine
 
 try:

@@ -15,8 +15,9 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
+from executor.backends.pickling import unreadable_result
 from executor.backends.processes.frames import FAILED, HAS_FACTS, IS_NONE, NOTHING, Frame
-from executor.backends.processes.parent_child_steps import WorkerCalls
+from executor.backends.processes.parent_child_steps import WorkerChildSteps
 from executor.backends.processes.prefetch import PATIENCE_NANOSECONDS, HandedOut, Outgoing, index_of
 from executor.backends.processes.step_requests import request_of
 from executor.backends.processes.worker_handle import BUSY, WorkerProcess
@@ -45,7 +46,7 @@ class Dispatcher(HandedOut):
         self._reports: list[Completion] = []
         # The one that was sent the last step.
         self._awake: WorkerProcess | None = None
-        self.nested = WorkerCalls(engine, self.dispatch)
+        self.nested = WorkerChildSteps(engine, self.dispatch)
 
     # ------------------------------------------------------------------ what workers say
 
@@ -72,8 +73,7 @@ class Dispatcher(HandedOut):
                     outcome, value = value
             except Exception as error:  # noqa: BLE001  # a value's own code may raise anything
                 step_id = self._engine.scheduler.step_ids[index_of(item)]
-                message = f"step {step_id!r}: its result cannot be read here: {type(error).__name__}: {error}"
-                outcome, value = "failed", Failure("NotPicklable", message, retryable=False)
+                outcome, value = "failed", unreadable_result(step_id, error)
         origin = self._engine.origin
         cpu_seconds = None if cpu == NOTHING else cpu / NANOSECONDS
         tokens_used = None if tokens == NOTHING else tokens

@@ -16,11 +16,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from executor.backends.child_steps import EngineCaller
+from executor.backends.pickling import PROTOCOL, dumps
 from executor.backends.processes.frames import TOOLS, packets
-from executor.backends.processes.pickling import PROTOCOL, dumps
 from executor.backends.processes.worker_child_steps import packed
 from executor.backends.processes.worker_handle import STOPPING, WorkerProcess
-from executor.child_steps.child_request import Call, Done, Outcome, Outcomes, Withdraw
+from executor.child_steps.child_request import ChildRequest, Done, Outcome, Outcomes, Withdraw
 from executor.engine.engine import Engine
 from executor.record.outcomes import Failure
 from executor.record.timeline import Attempt
@@ -60,7 +60,7 @@ class DeferredTools:
         return packets(TOOLS, 0, 0, pickle.dumps({name: self._packed[name]}, PROTOCOL))
 
 
-class WorkerCalls:
+class WorkerChildSteps:
     """The calls of all workers. ``pool`` is set before the first step."""
 
     pool: WorkerPool
@@ -112,7 +112,7 @@ class WorkerCalls:
         attempt = worker.given[0] if worker.given else None
         try:
             step_id, attempt_number, asked, at_once = pickle.loads(body)  # noqa: S301  # from a worker of ours
-            calls = [Call(*call) for call in asked]
+            calls = [ChildRequest(*call) for call in asked]
         except Exception as error:  # noqa: BLE001  # a value's own code may raise anything
             failure = Failure("NotPicklable", f"the calls cannot be read here: {type(error).__name__}: {error}", "")
             self._told.append((worker, number, [Outcome(None, None, failure)]))
@@ -149,7 +149,7 @@ class WorkerCalls:
 class _WorkerCaller(EngineCaller):
     """Calls of the step that one worker runs."""
 
-    def __init__(self, calls: WorkerCalls, worker: WorkerProcess) -> None:
+    def __init__(self, calls: WorkerChildSteps, worker: WorkerProcess) -> None:
         super().__init__(calls.engine)
         self._calls = calls
         self._worker = worker
@@ -163,12 +163,12 @@ class _WorkerCaller(EngineCaller):
     def resumed(self, who: object) -> None:
         self._worker.waiting.discard(who)
 
-    def begin(self, running: Attempt, calls: Sequence[Call], at_once: int | None, done: Done) -> Withdraw:
+    def begin(self, running: Attempt, calls: Sequence[ChildRequest], at_once: int | None, done: Done) -> Withdraw:
         def told(outcomes: Outcomes) -> None:
             self.resumed(told)
             done(outcomes)
 
-        own = self.call_alone(running, calls[0], told) if len(calls) == 1 else None
+        own = self.start_alone(running, calls[0], told) if len(calls) == 1 else None
         if own is None:
             return super().begin(running, calls, at_once, done)
         self.blocked(told)

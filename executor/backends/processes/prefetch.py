@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from executor.backends.processes.parent_child_steps import WorkerCalls
+from executor.backends.processes.parent_child_steps import WorkerChildSteps
 from executor.backends.processes.step_requests import request_of
 from executor.backends.processes.worker_handle import BUSY, WorkerProcess
 from executor.backends.processes.worker_pool import WorkerPool
@@ -95,7 +95,7 @@ class HandedOut:
     """The part of :class:`executor.backends.processes.dispatch.Dispatcher` that lets steps wait at workers."""
 
     pool: WorkerPool
-    nested: WorkerCalls
+    nested: WorkerChildSteps
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -12,15 +12,13 @@ Rules of this module:
 
 from __future__ import annotations
 
-import asyncio
 import pickle
 import sys
 import threading
-from contextlib import suppress
 
 from executor.backends.base import Backend, BackendError, usable_cores
+from executor.backends.pickling import PROTOCOL, NotPicklableError, dumps
 from executor.backends.processes.dispatch import Dispatcher
-from executor.backends.processes.pickling import PROTOCOL, NotPicklableError, dumps
 from executor.backends.processes.worker_pool import WorkerPool
 from executor.engine.engine import Engine
 from executor.record.timeline import NANOSECONDS, Attempt
@@ -85,18 +83,6 @@ class ProcessesBackend(Backend):
             self.warnings.append(f"no more workers could be started, and the run went on without: {pool.exhausted}")
         if engine.crash is not None:
             raise engine.crash
-
-    async def drive_async(self, engine: Engine) -> None:
-        """:meth:`drive` in a helper thread; when it is cancelled, so is the run, and the thread is waited for."""
-        driving = asyncio.ensure_future(asyncio.to_thread(self.drive, engine))
-        try:
-            await asyncio.shield(driving)
-        except asyncio.CancelledError:
-            engine.cancel()
-            # The caller asked for the end and gets it; what else went wrong has nobody left to hear it.
-            with suppress(Exception):
-                await driving
-            raise
 
     def cancel(self, attempt: Attempt) -> None:
         """Its worker's process group is ended, by whoever is in :meth:`drive`."""

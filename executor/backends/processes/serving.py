@@ -21,7 +21,8 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, NoReturn, Protocol
 
-from executor.backends.base import SHORT_NANOSECONDS, CpuClock
+from executor.backends.attempt_timing import CpuClock, TimedAttempt
+from executor.backends.pickling import PROTOCOL, NotPicklableError, dumps, failure_of, not_picklable
 from executor.backends.processes.frames import (
     BODY_LIMIT_BYTES,
     FAILED,
@@ -40,11 +41,10 @@ from executor.backends.processes.frames import (
     read_rest,
     write_all,
 )
-from executor.backends.processes.pickling import PROTOCOL, NotPicklableError, dumps
-from executor.backends.processes.worker_child_steps import Calling
+from executor.backends.processes.worker_child_steps import ChildStepChannel
 from executor.child_steps.step_context import Place, RunningStep, enter_place
-from executor.record.outcomes import Failure, outcome_of
-from executor.record.timeline import NANOSECONDS
+from executor.record.outcomes import Failure
+from executor.record.timeline import NANOSECONDS, AttemptOutcome
 from executor.tools.tool import RunContext, Tool, ToolContext, ToolError, run_call
 from executor.tracing.hooks import worker_tracing
 
@@ -159,7 +159,7 @@ class _Server:
         self._cpu = CpuClock()
         # Threads of a step that makes calls write, too.
         self._writing = threading.Lock()
-        self._place = Place(caller=Calling(self._write_frame, outcomes))
+        self._place = Place(caller=ChildStepChannel(self._write_frame, outcomes))
         self._tracing = worker_tracing(run.trace)
 
     def serve(self) -> bool:
@@ -183,29 +183,27 @@ class _Server:
 
     def _serve_one(self, attempt: int, body: bytes | memoryview) -> None:
         clock = time.perf_counter_ns
-        cpu_clock = self._cpu
-        context: ToolContext | None = None
-        started = clock()
         try:
             tool_name, prompt, args, step_id, expected, timeout = _arguments(body)
-            context = ToolContext(self._run, step_id, attempt, expected, timeout)
-            self._place.running = RunningStep(step_id, attempt)
-            if timeout is not None:
-                self._write(STARTED, 0, started, started, None, None)
-            started = clock()
-            if started - cpu_clock.wall > SHORT_NANOSECONDS:
-                cpu_clock.read(started)
+        except NotPicklableError as error:
+            now = clock()
+            self._fail(None, now, now, None, ("failed", failure_of(error)))
+            return
+        context = ToolContext(self._run, step_id, attempt, expected, timeout)
+        self._place.running = RunningStep(step_id, attempt)
+        if timeout is not None:
+            now = clock()
+            self._write(STARTED, 0, now, now, None, None)
+        with TimedAttempt(clock, self._cpu, failure_of) as run:
             tool = self._tools.get(tool_name) or self._no_tool(tool_name)
-            value = run_call(tool, context, prompt, args, self._run_async)
-            ended = clock()
-        except BaseException as error:  # noqa: BLE001  # whatever a step raises is its failure and nobody else's
-            ended = clock()
-            self._leave_if_not_ours()
-            self._fail(context, started, ended, (outcome_of(error), _failure(error)))
+            run.value = run_call(tool, context, prompt, args, self._run_async)
+        value = run.value
+        if run.outcome != "succeeded":
+            self._leave_if_not_ours(value)
+            self._fail(context, run.started, run.ended, run.cpu_seconds, (run.outcome, value))
             return
         if os.getpid() != self._pid:
             os._exit(0)
-        cpu = None if ended - started < SHORT_NANOSECONDS else cpu_clock.stop(started, ended)
         flags = 0
         data = b""
         if facts := self._facts(context):
@@ -217,10 +215,9 @@ class _Server:
             try:
                 data = result_bytes(value)
             except NotPicklableError as error:
-                failure = Failure("NotPicklable", f"step {step_id!r}: {error}", retryable=False)
-                self._fail(context, started, ended, ("failed", failure))
+                self._fail(context, run.started, run.ended, run.cpu_seconds, ("failed", not_picklable(step_id, error)))
                 return
-        self._write(SUCCEEDED, flags, started, ended, cpu, context.tokens_used, data)
+        self._write(SUCCEEDED, flags, run.started, run.ended, run.cpu_seconds, context.tokens_used, data)
 
     def _take_tools(self, body: bytes | memoryview) -> None:
         """Tools that are called, and that no step of the file names. What is wrong with one is its first call's end."""
@@ -234,21 +231,27 @@ class _Server:
     def _no_tool(self, name: str) -> NoReturn:
         raise ToolError(self._lacking.get(name, f"there is no tool {name!r}"), retryable=False)
 
-    def _leave_if_not_ours(self) -> None:
+    def _leave_if_not_ours(self, failure: Failure) -> None:
         """A forked process of the step's, or a worker that was told to end, reports nothing."""
         if os.getpid() != self._pid:
-            traceback.print_exc()
+            sys.stderr.write(failure.traceback)
             sys.stderr.flush()
             os._exit(1)
         if self._ending.asked:
             raise SystemExit(1)
 
-    def _fail(self, context: ToolContext | None, started: int, ended: int, what: tuple[str, Failure]) -> None:
+    def _fail(
+        self,
+        context: ToolContext | None,
+        started: int,
+        ended: int,
+        cpu_seconds: float | None,
+        what: tuple[AttemptOutcome, Failure],
+    ) -> None:
         tokens = None if context is None else context.tokens_used
-        cpu = self._cpu.stop(started, ended)
         facts = self._facts(context)
         body = pickle.dumps((what, facts) if facts else what, PROTOCOL)
-        self._write(FAILED, HAS_FACTS if facts else 0, started, ended, cpu, tokens, body)
+        self._write(FAILED, HAS_FACTS if facts else 0, started, ended, cpu_seconds, tokens, body)
 
     def _facts(self, context: ToolContext | None) -> dict[str, Any] | None:
         """What the tool said of its call, and the spans that its code opened."""
@@ -291,14 +294,3 @@ def _arguments(body: bytes | memoryview) -> Any:
         return pickle.loads(body)  # noqa: S301  # the parent's own words
     except Exception as error:
         raise NotPicklableError(f"the arguments cannot be read in a worker process: {_describe(error)}") from error
-
-
-def _failure(error: BaseException) -> Failure:
-    """What an exception says, even one that fails to say it."""
-    try:
-        failure = Failure.of(error)
-    except Exception as second:  # noqa: BLE001  # its own `__str__` may raise anything
-        failure = Failure(type(error).__name__, f"(its message cannot be had: {type(second).__name__})")
-    if isinstance(error, NotPicklableError):
-        return Failure("NotPicklable", failure.message, failure.traceback, retryable=False)
-    return failure

@@ -10,9 +10,9 @@ import pickle
 from collections.abc import Mapping
 from typing import Any
 
+from executor.backends.pickling import PROTOCOL, NotPicklableError, dumps, not_picklable
 from executor.backends.processes.frames import CALL, packets
 from executor.backends.processes.parent_child_steps import DeferredTools
-from executor.backends.processes.pickling import PROTOCOL, NotPicklableError, dumps
 from executor.engine.engine import Engine
 from executor.record.outcomes import Failure
 
@@ -43,4 +43,4 @@ def _argument_failure(step_id: str, args: Mapping[str, Any], error: NotPicklable
         except NotPicklableError as inner:
             error = inner
             break
-    return Failure("NotPicklable", f"step {step_id!r}: {error}", retryable=False)
+    return not_picklable(step_id, error)

@@ -2,7 +2,8 @@
 
 ::
 
-    step ─▶ Calling.begin() ─▶ a frame among the results ─▶ parent … parent ─▶ packets of their own channel ─▶ the step
+    step ─▶ ChildStepChannel.begin() ─▶ a frame among the results ─▶ parent
+    parent ─▶ packets of their own channel ─▶ the step
 
 Rules of this module:
 - Outcomes have a channel of their own: what waits among the requests is still there for the parent to take back.
@@ -18,16 +19,16 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+from executor.backends.pickling import PROTOCOL, dumps
 from executor.backends.processes.frames import CALLING, PACKET_BYTES, REQUEST, WITHDRAWING, pack_result, read_rest
-from executor.backends.processes.pickling import PROTOCOL, dumps
-from executor.child_steps.child_request import Call, Caller, Done, Outcome, Outcomes, Withdraw
+from executor.child_steps.child_request import Caller, ChildRequest, Done, Outcome, Outcomes, Withdraw
 from executor.record.outcomes import Failure
 
 # How an outcome travels: its step, the output as bytes or None where there is none, the failure.
 Packed: TypeAlias = "tuple[str | None, bytes | None, Failure | None]"
 
 
-class Calling(Caller):
+class ChildStepChannel(Caller):
     """``write`` writes a frame to the parent, from any thread; ``outcomes`` is the descriptor to read from."""
 
     def __init__(self, write: Callable[[bytes, bytes], None], outcomes: int) -> None:
@@ -41,7 +42,7 @@ class Calling(Caller):
         self._reading = threading.Lock()
         self._has_reader = False
 
-    def begin(self, running: Any, calls: Sequence[Call], at_once: int | None, done: Done) -> Withdraw:
+    def begin(self, running: Any, calls: Sequence[ChildRequest], at_once: int | None, done: Done) -> Withdraw:
         number = self._ask(running, calls, at_once, done)
         with self._lock:
             starts, self._has_reader = not self._has_reader, True
@@ -53,7 +54,7 @@ class Calling(Caller):
 
         return withdraw
 
-    def call(self, running: Any, calls: Sequence[Call], at_once: int | None = None) -> Outcomes:
+    def call(self, running: Any, calls: Sequence[ChildRequest], at_once: int | None = None) -> Outcomes:
         if not self._reading.acquire(False):
             return super().call(running, calls, at_once)
         # Nobody reads: this thread does, and saves two changes of threads.
@@ -66,7 +67,7 @@ class Calling(Caller):
         finally:
             self._reading.release()
 
-    def _ask(self, running: Any, calls: Sequence[Call], at_once: int | None, done: Done) -> int:
+    def _ask(self, running: Any, calls: Sequence[ChildRequest], at_once: int | None, done: Done) -> int:
         if os.getpid() != self._pid:
             raise RuntimeError("a process that the step forked cannot call tools; call them from the step itself")
         plain = [(call.tool, call.prompt, dict(call.args)) for call in calls]

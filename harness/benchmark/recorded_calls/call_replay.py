@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NoReturn
 
-from executor.child_steps.child_request import Call, Done, Outcomes, Withdraw
+from executor.child_steps.child_request import ChildRequest, Done, Outcomes, Withdraw
 from executor.child_steps.step_context import current_place
 from executor.model.workflow import Step, ToolDeclaration
 from executor.node_runtime import StepOverError, call_tools_parallel, call_tools_parallel_async
@@ -49,7 +49,7 @@ _PLAYED: Final = "{} (as recorded)"
 Calls = Mapping[str, Sequence[RecordedCall]]
 
 
-def play(plan: Plan, asked: Mapping[str, Call], pause: Pause) -> None:
+def play(plan: Plan, asked: Mapping[str, ChildRequest], pause: Pause) -> None:
     """Play an attempt to its end in this thread. ``asked``: how each call is asked for. ``pause`` waits for so many
     seconds, and raises if the step is cancelled.
 
@@ -66,7 +66,7 @@ def play(plan: Plan, asked: Mapping[str, Call], pause: Pause) -> None:
             _ask(asks, asked, pause)
 
 
-async def play_async(plan: Plan, asked: Mapping[str, Call]) -> None:
+async def play_async(plan: Plan, asked: Mapping[str, ChildRequest]) -> None:
     """The same for coroutines."""
     late = 0.0
     for own_seconds, asks in zip(plan.own_seconds, (*plan.waits, ()), strict=True):
@@ -77,7 +77,7 @@ async def play_async(plan: Plan, asked: Mapping[str, Call]) -> None:
             await _ask_async(asks, asked)
 
 
-def _ask(asks: Sequence[Ask], asked: Mapping[str, Call], pause: Pause) -> None:
+def _ask(asks: Sequence[Ask], asked: Mapping[str, ChildRequest], pause: Pause) -> None:
     if _is_plain(asks):
         call_tools_parallel(_calls(asks[0], asked), asks[0].at_once, return_exceptions=True)
         return
@@ -94,7 +94,7 @@ def _ask(asks: Sequence[Ask], asked: Mapping[str, Call], pause: Pause) -> None:
     _Places(asks).play(begin, pause)
 
 
-async def _ask_async(asks: Sequence[Ask], asked: Mapping[str, Call]) -> None:
+async def _ask_async(asks: Sequence[Ask], asked: Mapping[str, ChildRequest]) -> None:
     if _is_plain(asks):
         await call_tools_parallel_async(_calls(asks[0], asked), asks[0].at_once, return_exceptions=True)
         return
@@ -104,7 +104,7 @@ async def _ask_async(asks: Sequence[Ask], asked: Mapping[str, Call]) -> None:
             raise end
 
 
-async def _ask_in_time(one: Ask, asked: Mapping[str, Call]) -> None:
+async def _ask_in_time(one: Ask, asked: Mapping[str, ChildRequest]) -> None:
     await asyncio.sleep(one.after_seconds)
     try:
         async with asyncio.timeout(one.withdrawn_after_seconds):
@@ -118,7 +118,7 @@ def _is_plain(asks: Sequence[Ask]) -> bool:
     return len(asks) == 1 and not asks[0].after_seconds and asks[0].withdrawn_after_seconds is None
 
 
-def _calls(one: Ask, asked: Mapping[str, Call]) -> list[Call]:
+def _calls(one: Ask, asked: Mapping[str, ChildRequest]) -> list[ChildRequest]:
     return [asked[step_id] for step_id in one.calls]
 
 
@@ -214,13 +214,13 @@ def _is_played(name: str, tools: Mapping[str, Declared]) -> bool:
         return False
 
 
-def _asked(call: RecordedCall, really_run: set[str]) -> Call:
+def _asked(call: RecordedCall, really_run: set[str]) -> ChildRequest:
     """How a played caller asks for a call."""
     assert call.tool is not None
     if call.tool in really_run and call.args is not None:
-        return Call(call.tool, call.prompt, call.args)
+        return ChildRequest(call.tool, call.prompt, call.args)
     name = _PLAYED.format(call.tool) if call.tool in really_run else call.tool
-    return Call(name, None, {RECORDED_CALL: call.step_id})
+    return ChildRequest(name, None, {RECORDED_CALL: call.step_id})
 
 
 class ReplayTool(Tool):
@@ -231,7 +231,9 @@ class ReplayTool(Tool):
     kind = "replay"
     may_call = True
 
-    def __init__(self, name: str, calls: Calls, asked: Mapping[str, Call], declaration: ToolDeclaration) -> None:
+    def __init__(
+        self, name: str, calls: Calls, asked: Mapping[str, ChildRequest], declaration: ToolDeclaration
+    ) -> None:
         super().__init__(name)
         self.declaration = declaration
         self.calls = calls

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from executor.child_steps.child_request import Call, CalledStep
+from executor.child_steps.child_request import ChildRequest, ChildStep
 from executor.child_steps.step_context import current_step
 from executor.node_runtime import (
     CallError,
@@ -39,7 +39,7 @@ from harness.testing.drawing.behaviour import AttemptPlan, Behaviour, Child, Ste
 DEATH_STATUS = 13
 GIVEN_UP = "given up"
 PATIENCE_SECONDS = 0.0004
-_NO_CHILD = CalledStep(step_id="call")
+_NO_CHILD = ChildStep(step_id="call")
 
 
 class Batch(NamedTuple):
@@ -68,7 +68,7 @@ class Drawn(NamedTuple):
     """
 
     doings: dict[str, tuple[Doing, ...]]
-    words: dict[str, CalledStep]
+    words: dict[str, ChildStep]
     tools: dict[str, str]
 
 
@@ -149,10 +149,10 @@ class DrawnToolbox(Toolbox):
         super().__init__(declared, None, tools)
         self._words = drawn.words
 
-    def step(self, call: Call) -> CalledStep | Failure:
+    def step(self, call: ChildRequest) -> ChildStep | Failure:
         """The drawn step; its tool is made as for any call."""
         made = super().step(call)
-        return made if isinstance(made, Failure) else self._words[call.args["key"]].with_call(call.prompt, call.args)
+        return made if isinstance(made, Failure) else self._words[call.args["key"]].with_request(call.prompt, call.args)
 
 
 # ------------------------------------------------------------------ the tools

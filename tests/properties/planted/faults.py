@@ -530,7 +530,7 @@ FAULTS = (
     Fault(
         "calls never end",
         "A step whose calls are done is not told.",
-        "executor.engine.child_step_links:Calls.unblock_finished",
+        "executor.engine.child_step_links:ChildSteps.unblock_finished",
         "if not pending:",
         "if not pending and len(self._waiting) > 1:",
     ),

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
+
+from executor.record.outcomes import Failure
 
 PROTOCOL = 5
 # A pickle that refers to the user's script by name would look for it in the worker's own main module.
@@ -19,6 +22,25 @@ _MAIN = b"__main__"
 
 class NotPicklableError(Exception):
     """A value cannot travel: the message names the part that cannot, its type and the reason."""
+
+
+def failure_of(error: BaseException) -> Failure:
+    """:meth:`.Failure.of`; what cannot be pickled would be no other in another attempt."""
+    failure = Failure.of(error)
+    if isinstance(error, NotPicklableError):
+        return replace(failure, error_type="NotPicklable", retryable=False)
+    return failure
+
+
+def not_picklable(step_id: str, error: NotPicklableError) -> Failure:
+    """The failure of a step whose arguments or result cannot travel."""
+    return Failure("NotPicklable", f"step {step_id!r}: {error}", retryable=False)
+
+
+def unreadable_result(step_id: str, error: Exception) -> Failure:
+    """The failure of a step whose result came, and cannot be read in this process."""
+    message = f"step {step_id!r}: its result cannot be read here: {type(error).__name__}: {error}"
+    return Failure("NotPicklable", message, retryable=False)
 
 
 def dumps(value: Any, name: str) -> bytes:
