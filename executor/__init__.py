@@ -12,8 +12,9 @@ Rules of this module:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from executor.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from executor.backends import Backend, BackendError, backend_names, find_backend
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from executor.running import Interrupted, Run, arun, run
     from executor.tools.tool import Simulation, Tool, ToolContext, ToolError
 
-_HOMES = {
+_NAMES = {
     "executor.backends": ("Backend", "BackendError", "backend_names", "find_backend"),
     "executor.engine.engine": ("StepError",),
     "executor.model.findings": ("Finding", "WorkflowError"),
@@ -37,7 +38,6 @@ _HOMES = {
     "executor.tools.tool": ("Simulation", "Tool", "ToolContext", "ToolError"),
     "executor.model.workflow": ("Resource", "Retry", "Step", "ToolDeclaration", "Workflow"),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Attempt", "Backend", "BackendError", "Finding", "Instrument", "Interrupted", "Resource", "Retry", "Run",
@@ -46,13 +46,4 @@ __all__ = [
     "workflow_of",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module 'executor' has no attribute {name!r}")
-    return getattr(import_module(home), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)

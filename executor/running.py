@@ -23,11 +23,10 @@ from executor.backends import Backend, BackendError, find_backend
 from executor.dependencies import Graph, plan
 from executor.engine.engine import Engine, StepError
 from executor.engine.instruments import Instrument
-from executor.model.findings import Finding, raise_errors
+from executor.model.findings import Finding, did_you_mean, raise_errors
 from executor.model.workflow import Resource, Workflow
 from executor.record.timeline import NANOSECONDS, Attempt, StepStatus, Timeline
 from executor.scheduler import Policy
-from executor.tools.options import did_you_mean
 from executor.tools.registry import Declared
 from executor.tools.tool import RunContext
 from executor.tools.toolbox import Toolbox, declarations_for

@@ -1,4 +1,4 @@
-"""Where steps run. One backend a file, found by the entry point group `makespan.backends`."""
+"""Where steps run: built-in backends, and those of other packages (entry point group `makespan.backends`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from executor.backends.base import Backend, BackendError
 
 GROUP = "makespan.backends"
 
-# Ours, so that they are found in a source tree that nobody installed.
+# The one list of ours: nobody can replace one.
 BUILT_IN = {
     "serial": "executor.backends.serial:SerialBackend",
     "threads": "executor.backends.threads:ThreadsBackend",

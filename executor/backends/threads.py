@@ -6,23 +6,33 @@
 
 Rules of this module:
 - There is always one worker that can run for each slot of the scheduler. A worker whose call is past its timeout is
-  lost: a new one takes its place, and it goes home when the call returns.
-- A step that waits for its calls leaves its thread free: that runs the step's own calls, one after the other. Where
-  there is none to run it waits, and another thread takes its place; those too many go home when they are idle.
+  lost: a new one takes its place, and it ends when the call returns.
+- A thread that has none of its step's calls to run waits, and another takes its place; those too many end when they are
+  idle.
 - Starts that a worker does not keep go into the backlog, and a parked worker is woken for each. Whoever is free first
   takes the oldest: where steps are shorter than it takes a thread to wake, the worker that handed them out does.
+- The thread of a step that waits runs the step's own calls, one after the other: a call costs no change of threads, and
+  nothing else can hold up the step's going on. A call with a timeout runs elsewhere: it may have to be given up while
+  it still runs, and the step must not wait for that. Each runs in a context of its own, so that what it sets is not
+  seen by the step that waits below it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
+from _thread import allocate_lock, get_ident
 from collections import deque
+from collections.abc import Callable, Sequence
+from contextvars import Context, copy_context
+from typing import Any
 
 from executor.backends.base import Backend, CpuClock
-from executor.backends.thread_calls import ThreadCaller
+from executor.backends.child_steps import Batch, EngineCaller
+from executor.child_steps.child_request import Call, Outcomes
 from executor.engine.engine import Engine
-from executor.record.timeline import Attempt
+from executor.record.timeline import NANOSECONDS, Attempt
 
 # So many workers more than slots may wait for the next step that has to wait for its calls.
 SPARE_WORKERS = 2
@@ -194,3 +204,102 @@ class ThreadsBackend(Backend):
             self._backlog.extend(starts)
             for _ in range(min(len(starts) if wake is None else wake, len(self._idle))):
                 self._idle.pop().parked.release()
+
+
+# ---------------------------------------------------------------------- child steps
+
+
+class ThreadCaller(EngineCaller):
+    """Makes the calls of what one thread runs. ``cpu_clock`` is that of the thread's steps."""
+
+    def __init__(
+        self,
+        backend: ThreadsBackend,
+        engine: Engine,
+        worker: Worker,
+        cpu_clock: CpuClock,
+        context: Context | None = None,
+    ) -> None:
+        super().__init__(engine)
+        self._backend = backend
+        self._worker = worker
+        self._cpu_clock = cpu_clock
+        # As it is before any step has set anything.
+        self._context = copy_context() if context is None else context
+        self._run_call: Callable[[Attempt], list[Attempt]] | None = None
+
+    def dispatch(self, starts: list[Attempt]) -> None:
+        self._backend.hand_out(starts)
+        self._backend.make_up()
+
+    def blocked(self, who: object) -> None:
+        self._worker.waiting.add(who)
+
+    def resumed(self, who: object) -> None:
+        self._worker.waiting.discard(who)
+
+    def call(self, running: Any, calls: Sequence[Call], at_once: int | None = None) -> Outcomes:
+        worker = self._worker
+        if worker.thread is None or worker.thread.ident != get_ident() or _runs_a_loop():
+            # A thread of the step's own, or one with a coroutine on it: it can do nothing but wait.
+            return super().call(running, calls, at_once)
+        found: list[Outcomes] = []
+        told = allocate_lock()
+        told.acquire()
+
+        def done(outcomes: Outcomes) -> None:
+            found.append(outcomes)
+            told.release()
+
+        own = self.call_alone(running, calls[0], done) if len(calls) == 1 else None
+        if own is None:
+            self._run_own(running, Batch(self, running, calls, at_once, done, notes=False).submit(), found)
+        else:
+            self._run_own(running, [own], found)
+        if not found:
+            worker.waiting.add(told)
+            self._backend.make_up()
+        told.acquire()
+        worker.waiting.discard(told)
+        return found[0]
+
+    def _run_own(self, parent: Attempt, starts: list[Attempt], found: list[Outcomes]) -> None:
+        """Run calls of ``parent`` in this thread, as long as there are some and it has to wait for them."""
+        worker, clock = self._worker, self._engine.now
+        while True:
+            own = None if found or worker.lost else self._take_own(parent, starts)
+            if starts:
+                self._backend.hand_out(starts)
+            if own is None:
+                return
+            began = clock()
+            worker.attempt = own
+            starts = self._runner()(own)
+            worker.attempt = parent
+            # What the call computed is not the step's; of short calls nobody knows it.
+            measured = own.cpu_seconds
+            self._cpu_clock.cpu += clock() - began if measured is None else round(measured * NANOSECONDS)
+
+    def _take_own(self, parent: Attempt, starts: list[Attempt]) -> Attempt | None:
+        steps = self._engine.scheduler.steps
+        for place, attempt in enumerate(starts):
+            if attempt.parent == parent.step_id and steps[attempt.index].timeout is None:
+                return starts.pop(place)
+        return None
+
+    def _runner(self) -> Callable[[Attempt], list[Attempt]]:
+        if self._run_call is None:
+            context = self._context.copy()
+            clock = CpuClock()
+            caller = ThreadCaller(self._backend, self._engine, self._worker, clock, self._context)
+            run = context.run(self._backend.runner, self._engine, self._worker.name, caller, clock)
+
+            def run_call(attempt: Attempt) -> list[Attempt]:
+                return context.run(run, attempt)
+
+            self._run_call = run_call
+        return self._run_call
+
+
+def _runs_a_loop() -> bool:
+    return asyncio._get_running_loop() is not None  # noqa: SLF001  # without the cost of an exception

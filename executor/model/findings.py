@@ -118,7 +118,12 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
-def did_you_mean(name: str, candidates: Iterable[str], otherwise: str = "") -> str:
-    """A fix for a name that nobody knows: the nearest one that is known, else ``otherwise``."""
-    near = nearest(name, candidates)
-    return f"did you mean {near!r}?" if near is not None else otherwise
+def did_you_mean(name: str, candidates: Iterable[str], otherwise: str | None = None) -> str:
+    """A fix for a name that nobody knows: the nearest one that is known, else ``otherwise``, by default all of them."""
+    known = list(candidates)
+    near = nearest(name, known)
+    if near is not None:
+        return f"did you mean {near!r}?"
+    if otherwise is not None:
+        return otherwise
+    return f"use one of: {', '.join(sorted(known))}" if known else "leave it out"

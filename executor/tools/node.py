@@ -23,11 +23,12 @@ from typing import Any, NoReturn
 from pydantic import Field
 
 from executor.child_steps.step_context import program_environment
+from executor.model.findings import did_you_mean
 from executor.model.workflow import Names, StrictModel, ToolDeclaration
 from executor.tools.child_process import ChildProcess, Finished
 from executor.tools.command import INHERITED, OUTPUT_LIMIT_BYTES, readable_tail, status_text
 from executor.tools.node_parent import NodeChannel
-from executor.tools.options import did_you_mean, read_options
+from executor.tools.options import read_options
 from executor.tools.tool import Tool, ToolContext, ToolError, ToolOptionsError, ToolTimeoutError
 
 MEMORY_LIMIT_BYTES = 2 * 1024**3

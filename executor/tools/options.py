@@ -8,33 +8,18 @@ Rules of this module:
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from executor.model.findings import did_you_mean
 from executor.model.workflow import ToolDeclaration
 from executor.tools.tool import ToolError, ToolOptionsError
 
 Model = TypeVar("Model", bound=BaseModel)
 
 _DECLARATION_FIELDS = tuple(name for name in ToolDeclaration.model_fields if name != "kind")
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known name that ``word`` was probably meant to be, or None."""
-    found = difflib.get_close_matches(word, list(known), n=1)
-    return found[0] if found else None
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``write 'timeout'``, or the list of what there is."""
-    known = sorted(known)
-    near = nearest(word, known)
-    if near is not None:
-        return f"write {near!r}"
-    return f"use one of: {', '.join(known)}" if known else "leave it out"
 
 
 def read_options(model: type[Model], name: str, declaration: ToolDeclaration) -> Model:

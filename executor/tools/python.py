@@ -18,8 +18,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from executor.model.findings import did_you_mean
 from executor.model.workflow import StrictModel, ToolDeclaration
-from executor.tools.options import did_you_mean, nearest, read_options
+from executor.tools.options import read_options
 from executor.tools.tool import Tool, ToolContext, ToolOptionsError
 
 
@@ -107,7 +108,7 @@ def import_callable(name: str, reference: str) -> Callable[..., Any]:
     for part in path.split("."):
         names = [known for known in dir(found) if not known.startswith("_")]
         if not hasattr(found, part):
-            fix = did_you_mean(part, names) if nearest(part, names) else "name a function that is there"
+            fix = did_you_mean(part, names, "name a function that is there")
             raise wrong(f"{module_name!r} has no {path!r}", fix)
         found = getattr(found, part)
     if not callable(found):

@@ -18,9 +18,8 @@ from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
-from executor.model.findings import Finding
+from executor.model.findings import Finding, did_you_mean
 from executor.model.workflow import ToolDeclaration
-from executor.tools.options import did_you_mean, nearest
 from executor.tools.tool import Tool, ToolOptionsError
 
 GROUP = "makespan.tools"
@@ -126,8 +125,7 @@ def resolve_tool(name: str, declared: Mapping[str, Declared]) -> Tool:
     if _is_reference(name):
         return make_tool(name, ToolDeclaration.model_validate({"kind": "python", "callable": name}))
     known = [*declared, *tool_kind_names()]
-    near = nearest(name, known)
-    fix = f"write {near!r}" if near else f"declare it under tools, or use one of: {', '.join(known)}"
+    fix = did_you_mean(name, known, f"declare it under tools, or use one of: {', '.join(known)}")
     raise ToolOptionsError(f"there is no tool {name!r}", field="tool", fix=fix)
 
 

@@ -14,10 +14,9 @@ from collections.abc import Iterable, Mapping
 
 from executor.child_steps.child_request import Call, CalledStep
 from executor.dependencies.step_requirements import Resolver
-from executor.model.findings import Finding
+from executor.model.findings import Finding, did_you_mean
 from executor.model.workflow import Resource, Retry, ToolDeclaration
 from executor.record.outcomes import Failure
-from executor.tools.options import did_you_mean
 from executor.tools.registry import BUILT_IN, Declared, finding_of, resolve_tool, tool_kind, tool_kind_names
 from executor.tools.tool import Tool, ToolOptionsError
 

@@ -11,8 +11,9 @@ Rules of this module:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from executor.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from harness.local_llm.installing import carry_out, plan
@@ -20,19 +21,13 @@ if TYPE_CHECKING:
     from harness.local_llm.local_llm_errors import LocalModelError
     from harness.local_llm.using import local_model, suit, suited
 
-_HOMES = {
+_NAMES = {
     "harness.local_llm.local_llm_errors": ("LocalModelError",),
     "harness.local_llm.installing": ("carry_out", "plan"),
     "harness.local_llm.llama_server": ("LocalServer",),
     "harness.local_llm.using": ("local_model", "suit", "suited"),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = ["LocalModelError", "LocalServer", "carry_out", "local_model", "plan", "suit", "suited"]
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module 'harness.local_llm' has no attribute {name!r}")
-    return getattr(import_module(home), name)
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)

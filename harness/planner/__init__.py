@@ -8,26 +8,21 @@ Rules of this module:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from executor.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from harness.planner.live_plan import LivePlan
     from harness.planner.planned_task import Planned
     from harness.planner.task_planning import PLANNERS, load_plan, plan_task
 
-_HOMES = {
+_NAMES = {
     "harness.planner.live_plan": ("LivePlan",),
     "harness.planner.planned_task": ("Planned",),
     "harness.planner.task_planning": ("PLANNERS", "load_plan", "plan_task"),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = ["PLANNERS", "LivePlan", "Planned", "load_plan", "plan_task"]
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module 'harness.planner' has no attribute {name!r}")
-    return getattr(import_module(home), name)
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)

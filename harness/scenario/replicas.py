@@ -113,7 +113,7 @@ def _copies_of(
             return None
         input_name = match.group(1)
         if input_name not in inputs:
-            fault(f"copies names the input {input_name!r}, which does not exist", did_you_mean(input_name, inputs))
+            fault(f"copies names the input {input_name!r}, which does not exist", did_you_mean(input_name, inputs, ""))
             return None
         value = inputs[input_name]
     items = value if isinstance(value, list) and input_name is not None else None

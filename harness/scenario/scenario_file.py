@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from executor.backends import backend_names
 from executor.dependencies import Plan, plan
 from executor.model.findings import Finding, WorkflowError, did_you_mean, raise_errors
 from executor.model.findings import Path as FieldPath
@@ -38,8 +38,6 @@ from harness.scenario.scenario_model import Loaded, Scenario, ScenarioFile
 from harness.scenario.seed.seed_file import import_seed, is_seed_file
 
 COMMAND_LINE: Final = "command line"
-BACKEND_GROUP: Final = "makespan.backends"
-_BUILT_IN_BACKENDS: Final = ("serial", "threads", "processes", "asyncio", "virtual")
 # Fields that both the workflow and the scenario have; the workflow's check counts.
 _SHARED: Final = frozenset({"inputs", "description"})
 _UNKNOWN_TOOL: Final = ToolDeclaration(kind="noop")
@@ -184,7 +182,7 @@ class Loading:
         return scenario
 
     def _check_benchmark(self, scenario: Scenario) -> None:
-        known = dict.fromkeys((*_BUILT_IN_BACKENDS, *(entry.name for entry in entry_points(group=BACKEND_GROUP))))
+        known = backend_names()
         for index, name in enumerate(scenario.benchmark.executors):
             if name not in known:
                 fix = did_you_mean(name, known, f"use one of: {', '.join(known)}")

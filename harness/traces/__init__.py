@@ -8,34 +8,25 @@ Rules of this package:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from executor.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from harness.traces.reading.trace_files import read_traces
     from harness.traces.runs.trace_run import foreign_run
     from harness.traces.trace_model import Edge, Event, ForeignRun, Link, Span, Trace, TraceError, TraceFinding
 
-_HOMES = {
+_NAMES = {
     "harness.traces.trace_model": (
         "Edge", "Event", "ForeignRun", "Link", "Span", "Trace", "TraceError", "TraceFinding",
     ),
     "harness.traces.reading.trace_files": ("read_traces",),
     "harness.traces.runs.trace_run": ("foreign_run",),
 }  # fmt: skip
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Edge", "Event", "ForeignRun", "Link", "Span", "Trace", "TraceError", "TraceFinding", "foreign_run", "read_traces",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module 'harness.traces' has no attribute {name!r}")
-    return getattr(import_module(home), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)

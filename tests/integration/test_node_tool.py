@@ -165,7 +165,7 @@ def test_a_declaration_that_cannot_be_is_told_before_anything_runs() -> None:
     for options, words in [
         ({"file": "no-such-node.py"}, "there is no file 'no-such-node.py'"),
         ({"file": "a.py", "source": "1"}, "there is a file already"),
-        ({"sauce": "1"}, "write 'source'"),
+        ({"sauce": "1"}, "did you mean 'source'"),
         ({"source": "1", "memory_limit_bytes": 0}, "memory_limit_bytes"),
     ]:
         with pytest.raises(WorkflowError, match=words):
@@ -200,7 +200,8 @@ def test_a_step_that_names_no_node_is_told_what_to_write(args: dict[str, Any], w
         ("import sys\nsys.exit('enough')", "it left with 'enough'"),
         ("import os, sys\nsys.stderr.write('last words')\nsys.stderr.flush()\nos._exit(3)",
          "the node exited with status 3 before it was done: last words"),
-        ("from node_runtime import call_tool\ndef main(): call_tool('shot', 'x')", "no tool 'shot': write 'shout'"),
+        ("from node_runtime import call_tool\ndef main(): call_tool('shot', 'x')",
+         "no tool 'shot': did you mean 'shout'"),
         ("from node_runtime import call_tool\ndef main(): call_tool('shout', 'x', a={1})", "arguments are not JSON"),
         ("a = []\na.append(a)\ndef main(): return a", "nested more than 100 levels deep"),
     ],

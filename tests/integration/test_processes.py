@@ -20,7 +20,7 @@ import pytest
 from executor import BackendError, Instrument, Resource, Retry, Run, Step, Tool, ToolContext, Workflow, arun, run
 from executor.backends.base import usable_cores
 from executor.backends.processes.frames import MAGIC_BYTES, SUCCEEDED, pack_result
-from executor.backends.processes.prefetch_rules import ShortSteps
+from executor.backends.processes.prefetch import ShortSteps
 from executor.backends.processes.process_backend import ProcessesBackend
 from executor.record.timeline import Attempt
 

@@ -347,7 +347,7 @@ def test_an_answer_that_is_no_text_is_refused(call: Caller) -> None:
         ({"url": "http://host:port"}, "not an http or https address"),
         ({"url": "http://host", "json": 1, "body": "x"}, "give one"),
         ({"url": "http://host", "method": "BREW"}, "args.method"),
-        ({"url": "http://host", "header": {}}, r"args.header: unknown name \(write 'headers'\)"),
+        ({"url": "http://host", "header": {}}, r"args.header: unknown name \(did you mean 'headers'\?\)"),
         ({"url": "http://host", "headers": {"Authorization": "Bearer se\ncret"}}, "printable ASCII"),
         ({"url": "http://host", "headers": {"Author ization": "Bearer secret"}}, "printable ASCII"),
     ],
@@ -535,7 +535,12 @@ def test_the_key_is_sent_and_never_repeated(call: Caller, monkeypatch: pytest.Mo
         ({"base_url": "http://127.0.0.1:9", "model": "m"}, None, {}, "either a prompt or args.messages"),
         ({"base_url": "http://127.0.0.1:9", "model": "m"}, "hi", {"messages": []}, "either a prompt or args.messages"),
         ({"base_url": "http://127.0.0.1:9", "model": "m"}, "hi", {"temperature": "hot"}, "args.temperature"),
-        ({"base_url": "http://127.0.0.1:9", "model": "m"}, "hi", {"sytem": "x"}, r"unknown name \(write 'system'\)"),
+        (
+            {"base_url": "http://127.0.0.1:9", "model": "m"},
+            "hi",
+            {"sytem": "x"},
+            r"unknown name \(did you mean 'system'\?\)",
+        ),
         ({"base_url": "http://127.0.0.1:9", "model": "m"}, "hi", {"lang": "x"}, r"say `ignored_args: \[lang\]`"),
     ],
 )

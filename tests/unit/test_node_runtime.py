@@ -91,7 +91,7 @@ def test_a_script_run_by_hand_has_an_engine_of_its_own() -> None:
     assert call_tools_parallel([("shout", "a"), ("shout", "b", {"extra": 1})], max_workers=1) == ["A", "B"]
     assert asyncio.run(call_tool_async("shout", "a")) == "A"
     assert call_llm("a", tool="shout") == "A"
-    with pytest.raises(CallError, match=r"write 'shout' \(no run is under way: say what it is"):
+    with pytest.raises(CallError, match=r"did you mean 'shout'\? \(no run is under way: say what it is"):
         call_tool("shot", "a")
 
 

@@ -77,16 +77,16 @@ def test_a_declaration_wins_over_a_built_in_kind_of_the_same_name() -> None:
 def test_an_unknown_tool_suggests_the_nearest_name() -> None:
     with pytest.raises(ToolOptionsError, match="there is no tool 'slep'") as caught:
         resolve_tools(["slep"], {})
-    assert caught.value.fix == "write 'sleep'"
+    assert caught.value.fix == "did you mean 'sleep'?"
     with pytest.raises(ToolOptionsError) as caught:
         resolve_tools(["trnslator"], {"translator": {"kind": "noop"}})
-    assert caught.value.fix == "write 'translator'"
+    assert caught.value.fix == "did you mean 'translator'?"
 
 
 def test_an_unknown_kind_suggests_the_nearest_kind() -> None:
     with pytest.raises(ToolOptionsError, match="tool 'x': unknown kind 'comand'") as caught:
         make_tool("x", ToolDeclaration(kind="comand"))
-    assert (caught.value.field, caught.value.fix) == ("kind", "write 'command'")
+    assert (caught.value.field, caught.value.fix) == ("kind", "did you mean 'command'?")
 
 
 @pytest.mark.parametrize(

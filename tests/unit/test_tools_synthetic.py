@@ -91,7 +91,7 @@ def test_an_unknown_argument_is_named_with_the_nearest_one() -> None:
     for kind in ("sleep", "busy", "flaky"):
         tool = tool_of(kind)
         assert tool.call is not None
-        with pytest.raises(ToolError, match=r"args\.second: unknown argument \(write 'seconds'\)"):
+        with pytest.raises(ToolError, match=r"args\.second: unknown argument \(did you mean 'seconds'\?\)"):
             tool.call(context(), None, {"second": 1})
     noop = tool_of("noop")
     assert noop.call is not None

@@ -17,8 +17,7 @@ from typing import Any, TypeAlias
 
 from executor.backends.processes.frames import FAILED, HAS_FACTS, IS_NONE, NOTHING, Frame
 from executor.backends.processes.parent_child_steps import WorkerCalls
-from executor.backends.processes.prefetch import HandedOut, Outgoing, index_of
-from executor.backends.processes.prefetch_rules import PATIENCE_NANOSECONDS
+from executor.backends.processes.prefetch import PATIENCE_NANOSECONDS, HandedOut, Outgoing, index_of
 from executor.backends.processes.step_requests import request_of
 from executor.backends.processes.worker_handle import BUSY, WorkerProcess
 from executor.engine.driver import Request

@@ -190,7 +190,7 @@ class CallFacts(BackendFacts):
         nobody, unknown, spare = run.outputs["a"]
         assert (nobody, spare) == ([], "here")
         assert "there is no tool 'ecko'" in unknown
-        assert "write 'echo'" in unknown
+        assert "did you mean 'echo'" in unknown
 
     @needs("tools", "calls")
     def test_what_is_called_with_is_never_taken_for_a_template(self) -> None:
