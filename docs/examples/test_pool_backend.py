@@ -1,4 +1,4 @@
-from harness.testing.backends.backend_suite import BackendConformance
+from harness.testing.backends import BackendConformance
 from pool_backend import PoolBackend
 
 

@@ -1,6 +1,6 @@
 """The adapter: what stands between the suite and the scheduler."""
 
-from harness.testing.schedulers.scheduler_suite import SchedulerConformance
+from harness.testing.schedulers import SchedulerConformance
 from tiny_scheduler import TinyScheduler
 
 

@@ -23,12 +23,10 @@ from harness.report.terminal.analysis_text import analysis_lines, many_lines
 from harness.report.terminal.console import Line, Terminal
 from harness.simulation.changes import SimulationError, worker_counts
 from harness.traces import ForeignRun, Trace, TraceError, foreign_run, read_traces
-from harness.traces.diagnosis.analysis_document import analysis_document, run_documents, trace_document
+from harness.traces.diagnosis.analysis_document import analysis_document, many_document, run_documents, trace_document
 from harness.traces.diagnosis.diagnosis import Diagnosis, diagnose
-from harness.traces.diagnosis.groups_document import many_document
 from harness.traces.diagnosis.trace_groups import Digest, Group, digest_of, groups_of
-from harness.traces.prediction.predicted_makespans import Limit
-from harness.traces.prediction.stated_limits import limit_of
+from harness.traces.prediction.predicted_makespans import Limit, limit_of
 from harness.traces.prediction.trace_scenario import scenario_text
 
 # Spans of many traces that are kept beside their digests, so that a typical one can be diagnosed.

@@ -1,12 +1,10 @@
-"""The testing kit: strategies, an oracle and a reference for anybody who writes a scheduler or a backend.
+"""The testing kit for anybody who writes a scheduler, a backend or a workflow.
 
-- :mod:`harness.testing.oracle.plain_graph`: a workflow as plain data, and what the three rules make of it.
-- :mod:`harness.testing.oracle.judge`: judges a run by its record alone, each rule as a named property.
-- :mod:`harness.testing.drawing.strategies`: Hypothesis strategies for whole runs (extra ``testing``);
-  :mod:`harness.testing.drawing.generator` draws the same runs from a seed, without Hypothesis.
-- :mod:`harness.testing.drawing.behaviour`: what happens in a drawn run;
-  :mod:`harness.testing.drawing.reference_schedule` plays it.
-- :mod:`harness.testing.backends.backend_suite`: the suite for backends; :mod:`harness.testing.backends.protocol_watch`
-  watches one.
-- :mod:`harness.testing.schedulers.scheduler_suite`: the suite for schedulers of other people, as black boxes.
+- :mod:`harness.testing.backends`: the suite for backends (``BackendConformance``), and ``watch`` for one of them.
+- :mod:`harness.testing.schedulers`: the suite for schedulers of other people (``SchedulerConformance``,
+  ``fuzz_target``), as black boxes.
+- :mod:`harness.testing.oracle`: judges a run by its record alone, each rule as a named property (``check_timeline``).
+- :mod:`harness.testing.drawing`: Hypothesis strategies for whole runs (``workflows``; extra ``testing``), the same runs
+  from a seed (``random_workflow``), and a player on the virtual clock (``simulate``).
+- :mod:`harness.testing.fuzz`: random runs with random faults, as `makespan fuzz` plays them.
 """

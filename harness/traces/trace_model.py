@@ -173,3 +173,13 @@ class ForeignRun:
     trace_id: str = ""
     source: str = ""
     workflow: str = ""
+
+    @property
+    def tail_nanoseconds(self) -> int:
+        """From the last end of a step to the end of the outermost span, which is no step: its time before, between and
+        after the steps is the run's all the same, and a gap. Of our own traces the steps are all there is.
+        """
+        if self.from_makespan or not self.envelopes:
+            return 0
+        end = max((span.end for span in self.envelopes if span.end is not None), default=self.origin)
+        return max(0, end - self.origin - self.timeline.makespan_nanoseconds)

@@ -15,7 +15,6 @@ from executor.record.timeline import Timeline
 from executor.scheduler import POLICIES
 from harness.testing.drawing.behaviour import AttemptPlan, Behaviour, StepPlan
 from harness.testing.drawing.generator import DEFAULT_FEATURES, FEATURES, DrawnRun, random_workflow
-from harness.testing.drawing.reference_schedule import Reference
 from harness.testing.drawing.simulated_run import simulate
 from harness.testing.drawing.strategies import workflows
 from harness.testing.fuzz.faults import FAULT_KINDS, NO_FAULTS, draw_faults
@@ -27,6 +26,7 @@ from harness.testing.fuzz.shrinking import Candidate
 from harness.testing.fuzz.transition_coverage import ALL_TRANSITIONS
 from harness.testing.oracle.judge import Violation, assert_ok, same_schedule
 from tests.properties.effort import examples
+from tests.properties.reference.reference_schedule import Reference
 
 RUNS = settings(
     max_examples=examples(100),

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from executor.model.workflow import Step
 from harness.testing.drawing.behaviour import Behaviour, StepPlan, graph_of_run, plans_of_run
 from harness.testing.drawing.generator import DEFAULT_FEATURES, FEATURES, DrawnRun, draw_run, random_workflow
-from harness.testing.drawing.reference_schedule import Reference
 from harness.testing.drawing.shapes import SHAPES, RandomSource
 from harness.testing.drawing.strategies import EventSchedule, event_schedules, workflows
 from harness.testing.oracle.judge import PROPERTIES, assert_ok, check_timeline, same_schedule
 from harness.testing.oracle.plain_graph import EXACT_UNIT_NANOSECONDS
 from tests.properties.hard_cases import HARD_CASES, hard_cases
+from tests.properties.reference.reference_schedule import Reference
 
 QUICK = settings(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 COUNTED = settings(QUICK, max_examples=400, phases=[Phase.generate])

@@ -11,8 +11,6 @@ from executor.model.workflow import Resource, Retry, Step, Workflow
 from executor.record.timeline import Attempt, Timeline, Wait
 from harness.testing.drawing.behaviour import AttemptPlan, Behaviour, Call, Child, StepPlan, graph_of_run, plans_of_run
 from harness.testing.drawing.generator import DEFAULT_FEATURES, FEATURES, random_workflow
-from harness.testing.drawing.reference_rules import Life
-from harness.testing.drawing.reference_schedule import Reference
 from harness.testing.oracle.description import describe, references
 from harness.testing.oracle.judge import (
     OPT_IN,
@@ -24,6 +22,8 @@ from harness.testing.oracle.judge import (
     same_schedule,
 )  # fmt: skip
 from harness.testing.oracle.plain_graph import PlainGraph, PlainResource, PlainRetry, PlainStep
+from tests.properties.reference.reference_rules import Life
+from tests.properties.reference.reference_schedule import Reference
 
 SECOND = 1_000_000_000
 

@@ -10,8 +10,8 @@ import pytest
 
 from harness.traces import ForeignRun
 from harness.traces.diagnosis.diagnosis import diagnose
+from harness.traces.edges.framework_edges import _routed
 from harness.traces.edges.kept_edges import edges_that_hold
-from harness.traces.edges.langgraph_routes import _routed
 from tests.unit.traces_by_hand import codes, edges_of, run_of, span, waits_of
 
 DECLARED, INFERRED, ASSUMED = "declared", "inferred", "assumed"

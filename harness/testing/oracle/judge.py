@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 from executor.record.timeline import Timeline
 from harness.testing.oracle import bounds as oracle_bounds
-from harness.testing.oracle import mapped_properties as oracle_mapping
 from harness.testing.oracle import policies as oracle_policies
 from harness.testing.oracle import rules as oracle_rules
 from harness.testing.oracle.events import events_of, read_events
@@ -41,7 +40,7 @@ _BY_STEP: dict[str, Callable[[View], Iterator[Violation]]] = {
     "readiness": oracle_rules.readiness,
     "released_by": oracle_rules.released_by,
     "nested_calls": oracle_rules.nested_calls,
-    "mapped_steps": oracle_mapping.mapped_steps,
+    "mapped_steps": oracle_rules.mapped_steps,
     "barriers": oracle_policies.barriers,
     "record_order": oracle_policies.record_order,
     "waits": oracle_policies.waits,

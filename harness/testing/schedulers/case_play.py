@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.testing.backends.protocol_rules import stacks
+from harness.testing.backends.protocol_watch import stacks
 from harness.testing.oracle import judge as oracle
 from harness.testing.oracle.finality import Violation
 from harness.testing.schedulers import gate as scheduler_gate

@@ -23,7 +23,6 @@ from harness.traces.diagnosis.advice import Together, side_by_side
 from harness.traces.edges.framework_edges import LANGGRAPH
 from harness.traces.prediction.predicted_makespans import Limit, Predictions, predictions
 from harness.traces.prediction.trace_what_if import WhatIf
-from harness.traces.runs.tail import tail_nanoseconds
 from harness.traces.trace_model import ASSUMED, ForeignRun
 
 GAP: Final = "gap"
@@ -138,7 +137,7 @@ def _diagnose(run: ForeignRun, workers: Sequence[int] | None, limits: Sequence[L
     foreign = not run.from_makespan
     analysis = RunAnalysis(timeline, foreign=foreign)
     index = analysis.index
-    tail = tail_nanoseconds(run)
+    tail = run.tail_nanoseconds
     figures = _reaching(analysis.summary, tail)
     pieces = analysis.lost_pieces
     together, pairs = side_by_side(run)

@@ -19,7 +19,6 @@ from executor.record.timeline import NANOSECONDS
 from harness.analysis import RunAnalysis
 from harness.analysis.lost_time import RUNNING
 from harness.statistics import Interval, interval
-from harness.traces.runs.tail import tail_nanoseconds
 from harness.traces.trace_model import ForeignRun
 
 SLOWEST: Final = 3
@@ -99,7 +98,7 @@ def digest_of(run: ForeignRun) -> Digest:
         spans[name] = count + 1, seconds + index.run_nanoseconds(attempt) / NANOSECONDS
     number = {step_id: place for place, step_id in enumerate(timeline.step_ids)}
     path = analysis.critical_path
-    tail = tail_nanoseconds(run) / NANOSECONDS
+    tail = run.tail_nanoseconds / NANOSECONDS
     lost: dict[str, float] = {"gap": tail} if tail else {}
     for piece in analysis.lost_pieces:
         held = piece.cause == RUNNING and piece.attempt is not None and bool(index.pauses(piece.attempt))

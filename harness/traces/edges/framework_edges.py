@@ -5,20 +5,23 @@ Rules of this module:
   (``branch:to:c``) was fired by a node of the superstep before (``langgraph_step`` less one). Which one is inferred:
   from where its routing function or command said to go, else from the data that the node was seen to use, else
   because it was the only one. Of several that are left each is assumed.
+- A routing function is a child of its node that carries the node's own metadata and calls nobody; its output is a name,
+  a list of names, or ``Send(node=…)``. A node that returns ``Command(goto=…)`` says it in its own output.
+- What is looked at of one node is bounded.
 - Metadata may be a JSON text, a mapping, or flat attributes under the prefixes that instrumentations use.
 
-Source: LangGraph's ``langgraph_*`` metadata; OpenInference semantic conventions, ``graph.node.id`` and
-``graph.node.parent_id``.
+Source: LangGraph's ``langgraph_*`` metadata; its conditional edges, ``Send`` and ``Command``, as OpenInference and
+OpenLLMetry write them; OpenInference semantic conventions, ``graph.node.id`` and ``graph.node.parent_id``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from harness.traces.edges.found_edges import Edges
-from harness.traces.edges.langgraph_routes import routes_of
 from harness.traces.spans.span_steps import Steps
 from harness.traces.trace_model import ASSUMED, DECLARED, INFERRED, Span
 
@@ -200,3 +203,58 @@ def _graph_nodes(edges: Edges) -> None:
             edges.add(latest[parent], step, DECLARED, GRAPH_NODE)
         if isinstance(node, str):
             latest[node] = step
+
+
+_OUTPUTS: Final = ("output.value", "traceloop.entity.output")
+_MOST_CHILDREN: Final = 64
+_LONGEST_TEXT: Final = 65_536
+_LONGEST_NAME: Final = 500
+# As Python prints them.
+_SENT: Final = re.compile(r"Send\(node=(['\"])(.{1,500}?)\1")
+_GONE_TO: Final = re.compile(r"goto=(['\"])(.{1,500}?)\1")
+
+
+def routes_of(steps: Steps, step: int, metadata: Any) -> set[str]:
+    """The nodes that a node's run named as next. ``metadata``: reads a span's LangGraph metadata."""
+    tree = steps.tree
+    index = steps.members[step][-1]
+    own = metadata(tree.spans[index])
+    names = set(_commanded(_output(tree.spans[index])))
+    for child in tree.children[index][:_MOST_CHILDREN]:
+        if not tree.children[child] and metadata(tree.spans[child]) == own:
+            names.update(_routed(_output(tree.spans[child])))
+    return names
+
+
+def _output(span: Span) -> Any:
+    for name in _OUTPUTS:
+        value = span.attributes.get(name)
+        if not isinstance(value, str):
+            continue
+        text = value[:_LONGEST_TEXT].strip()
+        try:
+            held = json.loads(text) if text[:1] in ("{", "[", '"') else text
+        except (ValueError, RecursionError):
+            held = text
+        return held.get("outputs", held) if isinstance(held, dict) and name != _OUTPUTS[0] else held
+    return None
+
+
+def _routed(value: Any, levels: int = 3) -> Iterator[str]:
+    """The names that a routing function gave, down to so many levels: what was captured may be as deep as it likes."""
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, dict):
+            if levels:
+                yield from _routed(one.get("node") or one.get("goto"), levels - 1)
+        elif isinstance(one, str):
+            sent = [match[1] for match in _SENT.findall(one)]
+            yield from sent or [one[:_LONGEST_NAME].strip()]
+
+
+def _commanded(value: Any) -> Iterator[str]:
+    """The names in a ``Command``, or in several."""
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, dict) and "goto" in one:
+            yield from _routed(one["goto"])
+        elif isinstance(one, str) and "Command(" in one:
+            yield from (match[1] for match in _GONE_TO.findall(one))

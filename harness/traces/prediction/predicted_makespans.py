@@ -1,4 +1,4 @@
-"""How long the same spans would take under ``dataflow``: at several numbers of workers, and under limits.
+"""How long the same spans would take under ``dataflow``: at several numbers of workers, and under limits (``llm=60``).
 
 Rules of this module:
 - Each figure is a run of the production scheduler on the virtual clock
@@ -11,12 +11,14 @@ Rules of this module:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from executor.model.workflow import Resource
 from executor.record.timeline import NANOSECONDS
+from harness.simulation.changes import SimulationError
 from harness.traces.prediction.trace_what_if import WhatIf
 from harness.traces.trace_model import ASSUMED
 
@@ -115,3 +117,29 @@ def _usual_limits(sure: WhatIf) -> list[Limit]:
             found += [Limit(name, rate_per_minute=rate) for rate in _USUAL_RATES]
             found.append(Limit(name, capacity=2))
     return found
+
+
+_MOST_UNITS = 1_000_000
+
+
+def limit_of(typed: str, option: Literal["--rate", "--set-capacity"]) -> Limit:
+    """``--rate llm=60``: calls a minute; ``--set-capacity llm=4``: calls at once.
+
+    Raises:
+        SimulationError: it does not read so.
+
+    """
+    service, equals, text = (part.strip() for part in typed.rpartition("="))
+    if not equals or not service:
+        raise SimulationError(f"{option} {typed!r} does not read", f"write {option} SERVICE=N, as in llm=60")
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number > 0):
+        raise SimulationError(f"{option} {typed!r}: {text!r} is no number greater than 0", "write it as in llm=60")
+    if option == "--rate":
+        return Limit(service, rate_per_minute=number)
+    if number != int(number) or number > _MOST_UNITS:
+        raise SimulationError(f"{option} {typed!r}: {text!r} is no whole number", "write it as in llm=4")
+    return Limit(service, capacity=int(number))

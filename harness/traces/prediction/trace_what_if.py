@@ -23,9 +23,8 @@ from executor.record.timeline import Attempt, Timeline
 from harness.analysis import AttemptIndex
 from harness.simulation.what_if import Rerun
 from harness.traces.edges.kept_edges import edges_that_hold
+from harness.traces.prediction.called_services import service_of
 from harness.traces.prediction.flat_graph import Flat, flat_graph, flat_timeline, list_schedule, longest_chain
-from harness.traces.runs.tail import tail_nanoseconds
-from harness.traces.spans.services import service_of
 from harness.traces.trace_model import ForeignRun
 
 DEEPEST: Final = 24
@@ -108,7 +107,7 @@ class WhatIf:
             if attempt.ended is not None and (not timeline.nested_in or timeline.nested_in[attempt.index] < 0):
                 start, end = stretches.get(attempt.index, (attempt.granted, attempt.ended))
                 stretches[attempt.index] = min(start, attempt.granted), max(end, attempt.ended)
-        idle, reached = tail_nanoseconds(self.run), 0
+        idle, reached = self.run.tail_nanoseconds, 0
         for start, end in sorted(stretches.values()):
             idle += max(0, start - reached)
             reached = max(reached, end)

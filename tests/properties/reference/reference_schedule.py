@@ -5,7 +5,7 @@ makes the records that the oracle is tested with (subclasses plant faults), and 
 
 Rules of this module:
 - It shares nothing with the production scheduler; rules come from :mod:`harness.testing.oracle.plain_graph`, from here,
-  and from :mod:`harness.testing.drawing.reference_rules`: what may start.
+  and from :mod:`tests.properties.reference.reference_rules`: what may start.
 - All completions of an instant come before any start; what starts and ends within it makes another round of it.
 - Each rule is one short method, so that a subclass can break exactly one.
 """
@@ -16,8 +16,8 @@ from dataclasses import replace
 
 from executor.record.timeline import Attempt, AttemptOutcome, Interval, Timeline, Wait
 from harness.testing.drawing.behaviour import AttemptPlan, Call
-from harness.testing.drawing.reference_rules import MINUTE_NS, Life, StartingRules
 from harness.testing.oracle.description import describe_step
+from tests.properties.reference.reference_rules import MINUTE_NS, Life, StartingRules
 
 
 class Reference(StartingRules):

@@ -74,7 +74,7 @@ class StartingRules:
         self.attempts: list[Attempt] = []
         self.stopped = False
         self.cancels = list(behaviour.cancellations)
-        self.random = random.Random(behaviour.seed)  # noqa: S311 - jitter needs no secrecy
+        self.random = random.Random(behaviour.seed)
         self.levels = {
             ("rate", name): float(limit.burst) for name, limit in self.resources.items() if limit.rate_per_minute
         }

@@ -1,0 +1,1 @@
+"""A second scheduler, slow and obvious, that the real one and the oracle are compared with."""
