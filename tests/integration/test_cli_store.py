@@ -355,7 +355,7 @@ def test_a_run_becomes_what_other_programs_read(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("@last", "--format", "pdf"), "use one of html, perfetto, csv, markdown"),
+        (("@last", "--format", "pdf"), "use html, perfetto, csv or markdown"),
         (("@last", "--format", "htm"), "did you mean 'html'"),
         (("@last", "@last~1", "--format", "csv"), "holds one run, and 2 are named"),
         (("@last", "--table", "cells"), "it is for --format csv"),
