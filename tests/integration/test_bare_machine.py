@@ -8,6 +8,7 @@ import os
 import socket
 import socketserver
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,15 +136,12 @@ def test_the_proxy_says_that_it_cannot_reach_a_server(monkeypatch: pytest.Monkey
 
 
 @pytest.fixture
-def machine(repository: Path, tmp_path: Path) -> BareMachine:
-    folder = tmp_path / "machine"
-    folder.mkdir()
-    for above in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        if os.geteuid() == 0:
-            above.chmod(0o711)
-    machine = BareMachine(folder)
-    machine.take(repository)
-    return machine
+def machine(repository: Path) -> Iterator[BareMachine]:
+    # Not below `tmp_path`: pytest lets nobody else into its folders.
+    with tempfile.TemporaryDirectory() as folder:
+        machine = BareMachine(Path(folder))
+        machine.take(repository)
+        yield machine
 
 
 def test_a_bare_machine_has_no_compiler_and_an_empty_home(machine: BareMachine) -> None:
