@@ -9,13 +9,16 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from executor.record.timeline import Wait
 from executor.scheduler.resources import Demand
 
-if TYPE_CHECKING:
-    from executor.scheduler.ready_queue import Line
+
+class HasHistory(Protocol):
+    """What stands for several steps that wait for the same: a line of the queue."""
+
+    history: list[tuple[int, str]]
 
 
 def extend_history(history: list[tuple[int, str]], reason: str, now: int) -> None:
@@ -49,7 +52,7 @@ class WaitReasons:
     scheduler's own, and change with it.
     """
 
-    def __init__(self, demands: Mapping[int, Demand], lines: Mapping[Demand, Line]) -> None:
+    def __init__(self, demands: Mapping[int, Demand], lines: Mapping[Demand, HasHistory]) -> None:
         self._demands = demands
         self._lines = lines
         # By step: its own history, and until when it counts, if the step went on to the queue.

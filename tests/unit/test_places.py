@@ -31,7 +31,7 @@ PLACES = [
     ("Zipkin's JSON is read", "harness/traces/formats/zipkin.py", "def "),
     ("Edges of LangGraph runs are found", "harness/traces/edges/framework_edges.py", "def "),
     (
-        "The names, types and help texts of all metrics stand",
+        "The names and help texts of all metrics stand",
         "harness/telemetry/metrics/metric_table.py",
         "class Metric",
     ),
