@@ -8,7 +8,7 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from executor.backends.virtual import Simulated, VirtualBackend
 from executor.dependencies import Graph, plan
@@ -39,6 +39,8 @@ class SimulatedEngine(Engine):
 class Simulation:
     """One drawn run. ``timeline`` after :meth:`run`."""
 
+    engine_class: ClassVar[type[SimulatedEngine]] = SimulatedEngine
+
     def __init__(
         self,
         workflow: Workflow,
@@ -66,7 +68,7 @@ class Simulation:
 
     def make_engine(self, graph: Graph, instruments: Sequence[Instrument]) -> Engine:
         """The engine; subclasses put faulty schedulers here."""
-        return SimulatedEngine(
+        return self.engine_class(
             graph,
             {},
             self.backend,

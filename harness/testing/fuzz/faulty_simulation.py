@@ -22,7 +22,6 @@ from executor.engine.mapped_items import MappedItems
 from executor.model.workflow import Step
 from executor.record.timeline import Attempt, Timeline
 from executor.scheduler import ready_queue
-from executor.tools.tool import RunContext
 from harness.testing.drawing.behaviour import output_of
 from harness.testing.drawing.generator import DrawnRun
 from harness.testing.drawing.simulated_run import SimulatedEngine, Simulation
@@ -113,7 +112,7 @@ class Played:
 class FaultySimulation(Simulation):
     """One drawn run with its faults; see :func:`play`."""
 
-    engine_class: ClassVar[type[FuzzedEngine]] = FuzzedEngine
+    engine_class = FuzzedEngine
     engine: FuzzedEngine
     backend: FaultyBackend
 
@@ -142,17 +141,8 @@ class FaultySimulation(Simulation):
 
     def make_engine(self, graph: Graph, instruments: Sequence[Instrument]) -> FuzzedEngine:
         """The engine; its scheduler is watched."""
-        engine = self.engine_class(
-            graph,
-            {},
-            self.backend,
-            slots=self.backend.capacity,
-            policy=self.behaviour.policy,
-            resources=self.behaviour.resources,
-            context=RunContext(seed=self.behaviour.seed),
-            instruments=instruments,
-            whens=self._whens,
-        )
+        engine = super().make_engine(graph, instruments)
+        assert isinstance(engine, FuzzedEngine)
         engine.break_steps(frozenset(self.faults.conditions))
         return engine
 

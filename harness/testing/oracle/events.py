@@ -34,7 +34,6 @@ KINDS = {
 FAILURES = frozenset({"failed", "timed_out", "worker_died"})
 FINAL = frozenset({"succeeded", "failed", "skipped", "cancelled"})
 
-Time = int
 Key = tuple[int, int]
 """A time, and 0 if it surely came before every start of that instant, else 1."""
 
