@@ -74,7 +74,7 @@ METHODS: dict[type, frozenset[str]] = {
 _JINJA_TESTS: dict[str, Callable[..., Any]] = dict(TESTS)  # type: ignore[arg-type]  # Jinja2 types them by their first one
 # What an error looks at to find a name that is near.
 _NAME_LIMIT = 100
-_NAMES_COMPARED = 500
+_NAMES_COMPARED = 150
 _HELPERS = (LoopContext, Macro, Cycler, Joiner, Namespace)
 
 
