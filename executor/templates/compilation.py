@@ -28,6 +28,7 @@ class _Meters(NodeTransformer):
             nodes.Macro: self._macro,
             nodes.Concat: self._concat,
             nodes.Compare: self._compare,
+            nodes.Getitem: self._item,
             nodes.List: self._built,
             nodes.Dict: self._built,
             nodes.Tuple: self._built,
@@ -55,9 +56,18 @@ class _Meters(NodeTransformer):
     def _compare(self, node: nodes.Compare) -> nodes.Node:
         self.generic_visit(node)
         for operand in node.ops:
-            if not isinstance(operand.expr, nodes.Const):
+            if operand.op in {"in", "notin"} and len(node.ops) == 1 and isinstance(node.expr, nodes.Const | nodes.Name):
+                operand.expr = _meter("searched", operand.expr, node.expr, lineno=node.lineno)
+            elif operand.op in {"in", "notin"}:
+                operand.expr = _meter("searched_whole", operand.expr, lineno=node.lineno)
+            elif not isinstance(operand.expr, nodes.Const):
                 operand.expr = _meter("weighed", operand.expr, lineno=node.lineno)
         return node
+
+    def _item(self, node: nodes.Getitem) -> nodes.Node:
+        self.generic_visit(node)
+        is_slice = isinstance(node.arg, nodes.Slice) and node.ctx == "load"
+        return _meter("cut", node, lineno=node.lineno) if is_slice else node
 
     def _built(self, node: nodes.List | nodes.Dict | nodes.Tuple) -> nodes.Node:
         self.generic_visit(node)

@@ -9,22 +9,26 @@ Rules of this module:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from jinja2 import pass_environment
 from jinja2.filters import FILTERS as JINJA_FILTERS
-from jinja2.filters import make_attrgetter
+from jinja2.filters import ignore_case, make_attrgetter
 from markupsafe import escape
 
-from executor.templates.render_budget import Stub, UnknownValueError, check_percent_format, measure, refuse_size, spend
+from executor.templates.charges import integer_work
+from executor.templates.render_budget import Stub, UnknownValueError, check_percent_format, refuse_size, spend
+from executor.templates.word_wrapping import wordwrap
 
 _KEPT = (
     "abs", "attr", "batch", "capitalize", "center", "count", "d", "default", "dictsort", "filesizeformat", "first",
-    "float", "groupby", "indent", "int", "items", "last", "length", "list", "lower", "map", "max", "min", "reject",
-    "rejectattr", "reverse", "round", "select", "selectattr", "slice", "sort", "title", "trim", "truncate", "unique",
-    "upper", "urlencode", "wordcount", "wordwrap",
+    "float", "groupby", "indent", "items", "last", "length", "list", "lower", "map", "max", "min", "reject",
+    "rejectattr", "reverse", "round", "select", "selectattr", "slice", "sort", "title", "truncate",
+    "upper", "urlencode", "wordcount",
 )  # fmt: skip
+
+_LARGE = 2**61 - 1
 
 
 def _text(environment: Any, value: Any) -> str:
@@ -43,7 +47,7 @@ def _join(environment: Any, value: Iterable[Any], d: str = "", attribute: str | 
         text = _text(environment, item)
         size += len(text) + len(separator)
         refuse_size("a joined text", size)
-        spend(1)
+        spend(2)
         texts.append(text)
     return separator.join(texts)
 
@@ -72,14 +76,41 @@ def _sum(environment: Any, iterable: Iterable[Any], attribute: str | int | None 
     for item in items:
         if isinstance(item, Stub):
             raise UnknownValueError
-        spend(1)
+        spend(2)
         total = environment.added(total, item)
     return total
 
 
 def _tojson(value: Any, indent: int | None = None) -> str:
-    measure(value)
     return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _int(value: Any, default: int = 0, base: int = 10) -> Any:
+    number = JINJA_FILTERS["int"](value, default, base)
+    if type(number) is int:
+        spend(integer_work(number))
+    return number
+
+
+@pass_environment
+def _trim(environment: Any, value: Any, chars: str | None = None) -> str:
+    return _text(environment, value).strip(chars)
+
+
+@pass_environment
+def _unique(
+    environment: Any, value: Iterable[Any], case_sensitive: bool = False, attribute: str | int | None = None
+) -> Iterator[Any]:
+    key_of = make_attrgetter(environment, attribute, postprocess=None if case_sensitive else ignore_case)
+    seen: set[Any] = set()
+    for item in value:
+        key = key_of(item)
+        # The hash of a large number is known beforehand: with many of the same one a set is a list.
+        if isinstance(key, int | float) and abs(key) >= _LARGE and key == key // 1:
+            key = ("a large number", hex(int(key)))
+        if key not in seen:
+            seen.add(key)
+            yield item
 
 
 @pass_environment
@@ -96,6 +127,10 @@ FILTERS: dict[str, Callable[..., Any]] = {
     **{name: JINJA_FILTERS[name] for name in _KEPT},
     "e": _escape,
     "escape": _escape,
+    "int": _int,
+    "trim": _trim,
+    "unique": _unique,
+    "wordwrap": wordwrap,
     "format": _format,
     "join": _join,
     "replace": _replace,

@@ -12,6 +12,7 @@ Rules of this module:
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 import types
 from collections.abc import Callable, Iterable, Iterator
@@ -24,16 +25,29 @@ from jinja2.tests import TESTS
 from jinja2.utils import Cycler, Joiner, Namespace, missing
 
 from executor.model.findings import nearest
+from executor.templates.charges import (
+    LAZY_FILTERS,
+    SORTS_AND_LOOKS_DEEP,
+    charge_calculation,
+    charge_comparison,
+    charge_filter,
+    charge_key,
+    charge_method,
+    charge_pairs,
+    charge_pattern,
+    charge_search,
+    charge_text_of,
+    integer_work,
+    parts_of,
+)
 from executor.templates.filters import FILTERS
 from executor.templates.render_budget import (
-    ARGUMENT_LIMIT,
     RANGE_LIMIT,
     STUB,
     Stub,
     TemplateError,
     TemplateLimitError,
     UnknownValueError,
-    check_integers,
     check_numbers,
     check_percent_format,
     measure,
@@ -51,13 +65,16 @@ _TEXT_METHODS = frozenset({
     "replace", "rfind", "rindex", "rjust", "rpartition", "rsplit", "rstrip", "split", "splitlines", "startswith",
     "strip", "swapcase", "title", "upper", "zfill",
 })  # fmt: skip
-_METHODS: dict[type, frozenset[str]] = {
+METHODS: dict[type, frozenset[str]] = {
     str: _TEXT_METHODS,
     list: frozenset({"count", "index", "copy"}),
     tuple: frozenset({"count", "index"}),
     dict: frozenset({"get", "items", "keys", "values", "copy"}),
 }
 _JINJA_TESTS: dict[str, Callable[..., Any]] = dict(TESTS)  # type: ignore[arg-type]  # Jinja2 types them by their first one
+# What an error looks at to find a name that is near.
+_NAME_LIMIT = 100
+_NAMES_COMPARED = 150
 _HELPERS = (LoopContext, Macro, Cycler, Joiner, Namespace)
 
 
@@ -74,9 +91,20 @@ class Missing(StrictUndefined):
         if self._undefined_obj is missing:
             return f"{name!r} is not defined"
         if not isinstance(self._undefined_obj, dict):
-            return f"{_describe(self._undefined_obj)} has no {name!r}"
-        near = nearest(name, [key for key in self._undefined_obj if isinstance(key, str)]) if name else None
-        return f"the mapping has no {name!r}{f'; did you mean {near!r}?' if near else ''}"
+            return f"{_describe(self._undefined_obj)} has no {_shown(name)}"
+        near = None
+        if isinstance(name, str) and 0 < len(name) <= _NAME_LIMIT:
+            keys = itertools.islice(self._undefined_obj, _NAMES_COMPARED)
+            near = nearest(name, [key for key in keys if isinstance(key, str) and len(key) <= _NAME_LIMIT])
+        return f"the mapping has no {_shown(name)}{f'; did you mean {near!r}?' if near else ''}"
+
+
+def _shown(name: object) -> str:
+    """A name or key as a message shows it: nothing long."""
+    if isinstance(name, list | tuple | dict) or (isinstance(name, int) and name.bit_length() > 64):
+        return f"{_describe(name)} as a key"
+    text = repr(name[:_NAME_LIMIT] if isinstance(name, str) else name)
+    return f"{text}…" if isinstance(name, str) and len(name) > _NAME_LIMIT else text
 
 
 def _describe(value: object) -> str:
@@ -105,26 +133,26 @@ class Formatter(SandboxedFormatter):
         text = str(super().format_field(value, format_spec)) if format_spec else self._environment.text(value)
         self._size += len(text)
         refuse_size("a formatted text", self._size)
-        spend(1 + len(text) // 256)
+        spend(4 + len(text) // 128)
         return text
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
     """The environment. Its public methods beside Jinja2's own are what the meters in a parsed template call."""
 
-    intercepted_binops = frozenset({"+", "*", "**", "%"})
+    intercepted_binops = frozenset({"+", "-", "*", "**", "/", "//", "%"})
 
     def __init__(self) -> None:
         super().__init__(undefined=Missing, autoescape=False, keep_trailing_newline=True, finalize=_finalize)
         self.globals = {
             "range": bounded_range,
-            "dict": dict,
+            "dict": bounded_dict,
             "namespace": Namespace,
             "cycler": Cycler,
             "joiner": Joiner,
         }
         self.filters = {name: _metered_filter(name, function) for name, function in FILTERS.items()}
-        self.tests = {name: _metered_test(test) for name, test in _JINJA_TESTS.items()}
+        self.tests = {name: _metered_test(name, test) for name, test in _JINJA_TESTS.items()}
         self.concat = self.joined  # type: ignore[method-assign]  # Jinja2's own hook (native types use it)
 
     # -- what the meters call -------------------------------------------------------------------------------------
@@ -144,8 +172,32 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def weighed(self, value: Any) -> Any:
         """A value that is about to be compared or searched."""
-        if isinstance(value, str | list | tuple | dict):
-            measure(value)
+        charge_comparison(value)
+        return value
+
+    def searched(self, value: Any, part: Any) -> Any:
+        """A value in which another one is about to be looked for."""
+        if isinstance(value, str):
+            charge_search(value, part)
+        else:
+            charge_comparison(value)
+            charge_comparison(part)
+        return value
+
+    def searched_whole(self, value: Any) -> Any:
+        """The same, where the other one is not at hand: as dear as it can be."""
+        if isinstance(value, str):
+            spend(1 + len(value) * (100 if len(value) < 30_000 else 8) // 128)
+        else:
+            charge_comparison(value)
+        return value
+
+    def cut(self, value: Any) -> Any:
+        """A slice, which is a copy."""
+        if isinstance(value, str):
+            spend(1 + len(value) // 128)
+        elif isinstance(value, list | tuple):
+            spend(1 + len(value) // 32)
         return value
 
     def concatenated(self, *values: Any) -> Any:
@@ -169,7 +221,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 return ""
             raise UnknownValueError
         if isinstance(value, list | tuple | dict | set | frozenset):
-            measure(value)
+            charge_text_of(value)
+        elif type(value) is int:
+            spend(integer_work(value))
         elif not isinstance(value, str | int | float | Undefined | Macro | type(None)) and not hasattr(
             value, "to_text"
         ):
@@ -193,6 +247,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """``a['b']``."""
         if isinstance(obj, Stub):
             return obj
+        if type(argument) is tuple:
+            charge_key(argument)
         reader = getattr(type(obj), "read_for_template", None)
         return reader(obj, argument) if reader is not None else super().getitem(obj, argument)
 
@@ -200,7 +256,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """Methods that make new values from JSON values, and the helpers of Jinja2; nothing else."""
         if not super().is_safe_attribute(obj, attr, value):
             return False
-        return isinstance(obj, _HELPERS) or attr in _METHODS.get(type(obj), ())
+        return isinstance(obj, _HELPERS) or attr in METHODS.get(type(obj), ())
 
     def wrap_str_format(self, value: Any) -> Callable[..., Any] | None:
         """``str.format`` and ``format_map``, sandboxed and bounded."""
@@ -216,6 +272,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 kwargs, args = args[0], ()
             if has_stub(args) or has_stub(kwargs.values()):
                 return STUB
+            charge_pattern(pattern)
             return Formatter(self).vformat(pattern, args, kwargs)
 
         return formatted
@@ -230,12 +287,26 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if isinstance(owner, str):
             if has_stub(args):
                 return STUB
-            _check_method(__obj.__name__, owner, args)
-        elif isinstance(owner, list | tuple | LoopContext):
+            charge_method(__obj.__name__, owner, (*args, *kwargs.values()) if kwargs else args)
+        elif isinstance(owner, list | tuple):
             measure(args)
-        spend(1)
+            if args:
+                measure(owner)
+            else:
+                spend(len(owner) // 32)
+        elif isinstance(owner, LoopContext):
+            measure(args)
+        elif isinstance(owner, dict):
+            if args:
+                charge_key(args[0])
+            elif __obj.__name__ == "copy":
+                spend(len(owner) // 16)
+        spend(2 + len(args) // 8 + len(kwargs) // 2)
         result = super().call(__context, __obj, *args, **kwargs)
-        return __self.built(result) if __obj is dict else result
+        if isinstance(owner, str):
+            spend(len(result) // (128 if isinstance(result, str) else 4) if isinstance(result, str | list) else 0)
+            return result
+        return __self.built(result) if __obj is bounded_dict else result
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """The operators that can make something large."""
@@ -246,8 +317,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if operator == "%":
             if isinstance(left, str):
                 check_percent_format(left, right)
+            else:
+                charge_calculation(operator, left, right)
             return left % right
-        check_integers(operator, left, right)
+        charge_calculation(operator, left, right)
+        if operator in "-//":  # neither makes anything large
+            return self.binop_table[operator](left, right)
         for many, times in ((left, right), (right, left)):
             if isinstance(many, str | list | tuple) and isinstance(times, int):
                 refuse_size("a repeated value", len(many) * times)
@@ -259,9 +334,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
     @staticmethod
     def added(left: Any, right: Any) -> Any:
         """``left + right``, measured."""
+        if type(left) is int and type(right) is int:
+            charge_calculation("+", left, right)
         if isinstance(left, str | list | tuple) and isinstance(right, str | list | tuple):
             refuse_size("a sum", len(left) + len(right))
-            spend(1 + (len(left) + len(right)) // 64)
+            spend(1 + (len(left) + len(right)) // 32)
         return operator.add(left, right)
 
 
@@ -278,6 +355,13 @@ def _finalize(context: Context, value: Any) -> str:
     return text
 
 
+def bounded_dict(*args: Any, **kwargs: Any) -> dict[Any, Any]:
+    """``dict``, whose cost is known before it is made."""
+    if args:
+        charge_pairs(args[0])
+    return dict(*args, **kwargs)
+
+
 def bounded_range(*args: Any) -> range:
     """``range`` with at most :data:`RANGE_LIMIT` numbers."""
     numbers = range(*args)
@@ -290,71 +374,60 @@ def bounded_range(*args: Any) -> range:
     return numbers
 
 
-def _check_method(name: str, text: str, args: tuple[Any, ...]) -> None:
-    """Refuse the call of a text's method whose result would be giant."""
-    check_numbers(name, iter(args), ARGUMENT_LIMIT)
-    spend(1 + len(text) // 256)
-    if name == "replace" and len(args) >= 2:
-        old, new = str(args[0]), str(args[1])
-        refuse_size("a text", len(text) + text.count(old) * max(0, len(new) - len(old)))
-    elif name == "expandtabs":
-        refuse_size("a text", len(text) + text.count("\t") * (args[0] if args else 8))
-    elif name == "join" and args and isinstance(args[0], list | tuple | dict):
-        refuse_size("a text", measure(args[0]) + len(text) * len(args[0]))
-
-
 def _metered_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     first = 1 if hasattr(function, "jinja_pass_arg") else 0
+    item_work = LAZY_FILTERS.get(name)
 
     @functools.wraps(function)
     def bounded(*args: Any, **kwargs: Any) -> Any:
-        if has_stub(args[first:]) or has_stub(kwargs.values()):
+        options = args[first + 1 :]
+        if kwargs:
+            options += tuple(kwargs.values())
+        value = args[first]
+        if isinstance(value, Stub) or (options and has_stub(options)):
             return STUB
-        value, options = args[first], (*args[first + 1 :], *kwargs.values())
-        if isinstance(value, Iterator) and not isinstance(value, _HELPERS):
-            args = (*args[:first], metered(value), *args[first + 1 :])
-        if name not in {"default", "d"}:
-            _check_filter(name, value, options)
+        charge_filter(name, value, options)
+        if item_work is not None and isinstance(value, Iterable):
+            args = (*args[:first], metered(value, item_work + len(options) + parts_of(options)), *args[first + 1 :])
+        elif isinstance(value, Iterator) and not isinstance(value, _HELPERS):
+            if name in SORTS_AND_LOOKS_DEEP:
+                value = list(metered(value))
+                charge_filter(name, value, options)
+                args = (*args[:first], value, *args[first + 1 :])
+            else:
+                args = (*args[:first], metered(value), *args[first + 1 :])
         result = function(*args, **kwargs)
-        if isinstance(result, str):
+        if type(result) is str:
             refuse_size("a text", len(result))
+            spend(len(result) // 128)
+        elif isinstance(result, Iterator):
+            return metered(result)
         return result
 
     return bounded
 
 
-_LOOKING_DEEP = frozenset({"sort", "unique", "groupby", "min", "max", "dictsort", "urlencode", "tojson"})
-_LONG_OPTIONS = frozenset({"replace", "join", "format", "trim"})
-
-
-def _check_filter(name: str, value: Any, options: tuple[Any, ...]) -> None:
-    limit = 300 if name == "round" else 16 if name == "tojson" else ARGUMENT_LIMIT
-    check_numbers(f"the filter {name!r}", iter(options), limit)
-    longest = max((len(option) for option in options if isinstance(option, str)), default=1)
-    widest = max((abs(option) for option in options if isinstance(option, int)), default=1)
-    if name in _LOOKING_DEEP:
-        measure(value)
-        spend(2 * len(value) if isinstance(value, list | tuple | dict | range) else 1)
-    elif isinstance(value, str):
-        spend(1 + len(value) // 16)
-        if name not in _LONG_OPTIONS:
-            refuse_size("a text", (len(value) + 1) * max(1, longest))
-        if name == "indent":
-            refuse_size("a text", len(value) + (value.count("\n") + 1) * widest)
-    elif isinstance(value, list | tuple | dict | range):
-        spend(1 + (len(value) // 4 if name not in {"length", "count", "first", "last"} else 0))
-
-
-def _metered_test(function: Callable[..., Any]) -> Callable[..., Any]:
+def _metered_test(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     first = 1 if hasattr(function, "jinja_pass_arg") else 0
+    as_text = name in {"lower", "upper"}
 
     @functools.wraps(function)
     def bounded(*args: Any, **kwargs: Any) -> Any:
-        if has_stub(args[first:]):
+        operands = args[first:]
+        if has_stub(operands):
             raise UnknownValueError
-        for value in args[first:]:
-            if isinstance(value, str | list | tuple | dict) and len(args) > first + 1:
-                measure(value)
+        spend(2)
+        if as_text:
+            charge_text_of(operands[0])
+        elif len(operands) > 1:
+            for value in operands:
+                charge_comparison(value)
+            if name == "in" and isinstance(operands[1], str):
+                charge_search(operands[1], operands[0])
+            elif name == "divisibleby":
+                if not all(isinstance(value, int | float) for value in operands):
+                    raise TemplateError("the test 'divisibleby' is for numbers")
+                charge_calculation("%", *operands)
         return function(*args, **kwargs)
 
     return bounded

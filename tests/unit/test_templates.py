@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 import threading
 from typing import Any
 
 import pytest
+from jinja2.filters import FILTERS as JINJA_FILTERS
 
+from executor.templates.render_budget import budget
+from executor.templates.sandbox import sandbox
 from executor.templates.template import (
     TemplateError,
     TemplateLimitError,
@@ -389,3 +393,42 @@ assert render_text("go {{ steps.a.output }} {{ inputs.x }}", {"x": 1}, {"a": 2})
 assert "jinja2" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_wordwrap_gives_what_jinja_gives() -> None:
+    chance = random.Random(1)
+    mine, theirs = sandbox().filters["wordwrap"], JINJA_FILTERS["wordwrap"]
+    for _ in range(3_000):
+        source = " " * chance.choice([0, 0, 25]) + "".join(chance.choices("ab1-- \n\t,é", k=chance.choice([5, 60])))
+        options = {
+            "width": chance.randrange(1, 12),
+            "break_long_words": chance.random() < 0.8,
+            "break_on_hyphens": chance.random() < 0.6,
+            "wrapstring": chance.choice([None, "|"]),
+        }
+        with budget():
+            assert mine(sandbox(), source, **options) == theirs(sandbox(), source, **options)
+
+
+@pytest.mark.parametrize(
+    ("source", "given"),
+    [
+        ("{{ inputs.x | wordwrap }}", "a" * 9_000_000),
+        ("{{ inputs.x | wordwrap(1) }}", "ab " * 1_700_000),
+        ("{{ inputs.x | sort }}", "ab " * 1_700_000),
+        ("{{ inputs.x | groupby('k') }}", "ab " * 1_700_000),
+        ("{{ inputs.x.strip('b' * 99999 + 'a') }}", "a" * 9_000_000),
+        ("{{ inputs.x.rfind('b' ~ inputs.x[:4000000]) }}", "a" * 9_000_000),
+        ("{% for i in range(90000) %}{% set y = inputs.x[1:] %}{% endfor %}", "a" * 9_000_000),
+        ("{{ (inputs.x | int(base=16)) // 3 }}", "f" * 9_000_000),
+        ("{{ inputs.x is divisibleby(3) }}", "%999999999d"),
+    ],
+)
+def test_what_would_take_long_on_a_large_value_is_refused(source: str, given: str) -> None:
+    with pytest.raises(TemplateError):
+        render_text(source, {"x": given}, {})
+
+
+def test_a_mapping_with_many_keys_says_quickly_that_it_has_no_such_key() -> None:
+    with pytest.raises(TemplateError, match="the mapping has no 'kkk"):
+        render_text("{{ inputs.x[inputs.k] }}", {"x": {f"key{n}": n for n in range(100_000)}, "k": "k" * 1_000_000}, {})
