@@ -57,10 +57,10 @@ contracts: $(STAMP) ## who may import whom
 	@$(BIN)/lint-imports --no-logo
 
 unit: $(STAMP) ## the tests that are not slow, the examples in the documents among them
-	@$(PYTEST) -m "not slow" $(TEST_FOLDERS)
+	@$(PYTEST) -m "not slow and not nightly" $(TEST_FOLDERS)
 
 test-quick: $(STAMP) ## the tests of one module in memory, and the joke scenario: a minute, and no program but Python
-	@$(PYTEST) -m "not slow" $(QUICK_TESTS)
+	@$(PYTEST) -m "not slow and not nightly" $(QUICK_TESTS)
 
 # `-- --demo-only` leaves out the tests: BARE=--demo-only.
 BARE ?=
@@ -80,8 +80,9 @@ test-model: $(MODEL_STAMP) ## the tests of a real model, in an environment of th
 	@$(MODEL)/bin/makespan llm install
 	@$(MODEL)/bin/pytest -q --durations 5 tests/model
 
-nightly: $(STAMP) ## the properties with twenty times their examples, and ten minutes of random workflows
+nightly: $(STAMP) ## the properties with twenty times their examples, what takes many minutes, and ten minutes of random workflows
 	@HYPOTHESIS_PROFILE=thorough $(PYTEST) --timeout=0 tests/properties
+	@$(PYTEST) -m nightly tests/unit
 	@$(BIN)/makespan fuzz --minutes 10 --jobs $(JOBS) --seed $$RANDOM
 
 # Every place of the scheduler's core, changed one at a time; `make mutation MUTANTS=100` takes so many at random.
