@@ -132,6 +132,15 @@ def test_a_call_on_which_another_depends_ends_the_general_way() -> None:
     one.refuses(lambda: one.scheduler.come_back(call, one.a, 3), False)
 
 
+def test_a_step_that_fails_before_its_call_is_done_ends_that_too() -> None:
+    one = Caller()
+    call = one.call()
+    one.scheduler.finish(one.a, "failed", 2)
+    assert (call.outcome, one.scheduler.statuses(), one.scheduler.take_cancelled()) == (
+        "cancelled", ["failed", "cancelled"], [call],
+    )  # fmt: skip
+
+
 def test_a_run_that_is_plain_no_more_has_no_short_way() -> None:
     one = Caller("b", slots=3)
     call = one.call()
