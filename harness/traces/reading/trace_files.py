@@ -139,5 +139,6 @@ def _read_lines(name: str, text: JsonText, found: CollectedSpans) -> None:
                 broken.append(number)
             else:
                 found.document(document)
+                del document  # before the next is made: so spans lie close to each other in memory
         number += 1
     found.findings += broken_lines(name, broken)
