@@ -43,7 +43,7 @@ def cycle_in(imports: Mapping[str, set[str]]) -> list[str]:
 
 
 def drawing(root: str) -> str:
-    """A Mermaid flowchart of the packages of ``root``.
+    """The packages of ``root``, each above those that it imports, with its arrows.
 
     Raises:
         ValueError: the packages import each other in a cycle.
@@ -53,8 +53,21 @@ def drawing(root: str) -> str:
     if cycle := cycle_in(imports):
         raise ValueError(f"packages of {root} import each other in a cycle: {' → '.join(cycle)}")
     kept = _without_implied(imports)
-    arrows = [f"  {importer} --> {name}" for importer in sorted(kept) for name in sorted(kept[importer])]
-    return "```mermaid\nflowchart TD\n" + "\n".join(arrows) + "\n```"
+    floors = _floors(imports)
+    width = max(map(len, imports))
+    rows = [
+        f"{name:<{width}}" + (f"  →  {', '.join(sorted(kept[name]))}" if kept[name] else "")
+        for name in sorted(imports, key=lambda name: (-floors[name], name))
+    ]
+    return "```text\n" + "\n".join(rows) + "\n```"
+
+
+def _floors(imports: Mapping[str, set[str]]) -> dict[str, int]:
+    """How many packages the longest chain of imports below each one has."""
+    floors: dict[str, int] = {}
+    for name in TopologicalSorter(imports).static_order():
+        floors[name] = max((floors[one] + 1 for one in imports.get(name, ())), default=0)
+    return floors
 
 
 @cache

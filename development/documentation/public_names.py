@@ -27,11 +27,9 @@ PUBLIC: Final[Mapping[str, Sequence[str]]] = {
     "harness.report.html": ("write_report",),
     "harness.telemetry.telemetry_settings": ("Telemetry",),
     "harness.telemetry.spans.trace_session": ("RunName", "open_tracing"),
-    "harness.testing.backends.backend_suite": ("BackendConformance", "CANNOT", "CAPABILITIES"),
-    "harness.testing.schedulers.scheduler_suite": ("SchedulerConformance", "RULES", "fuzz_target"),
-    "harness.testing.drawing.generator": ("random_workflow",),
-    "harness.testing.backends.protocol_watch": ("ProtocolError", "watch"),
-    "harness.testing.drawing.simulated_run": ("judge", "simulate"),
+    "harness.testing.backends": ("BackendConformance", "CANNOT", "CAPABILITIES", "ProtocolError", "watch"),
+    "harness.testing.drawing": ("judge", "random_workflow", "simulate"),
+    "harness.testing.schedulers": ("RULES", "SchedulerConformance", "fuzz_target"),
     "harness.traces": ("foreign_run", "read_traces"),
 }
 """By module, the names that are public."""

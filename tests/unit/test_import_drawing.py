@@ -23,6 +23,13 @@ def test_an_arrow_that_follows_from_others_is_left_out() -> None:
     assert "model" in imports["scheduler"]
     assert "record" in imports["scheduler"]
     assert "model" in imports["record"]
-    drawn = drawing("executor")
-    assert "scheduler --> record" in drawn
-    assert "scheduler --> model" not in drawn
+    rows = dict(row.split("  →  ") for row in drawing("executor").splitlines() if "→" in row)
+    arrows = {name.strip(): set(imported.split(", ")) for name, imported in rows.items()}
+    assert "record" in arrows["scheduler"]
+    assert "model" not in arrows["scheduler"]
+
+
+def test_each_package_stands_above_those_that_it_imports() -> None:
+    order = [row.split()[0] for row in drawing("harness").splitlines()[1:-1]]
+    for name, imported in imports_between_packages("harness").items():
+        assert all(order.index(name) < order.index(one) for one in imported), name
