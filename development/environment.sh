@@ -188,7 +188,9 @@ install() {
     run_quietly "$UV" pip install --python "$python" --build-constraints constraints.txt "${OPTIONS[@]}" pip \
       "${ARGUMENTS[@]}"
   else
-    PIP_RETRIES=${PIP_RETRIES:-2} PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+    # A list of a folder's own names other versions than constraints.txt, and builds nothing.
+    if [ -z "$LIST" ]; then export PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt; fi
+    PIP_RETRIES=${PIP_RETRIES:-2} \
       run_quietly "$python" -m pip install --disable-pip-version-check --no-input --progress-bar off --no-compile \
       "${OPTIONS[@]}" "${ARGUMENTS[@]}"
   fi
