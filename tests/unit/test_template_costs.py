@@ -317,7 +317,7 @@ def unit_seconds_once() -> float:
     return unit_seconds()
 
 
-# What shows most of the faults, in half a minute; `nightly` goes through all.
+# What shows most of the faults, in half a minute. All of them compare times, so they are for the nightly tests.
 QUICK = ["one_word", "words", "lines", "texts", "long_texts", "rows", "integer"]
 SMALL = ["small", "short", "few", "row", "no", "digits", "integer"]
 
@@ -339,7 +339,7 @@ def found_among(names: list[str]) -> dict[str, dict[str, float]]:
     return {source: ratios for source, ratios in found.items() if ratios}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_nothing_on_large_values_takes_more_time_than_it_is_charged_for() -> None:
     assert found_among(QUICK) == {}
 
@@ -350,7 +350,7 @@ def test_nothing_on_any_large_value_takes_more_time_than_it_is_charged_for() -> 
     assert found_among(list(VALUES)) == {}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_nothing_in_a_loop_takes_more_time_than_it_is_charged_for() -> None:
     found = {}
     for source in expressions():
