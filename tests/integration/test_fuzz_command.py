@@ -108,3 +108,10 @@ def test_a_target_that_is_not_there_is_refused_with_its_name(target: str) -> Non
     assert done.returncode == 2
     assert target.partition(":")[0] in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_random_workflows_need_no_hypothesis() -> None:
+    blocked = "import runpy, sys; sys.modules['hypothesis'] = None; sys.argv = ['makespan', 'fuzz', '--dags', '3']"
+    command = [sys.executable, "-c", f"{blocked}; runpy.run_module('harness.cli', run_name='__main__')"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stdout + done.stderr
