@@ -312,25 +312,25 @@ class LoopCaller(EngineCaller):
     def resumed(self, who: object) -> None:
         self._worker.waiting.discard(who)
 
-    def call(self, running: Any, calls: Sequence[ChildRequest], at_once: int | None = None) -> Outcomes:
+    def call(self, running: Any, requests: Sequence[ChildRequest], at_once: int | None = None) -> Outcomes:
         if self._backend.is_here():
             raise RuntimeError(
                 "a coroutine that waits like this holds up every other step: write `await call_tool_async(…)`, "
                 "`await call_tools_parallel_async(…)`"
             )
-        return super().call(running, calls, at_once)
+        return super().call(running, requests, at_once)
 
-    async def call_async(self, running: Any, calls: Sequence[ChildRequest], at_once: int | None = None) -> Outcomes:
-        if len(calls) == 1 and asyncio.current_task() is self._worker.task:
+    async def call_async(self, running: Any, requests: Sequence[ChildRequest], at_once: int | None = None) -> Outcomes:
+        if len(requests) == 1 and asyncio.current_task() is self._worker.task:
             now = self._engine.now()
             if now - self._turned_at > TURN_NANOSECONDS:
                 self._turned_at = now
                 await asyncio.sleep(0)
             alone = _ChildAlone(self, running)
-            own = self.start_alone(running, calls[0], alone.done, self._can_run)
+            own = self.start_alone(running, requests[0], alone.done, self._can_run)
             if own is not None:
                 return await alone.run(own)
-        return await super().call_async(running, calls, at_once)
+        return await super().call_async(running, requests, at_once)
 
     def _can_run(self, step: Any) -> bool:
         return self._engine.renderer.late_call(step, asynchronous=True) is not None

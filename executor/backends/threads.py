@@ -239,11 +239,11 @@ class ThreadCaller(EngineCaller):
     def resumed(self, who: object) -> None:
         self._worker.waiting.discard(who)
 
-    def call(self, running: Any, calls: Sequence[ChildRequest], at_once: int | None = None) -> Outcomes:
+    def call(self, running: Any, requests: Sequence[ChildRequest], at_once: int | None = None) -> Outcomes:
         worker = self._worker
         if worker.thread is None or worker.thread.ident != get_ident() or _runs_a_loop():
             # A thread of the step's own, or one with a coroutine on it: it can do nothing but wait.
-            return super().call(running, calls, at_once)
+            return super().call(running, requests, at_once)
         found: list[Outcomes] = []
         told = allocate_lock()
         told.acquire()
@@ -252,9 +252,9 @@ class ThreadCaller(EngineCaller):
             found.append(outcomes)
             told.release()
 
-        own = self.start_alone(running, calls[0], done) if len(calls) == 1 else None
+        own = self.start_alone(running, requests[0], done) if len(requests) == 1 else None
         if own is None:
-            self._run_own(running, Batch(self, running, calls, at_once, done, notes=False).submit(), found)
+            self._run_own(running, Batch(self, running, requests, at_once, done, notes=False).submit(), found)
         else:
             self._run_own(running, [own], found)
         if not found:
