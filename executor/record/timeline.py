@@ -12,7 +12,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -123,6 +123,7 @@ class Timeline:
     of the calling step or -1. ``needs[i]`` maps a resource to the units held, or is None. ``workers`` and the
     capacities in ``resources`` are the largest that held during the run. ``attempts`` stand in order of grant.
     ``capacity_changes``: of resources whose capacity was found out, (nanoseconds, capacity from then on).
+    ``reused``: the steps whose result an earlier run left; they have no attempt here.
     """
 
     step_ids: Sequence[str]
@@ -138,6 +139,7 @@ class Timeline:
     backend: str = ""
     startup_seconds: float = 0.0
     capacity_changes: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
+    reused: Collection[int] = ()
 
     @property
     def makespan_nanoseconds(self) -> int:

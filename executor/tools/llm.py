@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, JsonValue, SecretStr
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     import httpx
 
 STAND_IN_MODEL = "makespan-stand-in"
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
 class LlmOptions(StrictModel):
@@ -128,6 +129,15 @@ class LlmTool(Tool):
     def prepare(self) -> None:
         """Import httpx and load the certificates."""
         self._connections.prepare()
+
+    def declared_words(self) -> Any:
+        """Who is asked, and with what. Servers on this machine get other ports each time; the stand-in is none."""
+        base_url = self.options.base_url
+        parts = None if base_url is None else urlsplit(base_url)
+        if parts is not None and parts.hostname in _THIS_MACHINE:
+            base_url = f"{parts.hostname}{parts.path}"
+        words = ("model", "system", "temperature", "max_tokens", "response_format", "stand_in")
+        return [base_url, self.options.model_dump(mode="json", include=set(words))]
 
     def call(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Any:
         """Ask, in this thread."""
