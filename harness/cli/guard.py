@@ -43,6 +43,7 @@ def guarded(command: Callable[Parameters, ExitCode]) -> Callable[Parameters, Non
 
 def _explain(error: Exception) -> ExitCode:
     from executor.backends.base import BackendError  # noqa: PLC0415 - `--help` imports no heavy module
+    from executor.journal.journal_errors import JournalError  # noqa: PLC0415 - the same
     from executor.model.findings import WorkflowError  # noqa: PLC0415 - the same
     from executor.tools.tool import ToolOptionsError  # noqa: PLC0415 - the same
     from harness.compare.comparison import CompareError  # noqa: PLC0415 - the same
@@ -58,7 +59,7 @@ def _explain(error: Exception) -> ExitCode:
 
         Terminal(sys.stderr).write(finding_lines(error.findings))
         return ExitCode.BAD_INPUT
-    theirs = LocalModelError | BackendError | ToolOptionsError | OutputError | UsageFault
+    theirs = LocalModelError | BackendError | JournalError | ToolOptionsError | OutputError | UsageFault
     if isinstance(error, theirs | StoreError | TraceError | CompareError | ThresholdError | DocumentError):
         fix = getattr(error, "fix", "")
         _write_error(f"error: {error}" + (f"\n    fix: {fix}" if fix else ""))
