@@ -233,6 +233,7 @@ def test_a_replay_asks_the_endpoint_nothing_at_all(folder: Path) -> None:
             endpoint.accept()
 
 
+@pytest.mark.slow
 def test_the_calls_of_a_node_are_replayed_under_their_limit_and_the_node_does_not_run(folder: Path) -> None:
     text = shipped_scenarios()["translation_node"].read_text(encoding="utf-8")
     (folder / "node.yaml").write_text(text.partition("expect:")[0], encoding="utf-8")

@@ -229,7 +229,7 @@ FINDING = settings(max_examples=2000, deadline=None, database=None, derandomize=
     ("case", "features"),
     [
         ("failure with dependants", {"failures"}),
-        ("retry under a limit", {"retries", "resources"}),
+        pytest.param("retry under a limit", {"retries", "resources"}, marks=pytest.mark.slow),
     ],
 )
 def test_a_hard_case_shrinks_to_one_or_two_steps(case: str, features: set[str]) -> None:
