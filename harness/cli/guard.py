@@ -49,6 +49,7 @@ def _explain(error: Exception) -> ExitCode:
     from harness.compare.threshold import ThresholdError  # noqa: PLC0415 - the same
     from harness.files.json_output import OutputError  # noqa: PLC0415 - the same
     from harness.local_llm.local_llm_errors import LocalModelError  # noqa: PLC0415 - the same
+    from harness.model_endpoint import ModelEndpointError  # noqa: PLC0415 - the same
     from harness.result import DocumentError  # noqa: PLC0415 - the same
     from harness.store.store_errors import StoreError  # noqa: PLC0415 - the same
     from harness.traces.trace_model import TraceError  # noqa: PLC0415 - the same
@@ -58,7 +59,7 @@ def _explain(error: Exception) -> ExitCode:
 
         Terminal(sys.stderr).write(finding_lines(error.findings))
         return ExitCode.BAD_INPUT
-    theirs = LocalModelError | BackendError | ToolOptionsError | OutputError | UsageFault
+    theirs = LocalModelError | ModelEndpointError | BackendError | ToolOptionsError | OutputError | UsageFault
     if isinstance(error, theirs | StoreError | TraceError | CompareError | ThresholdError | DocumentError):
         fix = getattr(error, "fix", "")
         _write_error(f"error: {error}" + (f"\n    fix: {fix}" if fix else ""))
