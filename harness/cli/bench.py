@@ -281,7 +281,16 @@ class _Bench:
         return recording
 
     def run(self, session: Session, judge: Judge) -> ExitCode:
-        """Measure, judge, measure suspects again, keep, say."""
+        """Measure, judge, measure suspects again, keep, say. What ends that before all is kept, Ctrl-C while predictions
+        are worked out perhaps, leaves an interrupted run with its repetitions.
+        """
+        try:
+            return self._run(session, judge)
+        finally:
+            if self.recording is not None:
+                self.recording.interrupt()
+
+    def _run(self, session: Session, judge: Judge) -> ExitCode:
         with terminated_as_interrupted(), self.progress or contextlib.nullcontext():
             outcome = session.run()
             document = self._document(outcome, session)
