@@ -1,7 +1,7 @@
 """What depends on what in a trace: every edge with its label and where it comes from.
 
-In this order, the first that says something about a pair winning: span links and ``makespan.step.depends_on``;
-LangGraph's and OpenInference's metadata; a file of edges; data seen to flow; the observed order.
+In this order, the first that says something about a pair winning: a file of edges; span links and
+``makespan.step.depends_on``; LangGraph's and OpenInference's metadata; data seen to flow; the observed order.
 
 Rules of this module:
 - A step about which somebody declared something is not given edges of the observed order: its declared ones are all
@@ -42,27 +42,31 @@ def find_edges(steps: Steps, edges_file: str | Path | None = None) -> Edges:
 
     """
     edges = Edges(steps, Lineage(steps.nested_in))
+    if edges_file is not None:
+        _from_the_user(edges, edges_file)
     _from_links(edges)
     _from_own_attributes(edges)
     flows = data_flow(steps)
     framework_edges(edges, {pair for flow in flows if (pair := edges.lineage.siblings(*flow)) is not None})
-    declared: set[int] = set()
-    if edges_file is not None:
-        for before, after in edges_of_file(edges_file, steps):
-            pair = edges.lineage.siblings(before, after)
-            if edges.add(before, after, DECLARED, FILE) and pair is not None:
-                declared.add(pair[1])
     for before, after in flows:
         edges.add(before, after, INFERRED, DATA)
-    unsettled_edges(edges, declared)
+    unsettled_edges(edges)
     _from_the_tree(edges)
-    for before, after in observed_edges(steps, edges.covered):
+    for before, after in observed_edges(steps, edges.covered, edges.stated):
         pair = (before, after)
         if pair not in edges.by_pair:
             edges.by_pair[pair] = Edge(before, after, ASSUMED, OBSERVED)
     _note_contradictions(edges)
     _note_late_starts(edges)
     return edges
+
+
+def _from_the_user(edges: Edges, edges_file: str | Path) -> None:
+    edges.stated = edges_of_file(edges_file, edges.steps, edges.lineage)
+    for before, after in edges.stated.needed:
+        pair = edges.lineage.siblings(before, after)
+        if edges.add(before, after, DECLARED, FILE) and pair is not None:
+            edges.settled.add(pair[1])
 
 
 def _from_links(edges: Edges) -> None:
@@ -163,3 +167,9 @@ def _note_contradictions(edges: Edges) -> None:
             "left out: the times say that there was none",
             count,
         )
+    edges.steps.tree.note(
+        "overruled_edge",
+        "dependencies that the trace declares and the file of edges denies",
+        "left out: the file wins",
+        edges.overruled,
+    )
