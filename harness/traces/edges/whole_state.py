@@ -20,7 +20,7 @@ from typing import Final
 
 from harness.traces.edges.framework_edges import langgraph_metadata
 from harness.traces.edges.lineage import Lineage
-from harness.traces.prediction.called_services import MODEL, service_of
+from harness.traces.spans.called_services import MODEL, service_of
 from harness.traces.spans.span_steps import Steps
 from harness.traces.trace_model import Span
 

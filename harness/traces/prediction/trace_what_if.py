@@ -23,8 +23,8 @@ from executor.record.timeline import Attempt, Timeline
 from harness.analysis import AttemptIndex
 from harness.simulation.what_if import Rerun
 from harness.traces.edges.kept_edges import edges_that_hold
-from harness.traces.prediction.called_services import service_of
 from harness.traces.prediction.flat_graph import Flat, flat_graph, flat_timeline, list_schedule, longest_chain
+from harness.traces.spans.called_services import service_of
 from harness.traces.trace_model import ForeignRun
 
 DEEPEST: Final = 24
