@@ -26,8 +26,8 @@ class Edges:
     """The edges found so far. ``covered``: steps that need no assumption; ``levels``: by step, the level of a
     framework that runs level by level. ``unsettled``: by step, those of which it needs one or more, and nobody says
     which. ``stated``: what the user says, ``settled``: steps of which the user says what they need, ``overruled``: how
-    many declared edges the user denied. ``inferred_triggers``: how many steps follow what a framework's trigger does
-    not name.
+    many declared edges the user denied. ``begun_in``: by step, the one beside it in which it began and which it
+    outlasts. ``inferred_triggers``: how many steps follow what a framework's trigger does not name.
     """
 
     steps: Steps
@@ -41,6 +41,7 @@ class Edges:
     stated: StatedEdges = field(default_factory=StatedEdges)
     settled: set[int] = field(default_factory=set)
     overruled: int = 0
+    begun_in: dict[int, int] = field(default_factory=dict)
 
     def add(self, before: int, after: int, label: EdgeLabel, source: str) -> bool:
         """Note that ``after`` needs ``before``, if there is something to note. Returns whether it holds."""

@@ -32,8 +32,9 @@ _LONGEST_ID = 200
 class Steps:
     """``members[i]``: the spans of step i, one an attempt. ``step_of``: by span, its step; for an envelope or a wait
     that is left out, that of the nearest ancestor which is one, or -1. ``groups``: the steps by ``nested_in``, each
-    group in order of start. ``followed``: (span, span that began after it and was its child). ``starts``, ``ends``: by
-    step, when its first attempt began and its last one ended.
+    group in order of start. ``followed``: (span, span that began after it and was its child). ``outlasting``: (span,
+    span that began in it, was its child, and went on after it). ``starts``, ``ends``: by step, when its first attempt
+    began and its last one ended.
     """
 
     tree: Tree
@@ -47,6 +48,7 @@ class Steps:
     waiting: dict[int, str] = field(default_factory=dict)
     left_out: set[int] = field(default_factory=set)
     followed: list[tuple[int, int]] = field(default_factory=list)
+    outlasting: list[tuple[int, int]] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
 
@@ -98,6 +100,7 @@ def _move_outlasting(tree: Tree, steps: Steps) -> None:
             steps.followed.append((above, index))
             followed += 1
         else:
+            steps.outlasting.append((above, index))
             moved += 1
         parent[index] = holders.above(index, above)
     if moved or followed:
