@@ -4,7 +4,7 @@ Rules of this module:
 - A span with children is a step that is blocked while they run. One that holds the whole trace is an envelope.
 - A child that outlasts its parent, or begins after it, is no call of it: it moves up to the ancestor that holds it.
 - A call that failed and was made again next is a retry: the same step, its next attempt.
-- Steps are listed in order of start. Ids are the names, made printable and unique.
+- Steps are listed in order of start, and none before the one that holds it. Ids are the names, made printable and unique.
 """
 
 from __future__ import annotations
@@ -185,14 +185,12 @@ def _envelopes(tree: Tree, left_out: set[int]) -> list[int]:
 
 def _number(steps: Steps) -> None:
     tree = steps.tree
-    place = [0] * len(tree.order)
-    for number, index in enumerate(tree.order):
-        place[index] = number
     apart = {*steps.envelopes, *steps.left_out}
     retried = _retries(steps, apart)
     step_of = [-1] * len(tree.order)
     listed = [index for index in tree.order if index not in apart and index not in retried]
-    listed.sort(key=lambda index: (tree.start[index], place[index]))
+    places = _places(tree)
+    listed.sort(key=places.__getitem__)
     for step, index in enumerate(listed):
         step_of[index] = step
     steps.members = [[index] for index in listed]
@@ -212,6 +210,20 @@ def _number(steps: Steps) -> None:
     steps.ends = [tree.end[members[-1]] for members in steps.members]
     for step, parent in enumerate(steps.nested_in):
         steps.groups.setdefault(parent, []).append(step)
+
+
+def _places(tree: Tree) -> list[tuple[int, int, int]]:
+    """Sort keys for spans: in order of start, and none before the one that holds it, where clocks say otherwise."""
+    places = [(0, 0, 0)] * len(tree.order)
+    start, parent = tree.start, tree.parent
+    for index in tree.order:
+        begun, above = start[index], parent[index]
+        if above == NO_PARENT:
+            places[index] = begun, 0, begun
+        else:
+            held, depth, _ = places[above]
+            places[index] = (max(held, begun)), depth + 1, begun
+    return places
 
 
 def _retries(steps: Steps, apart: set[int]) -> dict[int, int]:
