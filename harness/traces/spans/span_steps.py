@@ -4,7 +4,7 @@ Rules of this module:
 - A span with children is a step that is blocked while they run. One that holds the whole trace is an envelope.
 - A child that outlasts its parent, or begins after it, is no call of it: it moves up to the ancestor that holds it.
 - A call that failed and was made again next is a retry: the same step, its next attempt.
-- Steps are listed in order of start, and none before the one that holds it. Ids are the names, made printable and unique.
+- Steps are listed in order of start, and none before the one that holds it. Ids are the names, printable and unique.
 """
 
 from __future__ import annotations
