@@ -74,6 +74,7 @@ class CommandTool(Tool):
     """Runs a program."""
 
     kind = "command"
+    argument_names = tuple(CommandArgs.model_fields)
     summary = "runs a program: argv (never a shell), stdin or prompt in, stdout out"
 
     def __init__(self, name: str, options: CommandOptions | None = None) -> None:

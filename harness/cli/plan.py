@@ -41,7 +41,10 @@ def show_plan(request: PlanRequest) -> ExitCode:
         check_writable(request.save, "the plan")
     if request.json_target is not None:
         check_writable(request.json_target)
-    config = load_config(request.config_path, overrides={"workers": request.workers, "llm": {"base_url": request.llm}})
+    config = load_config(
+        request.config_path,
+        overrides={"workers": request.workers, "llm": {"base_url": request.llm, "model": request.model}},
+    )
     settings = read_settings(request.settings)
     if is_file_argument(request.file):
         loaded = load(request.file, settings=settings, config=config, allow_missing_inputs=True)

@@ -31,6 +31,7 @@ CURVE: Final = "series"
 WHAT: Final = "what"
 IDEAL: Final = "ideal"
 NO_WAIT: Final = "no wait"
+NO_FAILURE: Final = "no failure"
 
 
 def selector(metric: MetricFamily, suffix: str = "", labels: str = "") -> str:

@@ -111,6 +111,11 @@ RUNS: Final = _counter("runs_total", "Runs that ended, by result: succeeded, fai
 STEP_ATTEMPTS: Final = _counter(
     "step_attempts_total", "Attempts at steps that ended, by tool and by result.", ("tool", "result")
 )
+STEP_FAILURES: Final = _counter(
+    "step_failures_total",
+    "Attempts that failed, by the type of the error and the HTTP status, which is empty where there was none.",
+    ("error_type", "http_status_code"),
+)
 STEP_RETRIES: Final = _counter(
     "step_retries_total", "Attempts after the first, by the result of the one before.", ("reason",)
 )
@@ -123,7 +128,8 @@ STEP_WAIT: Final = _histogram("step_wait_seconds", "Waits of attempts, by what t
 FAMILIES: Final = (
     RUN_SPEEDUP, RUN_EFFICIENCY, RUN_MAKESPAN, RUN_CRITICAL_PATH, RUN_LOWER_BOUND, RUN_SCHEDULE_EFFICIENCY, RUN_WORK,
     RUN_STEP_OVERHEAD, RUN_LOST, RUN_COMPLETED, RUN_INFO, STEPS_RUNNING, STEPS_READY, WORKERS, RESOURCE_IN_USE,
-    RESOURCE_CAPACITY, RUNS, STEP_ATTEMPTS, STEP_RETRIES, BUSY_WORKER, TELEMETRY_LOST, STEP_DURATION, STEP_WAIT,
+    RESOURCE_CAPACITY, RUNS, STEP_ATTEMPTS, STEP_FAILURES, STEP_RETRIES, BUSY_WORKER, TELEMETRY_LOST, STEP_DURATION,
+    STEP_WAIT,
 )  # fmt: skip
 
 # Exported as 0 before they happen, so that the first one is an increase.
