@@ -172,9 +172,9 @@ class LlmTool(Tool):
         if context.expected_seconds is None:
             return None
         if self.options.response_format is not None or "response_format" in args:
-            return Simulation(context.expected_seconds * context.run.scale)
+            return Simulation(context.expected_seconds * context.run.scale, made_up=True)
         text = f"[simulated {self.name}] {prompt or ''}"
-        return Simulation(context.expected_seconds * context.run.scale, text[:500].rstrip())
+        return Simulation(context.expected_seconds * context.run.scale, text[:500].rstrip(), made_up=True)
 
     def close(self) -> None:
         """Close the connections of this process."""

@@ -109,12 +109,13 @@ class ToolContext:
 @dataclass(frozen=True, slots=True)
 class Simulation:
     """What the virtual clock needs of a tool: a duration (already scaled), and an output or the ``error`` that the
-    attempt would fail with.
+    attempt would fail with. ``made_up``: the output is only something to show; no template reads it.
     """
 
     duration_seconds: float
     output: Any = None
     error: ToolError | None = None
+    made_up: bool = False
 
 
 class Tool:
