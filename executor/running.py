@@ -168,6 +168,7 @@ class _Prepared:
             # Nobody knows yet what the steps that arrive will use.
             names |= dict.fromkeys(declared)
         raise_errors([*findings, *toolbox.resolve(names)])
+        raise_errors(toolbox.check_calls(graph.steps))
         # It grows when running steps call tools that no step of the file names.
         self.tools = toolbox.tools
         backend = options["backend"]

@@ -33,10 +33,12 @@ from executor.engine.instruments import Instrument, Instruments
 from executor.engine.mapped_items import MappedItems
 from executor.engine.rendering import Renderer
 from executor.engine.run_record import RunRecord
+from executor.engine.simulated_outputs import SimulatedOutputs
 from executor.model.workflow import Resource, Step
 from executor.record.outcomes import Completion, Failure, StepError
 from executor.record.timeline import Attempt
 from executor.scheduler import Policy, Scheduler
+from executor.templates.render_budget import UnknownValueError
 from executor.tools.tool import RunContext, Tool, ToolContext
 from executor.tools.toolbox import Toolbox
 
@@ -78,7 +80,8 @@ class Engine:
         self._asked: deque[Request] = deque()
         # What running steps may call.
         self.toolbox = toolbox or Toolbox(tools, resources, tools)
-        visible = ChainMap[str, Any](self.record.outputs, self.record.null_outputs)
+        outputs: Mapping[str, Any] = ChainMap(self.record.outputs, self.record.null_outputs)
+        visible = SimulatedOutputs(outputs) if self.simulates else outputs
         self.renderer = Renderer(self.toolbox.tools, self.context, visible)
         self.items = self.items_class(self.record, self.renderer, driver.assume_items)
         self.scheduler = self.record.scheduler = self.scheduler_class(
@@ -279,21 +282,32 @@ class Engine:
         with self._lock:
             return self.deadlines.wake_at()
 
-    def prepare(
-        self, attempt: Attempt, *, simulated: bool = False
-    ) -> tuple[Tool, ToolContext, str | None, Mapping[str, Any]]:
+    def prepare(self, attempt: Attempt) -> tuple[Tool, ToolContext, str | None, Mapping[str, Any]]:
         """The call of an attempt: tool, context, rendered prompt and arguments. The context is kept until the call's
-        end, so that it can be told to stop, unless it is only ``simulated``.
+        end, so that it can be told to stop.
 
         Raises:
             Exception: a template cannot be rendered; that is a failed attempt.
         """
-        step = self.scheduler.steps[attempt.index]
-        context = ToolContext(self.context, attempt.step_id, attempt.attempt, step.expected_seconds, step.timeout)
-        if not simulated:
-            self.record.contexts[attempt] = context
-        tool, prompt, args = self.renderer.work(step, attempt.index)
+        context = self._context_of(attempt)
+        self.record.contexts[attempt] = context
+        tool, prompt, args = self.renderer.work(self.scheduler.steps[attempt.index], attempt.index)
         return tool, context, prompt, args
+
+    def prepare_simulated(self, attempt: Attempt) -> tuple[Tool, ToolContext, str | None, Mapping[str, Any], bool]:
+        """The same where no tool runs, and whether prompt and arguments are known: see
+        :meth:`.Renderer.simulated_work`.
+
+        Raises:
+            Exception: a template cannot be rendered, whatever the outputs; that is a failed attempt.
+        """
+        step = self.scheduler.steps[attempt.index]
+        tool, prompt, args, known = self.renderer.simulated_work(step, attempt.index)
+        return tool, self._context_of(attempt), prompt, args, known
+
+    def _context_of(self, attempt: Attempt) -> ToolContext:
+        step = self.scheduler.steps[attempt.index]
+        return ToolContext(self.context, attempt.step_id, attempt.attempt, step.expected_seconds, step.timeout)
 
     def child_step_request(
         self,
@@ -386,6 +400,12 @@ class Engine:
         step = self.scheduler.steps[index]
         try:
             holds = self.renderer.condition(step)
+        except UnknownValueError:
+            # Only on the virtual clock: what is longer is more likely to be what somebody asks for.
+            self.record.warnings.append(
+                f"the condition of step {step.step_id!r} is only known in a run: taken to hold (expected_outputs)"
+            )
+            holds = True
         except Exception as error:
             self.record.note_failed_rule(step.step_id, "its `when` cannot be evaluated", error)
             raise

@@ -104,7 +104,8 @@ class Retry(SparseModel):
     """How often a failed attempt is tried again, and how long to wait before.
 
     The wait before attempt n + 1 is drawn evenly from [0, w] (``jitter: full``) or is w itself (``none``), with
-    w = min(max_backoff_seconds, backoff_seconds · multiplier^(n − 1)). A ``Retry-After`` asks for at least that long.
+    w = min(max_backoff_seconds, backoff_seconds · multiplier^(n − 1)). A ``Retry-After`` asks for at least that long;
+    with ``full``, those that were asked for the same wait are spread behind it.
     Source: "Exponential backoff and jitter", AWS Architecture Blog, 2015.
     """
 

@@ -278,6 +278,7 @@ class Scheduler:
             backend=backend,
             startup_seconds=startup_seconds,
             capacity_changes={limit.name: limit.changes for limit in self.limits if limit.changes},
+            tools=[step.tool for step in self.steps],
         )
 
     def validate(self) -> None:

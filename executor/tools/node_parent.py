@@ -72,11 +72,12 @@ class NodeChannel:
                 return False
             if not data:
                 return False
-            self._inbox += data
-            *lines, rest = self._inbox.split(b"\n")
-            self._inbox = bytearray(rest)
-            for line in lines:
-                self._take(bytes(line))
+            # The line that was begun is copied once, when it ends, however long it is.
+            *ends, rest = data.split(b"\n")
+            for end in ends:
+                self._take(bytes(self._inbox + end))
+                self._inbox.clear()
+            self._inbox += rest
             if len(self._inbox) > self._limit_bytes:
                 self.fault = f"sent more than {self._limit_bytes:,} bytes in one line over its channel"
             if self.fault is not None:

@@ -10,10 +10,11 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from executor.model.findings import did_you_mean
 from executor.model.workflow import Retry, ToolDeclaration
 from executor.record.outcomes import ToolError, ToolTimeoutError
 
@@ -108,12 +109,13 @@ class ToolContext:
 @dataclass(frozen=True, slots=True)
 class Simulation:
     """What the virtual clock needs of a tool: a duration (already scaled), and an output or the ``error`` that the
-    attempt would fail with.
+    attempt would fail with. ``made_up``: the output is only something to show; no template reads it.
     """
 
     duration_seconds: float
     output: Any = None
     error: ToolError | None = None
+    made_up: bool = False
 
 
 class Tool:
@@ -127,6 +129,8 @@ class Tool:
     cpu_bound: bool = False
     # Its code may call the other tools of the run: those that are declared are made ready before the run begins.
     may_call: ClassVar[bool] = False
+    # What a step's `args` may hold; None: anything.
+    argument_names: ClassVar[tuple[str, ...] | None] = None
     # Of a tool that code made in place of a declared one: what was declared. Its limits, retries and timeout hold for
     # calls, too.
     declaration: ToolDeclaration | None = None
@@ -153,6 +157,18 @@ class Tool:
         Called in each process that will call the tool; a tool works without it.
         """
 
+    def call_faults(self, prompt: str | None, args: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """What is wrong with the call of a step, as far as its words tell before they are rendered: ``(field, message,
+        fix)``. Each would fail the step.
+        """
+        known = self.argument_names
+        if known is None:
+            return
+        for name in args:
+            if name not in known:
+                fix = did_you_mean(str(name), known, _known_words(known))
+                yield f"args.{name}", f"has the argument {name!r}, which its tool {self.name!r} does not know", fix
+
     def direct(self, prompt: str | None, args: Mapping[str, Any]) -> Callable[[], Any] | None:
         """The call without a context, for tools that need none (a coroutine function where there is only
         ``call_async``); None: the tool wants its context. Backends save a third of a short step with it.
@@ -168,6 +184,10 @@ class Tool:
 
     async def close_async(self) -> None:
         """The same for what belongs to an event loop."""
+
+
+def _known_words(known: Sequence[str]) -> str:
+    return f"it knows: {', '.join(known)}" if known else "it takes none: leave `args` away"
 
 
 def run_call(

@@ -158,6 +158,11 @@ def attempt_attributes(attempt: Attempt, order: int, facts: Mapping[str, Any] = 
     ):
         if value is not None:
             found[name] = value
+    if (failure := attempt.failure) is not None:
+        if failure.http_status_code is not None:
+            found[names.HTTP_STATUS_CODE] = failure.http_status_code
+        if failure.retry_after_seconds is not None:
+            found[names.RETRY_AFTER_SECONDS] = failure.retry_after_seconds
     if waits := attempt.waits:
         found[names.WAITS] = tuple([f"{start} {end} {reason}" for reason, start, end in waits])
     if attempt.blocked:
@@ -176,7 +181,8 @@ def error_type_of(attempt: Attempt, facts: Mapping[str, Any] = _NO_FACTS) -> str
     """The type of what went wrong, or None."""
     if attempt.outcome in ("succeeded", "cancelled", None):
         return None
-    return str(facts.get(names.ERROR_TYPE) or attempt.outcome)
+    known = None if attempt.failure is None else attempt.failure.error_type
+    return str(facts.get(names.ERROR_TYPE) or known or attempt.outcome)
 
 
 def wait_words(attempt: Attempt) -> Iterator[SpanWords]:

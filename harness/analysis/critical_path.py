@@ -239,5 +239,5 @@ def settled_calls(index: AttemptIndex) -> dict[int, tuple[Pause, bool]]:
     for child in index.call_of:
         call = index.calls[index.nested_in[child]][number[child]]
         tries = index.tries[child]
-        settled[child] = call, call.holds(tries[0].ready, ended_of(index.last_of(tries)))
+        settled[child] = call, call.holds(tries[0].ready, ended_of(index.last_of(child)))
     return settled

@@ -3,12 +3,14 @@
 Rules of this module:
 - One sentence, in figures of this very run. Where nothing much was lost, the sentence says what limits the run.
 - It promises no gain that was not computed.
+- After a failed run it is about the failure; where a service refused calls as too many, about that.
 - Where the critical path is as good as the whole makespan, waits beside it cost nothing: to shorten them gains nothing.
 """
 
 from __future__ import annotations
 
 from executor.record.timeline import Timeline
+from harness.analysis.failures import failure_advice, overload_advice
 from harness.analysis.lost_time import RUNNING
 from harness.analysis.summary import Summary
 from harness.plain_text import counted, duration_text
@@ -25,6 +27,11 @@ _BESIDE_THE_PATH = ("worker", "resource", "rate", "barrier")
 
 def remedy(summary: Summary, timeline: Timeline) -> str:
     """What held the run back, and what to do."""
+    about_failures = failure_advice(timeline, summary.failures) or overload_advice(summary.failures)
+    return _time_sentence(summary, timeline) if about_failures is None else about_failures
+
+
+def _time_sentence(summary: Summary, timeline: Timeline) -> str:
     cause = summary.largest_lost_cause
     if summary.makespan_seconds <= 0:
         return "nothing ran for any time: there is nothing to gain."

@@ -65,7 +65,7 @@ def run_scenario(request: RunRequest) -> ExitCode:
             "executor": request.executor,
             "workers": request.workers,
             "policy": request.policy,
-            "llm": {"base_url": request.llm},
+            "llm": {"base_url": request.llm, "model": request.model},
         },
     )
     faults = Terminal(sys.stderr)

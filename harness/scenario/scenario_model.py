@@ -51,7 +51,8 @@ class Benchmark(SparseModel):
 
 class Scenario(SparseModel):
     """What a scenario file says beside its steps. ``scale`` multiplies durations of synthetic and stand-in steps;
-    ``seed`` feeds everything that is drawn at random.
+    ``seed`` feeds everything that is drawn at random. ``expected_outputs``: by step, the output that it is taken to
+    have where no tool runs (each item's of a mapped step), for conditions and lists that depend on it.
     """
 
     scenario: Name
@@ -62,6 +63,7 @@ class Scenario(SparseModel):
     inputs: JsonMapping = Field(default_factory=dict)
     resources: Annotated[dict[Name, Resource], BeforeValidator(_mapping)] = Field(default_factory=dict)
     tools: Annotated[dict[Name, ToolDeclaration], BeforeValidator(_mapping)] = Field(default_factory=dict)
+    expected_outputs: Annotated[JsonMapping, BeforeValidator(_mapping)] = Field(default_factory=dict)
     benchmark: Benchmark = Field(default_factory=Benchmark)
     expect: Annotated[tuple[Expectation, ...], BeforeValidator(_listed)] = ()
 

@@ -127,6 +127,18 @@ class Store:
             sequence = self._sequence(connection, run_id)
             self._complete(connection, sequence, document_without_secrets(document), status)
 
+    def interrupt_run(self, run_id: str) -> None:
+        """Say of a run that goes on that it was interrupted. What was stored of its repetitions stays.
+
+        Raises:
+            StoreError: it cannot be written.
+
+        """
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE runs SET status = 'interrupted' WHERE run_id = ? AND status = 'unfinished'", (run_id,)
+            )
+
     def save(self, document: Mapping[str, Any]) -> None:
         """Keep a whole run at once.
 

@@ -158,7 +158,9 @@ class ForeignRun:
 
     ``spans[i]``: the span of each attempt. ``names[i]``: what to show. ``waiting[i]``: the span only waits (it covers
     the work of others, polls or sleeps; the reason, else None): advise nothing for it. ``envelopes``: spans that hold
-    the whole run and are no step. ``from_makespan``: the trace is our own, and the timeline exact.
+    the whole run and are no step. ``delays``: by step, how many nanoseconds after all that it needs it began, while
+    others ran, for no reason that the trace shows. ``begun_in``: by step, the one beside it in which it began and which
+    it outlasts. ``from_makespan``: the trace is our own, and the timeline exact.
     """
 
     timeline: Timeline
@@ -170,6 +172,8 @@ class ForeignRun:
     from_makespan: bool
     waiting: Sequence[str | None] = ()
     envelopes: Sequence[Span] = ()
+    delays: Mapping[int, int] = field(default_factory=dict)
+    begun_in: Mapping[int, int] = field(default_factory=dict)
     trace_id: str = ""
     source: str = ""
     workflow: str = ""

@@ -95,11 +95,15 @@ def _lost(diagnosis: Diagnosis) -> str:
     if whole <= 0:
         return "nothing: it took no time"
     parts = [
-        f"{one_line(cause, 40)} {duration_text(seconds)} ({seconds / whole:.0%})"
+        f"{_cause(cause)} {duration_text(seconds)} ({seconds / whole:.0%})"
         for cause, seconds in diagnosis.lost_seconds.items()
         if seconds >= _WORTH_SAYING_RATIO * whole / 2
     ]
     return ", ".join(parts)
+
+
+def _cause(cause: str) -> str:
+    return one_line(cause.replace("_", " "), 40)
 
 
 # ---------------------------------------------------------------------- causes
@@ -196,7 +200,8 @@ def prediction_lines(diagnosis: Diagnosis) -> Iterator[Line]:
     hopeful = any(one.without_assumed_seconds is not None for one in found.by_workers.values())
     yield Line("  The same spans under policy dataflow, on the virtual clock:", "bold")
     head = ["workers", "makespan", "gain"]
-    head += ["if no assumed edge is real", "gain"] if hopeful else []
+    without = "if no assumed edge is real" if diagnosis.assumed_edges else "if nothing held them back"
+    head += [without, "gain"] if hopeful else []
     rows = [[workers, *_predicted(one, whole)] for workers, one in found.by_workers.items()]
     unlimited = found.by_workers[UNLIMITED].makespan_seconds
     rows += [
@@ -205,7 +210,7 @@ def prediction_lines(diagnosis: Diagnosis) -> Iterator[Line]:
         if one.makespan_seconds > (1 + _WORTH_SAYING_RATIO) * unlimited
     ]
     yield from table_lines(head, rows)
-    if hopeful:
+    if diagnosis.assumed_edges:
         yield Line(
             f"    {counted(diagnosis.assumed_edges, 'edge')} assumed, from the observed order alone: settle it with "
             "--edges FILE.",
@@ -260,7 +265,7 @@ def _group_lines(group: Group, typical: Diagnosis | None) -> Iterator[Line]:
     name = one_line(group.workflow, 60) or "a workflow without a name"
     yield Line(f"{name}, shape {group.shape}, {counted(len(group.digests), 'trace')}:", "bold")
     yield Line(f"  median makespan {_interval(group.makespan)}; median work {_interval(group.work)}")
-    lost = [f"{one_line(cause, 40)} {_interval(found)}" for cause, found in list(group.lost.items())[:_CAUSES_SHOWN]]
+    lost = [f"{_cause(cause)} {_interval(found)}" for cause, found in list(group.lost.items())[:_CAUSES_SHOWN]]
     if lost:
         yield Line(f"  lost time, medians: {', '.join(lost)}")
     path = [f"{one_line(span, _NAME)} in {share:.0%}" for span, share in group.on_path.items()]

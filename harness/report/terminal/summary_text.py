@@ -21,6 +21,7 @@ STEPS_SHOWN: Final = 50
 _NAME_LIMIT: Final = 32
 _PATH_SHOWN: Final = 8
 _WARNINGS_SHOWN: Final = 20
+_FAILURES_SHOWN: Final = 5
 _STATUS_STYLES: Final[dict[StepStatus, str]] = {
     "succeeded": "green",
     "failed": "bold red",
@@ -104,6 +105,8 @@ def summary_lines(
         yield _figure("over time", plot)
     for text in capacities:
         yield _figure("capacity found", text)
+    for group in figures.failures[:_FAILURES_SHOWN]:
+        yield _figure("failed attempts", one_line(str(group), 200))
     cpu = "not measured" if figures.cpu_seconds is None else duration_text(figures.cpu_seconds)
     yield _figure("CPU seconds", cpu)
     yield _figure("critical path", _path(figures))

@@ -93,6 +93,11 @@ RUN_LOST: Final = _gauge(
 RUN_COMPLETED: Final = _gauge(
     "run_completed_timestamp_seconds", "When the last repetition ended, seconds since 1970 in UTC.", unit="seconds"
 )
+RUN_COMPARED: Final = _gauge(
+    "run_compared_timestamp_seconds",
+    "When the benchmark ended that the cell was compared in, seconds since 1970 in UTC: the same for all its cells.",
+    unit="seconds",
+)
 RUN_INFO: Final = _gauge(
     "run_info",
     "Always 1: the run, source revision, machine and trace behind the other metrics.",
@@ -111,6 +116,11 @@ RUNS: Final = _counter("runs_total", "Runs that ended, by result: succeeded, fai
 STEP_ATTEMPTS: Final = _counter(
     "step_attempts_total", "Attempts at steps that ended, by tool and by result.", ("tool", "result")
 )
+STEP_FAILURES: Final = _counter(
+    "step_failures_total",
+    "Attempts that failed, by the type of the error and the HTTP status, which is empty where there was none.",
+    ("error_type", "http_status_code"),
+)
 STEP_RETRIES: Final = _counter(
     "step_retries_total", "Attempts after the first, by the result of the one before.", ("reason",)
 )
@@ -122,8 +132,9 @@ STEP_WAIT: Final = _histogram("step_wait_seconds", "Waits of attempts, by what t
 
 FAMILIES: Final = (
     RUN_SPEEDUP, RUN_EFFICIENCY, RUN_MAKESPAN, RUN_CRITICAL_PATH, RUN_LOWER_BOUND, RUN_SCHEDULE_EFFICIENCY, RUN_WORK,
-    RUN_STEP_OVERHEAD, RUN_LOST, RUN_COMPLETED, RUN_INFO, STEPS_RUNNING, STEPS_READY, WORKERS, RESOURCE_IN_USE,
-    RESOURCE_CAPACITY, RUNS, STEP_ATTEMPTS, STEP_RETRIES, BUSY_WORKER, TELEMETRY_LOST, STEP_DURATION, STEP_WAIT,
+    RUN_STEP_OVERHEAD, RUN_LOST, RUN_COMPLETED, RUN_COMPARED, RUN_INFO, STEPS_RUNNING, STEPS_READY, WORKERS,
+    RESOURCE_IN_USE, RESOURCE_CAPACITY, RUNS, STEP_ATTEMPTS, STEP_FAILURES, STEP_RETRIES, BUSY_WORKER, TELEMETRY_LOST,
+    STEP_DURATION, STEP_WAIT,
 )  # fmt: skip
 
 # Exported as 0 before they happen, so that the first one is an increase.

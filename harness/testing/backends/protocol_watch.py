@@ -171,8 +171,17 @@ class WatchedEngine:
         self._give("succeed", (attempt,), starts)
         return starts
 
-    def prepare(self, attempt: Any, *, simulated: bool = False) -> Any:
+    def prepare(self, attempt: Any) -> Any:
         """See :meth:`Engine.prepare`."""
+        self._note_prepared(attempt)
+        return self._engine.prepare(attempt)
+
+    def prepare_simulated(self, attempt: Any) -> Any:
+        """See :meth:`Engine.prepare_simulated`."""
+        self._note_prepared(attempt)
+        return self._engine.prepare_simulated(attempt)
+
+    def _note_prepared(self, attempt: Any) -> None:
         self._expect_begun("prepare")
         with self._lock:
             again = attempt in self._prepared
@@ -182,7 +191,6 @@ class WatchedEngine:
             self._log.breach("handed_out", f"{said_of(attempt)} is prepared, which the engine never handed out")
         if again:
             self._log.breach("handed_out", f"{said_of(attempt)} is prepared a second time: its call is run twice")
-        return self._engine.prepare(attempt, simulated=simulated)
 
     def started(self, attempt: Attempt, at: int, worker: str) -> None:
         """See :meth:`Engine.started`."""

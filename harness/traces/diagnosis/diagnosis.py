@@ -260,14 +260,14 @@ def _possible_barriers(run: ForeignRun, index: AttemptIndex) -> list[Barrier]:
     waits: dict[int, list[tuple[int, int]]] = {}
     for step, before in needed.items():
         if len(before) > 1 and -1 not in before and index.tries[step]:
-            ends = {one: ended_of(index.last_of(index.tries[one])) for one in before if index.tries[one]}
+            ends = {one: ended_of(index.last_of(one)) for one in before if index.tries[one]}
             slowest = max(ends, key=lambda one: ends[one])
             waits.setdefault(slowest, []).append((step, ends[slowest] - min(ends.values())))
     found = [
         Barrier(
             slowest=slowest,
             waiting=tuple(step for step, _ in waiting),
-            end_seconds=ended_of(index.last_of(index.tries[slowest])) / NANOSECONDS,
+            end_seconds=ended_of(index.last_of(slowest)) / NANOSECONDS,
             waited_seconds=sum(length for _, length in waiting) / NANOSECONDS,
             lost_seconds=max(length for _, length in waiting) / NANOSECONDS,
             certain=False,
