@@ -281,8 +281,8 @@ class _Bench:
         return recording
 
     def run(self, session: Session, judge: Judge) -> ExitCode:
-        """Measure, judge, measure suspects again, keep, say. What ends that before all is kept, Ctrl-C while predictions
-        are worked out perhaps, leaves an interrupted run with its repetitions.
+        """Measure, judge, measure suspects again, keep, say. What ends that before all is kept, perhaps Ctrl-C while
+        predictions are worked out, leaves an interrupted run with its repetitions.
         """
         try:
             return self._run(session, judge)

@@ -113,6 +113,7 @@ def test_the_same_run_played_twice_gives_the_same_schedule(run: DrawnRun) -> Non
     assert same_schedule(played(run).timeline(), played(run).timeline()) == []
 
 
+@pytest.mark.slow
 def test_the_hard_cases_are_really_drawn() -> None:
     counts: Counter[str] = Counter()
 
