@@ -40,7 +40,7 @@ class BackendError(Exception):
 
 
 def patience_seconds(engine: Engine) -> float:
-    """How long whoever waits for the run may wait before it looks again."""
+    """How long the thread that waits for the run may wait before it looks again."""
     wake_at = engine.wake_at()
     if wake_at is None:
         return LONGEST_WAIT_SECONDS

@@ -9,7 +9,7 @@ Rules of this module:
   lost: a new one takes its place, and it ends when the call returns.
 - A thread that has none of its step's calls to run waits, and another takes its place; those too many end when they are
   idle.
-- Starts that a worker does not keep go into the backlog, and a parked worker is woken for each. Whoever is free first
+- Starts that a worker does not keep go into the backlog, and a parked worker is woken for each. The first free worker
   takes the oldest: where steps are shorter than it takes a thread to wake, the worker that handed them out does.
 - The thread of a step that waits runs the step's own calls, one after the other: a call costs no change of threads, and
   nothing else can hold up the step's going on. A call with a timeout runs elsewhere: it may have to be given up while
@@ -183,7 +183,7 @@ class ThreadsBackend(Backend):
                         if not backlog:
                             attempt = starts[0]
                             continue
-                        # Those in the backlog were granted before; whoever was woken for them is on its way.
+                        # Those in the backlog were granted before; the worker that was woken for them is on its way.
                         backlog.append(starts[0])
                     elif starts:
                         self.hand_out(starts, wake=len(starts) - 1)

@@ -8,7 +8,7 @@
                               Scheduler (pure)
 
 Rules of this module:
-- Whoever brings a completion calls :meth:`Engine.advance` and runs what it returns; there is no loop thread.
+- The thread that brings a completion calls :meth:`Engine.advance` and runs what it returns; there is no loop thread.
 - It knows no backend by name: only :class:`Driver`, what an engine asks of one.
 - Late and repeated completions are dropped and counted; they never change the record.
 - It alone has the lock, and it alone wakes the waiting thread. :class:`.RunRecord` writes down, :class:`.Deadlines`

@@ -32,7 +32,7 @@ _BANNED: dict[type[nodes.Node], str] = {
 # The code generator recurses, and Python nests blocks no deeper than about this.
 DEPTH_LIMIT = 90
 _VIEWS = frozenset({"inputs", "steps"})
-# What a step with `for_each` has beside them; whoever knows the step says whether it has.
+# What a step with `for_each` has beside them; the caller knows whether the step has.
 _OF_ITEMS = frozenset({"item", "index"})
 _OF_TEMPLATES = frozenset({"self", "super"})
 _BUFFERS = (nodes.Macro, nodes.CallBlock, nodes.AssignBlock, nodes.FilterBlock)

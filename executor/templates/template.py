@@ -70,7 +70,7 @@ class Template:
     """A template, read but not yet run. Made by :func:`compile_template` or :func:`compile_expression`.
 
     ``references``: ids of the steps that it names. ``inputs``: names of the inputs that it names. ``of_items``: which
-    of ``item`` and ``index`` it uses. ``findings``: its faults (without step and path: whoever knows the place adds
+    of ``item`` and ``index`` it uses. ``findings``: its faults (without step and path: the caller adds
     them). ``is_constant``: it says what it is.
     """
 

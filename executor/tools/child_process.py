@@ -48,7 +48,7 @@ class Finished:
 
 class Channel(Protocol):
     """A way to talk to the child beside its standard streams. ``their_fd`` is the child's end; ``fd``, ours, does not
-    block. Whoever made it closes it.
+    block. Its maker closes it.
     """
 
     @property
@@ -126,7 +126,7 @@ class ChildProcess:
             if pipe is not None:
                 os.set_blocking(pipe.fileno(), False)
                 self._pipes[pipe.fileno()] = pipe
-        self._unwatch: Callable[[int], object] = lambda fd: None  # noqa: ARG005 - replaced by whoever drives
+        self._unwatch: Callable[[int], object] = lambda fd: None  # noqa: ARG005 - replaced by the driver
         self._watch_channel: Callable[[int, bool], object] = lambda fd, writing: None  # noqa: ARG005 - as above
         self._channel_writes = False
 
@@ -146,7 +146,7 @@ class ChildProcess:
             resource.prlimit(self._popen.pid, which, (at_most, at_most))
 
     def wake(self) -> None:
-        """Have whoever drives it look at the channel, from any thread; harmless when it is over."""
+        """Have its driver look at the channel, from any thread; harmless when it is over."""
         with self._lock:
             if not self._reaped:
                 os.eventfd_write(self._wake, 1)

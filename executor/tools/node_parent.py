@@ -1,9 +1,9 @@
-"""The parent's end of a node's channel: its calls come in as lines of JSON, and go to whoever makes the step's calls.
+"""The parent's end of a node's channel: its calls come in as lines of JSON, and go to the maker of child steps.
 
 Rules of this module:
 - Nothing that a node sends is trusted: a line that is too long, no JSON or not what it should be ends the channel, with
   a fault that says so.
-- Nothing here blocks. Answers may be given by any thread; whoever drives the child is woken to send them.
+- Nothing here blocks. Any thread may give answers; the driver of the child is woken to send them.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class ToolContext:
         self.tokens_used = (self.tokens_used or 0) + tokens
 
     def record(self, name: str, value: Any) -> None:
-        """Keep a fact about this call for whoever traces the run."""
+        """Keep a fact about this call for the trace of the run."""
         if self.facts is None:
             self.facts = {}
         self.facts[name] = value

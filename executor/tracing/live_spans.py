@@ -146,7 +146,7 @@ class LiveTracing(Instrument):
             if spans := facts.get(SPANS_FACT):
                 self._bring_home(spans, trace.set_span_in_context(span, self._base))
         if self._home.spans:
-            # Of programs that steps ran: whoever ends first takes along what is there.
+            # Of programs that steps ran: the step that ends first takes along what is there.
             self._bring_home([self._home.spans.popleft() for _ in range(len(self._home.spans))])
         if attempt.waits:
             below = trace.set_span_in_context(span, self._base)

@@ -1,7 +1,7 @@
 """What each span of a run says, made from the record: the one table that live and recorded tracing share.
 
 Rules of this module:
-- Pure, and without OpenTelemetry: a span is a :class:`SpanWords`, its ids are keys. Whoever sends it makes the rest.
+- Pure, and without OpenTelemetry: a span is a :class:`SpanWords`, its ids are keys. The exporter makes the rest.
 - Every dependency edge is a link, and stands in an attribute too: backends drop links, and the SDK keeps 128.
 - An error stands by its type; its message may hold prompts or answers, and is told only where content is asked for.
 """

@@ -1,4 +1,4 @@
-"""A run as part of a trace: which span the code of a step belongs to, and how the spans that it opens come home.
+"""A run as part of a trace: which span the code of a step belongs to, and how its spans return to the run.
 
 ::
 
@@ -173,7 +173,7 @@ class StepSpan(Span):
 
 
 class RunTracing(Instrument):
-    """Spans that the code of steps opens find their parent and come home; see the head of this module."""
+    """Spans that the code of steps opens find their parent and return to the run; see the head of this module."""
 
     traces = True
 

@@ -29,7 +29,7 @@ def terminated_as_interrupted() -> Iterator[None]:
     try:
         for number in handled:
             signal.signal(number, interrupt)
-    except ValueError:  # not the main thread: whoever embeds the command handles signals
+    except ValueError:  # not the main thread: the embedding program handles signals
         yield
         return
     try:

@@ -39,7 +39,7 @@ _HAS_RESULTS: Final = "(document IS NOT NULL OR EXISTS (SELECT 1 FROM samples WH
 
 def default_store_path() -> Path:
     """``makespan/runs.sqlite`` in the user's data folder (``$XDG_DATA_HOME``, else ``~/.local/share``)."""
-    from platformdirs import user_data_path  # noqa: PLC0415 - only whoever asks for the default place pays for it
+    from platformdirs import user_data_path  # noqa: PLC0415 - only the default place pays for it
 
     return user_data_path("makespan", appauthor=False) / _FILE_NAME
 

@@ -7,7 +7,7 @@
     parent ◀── frames (a pipe) ─────────── worker      a fixed head and a body; many frames come in one read
 
 Rules of this module:
-- Requests are packets, so that each is taken whole by whoever reads first: the parent takes back what a busy worker
+- Requests are packets, so that the first reader takes each whole: the parent takes back what a busy worker
   has not read yet by reading it itself.
 - Heads are fixed structures, bodies are pickles. A body that cannot be read spoils one step and not the channel.
 - Code of a step may write anything into any descriptor. A frame begins with MAGIC and its body has a limit: what comes

@@ -4,7 +4,7 @@ This is what ``node_runtime`` shows. Standard library alone, and little of it: i
 node's own code, in a process that knows nothing of the executor.
 
 Rules of this module:
-- Calls and outcomes are plain tuples; a :data:`transport` carries them, set once by whoever knows the way.
+- Calls and outcomes are plain tuples; a :data:`transport` carries them, set once by the backend.
 - What is asked for is checked before anything is sent: errors name the call by its place.
 - Results come in the order of the calls. A call that fails is a :class:`CallError` that names it and keeps the rest.
 """
@@ -71,7 +71,7 @@ class StepOverError(BaseException):
 
 
 class Transport:
-    """Carries calls to whoever makes them, and their outcomes back; None: the step is over."""
+    """Carries calls to their maker, and their outcomes back; None: the step is over."""
 
     def call(self, calls: list[Made], at_once: int | None) -> list[Ended] | None:
         """Wait for the outcomes."""
