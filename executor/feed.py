@@ -91,7 +91,7 @@ class Arrivals:
         self._engine.cancel_later()
 
     def start(self, feed: Feed) -> None:
-        """Begin to feed the run, which somebody holds open: it is released when the feed returns."""
+        """Begin to feed the run, which is held open: it is released when the feed returns."""
         thread = threading.Thread(target=self._work, args=(feed,), name="makespan-arrivals", daemon=True)
         thread.start()
         # Not before: Ctrl-C may come here, and a thread that has not started cannot be waited for.

@@ -74,7 +74,7 @@ class Engine:
         self._lock = Lock()
         # Nobody watches single attempts, and none has a timeout: `succeed` may take the short way.
         self._plain = not (self.record.watches_start or self.record.watches_finish)
-        # Whether somebody asked for the run to be cancelled, and nobody has carried it out yet.
+        # Whether the run was asked to be cancelled, and that was not carried out yet.
         self.cancel_requested = False
         # Requests of those who run no step, for the one who waits.
         self._asked: deque[Request] = deque()
@@ -401,7 +401,7 @@ class Engine:
         try:
             holds = self.renderer.condition(step)
         except UnknownValueError:
-            # Only on the virtual clock: what is longer is more likely to be what somebody asks for.
+            # Only on the virtual clock: what is longer is more likely to be asked for.
             self.record.warnings.append(
                 f"the condition of step {step.step_id!r} is only known in a run: taken to hold (expected_outputs)"
             )

@@ -4,7 +4,7 @@ Used under the engine's lock, by the scheduler (:class:`executor.scheduler.items
 
 Rules of this module:
 - A list is read once, when the mapped step would start; what it holds is never rendered again.
-- No item stands in a message: it may be a secret.
+- No message contains an item: it may be a secret.
 - Where no tool runs, a list that is made of outputs is taken to have ``expected_items`` items; that is said.
 """
 

@@ -95,7 +95,7 @@ def _is_single_expression(parsed: nodes.Template) -> bool:
 
 
 def _walk(parsed: nodes.Template, analysis: Analysis) -> None:
-    # Each node with its depth and those it stands in, innermost first: (parent, (grandparent, …)).
+    # Each node with its depth and those that contain it, innermost first: (parent, (grandparent, …)).
     stack: list[tuple[nodes.Node, int, tuple[Any, Any] | None]] = [(parsed, 0, None)]
     while stack:
         node, depth, above = stack.pop()

@@ -358,7 +358,7 @@ class ChildProcess:
         _living.discard(self)
 
     def kill_at_exit(self) -> None:
-        """The interpreter is leaving while somebody's thread still waits for this child."""
+        """The interpreter is leaving while a thread still waits for this child."""
         self._signal(signal.SIGKILL)
 
 

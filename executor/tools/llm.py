@@ -2,10 +2,10 @@
 
 Rules of this module:
 - The prompt is the user's message; the output is the text, or with ``response_format`` the JSON value.
-- Token usage is told to the scheduler (its limits count tokens) and, with the time of the first token, to the tracer.
+- The scheduler learns the token usage (its limits count tokens); the tracer, too, with the time of the first token.
 - 429, 5xx and broken answers may be tried again, after what ``Retry-After`` asks for.
-- The key never stands in a message, and is sent to ``base_url`` alone.
-- Only an endpoint that the harness marked as its stand-in is told how long the answer should take.
+- The key is never in a message, and is sent to ``base_url`` alone.
+- Only an endpoint that the harness marked as its stand-in receives how long the answer should take.
 """
 
 from __future__ import annotations

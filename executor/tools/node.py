@@ -36,7 +36,7 @@ MEMORY_LIMIT_BYTES = 2 * 1024**3
 _FOLDER = Path(__file__).with_name("node_path")
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from node_child import main; main(int(sys.argv[2]))"
 _ARGS = ("file", "source", "input")
-# Of what a node wrote to stderr, a message shows this much; all that is kept stands below the traceback.
+# Of what a node wrote to stderr, a message shows this much; all that is kept is below the traceback.
 _LAST_LINES = 5
 _LAST_CHARACTERS = 400
 # What `node_child` writes to stderr before it writes of the end of the node's code.

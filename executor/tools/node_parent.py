@@ -35,7 +35,7 @@ class NodeChannel:
         self.their_fd = self._theirs.fileno()
         self.wake: Callable[[], None] = lambda: None
         self.stop: Callable[[], None] = lambda: None
-        # Where the code stands, if it is a file.
+        # Where the code is, if it is a file.
         self.file = code if kind == "file" else None
         # What the node said at its end, and what was wrong with what it said.
         self.answer: dict[str, Any] | None = None
@@ -134,7 +134,7 @@ class NodeChannel:
             return
         try:
             place.caller.begin(self._running, calls, at_once, done)
-        except Exception as error:  # noqa: BLE001  # told to the node, whose call it was
+        except Exception as error:  # noqa: BLE001  # reported to the node, whose call it was
             done([Outcome(None, None, Failure.of(error))] * len(calls))
 
 

@@ -54,7 +54,7 @@ class ToolContext:
 
     ``attempt`` counts from 1; ``expected_seconds`` is unscaled; ``timeout_seconds`` is wall time from the start or
     None. A tool that used model tokens says so with :meth:`record_tokens`; one that owns something that can be
-    stopped (a child process) registers a stop with :meth:`on_cancel`. ``facts`` are what a tool wants told beside the
+    stopped (a child process) registers a stop with :meth:`on_cancel`. ``facts`` are what a tool wants noted beside the
     attempt (``gen_ai.request.model``): names are span attributes, values are strings, numbers or lists of strings.
     """
 

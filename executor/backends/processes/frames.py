@@ -42,7 +42,7 @@ NOTHING = -1
 # care of what the steps left running. OUTCOMES (on a channel of its own): those of the calls with that number.
 SETUP, TOOLS, CALL, GOODBYE, OUTCOMES = range(5)
 # Kinds of results. REFUSED: the worker cannot do its work, and the body says why. CALLING: the step that runs makes
-# calls; their number stands in the place of `started`. WITHDRAWING: it does not wait for them any more.
+# calls; their number takes the place of `started`. WITHDRAWING: it does not wait for them any more.
 READY, REFUSED, STARTED, CALLING, WITHDRAWING, SUCCEEDED, FAILED = range(7)
 # Flags of results: the value is None and there is no body; the body is a pair of value and facts.
 IS_NONE, HAS_FACTS = 1, 2

@@ -112,7 +112,7 @@ def call_tools_parallel(
     holds its :class:`CallError`.
 
     Raises:
-        CallError: one failed, told when all are over; ``results`` holds what the others gave.
+        CallError: one failed, reported when all are over; ``results`` holds what the others gave.
         TypeError, ValueError: the calls are not what is asked for.
     """
     asked = _checked(calls)
@@ -252,7 +252,7 @@ def _error(which: str, tool: str, step_id: str | None, failure: tuple[str, str, 
 
 
 def _innermost(error_type: str, message: str) -> str:
-    """Of a call whose own call failed, the innermost story: those between tell nothing more."""
+    """Of a call whose own call failed, the innermost message: those between say nothing more."""
     start = message.rfind("the call of tool ")
     if start < 0 or " failed: " not in message[start:]:
         return f"{error_type}: {message}"
