@@ -102,7 +102,7 @@ class MappedItems:
         """The outputs in the order of the items, or what failed."""
         record, scheduler = self._record, self._record.scheduler
         if attempt.outcome == "succeeded":
-            record.outputs[attempt.step_id] = [record.outputs[scheduler.step_ids[index]] for index in items]
+            record.outputs[attempt.step_id] = [record.outputs.get(scheduler.step_ids[index]) for index in items]
         elif attempt.outcome == "failed":
             failed = [index for index in items if scheduler.status(index) == "failed"]
             message = f"{len(failed)} of {len(items)} items failed: "

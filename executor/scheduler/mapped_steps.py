@@ -147,6 +147,9 @@ def _end_mapped(scheduler: Scheduler, attempt: Attempt, event: int, state: int, 
         scheduler._end_block(attempt, now)
     attempt.ended = attempt.known = now
     attempt.outcome = "succeeded" if state == SUCCEEDED else "failed" if state == FAILED else "cancelled"
-    scheduler._items.ended(attempt, scheduler._call_tree.calls(index))
+    items = scheduler._call_tree.calls(index)
+    if scheduler.reused and items and scheduler.reused.issuperset(items):
+        scheduler.reused.add(index)
+    scheduler._items.ended(attempt, items)
     scheduler._move(index, event, state)
     scheduler._cascade([index], index, now)

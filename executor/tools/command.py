@@ -87,6 +87,10 @@ class CommandTool(Tool):
         """Make the tool; see :meth:`Tool.from_declaration`."""
         return cls(name, read_options(CommandOptions, name, declaration))
 
+    def declared_words(self) -> Any:
+        """What is run, and where; limits shape no output."""
+        return self.options.model_dump(mode="json", exclude={"output_limit_bytes"})
+
     def call(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Any:
         """Run the program in this thread."""
         wanted = read_args(CommandArgs, self.name, args)

@@ -107,6 +107,19 @@ class NodeTool(Tool):
             finally:
                 channel.close()
 
+    def code_words(self) -> Any:
+        """The code, where the declaration has it."""
+        return self.options.source if self.options.file is None else _text_of(self.options.file)
+
+    def declared_words(self) -> Any:
+        """Limits shape no output."""
+        return self.options.model_dump(mode="json", include={"env", "inherit_env", "cwd"})
+
+    def files_read(self, args: Mapping[str, Any]) -> Any:
+        """The code, where the arguments name its file."""
+        file = args.get("file")
+        return _text_of(file) if isinstance(file, str) and self.options.file is self.options.source is None else None
+
     # ------------------------------------------------------------------ its start
 
     def _start(
@@ -262,6 +275,13 @@ class NodeTool(Tool):
 
     def _refuse(self, message: str) -> NoReturn:
         raise ToolError(f"tool {self.name!r}: {message}", retryable=False)
+
+
+def _text_of(file: str) -> str | None:
+    try:
+        return Path(file).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return None
 
 
 def _place_of(channel: NodeChannel, answer: Mapping[str, Any]) -> str:
