@@ -18,6 +18,7 @@ from executor.record.timeline import Attempt, Timeline
 from harness.analysis import AttemptIndex
 from harness.analysis.attempt_index import ended_of, started_of
 from harness.traces.edges.kept_edges import edges_that_hold
+from harness.traces.spans.waiting_spans import POLL
 from harness.traces.trace_model import ForeignRun
 
 # Where some steps hold none, a worker is a resource.
@@ -96,7 +97,10 @@ def flat_graph(
             exits[step] = flat.add(open_for, before, services[step], delay)
             continue
         if not calls:
-            exits[step] = flat.add(whole_nanoseconds(index, step), before, services[step], delay)
+            length = whole_nanoseconds(index, step)
+            if run.waiting and run.waiting[step] == POLL:  # takes its time and no worker
+                length, delay = 0, delay + length
+            exits[step] = flat.add(length, before, services[step], delay)
             continue
         opening = flat.add(_own(index, step)[0], before, None, delay)
         frames.append((step, opening, True))
