@@ -12,7 +12,8 @@ from harness.report.terminal.analysis_text import analysis_lines
 from harness.simulation.what_if import Rerun
 from harness.traces import ForeignRun, foreign_run
 from harness.traces.diagnosis.diagnosis import Diagnosis, diagnose
-from harness.traces.prediction.flat_graph import WORKER, Flat, finish, flat_timeline, list_schedule, longest_chain
+from harness.traces.prediction.flat_graph import WORKER, Flat, finish, flat_timeline, longest_chain
+from harness.traces.prediction.list_scheduling import list_schedule
 from harness.traces.prediction.predicted_makespans import Limit
 from tests.unit.trace_making import BEGIN, SECOND, langgraph, run_of, trace
 
@@ -154,6 +155,56 @@ def test_calls_that_begin_as_others_end_stand_in_a_queue() -> None:
     found = diagnose(run_of(times, names=dict.fromkeys(times, "chat")))
     (queue,) = found.queues
     assert (queue.name, queue.steps, queue.at_once, queue.waited_seconds) == ("chat", 12, 3, 3 * (1 + 2 + 3))
+
+
+def pool_of_three(**more: tuple[float, float]) -> Diagnosis:
+    """Twelve calls of a second through three places, and others beside them."""
+    times = {f"call {number}": (number // 3 * 1.0, number // 3 + 1.0) for number in range(12)} | more
+    return diagnose(run_of(times, names=dict.fromkeys(times, "chat")))
+
+
+def test_a_limit_that_shows_is_raised_by_itself() -> None:
+    found = pool_of_three()
+    gains = [(one.queue.at_once, one.at_once, one.makespan_seconds, one.gain_seconds) for one in found.raised]
+    assert gains == [(3, 6, 2, 2), (3, None, 1, 3)]
+    assert "if that is a limit, raising it by itself gains: 6 at once −2 s (50%), without it −3 s (75%)" in text_of(
+        found
+    )
+
+
+def test_one_other_call_of_the_name_hides_no_pool() -> None:
+    found = pool_of_three(**{"one more": (4.5, 5)})
+    (queue,) = found.queues
+    assert (queue.steps, queue.at_once) == (12, 3)
+    assert [one.gain_seconds for one in found.raised] == [2, 3]
+    before = diagnose(
+        run_of(
+            {"alone": (0, 0.4), **{f"c{n}": (1 + n // 2 * 1.0, 2 + n // 2 * 1.0) for n in range(6)}},
+            names=dict.fromkeys(("alone", *(f"c{n}" for n in range(6))), "chat"),
+        )
+    )  # fmt: skip
+    assert [(one.steps, one.at_once) for one in before.queues] == [(6, 2)]
+
+
+def test_a_pool_whose_calls_have_several_names_is_one_pool() -> None:
+    lengths = [3, 5, 7, 4, 6, 5, 3, 8]
+    times, free = {}, [0.0, 0.0, 0.0]
+    for number, length in enumerate(lengths):
+        begin = min(free)
+        free[free.index(begin)] = begin + length
+        times[f"{'abc'[number % 3]}{number}"] = (begin, begin + length)
+    found = diagnose(run_of(times, names={key: key[0] for key in times}))
+    assert [(one.steps, one.at_once) for one in found.queues] == [(8, 3)]
+
+
+def test_supersteps_of_several_nodes_are_no_pool() -> None:
+    times = {f"{'abc'[n % 3]}{n}": (n // 3 * 5.0, n // 3 * 5 + 3.0 + n % 3) for n in range(12)}
+    assert diagnose(run_of(times, names={key: key[0] for key in times})).queues == []
+
+
+def test_what_follows_a_pool_still_follows_all_of_it() -> None:
+    found = pool_of_three(collect=(4, 6))
+    assert [one.makespan_seconds for one in found.raised] == [4, 3]
 
 
 def test_limits_of_a_service_make_predictions_of_their_own() -> None:

@@ -17,6 +17,7 @@ from harness.traces.diagnosis.advice import Together
 from harness.traces.diagnosis.diagnosis import Barrier, Diagnosis
 from harness.traces.diagnosis.trace_groups import Difference, Group, Slow
 from harness.traces.prediction.predicted_makespans import UNLIMITED, Limit, Predicted
+from harness.traces.prediction.raised_limits import Raised
 
 _NAME: Final = 48
 _PATH_SHOWN: Final = 10
@@ -133,12 +134,20 @@ def _cause_lines(diagnosis: Diagnosis) -> Iterator[Line]:
             f"{queue.at_once} at once, each begun as another ended: something lets {queue.at_once} through "
             f"({duration_text(queue.waited_seconds)} waited, all calls together)"
         )
+        raised = [one for one in diagnosis.raised if one.queue is queue]
+        if raised:
+            gains = [f"{_raised(one)} {_gain(one.makespan_seconds, whole)}" for one in raised]
+            yield Line(f"    if that is a limit, raising it by itself gains: {', '.join(gains)}; try it to be sure")
     for retried in diagnosis.retries[:_ROWS_SHOWN]:
         yield Line(
             f"  retries: {one_line(diagnosis.name(retried.step), _NAME)!r} took {retried.attempts} attempts; the "
             f"failed ones ran {duration_text(retried.failed_seconds)}, and {duration_text(retried.backoff_seconds)} "
             "went by between them"
         )
+
+
+def _raised(one: Raised) -> str:
+    return "without it" if one.at_once is None else f"{one.at_once} at once"
 
 
 def _barrier(diagnosis: Diagnosis, one: Barrier) -> str:

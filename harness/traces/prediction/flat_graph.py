@@ -5,24 +5,20 @@ they run it holds no worker. Units without length are joints, and take no worker
 
 Rules of this module:
 - Linear in spans and edges, no recursion.
-- :func:`list_schedule` gives each free worker the ready unit with the longest chain behind it, the earlier-listed of
-  several: what policy ``dataflow`` does. A test holds it equal to the production scheduler.
-
-Source: list scheduling (Graham 1966), by the upward rank.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
 from typing import Final
 
 from executor.model.workflow import Resource
 from executor.record.timeline import Attempt, Timeline
 from harness.analysis import AttemptIndex
-from harness.analysis.attempt_index import started_of
+from harness.analysis.attempt_index import ended_of, started_of
 from harness.traces.edges.kept_edges import edges_that_hold
+from harness.traces.spans.waiting_spans import POLL
 from harness.traces.trace_model import ForeignRun
 
 # Where some steps hold none, a worker is a resource.
@@ -55,8 +51,17 @@ class Flat:
         return len(self.lengths) - 1
 
 
-def flat_graph(run: ForeignRun, services: Sequence[str | None], index: AttemptIndex, *, assumed: bool) -> Flat:
-    """The units of a run. ``assumed``: whether assumed edges count."""
+def flat_graph(
+    run: ForeignRun,
+    services: Sequence[str | None],
+    index: AttemptIndex,
+    *,
+    assumed: bool,
+    whole: Collection[int] = (),
+) -> Flat:
+    """The units of a run. ``assumed``: whether assumed edges count. ``whole``: steps that are one unit with all that
+    they call, as long as they were open.
+    """
     edges_to: dict[int, list[int]] = {}
     followed: set[int] = set()
     for edge in run.edges if assumed else edges_that_hold(run):
@@ -87,8 +92,15 @@ def flat_graph(run: ForeignRun, services: Sequence[str | None], index: AttemptIn
             delay += starts[step] - starts[holder]
         if run.begun_in:
             entries[step] = before, delay
+        if calls and step in whole:
+            open_for = ended_of(index.last_of(step)) - started_of(index.tries[step][0])
+            exits[step] = flat.add(open_for, before, services[step], delay)
+            continue
         if not calls:
-            exits[step] = flat.add(whole_nanoseconds(index, step), before, services[step], delay)
+            length = whole_nanoseconds(index, step)
+            if run.waiting and run.waiting[step] == POLL:  # takes its time and no worker
+                length, delay = 0, delay + length
+            exits[step] = flat.add(length, before, services[step], delay)
             continue
         opening = flat.add(_own(index, step)[0], before, None, delay)
         frames.append((step, opening, True))
@@ -147,56 +159,6 @@ def longest_chain(flat: Flat) -> int:
     """The makespan with a worker for every unit."""
     late = [flat.ranks[unit] + delay for unit, delay in flat.delays.items()]
     return max(max(flat.ranks, default=0), max(late, default=0))
-
-
-def list_schedule(flat: Flat, workers: int) -> int:
-    """The makespan with so many workers."""
-    lengths, after, places = flat.lengths, flat.after, flat.places
-    # Heaps of plain integers: a unit's place in the order of starts; an end in nanoseconds, and the unit.
-    by_place = [0] * len(places)
-    for unit, place in enumerate(places):
-        by_place[place] = unit
-    missing = [len(before) for before in flat.before]
-    delays = flat.delays
-    bits = len(lengths).bit_length()
-    mask = (1 << bits) - 1
-    free, now = workers, 0
-    first = [unit for unit, count in enumerate(missing) if not count]
-    ready = sorted(places[unit] for unit in first if unit not in delays)
-    # Those that run, by end; and those that are still held back, by start, as if they ran so long.
-    running = sorted((delays[unit] << bits | unit) for unit in first if unit in delays)
-    held = {unit for unit in first if unit in delays}
-    while ready or running:
-        while ready and free:
-            unit = by_place[heappop(ready)]
-            free -= 1
-            heappush(running, (now + lengths[unit]) << bits | unit)
-        now = running[0] >> bits
-        ended = []
-        while running and running[0] >> bits == now:
-            unit = heappop(running) & mask
-            if unit not in held:
-                ended.append(unit)
-                free += 1
-                continue
-            held.discard(unit)
-            if lengths[unit]:
-                heappush(ready, places[unit])
-            else:
-                ended.append(unit)
-        while ended:
-            for unit in after[ended.pop()]:
-                missing[unit] -= 1
-                if missing[unit]:
-                    continue
-                if unit in delays:
-                    held.add(unit)
-                    heappush(running, (now + delays[unit]) << bits | unit)
-                elif lengths[unit]:
-                    heappush(ready, places[unit])
-                else:
-                    ended.append(unit)
-    return now
 
 
 def flat_timeline(flat: Flat) -> Timeline:

@@ -23,12 +23,13 @@ from executor.record.timeline import Attempt, Timeline
 from harness.analysis import AttemptIndex
 from harness.simulation.what_if import Rerun
 from harness.traces.edges.kept_edges import edges_that_hold
-from harness.traces.prediction.flat_graph import WORKER, Flat, flat_graph, flat_timeline, list_schedule, longest_chain
+from harness.traces.prediction.flat_graph import WORKER, Flat, flat_graph, flat_timeline, longest_chain
+from harness.traces.prediction.list_scheduling import list_schedule
 from harness.traces.spans.called_services import service_of
 from harness.traces.trace_model import ForeignRun
 
 DEEPEST: Final = 24
-# Larger traces are scheduled by :func:`harness.traces.prediction.flat_graph.list_schedule`.
+# Larger traces are scheduled by :func:`harness.traces.prediction.list_scheduling.list_schedule`.
 LARGE: Final = 1_500
 
 
