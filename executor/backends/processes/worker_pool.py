@@ -96,14 +96,37 @@ class WorkerPool:
         Raises:
             BackendError: one cannot start.
         """
-        self.fill()
-        for _ in range(self._spare):
+        for _ in range(self.slots + self._spare - self._able()):
             self._start()
         # Not by their state: one that has closed its channel is being ended, and counts as a failed start once it has.
         while self.exhausted is None and not all(worker.ready for worker in self.workers):
             self.wait(None)
         if self.exhausted is not None:
             raise BackendError(self.exhausted)
+
+    def rest(self) -> None:
+        """A run is over: end the workers that still have a step, and wait until they are gone. The others are kept."""
+        self._closing = True
+        for worker in [worker for worker in self.workers if worker.state != IDLE]:
+            self.end(worker)
+        while self._dying:
+            self.wait(self._kill_due())
+        self._closing = False
+
+    def renew(self, listener: Listener, setup: bytes, slots: int, spare: int = 0) -> None:
+        """Serve another run with the workers that are there. :meth:`open` waits until they have its tools."""
+        self.slots, self._spare, self._listener = slots, spare, listener
+        self._setup = packets(SETUP, 0, 0, setup)
+        self._start_failures = 0
+        self.idle.clear()
+        for worker in self.workers:
+            worker.begin_again()
+            self.send(worker, self._setup)
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the workers that are there."""
+        return [worker.pid for worker in self.workers]
 
     def fill(self) -> None:
         """Start as many workers as it takes to have one that can run for each slot."""

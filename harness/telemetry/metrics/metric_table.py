@@ -87,6 +87,11 @@ RUN_STEP_OVERHEAD: Final = _gauge(
     "run_step_overhead_seconds", "Time per step between could start and did start, and between end and known.",
     unit="seconds",
 )  # fmt: skip
+RUN_STARTUP: Final = _gauge(
+    "run_startup_seconds",
+    "Bringing the workers up before the first start; of a benchmark, the first time.",
+    unit="seconds",
+)
 RUN_LOST: Final = _gauge(
     "run_lost_seconds", "The makespan split by cause, running included: the parts sum to it.", ("cause",), "seconds"
 )
@@ -132,9 +137,9 @@ STEP_WAIT: Final = _histogram("step_wait_seconds", "Waits of attempts, by what t
 
 FAMILIES: Final = (
     RUN_SPEEDUP, RUN_EFFICIENCY, RUN_MAKESPAN, RUN_CRITICAL_PATH, RUN_LOWER_BOUND, RUN_SCHEDULE_EFFICIENCY, RUN_WORK,
-    RUN_STEP_OVERHEAD, RUN_LOST, RUN_COMPLETED, RUN_COMPARED, RUN_INFO, STEPS_RUNNING, STEPS_READY, WORKERS,
-    RESOURCE_IN_USE, RESOURCE_CAPACITY, RUNS, STEP_ATTEMPTS, STEP_FAILURES, STEP_RETRIES, BUSY_WORKER, TELEMETRY_LOST,
-    STEP_DURATION, STEP_WAIT,
+    RUN_STEP_OVERHEAD, RUN_STARTUP, RUN_LOST, RUN_COMPLETED, RUN_COMPARED, RUN_INFO, STEPS_RUNNING, STEPS_READY,
+    WORKERS, RESOURCE_IN_USE, RESOURCE_CAPACITY, RUNS, STEP_ATTEMPTS, STEP_FAILURES, STEP_RETRIES, BUSY_WORKER,
+    TELEMETRY_LOST, STEP_DURATION, STEP_WAIT,
 )  # fmt: skip
 
 # Exported as 0 before they happen, so that the first one is an increase.

@@ -39,6 +39,7 @@ def run_samples(
         table.RUN_SCHEDULE_EFFICIENCY: result.get("schedule_efficiency_ratio"),
         table.RUN_WORK: result.get("work_seconds"),
         table.RUN_STEP_OVERHEAD: result.get("overhead_seconds_per_step"),
+        table.RUN_STARTUP: result.get("cold_startup_seconds", result.get("startup_seconds")),
         table.RUN_COMPLETED: completed_seconds,
         table.RUN_COMPARED: compared_seconds,
     }
