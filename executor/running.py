@@ -47,7 +47,7 @@ class Run:
     """What a run left: ``outputs`` and ``errors`` by step id, and the ``timeline``.
 
     ``warnings`` are for people: instruments that were switched off, calls that cannot be stopped, assumed durations.
-    ``facts`` are what tools told beside their attempts, of those that did: names of span attributes, and values.
+    ``facts`` are what tools noted beside their attempts, of those that did: names of span attributes, and values.
     ``reused`` are the steps whose result an earlier run left, with the id of that run; ``resumed`` is what was known of
     the run that this one went on from.
     """
@@ -181,6 +181,7 @@ class _Prepared:
             # Nobody knows yet what the steps that arrive will use.
             names |= dict.fromkeys(declared)
         raise_errors([*findings, *toolbox.resolve(names)])
+        raise_errors(toolbox.check_calls(graph.steps))
         # It grows when running steps call tools that no step of the file names.
         self.tools = toolbox.tools
         backend = options["backend"]
@@ -386,7 +387,7 @@ def _planned(workflow: Workflow, options: RunOptions, toolbox: Toolbox) -> tuple
 
 
 def _with_tracing(instruments: Sequence[Instrument]) -> Sequence[Instrument]:
-    """Under an active span, or a provider that somebody set up, the run becomes part of that trace."""
+    """Under an active span, or a provider that was set up, the run becomes part of that trace."""
     if "opentelemetry.trace" not in sys.modules or any(instrument.traces for instrument in instruments):
         return instruments
     from executor.tracing.live_spans import tracing_for_caller  # noqa: PLC0415  # only where OpenTelemetry is in use

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from executor.backends import make_backend
+from executor.backends.virtual import VirtualBackend
 from executor.engine.instruments import Instrument
 from executor.feed import Feed
 from executor.journal.journal_errors import JournalError
@@ -27,7 +28,7 @@ from harness.local_llm import local_model, suited
 from harness.result import Document, Repetition, result_document, run_document
 from harness.scenario.scenario_model import Loaded
 from harness.standin import StandIn
-from harness.standin.declarations import names_called, needs_stand_in, with_stand_in
+from harness.standin.declarations import names_called, names_without_model, needs_stand_in, with_stand_in
 from harness.start_clock import StartClock
 from harness.telemetry.spans.trace_session import RunName, Tracing
 
@@ -103,6 +104,8 @@ def execute(
     """
     backend = make_backend(executor, workers, backend_options)
     simulated = backend.simulates
+    if isinstance(backend, VirtualBackend):
+        backend.expected_outputs = loaded.scenario.expected_outputs
     seed = loaded.scenario.seed if seed is None else seed
     started_at = datetime.now(UTC)
     clock = StartClock()
@@ -110,7 +113,7 @@ def execute(
     traced = None if tracing is None else tracing.begin(RunName(run_id, loaded.scenario.scenario))
     with ExitStack() as open_things:
         if not simulated and llm is not None and calls_a_model(loaded, every_tool=feed is not None):
-            llm = open_things.enter_context(local_model(llm))
+            llm = open_things.enter_context(local_model(llm, needs_name=lacks_model(loaded)))
             loaded = suited(loaded, llm)
         tools, stand_in = open_things.enter_context(
             ready_tools(loaded, llm=llm, simulated=simulated, seed=seed, every_tool=feed is not None)
@@ -171,6 +174,15 @@ def calls_a_model(loaded: Loaded, *, every_tool: bool = False) -> bool:
     """Whether a step, or the code of one, may ask a model for which no endpoint is named (``every_tool``: any tool)."""
     used = set(loaded.tools) if every_tool else {step.tool for step in loaded.graph.steps if step.tool is not None}
     return needs_stand_in(loaded.tools, names_called(loaded.tools, used))
+
+
+def lacks_model(loaded: Loaded) -> bool:
+    """Whether a step asks an endpoint that it does not name for a model that it does not name either. What the code of
+    a step asks for nobody knows before.
+    """
+    steps = loaded.graph.steps
+    asking = names_without_model(loaded.tools, {step.tool for step in steps if step.tool is not None})
+    return any(step.tool in asking and not (step.args or {}).get("model") for step in steps)
 
 
 def workers_for(executor: str, asked: int | None, configured: int | None) -> int | None:

@@ -159,6 +159,7 @@ class RunRecord:
             self.dropped_completions += 1
 
     def _note_failure(self, attempt: Attempt, outcome: AttemptOutcome, failure: Failure) -> None:
+        attempt.failure = failure.cause
         facts = self.facts.setdefault(attempt, {})
         facts["error.type"] = failure.error_type
         if self._context.capture_content:

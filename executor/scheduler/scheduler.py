@@ -308,6 +308,7 @@ class Scheduler:
             backend=backend,
             startup_seconds=startup_seconds,
             capacity_changes={limit.name: limit.changes for limit in self.limits if limit.changes},
+            tools=[step.tool for step in self.steps],
             reused=frozenset(self.reused),
         )
 

@@ -22,6 +22,7 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from executor.child_steps.step_context import program_environment
 from executor.model.workflow import Names, StrictModel, ToolDeclaration
+from executor.shortages import start_fault
 from executor.tools.child_process import ChildProcess, Finished
 from executor.tools.options import read_args, read_options
 from executor.tools.tool import Tool, ToolContext, ToolError, ToolTimeoutError
@@ -74,6 +75,7 @@ class CommandTool(Tool):
     """Runs a program."""
 
     kind = "command"
+    argument_names = tuple(CommandArgs.model_fields)
     summary = "runs a program: argv (never a shell), stdin or prompt in, stdout out"
 
     def __init__(self, name: str, options: CommandOptions | None = None) -> None:
@@ -150,9 +152,8 @@ class CommandTool(Tool):
             self._refuse(f"{argv[0]!r} may not be executed")
         except (OSError, ValueError) as error:
             passing = getattr(error, "errno", None) in _PASSING_ERRORS
-            reason = getattr(error, "strerror", None) or str(error)
             raise ToolError(
-                f"tool {self.name!r}: {argv[0]!r} could not be started: {reason}", retryable=passing
+                f"tool {self.name!r}: {argv[0]!r} could not be started: {start_fault(error)}", retryable=passing
             ) from None
 
     def _environment(self, extra: Mapping[str, str]) -> dict[str, str]:

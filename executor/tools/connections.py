@@ -287,6 +287,7 @@ def status_error(
             f"tool {name!r}: {safe_url(url)} redirects (status {status}); use the final address, or declare "
             "follow_redirects: true",
             retryable=False,
+            http_status_code=status,
         )
     retryable = status >= 500 or status in _RETRYABLE_STATUSES
     words = _server_words(_without(body, sent))
@@ -295,6 +296,7 @@ def status_error(
         retryable=retryable,
         retry_after_seconds=retry_after_seconds(headers) if retryable else None,
         overloaded=status in _OVERLOADED_STATUSES,
+        http_status_code=status,
     )
 
 

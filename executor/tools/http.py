@@ -80,6 +80,7 @@ class HttpTool(Tool):
     """Sends a request."""
 
     kind = "http"
+    argument_names = tuple(field.alias or name for name, field in HttpArgs.model_fields.items())
     summary = "sends an HTTP request; the output is the body, JSON or text"
     default_retry = Retry(max_attempts=3, backoff_seconds=0.5, max_backoff_seconds=30.0)
 

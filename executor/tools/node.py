@@ -25,6 +25,7 @@ from pydantic import Field
 from executor.child_steps.step_context import program_environment
 from executor.model.findings import did_you_mean
 from executor.model.workflow import Names, StrictModel, ToolDeclaration
+from executor.shortages import start_fault
 from executor.tools.child_process import ChildProcess, Finished
 from executor.tools.command import INHERITED, OUTPUT_LIMIT_BYTES, readable_tail, status_text
 from executor.tools.node_parent import NodeChannel
@@ -35,7 +36,7 @@ MEMORY_LIMIT_BYTES = 2 * 1024**3
 _FOLDER = Path(__file__).with_name("node_path")
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from node_child import main; main(int(sys.argv[2]))"
 _ARGS = ("file", "source", "input")
-# Of what a node wrote to stderr, a message shows this much; all that is kept stands below the traceback.
+# Of what a node wrote to stderr, a message shows this much; all that is kept is below the traceback.
 _LAST_LINES = 5
 _LAST_CHARACTERS = 400
 # What `node_child` writes to stderr before it writes of the end of the node's code.
@@ -128,7 +129,10 @@ class NodeTool(Tool):
         options = self.options
         if options.cwd is not None and not Path(options.cwd).is_dir():
             self._refuse(f"cwd: there is no directory {options.cwd!r}")
-        channel = NodeChannel(kind, code, options.output_limit_bytes)
+        try:
+            channel = NodeChannel(kind, code, options.output_limit_bytes)
+        except OSError as error:
+            self._not_started(error)
         try:
             child = ChildProcess(
                 [sys.executable, "-I", "-c", _START, str(_FOLDER), str(channel.their_fd)],
@@ -141,7 +145,7 @@ class NodeTool(Tool):
             )
         except OSError as error:
             channel.close()
-            raise ToolError(f"tool {self.name!r}: the node could not be started: {error.strerror or error}") from None
+            self._not_started(error)
         except BaseException:
             channel.close()
             raise
@@ -265,6 +269,9 @@ class NodeTool(Tool):
                 "Return a value from main(), or print one JSON value and nothing else"
                 f"{self._last_words(finished.stderr)}"
             ) from None
+
+    def _not_started(self, error: OSError) -> NoReturn:
+        raise ToolError(f"tool {self.name!r}: the node could not be started: {start_fault(error)}") from None
 
     def _refuse(self, message: str) -> NoReturn:
         raise ToolError(f"tool {self.name!r}: {message}", retryable=False)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from executor.record.timeline import Timeline
 from harness.analysis.cautions import SLACK_RATIO, Caution, CpuBoundThreads, TooFewCores
+from harness.analysis.failures import overload_advice
 from harness.analysis.lost_time import RUNNING
 from harness.analysis.remedy import WORTH_ACTING_RATIO, remedy
 from harness.analysis.run_analysis import RunAnalysis
@@ -104,6 +105,8 @@ def remedy_beside_serial(
     """What held the run back, and what to do; :func:`remedy` where that is not the slowdown."""
     slowdown = lost_seconds.get(SLOWDOWN, 0.0)
     largest = largest_lost_cause(lost_seconds)
+    if "failed" in timeline.statuses or overload_advice(figures.failures) is not None:
+        return remedy(figures, timeline)
     if largest != SLOWDOWN or slowdown < WORTH_ACTING_RATIO * figures.makespan_seconds:
         return remedy(figures, timeline)
     head = f"{duration_text(slowdown)} because steps ran longer than in the serial run:"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from executor.model.workflow import Resource
-from executor.record.timeline import NANOSECONDS, Attempt, Interval, Timeline, Wait
+from executor.record.timeline import NANOSECONDS, Attempt, AttemptFailure, Interval, Timeline, Wait
 from harness.files.packaged import schema
 from harness.result.result_writing import SCHEMA, Document
 
@@ -105,6 +105,7 @@ def _timeline(result: Mapping[str, Any]) -> Timeline:
             for name, changes in result.get("capacity_changes", {}).items()
         },
         reused=frozenset(place for place, step in enumerate(steps) if "reused_from" in step),
+        tools=[step.get("tool") for step in steps],
     )
 
 
@@ -129,6 +130,8 @@ def _attempt_from(words: Mapping[str, Any], index: int) -> Attempt:
     attempt.tokens_reserved = words["tokens_reserved"]
     attempt.tokens_used = words["tokens_used"]
     attempt.outcome = words["outcome"]
+    if words.get("failure") is not None:
+        attempt.failure = AttemptFailure(**words["failure"])
     return attempt
 
 

@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from executor.model.workflow import Step
-from executor.record.timeline import NANOSECONDS, Attempt, Timeline
+from executor.record.timeline import NANOSECONDS, Attempt, AttemptFailure, Timeline
 from executor.tracing.attribute_names import ERROR_MESSAGE, INPUT_MESSAGES, OUTPUT_MESSAGES
 from executor.tracing.span_contents import EVENTS_FACT, SPANS_FACT
 from harness.analysis import Summary, summary
 from harness.analysis.attempt_index import AttemptIndex
+from harness.plain_text import one_line
 from harness.result.resumed_document import earlier_attempts, resumed_document
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ DEEPEST_OUTPUT = 200
 FACTS_LEFT_OUT = frozenset({SPANS_FACT, EVENTS_FACT, INPUT_MESSAGES, OUTPUT_MESSAGES, ERROR_MESSAGE})
 # Of larger runs the seconds of every step are told for the shown repetition alone.
 STEPS_TOLD_PER_SAMPLE = 1000
+# Characters of why an attempt failed; the step's error is whole.
+LONGEST_MESSAGE = 500
 # Of a capacity that was found out.
 CHANGES_TOLD = 1000
 
@@ -200,6 +203,7 @@ def _figures(figures: Summary) -> Document:
         "lost_seconds": dict(figures.lost_seconds),
         "overhead_seconds_per_step": figures.overhead_seconds_per_step,
         "cautions": [str(caution) for caution in figures.cautions],
+        **({"failures": [group.document() for group in figures.failures]} if figures.failures else {}),
     }
 
 
@@ -263,6 +267,8 @@ def _step(repetition: Repetition, index: int, attempts: list[Document]) -> Docum
         words = calling if calling is not None and calling.for_each is not None else None
     if words is not None:
         step |= {"description": words.description, "tool": words.tool}
+    elif index < len(timeline.tools) and timeline.tools[index] is not None:
+        step["tool"] = timeline.tools[index]
     if step_id in repetition.reused:
         step["reused_from"] = repetition.reused[step_id]
     if output_error is not None:
@@ -292,8 +298,13 @@ def _attempt(attempt: Attempt, place: int, facts: Mapping[str, Any] | None) -> D
         "tokens_reserved": attempt.tokens_reserved,
         "tokens_used": attempt.tokens_used,
         "outcome": attempt.outcome,
+        **({} if attempt.failure is None else {"failure": _failure(attempt.failure)}),
         **({"facts": told} if told else {}),
     }
+
+
+def _failure(failure: AttemptFailure) -> Document:
+    return {**failure._asdict(), "message": one_line(failure.message, LONGEST_MESSAGE)}
 
 
 def _storable(output: Any) -> tuple[Any, str | None]:

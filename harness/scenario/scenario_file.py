@@ -27,8 +27,8 @@ from executor.model.findings import Path as FieldPath
 from executor.model.json_values import describe
 from executor.model.workflow import Resource, ToolDeclaration, Workflow, parse_workflow, translate
 from executor.running import declarations_for
-from executor.tools.registry import check_tools, resolve_tool, tool_kind_names
-from executor.tools.tool import ToolOptionsError
+from executor.tools.registry import check_calls, check_tools, resolve_tool, tool_kind_names
+from executor.tools.tool import Tool, ToolOptionsError
 from harness.config import Config, load_config
 from harness.files.packaged import shipped_scenarios
 from harness.files.strict_file import Document, parse_value, read_document
@@ -41,6 +41,7 @@ COMMAND_LINE: Final = "command line"
 # Fields that both the workflow and the scenario have; the workflow's check counts.
 _SHARED: Final = frozenset({"inputs", "description"})
 _UNKNOWN_TOOL: Final = ToolDeclaration(kind="noop")
+_STEPS_NAMED: Final = 20
 
 
 @dataclass(slots=True)
@@ -179,7 +180,17 @@ class Loading:
             self.findings += translate(error, Scenario, (), data)
             return None
         self._check_benchmark(scenario)
+        if workflow is not None:
+            self._check_expected_outputs(scenario, workflow)
         return scenario
+
+    def _check_expected_outputs(self, scenario: Scenario, workflow: Workflow) -> None:
+        known = [step.step_id for step in workflow.steps]
+        for name in scenario.expected_outputs:
+            if name not in known:
+                fix = did_you_mean(name, known, f"use one of: {', '.join(known[:_STEPS_NAMED])}")
+                place = ("expected_outputs", name)
+                self.findings.append(Finding("error", "unknown-step", f"there is no step {name!r}", fix, path=place))
 
     def _check_benchmark(self, scenario: Scenario) -> None:
         known = backend_names()
@@ -219,6 +230,8 @@ class Loading:
         planned = plan(workflow, tools=tools, resources=resources, default_tool=self.config.default_tool)
         # Of a workflow with parts left out, only what is surely wrong is worth saying.
         self.findings += [finding for finding in planned.findings if complete or finding.severity == "error"]
+        if planned.graph is not None and complete:
+            self.findings += check_calls(planned.graph.steps, lambda name: _tool_of(name, known))
         return planned
 
     def _placed(self) -> list[Finding]:
@@ -259,6 +272,14 @@ def _parsed_each(raw: Any, model: type[BaseModel], otherwise: Any) -> dict[str, 
         except ValidationError:
             parsed[name] = otherwise
     return parsed
+
+
+def _tool_of(name: str, declared: Mapping[str, ToolDeclaration]) -> Tool | None:
+    """The tool of a name, where there is one: what is wrong with its declaration is said elsewhere."""
+    try:
+        return resolve_tool(name, declared)
+    except ToolOptionsError:
+        return None
 
 
 def _undeclared(workflow: Workflow, declared: Mapping[str, ToolDeclaration]) -> dict[str, ToolDeclaration]:
@@ -332,7 +353,7 @@ def load(
 
     ``settings`` set ``scale`` or inputs: text is read as the command line's is, other values are taken as they are.
     ``config``: default is :func:`harness.config.load_config`. ``allow_missing_inputs``: an input without a value is
-    null, with a warning, for whoever only looks at the plan.
+    null, with a warning, for commands that only look at the plan.
 
     Raises:
         WorkflowError: with all findings, at least one of them an error.

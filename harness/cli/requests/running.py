@@ -11,6 +11,7 @@ from harness.cli.requests.shared import (
     FailIfOption,
     LlmOption,
     MetricsPortOption,
+    ModelOption,
     NoProgressOption,
     NoStoreOption,
     QuietOption,
@@ -53,6 +54,7 @@ class RunRequest:
     save: SaveOption = None
     yes: Annotated[bool, option("--yes -y", "Run the plan of a task without asking.")] = False
     llm: LlmOption = None
+    model: ModelOption = None
     executor: Annotated[
         str | None,
         option(
@@ -202,6 +204,7 @@ class BenchRequest:
         str | None, option("--replay FILE", "Answer calls from such a file, after the recorded latencies.")
     ] = None
     llm: LlmOption = None
+    model: ModelOption = None
     json_target: ResultOption = None
     junit_target: Annotated[
         str | None, option("--junit FILE", "Write the expectations as JUnit XML, for CI systems.")
@@ -250,6 +253,7 @@ class PlanRequest:
     settings: SetOption = ()
     planner: PlannerOption = None
     llm: LlmOption = None
+    model: ModelOption = None
     save: SaveOption = None
     json_target: Annotated[
         str | None,

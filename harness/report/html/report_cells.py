@@ -14,6 +14,7 @@ from typing import Any
 from executor.record.timeline import NANOSECONDS, Attempt, Interval, Timeline, Wait
 from harness.analysis import AttemptIndex, CriticalStep, Summary, remedy
 from harness.analysis.lost_time import RUNNING
+from harness.plain_text import duration_text
 from harness.report.html.capacity import CapacityCurve, capacity_curves
 from harness.report.html.gantt import waited_by_reason
 from harness.report.html.safe_text import visible
@@ -58,6 +59,21 @@ class Cell:
         return [
             (visible(reason), attempts, time / NANOSECONDS)
             for reason, attempts, time in waited_by_reason(self.timeline.attempts)
+        ]
+
+    @property
+    def failures(self) -> list[dict[str, str]]:
+        """The failed attempts in groups, as text; largest first."""
+        return [
+            {
+                "tool": visible(one.tool or "–"),
+                "error_type": visible(one.error_type),
+                "status": "–" if one.http_status_code is None else str(one.http_status_code),
+                "attempts": str(one.attempts),
+                "calls": str(one.calls),
+                "asked": "–" if one.retry_after_seconds is None else duration_text(one.retry_after_seconds),
+            }
+            for one in self.summary.failures
         ]
 
     @property

@@ -21,6 +21,7 @@ Labels: TypeAlias = tuple[tuple[str, str], ...]
 
 REASONS_TOLD_APART: Final = 30
 _VARIANT_LENGTH: Final = 80
+_ERROR_TYPE_LENGTH: Final = 80
 _HASH_BYTES: Final = 4
 OTHER: Final = "other"
 
@@ -46,6 +47,23 @@ def variant(parameters: Mapping[str, Any]) -> str:
         return text
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_HASH_BYTES).hexdigest()
     return f"{text[:_VARIANT_LENGTH]}…{digest}"
+
+
+class FailureLabels:
+    """The labels of each failure, as they come: the first so many kinds under their own names."""
+
+    def __init__(self) -> None:
+        self._known: set[tuple[str, str]] = set()
+
+    def label(self, error_type: str, http_status_code: int | None) -> tuple[str, str]:
+        """The type of the error and its HTTP status as they stand in labels."""
+        found = error_type[:_ERROR_TYPE_LENGTH], "" if http_status_code is None else str(http_status_code)
+        if found in self._known:
+            return found
+        if len(self._known) >= REASONS_TOLD_APART:
+            return OTHER, ""
+        self._known.add(found)
+        return found
 
 
 class Reasons:
