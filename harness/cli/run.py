@@ -147,6 +147,7 @@ def _run_loaded(
             tracing=tracing,
             feed=live,
             keep=_keep_while(loaded, request, config, journal, terminal) if live is None else None,
+            resumed=None if journal is None else (journal.run_id, journal.trace_id),
         )
     if live is not None:
         live.finish()
