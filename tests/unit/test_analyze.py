@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from executor.model.workflow import Resource
-from harness.report.terminal.analysis_text import analysis_lines
+from harness.report.terminal.analysis_text import analysis_lines, many_lines
 from harness.simulation.what_if import Rerun
 from harness.traces import ForeignRun, foreign_run
 from harness.traces.diagnosis.diagnosis import Diagnosis, diagnose
+from harness.traces.diagnosis.trace_groups import digest_of, groups_of
 from harness.traces.prediction.flat_graph import WORKER, Flat, finish, flat_timeline, longest_chain
 from harness.traces.prediction.list_scheduling import list_schedule
 from harness.traces.prediction.predicted_makespans import Limit
@@ -348,3 +349,16 @@ def test_deep_nesting_is_diagnosed_without_recursion() -> None:
     found = diagnose(run_of(times, parents={f"s{level}": f"s{level - 1}" for level in range(1, depth)}))
     assert sum(found.lost_seconds.values()) == pytest.approx(10)
     assert found.predictions.by_workers["2"].makespan_seconds == pytest.approx(10)
+
+
+def test_groups_come_in_order_of_the_time_that_their_traces_took() -> None:
+    short = [digest_of(run_of({"a": (0, 1)}, trace_id=f"{n:032x}", root="often")) for n in range(1, 6)]
+    long = digest_of(run_of({"a": (0, 100), "b": (100, 130)}, root="once"))
+    assert [group.workflow for group in groups_of([*short, long])] == ["once", "often"]
+
+
+def test_a_median_of_no_time_is_no_zero_times() -> None:
+    digests = [digest_of(run_of({"a": (0, length)}, trace_id=f"{n:032x}")) for n, length in enumerate((0, 0, 0, 5), 1)]
+    text = "\n".join(line.text for line in many_lines(groups_of(digests), {}))
+    assert "0.00×" not in text
+    assert "took 5 s, where the median is no time at all" in text

@@ -300,8 +300,9 @@ def _group_lines(group: Group, typical: Diagnosis | None) -> Iterator[Line]:
 
 def _slow(slow: Slow, group: Group) -> str:
     digest = slow.digest
-    times = digest.makespan_seconds / group.makespan.median if group.makespan.median > 0 else 0.0
-    head = f"{one_line(digest.trace_id, 32)} took {duration_text(digest.makespan_seconds)}, {times:.2f}× the median"
+    usual = group.makespan.median
+    times = f"{digest.makespan_seconds / usual:.2f}× the median" if usual > 0 else "where the median is no time at all"
+    head = f"{one_line(digest.trace_id, 32)} took {duration_text(digest.makespan_seconds)}, {times}"
     if not slow.differences:
         return f"{head}: no span is longer than usual; look at its gaps (--trace)"
     return f"{head}: {'; '.join(_difference(one) for one in slow.differences)}"
