@@ -151,7 +151,10 @@ def _changes(analysis: Document) -> Iterator[tuple[float, str, str]]:
 
 
 def _basis(one: Document) -> str:
-    return "an assumed edge is not real" if one["rests_on"] == "assumption" else _KNOWN
+    sources = ", ".join(visible(str(source), _NAME_LIMIT) for source in one.get("evidence", ()))
+    if one["rests_on"] == "assumption":
+        return f"an assumed edge is not real ({sources})" if sources else "an assumed edge is not real"
+    return f"{_KNOWN} ({sources})" if sources else _KNOWN
 
 
 def _names(steps: Sequence[str]) -> str:
