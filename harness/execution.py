@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from executor.backends import make_backend
+from executor.backends.virtual import VirtualBackend
 from executor.engine.instruments import Instrument
 from executor.feed import Feed
 from executor.model.workflow import ToolDeclaration
@@ -91,6 +92,8 @@ def execute(
     """
     backend = make_backend(executor, workers, backend_options)
     simulated = backend.simulates
+    if isinstance(backend, VirtualBackend):
+        backend.expected_outputs = loaded.scenario.expected_outputs
     seed = loaded.scenario.seed if seed is None else seed
     started_at = datetime.now(UTC)
     clock = StartClock()

@@ -40,7 +40,7 @@ class BackendError(Exception):
 
 
 def patience_seconds(engine: Engine) -> float:
-    """How long whoever waits for the run may wait before it looks again."""
+    """How long the thread that waits for the run may wait before it looks again."""
     wake_at = engine.wake_at()
     if wake_at is None:
         return LONGEST_WAIT_SECONDS
@@ -111,9 +111,9 @@ class Backend:
     def cancel(self, attempt: Attempt) -> None:
         """Stop the call of an attempt if that is possible (its context was told already)."""
 
-    def assume_items(self, step: Step, failed: bool) -> int | None:
-        """How many items a mapped step is taken to have: where tools run, as many as its list has."""
-        return None
+    def assume_items(self, step: Step) -> int:
+        """How many items a mapped step is taken to have where only a run could know: where tools run, nobody asks."""
+        raise NotImplementedError(f"{self.name} runs tools: it knows the list of step {step.step_id!r}")
 
     def notify(self) -> None:
         """Wake the one who waits in :meth:`wait`. Safe in a signal handler and from any thread."""

@@ -90,6 +90,7 @@ class AttemptIndex:
         self.nested_in: Sequence[int] = timeline.nested_in or [-1] * steps
         self.ended = [attempt for attempt in timeline.attempts if attempt.ended is not None]
         self.tries = self._by_step(steps)
+        self._last: dict[int, Attempt] = {}  # by step, of those with several attempts
         self._pauses: dict[Attempt, list[Pause]] = {}
         self.calls: dict[int, list[Pause]] = {}
         self.call_of: dict[int, Pause] = {}
@@ -142,21 +143,26 @@ class AttemptIndex:
 
     def _note_last_child(self, call: Pause, index: int) -> None:
         tries = self.tries[index]
-        last = self.last_of(tries)
+        last = self.last_of(index)
         if call.holds(tries[0].ready, ended_of(last)) and (
             call.last_child is None or ended_of(last) > ended_of(call.last_child)
         ):
             call.last_child = last
 
-    @staticmethod
-    def last_of(tries: Sequence[Attempt]) -> Attempt:
-        """The last-ended of a step's attempts; of several, the latest attempt."""
-        return max(tries, key=lambda attempt: (ended_of(attempt), attempt.attempt))
+    def last_of(self, step: int) -> Attempt:
+        """The last-ended of the attempts of a step that ran; of several, the latest attempt."""
+        tries = self.tries[step]
+        if len(tries) == 1:
+            return tries[0]
+        found = self._last.get(step)
+        if found is None:
+            found = self._last[step] = max(tries, key=lambda attempt: (ended_of(attempt), attempt.attempt))
+        return found
 
     def is_held(self, child: int) -> bool:
         """Whether the call that a nested step came from lasted until the step's end."""
         call, tries = self.call_of.get(child), self.tries[child]
-        return call is not None and call.holds(tries[0].ready, ended_of(self.last_of(tries)))
+        return call is not None and call.holds(tries[0].ready, ended_of(self.last_of(child)))
 
     def pauses(self, attempt: Attempt) -> Sequence[Pause]:
         """The attempt's pauses in order of time."""

@@ -133,7 +133,7 @@ def _overlap_caution(index: AttemptIndex) -> OverlappingEdges | None:
         for parent in parents:
             if not index.tries[parent]:
                 continue
-            overlap = ended_of(index.last_of(index.tries[parent])) - started
+            overlap = ended_of(index.last_of(parent)) - started
             if overlap > 0:
                 count += 1
                 if overlap > worst:

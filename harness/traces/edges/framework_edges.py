@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from harness.traces.edges.found_edges import Edges
@@ -30,6 +31,9 @@ GRAPH_NODE: Final = "graph.node"
 _PREFIXES: Final = ("", "traceloop.association.properties.", "metadata.", "langsmith.metadata.", "gen_ai.metadata.")
 _STEP_NAMES: Final = tuple((f"{prefix}langgraph_step", prefix) for prefix in _PREFIXES)
 _NO_SOURCE: Final = ("to", "start", "__start__")
+# Edges of one graph, for each of its nodes' runs; where a wide superstep follows a wide one, each has the fewest.
+_EDGES_PER_NODE: Final = 32
+_FEWEST_NODES: Final = 8
 
 
 class Node(NamedTuple):
@@ -110,59 +114,88 @@ def _langgraph(edges: Edges, nodes: Sequence[Node], flows: set[tuple[int, int]])
         by_level.setdefault(node.level, []).append(node)
     latest: dict[str, list[Node]] = {}  # of each node's runs so far, those of its last superstep
     before: list[Node] = []
-    routes: dict[int, set[str]] = {}
+    handed = _handed(flows)
+    left = _EDGES_PER_NODE * len(nodes)
     for level in sorted(by_level):
         is_next = bool(before) and before[0].level == level - 1
+        routed: dict[str, list[Node]] | None = None
         for node in by_level[level]:
             edges.levels[node.step] = level
             edges.covered.add(node.step)
-            named = _named(node, latest, before)
+            named = _named(node, latest, before, left)
+            left -= len(named)
             for one in named:
                 edges.add(one.step, node.step, DECLARED, LANGGRAPH)
             if named or not before:
                 continue
-            fired = _fired_by(edges, node, before, flows, routes) if is_next else []
+            fired: Sequence[Node] = ()
+            if is_next and len(before) == 1:
+                fired = before
+            elif is_next:
+                routed = _routed_to(edges, before) if routed is None else routed
+                used = handed.get(node.step, ())
+                fired = routed.get(node.name) or ([one for one in before if one.step in used] if used else ())
+            fired = _bounded(fired, left)
+            left -= len(fired)
             for one in fired:
                 edges.add(one.step, node.step, INFERRED, LANGGRAPH)
             edges.inferred_triggers += bool(fired)
             if not fired:
-                edges.unsettled[node.step] = [one.step for one in before]
-        before = by_level[level]
-        for name in {node.name for node in before}:
-            latest[name] = [node for node in before if node.name == name]
+                candidates = _bounded(before, left)
+                left -= len(candidates)
+                edges.unsettled[node.step] = [one.step for one in candidates]
+        before = sorted(by_level[level], key=lambda node: edges.steps.ends[node.step])
+        latest.update({name: [] for name in {node.name for node in before}})
+        for node in before:
+            latest[node.name].append(node)
 
 
-def _named(node: Node, latest: Mapping[str, Sequence[Node]], before: Sequence[Node]) -> list[Node]:
-    """The runs named by triggers that can have fired: all of their sources ran, one of them in the superstep before."""
-    found: list[Node] = []
-    for sources in _sources(node.triggers):
-        runs = [one for source in sources for one in latest.get(source, ())]
-        if all(source in latest for source in sources) and any(one in before for one in runs):
-            found += runs
+def _bounded(nodes: Sequence[Node], left: int) -> Sequence[Node]:
+    """All of them, in order of their ends, while edges are left for the graph; then the first and the last ones."""
+    return nodes if len(nodes) <= max(left, _FEWEST_NODES) else [nodes[0], *nodes[1 - _FEWEST_NODES :]]
+
+
+def _handed(flows: set[tuple[int, int]]) -> dict[int, set[int]]:
+    """By step, those that handed it data."""
+    found: dict[int, set[int]] = {}
+    for before, after in flows:
+        found.setdefault(after, set()).add(before)
     return found
 
 
-def _fired_by(
-    edges: Edges, node: Node, before: Sequence[Node], flows: set[tuple[int, int]], routes: dict[int, set[str]]
-) -> Sequence[Node]:
-    """The nodes of the superstep before that sent this one, as far as something tells; else none."""
-    if len(before) == 1:
-        return before
+def _named(node: Node, latest: Mapping[str, Sequence[Node]], before: Sequence[Node], left: int) -> list[Node]:
+    """The runs named by triggers that can have fired: all of their sources ran, one of them in the superstep before."""
+    found: list[Node] = []
+    for sources in _sources(node.triggers):
+        if before and all(source in latest for source in sources):
+            runs = [latest[source] for source in sources]
+            if any(one[0].level == before[0].level for one in runs):
+                found += chain.from_iterable(_bounded(one, left) for one in runs)
+    return found
+
+
+def _routed_to(edges: Edges, before: Sequence[Node]) -> dict[str, list[Node]]:
+    """By name of a node, those of the superstep before that sent it, as far as something tells."""
+    found: dict[str, list[Node]] = {}
     for one in before:
-        if one.step not in routes:
-            routes[one.step] = routes_of(edges.steps, one.step, langgraph_metadata)
-    sent = [one for one in before if node.name in routes[one.step]]
-    return sent or [one for one in before if (one.step, node.step) in flows]
+        for name in routes_of(edges.steps, one.step, langgraph_metadata):
+            found.setdefault(name, []).append(one)
+    return found
 
 
-def unsettled_edges(edges: Edges, declared: Collection[int]) -> None:
-    """Assume what is still open: all candidates of a node about which nobody declared (``declared``) anything."""
+def unsettled_edges(edges: Edges) -> None:
+    """Assume what is still open: all candidates of a node of which the user says nothing. The only one that the user
+    has not denied is inferred.
+    """
     unsure = 0
     for step, candidates in edges.unsettled.items():
-        if step not in declared:
-            unsure += 1
-            for before in candidates:
-                edges.add(before, step, ASSUMED, LANGGRAPH)
+        if step in edges.settled:
+            continue
+        left = [before for before in candidates if not edges.stated.denies(before, step)]
+        is_settled = len(left) == 1 < len(candidates)
+        unsure += bool(left) and not is_settled
+        for before in left:
+            edges.add(before, step, INFERRED if is_settled else ASSUMED, LANGGRAPH)
     note = edges.steps.tree.note
     note(
         "inferred_trigger",

@@ -70,12 +70,13 @@ def _without_duplicates(
 
 def _find_parents(tree: Tree, shared: dict[int, int]) -> None:
     missing = own = 0
+    followers: list[int] = []
     parent, index_of = tree.parent, tree.index_of
     for index, span in enumerate(tree.spans):
         wanted = span.parent_id
         if wanted is None:
             if span.links:
-                parent[index] = _followed_parent(tree, index)
+                followers.append(index)
             continue
         found = index_of.get(wanted)
         if found is None:
@@ -88,6 +89,7 @@ def _find_parents(tree: Tree, shared: dict[int, int]) -> None:
         # Zipkin's way: server and client share an id. The server's span is the client's child.
         if tree.spans[index].kind == "server" and tree.spans[first].kind == "client":
             parent[index] = first
+    _parents_of_followers(tree, followers)
     tree.note(
         "missing_parent",
         "spans whose parent is not in the trace (sampled, truncated or not exported)",
@@ -97,25 +99,32 @@ def _find_parents(tree: Tree, shared: dict[int, int]) -> None:
     tree.note("own_parent", "spans that name themselves as their parent", "they stand at the top", own)
 
 
-def _followed_parent(tree: Tree, index: int) -> int:
+def _parents_of_followers(tree: Tree, followers: Sequence[int]) -> None:
     """The parent of a span that only follows another: that one if it began while it ran, else that one's parent."""
-    at, passed = index, {index}
-    while True:
-        followed = (
-            tree.index_of.get(link.span_id)
-            for link in tree.spans[at].links
-            if link.attributes.get(REFERENCE_TYPE) == FOLLOWS_FROM
-        )
-        other = next((one for one in followed if one is not None and one not in passed), None)
-        if other is None:
-            return NO_PARENT
-        if tree.start[other] <= tree.start[index] < tree.end[other]:
-            return other
-        grandparent = tree.spans[other].parent_id
-        if grandparent is not None:
-            return tree.index_of.get(grandparent, NO_PARENT)
-        at = other  # it only follows another itself
-        passed.add(at)
+    # Through the one who follows another itself one comes to that one's parent, so each is settled once.
+    open_ones = dict.fromkeys(followers)
+    for index in followers:
+        chain: list[int] = []
+        at = index
+        while at in open_ones:
+            del open_ones[at]
+            chain.append(at)
+            at = _followed(tree, at)
+        for one in reversed(chain):
+            followed = _followed(tree, one)
+            if followed not in (NO_PARENT, one):
+                is_within = tree.start[followed] <= tree.start[one] < tree.end[followed]
+                tree.parent[one] = followed if is_within else tree.parent[followed]
+
+
+def _followed(tree: Tree, index: int) -> int:
+    """The first span of the trace that it says it follows."""
+    for link in tree.spans[index].links:
+        if link.attributes.get(REFERENCE_TYPE) == FOLLOWS_FROM:
+            other = tree.index_of.get(link.span_id)
+            if other is not None and other != index:
+                return other
+    return NO_PARENT
 
 
 def _break_cycles(tree: Tree) -> None:
