@@ -64,8 +64,8 @@ def model_table(
     hidden: frozenset[str] = frozenset(),
     defaults: Mapping[str, str] | None = None,
 ) -> str:
-    """Name, type, default and meaning of each field that is not hidden. ``defaults``: the words for those that whoever
-    reads a file fills in.
+    """Name, type, default and meaning of each field that is not hidden. ``defaults``: the words for those that
+    the reader of a file fills in.
 
     Raises:
         KeyError: a field has no meaning, or a meaning no field.

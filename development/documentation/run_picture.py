@@ -59,7 +59,7 @@ def printed_on_a_terminal(command: tuple[str, ...]) -> str:
 
 
 def environment_of(folder: str) -> dict[str, str]:
-    """No settings and no history of whoever draws; the folder takes what the run leaves."""
+    """No settings and no history of the person who draws; the folder takes what the run leaves."""
     kept = {
         name: value for name, value in os.environ.items() if name != "NO_COLOR" and not name.startswith("MAKESPAN_")
     }

@@ -8,7 +8,7 @@
                               Scheduler (pure)
 
 Rules of this module:
-- Whoever brings a completion calls :meth:`Engine.advance` and runs what it returns; there is no loop thread.
+- The thread that brings a completion calls :meth:`Engine.advance` and runs what it returns; there is no loop thread.
 - It knows no backend by name: only :class:`Driver`, what an engine asks of one.
 - Late and repeated completions are dropped and counted; they never change the record.
 - It alone has the lock, and it alone wakes the waiting thread. :class:`.RunRecord` writes down, :class:`.Deadlines`
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import time
 from collections import ChainMap, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Any, ClassVar
 
@@ -30,8 +30,10 @@ from executor.engine.child_step_links import ChildSteps, Resume
 from executor.engine.deadlines import Deadlines
 from executor.engine.driver import Answer, Driver, Request
 from executor.engine.instruments import Instrument, Instruments
+from executor.engine.keeping import EarlierResults, Keeper
 from executor.engine.mapped_items import MappedItems
 from executor.engine.rendering import Renderer
+from executor.engine.reuse import Reuse
 from executor.engine.run_record import RunRecord
 from executor.engine.simulated_outputs import SimulatedOutputs
 from executor.model.workflow import Resource, Step
@@ -62,6 +64,7 @@ class Engine:
         context: RunContext | None = None,
         instruments: Sequence[Instrument] = (),
         toolbox: Toolbox | None = None,
+        earlier: EarlierResults | None = None,
     ) -> None:
         self.graph = graph
         self.context = context or RunContext()
@@ -74,7 +77,8 @@ class Engine:
         self._lock = Lock()
         # Nobody watches single attempts, and none has a timeout: `succeed` may take the short way.
         self._plain = not (self.record.watches_start or self.record.watches_finish)
-        # Whether somebody asked for the run to be cancelled, and nobody has carried it out yet.
+        self._note_end: Callable[[Attempt], None] | None = None
+        # Whether the run was asked to be cancelled, and that was not carried out yet.
         self.cancel_requested = False
         # Requests of those who run no step, for the one who waits.
         self._asked: deque[Request] = deque()
@@ -91,10 +95,16 @@ class Engine:
             seed=self.context.seed,
             condition=self._condition,
             items=self.items,
+            reuse=None if earlier is None else Reuse(earlier, self.record, self.renderer),
         )
         self.deadlines = Deadlines(self.scheduler)
         self.child_steps = ChildSteps(self.scheduler)
         self.scheduler.add(graph, 0)
+
+    def keep_with(self, keeper: Keeper) -> None:
+        """Have somebody keep what happens; before :meth:`begin`, and before workers are started."""
+        self._note_end = self.record.note_end = keeper.attempt_ended
+        self.renderer.keeper = keeper
 
     # ------------------------------------------------------------------ what is known of the run
 
@@ -182,7 +192,7 @@ class Engine:
                     record.note_cancelled(now)
                 if self.child_steps:
                     self.child_steps.unblock_finished(now)
-                starts = self.scheduler.start(now)
+                starts = self._start(now)
                 self._after(starts, now)
                 resumes = self._take_resumes(starts) if self.child_steps else None
             except BaseException as error:
@@ -231,8 +241,11 @@ class Engine:
                     starts = scheduler.succeed(attempt, now)
                 else:
                     starts, resumes = self._succeed_child_step(attempt, attempt.parent, now)
-                if starts is not None and not scheduler.remaining:
-                    self._driver.notify()
+                if starts is not None:
+                    if self._note_end is not None:
+                        self._note_end(attempt)
+                    if not scheduler.remaining:
+                        self._driver.notify()
         except BaseException as error:
             self._break(error)
             raise
@@ -388,6 +401,17 @@ class Engine:
         if not scheduler.remaining or self.deadlines.is_sooner():
             self._driver.notify()
 
+    def _start(self, now: int) -> list[Attempt]:
+        scheduler = self.scheduler
+        starts = scheduler.start(now)
+        # Calls ended without having run: those that wait for them go on at the same instant.
+        while scheduler.ended_unrun:
+            scheduler.ended_unrun = False
+            if self.child_steps:
+                self.child_steps.unblock_finished(now)
+                starts += scheduler.start(now)
+        return starts
+
     def _take_resumes(self, starts: Sequence[Attempt]) -> list[tuple[Resume, bool]]:
         found = [(resume, False) for resume in self.child_steps.abandoned()]
         for attempt in starts:
@@ -401,7 +425,7 @@ class Engine:
         try:
             holds = self.renderer.condition(step)
         except UnknownValueError:
-            # Only on the virtual clock: what is longer is more likely to be what somebody asks for.
+            # Only on the virtual clock: what is longer is more likely to be asked for.
             self.record.warnings.append(
                 f"the condition of step {step.step_id!r} is only known in a run: taken to hold (expected_outputs)"
             )

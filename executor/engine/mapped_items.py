@@ -4,7 +4,7 @@ Used under the engine's lock, by the scheduler (:class:`executor.scheduler.items
 
 Rules of this module:
 - A list is read once, when the mapped step would start; what it holds is never rendered again.
-- No item stands in a message: it may be a secret.
+- No message contains an item: it may be a secret.
 - Where no tool runs, a list that is made of outputs is taken to have ``expected_items`` items; that is said.
 """
 
@@ -102,7 +102,7 @@ class MappedItems:
         """The outputs in the order of the items, or what failed."""
         record, scheduler = self._record, self._record.scheduler
         if attempt.outcome == "succeeded":
-            record.outputs[attempt.step_id] = [record.outputs[scheduler.step_ids[index]] for index in items]
+            record.outputs[attempt.step_id] = [record.outputs.get(scheduler.step_ids[index]) for index in items]
         elif attempt.outcome == "failed":
             failed = [index for index in items if scheduler.status(index) == "failed"]
             message = f"{len(failed)} of {len(items)} items failed: "

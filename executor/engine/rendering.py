@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from executor.child_steps.child_request import ChildStep
+from executor.engine.keeping import Keeper
 from executor.model.workflow import Step
 from executor.templates.render_budget import STUB, Stub, UnknownValueError
 from executor.tools.tool import RunContext, Tool, ToolError
@@ -37,9 +38,22 @@ class Renderer:
         self._context = context
         self._outputs = outputs
         self.variables: dict[int, Mapping[str, Any]] = {}
+        # Told of each call that is made ready.
+        self.keeper: Keeper | None = None
 
     def work(self, step: Step, index: int) -> tuple[Tool, str | None, Mapping[str, Any]]:
         """The tool of a step, with its prompt and arguments rendered. ``index``: the step's place in the run.
+
+        Raises:
+            Exception: a template cannot be rendered, or the tool is not there.
+        """
+        tool, prompt, args = self.rendered(step, index)
+        if self.keeper is not None:
+            self.keeper.rendered(step, index, tool, prompt, args)
+        return tool, prompt, args
+
+    def rendered(self, step: Step, index: int) -> tuple[Tool, str | None, Mapping[str, Any]]:
+        """The same where nothing is going to be called.
 
         Raises:
             Exception: a template cannot be rendered, or the tool is not there.
@@ -95,7 +109,9 @@ class Renderer:
         for step in steps:
             tool = self.tools.get(step.tool or "")
             call = None
-            if tool is not None and step.timeout is None and (tool.call is None) == asynchronous:
+            # What must not be done twice is not begun before that is kept: the long way sees to it.
+            asks = self.keeper is not None and step.idempotent is False
+            if tool is not None and not asks and step.timeout is None and (tool.call is None) == asynchronous:
                 args: Mapping[str, Any] = step.args or _NO_ARGS
                 if "{" not in (step.prompt or "") and not (args and _has_template(args)):
                     call = tool.direct(step.prompt, args)
@@ -105,6 +121,8 @@ class Renderer:
     def late_call(self, step: Step, *, asynchronous: bool) -> Callable[[], Any] | None:
         """The same for a step that was not there at first: the calls of running steps have no templates."""
         if type(step) is not ChildStep or step.timeout is not None:
+            return None
+        if self.keeper is not None and step.idempotent is False:
             return None
         tool = self.tools.get(step.tool or "")
         if tool is None or (tool.call is None) != asynchronous:

@@ -70,7 +70,7 @@ class Template:
     """A template, read but not yet run. Made by :func:`compile_template` or :func:`compile_expression`.
 
     ``references``: ids of the steps that it names. ``inputs``: names of the inputs that it names. ``of_items``: which
-    of ``item`` and ``index`` it uses. ``findings``: its faults (without step and path: whoever knows the place adds
+    of ``item`` and ``index`` it uses. ``findings``: its faults (without step and path: the caller adds
     them). ``is_constant``: it says what it is.
     """
 
@@ -112,7 +112,7 @@ class Template:
 
     @property
     def is_constant(self) -> bool:
-        """Whether the text stands for itself."""
+        """Whether the text means itself."""
         return self._plain is not None and all(isinstance(part, str) for part in self._plain)
 
     @property
@@ -328,7 +328,7 @@ def _rebuilt(value: Any, change: Callable[[str], Any]) -> Any:
 
 @functools.lru_cache(maxsize=4096)
 def compile_template(source: str) -> Template:
-    """Read a template. Never raises: what is wrong stands in ``findings``, and is raised when it is rendered."""
+    """Read a template. Never raises: what is wrong is in ``findings``, and is raised when it is rendered."""
     return Template(source)
 
 

@@ -22,6 +22,7 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from executor.child_steps.step_context import program_environment
 from executor.model.workflow import Names, StrictModel, ToolDeclaration
+from executor.shortages import start_fault
 from executor.tools.child_process import ChildProcess, Finished
 from executor.tools.options import read_args, read_options
 from executor.tools.tool import Tool, ToolContext, ToolError, ToolTimeoutError
@@ -86,6 +87,10 @@ class CommandTool(Tool):
         """Make the tool; see :meth:`Tool.from_declaration`."""
         return cls(name, read_options(CommandOptions, name, declaration))
 
+    def declared_words(self) -> Any:
+        """What is run, and where; limits shape no output."""
+        return self.options.model_dump(mode="json", exclude={"output_limit_bytes"})
+
     def call(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Any:
         """Run the program in this thread."""
         wanted = read_args(CommandArgs, self.name, args)
@@ -147,9 +152,8 @@ class CommandTool(Tool):
             self._refuse(f"{argv[0]!r} may not be executed")
         except (OSError, ValueError) as error:
             passing = getattr(error, "errno", None) in _PASSING_ERRORS
-            reason = getattr(error, "strerror", None) or str(error)
             raise ToolError(
-                f"tool {self.name!r}: {argv[0]!r} could not be started: {reason}", retryable=passing
+                f"tool {self.name!r}: {argv[0]!r} could not be started: {start_fault(error)}", retryable=passing
             ) from None
 
     def _environment(self, extra: Mapping[str, str]) -> dict[str, str]:

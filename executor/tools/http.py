@@ -122,6 +122,11 @@ class HttpTool(Tool):
         """Import httpx and load the certificates."""
         self._connections.prepare()
 
+    def declared_words(self) -> Any:
+        """Who is asked, and how; limits shape no output."""
+        words = {"base_url", "headers", "headers_from_env", "expect", "follow_redirects"}
+        return self.options.model_dump(mode="json", include=words)
+
     def call(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Any:
         """Send the request in this thread."""
         exchange = self._exchange(context, prompt, args)

@@ -2,10 +2,10 @@
 
 Rules of this module:
 - The prompt is the user's message; the output is the text, or with ``response_format`` the JSON value.
-- Token usage is told to the scheduler (its limits count tokens) and, with the time of the first token, to the tracer.
+- The scheduler learns the token usage (its limits count tokens); the tracer, too, with the time of the first token.
 - 429, 5xx and broken answers may be tried again, after what ``Retry-After`` asks for.
-- The key never stands in a message, and is sent to ``base_url`` alone.
-- Only an endpoint that the harness marked as its stand-in is told how long the answer should take.
+- The key is never in a message, and is sent to ``base_url`` alone.
+- Only an endpoint that the harness marked as its stand-in receives how long the answer should take.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, JsonValue, SecretStr
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     import httpx
 
 STAND_IN_MODEL = "makespan-stand-in"
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
 class LlmOptions(StrictModel):
@@ -138,6 +139,15 @@ class LlmTool(Tool):
             yield "tool", f"asks nothing of its tool {self.name!r}", "add `prompt`, or `args: {messages: […]}`"
         elif prompt is not None and args.get("messages") is not None:
             yield "args.messages", "has both a prompt and args.messages", "keep one of them"
+
+    def declared_words(self) -> Any:
+        """Who is asked, and with what. Servers on this machine get other ports each time; the stand-in is none."""
+        base_url = self.options.base_url
+        parts = None if base_url is None else urlsplit(base_url)
+        if parts is not None and parts.hostname in _THIS_MACHINE:
+            base_url = f"{parts.hostname}{parts.path}"
+        words = ("model", "system", "temperature", "max_tokens", "response_format", "stand_in")
+        return [base_url, self.options.model_dump(mode="json", include=set(words))]
 
     def call(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Any:
         """Ask, in this thread."""

@@ -25,6 +25,7 @@ from pydantic import Field
 from executor.child_steps.step_context import program_environment
 from executor.model.findings import did_you_mean
 from executor.model.workflow import Names, StrictModel, ToolDeclaration
+from executor.shortages import start_fault
 from executor.tools.child_process import ChildProcess, Finished
 from executor.tools.command import INHERITED, OUTPUT_LIMIT_BYTES, readable_tail, status_text
 from executor.tools.node_parent import NodeChannel
@@ -35,7 +36,7 @@ MEMORY_LIMIT_BYTES = 2 * 1024**3
 _FOLDER = Path(__file__).with_name("node_path")
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from node_child import main; main(int(sys.argv[2]))"
 _ARGS = ("file", "source", "input")
-# Of what a node wrote to stderr, a message shows this much; all that is kept stands below the traceback.
+# Of what a node wrote to stderr, a message shows this much; all that is kept is below the traceback.
 _LAST_LINES = 5
 _LAST_CHARACTERS = 400
 # What `node_child` writes to stderr before it writes of the end of the node's code.
@@ -106,6 +107,19 @@ class NodeTool(Tool):
             finally:
                 channel.close()
 
+    def code_words(self) -> Any:
+        """The code, where the declaration has it."""
+        return self.options.source if self.options.file is None else _text_of(self.options.file)
+
+    def declared_words(self) -> Any:
+        """Limits shape no output."""
+        return self.options.model_dump(mode="json", include={"env", "inherit_env", "cwd"})
+
+    def files_read(self, args: Mapping[str, Any]) -> Any:
+        """The code, where the arguments name its file."""
+        file = args.get("file")
+        return _text_of(file) if isinstance(file, str) and self.options.file is self.options.source is None else None
+
     # ------------------------------------------------------------------ its start
 
     def _start(
@@ -115,7 +129,10 @@ class NodeTool(Tool):
         options = self.options
         if options.cwd is not None and not Path(options.cwd).is_dir():
             self._refuse(f"cwd: there is no directory {options.cwd!r}")
-        channel = NodeChannel(kind, code, options.output_limit_bytes)
+        try:
+            channel = NodeChannel(kind, code, options.output_limit_bytes)
+        except OSError as error:
+            self._not_started(error)
         try:
             child = ChildProcess(
                 [sys.executable, "-I", "-c", _START, str(_FOLDER), str(channel.their_fd)],
@@ -128,7 +145,7 @@ class NodeTool(Tool):
             )
         except OSError as error:
             channel.close()
-            raise ToolError(f"tool {self.name!r}: the node could not be started: {error.strerror or error}") from None
+            self._not_started(error)
         except BaseException:
             channel.close()
             raise
@@ -253,8 +270,18 @@ class NodeTool(Tool):
                 f"{self._last_words(finished.stderr)}"
             ) from None
 
+    def _not_started(self, error: OSError) -> NoReturn:
+        raise ToolError(f"tool {self.name!r}: the node could not be started: {start_fault(error)}") from None
+
     def _refuse(self, message: str) -> NoReturn:
         raise ToolError(f"tool {self.name!r}: {message}", retryable=False)
+
+
+def _text_of(file: str) -> str | None:
+    try:
+        return Path(file).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return None
 
 
 def _place_of(channel: NodeChannel, answer: Mapping[str, Any]) -> str:

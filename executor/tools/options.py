@@ -1,7 +1,7 @@
 """Reading a tool's options and a step's arguments, with errors that speak to the person who wrote them.
 
 Rules of this module:
-- What stands in a file is wrong in the file (:class:`ToolOptionsError`, with the option's name and a fix).
+- What is in a file is wrong in the file (:class:`ToolOptionsError`, with the option's name and a fix).
 - What a step passes is wrong in the call (:class:`ToolError`, not retryable: another attempt cannot help).
 - An unknown name suggests the nearest known one. Values never stand in a message: they may be secrets.
 """

@@ -123,7 +123,7 @@ class _LongestChain:
             raise ValueError(f"the dependencies of step {self.timeline.step_ids[self.step_of[stuck]]!r} form a cycle")
 
     def _reached(self, node: int, children: Mapping[int, list[int]], heirs: list[int]) -> list[int]:
-        """The nodes that wait for this one: the next call with its children, or whoever follows the whole step."""
+        """The nodes that wait for this one: the next call with its children, or the steps after the whole step."""
         step = self.step_of[node]
         if node != self.last_node[step]:
             following = node + 1 if node >= self.steps else self.returns[step]

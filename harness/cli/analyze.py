@@ -177,7 +177,7 @@ def _one(
 def _write_html(request: AnalyzeRequest, diagnoses: Sequence[Diagnosis]) -> None:
     if request.html_target is None:
         return
-    from harness.report.html import report_html  # noqa: PLC0415 - heavy: only whoever wants a page pays for it
+    from harness.report.html import report_html  # noqa: PLC0415 - heavy: only a page pays for it
 
     page = report_html(run_documents(diagnoses), [trace_document(one) for one in diagnoses])
     write_text(page, request.html_target, "HTML")

@@ -22,7 +22,7 @@ from harness.cli.guard import UsageFault
 from harness.cli.metrics_option import Metrics
 from harness.cli.plan import is_file_argument, workflow_document
 from harness.cli.requests.running import RunRequest
-from harness.cli.signals import terminated_as_interrupted
+from harness.cli.signals import programs_ended, terminated_as_interrupted
 from harness.cli.stores import check_store, keep_run, rescue
 from harness.cli.tasks import can_ask, is_approved, live_plan, load_task, save_plan, with_planning_model
 from harness.cli.trace_options import send_traces, traces_sent_on_error, tracing_for, untraced
@@ -115,7 +115,12 @@ def _run_loaded(
     metrics.begin_run(loaded.scenario.scenario, config.executor, loaded.parameters)
     unseen = request.no_progress or request.quiet
     progress = None if unseen else progress_for(terminal, len(loaded.graph.steps))
-    with terminated_as_interrupted(), progress or contextlib.nullcontext(), traces_sent_on_error(tracing, faults):
+    with (
+        terminated_as_interrupted(),
+        programs_ended([loaded]),
+        progress or contextlib.nullcontext(),
+        traces_sent_on_error(tracing, faults),
+    ):
         execution = execute(
             loaded,
             executor=config.executor,

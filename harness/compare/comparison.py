@@ -21,7 +21,7 @@ _MOST_OF_IT: Final = 0.7
 _STEPS_SHOWN: Final = 3
 # A step whose change is less than this share of the whole one explains nothing.
 _WORTH_SAYING_RATIO: Final = 0.05
-# Facts that may differ, and that whoever reads the comparison wants to know.
+# Facts that may differ, and that a reader of the comparison wants to know.
 _VERSIONS: Final = {
     "machine": "machine",
     "python_version": "Python",

@@ -1,7 +1,7 @@
 """The machine-readable result: the ``makespan.run/1`` document, from timelines and back.
 
 Rules of this room:
-- Pure: whoever calls writes the file.
+- Pure: the caller writes the file.
 - Times are seconds from the run's t = 0. Every integer nanosecond of a run of up to 20 days survives the way to
   seconds and back, so the timeline can be made from the document again, exactly.
 """

@@ -353,7 +353,7 @@ def load(
 
     ``settings`` set ``scale`` or inputs: text is read as the command line's is, other values are taken as they are.
     ``config``: default is :func:`harness.config.load_config`. ``allow_missing_inputs``: an input without a value is
-    null, with a warning, for whoever only looks at the plan.
+    null, with a warning, for commands that only look at the plan.
 
     Raises:
         WorkflowError: with all findings, at least one of them an error.

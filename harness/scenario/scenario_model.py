@@ -1,7 +1,7 @@
 """The words of a scenario: what a file says beside its workflow, and the result of loading one.
 
-Frozen pydantic models, as strict as :mod:`executor.model.workflow`. Reading expectations belongs to whoever judges
-them: here ``expect`` is text.
+Frozen pydantic models, as strict as :mod:`executor.model.workflow`. Here ``expect`` is text:
+:mod:`harness.expectations` reads it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Expectation = Annotated[str, StringConstraints(min_length=1)]
 class Benchmark(SparseModel):
     """The matrix of a benchmark: every executor × workers × policy × parameter values, ``repetitions`` times each after
     ``warmup`` runs that do not count. ``parameters``: values of inputs (or of ``scale``) to run with. Empty lists leave
-    the choice to whoever runs it.
+    the choice to the person who runs it.
     """
 
     executors: Names = ()

@@ -149,7 +149,7 @@ def drift_of(samples: Sequence[float]) -> Drift | None:
     median = statistics.median(values)
     if len(values) < _LEAST_FOR_OUTLIERS or min(values) == max(values) or median <= 0:
         return None
-    from scipy.stats import kendalltau, theilslopes  # noqa: PLC0415 - heavy: only whoever looks for drift pays for it
+    from scipy.stats import kendalltau, theilslopes  # noqa: PLC0415 - heavy: only a search for drift pays for it
 
     times = range(len(values))
     p_value = float(kendalltau(list(times), values).pvalue)

@@ -110,9 +110,9 @@ def test_several_traces_are_told_apart_and_one_needs_no_name() -> None:
     assert section_of(page_of(one, one)).count("<figcaption>") == 2
 
 
-def test_steps_that_are_let_go_earlier_are_told_beside_the_predictions_and_at_the_top() -> None:
+def test_steps_that_began_late_are_told_beside_the_predictions_and_at_the_top() -> None:
     late = diagnose(run_of({"a": (0, 3), "b": (2, 5)}))
-    said = "predictions let them begin with the others; if their caller held them back, so much less is to be gained"
+    said = "the sure figures let them begin as late as they did; if nothing held them back, there is more to gain"
     page = page_of(late)
     assert said in section_of(page)
     assert said in page.replace(section_of(page), "")

@@ -17,6 +17,7 @@ from harness.traces.diagnosis.advice import Together
 from harness.traces.diagnosis.diagnosis import Barrier, Diagnosis
 from harness.traces.diagnosis.trace_groups import Difference, Group, Slow
 from harness.traces.prediction.predicted_makespans import UNLIMITED, Limit, Predicted
+from harness.traces.prediction.raised_limits import Raised
 
 _NAME: Final = 48
 _PATH_SHOWN: Final = 10
@@ -95,11 +96,15 @@ def _lost(diagnosis: Diagnosis) -> str:
     if whole <= 0:
         return "nothing: it took no time"
     parts = [
-        f"{one_line(cause, 40)} {duration_text(seconds)} ({seconds / whole:.0%})"
+        f"{_cause(cause)} {duration_text(seconds)} ({seconds / whole:.0%})"
         for cause, seconds in diagnosis.lost_seconds.items()
         if seconds >= _WORTH_SAYING_RATIO * whole / 2
     ]
     return ", ".join(parts)
+
+
+def _cause(cause: str) -> str:
+    return one_line(cause.replace("_", " "), 40)
 
 
 # ---------------------------------------------------------------------- causes
@@ -129,12 +134,20 @@ def _cause_lines(diagnosis: Diagnosis) -> Iterator[Line]:
             f"{queue.at_once} at once, each begun as another ended: something lets {queue.at_once} through "
             f"({duration_text(queue.waited_seconds)} waited, all calls together)"
         )
+        raised = [one for one in diagnosis.raised if one.queue is queue]
+        if raised:
+            gains = [f"{_raised(one)} {_gain(one.makespan_seconds, whole)}" for one in raised]
+            yield Line(f"    if that is a limit, raising it by itself gains: {', '.join(gains)}; try it to be sure")
     for retried in diagnosis.retries[:_ROWS_SHOWN]:
         yield Line(
             f"  retries: {one_line(diagnosis.name(retried.step), _NAME)!r} took {retried.attempts} attempts; the "
             f"failed ones ran {duration_text(retried.failed_seconds)}, and {duration_text(retried.backoff_seconds)} "
             "went by between them"
         )
+
+
+def _raised(one: Raised) -> str:
+    return "without it" if one.at_once is None else f"{one.at_once} at once"
 
 
 def _barrier(diagnosis: Diagnosis, one: Barrier) -> str:
@@ -196,7 +209,8 @@ def prediction_lines(diagnosis: Diagnosis) -> Iterator[Line]:
     hopeful = any(one.without_assumed_seconds is not None for one in found.by_workers.values())
     yield Line("  The same spans under policy dataflow, on the virtual clock:", "bold")
     head = ["workers", "makespan", "gain"]
-    head += ["if no assumed edge is real", "gain"] if hopeful else []
+    without = "if no assumed edge is real" if diagnosis.assumed_edges else "if nothing held them back"
+    head += [without, "gain"] if hopeful else []
     rows = [[workers, *_predicted(one, whole)] for workers, one in found.by_workers.items()]
     unlimited = found.by_workers[UNLIMITED].makespan_seconds
     rows += [
@@ -205,7 +219,7 @@ def prediction_lines(diagnosis: Diagnosis) -> Iterator[Line]:
         if one.makespan_seconds > (1 + _WORTH_SAYING_RATIO) * unlimited
     ]
     yield from table_lines(head, rows)
-    if hopeful:
+    if diagnosis.assumed_edges:
         yield Line(
             f"    {counted(diagnosis.assumed_edges, 'edge')} assumed, from the observed order alone: settle it with "
             "--edges FILE.",
@@ -260,7 +274,7 @@ def _group_lines(group: Group, typical: Diagnosis | None) -> Iterator[Line]:
     name = one_line(group.workflow, 60) or "a workflow without a name"
     yield Line(f"{name}, shape {group.shape}, {counted(len(group.digests), 'trace')}:", "bold")
     yield Line(f"  median makespan {_interval(group.makespan)}; median work {_interval(group.work)}")
-    lost = [f"{one_line(cause, 40)} {_interval(found)}" for cause, found in list(group.lost.items())[:_CAUSES_SHOWN]]
+    lost = [f"{_cause(cause)} {_interval(found)}" for cause, found in list(group.lost.items())[:_CAUSES_SHOWN]]
     if lost:
         yield Line(f"  lost time, medians: {', '.join(lost)}")
     path = [f"{one_line(span, _NAME)} in {share:.0%}" for span, share in group.on_path.items()]

@@ -22,6 +22,9 @@ _NAME_LIMIT: Final = 32
 _PATH_SHOWN: Final = 8
 _WARNINGS_SHOWN: Final = 20
 _FAILURES_SHOWN: Final = 5
+# What it took to start the workers is told from so many seconds and such a share of the makespan on.
+_LEAST_STARTUP_SECONDS: Final = 0.1
+_LEAST_STARTUP_RATIO: Final = 0.1
 _STATUS_STYLES: Final[dict[StepStatus, str]] = {
     "succeeded": "green",
     "failed": "bold red",
@@ -107,6 +110,8 @@ def summary_lines(
         yield _figure("capacity found", text)
     for group in figures.failures[:_FAILURES_SHOWN]:
         yield _figure("failed attempts", one_line(str(group), 200))
+    if startup_counts(run.startup_seconds, figures.makespan_seconds) and not simulated:
+        yield _figure("start-up", f"{duration_text(run.startup_seconds)} before that, for the workers")
     cpu = "not measured" if figures.cpu_seconds is None else duration_text(figures.cpu_seconds)
     yield _figure("CPU seconds", cpu)
     yield _figure("critical path", _path(figures))
@@ -116,6 +121,11 @@ def summary_lines(
         yield Line(f"  warning: {one_line(text, 600)}", "yellow")
     if len(said) > _WARNINGS_SHOWN:
         yield Line(f"  … and {counted(len(said) - _WARNINGS_SHOWN, 'more warning')}")
+
+
+def startup_counts(startup_seconds: float, makespan_seconds: float) -> bool:
+    """Whether what it took to start the workers is worth telling beside the makespan."""
+    return startup_seconds >= max(_LEAST_STARTUP_SECONDS, _LEAST_STARTUP_RATIO * makespan_seconds)
 
 
 def _figure(name: str, text: str) -> Line:

@@ -47,7 +47,7 @@ def deliver_metrics(document: Mapping[str, Any], telemetry: Telemetry) -> list[s
 
 
 def _pushed(document: Mapping[str, Any], telemetry: Telemetry) -> list[str]:
-    from harness.telemetry.prometheus.prometheus_push import Prometheus, PushError, push_runs  # noqa: PLC0415 - only whoever pushes pays
+    from harness.telemetry.prometheus.prometheus_push import Prometheus, PushError, push_runs  # noqa: PLC0415 - only a push pays
 
     settings = telemetry.prometheus
     try:

@@ -227,7 +227,7 @@ class WatchedEngine:
         return "drive", f"all that was handed out is completed, and the run is not over (steps: {told})"
 
     def fatal(self, rule: str, story: str) -> ProtocolError:
-        """A breach after which the run cannot go on: whoever waits for its end is to hear of it."""
+        """A breach after which the run cannot go on: the one who waits for its end has to know."""
         error = self._log.breach(rule, story)
         self._engine.crash = error
         self._notify()

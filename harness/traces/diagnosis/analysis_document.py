@@ -89,7 +89,21 @@ def trace_document(diagnosis: Diagnosis) -> Document:
             for one in diagnosis.retries
         ],
         "queues": [
-            {"name": one.name, "steps": one.steps, "at_once": one.at_once, "waited_seconds": one.waited_seconds}
+            {
+                "name": one.name,
+                "steps": one.steps,
+                "at_once": one.at_once,
+                "waited_seconds": one.waited_seconds,
+                "raised": [
+                    {
+                        "at_once": raised.at_once,
+                        "makespan_seconds": raised.makespan_seconds,
+                        "gain_seconds": raised.gain_seconds,
+                    }
+                    for raised in diagnosis.raised
+                    if raised.queue is one
+                ],
+            }
             for one in diagnosis.queues
         ],
         "together": [_together(diagnosis, one) for one in diagnosis.together],
