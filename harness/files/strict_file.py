@@ -19,8 +19,9 @@ from typing import Any, Final, Literal
 
 from executor.model.findings import Finding, WorkflowError
 from executor.model.findings import Path as FieldPath
+from harness.files.json_places import JsonPlaces
 from harness.files.packaged import shipped_scenarios
-from harness.files.strict_json import read_json, replay_json
+from harness.files.strict_json import read_json
 from harness.files.strict_yaml import read_yaml
 from harness.files.tree_builder import Place, ScalarError, TreeBuilder, plain_scalar
 
@@ -42,15 +43,17 @@ class Document:
     format: Format
     text: str = field(repr=False)
     _root: Place | None = field(default=None, repr=False)
+    _places: JsonPlaces | None = field(default=None, repr=False)
 
     def line_of(self, path: FieldPath) -> int:
         """The line (from 1) of the node at ``path``, or of its deepest ancestor that exists."""
+        if self.format == "json":
+            if self._places is None:
+                self._places = JsonPlaces(self.text)
+            return self._places.line_of(path)
         if self._root is None:
             builder = TreeBuilder(keep_places=True)
-            if self.format == "json":
-                replay_json(self.text, builder)
-            else:
-                read_yaml(self.text, builder)
+            read_yaml(self.text, builder)
             self._root = builder.root_place
         return self._root.line_of(path)
 

@@ -33,9 +33,11 @@ from harness.config import Config, load_config
 from harness.files.packaged import shipped_scenarios
 from harness.files.strict_file import Document, parse_value, read_document
 from harness.scenario.defaults import with_prompts, with_tools
+from harness.scenario.imported_form import ImportedForm
 from harness.scenario.replicas import expand_copies, has_copies
 from harness.scenario.scenario_model import Loaded, Scenario, ScenarioFile
 from harness.scenario.seed.seed_file import import_seed, is_seed_file
+from harness.scenario.wfformat import import_wfformat, is_wfformat
 
 COMMAND_LINE: Final = "command line"
 # Fields that both the workflow and the scenario have; the workflow's check counts.
@@ -55,6 +57,7 @@ class Loading:
     _set: dict[str, Any] = field(default_factory=dict)
     _origins: dict[FieldPath, FieldPath] = field(default_factory=dict)
     _copied_from: list[int] | None = None
+    _recorded_workers: int | None = None
 
     def load(self, settings: Mapping[str, Any]) -> Loaded | None:
         """The result, or None where errors forbid one."""
@@ -65,6 +68,10 @@ class Loading:
             form = import_seed(self._data)
             self._data, self._origins, missing = form.data, form.origins, form.missing_inputs
             self.findings += self.document.place(form.findings)
+        elif is_wfformat(self._data):
+            self._import(import_wfformat(self._data))
+            if any(finding.severity == "error" for finding in self.findings):
+                return None
         self._check_fields()
         self._apply(settings, missing)
         self._write_copies()
@@ -83,8 +90,14 @@ class Loading:
             return None
         workflow = with_tools(workflow, self.config.default_tool)
         return Loaded(
-            scenario, workflow, planned.graph, self.document, declared, resources, self.findings, self._set, imported
-        )
+            scenario, workflow, planned.graph, self.document, declared, resources, self.findings, self._set, imported,
+            self._recorded_workers,
+        )  # fmt: skip
+
+    def _import(self, form: ImportedForm) -> None:
+        """Go on with what a file in another form became."""
+        self._data, self._origins, self._recorded_workers = form.data, form.origins, form.workers
+        self.findings += self.document.place(form.findings)
 
     def _name(self) -> str:
         stem = Path(self.document.source_path).stem
