@@ -46,6 +46,7 @@ from harness.traces.prediction.trace_subject import subject_of_trace
 
 # A word that a file of a result holds near its beginning, and no other kind of file.
 _LOOKED_AT_BYTES = 4096
+_SCENARIO_SUFFIXES = (".yaml", ".yml", ".sm", ".rcp")
 # What every document of WfFormat holds, and no trace.
 _WFFORMAT_WORD = b'"schemaVersion"'
 
@@ -135,10 +136,10 @@ def _kind_of(named: str) -> str:
     except (OSError, ValueError):
         exists = False
     if not exists:
-        if named in shipped_scenarios() or path.suffix.lower() in (".yaml", ".yml"):
+        if named in shipped_scenarios() or path.suffix.lower() in _SCENARIO_SUFFIXES:
             return "scenario"
         return "run"
-    if path.suffix.lower() in (".yaml", ".yml"):
+    if path.suffix.lower() in _SCENARIO_SUFFIXES:
         return "scenario"
     with path.open("rb") as stream:
         beginning = stream.read(_LOOKED_AT_BYTES)

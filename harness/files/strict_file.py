@@ -73,8 +73,18 @@ def read_document(path: str | Path) -> Document:
 
     """
     source = str(path)
-    text = _decode(_read_bytes(Path(path), source), source)
-    return parse_document(text, source=source, format="json" if source.lower().endswith(".json") else "yaml")
+    return parse_document(read_text(path), source=source, format="json" if source.lower().endswith(".json") else "yaml")
+
+
+def read_text(path: str | Path) -> str:
+    """Read a file as text.
+
+    Raises:
+        WorkflowError: it cannot be read, is too large, or is not UTF-8.
+
+    """
+    source = str(path)
+    return _decode(_read_bytes(Path(path), source), source)
 
 
 def parse_document(text: str, *, source: str, format: Format) -> Document:  # noqa: A002 - the field's own word
