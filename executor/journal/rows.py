@@ -33,7 +33,7 @@ class Start(NamedTuple):
 class End(NamedTuple):
     """The end of an attempt. ``prompt`` and ``args`` are digests. ``more``: what few have, by name:
 
-    ``parent`` (the step that calls it), ``parent_attempt``; ``once``: it must not be done twice; ``mapped``: it stands
+    ``parent`` (the step that calls it), ``parent_attempt``; ``once``: it must not be done twice; ``mapped``: it is
     for its items; ``output``, ``file`` or ``lost`` (:mod:`executor.journal.output_files`); ``error`` (the fields of an
     :class:`executor.record.timeline.AttemptFailure`); ``blocked`` (from, to); ``cpu`` (seconds), ``reserved`` and
     ``used`` (tokens).

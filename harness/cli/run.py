@@ -57,7 +57,7 @@ _STEPS_KEPT: Final = 200_000
 _LEAST_STEPS_PLOTTED: Final = 3
 _PLOT_COLUMNS: Final = 60
 _CAPACITY_COLUMNS: Final = 40
-# What stands around the plot.
+# What is around the plot.
 _PLOT_MARGIN: Final = 68
 _ID_SHOWN: Final = 12
 

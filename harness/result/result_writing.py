@@ -51,7 +51,7 @@ class Estimate:
     ci95: tuple[float, float] | None = None
 
     def document(self) -> Document:
-        """As it stands in the result."""
+        """As it is in the result."""
         return {"median": self.median, "ci95": None if self.ci95 is None else list(self.ci95)}
 
 
