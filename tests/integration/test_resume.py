@@ -102,6 +102,7 @@ def test_a_killed_run_does_what_is_missing_and_the_report_shows_both_halves(kill
     # What was reused is in no figure.
     assert {part["step_id"] for part in result["critical_path"]} == {"third", "fourth"}
     assert sum(result["lost_seconds"].values()) == pytest.approx(result["makespan_seconds"]["median"], abs=1e-8)
+    assert "2 of 4 steps were reused from an earlier run" in result["cautions"][-1]
     page = called("report", "@last", "--store", "runs.sqlite", "-o", "report.html")
     assert page.exit_code == 0, page.output
     text = (killed / "report.html").read_text(encoding="utf-8")
