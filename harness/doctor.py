@@ -26,20 +26,19 @@ from executor.backends import BackendError, backend_names, find_backend
 from executor.model.findings import WorkflowError
 from executor.model.workflow import Step, Workflow
 from executor.running import Run, run
+from executor.tools.connections import safe_url
 from harness.config import LOCAL, Config, load_config
 from harness.environment import cpu_limit_cores, memory_bytes, memory_limit_bytes, usable_cores
 from harness.files.packaged import default_config_path, shipped_scenarios
 from harness.local_llm.files import find_program, find_weights
 from harness.local_llm.installing import tried
 from harness.local_llm.local_llm_errors import LocalModelError
+from harness.model_endpoint import NAME_IT, ModelEndpointError, listing_words, models_listed
 from harness.version import DISTRIBUTION, package_version
 
 State = Literal["ok", "missing", "broken"]
 
 OLDEST_PYTHON: Final = (3, 11)
-_ENDPOINT_SECONDS: Final = 5.0
-# Some services have thousands of models to list.
-_ENDPOINT_BYTES: Final = 16_000_000
 _EXECUTOR_SECONDS: Final = 20.0
 _GIB: Final = 1024**3
 _REQUIREMENT: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?P<rest>[^;]*)(?:;\s*(?P<marker>.*))?")
@@ -280,22 +279,16 @@ def _endpoint(config: Config) -> Check:
         )
     if llm.base_url == LOCAL:
         return Check("model endpoint", "ok", "the local model, started for each run")
-    import httpx  # noqa: PLC0415 - only where there is an endpoint
-
-    from harness.bounded_http import BoundedClient  # noqa: PLC0415 - as above
-
-    headers = {} if llm.api_key is None else {"Authorization": f"Bearer {llm.api_key.get_secret_value()}"}
-    remedy = "check llm.base_url and llm.api_key in the configuration"
-    client = BoundedClient(headers=headers, limit_bytes=_ENDPOINT_BYTES)
     try:
-        response = client.request("GET", f"{llm.base_url.rstrip('/')}/models", timeout_seconds=_ENDPOINT_SECONDS)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return Check("model endpoint", "broken", f"{llm.base_url} does not answer: {error}", remedy)
-    finally:
-        client.close()
-    if response.status_code in (401, 403):
-        return Check("model endpoint", "broken", f"{llm.base_url} refuses the key ({response.status_code})", remedy)
-    if response.status_code >= 500:
-        return Check("model endpoint", "broken", f"{llm.base_url} answers {response.status_code}", remedy)
-    model = f"model {llm.model}" if llm.model else "no model named: each tool has to name one"
-    return Check("model endpoint", "ok", f"{llm.base_url} answers; {model}")
+        names = models_listed(llm)
+    except ModelEndpointError as error:
+        return Check("model endpoint", "broken", str(error), error.fix)
+    shown = safe_url(llm.base_url)
+    if llm.model is None:
+        if names is not None and len(names) == 1:
+            return Check("model endpoint", "ok", f"{shown} answers; model {names[0]}, the only one that it lists")
+        return Check("model endpoint", "broken", f"{shown} answers; no model is named, {listing_words(names)}", NAME_IT)
+    if names is not None and llm.model not in names:
+        detail = f"{shown} answers; it does not list model {llm.model}, {listing_words(names)}"
+        return Check("model endpoint", "missing", detail, "check llm.model in the configuration")
+    return Check("model endpoint", "ok", f"{shown} answers; model {llm.model}")

@@ -19,7 +19,7 @@ class ExitCode(IntEnum):
 
     FINE = 0, "fine"
     FAULT = 1, "a step failed, or a check found a fault"
-    BAD_INPUT = 2, "bad input or usage"
+    BAD_INPUT = 2, "bad input or usage, or what was asked for could not be written"
     EXPECTATION = 3, "an expectation was not met"
     INTERRUPTED = 130, "interrupted"
 

@@ -15,7 +15,7 @@ from development.dashboards.layout import Row
 from development.dashboards.links import trace_link
 from development.dashboards.panels import COUNT, GREEN, ORANGE, RATIO, RED, SECONDS, Look, Query
 from harness.dashboards.grafana.profiles import Dialect
-from harness.dashboards.grafana.queries import NO_WAIT, counts_by_duration, curve, newest, or_else, total_by
+from harness.dashboards.grafana.queries import NO_FAILURE, NO_WAIT, counts_by_duration, curve, newest, or_else, total_by
 from harness.telemetry.metrics.metric_table import (
     CELL_LABELS,
     RESOURCE_CAPACITY,
@@ -28,6 +28,7 @@ from harness.telemetry.metrics.metric_table import (
     RUN_SCHEDULE_EFFICIENCY,
     STEP_ATTEMPTS,
     STEP_DURATION,
+    STEP_FAILURES,
     STEP_RETRIES,
     STEP_WAIT,
     STEPS_READY,
@@ -45,7 +46,7 @@ def one_run(dialect: Dialect) -> list[Row]:
     return [
         Row("The result", [_makespan(), _bound(), _critical_path(), _schedule(), _failed(), _unsent()]),
         Row("What happened", [_concurrency(dialect), _durations(dialect), _resources(dialect), _lost()]),
-        Row("What went wrong, and what was waited for", [_waits(), _retries(), _results()]),
+        Row("What went wrong, and what was waited for", [_waits(), _failures(), _retries(), _results()]),
         Row("Behind it", [_traces()]),
     ]
 
@@ -160,7 +161,7 @@ def _waits() -> Panel:
         "What did ready steps wait for?",
         "Seconds between ready and granted, of all attempts together: more than the run is long, where many wait at "
         "once.",
-        SECONDS, width=8,
+        SECONDS, width=6,
     )  # fmt: skip
     waited = or_else(f"{total_by(STEP_WAIT, 'reason', suffix='_sum')} != 0", "reason", NO_WAIT)
     return draw.lengths(look, Query(waited, "{{reason}}"))
@@ -170,13 +171,23 @@ def _retries() -> Panel:
     look = Look(
         "Why were attempts repeated?",
         "Attempts after the first, by the result of the one before.",
-        COUNT, width=8, decimals=0,
+        COUNT, width=6, decimals=0,
     )  # fmt: skip
     return draw.lengths(look, Query(total_by(STEP_RETRIES, "reason"), "{{reason}}"))
 
 
+def _failures() -> Panel:
+    look = Look(
+        "Why did attempts fail?",
+        "Failed attempts, by the type of the error and what a service answered.",
+        COUNT, width=6, decimals=0,
+    )  # fmt: skip
+    failed = or_else(total_by(STEP_FAILURES, "error_type, http_status_code"), "error_type", NO_FAILURE)
+    return draw.lengths(look, Query(failed, "{{error_type}} {{http_status_code}}"))
+
+
 def _results() -> Panel:
-    look = Look("Which tools failed?", "Attempts that ended, by tool and by result.", COUNT, width=8, decimals=0,
+    look = Look("Which tools failed?", "Attempts that ended, by tool and by result.", COUNT, width=6, decimals=0,
                 colours={"succeeded": "#3b7a57", "failed": "#c4162a", "timed_out": "#e07b39"})  # fmt: skip
     counted = f"sum by (tool, result) ({newest(STEP_ATTEMPTS)})"
     return draw.bars(look, Query(counted), rows="tool", columns="result", stacked=True)

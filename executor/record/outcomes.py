@@ -10,13 +10,17 @@ import traceback
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from executor.record.timeline import Attempt, AttemptOutcome
+from executor.record.timeline import Attempt, AttemptFailure, AttemptOutcome
+
+# RFC 9110, section 15: what a status code may be.
+_LEAST_STATUS = 100
+_LARGEST_STATUS = 599
 
 
 class ToolError(Exception):
     """A failed call. ``retryable`` is False where another attempt cannot help (a refused request);
     ``retry_after_seconds`` is the least wait that the other side asked for; ``overloaded``: it was asked too much at
-    once, which a resource with ``capacity: auto`` takes for a sign.
+    once, which a resource with ``capacity: auto`` takes for a sign. ``http_status_code``: what it answered, if it did.
     """
 
     def __init__(
@@ -26,20 +30,34 @@ class ToolError(Exception):
         retryable: bool = True,
         retry_after_seconds: float | None = None,
         overloaded: bool = False,
+        http_status_code: int | None = None,
     ) -> None:
         super().__init__(message)
         self.retryable = retryable
         self.retry_after_seconds = retry_after_seconds
         self.overloaded = overloaded
+        self.http_status_code = http_status_code
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_tool_error, (str(self), self.retryable, self.retry_after_seconds, self.overloaded)
+        return _rebuild_tool_error, (
+            str(self), self.retryable, self.retry_after_seconds, self.overloaded, self.http_status_code,
+        )  # fmt: skip
 
 
 def _rebuild_tool_error(
-    message: str, retryable: bool, retry_after_seconds: float | None, overloaded: bool = False
+    message: str,
+    retryable: bool,
+    retry_after_seconds: float | None,
+    overloaded: bool = False,
+    http_status_code: int | None = None,
 ) -> ToolError:
-    return ToolError(message, retryable=retryable, retry_after_seconds=retry_after_seconds, overloaded=overloaded)
+    return ToolError(
+        message,
+        retryable=retryable,
+        retry_after_seconds=retry_after_seconds,
+        overloaded=overloaded,
+        http_status_code=http_status_code,
+    )
 
 
 class ToolTimeoutError(ToolError, TimeoutError):
@@ -60,6 +78,12 @@ class Failure:
     retry_after_seconds: float | None = None
     # Too much was asked of a service at once.
     overloaded: bool = False
+    http_status_code: int | None = None
+
+    @property
+    def cause(self) -> AttemptFailure:
+        """As the record keeps it."""
+        return AttemptFailure(self.error_type, self.message, self.http_status_code, self.retry_after_seconds)
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
@@ -78,7 +102,21 @@ class Failure:
             retryable=bool(getattr(error, "retryable", True)),
             retry_after_seconds=error.retry_after_seconds if isinstance(error, ToolError) else None,
             overloaded=getattr(error, "overloaded", False) is True,
+            http_status_code=_http_status_code(error),
         )
+
+
+def _http_status_code(error: BaseException) -> int | None:
+    """The status that a service answered with, where the error tells it as clients of HTTP do: on itself, or on its
+    ``response``.
+    """
+    try:
+        told = [getattr(error, name, None) for name in ("http_status_code", "status_code")]
+        told.append(getattr(getattr(error, "response", None), "status_code", None))
+    except Exception:  # noqa: BLE001  # the exception is a user's; its own properties may raise
+        return None
+    codes = (code for code in told if isinstance(code, int) and _LEAST_STATUS <= code <= _LARGEST_STATUS)
+    return next(map(int, codes), None)
 
 
 def outcome_of(error: BaseException) -> AttemptOutcome:

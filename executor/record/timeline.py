@@ -12,7 +12,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -43,17 +43,29 @@ class Interval(NamedTuple):
     end: int
 
 
+class AttemptFailure(NamedTuple):
+    """Why an attempt did not succeed. ``http_status_code`` is what the other side answered, ``retry_after_seconds`` the
+    least wait that it asked for, None where it did neither.
+    """
+
+    error_type: str
+    message: str = ""
+    http_status_code: int | None = None
+    retry_after_seconds: float | None = None
+
+
 class Attempt:
     """One try at a step.
 
     ``index`` is the step's place in the timeline's lists, ``attempt`` counts from 1, ``parent`` is the step that made
     the call or None. ``released_by`` is the step whose end made this one ready. ``cpu_seconds`` is None where nobody
-    measured it. ``tokens_reserved`` and ``tokens_used`` belong to limits of tokens per minute.
+    measured it. ``tokens_reserved`` and ``tokens_used`` belong to limits of tokens per minute. ``failure`` is None
+    where it succeeded, was cancelled, or nobody knows why.
     """
 
     __slots__ = (
-        "_waits", "attempt", "blocked", "cpu_seconds", "ended", "granted", "index", "known", "outcome", "parent",
-        "ready", "released_by", "started", "step_id", "tokens_reserved", "tokens_used", "worker",
+        "_waits", "attempt", "blocked", "cpu_seconds", "ended", "failure", "granted", "index", "known", "outcome",
+        "parent", "ready", "released_by", "started", "step_id", "tokens_reserved", "tokens_used", "worker",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +94,7 @@ class Attempt:
         self.worker: str | None = None
         self.cpu_seconds: float | None = None
         self.outcome: AttemptOutcome | None = None
+        self.failure: AttemptFailure | None = None
         self.tokens_reserved: int | None = None
         self.tokens_used: int | None = None
 
@@ -122,7 +135,9 @@ class Timeline:
     ``data_parents[i]`` and ``order_parents[i]`` are the indices that step i depends on; ``nested_in[i]`` is the index
     of the calling step or -1. ``needs[i]`` maps a resource to the units held, or is None. ``workers`` and the
     capacities in ``resources`` are the largest that held during the run. ``attempts`` stand in order of grant.
-    ``capacity_changes``: of resources whose capacity was found out, (nanoseconds, capacity from then on).
+    ``capacity_changes``: of resources whose capacity was found out, (nanoseconds, capacity from then on). ``tools[i]``
+    names the tool of step i, None where nobody knows it; empty where no step's tool is known.
+    ``reused``: the steps whose result an earlier run left; they have no attempt here.
     """
 
     step_ids: Sequence[str]
@@ -138,6 +153,8 @@ class Timeline:
     backend: str = ""
     startup_seconds: float = 0.0
     capacity_changes: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
+    tools: Sequence[str | None] = ()
+    reused: Collection[int] = ()
 
     @property
     def makespan_nanoseconds(self) -> int:

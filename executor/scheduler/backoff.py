@@ -12,6 +12,8 @@ from executor.record.timeline import NANOSECONDS, Attempt, AttemptOutcome
 
 _RANGE = 1 << 64
 
+# What asked many callers at once to come back after one wait cannot serve them all at once then either.
+SPREAD_RATIO = 0.5
 # Attempts that a step without a `retry` gets when its worker dies: the step is not to blame.
 WORKER_DEATH_ATTEMPTS = 3
 
@@ -49,14 +51,18 @@ def jitter_ratio(seed: int, step_id: str, attempt: int) -> float:
 def backoff_nanoseconds(
     retry: Retry, seed: int, step_id: str, attempt: int, retry_after_seconds: float | None = None
 ) -> int:
-    """The wait after failed attempt number ``attempt``, at least ``retry_after_seconds``."""
+    """The wait after failed attempt number ``attempt``, at least ``retry_after_seconds``.
+
+    With full jitter, attempts that were asked to come back at one time are spread behind it: over the wait that they
+    would have drawn from, and over no less than :data:`SPREAD_RATIO` of what was asked for.
+    """
     try:
         grown = retry.backoff_seconds * retry.multiplier ** (attempt - 1)
     except OverflowError:
         grown = retry.max_backoff_seconds
     seconds = min(retry.max_backoff_seconds, grown)
-    if retry.jitter == "full":
-        seconds *= jitter_ratio(seed, step_id, attempt)
-    if retry_after_seconds is not None:
-        seconds = max(seconds, retry_after_seconds)
+    if retry.jitter == "none":
+        return round(max(seconds, retry_after_seconds or 0.0) * NANOSECONDS)
+    asked = retry_after_seconds or 0.0
+    seconds = asked + max(seconds, SPREAD_RATIO * asked) * jitter_ratio(seed, step_id, attempt)
     return round(seconds * NANOSECONDS)

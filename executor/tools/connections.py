@@ -287,6 +287,7 @@ def status_error(
             f"tool {name!r}: {safe_url(url)} redirects (status {status}); use the final address, or declare "
             "follow_redirects: true",
             retryable=False,
+            http_status_code=status,
         )
     retryable = status >= 500 or status in _RETRYABLE_STATUSES
     words = _server_words(_without(body, sent))
@@ -295,6 +296,7 @@ def status_error(
         retryable=retryable,
         retry_after_seconds=retry_after_seconds(headers) if retryable else None,
         overloaded=status in _OVERLOADED_STATUSES,
+        http_status_code=status,
     )
 
 
@@ -315,6 +317,24 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
         return max(0.0, date.timestamp() - time.time())
     except (ValueError, OverflowError):
         return None
+
+
+_LONGEST_PATH = 200
+
+
+def record_server(context: ToolContext, url: str, *, path: bool = False) -> None:
+    """Keep whom a call asks: ``server.address``, ``server.port`` and ``url.path``, as OpenTelemetry names them."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return
+    if host:
+        context.record("server.address", host)
+        if port is not None:
+            context.record("server.port", port)
+        if path and parts.path:
+            context.record("url.path", parts.path[:_LONGEST_PATH])
 
 
 def safe_url(url: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from pydantic import ValidationError
 
 from executor.model.findings import Finding, did_you_mean
-from executor.model.workflow import ToolDeclaration
+from executor.model.workflow import Step, ToolDeclaration
 from executor.tools.tool import Tool, ToolOptionsError
 
 GROUP = "makespan.tools"
@@ -138,6 +138,31 @@ def check_tools(names_used: Iterable[str], declared: Mapping[str, Declared]) -> 
         except ToolOptionsError as error:
             findings.append(finding_of(name, error, declared))
     return findings
+
+
+def check_calls(steps: Iterable[Step], tool_of: Callable[[str], Tool | None]) -> list[Finding]:
+    """What is wrong with how steps call their tools, as far as their words tell. ``tool_of``: the tool of a name, None
+    where it is not to be looked at.
+    """
+    findings = []
+    checking: dict[str, Tool | None] = {}
+    for place, step in enumerate(steps):
+        if step.tool is None:
+            continue
+        if step.tool not in checking:
+            tool = tool_of(step.tool)
+            checking[step.tool] = None if tool is None or not _checks(tool) else tool
+        checker = checking[step.tool]
+        if checker is None:
+            continue
+        for field, message, fix in checker.call_faults(step.prompt, step.args or {}):
+            path: tuple[str | int, ...] = ("steps", place, *field.split(".", 1))
+            findings.append(Finding("error", "tool-call", message, fix, step.step_id, path))
+    return findings
+
+
+def _checks(tool: Tool) -> bool:
+    return tool.argument_names is not None or type(tool).call_faults is not Tool.call_faults
 
 
 def finding_of(name: str, error: ToolOptionsError, declared: Mapping[str, Declared]) -> Finding:

@@ -71,6 +71,7 @@ class SleepTool(_Synthetic):
     """Waits, without using a processor."""
 
     kind = "sleep"
+    argument_names = ("seconds",)
     summary = "waits for {seconds} × scale"
 
     def call(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Any:
@@ -95,6 +96,7 @@ class BusyTool(_Synthetic):
     """Computes in Python, so that threads of one process get in each other's way."""
 
     kind = "busy"
+    argument_names = ("seconds",)
     summary = "computes in Python for {seconds} × scale of CPU time"
     cpu_bound = True
 
@@ -134,7 +136,7 @@ class FlakyTool(_Synthetic):
 
     kind = "flaky"
     summary = "fails {fail_times} times, or with probability {fail_ratio}, after {seconds} × scale"
-    _known = ("fail_times", "fail_ratio", "seconds")
+    argument_names = ("fail_times", "fail_ratio", "seconds")
 
     def call(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Any:
         """Wait, then fail or succeed."""
@@ -159,7 +161,7 @@ class FlakyTool(_Synthetic):
         return Simulation(seconds, None if failure else {"succeeded_on_attempt": context.attempt}, failure)
 
     def _fate(self, context: ToolContext, args: Mapping[str, Any]) -> tuple[float, ToolError | None]:
-        seconds = _scaled_seconds(self.name, context, args, self._known, default=0.0)
+        seconds = _scaled_seconds(self.name, context, args, self.argument_names, default=0.0)
         if ("fail_times" in args) == ("fail_ratio" in args):
             raise ToolError(f"tool {self.name!r}: give either args.fail_times or args.fail_ratio", retryable=False)
         if "fail_times" in args:

@@ -10,12 +10,16 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from pydantic import BaseModel
+
+from executor.model.findings import did_you_mean
 from executor.model.workflow import Retry, ToolDeclaration
 from executor.record.outcomes import ToolError, ToolTimeoutError
+from executor.tools.source_code import class_code
 
 
 class ToolOptionsError(ValueError):
@@ -53,7 +57,7 @@ class ToolContext:
 
     ``attempt`` counts from 1; ``expected_seconds`` is unscaled; ``timeout_seconds`` is wall time from the start or
     None. A tool that used model tokens says so with :meth:`record_tokens`; one that owns something that can be
-    stopped (a child process) registers a stop with :meth:`on_cancel`. ``facts`` are what a tool wants told beside the
+    stopped (a child process) registers a stop with :meth:`on_cancel`. ``facts`` are what a tool wants noted beside the
     attempt (``gen_ai.request.model``): names are span attributes, values are strings, numbers or lists of strings.
     """
 
@@ -85,7 +89,7 @@ class ToolContext:
         self.tokens_used = (self.tokens_used or 0) + tokens
 
     def record(self, name: str, value: Any) -> None:
-        """Keep a fact about this call for whoever traces the run."""
+        """Keep a fact about this call for the trace of the run."""
         if self.facts is None:
             self.facts = {}
         self.facts[name] = value
@@ -108,12 +112,13 @@ class ToolContext:
 @dataclass(frozen=True, slots=True)
 class Simulation:
     """What the virtual clock needs of a tool: a duration (already scaled), and an output or the ``error`` that the
-    attempt would fail with.
+    attempt would fail with. ``made_up``: the output is only something to show; no template reads it.
     """
 
     duration_seconds: float
     output: Any = None
     error: ToolError | None = None
+    made_up: bool = False
 
 
 class Tool:
@@ -127,6 +132,8 @@ class Tool:
     cpu_bound: bool = False
     # Its code may call the other tools of the run: those that are declared are made ready before the run begins.
     may_call: ClassVar[bool] = False
+    # What a step's `args` may hold; None: anything.
+    argument_names: ClassVar[tuple[str, ...] | None] = None
     # Of a tool that code made in place of a declared one: what was declared. Its limits, retries and timeout hold for
     # calls, too.
     declaration: ToolDeclaration | None = None
@@ -153,6 +160,18 @@ class Tool:
         Called in each process that will call the tool; a tool works without it.
         """
 
+    def call_faults(self, prompt: str | None, args: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """What is wrong with the call of a step, as far as its words tell before they are rendered: ``(field, message,
+        fix)``. Each would fail the step.
+        """
+        known = self.argument_names
+        if known is None:
+            return
+        for name in args:
+            if name not in known:
+                fix = did_you_mean(str(name), known, _known_words(known))
+                yield f"args.{name}", f"has the argument {name!r}, which its tool {self.name!r} does not know", fix
+
     def direct(self, prompt: str | None, args: Mapping[str, Any]) -> Callable[[], Any] | None:
         """The call without a context, for tools that need none (a coroutine function where there is only
         ``call_async``); None: the tool wants its context. Backends save a third of a short step with it.
@@ -163,11 +182,30 @@ class Tool:
         """A duration and an output for the virtual clock, or None if the tool cannot say."""
         return None
 
+    def declared_words(self) -> Any:
+        """What of its declaration shapes its outputs, as JSON values: an earlier result is used only where this is the
+        same. By default all ``options``.
+        """
+        options = getattr(self, "options", None)
+        return options.model_dump(mode="json") if isinstance(options, BaseModel) else None
+
+    def code_words(self) -> Any:
+        """The same of its code."""
+        return class_code(type(self))
+
+    def files_read(self, args: Mapping[str, Any]) -> Any:
+        """What is in the files that the arguments name, where that shapes the output; None: they name none."""
+        return None
+
     def close(self) -> None:
         """Release what the tool holds. Called once, after the run."""
 
     async def close_async(self) -> None:
         """The same for what belongs to an event loop."""
+
+
+def _known_words(known: Sequence[str]) -> str:
+    return f"it knows: {', '.join(known)}" if known else "it takes none: leave `args` away"
 
 
 def run_call(

@@ -15,9 +15,17 @@ from collections.abc import Iterable, Mapping
 from executor.child_steps.child_request import ChildRequest, ChildStep
 from executor.dependencies.step_requirements import Resolver
 from executor.model.findings import Finding, did_you_mean
-from executor.model.workflow import Resource, Retry, ToolDeclaration
+from executor.model.workflow import Resource, Retry, Step, ToolDeclaration
 from executor.record.outcomes import Failure
-from executor.tools.registry import BUILT_IN, Declared, finding_of, resolve_tool, tool_kind, tool_kind_names
+from executor.tools.registry import (
+    BUILT_IN,
+    Declared,
+    check_calls,
+    finding_of,
+    resolve_tool,
+    tool_kind,
+    tool_kind_names,
+)
 from executor.tools.tool import Tool, ToolOptionsError
 
 
@@ -89,6 +97,10 @@ class Toolbox:
                 for name in self._declared_in_words():
                     self.tools.setdefault(name, self._tool(name))
         return findings
+
+    def check_calls(self, steps: Iterable[Step]) -> list[Finding]:
+        """What is wrong with how steps call the tools that the run uses, as far as their words tell."""
+        return check_calls(steps, self.tools.get)
 
     def _declared_in_words(self) -> list[str]:
         """The tools that are declared, and those that stand for a declaration: no functions and tools given in code."""

@@ -79,6 +79,7 @@ CPU_SECONDS: Final = "makespan.attempt.cpu_seconds"
 OUTCOME: Final = "makespan.attempt.outcome"
 TOKENS_RESERVED: Final = "makespan.attempt.tokens_reserved"
 TOKENS_USED: Final = "makespan.attempt.tokens_used"
+RETRY_AFTER_SECONDS: Final = "makespan.attempt.retry_after_seconds"  # the least wait that the other side asked for
 
 # ---------------------------------------------------------------------- waits
 WAIT_REASON: Final = "makespan.wait.reason"  # as in the record: resource.X, rate.X, lock.X, backoff
@@ -103,4 +104,5 @@ FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
 INPUT_MESSAGES: Final = "gen_ai.input.messages"  # content: only where it was asked for
 OUTPUT_MESSAGES: Final = "gen_ai.output.messages"  # content: only where it was asked for
 ERROR_TYPE: Final = "error.type"
+HTTP_STATUS_CODE: Final = "http.response.status_code"
 ERROR_MESSAGE: Final = "error.message"  # content: only where it was asked for

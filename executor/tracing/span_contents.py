@@ -1,9 +1,9 @@
 """What each span of a run says, made from the record: the one table that live and recorded tracing share.
 
 Rules of this module:
-- Pure, and without OpenTelemetry: a span is a :class:`SpanWords`, its ids are keys. Whoever sends it makes the rest.
-- Every dependency edge is a link, and stands in an attribute too: backends drop links, and the SDK keeps 128.
-- An error stands by its type; its message may hold prompts or answers, and is told only where content is asked for.
+- Pure, and without OpenTelemetry: a span is a :class:`SpanWords`, its ids are keys. The exporter makes the rest.
+- Every dependency edge is a link, and is in an attribute too: backends drop links, and the SDK keeps 128.
+- An error has its type; its message may hold prompts or answers, and is given only where content is asked for.
 """
 
 from __future__ import annotations
@@ -158,6 +158,11 @@ def attempt_attributes(attempt: Attempt, order: int, facts: Mapping[str, Any] = 
     ):
         if value is not None:
             found[name] = value
+    if (failure := attempt.failure) is not None:
+        if failure.http_status_code is not None:
+            found[names.HTTP_STATUS_CODE] = failure.http_status_code
+        if failure.retry_after_seconds is not None:
+            found[names.RETRY_AFTER_SECONDS] = failure.retry_after_seconds
     if waits := attempt.waits:
         found[names.WAITS] = tuple([f"{start} {end} {reason}" for reason, start, end in waits])
     if attempt.blocked:
@@ -176,7 +181,8 @@ def error_type_of(attempt: Attempt, facts: Mapping[str, Any] = _NO_FACTS) -> str
     """The type of what went wrong, or None."""
     if attempt.outcome in ("succeeded", "cancelled", None):
         return None
-    return str(facts.get(names.ERROR_TYPE) or attempt.outcome)
+    known = None if attempt.failure is None else attempt.failure.error_type
+    return str(facts.get(names.ERROR_TYPE) or known or attempt.outcome)
 
 
 def wait_words(attempt: Attempt) -> Iterator[SpanWords]:
@@ -196,7 +202,7 @@ def wait_words(attempt: Attempt) -> Iterator[SpanWords]:
 
 
 def root_attributes(timeline: Timeline, workflow: str, told: Mapping[str, Any] = _NO_FACTS) -> Attributes:
-    """What the root says. ``told``: what only the caller knows (run id, scenario, repetition …), None left out."""
+    """Attributes of the root. ``told``: what only the caller knows (run id, scenario, repetition …), None left out."""
     resources = {name: one.model_dump(mode="json", exclude_none=True) for name, one in timeline.resources.items()}
     changes = timeline.capacity_changes
     return {

@@ -3,12 +3,14 @@
 Rules of this module:
 - One sentence, in figures of this very run. Where nothing much was lost, the sentence says what limits the run.
 - It promises no gain that was not computed.
+- After a failed run it is about the failure; where a service refused calls as too many, about that.
 - Where the critical path is as good as the whole makespan, waits beside it cost nothing: to shorten them gains nothing.
 """
 
 from __future__ import annotations
 
 from executor.record.timeline import Timeline
+from harness.analysis.failures import failure_advice, overload_advice
 from harness.analysis.lost_time import RUNNING
 from harness.analysis.summary import Summary
 from harness.plain_text import counted, duration_text
@@ -25,6 +27,11 @@ _BESIDE_THE_PATH = ("worker", "resource", "rate", "barrier")
 
 def remedy(summary: Summary, timeline: Timeline) -> str:
     """What held the run back, and what to do."""
+    about_failures = failure_advice(timeline, summary.failures) or overload_advice(summary.failures)
+    return _time_sentence(summary, timeline) if about_failures is None else about_failures
+
+
+def _time_sentence(summary: Summary, timeline: Timeline) -> str:
     cause = summary.largest_lost_cause
     if summary.makespan_seconds <= 0:
         return "nothing ran for any time: there is nothing to gain."
@@ -59,7 +66,7 @@ _PLAIN = {
         "of overhead, between steps rather than in them: make steps larger, or use an executor that costs less a step "
         "(threads or asyncio rather than processes)."
     ),
-    "arrival": "before the step arrived: whoever adds steps during the run has to add them sooner.",
+    "arrival": "before the step arrived: the code that adds steps during the run has to add them sooner.",
     "resuming": "between the results of nested calls and going on with them: make fewer, larger nested calls.",
     "slowdown": (
         "because steps ran longer than in the serial run: what they share is slower for several at once; use fewer "

@@ -16,6 +16,7 @@ from harness.analysis.attempt_index import AttemptIndex
 from harness.analysis.cautions import Caution, cautions
 from harness.analysis.concurrency import Concurrency, concurrency
 from harness.analysis.critical_path import CriticalPath, critical_path
+from harness.analysis.failures import FailureGroup, failure_groups
 from harness.analysis.lost_time import RUNNING, LostTime, Piece, lost_pieces, lost_time
 from harness.analysis.lower_bound import LowerBound, lower_bound
 from harness.analysis.overhead import overhead_nanoseconds_per_step
@@ -104,6 +105,11 @@ class RunAnalysis:
         return cautions(self.index, self.concurrency, usable_cores=self.usable_cores, foreign=self.foreign)
 
     @cached_property
+    def failures(self) -> tuple[FailureGroup, ...]:
+        """The attempts that failed, in groups, the largest first."""
+        return failure_groups(self.index)
+
+    @cached_property
     def summary(self) -> Summary:
         """Every figure of the run."""
         makespan, bound, levels = self.index.makespan, self.lower_bound, self.concurrency
@@ -127,6 +133,7 @@ class RunAnalysis:
             largest_lost_cause=next((cause for cause in lost if cause != RUNNING), None),
             cpu_seconds=cpu_seconds(self.timeline),
             cautions=self.cautions,
+            failures=self.failures,
         )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.analysis.cautions import Caution
+from harness.analysis.failures import FailureGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Summary:
     ran. ``binding_bound`` names the largest of ``lower_bound_terms``: ``critical_path``, ``work``, ``resource.X``,
     ``rate.X``, ``tokens.X``. ``lost_seconds`` sum to the makespan, largest first; ``largest_lost_cause`` is the
     largest but ``running``, None where nothing was lost. ``cpu_seconds`` is None where nobody measured them.
+    ``failures`` are the attempts that failed, in groups.
     """
 
     makespan_seconds: float
@@ -50,3 +52,4 @@ class Summary:
     largest_lost_cause: str | None
     cpu_seconds: float | None
     cautions: tuple[Caution, ...]
+    failures: tuple[FailureGroup, ...] = ()

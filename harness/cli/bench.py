@@ -45,7 +45,7 @@ from harness.cli.baselines import Baseline, judgement_lines, limit_document
 from harness.cli.guard import UsageFault
 from harness.cli.metrics_option import Metrics
 from harness.cli.requests.running import BenchRequest
-from harness.cli.signals import terminated_as_interrupted
+from harness.cli.signals import programs_ended, terminated_as_interrupted
 from harness.cli.stores import rescue, store_path, store_to_read
 from harness.cli.trace_options import send_traces, tracing_for
 from harness.cli.typed_values import (
@@ -62,7 +62,7 @@ from harness.compare import text as comparison_text
 from harness.compare.comparison import cells_of
 from harness.config import Config, load_config
 from harness.environment import usable_cores
-from harness.execution import calls_a_model
+from harness.execution import calls_a_model, lacks_model
 from harness.exit_codes import ExitCode
 from harness.expectations import Verdict, junit
 from harness.files.json_output import STDOUT, OutputError, check_writable, write_json, write_text
@@ -93,7 +93,7 @@ def bench_scenarios(request: BenchRequest) -> ExitCode:
     budget = Budget(request.max_calls, request.max_tokens, read_time(request.max_time))
     cache: CacheMode = one_of("--cache", request.cache, get_args(CacheMode))
     _check_targets(request)
-    config = load_config(request.config_path, overrides={"llm": {"base_url": request.llm}})
+    config = load_config(request.config_path, overrides={"llm": {"base_url": request.llm, "model": request.model}})
     matrix = build_matrix(request.scenarios, wanted, config)
     terminal = Terminal(sys.stderr) if STDOUT in (request.json_target, request.junit_target) else Terminal()
     if not request.quiet:
@@ -108,7 +108,8 @@ def bench_scenarios(request: BenchRequest) -> ExitCode:
         traces = BenchTraces(tracing, config.telemetry, run_id)
         llm = config.llm
         if not request.dry_run and replay is None and any(calls_a_model(case.loaded) for case in matrix.cases):
-            llm = open_things.enter_context(local_model(llm))
+            needs_name = any(lacks_model(case.loaded) for case in matrix.cases)
+            llm = open_things.enter_context(local_model(llm, needs_name=needs_name))
             for case in matrix.cases:
                 suit(case.loaded, llm)
         runner = Runner(
@@ -280,8 +281,18 @@ class _Bench:
         return recording
 
     def run(self, session: Session, judge: Judge) -> ExitCode:
-        """Measure, judge, measure suspects again, keep, say."""
-        with terminated_as_interrupted(), self.progress or contextlib.nullcontext():
+        """Measure, judge, measure suspects again, keep, say. What ends that before all is kept (Ctrl-C may) leaves an
+        interrupted run with its repetitions.
+        """
+        try:
+            return self._run(session, judge)
+        finally:
+            if self.recording is not None:
+                self.recording.interrupt()
+
+    def _run(self, session: Session, judge: Judge) -> ExitCode:
+        code = programs_ended(case.loaded for case in self.matrix.cases)
+        with terminated_as_interrupted(), code, self.progress or contextlib.nullcontext():
             outcome = session.run()
             document = self._document(outcome, session)
             found = judge.judge(document)

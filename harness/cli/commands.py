@@ -52,10 +52,10 @@ def group_of_commands(name: str, text: str, short_help: str | None = None) -> ty
 
 
 def command(
-    group: typer.Typer, name: str, short_help: str
+    group: typer.Typer, name: str, short_help: str, *, acts: bool = False
 ) -> Callable[[Callable[[Request], ExitCode]], Callable[[Request], ExitCode]]:
     """Make a function of one request a command of that group. Its docstring is the help of the command; a fault
-    becomes a message and an exit status.
+    becomes a message and an exit status. ``acts``: see :func:`harness.cli.guard.guarded`.
     """
 
     def register(body: Callable[[Request], ExitCode]) -> Callable[[Request], ExitCode]:
@@ -67,7 +67,7 @@ def command(
             )
 
         callback.__doc__ = body.__doc__
-        wrapped: Any = guarded(callback)
+        wrapped: Any = guarded(callback, acts=acts)
         wrapped.__signature__ = _signature(request)
         group.command(name, epilog=EPILOG, short_help=short_help)(wrapped)
         return body

@@ -34,6 +34,10 @@ _SHOWN_LINES: Final = 40
 
 def play_workflows(request: FuzzRequest) -> ExitCode:
     """Play them, and say what was found."""
+    if request.analysis:
+        from harness.cli.fuzz_analysis import score_analysis  # noqa: PLC0415 - the analysis is heavy
+
+        return score_analysis(request)
     if request.target is not None:
         return _fuzz_target(request.target, request.dags or DEFAULT_TARGET_DAGS, request.seed, quiet=request.quiet)
     if request.replay is not None:

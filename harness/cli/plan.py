@@ -25,7 +25,7 @@ from harness.scenario.scenario_model import Loaded
 
 _SUFFIXES: Final = (".json", ".yaml", ".yml")
 # What a workflow needs beside its steps to be run again as it was planned.
-_CARRIED: Final = ("scenario", "task", "scale", "seed", "resources", "tools")
+_CARRIED: Final = ("scenario", "task", "scale", "seed", "resources", "tools", "expected_outputs")
 
 
 def show_plan(request: PlanRequest) -> ExitCode:
@@ -41,7 +41,10 @@ def show_plan(request: PlanRequest) -> ExitCode:
         check_writable(request.save, "the plan")
     if request.json_target is not None:
         check_writable(request.json_target)
-    config = load_config(request.config_path, overrides={"workers": request.workers, "llm": {"base_url": request.llm}})
+    config = load_config(
+        request.config_path,
+        overrides={"workers": request.workers, "llm": {"base_url": request.llm, "model": request.model}},
+    )
     settings = read_settings(request.settings)
     if is_file_argument(request.file):
         loaded = load(request.file, settings=settings, config=config, allow_missing_inputs=True)
@@ -58,6 +61,7 @@ def show_plan(request: PlanRequest) -> ExitCode:
             scale=loaded.scenario.scale,
             resources=loaded.resources,
             inputs=loaded.workflow.inputs,
+            expected_outputs=loaded.scenario.expected_outputs,
         )
         terminal.write(plan_lines(loaded.workflow, width=terminal.width))
         terminal.line()

@@ -15,6 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
+from harness.files.standard_streams import untold_fault
+
 STDOUT: Final = "-"
 
 
@@ -67,7 +69,8 @@ def write_text(text: str, target: str, what: str = "JSON") -> None:
     """
     if target == STDOUT:
         sys.stdout.write(text)
-        sys.stdout.flush()
+        if (fault := untold_fault(sys.stdout)) is not None:
+            raise OutputError(f"cannot write {what} to stdout: {fault}")
         return
     try:
         write_whole(Path(target), text)

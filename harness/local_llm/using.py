@@ -21,6 +21,7 @@ from executor.model.workflow import Retry, Step
 from executor.tools.llm import LlmTool
 from harness.config import LOCAL, LanguageModel
 from harness.local_llm.llama_server import LocalServer, ask
+from harness.model_endpoint import with_model
 from harness.scenario.scenario_model import Loaded
 
 # 2 + 3 + 4.5 + 6.75 + 10 s: longer than it takes to load a model of the size that laptops run.
@@ -32,15 +33,17 @@ _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @contextmanager
-def local_model(llm: LanguageModel) -> Iterator[LanguageModel]:
-    """The same settings; where they ask for the local model, a server that runs as long as the block.
+def local_model(llm: LanguageModel, *, needs_name: bool = True) -> Iterator[LanguageModel]:
+    """The same settings; where they ask for the local model, a server that runs as long as the block. ``needs_name``:
+    a model has to be named, or to be the only one of the endpoint.
 
     Raises:
         LocalModelError: it cannot be had.
+        ModelEndpointError: nobody says which model to ask.
 
     """
     if llm.base_url != LOCAL:
-        yield llm
+        yield with_model(llm) if needs_name else llm
         return
     with LocalServer(llm.local) as server:
         yield llm.model_copy(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from executor.model.workflow import Resource
-from executor.record.timeline import NANOSECONDS, Attempt, Interval, Timeline, Wait
+from executor.record.timeline import NANOSECONDS, Attempt, AttemptFailure, Interval, Timeline, Wait
 from harness.files.packaged import schema
 from harness.result.result_writing import SCHEMA, Document
 
@@ -32,6 +32,29 @@ def timeline_from_document(result: Mapping[str, Any]) -> Timeline:
         raise DocumentError(f"not a {SCHEMA} result: {error.args[0]!r} is missing or names no step") from error
     except (TypeError, AttributeError, ValueError) as error:
         raise DocumentError(f"not a {SCHEMA} result: {error}") from error
+
+
+def attempts_before(result: Mapping[str, Any]) -> tuple[list[Attempt], int]:
+    """The attempts of the run that was resumed, as far as their steps are in this one, and how many nanoseconds it
+    took; nothing for a run that resumed none.
+
+    Raises:
+        DocumentError: a field is missing, or is not what the schema says.
+
+    """
+    resumed = result.get("resumed")
+    if resumed is None:
+        return [], 0
+    index = {step["step_id"]: place for place, step in enumerate(result["steps"])}
+    try:
+        attempts = [
+            _attempt_from(words, index[words["step_id"]])
+            for words in resumed["attempts"]
+            if words["step_id"] in index
+        ]  # fmt: skip
+        return attempts, _nanoseconds(resumed["seconds"])
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DocumentError(f"not a {SCHEMA} result: resumed: {error}") from error
 
 
 def results_of(document: Mapping[str, Any]) -> list[Document]:
@@ -81,6 +104,8 @@ def _timeline(result: Mapping[str, Any]) -> Timeline:
             name: [(_nanoseconds(time), capacity) for time, capacity in changes]
             for name, changes in result.get("capacity_changes", {}).items()
         },
+        reused=frozenset(place for place, step in enumerate(steps) if "reused_from" in step),
+        tools=[step.get("tool") for step in steps],
     )
 
 
@@ -105,6 +130,8 @@ def _attempt_from(words: Mapping[str, Any], index: int) -> Attempt:
     attempt.tokens_reserved = words["tokens_reserved"]
     attempt.tokens_used = words["tokens_used"]
     attempt.outcome = words["outcome"]
+    if words.get("failure") is not None:
+        attempt.failure = AttemptFailure(**words["failure"])
     return attempt
 
 

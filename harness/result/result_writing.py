@@ -13,14 +13,19 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from executor.model.workflow import Step
-from executor.record.timeline import NANOSECONDS, Attempt, Timeline
+from executor.record.timeline import NANOSECONDS, Attempt, AttemptFailure, Timeline
 from executor.tracing.attribute_names import ERROR_MESSAGE, INPUT_MESSAGES, OUTPUT_MESSAGES
 from executor.tracing.span_contents import EVENTS_FACT, SPANS_FACT
 from harness.analysis import Summary, summary
 from harness.analysis.attempt_index import AttemptIndex
+from harness.plain_text import one_line
+from harness.result.resumed_document import earlier_attempts, resumed_document
+
+if TYPE_CHECKING:
+    from executor.journal.earlier_run import EarlierRun
 
 SCHEMA = "makespan.run/1"
 # Deeper values can be written by some JSON libraries and read by none; the document adds a few levels of its own.
@@ -29,6 +34,8 @@ DEEPEST_OUTPUT = 200
 FACTS_LEFT_OUT = frozenset({SPANS_FACT, EVENTS_FACT, INPUT_MESSAGES, OUTPUT_MESSAGES, ERROR_MESSAGE})
 # Of larger runs the seconds of every step are told for the shown repetition alone.
 STEPS_TOLD_PER_SAMPLE = 1000
+# Characters of why an attempt failed; the step's error is whole.
+LONGEST_MESSAGE = 500
 # Of a capacity that was found out.
 CHANGES_TOLD = 1000
 
@@ -44,7 +51,7 @@ class Estimate:
     ci95: tuple[float, float] | None = None
 
     def document(self) -> Document:
-        """As it stands in the result."""
+        """As it is in the result."""
         return {"median": self.median, "ci95": None if self.ci95 is None else list(self.ci95)}
 
 
@@ -55,7 +62,8 @@ class Repetition:
     ``errors`` are shown as their text. ``foreign``: the trace was made elsewhere and may lack ``released_by``.
     ``steps`` are the words of the steps by id; ``usage`` are further figures of the sample (CPU time, memory).
     ``started_at``: when t = 0 was, ISO 8601. ``trace_id``: of its trace, 32 hexadecimal digits. ``facts`` are what
-    tools told of their attempts.
+    tools told of their attempts. ``reused``: the steps whose result an earlier run left, and its id; ``resumed``: the
+    run that this one went on from.
     """
 
     timeline: Timeline
@@ -69,6 +77,8 @@ class Repetition:
     trace_id: str | None = None
     facts: Mapping[Attempt, Mapping[str, Any]] = field(default_factory=dict)
     started_at: str | None = None
+    reused: Mapping[str, str] = field(default_factory=dict)
+    resumed: EarlierRun | None = None
 
 
 def run_document(
@@ -135,6 +145,7 @@ def result_document(
         },
         **_capacities(timeline),
         **_states(shown),
+        **_resumed(shown),
         "steps": _steps(shown),
         "samples": [_sample(one, its) for one, its in zip(repetitions, summaries, strict=True)],
     }
@@ -153,6 +164,14 @@ def _states(repetition: Repetition) -> Document:
     """What steps could have waited for a lock of, whether or not one did."""
     names = {name for step in repetition.steps.values() for name in (*step.reads, *step.writes)}
     return {"states": sorted(names)} if names else {}
+
+
+def _resumed(repetition: Repetition) -> Document:
+    """The run that this one went on from, with what was done in it."""
+    if repetition.resumed is None:
+        return {}
+    attempts = [_attempt(attempt, place, None) for place, attempt in enumerate(earlier_attempts(repetition.resumed))]
+    return {"resumed": {**resumed_document(repetition.resumed), "attempts": attempts}}
 
 
 def _thinned(changes: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
@@ -184,6 +203,7 @@ def _figures(figures: Summary) -> Document:
         "lost_seconds": dict(figures.lost_seconds),
         "overhead_seconds_per_step": figures.overhead_seconds_per_step,
         "cautions": [str(caution) for caution in figures.cautions],
+        **({"failures": [group.document() for group in figures.failures]} if figures.failures else {}),
     }
 
 
@@ -247,6 +267,10 @@ def _step(repetition: Repetition, index: int, attempts: list[Document]) -> Docum
         words = calling if calling is not None and calling.for_each is not None else None
     if words is not None:
         step |= {"description": words.description, "tool": words.tool}
+    elif index < len(timeline.tools) and timeline.tools[index] is not None:
+        step["tool"] = timeline.tools[index]
+    if step_id in repetition.reused:
+        step["reused_from"] = repetition.reused[step_id]
     if output_error is not None:
         step["output_error"] = output_error
     return step
@@ -274,8 +298,13 @@ def _attempt(attempt: Attempt, place: int, facts: Mapping[str, Any] | None) -> D
         "tokens_reserved": attempt.tokens_reserved,
         "tokens_used": attempt.tokens_used,
         "outcome": attempt.outcome,
+        **({} if attempt.failure is None else {"failure": _failure(attempt.failure)}),
         **({"facts": told} if told else {}),
     }
+
+
+def _failure(failure: AttemptFailure) -> Document:
+    return {**failure._asdict(), "message": one_line(failure.message, LONGEST_MESSAGE)}
 
 
 def _storable(output: Any) -> tuple[Any, str | None]:

@@ -27,20 +27,24 @@ from executor.model.findings import Path as FieldPath
 from executor.model.json_values import describe
 from executor.model.workflow import Resource, ToolDeclaration, Workflow, parse_workflow, translate
 from executor.running import declarations_for
-from executor.tools.registry import check_tools, resolve_tool, tool_kind_names
-from executor.tools.tool import ToolOptionsError
+from executor.tools.registry import check_calls, check_tools, resolve_tool, tool_kind_names
+from executor.tools.tool import Tool, ToolOptionsError
 from harness.config import Config, load_config
 from harness.files.packaged import shipped_scenarios
 from harness.files.strict_file import Document, parse_value, read_document
 from harness.scenario.defaults import with_prompts, with_tools
+from harness.scenario.imported_form import ImportedForm
+from harness.scenario.projects import is_project_file, read_project
 from harness.scenario.replicas import expand_copies, has_copies
 from harness.scenario.scenario_model import Loaded, Scenario, ScenarioFile
 from harness.scenario.seed.seed_file import import_seed, is_seed_file
+from harness.scenario.wfformat import import_wfformat, is_wfformat
 
 COMMAND_LINE: Final = "command line"
 # Fields that both the workflow and the scenario have; the workflow's check counts.
 _SHARED: Final = frozenset({"inputs", "description"})
 _UNKNOWN_TOOL: Final = ToolDeclaration(kind="noop")
+_STEPS_NAMED: Final = 20
 
 
 @dataclass(slots=True)
@@ -55,6 +59,8 @@ class Loading:
     _set: dict[str, Any] = field(default_factory=dict)
     _origins: dict[FieldPath, FieldPath] = field(default_factory=dict)
     _copied_from: list[int] | None = None
+    _recorded_workers: int | None = None
+    form: ImportedForm | None = None
 
     def load(self, settings: Mapping[str, Any]) -> Loaded | None:
         """The result, or None where errors forbid one."""
@@ -65,6 +71,10 @@ class Loading:
             form = import_seed(self._data)
             self._data, self._origins, missing = form.data, form.origins, form.missing_inputs
             self.findings += self.document.place(form.findings)
+        elif self.form is not None or is_wfformat(self._data):
+            self._import(self.form or import_wfformat(self._data))
+            if any(finding.severity == "error" for finding in self.findings):
+                return None
         self._check_fields()
         self._apply(settings, missing)
         self._write_copies()
@@ -83,8 +93,14 @@ class Loading:
             return None
         workflow = with_tools(workflow, self.config.default_tool)
         return Loaded(
-            scenario, workflow, planned.graph, self.document, declared, resources, self.findings, self._set, imported
-        )
+            scenario, workflow, planned.graph, self.document, declared, resources, self.findings, self._set, imported,
+            self._recorded_workers,
+        )  # fmt: skip
+
+    def _import(self, form: ImportedForm) -> None:
+        """Go on with what a file in another form became."""
+        self._data, self._origins, self._recorded_workers = form.data, form.origins, form.workers
+        self.findings += self.document.place(form.findings)
 
     def _name(self) -> str:
         stem = Path(self.document.source_path).stem
@@ -179,7 +195,17 @@ class Loading:
             self.findings += translate(error, Scenario, (), data)
             return None
         self._check_benchmark(scenario)
+        if workflow is not None:
+            self._check_expected_outputs(scenario, workflow)
         return scenario
+
+    def _check_expected_outputs(self, scenario: Scenario, workflow: Workflow) -> None:
+        known = [step.step_id for step in workflow.steps]
+        for name in scenario.expected_outputs:
+            if name not in known:
+                fix = did_you_mean(name, known, f"use one of: {', '.join(known[:_STEPS_NAMED])}")
+                place = ("expected_outputs", name)
+                self.findings.append(Finding("error", "unknown-step", f"there is no step {name!r}", fix, path=place))
 
     def _check_benchmark(self, scenario: Scenario) -> None:
         known = backend_names()
@@ -219,6 +245,8 @@ class Loading:
         planned = plan(workflow, tools=tools, resources=resources, default_tool=self.config.default_tool)
         # Of a workflow with parts left out, only what is surely wrong is worth saying.
         self.findings += [finding for finding in planned.findings if complete or finding.severity == "error"]
+        if planned.graph is not None and complete:
+            self.findings += check_calls(planned.graph.steps, lambda name: _tool_of(name, known))
         return planned
 
     def _placed(self) -> list[Finding]:
@@ -259,6 +287,14 @@ def _parsed_each(raw: Any, model: type[BaseModel], otherwise: Any) -> dict[str, 
         except ValidationError:
             parsed[name] = otherwise
     return parsed
+
+
+def _tool_of(name: str, declared: Mapping[str, ToolDeclaration]) -> Tool | None:
+    """The tool of a name, where there is one: what is wrong with its declaration is said elsewhere."""
+    try:
+        return resolve_tool(name, declared)
+    except ToolOptionsError:
+        return None
 
 
 def _undeclared(workflow: Workflow, declared: Mapping[str, ToolDeclaration]) -> dict[str, ToolDeclaration]:
@@ -332,14 +368,16 @@ def load(
 
     ``settings`` set ``scale`` or inputs: text is read as the command line's is, other values are taken as they are.
     ``config``: default is :func:`harness.config.load_config`. ``allow_missing_inputs``: an input without a value is
-    null, with a warning, for whoever only looks at the plan.
+    null, with a warning, for commands that only look at the plan.
 
     Raises:
         WorkflowError: with all findings, at least one of them an error.
 
     """
+    found = resolve(path)
+    document, form = read_project(found) if is_project_file(found) else (read_document(found), None)
     return load_document(
-        read_document(resolve(path)), settings=settings, config=config, allow_missing_inputs=allow_missing_inputs
+        document, settings=settings, config=config, allow_missing_inputs=allow_missing_inputs, form=form
     )
 
 
@@ -359,9 +397,12 @@ def load_document(
     settings: Mapping[str, Any] | None = None,
     config: Config | None = None,
     allow_missing_inputs: bool = False,
+    form: ImportedForm | None = None,
 ) -> Loaded:
-    """The same for a file that was read already. Raises as :func:`load` does."""
-    loading = Loading(document, config or load_config(), allow_missing_inputs=allow_missing_inputs)
+    """The same for a file that was read already. ``form``: what it became, if it is in another form. Raises as
+    :func:`load` does.
+    """
+    loading = Loading(document, config or load_config(), allow_missing_inputs=allow_missing_inputs, form=form)
     loaded = loading.load(settings or {})
     raise_errors(loading.findings)
     assert loaded is not None, "no error and no result"

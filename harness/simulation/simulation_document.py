@@ -49,6 +49,10 @@ def simulation_document(simulation: Simulation, spreads: list[Distribution | Non
         ],
         "asked": simulation.asked,
         "notes": list(simulation.subject.notes),
+        "failures": [
+            {"step_id": step_id, "message": message} for step_id, message in simulation.subject.failures.items()
+        ],
+        "skipped": list(simulation.subject.skipped),
     }
 
 

@@ -38,6 +38,15 @@ def needs_stand_in(declarations: Mapping[str, ToolDeclaration], names_used: Iter
     return any(_is_open(declared[name]) for name in names_used if name in declared)
 
 
+def names_without_model(declarations: Mapping[str, ToolDeclaration], names_used: Iterable[str]) -> set[str]:
+    """The tools that have to be pointed at an endpoint and name no model."""
+    declared = {"llm": ToolDeclaration(kind="llm"), **declarations}
+    return {
+        name for name in names_used
+        if name in declared and _is_open(declared[name]) and declared[name].options.get("model") is None
+    }  # fmt: skip
+
+
 def _is_open(declaration: ToolDeclaration) -> bool:
     return declaration.kind == "llm" and declaration.options.get("base_url") is None
 

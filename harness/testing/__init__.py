@@ -7,4 +7,5 @@
 - :mod:`harness.testing.drawing`: Hypothesis strategies for whole runs (``workflows``; extra ``testing``), the same runs
   from a seed (``random_workflow``), and a player on the virtual clock (``simulate``).
 - :mod:`harness.testing.fuzz`: random runs with random faults, as `makespan fuzz` plays them.
+- :mod:`harness.testing.programs`: random concurrent programs with known truth, which score the analysis of traces.
 """

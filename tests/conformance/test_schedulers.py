@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import sys
 from collections.abc import Callable, Collection
 from graphlib import TopologicalSorter
@@ -95,6 +96,19 @@ def test_one_that_stands_still_is_shown_with_the_stacks_of_its_threads() -> None
     assert "never called: c" in played.message()
     assert "c could be called" in played.message()
     assert "threading.Event().wait()" in played.message()
+
+
+def test_a_run_that_imports_for_long_before_its_first_call_does_not_stand_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "large_framework_of_a_test.py").write_text("import time\n\ntime.sleep(0.3)\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def run(graph: Graph, call: Callable[[str], object], workers: int) -> dict[str, str]:
+        importlib.import_module("large_framework_of_a_test")
+        return on_threads(Decisions, graph, call, workers)
+
+    assert play(run, CHAIN, patience=Patience(settle=0.003, idle=0.01, standstill=0.02)).faults == ()
 
 
 def test_one_that_calls_what_is_no_step_is_told_so() -> None:

@@ -24,9 +24,10 @@ from harness.testing.drawing.simulated_run import simulate
 from harness.testing.drawing.strategies import workflows
 from harness.testing.fuzz.fuzzing import quiet_instruments
 from harness.traces import ForeignRun, foreign_run, read_traces
+from tests.properties.effort import examples
 
 RUNS = settings(
-    max_examples=150,
+    max_examples=examples(60),
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -59,6 +60,14 @@ def json_lines(spans: list[ReadableSpan], lines: int, shuffled: random.Random) -
     return b"".join(json.dumps(request_json(batch)).encode() + b"\n" for batch in batches)
 
 
+def without_messages(timeline: Timeline) -> Timeline:
+    """What a trace keeps of it unless content is asked for."""
+    for attempt in timeline.attempts:
+        if attempt.failure is not None:
+            attempt.failure = attempt.failure._replace(message="")
+    return timeline
+
+
 def record(timeline: Timeline) -> dict[str, object]:
     """Everything in a timeline, in a form that compares by value."""
     steps = len(timeline.step_ids)
@@ -80,6 +89,7 @@ def record(timeline: Timeline) -> dict[str, object]:
                 one.index, one.step_id, one.attempt, one.parent, one.ready, one.granted, one.started, one.ended,
                 one.known, list(one.waits), [tuple(interval) for interval in one.blocked], one.released_by,
                 one.worker, one.cpu_seconds, one.outcome, one.tokens_reserved, one.tokens_used,
+                None if one.failure is None else one.failure[2:],
             )
             for one in timeline.attempts
         ],
@@ -96,15 +106,15 @@ def test_the_trace_of_a_run_gives_back_its_record(run: DrawnRun, lines: int, shu
     assert record(again.timeline) == record(timeline)
 
 
-@settings(RUNS, max_examples=60)
+@settings(RUNS, max_examples=examples(30))
 @given(workflows(max_steps=15, features=FEATURES), st.randoms(use_true_random=False))
 def test_the_trace_of_a_run_gives_back_its_figures(run: DrawnRun, shuffled: random.Random) -> None:
     timeline = simulate(*run)
     again = read_back(json_lines(spans_of_run(timeline), 2, shuffled))
-    assert summary(again.timeline) == summary(timeline)
+    assert summary(again.timeline) == summary(without_messages(timeline))
 
 
-@settings(RUNS, max_examples=40)
+@settings(RUNS, max_examples=examples(20))
 @given(workflows(max_steps=12, features=FEATURES))
 def test_protobuf_gives_back_the_same_record_as_json(run: DrawnRun) -> None:
     timeline = simulate(*run)

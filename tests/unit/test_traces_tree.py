@@ -278,6 +278,7 @@ def test_names_that_recur_are_numbered() -> None:
     assert run.timeline.step_ids == ["a", "a#2", "a#3", "a#2#2"]
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_spans_within_each_other_are_read() -> None:
     depth = 100_000
     spans: list[dict[str, Any]] = [

@@ -11,7 +11,9 @@ from harness.cli.requests.shared import QuietOption
 class FuzzRequest:
     """What `makespan fuzz` is asked for."""
 
-    dags: Annotated[int | None, option("--dags N", "How many workflows to play (default: 1000).", min=1)] = None
+    dags: Annotated[
+        int | None, option("--dags N", "How many workflows (or programs) to play (default: 1000).", min=1)
+    ] = None
     minutes: Annotated[float | None, option("--minutes M", "How long to play, instead of how many.", min=0.001)] = None
     backend: Annotated[
         str,
@@ -42,6 +44,10 @@ class FuzzRequest:
             "Test a scheduler of your own instead: a function run(graph, call, workers) or a SchedulerConformance.",
         ),
     ] = None
+    analysis: Annotated[
+        bool,
+        option("--analysis", "Play random concurrent programs instead, and score what `analyze` says of their traces."),
+    ] = False
     out: Annotated[
         str,
         option("--out FOLDER", "Where counterexamples are written, if there are any."),

@@ -57,6 +57,10 @@ LlmOption = Annotated[
         "makespan llm install).",
     ),
 ]
+ModelOption = Annotated[
+    str | None,
+    option("--model NAME", "The model to ask that endpoint for (default: the configuration's, or the only one there)."),
+]
 FailIfOption = Annotated[
     tuple[str, ...],
     option(

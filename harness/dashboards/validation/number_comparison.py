@@ -15,12 +15,12 @@ from typing import Any, Final
 
 import promql_parser
 
-from harness.dashboards.grafana.queries import CELL, CURVE, IDEAL, NO_WAIT, WHAT
+from harness.dashboards.grafana.queries import CELL, CURVE, IDEAL, NO_FAILURE, NO_WAIT, WHAT
 from harness.dashboards.validation.expected_numbers import Known, close, fits
 from harness.dashboards.validation.promql import parsed
 from harness.telemetry.metrics.metric_table import CELL_LABELS, PREFIX, STEPS_RUNNING
 
-_MADE_UP: Final = {CURVE: IDEAL, "reason": NO_WAIT}
+_MADE_UP: Final = {CURVE: IDEAL, "reason": NO_WAIT, "error_type": NO_FAILURE}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What an analysis says would come next: predicted makespans, and what running together would gain. Pure.
 
 Rules of this module:
-- It reads ``makespan.analysis/1`` documents alone; every number of a drawing stands in its table too.
+- It reads ``makespan.analysis/1`` documents alone; every number of a drawing is in its table too.
 - Lengths of bars are per cent of the longest of their drawing, so that it fits any page and needs no script.
 """
 

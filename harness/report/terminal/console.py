@@ -3,7 +3,7 @@
 Rules of this module:
 - What comes from files, steps and models is data: control characters are escaped, markup is not read.
 - Colour and movement only on a terminal that can (``NO_COLOR`` and ``TERM=dumb`` are respected); else plain lines.
-- A line is text and a style; whoever composes lines knows no stream.
+- A line is text and a style; the code that composes lines knows no stream.
 """
 
 from __future__ import annotations
@@ -96,15 +96,6 @@ class Terminal:
 
     def write(self, lines: Iterable[Line]) -> None:
         """Write lines, each whole."""
-        try:
-            self._write(lines)
-        except BrokenPipeError:
-            # Nobody reads any more (`| head`): the text goes nowhere from now on, and the work goes on.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.stream.fileno())
-            os.close(nowhere)
-
-    def _write(self, lines: Iterable[Line]) -> None:
         console = self.console
         if console is None:
             self.stream.writelines(line.text + "\n" for line in lines)

@@ -1,4 +1,4 @@
-"""What stands in the labels of metrics: the cell of a run, and the reasons of waits and losses. Pure.
+"""What is in the labels of metrics: the cell of a run, and the reasons of waits and losses. Pure.
 
 Rules of this module:
 - No label grows with the steps of a run: reasons that name a state or a resource (``lock.X``) are told apart up to
@@ -21,6 +21,7 @@ Labels: TypeAlias = tuple[tuple[str, str], ...]
 
 REASONS_TOLD_APART: Final = 30
 _VARIANT_LENGTH: Final = 80
+_ERROR_TYPE_LENGTH: Final = 80
 _HASH_BYTES: Final = 4
 OTHER: Final = "other"
 
@@ -48,6 +49,23 @@ def variant(parameters: Mapping[str, Any]) -> str:
     return f"{text[:_VARIANT_LENGTH]}…{digest}"
 
 
+class FailureLabels:
+    """The labels of each failure, as they come: the first so many kinds under their own names."""
+
+    def __init__(self) -> None:
+        self._known: set[tuple[str, str]] = set()
+
+    def label(self, error_type: str, http_status_code: int | None) -> tuple[str, str]:
+        """The type of the error and its HTTP status as they stand in labels."""
+        found = error_type[:_ERROR_TYPE_LENGTH], "" if http_status_code is None else str(http_status_code)
+        if found in self._known:
+            return found
+        if len(self._known) >= REASONS_TOLD_APART:
+            return OTHER, ""
+        self._known.add(found)
+        return found
+
+
 class Reasons:
     """The label of each reason, as they come: of a kind the first so many under their own names."""
 
@@ -56,7 +74,7 @@ class Reasons:
         self._of_kind: dict[str, int] = {}
 
     def label(self, reason: str) -> str:
-        """The reason as it stands in a label."""
+        """The reason as it is in a label."""
         known = self._labels.get(reason)
         if known is not None:
             return known

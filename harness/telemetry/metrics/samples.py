@@ -1,7 +1,7 @@
 """Numbers with a name: what a collector shows, remote write sends and the text file holds.
 
 Rules of this module:
-- A sample names its family (from the table), what stands behind the family's name, its labels and its value.
+- A sample names its family (from the table), what follows the family's name, its labels and its value.
 - Totals over attempts are kept as integers and bucket counts; samples are made of them when somebody asks.
 """
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from executor.record.timeline import NANOSECONDS, Attempt, AttemptOutcome
 from harness.analysis.attempt_index import ended_of, pauses_of, started_of
-from harness.telemetry.metrics.labels import Labels, Reasons
+from harness.telemetry.metrics.labels import FailureLabels, Labels, Reasons
 from harness.telemetry.metrics.metric_table import (
     ATTEMPT_RESULTS,
     BUSY_WORKER,
@@ -22,6 +22,7 @@ from harness.telemetry.metrics.metric_table import (
     SECONDS_BUCKETS,
     STEP_ATTEMPTS,
     STEP_DURATION,
+    STEP_FAILURES,
     STEP_RETRIES,
     STEP_WAIT,
     MetricFamily,
@@ -40,7 +41,7 @@ class Exemplar(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """One number. ``suffix`` stands behind the family's name: ``_bucket``, ``_sum``, ``_count`` or nothing."""
+    """One number. ``suffix`` follows the family's name: ``_bucket``, ``_sum``, ``_count`` or nothing."""
 
     family: MetricFamily
     labels: Labels
@@ -88,10 +89,12 @@ class StepTotals:
     def __init__(self, tools: Sequence[str], *, begin: int = 0, trace_id: str | None = None) -> None:
         self.attempts: dict[tuple[str, AttemptOutcome], int] = {(tool, "succeeded"): 0 for tool in tools}
         self.retries: dict[str, int] = dict.fromkeys(RETRY_REASONS, 0)
+        self.failures: dict[tuple[str, str], int] = {}
         self.busy = 0
         self.durations = Histogram()
         self.waits: dict[str, Histogram] = {}
         self._reasons = Reasons()
+        self._failure_labels = FailureLabels()
         # Of attempts that ended badly, until the next one at the step: few at any time.
         self._failed: dict[int, AttemptOutcome] = {}
         self._begin = begin
@@ -116,6 +119,7 @@ class StepTotals:
             self.retries[before] = self.retries.get(before, 0) + 1
         if outcome != "succeeded":
             self._failed[attempt.index] = outcome
+            self._add_failure(attempt, outcome)
         ran = run_nanoseconds(attempt)
         self.busy += ran
         self.durations.add(ran, begin + ended_of(attempt), trace_id)
@@ -126,6 +130,14 @@ class StepTotals:
                 histogram = self.waits[label] = Histogram()
             histogram.add(end - start, begin + end, trace_id)
 
+    def _add_failure(self, attempt: Attempt, outcome: AttemptOutcome) -> None:
+        if outcome == "cancelled":
+            return
+        failure = attempt.failure
+        error_type = outcome if failure is None or outcome != "failed" else failure.error_type
+        key = self._failure_labels.label(error_type, None if failure is None else failure.http_status_code)
+        self.failures[key] = self.failures.get(key, 0) + 1
+
     def samples(self, labels: Labels) -> Iterator[Sample]:
         """All of it as samples."""
         tools = dict.fromkeys(tool for tool, _ in self.attempts)
@@ -133,6 +145,9 @@ class StepTotals:
             for result in ATTEMPT_RESULTS:
                 count = self.attempts.get((tool, result), 0)
                 yield Sample(STEP_ATTEMPTS, (*labels, ("tool", tool), ("result", result)), count)
+        for (error_type, status), count in self.failures.items():
+            words = (*labels, ("error_type", error_type), ("http_status_code", status))
+            yield Sample(STEP_FAILURES, words, count)
         for reason, count in self.retries.items():
             yield Sample(STEP_RETRIES, (*labels, ("reason", reason)), count)
         yield Sample(BUSY_WORKER, labels, self.busy / NANOSECONDS)

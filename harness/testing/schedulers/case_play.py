@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
+import sys
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +35,10 @@ RULES = {
     "work_conserving": "No worker is idle while a step is ready whose limits are open.",
 }
 """What is judged, by name."""
+
+
+IMPORTING_SECONDS = 60.0
+"""How long a run may import modules before its first call. A large framework takes seconds on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,7 @@ class _Runner:
                 asyncio.run(self._run_async(workers))
             else:
                 self.returned = self._run(self.graph, self.gate.call, workers)
-        except BaseException as error:  # noqa: BLE001  # judged by whoever plays
+        except BaseException as error:  # noqa: BLE001  # judged by the player
             self.error = error
         finally:
             self.gate.finish()
@@ -152,7 +158,7 @@ def _open_gates(runner: _Runner, patience: Patience, *, conserving: bool) -> Non
     while True:
         gate.wait_until_quiet(patience.settle, 0.0 if cancelled else idle, lambda: not gate.could_start())
         if not (gate.running or gate.over):
-            gate.wait_until_quiet(patience.settle, patience.standstill, lambda: bool(gate.running))
+            _wait_for_a_call(runner, patience)
         if gate.over:
             return
         running = list(gate.running)
@@ -165,6 +171,27 @@ def _open_gates(runner: _Runner, patience: Patience, *, conserving: bool) -> Non
             continue
         tickets: dict[str, Ticket] = {f"{ticket.step}#{ticket.number}": ticket for ticket in running}
         gate.let_through([tickets[name] for name in schedule.next(list(tickets)).step_ids])
+
+
+def _wait_for_a_call(runner: _Runner, patience: Patience) -> None:
+    """Wait until a call arrives; longer while the run still imports what it needs, which is no fault of its order."""
+    gate = runner.gate
+    give_up_at = time.monotonic() + IMPORTING_SECONDS
+    while True:
+        gate.wait_until_quiet(patience.settle, patience.standstill, lambda: bool(gate.running))
+        if gate.running or gate.over or not _imports(runner.thread) or time.monotonic() >= give_up_at:
+            return
+
+
+def _imports(thread: threading.Thread) -> bool:
+    """Whether the thread is importing a module, or waits for another thread that imports it."""
+    # The documented way to another thread's stack.
+    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - as said above
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _cancel(runner: _Runner, patience: Patience) -> None:

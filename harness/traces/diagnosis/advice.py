@@ -77,7 +77,7 @@ def _tried(groups: _Groups, caller: int, steps: Sequence[int], any_edge: _Behind
 def _sets(
     pairs: Sequence[tuple[int, int]], steps: Sequence[int], groups: _Groups, any_edge: _Behind
 ) -> list[list[int]]:
-    """Sets in which every pair could run together. Where only an assumption stands between, those of one name: calls
+    """Sets in which every pair could run together. Where only an assumption lies between, those of one name: calls
     in a loop.
     """
     free = set(pairs)

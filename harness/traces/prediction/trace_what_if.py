@@ -69,7 +69,7 @@ class WhatIf:
         ]
 
     def makespan_nanoseconds(self, workers: int | None, resources: Mapping[str, Resource] | None = None) -> int:
-        """Under ``dataflow``, the time between the outermost spans included: whoever made them spent it, and would
+        """Under ``dataflow``, the time between the outermost spans included: their maker spent it, and would
         again. ``workers`` None: as many as there are spans. ``resources``: limits by service, for a trace that is not
         ours.
         """

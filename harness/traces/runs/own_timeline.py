@@ -19,7 +19,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from executor.model.workflow import Resource
-from executor.record.timeline import Attempt, AttemptOutcome, Interval, StepStatus, Timeline, Wait
+from executor.record.timeline import Attempt, AttemptFailure, AttemptOutcome, Interval, StepStatus, Timeline, Wait
 from executor.tracing import attribute_names as names
 from harness.traces.trace_model import DECLARED, Edge, ForeignRun, Span, Trace, TraceFinding
 
@@ -49,6 +49,7 @@ class _StepSpans:
     order_after: Sequence[str] = ()
     nested_in: str | None = None
     needs: Mapping[str, int] | None = None
+    tool: str | None = None
     status: StepStatus | None = None
     span: Span | None = None
 
@@ -99,6 +100,7 @@ def _read(trace: Trace, root: Span) -> ForeignRun:
         backend=str(root.attributes.get(names.EXECUTOR, "")),
         startup_seconds=float(root.attributes.get(names.STARTUP_SECONDS, 0.0)),
         capacity_changes=_capacity_changes(root.attributes.get(names.CAPACITY_CHANGES)),
+        tools=[step.tool for step in steps],
     )
     check_record(timeline)
     edges = [
@@ -155,6 +157,7 @@ def _read_words(step: _StepSpans, attributes: Mapping[str, Any]) -> None:
     step.depends_on = _texts(attributes.get(names.DEPENDS_ON))
     step.order_after = _texts(attributes.get(names.ORDER_AFTER))
     step.nested_in = attributes.get(names.NESTED_IN)
+    step.tool = attributes.get(names.TOOL_NAME)
     needs = attributes.get(names.NEEDS)
     if needs is not None:
         step.needs = {str(name): int(units) for name, units in _decoded(needs).items()}
@@ -181,6 +184,15 @@ def _attempt(attributes: Mapping[str, Any]) -> Attempt:
     attempt.cpu_seconds = None if cpu is None else float(cpu)
     if attributes.get(names.OUTCOME) is not None:
         attempt.outcome = _one_of(_OUTCOMES, attributes[names.OUTCOME])
+    # Where nobody knows why, the type is how the attempt ended.
+    if attributes.get(names.ERROR_TYPE) not in (None, attempt.outcome):
+        after = attributes.get(names.RETRY_AFTER_SECONDS)
+        attempt.failure = AttemptFailure(
+            str(attributes[names.ERROR_TYPE]),
+            str(attributes.get(names.ERROR_MESSAGE) or ""),
+            _optional_int(attributes.get(names.HTTP_STATUS_CODE)),
+            None if after is None else float(after),
+        )
     attempt.tokens_reserved = _optional_int(attributes.get(names.TOKENS_RESERVED))
     attempt.tokens_used = _optional_int(attributes.get(names.TOKENS_USED))
     return attempt
@@ -210,7 +222,7 @@ def _indices(ids: Sequence[str], place: Mapping[str, int]) -> list[int]:
 
 
 def _decoded(value: Any) -> Any:
-    """What was written as JSON text; MLflow hands such text back as the mapping that it stands for."""
+    """What was written as JSON text; MLflow hands such text back as the mapping that it represents."""
     return json.loads(value) if isinstance(value, str) else value
 
 
