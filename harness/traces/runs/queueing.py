@@ -28,6 +28,8 @@ _PROMPT_RATIO: Final = 0.05
 _PROMPT_NANOSECONDS: Final = 1_000_000
 _FEWEST_WAITING: Final = 2
 _NAMES_SHOWN: Final = 3
+# Of steps of several names, how many names there may be for each.
+_NAMES_RATIO: Final = 0.34
 # Of calls of several names, those that began while others still ran: else it is a superstep like another.
 _STAGGERED_RATIO: Final = 0.5
 
@@ -70,6 +72,9 @@ def queues_of(run: ForeignRun) -> list[Queue]:
         explained = {step for _, at_once, members in alike for _, _, step in members[at_once:]}
         taken: set[int] = set()
         for at_once, members in _episodes(calls, staggered=True) if len(by_name) > 1 else ():
+            names = {run.names[step] for _, _, step in members}
+            if len(names) > _NAMES_RATIO * len(members):
+                continue  # so many kinds of steps are branches of a program, one after the other in each
             if not explained.issuperset(step for _, _, step in members[at_once:]):
                 found.setdefault((caller, _names(run, members), at_once), []).append(members)
                 taken.update(step for _, _, step in members)
