@@ -276,7 +276,7 @@ def test_an_analysis_that_raises_is_a_fault_and_the_next_program_is_played(monke
 
 
 def test_a_limit_that_nobody_names_and_one_that_does_not_hold_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.traces.diagnosis.diagnosis._queues", lambda _run: [])
+    monkeypatch.setattr("harness.traces.diagnosis.diagnosis.queues_of", lambda _run: [])
     pool = Statement(9, "pool", limit=2, children=tuple(work(key, 10 * key) for key in range(1, 7)))
     assert [fault.kind for fault in examine_program(program(pool)).faults] == ["limit missed"]
 
