@@ -328,7 +328,8 @@ class _Judge:
 def _can_be_seen(limited: Statement) -> bool:
     """Whether a trace shows the limit: enough calls of one name, whose spans begin when they have their place."""
     names = {child.name for child in limited.children}
-    return len(names) == 1 and len(limited.children) >= 2 * limited.limit and not limited.waits_inside
+    hidden = limited.waits_inside or limited.worker_spans
+    return len(names) == 1 and len(limited.children) >= 2 * limited.limit and not hidden
 
 
 def _reachable(count: int, edges: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
