@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from executor.record.timeline import Attempt, Interval, Wait
+from executor.record.timeline import Attempt, AttemptFailure, Interval, Wait
 
 _NOTHING: Mapping[str, Any] = {}
 
@@ -33,8 +33,9 @@ class Start(NamedTuple):
 class End(NamedTuple):
     """The end of an attempt. ``prompt`` and ``args`` are digests. ``more``: what few have, by name:
 
-    ``parent`` (the step that calls it), ``parent_attempt``; ``once``: it must not be done twice; ``mapped``: it stands
-    for its items; ``output``, ``file`` or ``lost`` (:mod:`executor.journal.output_files`); ``error`` (type, message);
+    ``parent`` (the step that calls it), ``parent_attempt``; ``once``: it must not be done twice; ``mapped``: it is
+    for its items; ``output``, ``file`` or ``lost`` (:mod:`executor.journal.output_files`); ``error`` (as in
+    :class:`executor.record.timeline.AttemptFailure`);
     ``blocked`` (from, to); ``cpu`` (seconds), ``reserved`` and ``used`` (tokens).
     """
 
@@ -82,6 +83,7 @@ def attempt_of(end: End, index: int) -> Attempt:
     )
     attempt.started, attempt.ended, attempt.known, attempt.worker = end.started, end.ended, end.known, end.worker
     attempt.outcome = end.outcome  # type: ignore[assignment]  # a literal, as it was written
+    attempt.failure = None if "error" not in end.more else AttemptFailure(*end.more["error"])
     attempt.blocked = [Interval(*interval) for interval in end.more.get("blocked", ())]
     attempt.cpu_seconds = end.more.get("cpu")
     attempt.tokens_reserved, attempt.tokens_used = end.more.get("reserved"), end.more.get("used")

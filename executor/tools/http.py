@@ -26,6 +26,7 @@ from executor.tools.connections import (
     Connections,
     Deadline,
     read_json,
+    record_server,
     speaking_errors,
     status_error,
     too_large,
@@ -188,6 +189,7 @@ class HttpTool(Tool):
             headers.setdefault("Content-Type", "application/json")
         elif bodies:
             request["content"] = (wanted.body if prompt is None else prompt or "") or ""
+        record_server(context, url, path=True)
         return _Exchange(url, request, wanted.expect or self.options.expect, Deadline(self.name, context))
 
     def _url(self, url: str) -> str:

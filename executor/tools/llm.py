@@ -30,6 +30,7 @@ from executor.tools.connections import (
     answered,
     answered_async,
     read_json,
+    record_server,
     speaking_errors,
     status_error,
 )
@@ -201,6 +202,7 @@ class LlmTool(Tool):
         wanted = self._wanted(args)
         body = self._body(prompt, wanted)
         url = f"{options.base_url.rstrip('/')}/chat/completions"
+        record_server(context, url)
         context.record("gen_ai.operation.name", "chat")
         context.record("gen_ai.request.model", body["model"])
         if context.run.capture_content:

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from executor.record.timeline import NANOSECONDS
 from harness.analysis import RunAnalysis, in_seconds
-from harness.analysis.slowdown import largest_lost_cause, remedy_beside_serial
+from harness.analysis.families import SlowFamily, asked_in, slow_family
+from harness.analysis.slowdown import largest_lost_cause, remedy_beside_serial, with_cause
 from harness.benchmark.matrix import Case, MatrixCell
 from harness.benchmark.session import Outcome, Sample, Series
 from harness.expectations import Verdict, judge
@@ -124,6 +125,7 @@ def _result(series: Series, *, predicted: bool, usable_cores: int | None = None)
         speedup_verdict=None if speedup is None else speedup.verdict,
     )
     lost_seconds = in_seconds(shown.lost_nanoseconds)
+    shown = replace(shown, cautions=with_cause(shown.cautions, _cause(series)))
     found.update(
         scenario=cell.case.scenario,
         simulated=cell.simulated,
@@ -143,6 +145,19 @@ def _result(series: Series, *, predicted: bool, usable_cores: int | None = None)
         prediction = predicted_gains(shown.timeline, cell.case.loaded.graph)
         found["predicted_gains"] = None if prediction is None else prediction.document()
     return found
+
+
+def _cause(series: Series) -> SlowFamily | None:
+    """What was slower side by side, over all repetitions; None where no family of steps was."""
+    pairs = [(sample.timeline, sample.baseline) for sample in series.samples if sample.baseline is not None]
+    if series.cell.baseline is None or not pairs:
+        return None
+    asked = {
+        attempt.step_id: found
+        for sample in series.samples for attempt, told in sample.facts.items()
+        if (found := asked_in(told)) is not None
+    }  # fmt: skip
+    return slow_family(pairs, asked)
 
 
 def _lower_median(samples: Sequence[Sample]) -> Sample:

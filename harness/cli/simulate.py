@@ -46,6 +46,9 @@ from harness.traces.prediction.trace_subject import subject_of_trace
 
 # A word that a file of a result holds near its beginning, and no other kind of file.
 _LOOKED_AT_BYTES = 4096
+_SCENARIO_SUFFIXES = (".yaml", ".yml", ".sm", ".rcp")
+# What every document of WfFormat holds, and no trace.
+_WFFORMAT_WORD = b'"schemaVersion"'
 
 
 def simulate_subject(request: SimulateRequest) -> ExitCode:
@@ -133,10 +136,10 @@ def _kind_of(named: str) -> str:
     except (OSError, ValueError):
         exists = False
     if not exists:
-        if named in shipped_scenarios() or path.suffix.lower() in (".yaml", ".yml"):
+        if named in shipped_scenarios() or path.suffix.lower() in _SCENARIO_SUFFIXES:
             return "scenario"
         return "run"
-    if path.suffix.lower() in (".yaml", ".yml"):
+    if path.suffix.lower() in _SCENARIO_SUFFIXES:
         return "scenario"
     with path.open("rb") as stream:
         beginning = stream.read(_LOOKED_AT_BYTES)
@@ -147,8 +150,10 @@ def _kind_of(named: str) -> str:
 
 def _holds_steps(path: Path) -> bool:
     """Whether it is the JSON of a workflow. A trace may be large, and of many lines: then it is no one object."""
-    if path.suffix.lower() != ".json" or path.stat().st_size > 64_000_000:
+    if path.suffix.lower() != ".json":
         return False
+    if path.stat().st_size > 64_000_000:
+        return _WFFORMAT_WORD in path.read_bytes()
     try:
         data: Any = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
@@ -161,7 +166,7 @@ def _holds_steps(path: Path) -> bool:
 def _scenario(request: SimulateRequest, config: Config) -> Subject:
     loaded = load(request.subject, settings=read_settings(request.settings), config=config)
     Terminal(sys.stderr).write(finding_lines(one for one in loaded.findings if one.severity == "warning"))
-    return subject_of_scenario(loaded, workers=config.workers, policy=config.policy)
+    return subject_of_scenario(loaded, workers=config.workers or loaded.recorded_workers, policy=config.policy)
 
 
 def _trace(request: SimulateRequest) -> Subject:

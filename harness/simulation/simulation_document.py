@@ -38,7 +38,13 @@ def simulation_document(simulation: Simulation, spreads: list[Distribution | Non
             for cell, spread in zip(simulation.cells, spreads, strict=True)
         ],
         "gains": [
-            {"change": one.label, "makespan_seconds": one.makespan_seconds, "gain_seconds": one.gain_seconds}
+            {
+                "change": one.label,
+                "makespan_seconds": one.makespan_seconds,
+                "gain_seconds": one.gain_seconds,
+                "binds_next": one.binds_next,
+                "with_workers_gain_seconds": one.with_workers_gain_seconds,
+            }
             for one in simulation.gains
         ],
         "asked": simulation.asked,

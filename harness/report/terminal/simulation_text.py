@@ -106,6 +106,17 @@ def _gain_lines(simulation: Simulation) -> Iterator[Line]:
     yield from table_lines(["change", "makespan", "gain"], rows)
     if len(simulation.gains) > _GAINS_SHOWN:
         yield Line(f"    … and {len(simulation.gains) - _GAINS_SHOWN} more (--json FILE)")
+    for one in simulation.gains[:_GAINS_SHOWN]:
+        if one.binds_next is not None:
+            yield Line(f"    {one_line(one.label, 80)}: {_binding(one, simulation)}", "yellow")
+
+
+def _binding(gain: Gain, simulation: Simulation) -> str:
+    """What binds next, where a higher limit gains nothing by itself."""
+    if gain.with_workers_gain_seconds is None:
+        return f"{one_line(str(gain.binds_next).replace('_', ' '), 60)} binds next"
+    more = gain_text(gain.with_workers_gain_seconds, simulation.base_seconds)
+    return f"the {counted(simulation.workers, 'worker')} bind next; with as many as there are steps it is {more}"
 
 
 def _gain_row(gain: Gain, base: float) -> list[str]:

@@ -1,6 +1,6 @@
 """Which spans were handed everything there was so far, and not what they use.
 
-A framework such as LangGraph hands its whole state to each node: each earlier output then stands in each later input,
+A framework such as LangGraph hands its whole state to each node: each earlier output then is in each later input,
 and tells nothing about who uses what.
 
 Rules of this module:

@@ -79,7 +79,7 @@ def _name(run: ForeignRun) -> str:
 
 
 class _Steps:
-    """The steps in an order in which each stands behind what it needs."""
+    """The steps in an order in which each follows what it needs."""
 
     def __init__(self, run: ForeignRun) -> None:
         self.run = run
