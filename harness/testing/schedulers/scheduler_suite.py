@@ -204,6 +204,32 @@ def _search(
     played: list[int] | None = None,
 ) -> None:
     """Draw cases until one fails, then make it smaller. Raises :class:`BrokenRuleError`."""
+    careful = replace(patience, settle=3 * patience.settle, idle=IDLE, standstill=STANDSTILL)
+
+    def again(case: Case) -> Played:
+        return play(run, case, supports, excused=excused, patience=careful)
+
+    found = first_fault(
+        run, supports, excused=excused, examples=examples, max_steps=max_steps, patience=patience, database=database,
+        seed_value=seed_value, played=played,
+    )  # fmt: skip
+    if found is not None:
+        raise BrokenRuleError(shrink(found, again, SHRINKING_SECONDS)) from None
+
+
+def first_fault(
+    run: Callable[..., Any],
+    supports: Collection[str],
+    *,
+    excused: Collection[str] = (),
+    examples: int = SchedulerConformance.max_examples,
+    max_steps: int = SchedulerConformance.max_steps,
+    patience: Patience | None = None,
+    database: ExampleDatabase | None = None,
+    seed_value: int | None = None,
+    played: list[int] | None = None,
+) -> Played | None:
+    """The first case of so many that breaks a rule, as it was drawn; None where none does. ``played`` counts them."""
     faults: dict[str, Played] = {}
     count = played if played is not None else [0]
 
@@ -217,11 +243,6 @@ def _search(
                 return
             faults[key] = found
         raise BrokenRuleError(faults[key])
-
-    careful = replace(patience, settle=3 * patience.settle, idle=IDLE, standstill=STANDSTILL)
-
-    def again(case: Case) -> Played:
-        return play(run, case, supports, excused=excused, patience=careful)
 
     test = settings(
         max_examples=examples,
@@ -237,8 +258,8 @@ def _search(
     try:
         test()
     except BrokenRuleError as error:
-        smallest = shrink(error.played, again, SHRINKING_SECONDS)
-        raise BrokenRuleError(smallest) from None
+        return error.played
+    return None
 
 
 def _check(supports: Collection[str], excused: Collection[str]) -> None:
