@@ -35,6 +35,7 @@ from executor.tools.toolbox import Toolbox, declarations_for
 if TYPE_CHECKING:
     from executor.feed import Feed
     from executor.front_end import StepResult
+    from executor.journal.earlier_run import EarlierRun
     from executor.journal.kept_run import Journal, KeptRun, Resume
 
 # Who stops a program (timeout, make) signals it and then its whole process group: that is one interrupt, not two.
@@ -47,7 +48,8 @@ class Run:
 
     ``warnings`` are for people: instruments that were switched off, calls that cannot be stopped, assumed durations.
     ``facts`` are what tools noted beside their attempts, of those that did: names of span attributes, and values.
-    ``reused`` are the steps whose result an earlier run left, with the id of that run.
+    ``reused`` are the steps whose result an earlier run left, with the id of that run; ``resumed`` is what was known of
+    the run that this one went on from.
     """
 
     workflow: Workflow
@@ -66,6 +68,7 @@ class Run:
     # The promise that was run, where it was one.
     promised: Any = None
     reused: Mapping[str, str] = field(default_factory=dict)
+    resumed: EarlierRun | None = None
 
     def output(self, result: Any) -> Any:
         """What a promise of :func:`executor.step` has become; in lists and mappings each promise is replaced.
@@ -203,6 +206,8 @@ class _Prepared:
             toolbox=toolbox,
             earlier=None if self.kept is None else self.kept.earlier,
         )
+        if self.kept is not None:
+            self.kept.attach(self.engine)
         if feed is not None:
             # Before anybody asks whether it is done: a run without steps would be.
             self.engine.scheduler.hold()
@@ -277,8 +282,6 @@ class _Prepared:
             raise arrivals.error
 
     def _open(self) -> None:
-        if self.kept is not None:
-            self.kept.attach(self.engine)
         for instrument in self.instruments:
             self.engine.context.trace = self.engine.context.trace or instrument.carrier
             self.engine.context.capture_content |= instrument.captures_content
@@ -321,6 +324,7 @@ class _Prepared:
             warnings=[*engine.warnings, *engine.instruments.warnings, *self.backend.warnings],
             facts=engine.facts,
             reused={} if self.kept is None else self.kept.reused(scheduler.step_ids[it] for it in scheduler.reused),
+            resumed=None if self.kept is None or self.kept.earlier is None else self.kept.earlier.earlier,
         )
         if self.interrupted:
             raise Interrupted(result)

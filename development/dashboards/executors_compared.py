@@ -1,7 +1,7 @@
 """The dashboard *Executors compared*: what running side by side buys, on each executor and number of workers.
 
 Rules of this module:
-- What stands side by side comes from one run: the newest benchmark of each scenario in the time range.
+- What is side by side comes from one run: the newest benchmark of each scenario in the time range.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def type_words(schema: Schema, links: Mapping[str, str]) -> str:
 
 
 def _choices(schema: Schema) -> list[Schema]:
-    """The types that a field may have; null, where it only stands for an absent field, is none."""
+    """The types that a field may have; null, where it only represents an absent field, is none."""
     if isinstance(schema.get("type"), list):
         return [{**schema, "type": kind} for kind in schema["type"]]
     choices = schema.get("anyOf", schema.get("oneOf", []))

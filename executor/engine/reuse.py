@@ -3,7 +3,7 @@
 Used under the engine's lock.
 
 Rules of this module:
-- A result is used only for the very call that would be made: what stands in the step's templates counts as rendered.
+- A result is used only for the very call that would be made: what is in the step's templates counts as rendered.
 - A step that builds upon another without reading its output (``depends_on`` alone, a state that the other writes) is
   done again where the other ran: what that left elsewhere may have changed.
 """

@@ -155,26 +155,36 @@ class JournalFile:
 
     # ------------------------------------------------------------------ reading
 
+    def heads(self) -> list[Mapping[str, Any]]:
+        """What the sessions say of themselves, in order; at least one.
+
+        Raises:
+            JournalError: it is damaged, or no run began.
+        """
+        with _speaking(self.path):
+            rows = self._connection.execute("SELECT number, head, checksum FROM sessions ORDER BY number").fetchall()
+        if not rows:
+            raise JournalError(f"the journal {str(self.path)!r} is empty: its run was ended before it began")
+        for place, (number, text, checksum) in enumerate(rows, 1):
+            self._check(number == place and zlib.crc32(text.encode()) == checksum)
+        return [self._parsed(text) for _, text, _ in rows]
+
     def sessions(self) -> list[Session]:
         """All that was committed.
 
         Raises:
             JournalError: it is damaged, or no run began.
         """
+        heads = self.heads()
         with _speaking(self.path):
-            heads = self._connection.execute("SELECT number, head, checksum FROM sessions ORDER BY number").fetchall()
             rows = self._connection.execute(
                 "SELECT number, session, body, checksum FROM batches ORDER BY number"
             ).fetchall()  # fmt: skip
-        if not heads:
-            raise JournalError(f"the journal {str(self.path)!r} is empty: its run was ended before it began")
-        by_session: dict[int, list[Mapping[str, Any]]] = {number: [] for number, _, _ in heads}
-        for place, (number, text, checksum) in enumerate(heads, 1):
-            self._check(number == place and zlib.crc32(text.encode()) == checksum)
+        by_session: dict[int, list[Mapping[str, Any]]] = {number: [] for number in range(1, len(heads) + 1)}
         for place, (number, session, body, checksum) in enumerate(rows, 1):
             self._check(number == place and session in by_session and zlib.crc32(body) == checksum)
             by_session[session].append(self._parsed(zlib.decompress(body)))
-        return [Session(self._parsed(text), by_session[number]) for number, text, _ in heads]
+        return [Session(head, by_session[number]) for number, head in enumerate(heads, 1)]
 
     def _check(self, holds: bool) -> None:
         if not holds:

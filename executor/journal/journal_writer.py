@@ -183,7 +183,7 @@ class JournalWriter:
 
     def _end_rows(self, attempts: Sequence[Attempt]) -> list[tuple[Any, ...]]:
         steps, outputs, identity, more_of = self._scheduler.steps, self._run.outputs, self._identity, self._more
-        rendered, kept, errors = self._rendered, self._kept, self._run.errors
+        rendered, kept = self._rendered, self._kept
         rows: list[tuple[Any, ...]] = []
         for attempt in attempts:
             index, step_id, outcome = attempt.index, attempt.step_id, attempt.outcome
@@ -195,8 +195,8 @@ class JournalWriter:
                 output = outputs.get(step_id)
                 if output is not None and step.for_each is None:
                     more = {**more, **kept(output)}
-            elif (error := errors.get(step_id)) is not None and error.attempt == attempt.attempt:
-                more = {**more, "error": [error.error_type, error.message]}
+            elif attempt.failure is not None:
+                more = {**more, "error": list(attempt.failure)}
             rows.append((
                 step_id, attempt.attempt, outcome, step.tool, prompt, args, attempt.ready, attempt.granted,
                 attempt.started, attempt.ended, attempt.known, attempt.worker, attempt.released_by,

@@ -74,17 +74,8 @@ class KeptRun:
         self._writer: JournalWriter | None = None
 
     def attach(self, engine: Engine) -> None:
-        """Have the engine's run kept.
-
-        Raises:
-            JournalError: the journal cannot be written.
-        """
-        options = self._options
-        about: dict[str, Any] = {**options.about, "steps": len(engine.graph.steps)}
-        if isinstance(options, Resume) and self.earlier is not None:
-            about |= {"resumes": self.earlier.earlier.run_id, "rerun": list(options.rerun)}
-        self._file.begin_session(head_of_session(options.run_id, engine.context.workflow_id, about))
-        self._writer = JournalWriter(self._file, engine, engine.toolbox.tools, options.durable)
+        """Have the engine's run kept."""
+        self._writer = JournalWriter(self._file, engine, engine.toolbox.tools, self._options.durable)
         engine.keep_with(self._writer)
 
     def begin(self) -> None:
@@ -136,11 +127,17 @@ def kept_run(
     options = journal if isinstance(journal, Journal) else Journal(journal)
     path = Path(options.path).expanduser()
     file = JournalFile.create(path)
+    lock: RunLock | None = None
     try:
-        return KeptRun(file, RunLock(path, options.run_id), options)
+        lock = RunLock(path, options.run_id)
+        about = {**options.about, "steps": len(graph.steps)}
+        file.begin_session(head_of_session(options.run_id, context.workflow_id, about))
     except BaseException:
         file.close()
+        if lock is not None:
+            lock.release()
         raise
+    return KeptRun(file, lock, options)
 
 
 def read_journal(path: str | PathLike[str]) -> EarlierRun:
@@ -174,6 +171,8 @@ def _resumed(options: Resume, graph: Graph, tools: Mapping[str, Tool], context: 
         skipped = unsure if options.unsure == "skip" else ()
         if options.show is not None:
             options.show(plan_resume(graph, tools, context, earlier, rerun=rerun, skipped=skipped))
+        seam = {"steps": len(graph.steps), "resumes": earlier.run_id, "rerun": rerun}
+        file.begin_session(head_of_session(options.run_id, context.workflow_id, {**options.about, **seam}))
         return KeptRun(file, lock, options, FinishedSteps(earlier, rerun, skipped))
     except BaseException:
         if file is not None:

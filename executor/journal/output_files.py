@@ -28,7 +28,7 @@ class OutputFiles:
         self._folder = journal.with_name(f"{journal.name}.outputs")
 
     def kept(self, output: Any) -> dict[str, Any]:
-        """What stands in the row of a step for its output; nothing for None.
+        """What is in the row of a step for its output; nothing for None.
 
         Raises:
             OSError: its file cannot be written.

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from executor.record.timeline import Attempt, Interval, Wait
+from executor.record.timeline import Attempt, AttemptFailure, Interval, Wait
 
 _NOTHING: Mapping[str, Any] = {}
 
@@ -33,9 +33,10 @@ class Start(NamedTuple):
 class End(NamedTuple):
     """The end of an attempt. ``prompt`` and ``args`` are digests. ``more``: what few have, by name:
 
-    ``parent`` (the step that calls it), ``parent_attempt``; ``once``: it must not be done twice; ``mapped``: it stands
-    for its items; ``output``, ``file`` or ``lost`` (:mod:`executor.journal.output_files`); ``error`` (type, message);
-    ``blocked`` (from, to); ``cpu`` (seconds), ``reserved`` and ``used`` (tokens).
+    ``parent`` (the step that calls it), ``parent_attempt``; ``once``: it must not be done twice; ``mapped``: it is
+    for its items; ``output``, ``file`` or ``lost`` (:mod:`executor.journal.output_files`); ``error`` (the fields of an
+    :class:`executor.record.timeline.AttemptFailure`); ``blocked`` (from, to); ``cpu`` (seconds), ``reserved`` and
+    ``used`` (tokens).
     """
 
     step_id: str
@@ -55,16 +56,18 @@ class End(NamedTuple):
     more: Mapping[str, Any]
 
 
-def end_of(row: Sequence[Any]) -> End:
-    """The row as it is read."""
-    *fields, more = row
-    return End._make([*fields, more or _NOTHING])
+def end_of(row: list[Any]) -> End:
+    """The row as it is read; it is changed."""
+    if row[-1] is None:
+        row[-1] = _NOTHING
+    return End._make(row)
 
 
-def start_of(row: Sequence[Any]) -> Start:
-    """The row as it is read."""
-    *fields, more = row
-    return Start._make([*fields, more or _NOTHING])
+def start_of(row: list[Any]) -> Start:
+    """The row as it is read; it is changed."""
+    if row[-1] is None:
+        row[-1] = _NOTHING
+    return Start._make(row)
 
 
 def attempt_of(end: End, index: int) -> Attempt:
@@ -82,6 +85,7 @@ def attempt_of(end: End, index: int) -> Attempt:
     )
     attempt.started, attempt.ended, attempt.known, attempt.worker = end.started, end.ended, end.known, end.worker
     attempt.outcome = end.outcome  # type: ignore[assignment]  # a literal, as it was written
+    attempt.failure = None if "error" not in end.more else AttemptFailure(*end.more["error"])
     attempt.blocked = [Interval(*interval) for interval in end.more.get("blocked", ())]
     attempt.cpu_seconds = end.more.get("cpu")
     attempt.tokens_reserved, attempt.tokens_used = end.more.get("reserved"), end.more.get("used")

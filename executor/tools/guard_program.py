@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -21,6 +22,7 @@ NUMBER_BYTES = 8
 ALL_IS_OVER = 0
 # How often what bears the mark is looked for: a process may start another between the look and its end.
 _ROUNDS = 20
+_LOOK_AGAIN_SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 
 def marked(mark: str) -> list[int]:
@@ -112,6 +114,10 @@ def main() -> None:
     if watch(reading, parent, groups):
         for group in groups:
             _kill(os.killpg, group)
+        # A program that was about to start bears no mark yet, and its group was not told.
+        for seconds in _LOOK_AGAIN_SECONDS:
+            kill_marked(mark)
+            time.sleep(seconds)
         kill_marked(mark)
 
 

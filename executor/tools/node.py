@@ -28,8 +28,9 @@ from executor.model.workflow import Names, StrictModel, ToolDeclaration
 from executor.shortages import start_fault
 from executor.tools.child_process import ChildProcess, Finished
 from executor.tools.command import INHERITED, OUTPUT_LIMIT_BYTES, readable_tail, status_text
+from executor.tools.isolation import Isolation, NotIsolatedError, isolated
 from executor.tools.node_parent import NodeChannel
-from executor.tools.options import read_options
+from executor.tools.options import read_options, refuse_without_isolation
 from executor.tools.tool import Tool, ToolContext, ToolError, ToolOptionsError, ToolTimeoutError
 
 MEMORY_LIMIT_BYTES = 2 * 1024**3
@@ -46,7 +47,8 @@ _END_MARK = b"\x1e"
 class NodeOptions(StrictModel):
     """``file``: a Python file; ``source``: the code itself. ``env``: variables to set; ``inherit_env``: names to let
     through. ``memory_limit_bytes``: of address space, for each of its processes; null is no limit.
-    ``output_limit_bytes``: of what it prints, and of what it says at once over its channel.
+    ``output_limit_bytes``: of what it prints, and of what it says at once over its channel. ``isolate``: see
+    :mod:`executor.tools.isolation`.
     """
 
     file: str | None = None
@@ -56,6 +58,7 @@ class NodeOptions(StrictModel):
     cwd: str | None = None
     memory_limit_bytes: int | None = Field(MEMORY_LIMIT_BYTES, ge=1)
     output_limit_bytes: int = Field(OUTPUT_LIMIT_BYTES, ge=1)
+    isolate: Isolation | None = None
 
 
 class NodeTool(Tool):
@@ -73,6 +76,7 @@ class NodeTool(Tool):
     def from_declaration(cls, name: str, declaration: ToolDeclaration) -> Tool:
         """Make the tool; see :meth:`Tool.from_declaration`."""
         options = read_options(NodeOptions, name, declaration)
+        refuse_without_isolation(name, options.isolate)
         if options.file is not None and options.source is not None:
             raise ToolOptionsError(
                 f"tool {name!r}: source: there is a file already", field="source", fix="keep one of them"
@@ -134,15 +138,29 @@ class NodeTool(Tool):
         except OSError as error:
             self._not_started(error)
         try:
+            environment = {**variables, **self._environment()}
+            argv = [sys.executable, "-I", "-c", _START, str(_FOLDER), str(channel.their_fd)]
+            if options.isolate is not None:
+                argv = isolated(
+                    argv,
+                    environment,
+                    cwd=options.cwd,
+                    readable=[_FOLDER, *([Path(code).parent] if kind == "file" else [])],
+                    writable=filter(os.path.isfile, variables.values()),
+                    memory_limit_bytes=options.memory_limit_bytes,
+                )
             child = ChildProcess(
-                [sys.executable, "-I", "-c", _START, str(_FOLDER), str(channel.their_fd)],
-                env={**variables, **self._environment()},
+                argv,
+                env=environment,
                 cwd=options.cwd,
                 stdin=self._stdin(prompt, given),
                 output_limit_bytes=options.output_limit_bytes,
                 timeout_seconds=context.timeout_seconds,
                 channel=channel,
             )
+        except NotIsolatedError as error:
+            channel.close()
+            self._refuse(f"{error}; {error.fix}")
         except OSError as error:
             channel.close()
             self._not_started(error)
@@ -151,7 +169,7 @@ class NodeTool(Tool):
             raise
         channel.started()
         channel.wake, channel.stop = child.wake, child.stop
-        if options.memory_limit_bytes is not None:
+        if options.memory_limit_bytes is not None and options.isolate is None:
             # It waits for its code, so nothing of it has run yet.
             child.limit(resource.RLIMIT_AS, options.memory_limit_bytes)
         context.on_cancel(child.stop)

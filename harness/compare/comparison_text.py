@@ -22,7 +22,7 @@ _MARKDOWN: Final = re.compile(r"([\\`*_\[\]<>#|~&])")
 
 
 def text(comparison: Comparison) -> str:
-    """A table with a line for each cell, then what stands behind each real change, and the remarks."""
+    """A table with a line for each cell, then what follows each real change, and the remarks."""
     rows = [list(_HEADINGS), *(_row(one, _has_many_scenarios(comparison)) for one in comparison.cells)]
     lines = [f"before: {_side(comparison.before)}", f"after:  {_side(comparison.after)}", ""]
     if comparison.cells:

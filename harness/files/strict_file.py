@@ -19,8 +19,9 @@ from typing import Any, Final, Literal
 
 from executor.model.findings import Finding, WorkflowError
 from executor.model.findings import Path as FieldPath
+from harness.files.json_places import JsonPlaces
 from harness.files.packaged import shipped_scenarios
-from harness.files.strict_json import read_json, replay_json
+from harness.files.strict_json import read_json
 from harness.files.strict_yaml import read_yaml
 from harness.files.tree_builder import Place, ScalarError, TreeBuilder, plain_scalar
 
@@ -35,22 +36,24 @@ _OTHER_BOMS: Final = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 @dataclass(slots=True)
 class Document:
-    """A file's data and where each part of it stands. ``data`` is always a mapping."""
+    """A file's data and where each part of it is. ``data`` is always a mapping."""
 
     data: dict[str, Any]
     source_path: str
     format: Format
     text: str = field(repr=False)
     _root: Place | None = field(default=None, repr=False)
+    _places: JsonPlaces | None = field(default=None, repr=False)
 
     def line_of(self, path: FieldPath) -> int:
         """The line (from 1) of the node at ``path``, or of its deepest ancestor that exists."""
+        if self.format == "json":
+            if self._places is None:
+                self._places = JsonPlaces(self.text)
+            return self._places.line_of(path)
         if self._root is None:
             builder = TreeBuilder(keep_places=True)
-            if self.format == "json":
-                replay_json(self.text, builder)
-            else:
-                read_yaml(self.text, builder)
+            read_yaml(self.text, builder)
             self._root = builder.root_place
         return self._root.line_of(path)
 
@@ -70,8 +73,18 @@ def read_document(path: str | Path) -> Document:
 
     """
     source = str(path)
-    text = _decode(_read_bytes(Path(path), source), source)
-    return parse_document(text, source=source, format="json" if source.lower().endswith(".json") else "yaml")
+    return parse_document(read_text(path), source=source, format="json" if source.lower().endswith(".json") else "yaml")
+
+
+def read_text(path: str | Path) -> str:
+    """Read a file as text.
+
+    Raises:
+        WorkflowError: it cannot be read, is too large, or is not UTF-8.
+
+    """
+    source = str(path)
+    return _decode(_read_bytes(Path(path), source), source)
 
 
 def parse_document(text: str, *, source: str, format: Format) -> Document:  # noqa: A002 - the field's own word

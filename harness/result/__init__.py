@@ -6,7 +6,13 @@ Rules of this room:
   seconds and back, so the timeline can be made from the document again, exactly.
 """
 
-from harness.result.result_reading import DocumentError, results_of, run_schema, timeline_from_document
+from harness.result.result_reading import (
+    DocumentError,
+    attempts_before,
+    results_of,
+    run_schema,
+    timeline_from_document,
+)
 from harness.result.result_writing import (
     SCHEMA,
     Document,
@@ -25,6 +31,7 @@ __all__ = [
     "Estimate",
     "Repetition",
     "Verdict",
+    "attempts_before",
     "result_document",
     "results_of",
     "run_document",

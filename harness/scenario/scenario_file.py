@@ -33,9 +33,12 @@ from harness.config import Config, load_config
 from harness.files.packaged import shipped_scenarios
 from harness.files.strict_file import Document, parse_value, read_document
 from harness.scenario.defaults import with_prompts, with_tools
+from harness.scenario.imported_form import ImportedForm
+from harness.scenario.projects import is_project_file, read_project
 from harness.scenario.replicas import expand_copies, has_copies
 from harness.scenario.scenario_model import Loaded, Scenario, ScenarioFile
 from harness.scenario.seed.seed_file import import_seed, is_seed_file
+from harness.scenario.wfformat import import_wfformat, is_wfformat
 
 COMMAND_LINE: Final = "command line"
 # Fields that both the workflow and the scenario have; the workflow's check counts.
@@ -56,6 +59,8 @@ class Loading:
     _set: dict[str, Any] = field(default_factory=dict)
     _origins: dict[FieldPath, FieldPath] = field(default_factory=dict)
     _copied_from: list[int] | None = None
+    _recorded_workers: int | None = None
+    form: ImportedForm | None = None
 
     def load(self, settings: Mapping[str, Any]) -> Loaded | None:
         """The result, or None where errors forbid one."""
@@ -66,6 +71,10 @@ class Loading:
             form = import_seed(self._data)
             self._data, self._origins, missing = form.data, form.origins, form.missing_inputs
             self.findings += self.document.place(form.findings)
+        elif self.form is not None or is_wfformat(self._data):
+            self._import(self.form or import_wfformat(self._data))
+            if any(finding.severity == "error" for finding in self.findings):
+                return None
         self._check_fields()
         self._apply(settings, missing)
         self._write_copies()
@@ -84,8 +93,14 @@ class Loading:
             return None
         workflow = with_tools(workflow, self.config.default_tool)
         return Loaded(
-            scenario, workflow, planned.graph, self.document, declared, resources, self.findings, self._set, imported
-        )
+            scenario, workflow, planned.graph, self.document, declared, resources, self.findings, self._set, imported,
+            self._recorded_workers,
+        )  # fmt: skip
+
+    def _import(self, form: ImportedForm) -> None:
+        """Go on with what a file in another form became."""
+        self._data, self._origins, self._recorded_workers = form.data, form.origins, form.workers
+        self.findings += self.document.place(form.findings)
 
     def _name(self) -> str:
         stem = Path(self.document.source_path).stem
@@ -359,8 +374,10 @@ def load(
         WorkflowError: with all findings, at least one of them an error.
 
     """
+    found = resolve(path)
+    document, form = read_project(found) if is_project_file(found) else (read_document(found), None)
     return load_document(
-        read_document(resolve(path)), settings=settings, config=config, allow_missing_inputs=allow_missing_inputs
+        document, settings=settings, config=config, allow_missing_inputs=allow_missing_inputs, form=form
     )
 
 
@@ -380,9 +397,12 @@ def load_document(
     settings: Mapping[str, Any] | None = None,
     config: Config | None = None,
     allow_missing_inputs: bool = False,
+    form: ImportedForm | None = None,
 ) -> Loaded:
-    """The same for a file that was read already. Raises as :func:`load` does."""
-    loading = Loading(document, config or load_config(), allow_missing_inputs=allow_missing_inputs)
+    """The same for a file that was read already. ``form``: what it became, if it is in another form. Raises as
+    :func:`load` does.
+    """
+    loading = Loading(document, config or load_config(), allow_missing_inputs=allow_missing_inputs, form=form)
     loaded = loading.load(settings or {})
     raise_errors(loading.findings)
     assert loaded is not None, "no error and no result"

@@ -77,7 +77,8 @@ class Loaded:
     """A file that may run. ``findings`` are its warnings and hints, placed; a file with errors never gets here.
 
     ``tools`` and ``resources`` are those of the configuration with the scenario's over them. ``parameters`` are the
-    values set from outside. ``imported``: the file was in the seed system's richer form.
+    values set from outside. ``imported``: the file was in the seed system's richer form. ``recorded_workers``: how many
+    steps the machines run at once that the file speaks of.
     """
 
     scenario: Scenario
@@ -89,3 +90,4 @@ class Loaded:
     findings: list[Finding] = field(default_factory=list)
     parameters: dict[str, Any] = field(default_factory=dict)
     imported: bool = False
+    recorded_workers: int | None = None

@@ -63,7 +63,7 @@ class Prediction:
     limits: tuple[LimitGain, ...]
 
     def document(self) -> dict[str, Any]:
-        """As it stands in a result."""
+        """As it is in a result."""
         return {
             "simulated_makespan_seconds": self.simulated_seconds,
             "steps": [

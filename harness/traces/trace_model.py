@@ -8,7 +8,7 @@ Rules of this module:
 - Absolute times are integer nanoseconds since 1970 and never pass through a float. In a :class:`ForeignRun` they are
   nanoseconds since ``origin``, the beginning of the earliest span.
 - What is wrong with a trace never stops its reading: it is a :class:`TraceFinding`, which says the effect.
-- Text is kept as it stands in the trace: control codes too. The code that shows it escapes it
+- Text is kept as it is in the trace: control codes too. The code that shows it escapes it
   (``harness.plain_text.one_line``). Step ids alone are made printable.
 """
 

@@ -105,11 +105,11 @@ def test_a_killed_run_leaves_nothing_of_what_its_steps_started(executor: str, ar
 def test_runs_killed_at_random_instants_leave_nothing(executor: str, argument: str, folder: Path) -> None:
     drawn = random.Random(17)
     programs = 0
-    for _ in range(20):
+    for _ in range(12):
         programs += kill_a_run(executor, argument, folder, after=drawn.choice([0, drawn.uniform(0, 0.2)]))
         assert wait_until_gone(argument) == []
-    assert programs > 40
-    print(f"{executor}: 20 runs killed, {programs} programs had begun, none was left")
+    assert programs > 12
+    print(f"{executor}: 12 runs killed, {programs} programs had begun, none was left")
 
 
 @pytest.mark.parametrize("backend", ["threads", "asyncio"])
@@ -177,9 +177,7 @@ def test_a_program_that_ends_in_peace_ends_its_guard() -> None:
         "from executor.tools.child_process import ChildProcess; from executor.tools import process_guard\n"
         "ChildProcess(['true'], env={}, output_limit_bytes=1).run(); print(process_guard._programs._guard._process.pid)"
     )
-    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
-    guard = Path(f"/proc/{int(done.stdout)}")
-    end = time.monotonic() + 20
-    while guard.exists() and b"guard_program" in (guard / "cmdline").read_bytes() and time.monotonic() < end:
-        time.sleep(0.02)
-    assert not guard.exists() or b"guard_program" not in (guard / "cmdline").read_bytes()
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, capture_output=True, text=True)
+    assert done.stderr == ""
+    command = Path(f"/proc/{int(done.stdout)}/cmdline")
+    assert not command.exists() or b"guard_program" not in command.read_bytes()

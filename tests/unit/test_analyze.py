@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from executor.model.workflow import Resource
-from harness.report.terminal.analysis_text import analysis_lines
+from harness.report.html import report_html
+from harness.report.terminal.analysis_text import analysis_lines, many_lines
 from harness.simulation.what_if import Rerun
 from harness.traces import ForeignRun, foreign_run
+from harness.traces.diagnosis.analysis_document import run_documents, trace_document
 from harness.traces.diagnosis.diagnosis import Diagnosis, diagnose
+from harness.traces.diagnosis.trace_groups import digest_of, groups_of
 from harness.traces.prediction.flat_graph import WORKER, Flat, finish, flat_timeline, longest_chain
 from harness.traces.prediction.list_scheduling import list_schedule
 from harness.traces.prediction.predicted_makespans import Limit
@@ -348,3 +352,70 @@ def test_deep_nesting_is_diagnosed_without_recursion() -> None:
     found = diagnose(run_of(times, parents={f"s{level}": f"s{level - 1}" for level in range(1, depth)}))
     assert sum(found.lost_seconds.values()) == pytest.approx(10)
     assert found.predictions.by_workers["2"].makespan_seconds == pytest.approx(10)
+
+
+def test_the_headline_says_what_is_sure_what_is_possible_and_what_would_settle_it() -> None:
+    assumed = diagnose(run_of({"a": (0, 2), "b": (2, 5)}))
+    assert (assumed.headline.sure_gain_seconds, assumed.headline.possible_gain_seconds) == (0, 2)
+    assert "nothing for sure, at most −2 s (40%); to know: say whether the assumed edge is real" in text_of(assumed)
+    known = diagnose(run_of({"a": (0, 2), "b": (2, 5), "c": (5, 6)}, links={"b": [], "c": ["a", "b"]}))
+    assert "to gain         −2 s (33%) for sure, nothing more by another schedule" in text_of(known)
+    late = diagnose(run_of({"a": (0, 0.6), "b": (0.55, 1)}))
+    assert "at most −400 ms (40%); to know: find out what held back 1 step that began late" in text_of(late)
+    pool = pool_of_three()
+    assert pool.headline.sure_gain_seconds == 0
+    assert "raise the limit of 3 that 'chat' seems to have, and measure" in text_of(pool)
+
+
+def test_each_advice_says_whether_it_is_sure_and_on_what_evidence() -> None:
+    text = text_of(diagnose(run_of({"a": (0, 2), "b": (2, 5), "c": (5, 6)}, links={"b": [], "c": ["a"]})))
+    assert "a, b * (assumed: observed order alone stands between them)" in text
+    known = diagnose(run_of({"x": (0, 1), "a": (1, 3), "b": (3, 5)}, links={"a": ["x"], "b": ["x"]}))
+    assert "a, b (sure: what the later ones need is told by links)" in text_of(known)
+    assert "To check what is sure: `--scenario FILE`" in text_of(known)
+
+
+def test_no_advice_contradicts_the_edges_that_the_user_states(tmp_path: Path) -> None:
+    (tmp_path / "edges.txt").write_text("a -> b\nb -> c\n")
+    made = trace({"a": (0, 2), "b": (2, 5), "c": (5, 6)})
+    found = diagnose(foreign_run(made, edges_file=tmp_path / "edges.txt"))
+    assert not found.pairs
+    assert not found.together
+    assert found.headline.possible_gain_seconds == 0
+
+
+def test_the_page_of_a_trace_concludes_as_the_text_does() -> None:
+    found = diagnose(run_of({"a": (0, 2), "b": (2, 5)}))
+    page = report_html(run_documents([found]), [trace_document(found)])
+    assert "another schedule gains nothing for sure, and at most −2 s (40%)." in page
+    assert "of it the lower bound" not in page
+    assert "say whether the assumed edge is real" in page
+
+
+def test_groups_come_in_order_of_the_time_that_their_traces_took() -> None:
+    short = [digest_of(run_of({"a": (0, 1)}, trace_id=f"{n:032x}", root="often")) for n in range(1, 6)]
+    long = digest_of(run_of({"a": (0, 100), "b": (100, 130)}, root="once"))
+    assert [group.workflow for group in groups_of([*short, long])] == ["once", "often"]
+
+
+def test_a_median_of_no_time_is_no_zero_times() -> None:
+    digests = [digest_of(run_of({"a": (0, length)}, trace_id=f"{n:032x}")) for n, length in enumerate((0, 0, 0, 5), 1)]
+    text = "\n".join(line.text for line in many_lines(groups_of(digests), {}))
+    assert "0.00×" not in text
+    assert "took 5 s, where the median is no time at all" in text
+
+
+def test_one_other_call_beside_a_pool_is_no_place_of_it() -> None:
+    lengths, free, times = [20, 100, 400, 10, 20, 1000, 300], [0, 0, 0], {}
+    for number, length in enumerate(lengths):
+        begin = min(free)
+        free[free.index(begin)] = begin + length
+        times[f"chat {number}"] = (begin, begin + length)
+    found = diagnose(run_of({**times, "parse": (0, 1000)}, names={key: key.split()[0] for key in times}))
+    assert [(one.name, one.at_once, one.steps) for one in found.queues] == [("chat", 3, 7)]
+
+
+def test_a_sleep_that_ends_after_all_that_it_could_wait_for_binds_by_itself() -> None:
+    found = diagnose(run_of({"sleep": (0, 6), "a": (0, 4), "b": (0, 1), "c": (1, 5), "d": (4, 4.3)}))
+    assert found.gap_seconds == 0
+    assert found.predictions.by_workers["unlimited"].without_assumed_seconds == 6

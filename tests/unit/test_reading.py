@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from executor.model.findings import Finding, WorkflowError
+from harness.files.json_places import JsonPlaces
 from harness.files.strict_file import parse_document, parse_value, read_document
+from harness.files.strict_json import replay_json
+from harness.files.tree_builder import TreeBuilder
 
 TWICE_EACH = "\n".join(
     f"{name}: &{name} [{', '.join(['*' + below] * 9)}]" for below, name in zip("abcdefgh", "bcdefghi", strict=True)
@@ -248,3 +253,41 @@ def test_a_value_from_the_command_line_is_json_or_a_word(text: str, value: objec
 def test_a_value_that_data_cannot_hold_is_refused(text: str) -> None:
     with pytest.raises(WorkflowError):
         parse_value(text)
+
+
+# Lines of JSON, found without building the tree
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_lines_of_json_are_those_that_a_whole_reading_notes(seed: int) -> None:
+    draw = random.Random(seed)
+
+    def value(depth: int) -> Any:
+        kind = draw.randrange(7 if depth else 4)
+        if kind < 4:
+            return draw.choice([1, -2.5e3, 'a \\ " [ { \n', None, True, "", []])
+        size = draw.randrange(4)
+        return (
+            [value(depth - 1) for _ in range(size)]
+            if kind == 4
+            else {draw.choice('ab"]}') * (1 + place): value(depth - 1) for place in range(size)}
+        )
+
+    text = "\n" + json.dumps({"top": value(4), "more": [value(3), value(3)]}, indent=draw.choice([None, 0, 1]))
+    builder = TreeBuilder(keep_places=True)
+    replay_json(text, builder)
+    places = JsonPlaces(text)
+    paths: list[tuple[str | int, ...]] = [()]
+    for path in paths:
+        here = builder.root
+        for part in path:
+            here = here[part]
+        paths += (
+            [(*path, part) for part in (here if isinstance(here, dict) else range(len(here or ())))]
+            if isinstance(here, dict | list)
+            else []
+        )
+    draw.shuffle(paths)
+    for path in paths:
+        assert places.line_of(path) == builder.root_place.line_of(path), path
+        assert places.line_of((*path, "absent", 3)) == builder.root_place.line_of((*path, "absent", 3))

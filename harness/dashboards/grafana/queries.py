@@ -3,7 +3,7 @@
 Rules of this module:
 - Figures of a run are one sample at its end, so they are read by `last_over_time`. Never by `increase()`, which
   extrapolates: a total that is off by a few per cent is worse than none.
-- What Grafana fills in ($scenario, $__range, …) stands in the text as it is.
+- What Grafana fills in ($scenario, $__range, …) is in the text as it is.
 """
 
 from __future__ import annotations

@@ -28,7 +28,11 @@ _WORTH_SAYING_RATIO: Final = 0.01
 _NOTHING_RATIO: Final = 0.005
 SETTLE: Final = (
     "The trace does not tell whether steps marked * need each other: they only ran in that order. "
-    "Say what depends on what with --edges FILE."
+    "Say what depends on what with --edges FILE: `a -> b`, or `a -/> b` for what is not needed."
+)
+CHECK: Final = (
+    "To check what is sure: `--scenario FILE` makes a scenario of it, to be changed and run; then change the program, "
+    "and trace it again."
 )
 _GROUPS_SHOWN: Final = 8
 _SPANS_SHOWN: Final = 6
@@ -53,6 +57,7 @@ def _head_lines(diagnosis: Diagnosis) -> Iterator[Line]:
     identity = one_line(run.trace_id, 32) or "without an id"
     yield Line(f"Trace {identity} of {name} ({steps}, from {one_line(run.source, 60)}):", "bold")
     yield _figure("makespan", duration_text(figures.makespan_seconds))
+    yield _figure("to gain", _headline(diagnosis))
     yield _figure("critical path", _path(diagnosis))
     mean = figures.concurrency_mean
     concurrency = "nothing ran" if mean is None else f"mean concurrency {mean:.2f}, at most {figures.concurrency_max}"
@@ -64,6 +69,18 @@ def _head_lines(diagnosis: Diagnosis) -> Iterator[Line]:
     yield _figure(
         "edges", ", ".join(f"{number} {label}" for label, number in edges.items() if number) or "none: nothing follows"
     )
+
+
+def _headline(diagnosis: Diagnosis) -> str:
+    """What another schedule gains for sure, what it may gain, and what would settle it."""
+    found, whole = diagnosis.headline, diagnosis.figures.makespan_seconds
+    sure = (
+        "nothing for sure" if not found.sure_gain_seconds else f"{gain_text(found.sure_gain_seconds, whole)} for sure"
+    )
+    if found.possible_gain_seconds <= found.sure_gain_seconds:
+        return f"{sure}, nothing more by another schedule"
+    possible = gain_text(found.possible_gain_seconds, whole)
+    return f"{sure}, at most {possible}; to know: {'; or '.join(found.settle)}"
 
 
 def _figure(name: str, text: str) -> Line:
@@ -194,10 +211,16 @@ def _together_lines(diagnosis: Diagnosis) -> Iterator[Line]:
         yield Line(f"    {gain_text(one.gain_seconds, whole)}  {_together(diagnosis, one)}")
     if any(one.assumed for one in found):
         yield Line(f"    {SETTLE}", "yellow")
+    if any(not one.assumed for one in found):
+        yield Line(f"    {CHECK}")
 
 
 def _together(diagnosis: Diagnosis, one: Together) -> str:
-    return _names(diagnosis, one.steps) + (" *" if one.assumed else "")
+    evidence = ", ".join(one.evidence)
+    if one.assumed:
+        return f"{_names(diagnosis, one.steps)} * (assumed: {evidence or 'observed order'} alone stands between them)"
+    told = f"what the later ones need is told by {evidence}" if evidence else "the later ones need nothing"
+    return f"{_names(diagnosis, one.steps)} (sure: {told})"
 
 
 def prediction_lines(diagnosis: Diagnosis) -> Iterator[Line]:
@@ -300,8 +323,9 @@ def _group_lines(group: Group, typical: Diagnosis | None) -> Iterator[Line]:
 
 def _slow(slow: Slow, group: Group) -> str:
     digest = slow.digest
-    times = digest.makespan_seconds / group.makespan.median if group.makespan.median > 0 else 0.0
-    head = f"{one_line(digest.trace_id, 32)} took {duration_text(digest.makespan_seconds)}, {times:.2f}× the median"
+    usual = group.makespan.median
+    times = f"{digest.makespan_seconds / usual:.2f}× the median" if usual > 0 else "where the median is no time at all"
+    head = f"{one_line(digest.trace_id, 32)} took {duration_text(digest.makespan_seconds)}, {times}"
     if not slow.differences:
         return f"{head}: no span is longer than usual; look at its gaps (--trace)"
     return f"{head}: {'; '.join(_difference(one) for one in slow.differences)}"

@@ -92,7 +92,7 @@ def _plot_lines(results: Sequence[Result], columns: int, *, ascii_only: bool) ->
 
 
 def _is_baseline(result: Result) -> bool:
-    """What the others are compared with: serial, or what stands for it where nothing really runs."""
+    """What the others are compared with: serial, or what represents it where nothing really runs."""
     alone = result["workers"] == 1 and result["policy"] == "dataflow"
     return result["executor"] == "serial" or (bool(result.get("simulated")) and alone)
 

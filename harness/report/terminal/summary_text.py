@@ -19,6 +19,7 @@ from harness.report.terminal.console import Line, shown_value
 
 STEPS_SHOWN: Final = 50
 _NAME_LIMIT: Final = 32
+_ID_SHOWN: Final = 12
 _PATH_SHOWN: Final = 8
 _WARNINGS_SHOWN: Final = 20
 _FAILURES_SHOWN: Final = 5
@@ -50,10 +51,9 @@ def step_lines(run: Run, *, simulated: bool = False, stand_in: bool = False, wid
     column = max((len(name) for name in names.values()), default=0)
     for step_id in shown:
         status = run.statuses[step_id]
-        attempts = tries.get(step_id, [])
-        yield Line(
-            f"  {names[step_id]:<{column}}  {status:<9}  {_time_of(attempts)}".rstrip(), _STATUS_STYLES.get(status, "")
-        )
+        earlier = run.reused.get(step_id)
+        when = _time_of(tries.get(step_id, [])) if earlier is None else f"reused from run {earlier[:_ID_SHOWN]}"
+        yield Line(f"  {names[step_id]:<{column}}  {status:<9}  {when}".rstrip(), _STATUS_STYLES.get(status, ""))
         if status == "succeeded":
             yield Line(f"      {shown_value(run.outputs.get(step_id), width - 6)}")
         elif step_id in run.errors:
@@ -102,6 +102,8 @@ def summary_lines(
     how = f"{counted(run.workers, 'worker')}, policy {run.policy}"
     yield Line(f"Summary of {one_line(name, 60)} on {where}, {how}:", "bold")
     yield _figure("makespan", duration_text(figures.makespan_seconds))
+    if run.reused:
+        yield _figure("reused", f"{counted(len(run.reused), 'step')} of an earlier run, in none of these figures")
     yield _figure("lower bound", _bound(figures))
     yield _figure("mean concurrency", _concurrency(figures))
     if plot is not None:

@@ -86,7 +86,7 @@ class _Conversion:
         return None
 
     def map(self, name: str, value: Any, source: Path) -> None:
-        """Note a converted value of the mapping, and where it stands in the file."""
+        """Note a converted value of the mapping, and where it is in the file."""
         self.mapping[name] = value
         self.behind[name] = set(self.references.used)
         self.references.used.clear()

@@ -340,7 +340,7 @@ class WatchedBackend(Backend):
         self.log = Log()
         self.capacity = backend.capacity
         self.warnings = backend.warnings
-        self.name = backend.name  # type: ignore[misc]  # of an instance here: it stands for any backend
+        self.name = backend.name  # type: ignore[misc]  # of an instance here: it represents any backend
         self.simulates = backend.simulates  # type: ignore[misc]  # as above
         self.stops_at_once = backend.stops_at_once
         self.clock = self._watched_clock

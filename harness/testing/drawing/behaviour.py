@@ -42,7 +42,7 @@ class AttemptPlan(NamedTuple):
 
 
 class StepPlan(NamedTuple):
-    """A step's attempts in order (the last one stands for all later ones) and the result of its condition.
+    """A step's attempts in order (the last one represents all later ones) and the result of its condition.
 
     ``items``: of a mapped step, which has no attempts to plan, the plans of its items.
     """

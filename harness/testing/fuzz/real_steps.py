@@ -2,7 +2,7 @@
 
 Rules of this module:
 - A called step is a step of the run like any other, with the limits, retries and timeouts that were drawn for it. What
-  it is to do stands under a key, which its call carries.
+  it is to do is under a key, which its call carries.
 - A step's output tells which prompt it saw and what its calls gave: it shows whether all arrived.
 - Whatever can be written in more than one way is: plain functions and coroutines, with and without a context, calls
   one by one, in a batch, from several places at once. Which way is decided by the run's seed, workers and policy, and

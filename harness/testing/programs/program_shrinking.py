@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from harness.testing.programs.program import LEAVES, Program, Statement, with_statement
 
@@ -52,7 +53,7 @@ def _is_whole(program: Program) -> bool:
 
 
 def without_statement(program: Program, key: int) -> Program:
-    """The program without a statement, what stands in it, and what used either."""
+    """The program without a statement, what is in it, and what used either."""
     gone = {one.key for one in program.statements()[key].walk()}
     lost = tuple(one for one in program.lost if one not in gone)
     return replace(program, root=_forget(program.root, gone), lost=lost)
@@ -108,8 +109,10 @@ def _plainer_statements(program: Program) -> Iterator[Program]:
         if statement.kind == "retry":
             plain = replace(statement, kind="work", failures=0, pause_nanoseconds=0)
             yield with_statement(program, statement.key, plain)
-        if statement.waits_inside or statement.unlinked:
-            yield with_statement(program, statement.key, replace(statement, waits_inside=False, unlinked=False))
+        for flag in ("waits_inside", "unlinked", "connects", "worker_spans"):
+            if getattr(statement, flag):
+                plain_words: dict[str, Any] = {flag: False}
+                yield with_statement(program, statement.key, replace(statement, **plain_words))
 
 
 def _rounder_times(program: Program) -> Iterator[Program]:

@@ -20,6 +20,7 @@ from harness.analysis import AttemptIndex, RunAnalysis, Summary
 from harness.analysis.attempt_index import ended_of
 from harness.analysis.lost_time import RUNNING, Piece
 from harness.traces.diagnosis.advice import Together, side_by_side
+from harness.traces.diagnosis.headline import Headline, headline_of
 from harness.traces.edges.framework_edges import LANGGRAPH
 from harness.traces.prediction.predicted_makespans import Limit, Predictions, predictions
 from harness.traces.prediction.raised_limits import Raised, raised_limits
@@ -91,6 +92,11 @@ class Diagnosis:
     pairs: Sequence[Together]
     predictions: Predictions
     edges: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def headline(self) -> Headline:
+        """What is gained for sure, what may be, and what would settle it."""
+        return headline_of(self.run, self.figures.makespan_seconds, self.predictions, self.raised, self.edges)
 
     @property
     def assumed_edges(self) -> int:

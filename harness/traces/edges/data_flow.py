@@ -83,7 +83,7 @@ class _Haystack:
         self._words: set[str] | None = None
 
     def holds(self, text: str, word: str) -> bool:
-        """Whether the other text stands in it."""
+        """Whether the other text is in it."""
         if not self._text:
             return False
         if self._words is None:

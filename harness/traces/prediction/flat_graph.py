@@ -29,7 +29,7 @@ WORKER: Final = "a worker"
 class Flat:
     """Units in topological order. ``lengths`` are nanoseconds, ``before[i]`` the units that unit i needs, ``services``
     what it calls, ``ranks`` the longest chain that begins with it, ``after`` the units that need it,
-    ``places`` where it stands in the order of starts. ``delays``: by unit, nanoseconds between the end of what it needs
+    ``places`` where it is in the order of starts. ``delays``: by unit, nanoseconds between the end of what it needs
     and its start, in which it takes no worker.
     """
 

@@ -4,8 +4,8 @@ Rules of this module:
 - Each figure is a run of the production scheduler on the virtual clock
   (:mod:`harness.traces.prediction.trace_what_if`); of a large trace it is one of
   :func:`harness.traces.prediction.list_scheduling.list_schedule`, which does the same without limits.
-- The figure that stands first is the one that is sure: assumed edges hold, and what began late begins as late. Beside
-  it, where there is any of that, stands what it would be if none of it were needed.
+- The first figure is the one that is sure: assumed edges hold, and what began late begins as late. Beside
+  it, where there is any of that, is what it would be if none of it were needed.
 - Bounded: of a large trace limits are not tried (of one of ours, fewer numbers of workers), and ``left_out`` says so.
 """
 
