@@ -22,6 +22,8 @@ from pathlib import Path
 
 from executor.tools.guard_program import ALL_IS_OVER, MARK_VARIABLE, NUMBER_BYTES
 
+# It leaves at once, but may be starting yet.
+_PATIENCE_SECONDS = 2.0
 _PROGRAM = Path(__file__).with_name("guard_program.py")
 
 
@@ -70,6 +72,8 @@ class ProcessGuard:
         self.tell(ALL_IS_OVER)
         with suppress(OSError):
             os.close(self._writing)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_PATIENCE_SECONDS)
 
 
 class _Programs:

@@ -137,6 +137,7 @@ def result_document(
         "speedup_verdict": speedup_verdict,
         "efficiency_ratio": None if speedup is None or timeline.workers < 1 else speedup.median / timeline.workers,
         **_figures(figures),
+        **_cautions(figures, shown),
         "startup_seconds": timeline.startup_seconds,
         "backend": timeline.backend,
         **({} if shown.trace_id is None else {"trace_id": shown.trace_id}),
@@ -164,6 +165,17 @@ def _states(repetition: Repetition) -> Document:
     """What steps could have waited for a lock of, whether or not one did."""
     names = {name for step in repetition.steps.values() for name in (*step.reads, *step.writes)}
     return {"states": sorted(names)} if names else {}
+
+
+def _cautions(figures: Summary, repetition: Repetition) -> Document:
+    """What to know before acting on the figures."""
+    found = [str(caution) for caution in figures.cautions]
+    if repetition.reused:
+        reused, steps = len(repetition.reused), len(repetition.timeline.step_ids)
+        found.append(
+            f"{reused} of {steps} steps were reused from an earlier run: the figures are those of the rest alone"
+        )
+    return {"cautions": found}
 
 
 def _resumed(repetition: Repetition) -> Document:
@@ -202,7 +214,6 @@ def _figures(figures: Summary) -> Document:
         },
         "lost_seconds": dict(figures.lost_seconds),
         "overhead_seconds_per_step": figures.overhead_seconds_per_step,
-        "cautions": [str(caution) for caution in figures.cautions],
         **({"failures": [group.document() for group in figures.failures]} if figures.failures else {}),
     }
 
