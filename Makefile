@@ -11,6 +11,8 @@ PYTHON ?=
 UV ?= uv
 # Test processes side by side: one for each core.
 JOBS ?= $(shell nproc 2> /dev/null || echo 2)
+# The tests that are not slow wait for other programs half of the time: three of them for two cores.
+TEST_JOBS ?= $(shell echo $$(( ($(JOBS) * 3 + 1) / 2 )))
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -57,7 +59,7 @@ contracts: $(STAMP) ## who may import whom
 	@$(BIN)/lint-imports --no-logo
 
 unit: $(STAMP) ## the tests that are not slow, the examples in the documents among them
-	@$(PYTEST) -m "not slow and not nightly" $(TEST_FOLDERS)
+	@$(PYTEST) -n $(TEST_JOBS) -m "not slow and not nightly" $(TEST_FOLDERS)
 
 test-quick: $(STAMP) ## the tests of one module in memory, and the joke scenario: a minute, and no program but Python
 	@$(PYTEST) -m "not slow and not nightly" $(QUICK_TESTS)

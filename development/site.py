@@ -4,13 +4,13 @@ The pages stay readable on their own, so what only the site needs is added here:
 
 - The head of the first page is laid out in two columns; README files become the index of their folder.
 - Pages and files outside of ``docs/`` that a page links to come along, and the links lead to the copies.
-- Below the table of public names stands what they say of themselves (``::: module.name``, for mkdocstrings).
-- Of the mark of a fenced block the language is left, and the name of its file. For a diagram stands its picture
+- The table of public names is followed by what they say of themselves (``::: module.name``, for mkdocstrings).
+- Of the mark of a fenced block the language is left, and the name of its file. For a diagram is its picture
   (:mod:`development.diagrams`): a browser would fetch from elsewhere what draws it.
 
 Rules of this module:
 - A link that leads nowhere is left as it is: the build is strict, and stops at it.
-- The navigation stands in ``zensical.toml``; a test holds that every page is in it.
+- The navigation is in ``zensical.toml``; a test holds that every page is in it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def copy_of(page: Path) -> Path:
-    """Where a page of ``docs/`` stands in the site."""
+    """Where a page of ``docs/`` is in the site."""
     place = page.relative_to(DOCS)
     return place.with_name("index.md") if place.name == "README.md" else place
 
@@ -96,7 +96,7 @@ def rewritten(text: str, prose_of: Callable[[str], str]) -> str:
 
 
 def followed(folder: Path, page: Path, place: Path, link: re.Match[str]) -> str:
-    """The target of a link as it has to be from where the page now stands; a file outside of ``docs/`` is copied."""
+    """The target of a link as it has to be from where the page now is; a file outside of ``docs/`` is copied."""
     name, mark, fragment = link["target"].partition("#")
     found = (page.parent / name).resolve()
     if not name or "://" in name or name.startswith("mailto:") or not found.exists():

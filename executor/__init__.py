@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from executor.engine.engine import StepError
     from executor.engine.instruments import Instrument
     from executor.front_end import StepResult, step, tools_of, workflow_of
+    from executor.journal.journal_errors import JournalError
+    from executor.journal.kept_run import Journal, Resume
     from executor.model.findings import Finding, WorkflowError
     from executor.model.workflow import Resource, Retry, Step, ToolDeclaration, Workflow
     from executor.record.timeline import Attempt, Timeline, Wait
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 _NAMES = {
     "executor.backends": ("Backend", "BackendError", "backend_names", "find_backend"),
     "executor.engine.engine": ("StepError",),
+    "executor.journal.journal_errors": ("JournalError",),
+    "executor.journal.kept_run": ("Journal", "Resume"),
     "executor.model.findings": ("Finding", "WorkflowError"),
     "executor.front_end": ("StepResult", "step", "tools_of", "workflow_of"),
     "executor.engine.instruments": ("Instrument",),
@@ -40,10 +44,10 @@ _NAMES = {
 }
 
 __all__ = [
-    "Attempt", "Backend", "BackendError", "Finding", "Instrument", "Interrupted", "Resource", "Retry", "Run",
-    "Simulation", "Step", "StepError", "StepResult", "Timeline", "Tool", "ToolContext", "ToolDeclaration", "ToolError",
-    "Wait", "Workflow", "WorkflowError", "arun", "backend_names", "find_backend", "run", "step", "tools_of",
-    "workflow_of",
+    "Attempt", "Backend", "BackendError", "Finding", "Instrument", "Interrupted", "Journal", "JournalError", "Resource",
+    "Resume", "Retry", "Run", "Simulation", "Step", "StepError", "StepResult", "Timeline", "Tool", "ToolContext",
+    "ToolDeclaration", "ToolError", "Wait", "Workflow", "WorkflowError", "arun", "backend_names", "find_backend", "run",
+    "step", "tools_of", "workflow_of",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy_names(__name__, _NAMES)

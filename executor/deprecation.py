@@ -11,7 +11,7 @@ import warnings
 
 
 def warn_deprecated(what: str, *, since: str, removed_in: str, instead: str, stacklevel: int = 1) -> None:
-    """Warn whoever called the deprecated function; call this in its first line.
+    """Warn the caller of the deprecated function; call this in its first line.
 
     ``what``: the name as users write it. ``since`` and ``removed_in``: versions of makespan. ``instead``: what to write
     in its place. ``stacklevel``: how many calls lie between the deprecated function and this one, counted with it.

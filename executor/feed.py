@@ -2,11 +2,11 @@
 
 ::
 
-    feed (a thread of its own) ── add(steps) ──▶ Engine.ask ──▶ whoever waits for the run: add, start what may start
+    feed (a thread of its own) ── add(steps) ──▶ Engine.ask ──▶ the run's waiting thread: add, start what may start
 
 Rules of this module:
 - The run is held open until the feed returns; it does not end because nothing is left to do.
-- A step that arrives names what it depends on in ``depends_on``; it is checked by whoever sends it.
+- A step that arrives names what it depends on in ``depends_on``; the sender checks it.
 - Once the run is over (cancelled, broken) :meth:`Arrivals.add` raises, and ``over`` is true: the feed has to come to
   its end. An error of the feed cancels the run, and is raised when that has ended.
 """
@@ -91,7 +91,7 @@ class Arrivals:
         self._engine.cancel_later()
 
     def start(self, feed: Feed) -> None:
-        """Begin to feed the run, which somebody holds open: it is released when the feed returns."""
+        """Begin to feed the run, which is held open: it is released when the feed returns."""
         thread = threading.Thread(target=self._work, args=(feed,), name="makespan-arrivals", daemon=True)
         thread.start()
         # Not before: Ctrl-C may come here, and a thread that has not started cannot be waited for.
@@ -112,7 +112,7 @@ class Arrivals:
             feed(self)
         except RunOverError:
             pass
-        except BaseException as error:  # noqa: BLE001  # whoever waits for the run raises it
+        except BaseException as error:  # noqa: BLE001  # the thread that waits for the run raises it
             self.error = error
             self._engine.cancel_later()
         finally:

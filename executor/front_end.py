@@ -17,7 +17,7 @@ Rules of this module:
 - Each call is a step of its own, as each call of a function is a call; ``pure=True`` makes equal calls one step.
 - Inside of a running step a marked function is an ordinary function.
 - Arguments are JSON values and promises, so that the workflow is one like any other: same model, same rules.
-- A promise is no value: whoever asks it for one (``if``, ``for``, an f-string) is told what to do.
+- A promise is no value: code that asks it for one (``if``, ``for``, an f-string) gets an error that says what to do.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from os import PathLike
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from executor.backends import Backend, BackendError, find_backend
@@ -34,6 +35,8 @@ from executor.tools.toolbox import Toolbox, declarations_for
 if TYPE_CHECKING:
     from executor.feed import Feed
     from executor.front_end import StepResult
+    from executor.journal.earlier_run import EarlierRun
+    from executor.journal.kept_run import Journal, KeptRun, Resume
 
 # Who stops a program (timeout, make) signals it and then its whole process group: that is one interrupt, not two.
 SAME_INTERRUPT_SECONDS = 0.25
@@ -44,7 +47,9 @@ class Run:
     """What a run left: ``outputs`` and ``errors`` by step id, and the ``timeline``.
 
     ``warnings`` are for people: instruments that were switched off, calls that cannot be stopped, assumed durations.
-    ``facts`` are what tools told beside their attempts, of those that did: names of span attributes, and values.
+    ``facts`` are what tools noted beside their attempts, of those that did: names of span attributes, and values.
+    ``reused`` are the steps whose result an earlier run left, with the id of that run; ``resumed`` is what was known of
+    the run that this one went on from.
     """
 
     workflow: Workflow
@@ -62,6 +67,8 @@ class Run:
     facts: Mapping[Attempt, Mapping[str, Any]] = field(default_factory=dict)
     # The promise that was run, where it was one.
     promised: Any = None
+    reused: Mapping[str, str] = field(default_factory=dict)
+    resumed: EarlierRun | None = None
 
     def output(self, result: Any) -> Any:
         """What a promise of :func:`executor.step` has become; in lists and mappings each promise is replaced.
@@ -112,6 +119,10 @@ class RunOptions(TypedDict, total=False):
     feed: Feed | None
     """Is called in a thread of its own with :class:`executor.feed.Arrivals`, to which it adds steps while the run goes
     on; the workflow may have none of its own then."""
+    journal: str | PathLike[str] | Journal | None
+    """A file, made by the run, in which it is kept as it goes on, so that it can be resumed."""
+    resume: str | PathLike[str] | Resume | None
+    """The journal of a run that did not come to its end: what is finished there is not done again."""
 
 
 def run(workflow: Workflow | StepResult, inputs: Mapping[str, Any] | None = None, **options: Unpack[RunOptions]) -> Run:
@@ -121,11 +132,13 @@ def run(workflow: Workflow | StepResult, inputs: Mapping[str, Any] | None = None
         workflow: what is run.
         inputs: take the place of the workflow's own inputs of the same name.
         options: ``backend`` (``"threads"``), ``workers``, ``policy`` (``"dataflow"``), ``tools``, ``resources``,
-            ``seed`` (0), ``instruments``, ``scale`` (1), ``graph`` and ``feed``: see :class:`RunOptions`.
+            ``seed`` (0), ``instruments``, ``scale`` (1), ``graph``, ``feed``, ``journal`` and ``resume``: see
+            :class:`RunOptions`.
 
     Raises:
         WorkflowError: the workflow must not run; it carries every finding.
         BackendError: the backend cannot be had, or simulates and there is a feed.
+        JournalError: the journal cannot be used, or is of another workflow.
         Interrupted: Ctrl-C.
     """
     prepared = _Prepared(workflow, inputs, {"backend": "threads", **options})
@@ -179,6 +192,8 @@ class _Prepared:
         self.instruments = _with_tracing(options.get("instruments", ()))
         self.policy: Policy = options.get("policy", "dataflow")
         inputs = {**workflow.inputs, **(inputs or {})}
+        context = RunContext(workflow.workflow_id, inputs, options.get("scale", 1.0), options.get("seed", 0))
+        self.kept = self._kept(options, graph, context)
         self.engine = Engine(
             graph,
             self.tools,
@@ -186,15 +201,31 @@ class _Prepared:
             slots=self.backend.capacity,
             policy=self.policy,
             resources=resources,
-            context=RunContext(workflow.workflow_id, inputs, options.get("scale", 1.0), options.get("seed", 0)),
+            context=context,
             instruments=self.instruments,
             toolbox=toolbox,
+            earlier=None if self.kept is None else self.kept.earlier,
         )
+        if self.kept is not None:
+            self.kept.attach(self.engine)
         if feed is not None:
             # Before anybody asks whether it is done: a run without steps would be.
             self.engine.scheduler.hold()
         self.startup_seconds = 0.0
         self.interrupted = False
+
+    def _kept(self, options: RunOptions, graph: Graph, context: RunContext) -> KeptRun | None:
+        journal, resume = options.get("journal"), options.get("resume")
+        if journal is None and resume is None:
+            return None
+        from executor.journal.journal_errors import JournalError  # noqa: PLC0415  # SQLite, only where a run is kept
+        from executor.journal.kept_run import kept_run  # noqa: PLC0415  # as above
+
+        if self.backend.simulates:
+            raise JournalError(f"on {self.backend.name} nothing really runs, so there is nothing to keep or to resume")
+        if self.feed is not None and resume is not None:
+            raise JournalError("a run whose steps arrive cannot be resumed", "resume it with the steps as a workflow")
+        return kept_run(journal, resume, graph, self.tools, context)
 
     def drive(self) -> Run:
         began = time.perf_counter()
@@ -258,11 +289,18 @@ class _Prepared:
         if not self.backend.simulates:
             for tool in self.tools.values():
                 tool.prepare()
+        if self.kept is not None:
+            self.kept.begin()
 
     def _close(self) -> None:
-        self.backend.close()
-        for tool in list(self.tools.values()):
-            tool.close()
+        try:
+            self.backend.close()
+            for tool in list(self.tools.values()):
+                tool.close()
+        finally:
+            if self.kept is not None:
+                how = "interrupted" if self.interrupted else "finished" if self.engine.scheduler.done else "left"
+                self.engine.warnings.extend(self.kept.end(how))
 
     def _result(self) -> Run:
         engine = self.engine
@@ -285,6 +323,8 @@ class _Prepared:
             promised=self.promised,
             warnings=[*engine.warnings, *engine.instruments.warnings, *self.backend.warnings],
             facts=engine.facts,
+            reused={} if self.kept is None else self.kept.reused(scheduler.step_ids[it] for it in scheduler.reused),
+            resumed=None if self.kept is None or self.kept.earlier is None else self.kept.earlier.earlier,
         )
         if self.interrupted:
             raise Interrupted(result)
@@ -347,7 +387,7 @@ def _planned(workflow: Workflow, options: RunOptions, toolbox: Toolbox) -> tuple
 
 
 def _with_tracing(instruments: Sequence[Instrument]) -> Sequence[Instrument]:
-    """Under an active span, or a provider that somebody set up, the run becomes part of that trace."""
+    """Under an active span, or a provider that was set up, the run becomes part of that trace."""
     if "opentelemetry.trace" not in sys.modules or any(instrument.traces for instrument in instruments):
         return instruments
     from executor.tracing.live_spans import tracing_for_caller  # noqa: PLC0415  # only where OpenTelemetry is in use

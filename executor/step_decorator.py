@@ -1,8 +1,8 @@
 """Functions whose calls are steps, and the promises that they give. See :mod:`executor.front_end`.
 
 Rules of this module:
-- A promise is no value: whoever asks it for one (``if``, ``for``, an f-string) is told what to do.
-- Arguments are checked and copied when a call is made: what is wrong is told where it was written.
+- A promise is no value: code that asks it for one (``if``, ``for``, an f-string) gets an error that says what to do.
+- Arguments are checked and copied when a call is made: what is wrong is reported where it was written.
 """
 
 from __future__ import annotations

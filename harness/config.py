@@ -7,7 +7,7 @@ Rules of this module:
   another program, an unknown section is a warning.
 - Environment variables begin with ``MAKESPAN_`` and name nested fields with two underscores: ``MAKESPAN_LLM__MODEL``.
   Their text is read as the command line's is: JSON, numbers, true, false, null, else text.
-- The key is a secret: it stands in no message.
+- The key is a secret: it is in no message.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ _REVISION: Final = re.compile(r"[0-9a-f]{40,64}")
 
 
 def environment_facts() -> dict[str, Any]:
-    """What stands in a result under ``environment``. Cores are counts, memory is in bytes."""
+    """What is in a result under ``environment``. Cores are counts, memory is in bytes."""
     return {
         "makespan_version": package_version(),
         "python_version": platform.python_version(),

@@ -9,17 +9,19 @@ Rules of this module:
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from executor.backends import make_backend
+from executor.backends.virtual import VirtualBackend
 from executor.engine.instruments import Instrument
 from executor.feed import Feed
+from executor.journal.journal_errors import JournalError
 from executor.model.workflow import ToolDeclaration
-from executor.running import Interrupted, Run, run
+from executor.running import Interrupted, Run, RunOptions, run
 from harness.config import LOCAL, LanguageModel, Policy
 from harness.environment import environment_facts, usable_cores
 from harness.local_llm import local_model, suited
@@ -29,6 +31,12 @@ from harness.standin import StandIn
 from harness.standin.declarations import names_called, names_without_model, needs_stand_in, with_stand_in
 from harness.start_clock import StartClock
 from harness.telemetry.spans.trace_session import RunName, Tracing
+
+if TYPE_CHECKING:
+    from executor.journal.kept_run import Journal, Resume
+
+# Where a run is kept, by its id and that of its trace.
+Keep: TypeAlias = "Callable[[str, str | None], Journal | Resume]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,8 @@ class Execution:
             started_at=self.zero_at,
             trace_id=self.trace_id,
             facts=self.run.facts,
+            reused=self.run.reused,
+            resumed=self.run.resumed,
         )
 
     def result(self) -> Document:
@@ -78,19 +88,24 @@ def execute(
     instruments: Sequence[Instrument] = (),
     tracing: Tracing | None = None,
     feed: Feed | None = None,
+    keep: Keep | None = None,
 ) -> Execution:
     """Run a loaded file once and wait for its end.
 
     ``workers`` None: the executor's own default (8; processes: the usable cores; serial: 1). ``seed`` None: the
     scenario's. ``llm``: the endpoint for model tools that name none. ``feed`` adds steps while the run goes on.
+    ``keep`` says where the run is kept while it goes on; one that cannot be kept runs all the same, and says so.
 
     Raises:
         BackendError: there is no such executor, or it cannot be had.
         WorkflowError: a tool cannot be made.
+        JournalError: the run that is to be resumed cannot be.
 
     """
     backend = make_backend(executor, workers, backend_options)
     simulated = backend.simulates
+    if isinstance(backend, VirtualBackend):
+        backend.expected_outputs = loaded.scenario.expected_outputs
     seed = loaded.scenario.seed if seed is None else seed
     started_at = datetime.now(UTC)
     clock = StartClock()
@@ -103,19 +118,20 @@ def execute(
         tools, stand_in = open_things.enter_context(
             ready_tools(loaded, llm=llm, simulated=simulated, seed=seed, every_tool=feed is not None)
         )
+        trace = None if traced is None else traced.trace_id
+        options: RunOptions = {
+            "backend": backend,
+            "policy": policy,
+            "tools": tools,
+            "resources": loaded.resources,
+            "seed": seed,
+            "instruments": [*instruments, clock, *(() if traced is None else [traced.instrument])],
+            "scale": loaded.scenario.scale,
+            "graph": loaded.graph,
+            "feed": feed,
+        }
         try:
-            done = run(
-                loaded.workflow,
-                backend=backend,
-                policy=policy,
-                tools=tools,
-                resources=loaded.resources,
-                seed=seed,
-                instruments=[*instruments, clock, *(() if traced is None else [traced.instrument])],
-                scale=loaded.scenario.scale,
-                graph=loaded.graph,
-                feed=feed,
-            )
+            done = _kept_run(loaded, options, None if keep is None or simulated else keep(run_id, trace))
         except Interrupted as interruption:
             done = interruption.run
         except BaseException:
@@ -128,6 +144,30 @@ def execute(
     return Execution(
         loaded, done, executor, started_at, simulated, stand_in, clock.started_at, run_id, trace_id
     )  # fmt: skip
+
+
+def _kept_run(loaded: Loaded, options: RunOptions, kept: Journal | Resume | None) -> Run:
+    """Run it, and keep it if that is possible.
+
+    Raises:
+        JournalError: it goes on from another run, and cannot.
+    """
+    if kept is None:
+        return run(loaded.workflow, **options)
+    from executor.journal.kept_run import Resume  # noqa: PLC0415  # SQLite, only where a run is kept
+
+    if isinstance(kept, Resume):
+        options["resume"] = kept
+        return run(loaded.workflow, **options)
+    options["journal"] = kept
+    try:
+        return run(loaded.workflow, **options)
+    except JournalError as error:
+        # Said before anything began.
+        del options["journal"]
+        done = run(loaded.workflow, **options)
+        done.warnings.append(f"the run was not kept while it went on, so it could not be resumed: {error}")
+        return done
 
 
 def calls_a_model(loaded: Loaded, *, every_tool: bool = False) -> bool:

@@ -1,7 +1,7 @@
 """The dashboard *Executors compared*: what running side by side buys, on each executor and number of workers.
 
 Rules of this module:
-- Every value is that of a cell's newest run in the time range; a speedup that of the newest that measured one.
+- What is side by side comes from one run: the newest benchmark of each scenario in the time range.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from harness.dashboards.grafana.queries import (
     WHAT,
     by_cell,
     newest,
+    of_one_run,
     one_for_each_worker_count,
     side_by_side,
     with_ideal,
@@ -55,7 +56,7 @@ def _best() -> Panel:
         "time.",
         TIMES, width=8, height=4, limits=MORE_THAN_ONE, decimals=2,
     )  # fmt: skip
-    return draw.figure(look, Query(f"topk(1, {by_cell(newest(RUN_SPEEDUP))})", "{{cell}}"), name_too=True)
+    return draw.figure(look, Query(f"topk(1, {by_cell(of_one_run(RUN_SPEEDUP))})", "{{cell}}"), name_too=True)
 
 
 def _best_schedule() -> Panel:
@@ -65,7 +66,7 @@ def _best_schedule() -> Panel:
         "starts is faster; only shorter steps, more workers or higher limits help.",
         RATIO, width=8, height=4, limits=ONE_IS_BEST, decimals=1,
     )  # fmt: skip
-    worst = f"bottomk(1, {by_cell(newest(RUN_SCHEDULE_EFFICIENCY))})"
+    worst = f"bottomk(1, {by_cell(of_one_run(RUN_SCHEDULE_EFFICIENCY))})"
     return draw.figure(look, Query(worst, "{{cell}}"), name_too=True)
 
 
@@ -85,7 +86,7 @@ def _speedup() -> Panel:
         "line is ideal: twice the workers, twice as fast. A curve that bends away has run out of steps that could run.",
         TIMES, height=10,
     )  # fmt: skip
-    return draw.over_workers(look, Query(with_ideal(newest(RUN_SPEEDUP), workers_as_value())), series=CURVE)
+    return draw.over_workers(look, Query(with_ideal(of_one_run(RUN_SPEEDUP), workers_as_value())), series=CURVE)
 
 
 def _efficiency() -> Panel:
@@ -95,7 +96,9 @@ def _efficiency() -> Panel:
         "idle.",
         RATIO, height=10,
     )  # fmt: skip
-    return draw.over_workers(look, Query(with_ideal(newest(RUN_EFFICIENCY), one_for_each_worker_count())), series=CURVE)
+    return draw.over_workers(
+        look, Query(with_ideal(of_one_run(RUN_EFFICIENCY), one_for_each_worker_count())), series=CURVE
+    )
 
 
 def _bounds() -> Panel:
@@ -106,7 +109,9 @@ def _bounds() -> Panel:
         SECONDS, height=14, colours={"makespan": "#5794f2", "lower bound": "#3b7a57", "critical path": "#b8b8b8"},
     )  # fmt: skip
     shown = side_by_side(
-        makespan=newest(RUN_MAKESPAN), lower_bound=newest(RUN_LOWER_BOUND), critical_path=newest(RUN_CRITICAL_PATH)
+        makespan=of_one_run(RUN_MAKESPAN),
+        lower_bound=of_one_run(RUN_LOWER_BOUND),
+        critical_path=of_one_run(RUN_CRITICAL_PATH),
     )
     return draw.bars(look, Query(shown), rows=CELL, columns=WHAT)
 
@@ -118,13 +123,13 @@ def _lost() -> Panel:
         "it. `running` is work that the serial run needed too, `slowdown` what it took longer side by side.",
         SECONDS, height=14, colours=draw.CAUSES, least=None,
     )  # fmt: skip
-    return draw.bars(look, Query(by_cell(f"{newest(RUN_LOST)} != 0")), rows=CELL, columns="cause", stacked=True)
+    return draw.bars(look, Query(by_cell(of_one_run(RUN_LOST, " != 0"))), rows=CELL, columns="cause", stacked=True)
 
 
 def _figures() -> Panel:
     look = Look(
         "What are the figures of each cell?",
-        "The newest run of each cell in the time range, as it stands in its JSON.",
+        "The cells of the newest benchmark of each scenario in the time range, as they stand in its JSON.",
         SECONDS, width=24, height=10, legend=False, least=None,
     )  # fmt: skip
     shown = (RUN_MAKESPAN, RUN_LOWER_BOUND, RUN_SPEEDUP, RUN_EFFICIENCY, RUN_SCHEDULE_EFFICIENCY)
@@ -134,7 +139,7 @@ def _figures() -> Panel:
     }  # fmt: skip
     return draw.rows(
         look,
-        [Query(newest(metric), kind="instant") for metric in shown],
+        [Query(of_one_run(metric), kind="instant") for metric in shown],
         names=names,
         hidden=["Time", "__name__"],
         units_of={"speedup": TIMES, "efficiency": RATIO, "schedule efficiency": RATIO},

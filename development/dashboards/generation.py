@@ -54,7 +54,7 @@ def generated(profile: Profile) -> dict[str, Dashboard]:
 
 
 def dashboard_text(document: Dashboard) -> str:
-    """As it stands in a file."""
+    """As it is in a file."""
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 

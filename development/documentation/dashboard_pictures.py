@@ -38,7 +38,7 @@ _PATIENCE_MILLISECONDS: Final = 60_000
 
 def photograph(page_url: str, folder: Path) -> list[Path]:
     """Take each dashboard as PNG. Answers the files."""
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only whoever draws has it
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only a drawing needs it
 
     taken = []
     with sync_playwright() as playwright:

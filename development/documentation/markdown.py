@@ -64,8 +64,8 @@ def model_table(
     hidden: frozenset[str] = frozenset(),
     defaults: Mapping[str, str] | None = None,
 ) -> str:
-    """Name, type, default and meaning of each field that is not hidden. ``defaults``: the words for those that whoever
-    reads a file fills in.
+    """Name, type, default and meaning of each field that is not hidden. ``defaults``: the words for those that
+    the reader of a file fills in.
 
     Raises:
         KeyError: a field has no meaning, or a meaning no field.
@@ -113,7 +113,7 @@ def type_words(schema: Schema, links: Mapping[str, str]) -> str:
 
 
 def _choices(schema: Schema) -> list[Schema]:
-    """The types that a field may have; null, where it only stands for an absent field, is none."""
+    """The types that a field may have; null, where it only represents an absent field, is none."""
     if isinstance(schema.get("type"), list):
         return [{**schema, "type": kind} for kind in schema["type"]]
     choices = schema.get("anyOf", schema.get("oneOf", []))

@@ -28,7 +28,7 @@ _HEIGHT: Final = 1480
 
 def photograph(page: Path, target: Path) -> None:
     """Take the top of a page as PNG."""
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only whoever draws has it
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only a drawing needs it
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

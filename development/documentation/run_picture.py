@@ -1,7 +1,7 @@
 """The picture of a run in the README: what ``makespan run`` leaves on a terminal, as SVG.
 
 ``python -m development.documentation.run_picture FILE`` runs a scenario on a terminal of its own (a pseudo-terminal),
-so that words and colours are those that a person sees, and draws what stands there at the end.
+so that words and colours are those that a person sees, and draws what is there at the end.
 
 Rules of this module:
 - Nothing is drawn that was not printed. Lines that are rewritten while the run goes on show as they were last.
@@ -59,7 +59,7 @@ def printed_on_a_terminal(command: tuple[str, ...]) -> str:
 
 
 def environment_of(folder: str) -> dict[str, str]:
-    """No settings and no history of whoever draws; the folder takes what the run leaves."""
+    """No settings and no history of the person who draws; the folder takes what the run leaves."""
     kept = {
         name: value for name, value in os.environ.items() if name != "NO_COLOR" and not name.startswith("MAKESPAN_")
     }

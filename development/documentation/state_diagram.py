@@ -19,6 +19,7 @@ EVENTS = {
     "block": "it waits for its own calls and gives back slot and limits",
     "unblock": "its calls are final",
     "stop": "another step failed with `on_failure: stop`, or nothing can move any more",
+    "reuse": "an earlier run left its result, or it is left out on request",
     "cancel": "the run, the step or its caller was cancelled",
 }
 

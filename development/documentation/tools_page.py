@@ -22,6 +22,10 @@ _PYTHON_OPTIONS: Final = {
     "callable": "`module:function`; dots after the colon reach into classes",
     "cpu_bound": "it computes for long in Python, so that threads gain nothing: reports then advise processes",
 }
+_ISOLATE: Final = (
+    "`bubblewrap`: no network, a root that is read-only, an empty `/tmp`, no other process to be seen; "
+    "refused where bubblewrap is not installed"
+)
 _NODE_OPTIONS: Final = {
     "file": "a Python file; its folder is on the node's path",
     "source": "the code itself",
@@ -30,6 +34,7 @@ _NODE_OPTIONS: Final = {
     "cwd": "the folder to run in",
     "memory_limit_bytes": "address space of each of its processes; null is no limit",
     "output_limit_bytes": "a node that prints more, or says more at once over its channel, is ended, and has failed",
+    "isolate": _ISOLATE,
 }
 _COMMAND_OPTIONS: Final = {
     "argv": "the program and its arguments",
@@ -38,6 +43,7 @@ _COMMAND_OPTIONS: Final = {
     "cwd": "the folder to run in",
     "output": "what standard output holds",
     "output_limit_bytes": "a program that writes more is ended, and has failed",
+    "isolate": _ISOLATE,
 }
 _COMMAND_ARGS: Final = {
     "argv": "the whole command, where the declaration has none",

@@ -38,6 +38,7 @@ _SCENARIO: Final = {
     "inputs": "what templates see as `inputs`; `--set NAME=VALUE` replaces one",
     "resources": "limits that steps share",
     "tools": "tools by name; they lie over those of `config.yaml`",
+    "expected_outputs": "by step, the output (of a mapped step, each item's) to expect where no tool runs",
     "benchmark": "what a benchmark varies",
     "expect": "what has to hold for a benchmark, one sentence each: `threads@4 speedup_ratio >= 1.2`, `errors == 0`",
 }

@@ -16,6 +16,8 @@ Rules of this module:
 from __future__ import annotations
 
 import asyncio
+import select
+import socket
 import time
 from _thread import get_ident
 from collections import deque
@@ -25,13 +27,14 @@ from contextvars import Context, copy_context
 from typing import Any
 
 from executor.backends.attempt_timing import TimedAttempt
-from executor.backends.base import Backend, patience_seconds
+from executor.backends.base import Backend, BackendError, patience_seconds
 from executor.backends.child_steps import EngineCaller
 from executor.backends.daemon_threads import DaemonThreads
 from executor.child_steps.child_request import ChildRequest, Outcomes
 from executor.child_steps.step_context import Place
 from executor.engine.engine import Completion, Engine, Failure
 from executor.record.timeline import NANOSECONDS, Attempt
+from executor.shortages import shortage
 from executor.tools.tool import Tool, ToolContext, ToolError
 
 # So many workers more than slots may wait for the next step that has to wait for its calls.
@@ -75,6 +78,13 @@ class AsyncioBackend(Backend):
         self._changed: asyncio.Event | None = None
 
     def drive(self, engine: Engine) -> None:
+        try:
+            # What an event loop opens. One that cannot leaves a traceback and a coroutine that nobody awaits.
+            with select.epoll():
+                for end in socket.socketpair():
+                    end.close()
+        except OSError as error:
+            raise BackendError(f"asyncio: the event loop cannot be made: {shortage(error) or error}") from error
         asyncio.run(self._drive_and_close(engine))
 
     async def _drive_and_close(self, engine: Engine) -> None:

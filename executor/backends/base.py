@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import copy_context
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from executor.backends.attempt_timing import SHORT_NANOSECONDS, CpuClock, TimedAttempt
 from executor.backends.auto_reset_event import AutoResetEvent
@@ -40,7 +40,7 @@ class BackendError(Exception):
 
 
 def patience_seconds(engine: Engine) -> float:
-    """How long whoever waits for the run may wait before it looks again."""
+    """How long the thread that waits for the run may wait before it looks again."""
     wake_at = engine.wake_at()
     if wake_at is None:
         return LONGEST_WAIT_SECONDS
@@ -58,6 +58,8 @@ class Backend:
     simulates: ClassVar[bool] = False
     # A call that is told to stop has stopped by then (see `executor.engine.engine.Driver`).
     stops_at_once: bool = False
+    # As a context manager it keeps its workers from run to run; else each run starts its own.
+    keeps_workers: ClassVar[bool] = False
 
     def __init__(self, workers: int | None = None) -> None:
         if workers is not None and workers < 1:
@@ -74,6 +76,16 @@ class Backend:
     def default_workers(cls) -> int:
         """How many workers there are if nobody says."""
         return DEFAULT_WORKERS
+
+    def __enter__(self) -> Self:
+        """Share it among runs, one after the other: ``with find_backend("processes")(4) as backend: run(…,
+        backend=backend)``. Its workers may be kept until the block ends (:attr:`keeps_workers`).
+        """
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The workers that were kept end."""
+        self.close()
 
     def open(self, engine: Engine) -> None:
         """Bring the workers up; the time that it takes is `startup_seconds` and no part of the makespan."""
@@ -99,9 +111,9 @@ class Backend:
     def cancel(self, attempt: Attempt) -> None:
         """Stop the call of an attempt if that is possible (its context was told already)."""
 
-    def assume_items(self, step: Step, failed: bool) -> int | None:
-        """How many items a mapped step is taken to have: where tools run, as many as its list has."""
-        return None
+    def assume_items(self, step: Step) -> int:
+        """How many items a mapped step is taken to have where only a run could know: where tools run, nobody asks."""
+        raise NotImplementedError(f"{self.name} runs tools: it knows the list of step {step.step_id!r}")
 
     def notify(self) -> None:
         """Wake the one who waits in :meth:`wait`. Safe in a signal handler and from any thread."""

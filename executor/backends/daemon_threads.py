@@ -13,6 +13,8 @@ from contextvars import copy_context
 from queue import SimpleQueue  # noqa: TID251  # no wait here has a deadline
 from typing import Any, TypeAlias
 
+from executor.shortages import shortage
+
 _Task: TypeAlias = "tuple[asyncio.AbstractEventLoop, asyncio.Future[Any], Callable[[], Any]]"
 
 
@@ -32,21 +34,31 @@ class DaemonThreads:
         self._all: list[threading.Thread] = []
 
     def submit(self, loop: asyncio.AbstractEventLoop, function: Callable[[], Any]) -> asyncio.Future[Any]:
-        """Call ``function`` in a thread, in the caller's context; the future belongs to ``loop``."""
+        """Call ``function`` in a thread, in the caller's context; the future belongs to ``loop``.
+
+        Raises:
+            RuntimeError: a thread is needed and cannot be started.
+        """
+        with self._lock:
+            is_idle = self._idle > 0
+            self._idle -= is_idle
+        if not is_idle:
+            self._start()
         future: asyncio.Future[Any] = loop.create_future()
         context = copy_context()
         self._tasks.put((loop, future, lambda: context.run(function)))
-        with self._lock:
-            if self._idle:
-                self._idle -= 1
-                return future
-            self._threads += 1
-            number = self._threads
-        thread = threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True)
-        thread.start()
-        # Not before: Ctrl-C may come here, and a thread that has not started cannot be waited for.
-        self._all.append(thread)
         return future
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"{self._name}-{self._threads + 1}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise RuntimeError(f"no thread can be started for the call: {shortage(error) or error}") from error
+        # Not before: Ctrl-C may come here, and a thread that has not started cannot be waited for.
+        with self._lock:
+            self._threads += 1
+        self._all.append(thread)
 
     def close(self) -> None:
         """Send the idle threads home and wait for them; those that are busy go when their call returns."""

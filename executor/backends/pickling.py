@@ -3,7 +3,7 @@
 Rules of this module:
 - What can be imported travels by name; what lives in the user's script (or cannot be imported where it is going)
   travels by value, with cloudpickle.
-- Whoever reads the error learns which part of the value it was, and of which type.
+- The error says which part of the value it was, and of which type.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     drive(): wait for any future's end ─▶ advance() once for all that ended ─▶ submit the starts ─▶ wait …
 
 Rules of this module:
-- Nothing is polled: a future's done callback leaves its end in a queue and wakes whoever is in :meth:`drive`.
+- Nothing is polled: a future's done callback leaves its end in a queue and wakes the thread in :meth:`drive`.
 - In this process a call is run as it is. Where it is pickled, it turns into bytes that the other side unpacks: what
   cannot travel is named, with the part of the value that cannot. The backend never has to know which.
 - Whatever the step raises is part of the answer; an error of the future itself is the executor's.
@@ -136,7 +136,7 @@ class TravelledCall:
         worker = f"process-{os.getpid()}"
         started = time.perf_counter_ns()
         try:
-            context = ToolContext(pickle.loads(run), *said)  # noqa: S301  # the words of whoever submitted it
+            context = ToolContext(pickle.loads(run), *said)  # noqa: S301  # the words of the submitter
             call = (_unpacked_tool(tool), context, prompt, pickle.loads(args))  # noqa: S301  # as above
         except Exception as error:  # noqa: BLE001  # importing the user's modules may raise anything
             message = f"step {said[0]!r}: its call cannot be had in a worker process: {type(error).__name__}: {error}"
@@ -190,7 +190,7 @@ def _packed(answer: Answer, step_id: str) -> Answer:
 @lru_cache(maxsize=64)
 def _unpacked_tool(data: bytes) -> Tool:
     """A tool in this process, made and prepared once, so that its connections are used again."""
-    tool: Tool = pickle.loads(data)  # noqa: S301  # the words of whoever submitted it
+    tool: Tool = pickle.loads(data)  # noqa: S301  # the words of the submitter
     tool.prepare()
     return tool
 

@@ -9,7 +9,7 @@ Rules of this module:
   lost: a new one takes its place, and it ends when the call returns.
 - A thread that has none of its step's calls to run waits, and another takes its place; those too many end when they are
   idle.
-- Starts that a worker does not keep go into the backlog, and a parked worker is woken for each. Whoever is free first
+- Starts that a worker does not keep go into the backlog, and a parked worker is woken for each. The first free worker
   takes the oldest: where steps are shorter than it takes a thread to wake, the worker that handed them out does.
 - The thread of a step that waits runs the step's own calls, one after the other: a call costs no change of threads, and
   nothing else can hold up the step's going on. A call with a timeout runs elsewhere: it may have to be given up while
@@ -29,11 +29,12 @@ from contextvars import Context, copy_context
 from typing import Any
 
 from executor.backends.attempt_timing import CpuClock
-from executor.backends.base import Backend
+from executor.backends.base import Backend, BackendError
 from executor.backends.child_steps import Batch, EngineCaller
 from executor.child_steps.child_request import ChildRequest, Outcomes
 from executor.engine.engine import Engine
 from executor.record.timeline import NANOSECONDS, Attempt
+from executor.shortages import shortage
 
 # So many workers more than slots may wait for the next step that has to wait for its calls.
 SPARE_WORKERS = 2
@@ -81,7 +82,10 @@ class ThreadsBackend(Backend):
         self.calls = engine.renderer.direct_calls(engine.graph.steps, asynchronous=False)
         self._engine = engine
         self._slots = engine.scheduler.slots
-        self.make_up()
+        try:
+            self.make_up(at_least=self._slots)
+        except RuntimeError as error:
+            raise BackendError(f"threads: a worker cannot be started: {shortage(error) or error}") from error
 
     def drive(self, engine: Engine) -> None:
         self.hand_out(engine.begin())
@@ -122,15 +126,24 @@ class ThreadsBackend(Backend):
 
     # ------------------------------------------------------------------ workers
 
-    def make_up(self) -> None:
-        """See to it that there is a worker that can run for each slot."""
+    def make_up(self, at_least: int = 1) -> None:
+        """See to it that there is a worker that can run for each slot.
+
+        Raises:
+            RuntimeError: no thread can be started, and there are fewer workers than ``at_least``.
+        """
         engine = self._engine
         if engine is None or engine.done:
             return
         with self._pool_lock:
             # Under the lock: who closes finds no thread that has yet to start.
             while not self._closing and self._able() < self._slots:
-                self._start(self._new_worker(), engine)
+                try:
+                    self._start(self._new_worker(), engine)
+                except RuntimeError:
+                    if self._able() < at_least:
+                        raise
+                    return
 
     def _able(self) -> int:
         return sum(not (worker.lost or worker.waiting) for worker in self._workers)
@@ -150,6 +163,7 @@ class ThreadsBackend(Backend):
         except BaseException:
             # Ctrl-C may come here, and a thread that has not started cannot be waited for.
             worker.thread = None
+            self._workers.remove(worker)
             raise
 
     def _work(self, worker: Worker, engine: Engine) -> None:
@@ -169,7 +183,7 @@ class ThreadsBackend(Backend):
                         if not backlog:
                             attempt = starts[0]
                             continue
-                        # Those in the backlog were granted before; whoever was woken for them is on its way.
+                        # Those in the backlog were granted before; the worker that was woken for them is on its way.
                         backlog.append(starts[0])
                     elif starts:
                         self.hand_out(starts, wake=len(starts) - 1)

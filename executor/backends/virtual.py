@@ -1,8 +1,10 @@
 """`virtual`: a clock that jumps to the next event. Scheduler and engine are those of every run; no tool runs.
 
 A step's duration is ``expected_seconds × scale``, else what its tool's ``simulate`` says, else 1 s (which is said).
-Its output comes from ``simulate``, else it is a labelled placeholder. A ``behaviour`` replaces all of that: the testing
-kit decides with it how long each attempt takes, whom it calls and how it ends.
+Its output is the expected one (:attr:`VirtualBackend.expected_outputs`), else what ``simulate`` knows, else a labelled
+placeholder that is unknown to templates: it is handed on, and fails nothing. What depends on an unknown value and has
+to be decided (a condition, a list) is assumed, and said. A ``behaviour`` replaces all of that:
+the testing kit decides with it how long each attempt takes, whom it calls and how it ends.
 
 Rules of this module:
 - All that happens at one instant reaches the engine in one call, ends before calls, before anything starts.
@@ -11,16 +13,17 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any, NamedTuple, TypeAlias
 
 from executor.backends.base import Backend
-from executor.dependencies.step_references import templates_of
 from executor.engine.engine import Completion, Engine, Failure, Request
 from executor.engine.mapped_items import DEFAULT_ITEMS
+from executor.engine.simulated_outputs import MadeUp
 from executor.model.workflow import Step
 from executor.record.timeline import NANOSECONDS, Attempt, AttemptOutcome
+from executor.tools.tool import Simulation, Tool, ToolContext
 
 DEFAULT_SECONDS = 1.0
 
@@ -88,6 +91,8 @@ class VirtualBackend(Backend):
         self._assumed: dict[str, None] = {}
         self._assumed_items: dict[str, int] = {}
         self._engine: Engine | None = None
+        # By step id, the output of a step, or of each item of a mapped one: what no tool's ``simulate`` knows.
+        self.expected_outputs: Mapping[str, Any] = {}
         # Requests of the testing kit at given instants, earliest last: cancellations, resizings.
         self._planned = sorted(planned, key=lambda request: -request[0])
 
@@ -120,15 +125,10 @@ class VirtualBackend(Backend):
                 f"the list of step {step_id!r} is only known in a run: {items} assumed (expected_items)"
             )
 
-    def assume_items(self, step: Step, failed: bool) -> int | None:
-        """Where a list is made of outputs, which are made up here: as many as the step expects, else one if there is
-        no list in them.
-        """
-        if not any(path[0] == "for_each" and template.references for path, template in templates_of(step)):
-            return None
-        count = DEFAULT_ITEMS if step.expected_items is None and failed else step.expected_items
-        if count is not None:
-            self._assumed_items[step.step_id] = count
+    def assume_items(self, step: Step) -> int:
+        """As many as the step expects, else one."""
+        count = DEFAULT_ITEMS if step.expected_items is None else step.expected_items
+        self._assumed_items[step.step_id] = count
         return count
 
     def cancel(self, attempt: Attempt) -> None:
@@ -214,19 +214,45 @@ class VirtualBackend(Backend):
         assert self._engine is not None
         step = self._engine.scheduler.steps[attempt.index]
         try:
-            tool, context, prompt, args = self._engine.prepare(attempt, simulated=True)
-            simulation = tool.simulate(context, prompt, args)
+            tool, context, prompt, args, known = self._engine.prepare_simulated(attempt)
+            simulation = self._simulation(tool, context, prompt, args, known=known)
         except Exception as error:  # noqa: BLE001  # a template or a tool that fails is a failed attempt
             return Simulated(0, "failed", Failure.of(error))
-        scale = self._engine.context.scale
         if step.expected_seconds is not None:
-            seconds = step.expected_seconds * scale
+            seconds = step.expected_seconds * self._engine.context.scale
         elif simulation is not None:
             seconds = simulation.duration_seconds
         else:
             self._assumed[attempt.step_id] = None
             seconds = DEFAULT_SECONDS
+        duration = round(seconds * NANOSECONDS)
         if simulation is not None and simulation.error is not None:
-            return Simulated(round(seconds * NANOSECONDS), "failed", Failure.of(simulation.error))
-        output = f"[virtual] output of {attempt.step_id}" if simulation is None else simulation.output
-        return Simulated(round(seconds * NANOSECONDS), "succeeded", output)
+            return Simulated(duration, "failed", Failure.of(simulation.error))
+        return Simulated(duration, "succeeded", self._output(attempt, simulation, known=known))
+
+    def _simulation(
+        self, tool: Tool, context: ToolContext, prompt: str | None, args: Mapping[str, Any], *, known: bool
+    ) -> Simulation | None:
+        """What the tool says; nothing where it would have to look at what only a run knows."""
+        try:
+            return tool.simulate(context, prompt, args)
+        except Exception:
+            if known:
+                raise
+            return None
+
+    def _output(self, attempt: Attempt, simulation: Simulation | None, *, known: bool) -> Any:
+        expected = self.expected_outputs
+        if attempt.step_id in expected:
+            return expected[attempt.step_id]
+        if attempt.parent is not None and attempt.parent in expected and self._is_item(attempt):
+            return expected[attempt.parent]
+        if simulation is not None and known and not simulation.made_up:
+            return simulation.output
+        shown = None if simulation is None else simulation.output
+        return MadeUp(shown if isinstance(shown, str) else f"[virtual] output of {attempt.step_id}")
+
+    def _is_item(self, attempt: Attempt) -> bool:
+        assert self._engine is not None
+        scheduler = self._engine.scheduler
+        return attempt.parent is not None and scheduler.is_mapped(scheduler.index[attempt.parent])

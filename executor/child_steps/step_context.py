@@ -86,7 +86,7 @@ def _is_at_work(running: Any) -> bool:
 
 
 def program_environment() -> AbstractContextManager[dict[str, str]]:
-    """Variables for a program that the current step starts, so that its spans come home when the block ends, after the
+    """Variables for a program that the current step starts, so that its spans return when the block ends, after the
     program has; none where nobody traces.
     """
     return nullcontext({}) if _tracing is None else _tracing()

@@ -120,7 +120,7 @@ class Groups:
                     self._add_path(group, place, source, origin)
 
     def _above(self, members: Sequence[int], lowest: int) -> set[int]:
-        """The members and all that stands between them: above one, and above the lowest level of a member."""
+        """The members and all that lies between them: above one, and above the lowest level of a member."""
         region = set(members)
         stack = [place for place in members if self._levels[place] > lowest]
         while stack and self._visits <= VISITS_LIMIT:

@@ -43,7 +43,7 @@ class Resolver:
         self._bursts = {
             name: burst for name, entry in (resources or {}).items() if (burst := token_burst_of(entry)) is not None
         }
-        # (what is named, by whom): a tool's fault is told once, not for each of its steps.
+        # (what is named, by whom): a tool's fault is reported once, not for each of its steps.
         self._told: set[tuple[str, str | None]] = set()
         self._suggestions: dict[str, str] = {}
 

@@ -34,10 +34,8 @@ class Driver(Protocol):
         completion when it has ended.
         """
 
-    def assume_items(self, step: Step, failed: bool) -> int | None:
-        """How many items a mapped step is taken to have; None: as many as its list has. With ``failed`` the list could
-        not be had, and None lets the step fail.
-        """
+    def assume_items(self, step: Step) -> int:
+        """How many items a mapped step is taken to have where only a run could know: asked on the virtual clock."""
 
     def notify(self) -> None:
         """Wake the one who waits: the run is done, or something is due earlier than it was."""

@@ -8,7 +8,7 @@
                               Scheduler (pure)
 
 Rules of this module:
-- Whoever brings a completion calls :meth:`Engine.advance` and runs what it returns; there is no loop thread.
+- The thread that brings a completion calls :meth:`Engine.advance` and runs what it returns; there is no loop thread.
 - It knows no backend by name: only :class:`Driver`, what an engine asks of one.
 - Late and repeated completions are dropped and counted; they never change the record.
 - It alone has the lock, and it alone wakes the waiting thread. :class:`.RunRecord` writes down, :class:`.Deadlines`
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import time
 from collections import ChainMap, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Any, ClassVar
 
@@ -30,13 +30,17 @@ from executor.engine.child_step_links import ChildSteps, Resume
 from executor.engine.deadlines import Deadlines
 from executor.engine.driver import Answer, Driver, Request
 from executor.engine.instruments import Instrument, Instruments
+from executor.engine.keeping import EarlierResults, Keeper
 from executor.engine.mapped_items import MappedItems
 from executor.engine.rendering import Renderer
+from executor.engine.reuse import Reuse
 from executor.engine.run_record import RunRecord
+from executor.engine.simulated_outputs import SimulatedOutputs
 from executor.model.workflow import Resource, Step
 from executor.record.outcomes import Completion, Failure, StepError
 from executor.record.timeline import Attempt
 from executor.scheduler import Policy, Scheduler
+from executor.templates.render_budget import UnknownValueError
 from executor.tools.tool import RunContext, Tool, ToolContext
 from executor.tools.toolbox import Toolbox
 
@@ -60,6 +64,7 @@ class Engine:
         context: RunContext | None = None,
         instruments: Sequence[Instrument] = (),
         toolbox: Toolbox | None = None,
+        earlier: EarlierResults | None = None,
     ) -> None:
         self.graph = graph
         self.context = context or RunContext()
@@ -72,13 +77,15 @@ class Engine:
         self._lock = Lock()
         # Nobody watches single attempts, and none has a timeout: `succeed` may take the short way.
         self._plain = not (self.record.watches_start or self.record.watches_finish)
-        # Whether somebody asked for the run to be cancelled, and nobody has carried it out yet.
+        self._note_end: Callable[[Attempt], None] | None = None
+        # Whether the run was asked to be cancelled, and that was not carried out yet.
         self.cancel_requested = False
         # Requests of those who run no step, for the one who waits.
         self._asked: deque[Request] = deque()
         # What running steps may call.
         self.toolbox = toolbox or Toolbox(tools, resources, tools)
-        visible = ChainMap[str, Any](self.record.outputs, self.record.null_outputs)
+        outputs: Mapping[str, Any] = ChainMap(self.record.outputs, self.record.null_outputs)
+        visible = SimulatedOutputs(outputs) if self.simulates else outputs
         self.renderer = Renderer(self.toolbox.tools, self.context, visible)
         self.items = self.items_class(self.record, self.renderer, driver.assume_items)
         self.scheduler = self.record.scheduler = self.scheduler_class(
@@ -88,10 +95,16 @@ class Engine:
             seed=self.context.seed,
             condition=self._condition,
             items=self.items,
+            reuse=None if earlier is None else Reuse(earlier, self.record, self.renderer),
         )
         self.deadlines = Deadlines(self.scheduler)
         self.child_steps = ChildSteps(self.scheduler)
         self.scheduler.add(graph, 0)
+
+    def keep_with(self, keeper: Keeper) -> None:
+        """Have somebody keep what happens; before :meth:`begin`, and before workers are started."""
+        self._note_end = self.record.note_end = keeper.attempt_ended
+        self.renderer.keeper = keeper
 
     # ------------------------------------------------------------------ what is known of the run
 
@@ -179,7 +192,7 @@ class Engine:
                     record.note_cancelled(now)
                 if self.child_steps:
                     self.child_steps.unblock_finished(now)
-                starts = self.scheduler.start(now)
+                starts = self._start(now)
                 self._after(starts, now)
                 resumes = self._take_resumes(starts) if self.child_steps else None
             except BaseException as error:
@@ -228,8 +241,11 @@ class Engine:
                     starts = scheduler.succeed(attempt, now)
                 else:
                     starts, resumes = self._succeed_child_step(attempt, attempt.parent, now)
-                if starts is not None and not scheduler.remaining:
-                    self._driver.notify()
+                if starts is not None:
+                    if self._note_end is not None:
+                        self._note_end(attempt)
+                    if not scheduler.remaining:
+                        self._driver.notify()
         except BaseException as error:
             self._break(error)
             raise
@@ -279,21 +295,32 @@ class Engine:
         with self._lock:
             return self.deadlines.wake_at()
 
-    def prepare(
-        self, attempt: Attempt, *, simulated: bool = False
-    ) -> tuple[Tool, ToolContext, str | None, Mapping[str, Any]]:
+    def prepare(self, attempt: Attempt) -> tuple[Tool, ToolContext, str | None, Mapping[str, Any]]:
         """The call of an attempt: tool, context, rendered prompt and arguments. The context is kept until the call's
-        end, so that it can be told to stop, unless it is only ``simulated``.
+        end, so that it can be told to stop.
 
         Raises:
             Exception: a template cannot be rendered; that is a failed attempt.
         """
-        step = self.scheduler.steps[attempt.index]
-        context = ToolContext(self.context, attempt.step_id, attempt.attempt, step.expected_seconds, step.timeout)
-        if not simulated:
-            self.record.contexts[attempt] = context
-        tool, prompt, args = self.renderer.work(step, attempt.index)
+        context = self._context_of(attempt)
+        self.record.contexts[attempt] = context
+        tool, prompt, args = self.renderer.work(self.scheduler.steps[attempt.index], attempt.index)
         return tool, context, prompt, args
+
+    def prepare_simulated(self, attempt: Attempt) -> tuple[Tool, ToolContext, str | None, Mapping[str, Any], bool]:
+        """The same where no tool runs, and whether prompt and arguments are known: see
+        :meth:`.Renderer.simulated_work`.
+
+        Raises:
+            Exception: a template cannot be rendered, whatever the outputs; that is a failed attempt.
+        """
+        step = self.scheduler.steps[attempt.index]
+        tool, prompt, args, known = self.renderer.simulated_work(step, attempt.index)
+        return tool, self._context_of(attempt), prompt, args, known
+
+    def _context_of(self, attempt: Attempt) -> ToolContext:
+        step = self.scheduler.steps[attempt.index]
+        return ToolContext(self.context, attempt.step_id, attempt.attempt, step.expected_seconds, step.timeout)
 
     def child_step_request(
         self,
@@ -374,6 +401,17 @@ class Engine:
         if not scheduler.remaining or self.deadlines.is_sooner():
             self._driver.notify()
 
+    def _start(self, now: int) -> list[Attempt]:
+        scheduler = self.scheduler
+        starts = scheduler.start(now)
+        # Calls ended without having run: those that wait for them go on at the same instant.
+        while scheduler.ended_unrun:
+            scheduler.ended_unrun = False
+            if self.child_steps:
+                self.child_steps.unblock_finished(now)
+                starts += scheduler.start(now)
+        return starts
+
     def _take_resumes(self, starts: Sequence[Attempt]) -> list[tuple[Resume, bool]]:
         found = [(resume, False) for resume in self.child_steps.abandoned()]
         for attempt in starts:
@@ -386,6 +424,12 @@ class Engine:
         step = self.scheduler.steps[index]
         try:
             holds = self.renderer.condition(step)
+        except UnknownValueError:
+            # Only on the virtual clock: what is longer is more likely to be asked for.
+            self.record.warnings.append(
+                f"the condition of step {step.step_id!r} is only known in a run: taken to hold (expected_outputs)"
+            )
+            holds = True
         except Exception as error:
             self.record.note_failed_rule(step.step_id, "its `when` cannot be evaluated", error)
             raise

@@ -81,7 +81,7 @@ class Instrument:
     """Override what you want to see. Times are nanoseconds from the run's t = 0.
 
     ``traces``: it sees to the run's tracing, and `run` adds none of its own. ``carrier``: what worker processes need so
-    that spans of their code come home (:func:`executor.tracing.step_spans.carrier_of`); asked for before they are
+    that spans of their code return (:func:`executor.tracing.step_spans.carrier_of`); asked for before they are
     started. ``captures_content``: tools may record prompts and answers, and failures what they say.
     """
 

@@ -4,7 +4,7 @@ Used under the engine's lock, by the scheduler (:class:`executor.scheduler.items
 
 Rules of this module:
 - A list is read once, when the mapped step would start; what it holds is never rendered again.
-- No item stands in a message: it may be a secret.
+- No message contains an item: it may be a secret.
 - Where no tool runs, a list that is made of outputs is taken to have ``expected_items`` items; that is said.
 """
 
@@ -19,6 +19,7 @@ from executor.model.json_values import describe
 from executor.model.workflow import Step
 from executor.record.outcomes import StepError
 from executor.record.timeline import Attempt
+from executor.templates.render_budget import STUB, Stub, UnknownValueError
 
 # More would be a mistake: each item is a step of its own, with a record.
 ITEMS_LIMIT = 100_000
@@ -33,20 +34,21 @@ class ItemsError(Exception):
     retryable = False
 
 
-def known_items(step: Step, inputs: Mapping[str, Any]) -> int | None:
+def known_items(step: Step, inputs: Mapping[str, Any], outputs: Mapping[str, Any] | None = None) -> int | None:
     """How many items a mapped step has, as far as that is known before the run: a list in the file, or one made of
-    inputs alone. None: only a run can know.
+    inputs and of those ``outputs`` (by step id) that are known before. None: only a run can know.
     """
     if isinstance(step.for_each, list):
         return len(step.for_each)
     # Jinja2 is imported by the first template and not before.
     from executor.templates.template import TemplateError, compile_expression, evaluate_expression  # noqa: PLC0415  # see above
 
-    if step.for_each is None or compile_expression(step.for_each).references:
+    expected = outputs or {}
+    if step.for_each is None or not compile_expression(step.for_each).references.issubset(expected):
         return None
     try:
-        value = evaluate_expression(step.for_each, inputs, {})
-    except TemplateError:
+        value = evaluate_expression(step.for_each, inputs, expected)
+    except (TemplateError, UnknownValueError):
         return None
     return len(value) if isinstance(value, list) else None
 
@@ -54,10 +56,8 @@ def known_items(step: Step, inputs: Mapping[str, Any]) -> int | None:
 class MappedItems:
     """The mapped steps of one run. What the templates of an item see goes to the renderer's ``variables``."""
 
-    def __init__(self, record: RunRecord, renderer: Renderer, assume: Callable[[Step, bool], int | None]) -> None:
-        """``assume(step, failed)``: how many items to assume, before the list is read and after that has failed; None:
-        it has to be read.
-        """
+    def __init__(self, record: RunRecord, renderer: Renderer, assume: Callable[[Step], int]) -> None:
+        """``assume(step)``: how many items to assume where the list depends on values that only a run knows."""
         self._record = record
         self._renderer = renderer
         self._assume = assume
@@ -79,18 +79,14 @@ class MappedItems:
         return len(items)
 
     def _read(self, step: Step) -> list[Any]:
-        assumed = self._assume(step, False)
-        if assumed is not None:
-            return _placeholders(step, assumed)
         try:
             value = self._renderer.items(step)
-            if not isinstance(value, list):
-                raise ItemsError(f"it gives {describe(value)}{_advice(value)}")  # noqa: TRY301  # assumed below
-        except Exception:
-            assumed = self._assume(step, True)
-            if assumed is None:
-                raise
-            return _placeholders(step, assumed)
+        except UnknownValueError:
+            value = STUB
+        if isinstance(value, Stub):
+            return [STUB] * self._assume(step)
+        if not isinstance(value, list):
+            raise ItemsError(f"it gives {describe(value)}{_advice(value)}")
         if len(value) > ITEMS_LIMIT:
             raise ItemsError(f"it gives {len(value):,} items, more than {ITEMS_LIMIT:,}; put several into one item")
         return value
@@ -106,7 +102,7 @@ class MappedItems:
         """The outputs in the order of the items, or what failed."""
         record, scheduler = self._record, self._record.scheduler
         if attempt.outcome == "succeeded":
-            record.outputs[attempt.step_id] = [record.outputs[scheduler.step_ids[index]] for index in items]
+            record.outputs[attempt.step_id] = [record.outputs.get(scheduler.step_ids[index]) for index in items]
         elif attempt.outcome == "failed":
             failed = [index for index in items if scheduler.status(index) == "failed"]
             message = f"{len(failed)} of {len(items)} items failed: "
@@ -123,10 +119,6 @@ class MappedItems:
         error = self._record.errors.get(step_id)
         why = "no error was recorded" if error is None else f"{error.error_type}: {error.message}"
         return f"index {self._renderer.variables[index]['index']} ({step_id!r}): {why}"
-
-
-def _placeholders(step: Step, count: int) -> list[Any]:
-    return [f"[virtual] item {number} of {step.step_id}" for number in range(1, count + 1)]
 
 
 def _advice(value: Any) -> str:

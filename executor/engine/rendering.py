@@ -3,6 +3,7 @@
 Rules of this module:
 - Everything is rendered once: an output that looks like a template stays text.
 - A step without templates costs a look for braces and nothing more.
+- On the virtual clock (:meth:`Renderer.simulated_work`) a value that only a run knows is handed on, and fails nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from executor.child_steps.child_request import ChildStep
+from executor.engine.keeping import Keeper
 from executor.model.workflow import Step
+from executor.templates.render_budget import STUB, Stub, UnknownValueError
 from executor.tools.tool import RunContext, Tool, ToolError
 
 # tool, prompt, args, whether prompt and args are constant
@@ -35,9 +38,22 @@ class Renderer:
         self._context = context
         self._outputs = outputs
         self.variables: dict[int, Mapping[str, Any]] = {}
+        # Told of each call that is made ready.
+        self.keeper: Keeper | None = None
 
     def work(self, step: Step, index: int) -> tuple[Tool, str | None, Mapping[str, Any]]:
         """The tool of a step, with its prompt and arguments rendered. ``index``: the step's place in the run.
+
+        Raises:
+            Exception: a template cannot be rendered, or the tool is not there.
+        """
+        tool, prompt, args = self.rendered(step, index)
+        if self.keeper is not None:
+            self.keeper.rendered(step, index, tool, prompt, args)
+        return tool, prompt, args
+
+    def rendered(self, step: Step, index: int) -> tuple[Tool, str | None, Mapping[str, Any]]:
+        """The same where nothing is going to be called.
 
         Raises:
             Exception: a template cannot be rendered, or the tool is not there.
@@ -53,6 +69,37 @@ class Renderer:
             prompt = render_text(prompt, inputs, outputs, of_item)
         return tool, prompt, {name: render_value(value, inputs, outputs, of_item) for name, value in args.items()}
 
+    def simulated_work(self, step: Step, index: int) -> tuple[Tool, str | None, Mapping[str, Any], bool]:
+        """The same where no tool runs, and whether all of it is known. An argument that only a run knows is a value
+        that nobody can look into; such a prompt is a labelled text.
+
+        Raises:
+            Exception: a template cannot be rendered, whatever the outputs; or the tool is not there.
+        """
+        try:
+            tool, prompt, args = self.work(step, index)
+        except UnknownValueError:
+            return self._partly_known(step, index)
+        return tool, prompt, args, not any(isinstance(value, Stub) for value in args.values())
+
+    def _partly_known(self, step: Step, index: int) -> tuple[Tool, str | None, Mapping[str, Any], bool]:
+        from executor.templates.template import render_text, render_value  # noqa: PLC0415  # as in `work`
+
+        tool, prompt, args, _ = self._look_at(step)
+        inputs, outputs, of_item = self._context.inputs, self._outputs, self.variables.get(index, _NO_ARGS)
+        if prompt is not None:
+            try:
+                prompt = render_text(prompt, inputs, outputs, of_item)
+            except UnknownValueError:
+                prompt = f"[virtual] prompt of {step.step_id}"
+        known: dict[str, Any] = {}
+        for name, value in args.items():
+            try:
+                known[name] = render_value(value, inputs, outputs, of_item)
+            except UnknownValueError:
+                known[name] = STUB
+        return tool, prompt, known, False
+
     def direct_calls(self, steps: Sequence[Step], *, asynchronous: bool) -> list[Callable[[], Any] | None]:
         """For each step its call without context, or None where it needs templates, a context or a timeout.
 
@@ -62,7 +109,9 @@ class Renderer:
         for step in steps:
             tool = self.tools.get(step.tool or "")
             call = None
-            if tool is not None and step.timeout is None and (tool.call is None) == asynchronous:
+            # What must not be done twice is not begun before that is kept: the long way sees to it.
+            asks = self.keeper is not None and step.idempotent is False
+            if tool is not None and not asks and step.timeout is None and (tool.call is None) == asynchronous:
                 args: Mapping[str, Any] = step.args or _NO_ARGS
                 if "{" not in (step.prompt or "") and not (args and _has_template(args)):
                     call = tool.direct(step.prompt, args)
@@ -72,6 +121,8 @@ class Renderer:
     def late_call(self, step: Step, *, asynchronous: bool) -> Callable[[], Any] | None:
         """The same for a step that was not there at first: the calls of running steps have no templates."""
         if type(step) is not ChildStep or step.timeout is not None:
+            return None
+        if self.keeper is not None and step.idempotent is False:
             return None
         tool = self.tools.get(step.tool or "")
         if tool is None or (tool.call is None) != asynchronous:

@@ -7,6 +7,7 @@ Rules of this module:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from executor.child_steps.child_request import Outcome
@@ -38,6 +39,8 @@ class RunRecord:
         self.facts: dict[Attempt, dict[str, Any]] = {}
         self.contexts: dict[Attempt, ToolContext] = {}
         self.to_stop: list[Attempt] = []
+        # Told of each end, after the scheduler.
+        self.note_end: Callable[[Attempt], None] | None = None
         self.watches_start = instruments.watches("attempt_started")
         self.watches_finish = instruments.watches("attempt_finished")
         self._context = context
@@ -49,6 +52,8 @@ class RunRecord:
         status = self.scheduler.status(self.scheduler.index[step_id])
         if status == "succeeded":
             return Outcome(step_id, self.outputs[step_id])
+        if status == "skipped" and step_id in self.null_outputs:
+            return Outcome(step_id, None)
         error = self.errors.get(step_id)
         if error is None:
             return Outcome(step_id, None, Failure("Cancelled", "it was cancelled"))
@@ -86,6 +91,8 @@ class RunRecord:
             )
         if status == "succeeded" and attempt.attempt > 1:
             self.errors.pop(attempt.step_id, None)
+        if self.note_end is not None:
+            self.note_end(attempt)
         if self.watches_finish:
             self._instruments.call("attempt_finished", attempt, status)
 
@@ -97,6 +104,8 @@ class RunRecord:
         self._note_failure(attempt, "timed_out", Failure("Timeout", message))
         status = self.scheduler.finish(attempt, "timed_out", now, abandoned=not self._stops_at_once)
         self.to_stop.append(attempt)
+        if self.note_end is not None:
+            self.note_end(attempt)
         if self.watches_finish:
             self._instruments.call("attempt_finished", attempt, status)
 
@@ -111,6 +120,8 @@ class RunRecord:
             # Its end may have come in the same batch as what cancelled it.
             if self._stops_at_once and self.scheduler.is_abandoned(attempt):
                 self.scheduler.returned(attempt, now)
+            if self.note_end is not None:
+                self.note_end(attempt)
             if self.watches_finish:
                 self._instruments.call("attempt_finished", attempt, "cancelled")
 
@@ -126,6 +137,8 @@ class RunRecord:
 
     def mapped_ended(self, attempt: Attempt) -> None:
         """The items of a mapped step are final, and so is the step."""
+        if self.note_end is not None:
+            self.note_end(attempt)
         if self.watches_finish:
             self._instruments.call("attempt_finished", attempt, attempt.outcome)
 

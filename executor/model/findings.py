@@ -3,7 +3,7 @@
 Rules of this module:
 - A finding speaks to the person who wrote the file. It names the place and offers a fix.
 - Checks collect findings; nothing stops at the first one. :class:`WorkflowError` carries them all.
-- Rooms that know only data leave ``file`` and ``line`` open; whoever read the file fills them in from ``path``.
+- Modules that see only data leave ``file`` and ``line`` open; the reader of the file fills them in from ``path``.
 """
 
 from __future__ import annotations

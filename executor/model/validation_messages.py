@@ -78,7 +78,7 @@ def translate(error: ValidationError, model: type[BaseModel], prefix: Path = (),
     A finding inside a list called ``steps`` names its step: by its id where that is usable, else ``steps[1]``.
     """
     findings: list[Finding] = []
-    # Where something of a wrong type stands: its finding's position, and all types that were wished for.
+    # Where something of a wrong type is: its finding's position, and all types that were wished for.
     wishes: dict[Path, tuple[int, list[str]]] = {}
     for item in error.errors(include_url=False, include_input=False):
         location, here = _locate(item["loc"], item["type"], data)

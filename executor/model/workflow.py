@@ -88,7 +88,7 @@ class StrictModel(BaseModel):
 
 
 class SparseModel(StrictModel):
-    """Words of which a file has few: a null stands for an absent field. (Steps are many, and have a validator only
+    """Words of which a file has few: a null means an absent field. (Steps are many, and have a validator only
     where a field cannot be null.)
     """
 
@@ -143,7 +143,7 @@ class AutoCapacity(SparseModel):
 class Resource(SparseModel):
     """Something that several steps share and that is limited.
 
-    ``capacity``: units at once. ``capacity: auto``, or ``{auto: {initial, min, max}}``, stands as ``auto`` here, with
+    ``capacity``: units at once. ``capacity: auto``, or ``{auto: {initial, min, max}}``, is ``auto`` here, with
     ``capacity`` where it begins. ``rate_per_minute``: a token bucket of attempts that holds ``burst``.
     ``tokens_per_minute``: a token bucket of model tokens that holds ``token_burst`` (default: one minute's worth).
     """

@@ -12,7 +12,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -137,6 +137,7 @@ class Timeline:
     capacities in ``resources`` are the largest that held during the run. ``attempts`` stand in order of grant.
     ``capacity_changes``: of resources whose capacity was found out, (nanoseconds, capacity from then on). ``tools[i]``
     names the tool of step i, None where nobody knows it; empty where no step's tool is known.
+    ``reused``: the steps whose result an earlier run left; they have no attempt here.
     """
 
     step_ids: Sequence[str]
@@ -153,6 +154,7 @@ class Timeline:
     startup_seconds: float = 0.0
     capacity_changes: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
     tools: Sequence[str | None] = ()
+    reused: Collection[int] = ()
 
     @property
     def makespan_nanoseconds(self) -> int:

@@ -74,7 +74,7 @@ class AdaptiveCapacity:
                 self._patience = min(MOST_PATIENCE_ROUNDS, 2 * self._patience)
             self._rounds_to_wait = self._patience
         tenth_less = min(self._cut_from - 1, self._cut_from * DECREASE_NUMERATOR // DECREASE_DENOMINATOR)
-        # Those that were not refused are what the service has room for.
+        # Those that were not refused are what the service can take.
         level = max(self._cut_from // 2, min(self.value, tenth_less, others_in_use))
         self._refused_at = max(level, others_in_use) + 1
         self._change(level)

@@ -1,6 +1,6 @@
 """Policies that make steps wait for each other although the graph does not: one gate each.
 
-A gate stands between "all dependencies are final" and the queue for a slot. It concerns top-level steps alone: a
+A gate lies between "all dependencies are final" and the queue for a slot. It concerns top-level steps alone: a
 nested call belongs to its parent's level or batch and passes.
 
 Rules of this module:

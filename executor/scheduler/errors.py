@@ -8,7 +8,7 @@ from executor.record.timeline import NANOSECONDS, Attempt
 
 
 class SchedulerError(Exception):
-    """The caller broke a rule of the scheduler; nothing was changed. ``story`` tells what happened to the step."""
+    """The caller broke a rule of the scheduler; nothing was changed. ``story`` is the history of the step."""
 
     def __init__(self, message: str, story: str = "") -> None:
         super().__init__(f"{message}\n{story}" if story else message)

@@ -64,7 +64,7 @@ def _validate_step(scheduler: Scheduler, index: int) -> None:
     name = STATE_NAMES[state]
     if state == WAITING:
         _demand_that(
-            scheduler, scheduler._data_pending[index] == pending > 0, "a waiting step waits for somebody", index
+            scheduler, scheduler._data_pending[index] == pending > 0, "a waiting step waits for another", index
         )
     elif state != CANCELLED or scheduler._made[index]:
         _demand_that(scheduler, pending == 0, f"a step is {name} and a dependency is not final", index)

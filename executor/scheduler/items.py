@@ -10,7 +10,7 @@ from executor.record.timeline import Attempt
 
 
 class Items(Protocol):
-    """What the scheduler asks of whoever runs the steps."""
+    """What the scheduler asks of the engine."""
 
     def count(self, index: int) -> int:
         """How many items the step has. It may raise: the step has failed then, without an attempt."""

@@ -2,8 +2,8 @@
 
 Rules of this module:
 - An order edge to a step that ran is satisfied when that step is final and nothing of it is left running; one to a
-  step that never ran when that step is final and its own order edges are satisfied. The scheduler says when; this room
-  counts.
+  step that never ran when that step is final and its own order edges are satisfied. The scheduler says when, this
+  module counts.
 - Within a scope (the top level, or the calls of one parent) conflicting steps follow each other in the order of
   arrival: an edge to the last writer, and for a writer to the readers since.
 """

@@ -6,7 +6,7 @@ as calls below it, and it is blocked until the last of them is final.
 Rules of this module:
 - An item has what its step has: tool, needs, retry, timeout, states, priority, rank. In the order of starts, where a
   run stops, and in what its failure means, it counts as a step of the workflow that was added late.
-- Lists are made, and outputs put together, by whoever runs the steps (:class:`executor.scheduler.items.Items`); here
+- Lists are made, and outputs put together, by the engine (:class:`executor.scheduler.items.Items`); here
   are numbers alone.
 - It ends at the instant at which its last item is final: failed if an item failed, else cancelled if one was cancelled.
 - Lists are asked for, and ends are noted, after all completions of an instant and before anything starts.
@@ -147,6 +147,9 @@ def _end_mapped(scheduler: Scheduler, attempt: Attempt, event: int, state: int, 
         scheduler._end_block(attempt, now)
     attempt.ended = attempt.known = now
     attempt.outcome = "succeeded" if state == SUCCEEDED else "failed" if state == FAILED else "cancelled"
-    scheduler._items.ended(attempt, scheduler._call_tree.calls(index))
+    items = scheduler._call_tree.calls(index)
+    if scheduler.reused and items and scheduler.reused.issuperset(items):
+        scheduler.reused.add(index)
+    scheduler._items.ended(attempt, items)
     scheduler._move(index, event, state)
     scheduler._cascade([index], index, now)

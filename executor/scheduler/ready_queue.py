@@ -2,7 +2,7 @@
 
 Rules of this module:
 - A start key is one integer: nested calls (deepest first), then priority, upward rank, file order. The smallest key
-  starts first; the index of the step stands in its lowest bits.
+  starts first; the index of the step is in its lowest bits.
 - Steps with the same needs stand in one line, since what stops the first stops them all. A line keeps the history of
   its reason, from which each step cuts its own waits.
 - A step that was overtaken :data:`OVERTAKES_UNTIL_RESERVED` times, by steps queued later, reserves what it needs.
@@ -55,7 +55,7 @@ class Epoch:
 
 
 class Line:
-    """Waiting steps with one demand, and the history of why the line stands: ``(from, reason)``."""
+    """Waiting steps with one demand, and the history of why the line waits: ``(from, reason)``."""
 
     __slots__ = ("demand", "heap", "history")
 
@@ -87,12 +87,12 @@ class ReadyQueue:
         self._overtakes = 0
 
     def grow(self, count: int) -> None:
-        """Make room for ``count`` more steps."""
+        """Extend by ``count`` steps."""
         self.queued.extend(bytes(count))
         self.epoch_of.extend([None] * count)
 
     def grow_by_one(self) -> None:
-        """Make room for one more step."""
+        """Extend by one step."""
         self.queued.append(OUT)
         self.epoch_of.append(None)
 
@@ -182,7 +182,7 @@ class ReadyQueue:
         steps: list[int] = []
         while self.overdue:
             oldest = self.epochs[0]
-            # A step that ended and was queued again within the instant stands there twice.
+            # A step that ended and was queued again within the instant is there twice.
             members = [index for index in dict.fromkeys(oldest.members) if self.epoch_of[index] is oldest]
             steps.extend(members)
             for index in members:

@@ -28,7 +28,7 @@ from heapq import heappop, heappush
 from executor.dependencies import Graph
 from executor.model.workflow import Resource, Step
 from executor.record.timeline import Attempt, AttemptOutcome, Interval, StepStatus, Timeline, Wait
-from executor.scheduler import mapped_steps, prefetch, short_way
+from executor.scheduler import mapped_steps, prefetch, reuse, short_way
 from executor.scheduler.admission import add_child_steps, add_graph, add_late
 from executor.scheduler.backoff import retry_wait
 from executor.scheduler.barriers import Policy, gate_for
@@ -40,6 +40,7 @@ from executor.scheduler.items import Items, NoItems
 from executor.scheduler.locks import Locks, StateUse
 from executor.scheduler.ready_queue import HANDED_OUT, INDEX_MASK, QUEUED, RESERVED, ReadyQueue
 from executor.scheduler.resources import Demand, Limits
+from executor.scheduler.reuse import Reuse
 from executor.scheduler.states import (
     BACKING_OFF,
     BLOCK,
@@ -77,7 +78,8 @@ NO_FATE, CANCELLED_FATE, FAILED_FATE = 0, 1, 2
 class Scheduler:
     """See the head of this module. ``slots`` is the number of workers; ``condition(index)`` evaluates a step's
     ``when`` (it may raise: the step has failed then); ``items`` knows the lists of mapped steps; ``seed`` feeds the
-    jitter of backoffs; ``max_depth`` limits how deep calls nest.
+    jitter of backoffs; ``max_depth`` limits how deep calls nest; ``reuse(index)`` says whether a step that would start
+    has its result already (:mod:`executor.scheduler.reuse`).
     """
 
     # Arrays by step for what every step has; dictionaries for what few have, so that a million plain steps stay small.
@@ -91,6 +93,7 @@ class Scheduler:
         condition: Callable[[int], bool] | None = None,
         items: Items | None = None,
         max_depth: int = 32,
+        reuse: Callable[[int], Reuse] | None = None,
     ) -> None:
         # The workflow, and the record.
         self.policy: Policy = policy
@@ -106,7 +109,8 @@ class Scheduler:
         self.held = 0  # how many steps may still be added
         self.slots = self.largest_slots = 1 if policy == "serial" else slots  # now, and at most so far
         self._free = self.slots  # slots that no step has; below zero after a `resize` to fewer
-        self.plain = policy in ("dataflow", "serial")  # only data dependencies, slots and calls: short ways are open
+        # Only data dependencies, slots and calls: short ways are open.
+        self.plain = policy in ("dataflow", "serial") and reuse is None
         self._has_locks = False  # whether any step has order edges
         self._has_calls = False  # whether any step made calls or was blocked
         # Of every step.
@@ -135,7 +139,10 @@ class Scheduler:
         self._to_expand: list[int] = []  # mapped steps whose list is to be asked for
         self._to_join: list[int] = []  # mapped steps whose items are final
         self._items_left: dict[int, int] = {}  # how many items of a mapped step are not final
+        self.reused: set[int] = set()  # those whose result an earlier run left
+        self._to_reuse: list[int] = []  # those that are to be asked about
         # Of the run as a whole, beside the steps.
+        self.ended_unrun = False  # whether a start ended steps by reuse; the caller of `start` takes it back
         self.timers: list[tuple[int, int]] = []  # a heap of (due, step), some of which no longer count
         self.rate_opens_at: int | None = None  # when the first closed rate opens for which a step waits
         self.cancelled_attempts: list[Attempt] = []  # for the backend to stop
@@ -151,6 +158,7 @@ class Scheduler:
         # What comes from outside.
         self._seed = seed
         self._condition = condition
+        self._reuse = reuse
         self._items: Items = NoItems(self.steps) if items is None else items
 
     # The short ways of plain runs, and what is handed out before its slot is free.
@@ -248,6 +256,28 @@ class Scheduler:
         """The calls that a step made so far, in all its attempts."""
         return self._call_tree.calls(index)
 
+    def live_attempts(self) -> list[Attempt]:
+        """The attempts that run, are blocked or resume. For an observer, from any thread."""
+        return list(self._live.values())
+
+    def has_run(self, index: int) -> bool:
+        """Whether the step, or of a mapped one any item, had an attempt in this run."""
+        if index in self._mapped:
+            return any(self._made[item] for item in self._call_tree.calls(index))
+        return self._made[index] > 0
+
+    def order_parents(self, index: int) -> Sequence[int]:
+        """The steps that the step follows on a state."""
+        return self._order_parents[index]
+
+    def data_parents(self, index: int) -> Sequence[int]:
+        """The steps that the step depends on."""
+        return self._data_parents[index]
+
+    def caller(self, index: int) -> int:
+        """The step that made the call, or -1."""
+        return self._call_tree.parent(index)
+
     def live_attempt(self, index: int) -> Attempt | None:
         """The attempt that runs, is blocked or resumes, or None."""
         return self._live.get(index)
@@ -279,6 +309,7 @@ class Scheduler:
             startup_seconds=startup_seconds,
             capacity_changes={limit.name: limit.changes for limit in self.limits if limit.changes},
             tools=[step.tool for step in self.steps],
+            reused=frozenset(self.reused),
         )
 
     def validate(self) -> None:
@@ -405,7 +436,7 @@ class Scheduler:
         self._move(index, DECIDE, READY)
         self._ready_at[index] = now
         self._released_by[index] = origin
-        if self._gate is None and not self._has_locks and not self._mapped:
+        if self._gate is None and not self._has_locks and not self._mapped and self._reuse is None:
             self._queue.push(index, self._keys[index], self._demand.get(index) if self._demand else None, now)
         else:
             self._approach(index, now)
@@ -451,7 +482,12 @@ class Scheduler:
     def _enqueue(self, index: int, now: int) -> None:
         if index in self._mapped:
             self._to_expand.append(index)
-            return
+        elif self._reuse is not None and not self._made[index]:
+            self._to_reuse.append(index)
+        else:
+            self._push(index, now)
+
+    def _push(self, index: int, now: int) -> None:
         self._wait_reasons.enters_queue(index, now)
         self._queue.push(index, self._keys[index], self._demand.get(index), now)
 
@@ -495,6 +531,8 @@ class Scheduler:
             self._open_gate(now)
         if self._mapped:
             mapped_steps.start_mapped(self, now)
+        if self._to_reuse:
+            reuse.end_reused(self, now)
         queue = self._queue
         if self._resuming or queue.reserved or queue.lines:
             return start_constrained(self, now)

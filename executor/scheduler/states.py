@@ -30,6 +30,8 @@ TRANSITIONS: dict[StepStatus, dict[str, tuple[StepStatus, ...]]] = {
         "start": ("running",),
         # A mapped step: its list is known (an empty one ends it at once), or cannot be had.
         "expand": ("blocked", "succeeded", "failed"),
+        # Its result is there, from an earlier run. `skipped`: it was left out on request.
+        "reuse": ("succeeded", "skipped"),
         "stop": ("cancelled",),
         "cancel": ("cancelled",),
     },
@@ -65,8 +67,8 @@ TRANSITIONS: dict[StepStatus, dict[str, tuple[StepStatus, ...]]] = {
 
 
 # The events of the table by number, as the scheduler names them to itself.
-EVENT_NAMES = ("decide", "start", "expand", "succeed", "fail", "due", "block", "unblock", "stop", "cancel")
-DECIDE, START, EXPAND, SUCCEED, FAIL, DUE, BLOCK, UNBLOCK, STOP, CANCEL = range(10)
+EVENT_NAMES = ("decide", "start", "expand", "succeed", "fail", "due", "block", "unblock", "stop", "cancel", "reuse")
+DECIDE, START, EXPAND, SUCCEED, FAIL, DUE, BLOCK, UNBLOCK, STOP, CANCEL, REUSE = range(11)
 
 # The table by number: MOVES[event][state] holds the states that the event may lead to; none: it is not allowed there.
 MOVES: tuple[tuple[tuple[int, ...], ...], ...] = tuple(

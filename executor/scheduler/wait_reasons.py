@@ -16,7 +16,7 @@ from executor.scheduler.resources import Demand
 
 
 class HasHistory(Protocol):
-    """What stands for several steps that wait for the same: a line of the queue."""
+    """Represents several steps that wait for the same: a line of the queue."""
 
     history: list[tuple[int, str]]
 

@@ -32,7 +32,7 @@ _BANNED: dict[type[nodes.Node], str] = {
 # The code generator recurses, and Python nests blocks no deeper than about this.
 DEPTH_LIMIT = 90
 _VIEWS = frozenset({"inputs", "steps"})
-# What a step with `for_each` has beside them; whoever knows the step says whether it has.
+# What a step with `for_each` has beside them; the caller knows whether the step has.
 _OF_ITEMS = frozenset({"item", "index"})
 _OF_TEMPLATES = frozenset({"self", "super"})
 _BUFFERS = (nodes.Macro, nodes.CallBlock, nodes.AssignBlock, nodes.FilterBlock)
@@ -95,7 +95,7 @@ def _is_single_expression(parsed: nodes.Template) -> bool:
 
 
 def _walk(parsed: nodes.Template, analysis: Analysis) -> None:
-    # Each node with its depth and those it stands in, innermost first: (parent, (grandparent, …)).
+    # Each node with its depth and those that contain it, innermost first: (parent, (grandparent, …)).
     stack: list[tuple[nodes.Node, int, tuple[Any, Any] | None]] = [(parsed, 0, None)]
     while stack:
         node, depth, above = stack.pop()

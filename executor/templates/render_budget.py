@@ -40,7 +40,7 @@ class UnknownValueError(Exception):
 
 
 class Stub:
-    """Stands for a value that only a run knows. It may be handed on; whoever looks at it gets
+    """Stands for a value that only a run knows. It may be handed on; a look at it raises
     :class:`UnknownValueError`.
     """
 

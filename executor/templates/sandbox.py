@@ -227,6 +227,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
         elif not isinstance(value, str | int | float | Undefined | Macro | type(None)) and not hasattr(
             value, "to_text"
         ):
+            if callable(value):
+                name = getattr(value, "__name__", "it")
+                raise TemplateError(f"there is no field {name!r}, only a method; write `{name}()` if that is meant")
             raise TemplateError(
                 f"{_describe(value)} has no text; turn it into one with a filter such as `list` or `join`"
             )

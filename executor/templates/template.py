@@ -20,8 +20,10 @@ from executor.model.findings import Finding, Path
 from executor.model.json_values import VALUES_LIMIT, json_faults
 from executor.templates.render_budget import (
     OUTPUT_LIMIT_CHARACTERS,
+    Stub,
     TemplateError,
     TemplateLimitError,
+    UnknownValueError,
     budget,
     refuse_size,
 )
@@ -68,7 +70,7 @@ class Template:
     """A template, read but not yet run. Made by :func:`compile_template` or :func:`compile_expression`.
 
     ``references``: ids of the steps that it names. ``inputs``: names of the inputs that it names. ``of_items``: which
-    of ``item`` and ``index`` it uses. ``findings``: its faults (without step and path: whoever knows the place adds
+    of ``item`` and ``index`` it uses. ``findings``: its faults (without step and path: the caller adds
     them). ``is_constant``: it says what it is.
     """
 
@@ -110,7 +112,7 @@ class Template:
 
     @property
     def is_constant(self) -> bool:
-        """Whether the text stands for itself."""
+        """Whether the text means itself."""
         return self._plain is not None and all(isinstance(part, str) for part in self._plain)
 
     @property
@@ -123,6 +125,7 @@ class Template:
 
         Raises:
             TemplateError: it cannot be rendered.
+            UnknownValueError: on the virtual clock: it depends on a value that only a run knows.
 
         """
         if self._plain is not None:
@@ -163,7 +166,7 @@ class Template:
         for finding in self.findings:
             raise TemplateError(f"{finding.message}; {finding.fix}" if finding.fix else finding.message)
         variables = {**of_item, "inputs": inputs if type(inputs) is dict else dict(inputs), "steps": StepsView(outputs)}
-        with budget():
+        with budget(stub_prints=False):
             return _translated(lambda: self._compiled(native=native), variables)
 
     def _compiled(self, *, native: bool) -> Compiled:
@@ -229,7 +232,7 @@ def _translated(compiled: Callable[[], _Runs], variables: Mapping[str, Any]) -> 
     try:
         template = compiled()
         return template.run(variables)
-    except TemplateError:
+    except (TemplateError, UnknownValueError):
         raise
     except RecursionError:
         raise TemplateLimitError(
@@ -257,6 +260,8 @@ def _json_value(value: Any) -> Any:
         with budget():
             value = _translated(lambda: _Listed(value), {})
     value = _without_tuples(value)
+    if _holds(value, Stub):
+        return value  # on the virtual clock: in part only a run knows it
     for path, wrong in json_faults(value):
         place = f" ({Finding('error', '', '', path=path).field})" if path else ""
         raise TemplateError(f"the value of the expression{place} {wrong}")
@@ -278,18 +283,19 @@ class _Listed:
 
 def _without_tuples(value: Any) -> Any:
     """The value itself if it holds no tuples, else a copy with lists in their place."""
-    if not _holds_tuple(value):
+    if not _holds(value, tuple):
         return value
     return _rebuilt(value, lambda text: text)
 
 
-def _holds_tuple(value: Any) -> bool:
+def _holds(value: Any, kind: type) -> bool:
+    """Whether a value of that type is in the value, or is it."""
     stack = [value]
     for _ in range(VALUES_LIMIT):
         if not stack:
             return False
         current = stack.pop()
-        if isinstance(current, tuple):
+        if isinstance(current, kind):
             return True
         if isinstance(current, dict):
             stack.extend(current.values())
@@ -322,7 +328,7 @@ def _rebuilt(value: Any, change: Callable[[str], Any]) -> Any:
 
 @functools.lru_cache(maxsize=4096)
 def compile_template(source: str) -> Template:
-    """Read a template. Never raises: what is wrong stands in ``findings``, and is raised when it is rendered."""
+    """Read a template. Never raises: what is wrong is in ``findings``, and is raised when it is rendered."""
     return Template(source)
 
 

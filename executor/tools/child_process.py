@@ -3,8 +3,9 @@
 Rules of this module:
 - Never a shell. The child leads a new session, so that it and its descendants can be signalled as one group.
 - A group is stopped with SIGTERM, and after a short grace with SIGKILL. It is also killed when its leader ends in
-  peace: what a command starts in the background does not outlive it. (A descendant that makes a session of its own
-  escapes.)
+  peace: what a command starts in the background does not outlive it. What has made a session of its own is found by the
+  mark in its environment, where the child was stopped; it outlives one that ended in peace.
+- When this process dies, its guard kills what is left.
 - The leader is reaped last: until then its id cannot be given to a stranger, so a signal never hits one.
 - Pipes are read without blocking. One state machine is driven by a selector or by an event loop.
 - Linux only: the end of the leader is awaited through a pidfd.
@@ -25,6 +26,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Literal, Protocol
+
+from executor.tools import process_guard
+from executor.tools.guard_program import MARK_VARIABLE, kill_marked
 
 GRACE_SECONDS = 0.5
 # How long to wait for pipes that an escaped descendant holds open, and for a killed leader that does not die.
@@ -48,7 +52,7 @@ class Finished:
 
 class Channel(Protocol):
     """A way to talk to the child beside its standard streams. ``their_fd`` is the child's end; ``fd``, ours, does not
-    block. Whoever made it closes it.
+    block. Its maker closes it.
     """
 
     @property
@@ -98,6 +102,7 @@ class ChildProcess:
         self._stop_asked = False
         self._lock = threading.Lock()
         self._deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        self._mark = process_guard.next_mark()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         try:
             self._popen = subprocess.Popen(  # noqa: S603 - an argv list from the scenario's author, and no shell
@@ -105,7 +110,7 @@ class ChildProcess:
                 stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=dict(env),
+                env={**env, MARK_VARIABLE: self._mark},
                 cwd=cwd,
                 start_new_session=True,
                 bufsize=0,
@@ -114,6 +119,7 @@ class ChildProcess:
         except BaseException:
             os.close(self._wake)
             raise
+        process_guard.began(self._popen.pid)
         _living.add(self)
         self._pipes: dict[int, IO[bytes]] = {}
         self._pidfd = -1
@@ -126,7 +132,7 @@ class ChildProcess:
             if pipe is not None:
                 os.set_blocking(pipe.fileno(), False)
                 self._pipes[pipe.fileno()] = pipe
-        self._unwatch: Callable[[int], object] = lambda fd: None  # noqa: ARG005 - replaced by whoever drives
+        self._unwatch: Callable[[int], object] = lambda fd: None  # noqa: ARG005 - replaced by the driver
         self._watch_channel: Callable[[int, bool], object] = lambda fd, writing: None  # noqa: ARG005 - as above
         self._channel_writes = False
 
@@ -146,7 +152,7 @@ class ChildProcess:
             resource.prlimit(self._popen.pid, which, (at_most, at_most))
 
     def wake(self) -> None:
-        """Have whoever drives it look at the channel, from any thread; harmless when it is over."""
+        """Have its driver look at the channel, from any thread; harmless when it is over."""
         with self._lock:
             if not self._reaped:
                 os.eventfd_write(self._wake, 1)
@@ -325,6 +331,8 @@ class ChildProcess:
         self._phase = "killed"
         self._deadline = time.monotonic() + (_DRAIN_SECONDS if self._exited else _UNKILLABLE_SECONDS)
         self._signal(signal.SIGKILL)
+        if self._end != "exited":
+            kill_marked(self._mark)
 
     def _signal(self, number: signal.Signals) -> None:
         with self._lock:
@@ -345,9 +353,13 @@ class ChildProcess:
     def _bury(self) -> None:
         """Whatever happened: kill the group, reap the leader, close everything."""
         self._signal(signal.SIGKILL)
+        if self._phase != "killed":
+            # Whoever drove it was ended himself.
+            kill_marked(self._mark)
         for pipe in self._pipes.values():
             pipe.close()
         self._pipes.clear()
+        process_guard.ended(self._popen.pid)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(_DRAIN_SECONDS)
         with self._lock:
@@ -358,8 +370,9 @@ class ChildProcess:
         _living.discard(self)
 
     def kill_at_exit(self) -> None:
-        """The interpreter is leaving while somebody's thread still waits for this child."""
+        """The interpreter is leaving while a thread still waits for this child."""
         self._signal(signal.SIGKILL)
+        kill_marked(self._mark)
 
 
 _living: set[ChildProcess] = set()

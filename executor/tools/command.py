@@ -22,8 +22,10 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from executor.child_steps.step_context import program_environment
 from executor.model.workflow import Names, StrictModel, ToolDeclaration
+from executor.shortages import start_fault
 from executor.tools.child_process import ChildProcess, Finished
-from executor.tools.options import read_args, read_options
+from executor.tools.isolation import Isolation, NotIsolatedError, isolated
+from executor.tools.options import read_args, read_options, refuse_without_isolation
 from executor.tools.tool import Tool, ToolContext, ToolError, ToolTimeoutError
 
 OUTPUT_LIMIT_BYTES = 10_000_000
@@ -41,7 +43,8 @@ def _listed(value: Any) -> Any:
 
 class CommandOptions(StrictModel):
     """``argv``: the program and its arguments. ``env``: variables to set; ``inherit_env``: names to let through.
-    ``output``: what stdout holds. ``output_limit_bytes``: more than that is a failure.
+    ``output``: what stdout holds. ``output_limit_bytes``: more than that is a failure. ``isolate``: see
+    :mod:`executor.tools.isolation`.
     """
 
     argv: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
@@ -50,6 +53,7 @@ class CommandOptions(StrictModel):
     cwd: str | None = None
     output: Output = "text"
     output_limit_bytes: int = Field(OUTPUT_LIMIT_BYTES, ge=1)
+    isolate: Isolation | None = None
 
     @field_validator("argv")
     @classmethod
@@ -84,7 +88,13 @@ class CommandTool(Tool):
     @classmethod
     def from_declaration(cls, name: str, declaration: ToolDeclaration) -> Tool:
         """Make the tool; see :meth:`Tool.from_declaration`."""
-        return cls(name, read_options(CommandOptions, name, declaration))
+        options = read_options(CommandOptions, name, declaration)
+        refuse_without_isolation(name, options.isolate)
+        return cls(name, options)
+
+    def declared_words(self) -> Any:
+        """What is run, and where; limits shape no output."""
+        return self.options.model_dump(mode="json", exclude={"output_limit_bytes"})
 
     def call(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Any:
         """Run the program in this thread."""
@@ -132,24 +142,29 @@ class CommandTool(Tool):
         cwd = wanted.cwd or self.options.cwd
         if cwd is not None and not Path(cwd).is_dir():
             self._refuse(f"cwd: there is no directory {cwd!r}")
+        environment = {**variables, **self._environment(wanted.env)}
+        program = argv[0]
         try:
+            if self.options.isolate is not None:
+                argv = isolated(argv, environment, cwd=cwd, writable=filter(os.path.isfile, variables.values()))
             return ChildProcess(
                 argv,
-                env={**variables, **self._environment(wanted.env)},
+                env=environment,
                 cwd=cwd,
                 stdin=(stdin or "").encode(),
                 output_limit_bytes=self.options.output_limit_bytes,
                 timeout_seconds=context.timeout_seconds,
             )
+        except NotIsolatedError as error:
+            self._refuse(f"{error}; {error.fix}")
         except FileNotFoundError:
-            self._refuse(f"there is no program {argv[0]!r}; install it, or write its whole path")
+            self._refuse(f"there is no program {program!r}; install it, or write its whole path")
         except PermissionError:
-            self._refuse(f"{argv[0]!r} may not be executed")
+            self._refuse(f"{program!r} may not be executed")
         except (OSError, ValueError) as error:
             passing = getattr(error, "errno", None) in _PASSING_ERRORS
-            reason = getattr(error, "strerror", None) or str(error)
             raise ToolError(
-                f"tool {self.name!r}: {argv[0]!r} could not be started: {reason}", retryable=passing
+                f"tool {self.name!r}: {program!r} could not be started: {start_fault(error)}", retryable=passing
             ) from None
 
     def _environment(self, extra: Mapping[str, str]) -> dict[str, str]:

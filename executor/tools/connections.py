@@ -319,6 +319,24 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
         return None
 
 
+_LONGEST_PATH = 200
+
+
+def record_server(context: ToolContext, url: str, *, path: bool = False) -> None:
+    """Keep whom a call asks: ``server.address``, ``server.port`` and ``url.path``, as OpenTelemetry names them."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return
+    if host:
+        context.record("server.address", host)
+        if port is not None:
+            context.record("server.port", port)
+        if path and parts.path:
+            context.record("url.path", parts.path[:_LONGEST_PATH])
+
+
 def safe_url(url: str) -> str:
     """Scheme, host, port and path: what may stand in a message."""
     try:

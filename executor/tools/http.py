@@ -26,6 +26,7 @@ from executor.tools.connections import (
     Connections,
     Deadline,
     read_json,
+    record_server,
     speaking_errors,
     status_error,
     too_large,
@@ -122,6 +123,11 @@ class HttpTool(Tool):
         """Import httpx and load the certificates."""
         self._connections.prepare()
 
+    def declared_words(self) -> Any:
+        """Who is asked, and how; limits shape no output."""
+        words = {"base_url", "headers", "headers_from_env", "expect", "follow_redirects"}
+        return self.options.model_dump(mode="json", include=words)
+
     def call(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Any:
         """Send the request in this thread."""
         exchange = self._exchange(context, prompt, args)
@@ -183,6 +189,7 @@ class HttpTool(Tool):
             headers.setdefault("Content-Type", "application/json")
         elif bodies:
             request["content"] = (wanted.body if prompt is None else prompt or "") or ""
+        record_server(context, url, path=True)
         return _Exchange(url, request, wanted.expect or self.options.expect, Deadline(self.name, context))
 
     def _url(self, url: str) -> str:

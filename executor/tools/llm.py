@@ -2,10 +2,10 @@
 
 Rules of this module:
 - The prompt is the user's message; the output is the text, or with ``response_format`` the JSON value.
-- Token usage is told to the scheduler (its limits count tokens) and, with the time of the first token, to the tracer.
+- The scheduler learns the token usage (its limits count tokens); the tracer, too, with the time of the first token.
 - 429, 5xx and broken answers may be tried again, after what ``Retry-After`` asks for.
-- The key never stands in a message, and is sent to ``base_url`` alone.
-- Only an endpoint that the harness marked as its stand-in is told how long the answer should take.
+- The key is never in a message, and is sent to ``base_url`` alone.
+- Only an endpoint that the harness marked as its stand-in receives how long the answer should take.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, JsonValue, SecretStr
 
@@ -30,6 +30,7 @@ from executor.tools.connections import (
     answered,
     answered_async,
     read_json,
+    record_server,
     speaking_errors,
     status_error,
 )
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     import httpx
 
 STAND_IN_MODEL = "makespan-stand-in"
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
 class LlmOptions(StrictModel):
@@ -139,6 +141,15 @@ class LlmTool(Tool):
         elif prompt is not None and args.get("messages") is not None:
             yield "args.messages", "has both a prompt and args.messages", "keep one of them"
 
+    def declared_words(self) -> Any:
+        """Who is asked, and with what. Servers on this machine get other ports each time; the stand-in is none."""
+        base_url = self.options.base_url
+        parts = None if base_url is None else urlsplit(base_url)
+        if parts is not None and parts.hostname in _THIS_MACHINE:
+            base_url = f"{parts.hostname}{parts.path}"
+        words = ("model", "system", "temperature", "max_tokens", "response_format", "stand_in")
+        return [base_url, self.options.model_dump(mode="json", include=set(words))]
+
     def call(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Any:
         """Ask, in this thread."""
         exchange = self._exchange(context, prompt, args)
@@ -172,9 +183,9 @@ class LlmTool(Tool):
         if context.expected_seconds is None:
             return None
         if self.options.response_format is not None or "response_format" in args:
-            return Simulation(context.expected_seconds * context.run.scale)
+            return Simulation(context.expected_seconds * context.run.scale, made_up=True)
         text = f"[simulated {self.name}] {prompt or ''}"
-        return Simulation(context.expected_seconds * context.run.scale, text[:500].rstrip())
+        return Simulation(context.expected_seconds * context.run.scale, text[:500].rstrip(), made_up=True)
 
     def close(self) -> None:
         """Close the connections of this process."""
@@ -191,6 +202,7 @@ class LlmTool(Tool):
         wanted = self._wanted(args)
         body = self._body(prompt, wanted)
         url = f"{options.base_url.rstrip('/')}/chat/completions"
+        record_server(context, url)
         context.record("gen_ai.operation.name", "chat")
         context.record("gen_ai.request.model", body["model"])
         if context.run.capture_content:

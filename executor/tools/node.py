@@ -25,17 +25,19 @@ from pydantic import Field
 from executor.child_steps.step_context import program_environment
 from executor.model.findings import did_you_mean
 from executor.model.workflow import Names, StrictModel, ToolDeclaration
+from executor.shortages import start_fault
 from executor.tools.child_process import ChildProcess, Finished
 from executor.tools.command import INHERITED, OUTPUT_LIMIT_BYTES, readable_tail, status_text
+from executor.tools.isolation import Isolation, NotIsolatedError, isolated
 from executor.tools.node_parent import NodeChannel
-from executor.tools.options import read_options
+from executor.tools.options import read_options, refuse_without_isolation
 from executor.tools.tool import Tool, ToolContext, ToolError, ToolOptionsError, ToolTimeoutError
 
 MEMORY_LIMIT_BYTES = 2 * 1024**3
 _FOLDER = Path(__file__).with_name("node_path")
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from node_child import main; main(int(sys.argv[2]))"
 _ARGS = ("file", "source", "input")
-# Of what a node wrote to stderr, a message shows this much; all that is kept stands below the traceback.
+# Of what a node wrote to stderr, a message shows this much; all that is kept is below the traceback.
 _LAST_LINES = 5
 _LAST_CHARACTERS = 400
 # What `node_child` writes to stderr before it writes of the end of the node's code.
@@ -45,7 +47,8 @@ _END_MARK = b"\x1e"
 class NodeOptions(StrictModel):
     """``file``: a Python file; ``source``: the code itself. ``env``: variables to set; ``inherit_env``: names to let
     through. ``memory_limit_bytes``: of address space, for each of its processes; null is no limit.
-    ``output_limit_bytes``: of what it prints, and of what it says at once over its channel.
+    ``output_limit_bytes``: of what it prints, and of what it says at once over its channel. ``isolate``: see
+    :mod:`executor.tools.isolation`.
     """
 
     file: str | None = None
@@ -55,6 +58,7 @@ class NodeOptions(StrictModel):
     cwd: str | None = None
     memory_limit_bytes: int | None = Field(MEMORY_LIMIT_BYTES, ge=1)
     output_limit_bytes: int = Field(OUTPUT_LIMIT_BYTES, ge=1)
+    isolate: Isolation | None = None
 
 
 class NodeTool(Tool):
@@ -72,6 +76,7 @@ class NodeTool(Tool):
     def from_declaration(cls, name: str, declaration: ToolDeclaration) -> Tool:
         """Make the tool; see :meth:`Tool.from_declaration`."""
         options = read_options(NodeOptions, name, declaration)
+        refuse_without_isolation(name, options.isolate)
         if options.file is not None and options.source is not None:
             raise ToolOptionsError(
                 f"tool {name!r}: source: there is a file already", field="source", fix="keep one of them"
@@ -106,6 +111,19 @@ class NodeTool(Tool):
             finally:
                 channel.close()
 
+    def code_words(self) -> Any:
+        """The code, where the declaration has it."""
+        return self.options.source if self.options.file is None else _text_of(self.options.file)
+
+    def declared_words(self) -> Any:
+        """Limits shape no output."""
+        return self.options.model_dump(mode="json", include={"env", "inherit_env", "cwd"})
+
+    def files_read(self, args: Mapping[str, Any]) -> Any:
+        """The code, where the arguments name its file."""
+        file = args.get("file")
+        return _text_of(file) if isinstance(file, str) and self.options.file is self.options.source is None else None
+
     # ------------------------------------------------------------------ its start
 
     def _start(
@@ -115,26 +133,43 @@ class NodeTool(Tool):
         options = self.options
         if options.cwd is not None and not Path(options.cwd).is_dir():
             self._refuse(f"cwd: there is no directory {options.cwd!r}")
-        channel = NodeChannel(kind, code, options.output_limit_bytes)
         try:
+            channel = NodeChannel(kind, code, options.output_limit_bytes)
+        except OSError as error:
+            self._not_started(error)
+        try:
+            environment = {**variables, **self._environment()}
+            argv = [sys.executable, "-I", "-c", _START, str(_FOLDER), str(channel.their_fd)]
+            if options.isolate is not None:
+                argv = isolated(
+                    argv,
+                    environment,
+                    cwd=options.cwd,
+                    readable=[_FOLDER, *([Path(code).parent] if kind == "file" else [])],
+                    writable=filter(os.path.isfile, variables.values()),
+                    memory_limit_bytes=options.memory_limit_bytes,
+                )
             child = ChildProcess(
-                [sys.executable, "-I", "-c", _START, str(_FOLDER), str(channel.their_fd)],
-                env={**variables, **self._environment()},
+                argv,
+                env=environment,
                 cwd=options.cwd,
                 stdin=self._stdin(prompt, given),
                 output_limit_bytes=options.output_limit_bytes,
                 timeout_seconds=context.timeout_seconds,
                 channel=channel,
             )
+        except NotIsolatedError as error:
+            channel.close()
+            self._refuse(f"{error}; {error.fix}")
         except OSError as error:
             channel.close()
-            raise ToolError(f"tool {self.name!r}: the node could not be started: {error.strerror or error}") from None
+            self._not_started(error)
         except BaseException:
             channel.close()
             raise
         channel.started()
         channel.wake, channel.stop = child.wake, child.stop
-        if options.memory_limit_bytes is not None:
+        if options.memory_limit_bytes is not None and options.isolate is None:
             # It waits for its code, so nothing of it has run yet.
             child.limit(resource.RLIMIT_AS, options.memory_limit_bytes)
         context.on_cancel(child.stop)
@@ -253,8 +288,18 @@ class NodeTool(Tool):
                 f"{self._last_words(finished.stderr)}"
             ) from None
 
+    def _not_started(self, error: OSError) -> NoReturn:
+        raise ToolError(f"tool {self.name!r}: the node could not be started: {start_fault(error)}") from None
+
     def _refuse(self, message: str) -> NoReturn:
         raise ToolError(f"tool {self.name!r}: {message}", retryable=False)
+
+
+def _text_of(file: str) -> str | None:
+    try:
+        return Path(file).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return None
 
 
 def _place_of(channel: NodeChannel, answer: Mapping[str, Any]) -> str:

@@ -1,9 +1,9 @@
-"""The parent's end of a node's channel: its calls come in as lines of JSON, and go to whoever makes the step's calls.
+"""The parent's end of a node's channel: its calls come in as lines of JSON, and go to the maker of child steps.
 
 Rules of this module:
 - Nothing that a node sends is trusted: a line that is too long, no JSON or not what it should be ends the channel, with
   a fault that says so.
-- Nothing here blocks. Answers may be given by any thread; whoever drives the child is woken to send them.
+- Nothing here blocks. Any thread may give answers; the driver of the child is woken to send them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class NodeChannel:
         self.their_fd = self._theirs.fileno()
         self.wake: Callable[[], None] = lambda: None
         self.stop: Callable[[], None] = lambda: None
-        # Where the code stands, if it is a file.
+        # Where the code is, if it is a file.
         self.file = code if kind == "file" else None
         # What the node said at its end, and what was wrong with what it said.
         self.answer: dict[str, Any] | None = None
@@ -72,11 +72,12 @@ class NodeChannel:
                 return False
             if not data:
                 return False
-            self._inbox += data
-            *lines, rest = self._inbox.split(b"\n")
-            self._inbox = bytearray(rest)
-            for line in lines:
-                self._take(bytes(line))
+            # The line that was begun is copied once, when it ends, however long it is.
+            *ends, rest = data.split(b"\n")
+            for end in ends:
+                self._take(bytes(self._inbox + end))
+                self._inbox.clear()
+            self._inbox += rest
             if len(self._inbox) > self._limit_bytes:
                 self.fault = f"sent more than {self._limit_bytes:,} bytes in one line over its channel"
             if self.fault is not None:
@@ -133,7 +134,7 @@ class NodeChannel:
             return
         try:
             place.caller.begin(self._running, calls, at_once, done)
-        except Exception as error:  # noqa: BLE001  # told to the node, whose call it was
+        except Exception as error:  # noqa: BLE001  # reported to the node, whose call it was
             done([Outcome(None, None, Failure.of(error))] * len(calls))
 
 

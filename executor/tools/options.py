@@ -1,7 +1,7 @@
 """Reading a tool's options and a step's arguments, with errors that speak to the person who wrote them.
 
 Rules of this module:
-- What stands in a file is wrong in the file (:class:`ToolOptionsError`, with the option's name and a fix).
+- What is in a file is wrong in the file (:class:`ToolOptionsError`, with the option's name and a fix).
 - What a step passes is wrong in the call (:class:`ToolError`, not retryable: another attempt cannot help).
 - An unknown name suggests the nearest known one. Values never stand in a message: they may be secrets.
 """
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from executor.model.findings import did_you_mean
 from executor.model.workflow import ToolDeclaration
+from executor.tools.isolation import Isolation, NotIsolatedError, check_isolation
 from executor.tools.tool import ToolError, ToolOptionsError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -53,6 +54,21 @@ def no_options(name: str, declaration: ToolDeclaration) -> None:
             field=option,
             fix=did_you_mean(option, _DECLARATION_FIELDS),
         )
+
+
+def refuse_without_isolation(name: str, isolate: Isolation | None) -> None:
+    """Refuse a declaration that asks for an isolation that cannot be had here.
+
+    Raises:
+        ToolOptionsError: it is so.
+
+    """
+    if isolate is None:
+        return
+    try:
+        check_isolation()
+    except NotIsolatedError as error:
+        raise ToolOptionsError(f"tool {name!r}: {error}", field="isolate", fix=error.fix) from None
 
 
 def read_args(model: type[Model], name: str, args: Mapping[str, Any]) -> Model:

@@ -21,6 +21,7 @@ from typing import Any
 from executor.model.findings import did_you_mean
 from executor.model.workflow import StrictModel, ToolDeclaration
 from executor.tools.options import read_options
+from executor.tools.source_code import code_of
 from executor.tools.tool import Tool, ToolContext, ToolOptionsError
 
 
@@ -69,6 +70,10 @@ class PythonTool(Tool):
         if prompt is None:
             return functools.partial(self.function, **args) if args else self.function
         return functools.partial(self.function, prompt, **args)
+
+    def code_words(self) -> Any:
+        """The function's source, and what it uses of its module."""
+        return code_of(self.function)
 
     def __reduce__(self) -> tuple[Any, ...]:
         reference = importable_reference(self.function)

@@ -14,9 +14,12 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from pydantic import BaseModel
+
 from executor.model.findings import did_you_mean
 from executor.model.workflow import Retry, ToolDeclaration
 from executor.record.outcomes import ToolError, ToolTimeoutError
+from executor.tools.source_code import class_code
 
 
 class ToolOptionsError(ValueError):
@@ -54,7 +57,7 @@ class ToolContext:
 
     ``attempt`` counts from 1; ``expected_seconds`` is unscaled; ``timeout_seconds`` is wall time from the start or
     None. A tool that used model tokens says so with :meth:`record_tokens`; one that owns something that can be
-    stopped (a child process) registers a stop with :meth:`on_cancel`. ``facts`` are what a tool wants told beside the
+    stopped (a child process) registers a stop with :meth:`on_cancel`. ``facts`` are what a tool wants noted beside the
     attempt (``gen_ai.request.model``): names are span attributes, values are strings, numbers or lists of strings.
     """
 
@@ -86,7 +89,7 @@ class ToolContext:
         self.tokens_used = (self.tokens_used or 0) + tokens
 
     def record(self, name: str, value: Any) -> None:
-        """Keep a fact about this call for whoever traces the run."""
+        """Keep a fact about this call for the trace of the run."""
         if self.facts is None:
             self.facts = {}
         self.facts[name] = value
@@ -109,12 +112,13 @@ class ToolContext:
 @dataclass(frozen=True, slots=True)
 class Simulation:
     """What the virtual clock needs of a tool: a duration (already scaled), and an output or the ``error`` that the
-    attempt would fail with.
+    attempt would fail with. ``made_up``: the output is only something to show; no template reads it.
     """
 
     duration_seconds: float
     output: Any = None
     error: ToolError | None = None
+    made_up: bool = False
 
 
 class Tool:
@@ -176,6 +180,21 @@ class Tool:
 
     def simulate(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Simulation | None:
         """A duration and an output for the virtual clock, or None if the tool cannot say."""
+        return None
+
+    def declared_words(self) -> Any:
+        """What of its declaration shapes its outputs, as JSON values: an earlier result is used only where this is the
+        same. By default all ``options``.
+        """
+        options = getattr(self, "options", None)
+        return options.model_dump(mode="json") if isinstance(options, BaseModel) else None
+
+    def code_words(self) -> Any:
+        """The same of its code."""
+        return class_code(type(self))
+
+    def files_read(self, args: Mapping[str, Any]) -> Any:
+        """What is in the files that the arguments name, where that shapes the output; None: they name none."""
         return None
 
     def close(self) -> None:

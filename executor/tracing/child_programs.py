@@ -1,4 +1,4 @@
-"""Programs that a step starts: they continue its trace, and the spans that they open come home.
+"""Programs that a step starts: they continue its trace, and the spans that they open return to the run.
 
 ::
 
@@ -6,7 +6,7 @@
 
 Rules of this module:
 - A program that exports its spans by itself needs TRACEPARENT (and TRACESTATE, BAGGAGE) alone, as every SDK reads them.
-- Whoever has no exporter writes the spans to the file that MAKESPAN_SPANS names: :func:`continue_trace` does so.
+- A program without an exporter writes its spans to the file that MAKESPAN_SPANS names: :func:`continue_trace` does so.
 - What comes from a program is not trusted: of a line that is no span nothing is taken, and no more than a limit.
 """
 

@@ -2,7 +2,7 @@
 
 Rules of this module:
 - It installs nothing: the spans go wherever the program's provider sends them, and get the ids that it gives.
-- Attributes and links are those of recorded runs. A link to a step that never ran has no span to point to, and stands
+- Attributes and links are those of recorded runs. A link to a step that never ran has no span to point to, and is
   in ``makespan.step.depends_on`` alone.
 - Spans that the code of steps opened in worker processes are opened here again, with the same times, at their step's
   end.
@@ -45,7 +45,7 @@ def tracing_for_caller() -> Instrument | None:
     above = trace.get_current_span(context).get_span_context()
     provider = trace.get_tracer_provider()
     if isinstance(provider, CollectingProvider):
-        # It stands for a run of ours: this one belongs to it if one of its steps started it.
+        # It represents a run of ours: this one belongs to it if one of its steps started it.
         tells = above.is_valid and bool(open_sinks(above.trace_id))
     else:
         tells = not isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider)
@@ -146,7 +146,7 @@ class LiveTracing(Instrument):
             if spans := facts.get(SPANS_FACT):
                 self._bring_home(spans, trace.set_span_in_context(span, self._base))
         if self._home.spans:
-            # Of programs that steps ran: whoever ends first takes along what is there.
+            # Of programs that steps ran: the step that ends first takes along what is there.
             self._bring_home([self._home.spans.popleft() for _ in range(len(self._home.spans))])
         if attempt.waits:
             below = trace.set_span_in_context(span, self._base)

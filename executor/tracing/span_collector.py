@@ -1,6 +1,6 @@
-"""A tracer that keeps the spans of a step's own code until somebody takes them home. With OpenTelemetry's API alone.
+"""A tracer that keeps the spans of a step's own code until they are collected. With OpenTelemetry's API alone.
 
-It stands where no other provider is: in worker processes, and in a program of ours that records a run. A span costs a
+It is used where no other provider is: in worker processes, and in a program of ours that records a run. A span costs a
 fifth of what it costs with the SDK, and a worker needs no SDK.
 
 Rules of this module:
@@ -88,7 +88,7 @@ def open_sinks(trace_id: int) -> Sequence[Sink]:
 
 
 def install() -> bool:
-    """Put the collecting provider where there is none; says whether it stands there now."""
+    """Set the collecting provider where there is none; says whether it is set now."""
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         trace.set_tracer_provider(CollectingProvider())
     return isinstance(trace.get_tracer_provider(), CollectingProvider)

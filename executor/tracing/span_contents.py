@@ -1,9 +1,9 @@
 """What each span of a run says, made from the record: the one table that live and recorded tracing share.
 
 Rules of this module:
-- Pure, and without OpenTelemetry: a span is a :class:`SpanWords`, its ids are keys. Whoever sends it makes the rest.
-- Every dependency edge is a link, and stands in an attribute too: backends drop links, and the SDK keeps 128.
-- An error stands by its type; its message may hold prompts or answers, and is told only where content is asked for.
+- Pure, and without OpenTelemetry: a span is a :class:`SpanWords`, its ids are keys. The exporter makes the rest.
+- Every dependency edge is a link, and is in an attribute too: backends drop links, and the SDK keeps 128.
+- An error has its type; its message may hold prompts or answers, and is given only where content is asked for.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ def wait_words(attempt: Attempt) -> Iterator[SpanWords]:
 
 
 def root_attributes(timeline: Timeline, workflow: str, told: Mapping[str, Any] = _NO_FACTS) -> Attributes:
-    """What the root says. ``told``: what only the caller knows (run id, scenario, repetition …), None left out."""
+    """Attributes of the root. ``told``: what only the caller knows (run id, scenario, repetition …), None left out."""
     resources = {name: one.model_dump(mode="json", exclude_none=True) for name, one in timeline.resources.items()}
     changes = timeline.capacity_changes
     return {

@@ -1,4 +1,4 @@
-"""A run as part of a trace: which span the code of a step belongs to, and how the spans that it opens come home.
+"""A run as part of a trace: which span the code of a step belongs to, and how its spans return to the run.
 
 ::
 
@@ -10,7 +10,7 @@ by itself. The other end of a worker process is :mod:`executor.tracing.worker_sp
 
 Rules of this module:
 - OpenTelemetry's API alone. It installs no provider under a caller that has one, and keeps the caller's context.
-- A worker attaches one span for its whole life, which resolves the running attempt when somebody asks: a step that asks
+- A worker attaches one span for its whole life, which resolves the running attempt on request: a step that asks
   nothing pays nothing.
 - Ids of spans are made from what they are of (:func:`executor.tracing.span_contents.span_id`): worker processes need
   not be told.
@@ -173,7 +173,7 @@ class StepSpan(Span):
 
 
 class RunTracing(Instrument):
-    """Spans that the code of steps opens find their parent and come home; see the head of this module."""
+    """Spans that the code of steps opens find their parent and return to the run; see the head of this module."""
 
     traces = True
 
@@ -224,7 +224,7 @@ class RunTracing(Instrument):
 
 
 class Stream(Protocol):
-    """Who is told of what is over while the run goes on."""
+    """Receives what is over while the run goes on."""
 
     def attempt_ended(self, attempt: Attempt) -> None:
         """Under the engine's lock, so it must be short."""
@@ -237,7 +237,7 @@ class Stream(Protocol):
 
 
 class StreamTracing(RunTracing):
-    """The same, and ``stream`` is told of each attempt as it ends."""
+    """The same, and ``stream`` receives each attempt as it ends."""
 
     def __init__(
         self,

@@ -58,7 +58,7 @@ class WorkerTracing:
     def facts(self, running: Running, facts: dict[str, Any] | None) -> dict[str, Any] | None:
         """The facts of a call that has ended, with what its code said and opened.
 
-        Where several threads run steps, whoever ends first takes along what is there: each span knows its parent.
+        Where several threads run steps, the step that ends first takes along what is there: each span knows its parent.
         """
         home = self._home
         if home is None or self._is_ours or not (home.spans or home.notes):

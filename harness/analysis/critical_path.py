@@ -27,7 +27,7 @@ NO_CHAIN = -1
 
 
 class PathPart(NamedTuple):
-    """A step's part of the path. A step that called others stands once for each part of its own."""
+    """A step's part of the path. A step that called others occurs once for each part of its own."""
 
     step_id: str
     nanoseconds: int
@@ -123,7 +123,7 @@ class _LongestChain:
             raise ValueError(f"the dependencies of step {self.timeline.step_ids[self.step_of[stuck]]!r} form a cycle")
 
     def _reached(self, node: int, children: Mapping[int, list[int]], heirs: list[int]) -> list[int]:
-        """The nodes that wait for this one: the next call with its children, or whoever follows the whole step."""
+        """The nodes that wait for this one: the next call with its children, or the steps after the whole step."""
         step = self.step_of[node]
         if node != self.last_node[step]:
             following = node + 1 if node >= self.steps else self.returns[step]
@@ -177,7 +177,7 @@ class _LongestChain:
         return 2 * self.last_node[step] + (not self.ran[step])
 
     def _call_state(self, call: Pause) -> int:
-        """Where the parent stands when it makes the call."""
+        """Where the parent is when it makes the call."""
         step = call.attempt.index
         return 2 * (self.returns[step] + call.call - 1 if call.call else step)
 

@@ -54,7 +54,7 @@ class FailureGroup:
     message: str = ""
 
     def document(self) -> dict[str, Any]:
-        """As it stands in a result."""
+        """As it is in a result."""
         return {
             "tool": self.tool,
             "error_type": self.error_type,

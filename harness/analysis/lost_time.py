@@ -29,7 +29,7 @@ LOST_CAUSES = (RUNNING, "slowdown", "worker", "backoff", "barrier", OVERHEAD, AR
 
 
 class LostTime(NamedTuple):
-    """Nanoseconds by cause, largest first; and what of ``running`` each attempt on the walk stands for."""
+    """Nanoseconds by cause, largest first; and what of ``running`` each attempt on the walk represents."""
 
     by_cause: dict[str, int]
     running_by_attempt: dict[Attempt, int]
@@ -40,7 +40,7 @@ def lost_time(index: AttemptIndex, *, foreign: bool = False) -> LostTime:
     ``overhead``, ``arrival``, ``resuming``, ``blocked``; those without any are absent.
 
     ``foreign``: the trace was made elsewhere and may lack ``released_by``; then the data dependency that ended last
-    stands in for it, else the parent. O(attempts · log attempts) at most.
+    replaces it, else the parent. O(attempts · log attempts) at most.
     """
     walk = _Walk(index, foreign)
     walk.go()
@@ -73,7 +73,7 @@ class _Walk:
         self.lost: dict[str, int] = {}
         self.ran: dict[Attempt, int] = {}
         self.entered: set[Attempt] = set()
-        # Where the walk stands: an attempt, and how many of its pauses lie still ahead (earlier in time).
+        # Where the walk is: an attempt, and how many of its pauses lie still ahead (earlier in time).
         self.attempt: Attempt | None = None
         self.pauses_ahead = 0
 

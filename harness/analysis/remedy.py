@@ -66,7 +66,7 @@ _PLAIN = {
         "of overhead, between steps rather than in them: make steps larger, or use an executor that costs less a step "
         "(threads or asyncio rather than processes)."
     ),
-    "arrival": "before the step arrived: whoever adds steps during the run has to add them sooner.",
+    "arrival": "before the step arrived: the code that adds steps during the run has to add them sooner.",
     "resuming": "between the results of nested calls and going on with them: make fewer, larger nested calls.",
     "slowdown": (
         "because steps ran longer than in the serial run: what they share is slower for several at once; use fewer "

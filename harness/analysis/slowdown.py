@@ -11,11 +11,12 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from executor.record.timeline import Timeline
 from harness.analysis.cautions import SLACK_RATIO, Caution, CpuBoundThreads, TooFewCores
 from harness.analysis.failures import overload_advice
+from harness.analysis.families import SlowFamily
 from harness.analysis.lost_time import RUNNING
 from harness.analysis.remedy import WORTH_ACTING_RATIO, remedy
 from harness.analysis.run_analysis import RunAnalysis
@@ -34,8 +35,15 @@ class SlowerThanSerial:
 
     slowdown_seconds: float
     serial_seconds: float
+    # What is slower for several at once, where that has a name.
+    cause: SlowFamily | None = None
 
     def __str__(self) -> str:
+        if self.cause is not None:
+            return (
+                f"{self.cause}: it is slower for several at once; give it a resource with a smaller capacity, or use "
+                "fewer workers"
+            )
         return (
             f"steps needed {duration_text(self.slowdown_seconds)} more than the {duration_text(self.serial_seconds)} "
             "of the serial run, and not for computing: what they share (a service, a disk, memory) is slower for "
@@ -57,7 +65,7 @@ def split_running(run: RunAnalysis, serial: Mapping[tuple[str, int], int]) -> di
     for attempt, nanoseconds in run.lost_time.running_by_attempt.items():
         whole = run.index.run_nanoseconds(attempt)
         by_itself = serial.get((attempt.step_id, attempt.attempt), whole)
-        # The walk may enter an attempt in its middle, by one of its calls: then it stands for a part of it.
+        # The walk may enter an attempt in its middle, by one of its calls: then it is a part of it.
         needed += by_itself if nanoseconds == whole else by_itself * nanoseconds // whole if whole else nanoseconds
     slowdown = lost[RUNNING] - needed
     lost[RUNNING] = needed
@@ -99,6 +107,11 @@ def slowdown_cautions(
     return (*cautions, SlowerThanSerial(slowdown, lost_seconds.get(RUNNING, 0.0)))
 
 
+def with_cause(cautions: Sequence[SlowdownCaution], cause: SlowFamily | None) -> tuple[SlowdownCaution, ...]:
+    """The same; the caution that steps were slower side by side names what was."""
+    return tuple(replace(one, cause=cause) if isinstance(one, SlowerThanSerial) else one for one in cautions)
+
+
 def remedy_beside_serial(
     timeline: Timeline, figures: Summary, lost_seconds: Mapping[str, float], cautions: Sequence[SlowdownCaution]
 ) -> str:
@@ -116,4 +129,7 @@ def remedy_beside_serial(
         if isinstance(caution, TooFewCores):
             cores = counted(caution.usable_cores, "core")
             return f"{head} {cores} for {caution.workers} workers; use {caution.usable_cores} workers, or more cores."
+    cause = next((one.cause for one in cautions if isinstance(one, SlowerThanSerial)), None)
+    if cause is not None:
+        return f"{head} {cause}; give it a resource with a smaller capacity, or use fewer workers."
     return f"{head} what they share is slower for several at once; use fewer workers, or limit the steps that share it."

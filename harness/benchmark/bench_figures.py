@@ -14,10 +14,12 @@ from typing import Any, Final
 
 from executor.record.timeline import NANOSECONDS
 from harness.analysis import RunAnalysis, in_seconds
-from harness.analysis.slowdown import largest_lost_cause, remedy_beside_serial
+from harness.analysis.families import SlowFamily, asked_in, slow_family
+from harness.analysis.slowdown import largest_lost_cause, remedy_beside_serial, with_cause
 from harness.benchmark.matrix import Case, MatrixCell
 from harness.benchmark.session import Outcome, Sample, Series
 from harness.expectations import Verdict, judge
+from harness.plain_text import duration_texts
 from harness.result import Document, Estimate, Repetition, result_document, step_seconds
 from harness.result.cell_key import Cell
 from harness.simulation.what_if import predicted_gains
@@ -123,6 +125,7 @@ def _result(series: Series, *, predicted: bool, usable_cores: int | None = None)
         speedup_verdict=None if speedup is None else speedup.verdict,
     )
     lost_seconds = in_seconds(shown.lost_nanoseconds)
+    shown = replace(shown, cautions=with_cause(shown.cautions, _cause(series)))
     found.update(
         scenario=cell.case.scenario,
         simulated=cell.simulated,
@@ -132,6 +135,7 @@ def _result(series: Series, *, predicted: bool, usable_cores: int | None = None)
         largest_lost_cause=largest_lost_cause(lost_seconds),
         remedy=remedy_beside_serial(shown.timeline, shown.figures, lost_seconds, shown.cautions),
         cautions=_warnings(series, shown),
+        cold_startup_seconds=_cold_startup_seconds(series),
         slack_seconds=in_seconds(RunAnalysis(shown.timeline).slack_nanoseconds),
     )
     if shown.baseline is not None:
@@ -141,6 +145,19 @@ def _result(series: Series, *, predicted: bool, usable_cores: int | None = None)
         prediction = predicted_gains(shown.timeline, cell.case.loaded.graph)
         found["predicted_gains"] = None if prediction is None else prediction.document()
     return found
+
+
+def _cause(series: Series) -> SlowFamily | None:
+    """What was slower side by side, over all repetitions; None where no family of steps was."""
+    pairs = [(sample.timeline, sample.baseline) for sample in series.samples if sample.baseline is not None]
+    if series.cell.baseline is None or not pairs:
+        return None
+    asked = {
+        attempt.step_id: found
+        for sample in series.samples for attempt, told in sample.facts.items()
+        if (found := asked_in(told)) is not None
+    }  # fmt: skip
+    return slow_family(pairs, asked)
 
 
 def _lower_median(samples: Sequence[Sample]) -> Sample:
@@ -168,6 +185,9 @@ def _warnings(series: Series, shown: Sample) -> list[str]:
     makespans = series.makespans_seconds
     if not series.cell.simulated and any(makespans):
         found += [str(warning) for warning in noise_warnings(makespans)]
+    startup = _startup_caution(series)
+    if startup is not None:
+        found.append(startup)
     failing = sum(1 for sample in series.samples if sample.errors)
     if 0 < failing < len(series.samples):
         found.append(
@@ -179,6 +199,27 @@ def _warnings(series: Series, shown: Sample) -> list[str]:
     for sample in series.samples:
         found += sample.warnings
     return list(dict.fromkeys(found))
+
+
+def _cold_startup_seconds(series: Series) -> float:
+    """What it takes to bring the workers up where none were kept."""
+    return max(sample.cold_startup_seconds for sample in series.samples)
+
+
+def _startup_caution(series: Series) -> str | None:
+    """That the workers take longer to start than they gain in one run, where that is so."""
+    gains = [
+        sample.baseline_seconds - sample.figures.makespan_seconds
+        for sample in series.samples if sample.baseline_seconds is not None
+    ]  # fmt: skip
+    startup = _cold_startup_seconds(series)
+    if series.cell.simulated or not gains or not 0 < _median(gains) < startup:
+        return None
+    took, gained = duration_texts(startup, _median(gains))
+    return (
+        f"its workers took {took} to start, more than the {gained} that a run gains: it pays where workers are kept "
+        "from run to run, or runs are longer"
+    )
 
 
 def _fastest(measured: Sequence[Series]) -> set[MatrixCell]:

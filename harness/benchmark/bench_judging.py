@@ -82,7 +82,7 @@ class Judge:
 
 
 def confirmed(first: Judged, again: Judged, rounds: int) -> Judged:
-    """What stands after ``again``, the judgement on the new repetitions of the suspects alone."""
+    """What is after ``again``, the judgement on the new repetitions of the suspects alone."""
     seconds = {(case.scenario, one.line, one.cell): one for case, one in again.verdicts if one.judged}
     verdicts = [
         (case, _confirmed(verdict, seconds.get((case.scenario, verdict.line, verdict.cell)), rounds))

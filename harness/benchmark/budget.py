@@ -93,7 +93,7 @@ def _case_estimate(case: Case, cells: list[MatrixCell], runner: Runner) -> CaseE
     real = [cell for cell in cells if not cell.simulated]
     rounds = case.repetitions + case.warmup
     steps = case.loaded.graph.steps
-    items, _ = items_of(steps, case.loaded.workflow.inputs)
+    items, _ = items_of(steps, case.loaded.workflow.inputs, case.loaded.scenario.expected_outputs)
     asked = [
         step
         for place, step in enumerate(steps)
@@ -124,6 +124,7 @@ def _seconds(cell: MatrixCell) -> float:
         scale=loaded.scenario.scale,
         resources=loaded.resources,
         inputs=loaded.workflow.inputs,
+        expected_outputs=loaded.scenario.expected_outputs,
     )
     if not outlook.in_seconds:
         return 0.0

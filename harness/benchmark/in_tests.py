@@ -210,7 +210,7 @@ def _loaded(
     inputs: Mapping[str, Any],
     scale: float | None,
 ) -> tuple[Loaded, LanguageModel | None]:
-    """The workflow, checked; and for a file, which stands beside a configuration, its model endpoint."""
+    """The workflow, checked; and for a file, which is beside a configuration, its model endpoint."""
     if isinstance(workflow, str | os.PathLike):
         config = load_config()
         settings = dict(inputs) if scale is None else {**inputs, "scale": scale}

@@ -3,7 +3,7 @@
 Rules of this module:
 - The first repetition of a cell is stored whole, the others in figures: that much a run needs that is killed.
 - Warm-up runs are not in the metrics, as they are not in the result.
-- Nothing here raises for a full disk; whoever closes is told.
+- Nothing here raises for a full disk; the one who closes learns of it.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import platform
 import resource
 import sys
 import sysconfig
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -41,17 +42,26 @@ class Usage:
 
 
 class Meter:
-    """``meter = Meter(); …; usage = meter.stop()``."""
+    """``meter = Meter(); …; usage = meter.stop()``. ``living`` answers the process ids of children that live on."""
 
-    def __init__(self) -> None:
+    def __init__(self, living: Callable[[], Iterable[int]] = tuple) -> None:
         self._resets = _reset_peak()
-        self._begin = _counts()
+        self._living = living
+        self._begin = self._counts()
+
+    def _counts(self) -> tuple[float, ...]:
+        """CPU seconds, voluntary and involuntary context switches. A child that ends stays counted."""
+        parts = [_counts(), *(_counts_of(pid) for pid in self._living())]
+        return tuple(map(sum, zip(*parts, strict=True)))
 
     def stop(self) -> Usage:
         """The usage since the meter was made."""
-        cpu, voluntary, involuntary = (after - before for after, before in zip(_counts(), self._begin, strict=True))
+        cpu, voluntary, involuntary = (
+            after - before for after, before in zip(self._counts(), self._begin, strict=True)
+        )
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
-        children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _MAXRSS_UNIT
+        peaks = [_peak_bytes(Path(f"/proc/{pid}")) or 0 for pid in self._living()]
+        children = max([resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _MAXRSS_UNIT, *peaks])
         peak = _peak_bytes() if self._resets else None
         return Usage(cpu, int(voluntary), int(involuntary), own if peak is None else peak, children or None)
 
@@ -65,6 +75,20 @@ def _counts() -> tuple[float, float, float]:
     )
 
 
+def _counts_of(pid: int) -> tuple[float, float, float]:
+    """The same of a child that lives on, its own children that have ended included."""
+    process = Path(f"/proc/{pid}")
+    try:
+        # Behind the name, which may hold anything: utime, stime, cutime and cstime are fields 14 to 17 (proc(5)).
+        fields = (process / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        ticks = sum(map(int, fields[11:15]))
+        status = dict(line.split(":", 1) for line in (process / "status").read_text(encoding="utf-8").splitlines())
+        switches = [float(status[f"{kind}_ctxt_switches"]) for kind in ("voluntary", "nonvoluntary")]
+    except (OSError, ValueError, KeyError):
+        return 0.0, 0.0, 0.0
+    return ticks / os.sysconf("SC_CLK_TCK"), switches[0], switches[1]
+
+
 def _reset_peak() -> bool:
     try:
         # 5 sets the peak to what is resident now (proc(5)).
@@ -74,16 +98,16 @@ def _reset_peak() -> bool:
     return True
 
 
-def _peak_bytes() -> int | None:
+def _peak_bytes(process: Path = _OWN) -> int | None:
     with contextlib.suppress(OSError, ValueError):
-        for line in (_OWN / "status").read_text(encoding="utf-8").splitlines():
+        for line in (process / "status").read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * _KIB
     return None
 
 
 def machine_facts() -> dict[str, Any]:
-    """What stands in a benchmark's ``environment``: everything that a result may depend on."""
+    """What is in a benchmark's ``environment``: everything that a result may depend on."""
     return {
         **environment_facts(),
         "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,

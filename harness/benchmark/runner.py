@@ -5,6 +5,7 @@ Rules of this module:
   scheduler. It is up before the first run.
 - What a run needs (declarations, graph) is made once for each case; tools are made anew, and made ready before t = 0.
   Those that replay are made once for each recorded run.
+- Workers that can be kept are kept over all runs of cells with as many: what their start took is told beside.
 - Garbage of earlier runs is collected between runs and never during one because of them.
 """
 
@@ -19,6 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from executor.backends import make_backend
+from executor.backends.base import Backend
 from executor.engine.instruments import Instrument, WatchedRun
 from executor.model.workflow import Step, ToolDeclaration
 from executor.running import Run, run
@@ -41,7 +43,7 @@ CALLING_KINDS = frozenset({"llm", "http"})
 @dataclass(frozen=True, slots=True)
 class Measured:
     """A run of a cell. ``wall_seconds``: all of it, start and end of the workers included. ``calls`` are attempts of
-    tools that ask a service, whoever called these, ``tokens`` what these said they used. ``started_at``: when t = 0
+    tools that ask a service, called by any step, ``tokens`` what these said they used. ``started_at``: when t = 0
     was, ISO 8601. ``steps``: those of the file, then items and calls of the run.
     """
 
@@ -55,6 +57,8 @@ class Measured:
     tokens: int
     started_at: str | None = None
     steps: Sequence[Step] = ()
+    # How long it took to bring the workers up, before the first run that used them.
+    cold_startup_seconds: float = 0.0
 
 
 class _Steps(Instrument):
@@ -101,6 +105,9 @@ class Runner:
         self._real = any(not cell.simulated for cell in matrix.cells)
         self.stand_in = False
         self._open = ExitStack()
+        # Executors whose workers are kept over the repetitions, and how long it took to bring these up.
+        self._kept: dict[tuple[str, int | None, str], Backend] = {}
+        self._cold_seconds: dict[Backend, float] = {}
 
     def _asks_a_service(self, case: Case, step: Step) -> bool:
         declaration = self._declared[case].get(step.tool or "")
@@ -140,12 +147,12 @@ class Runner:
         """
         case = cell.case
         seed = case.seed + max(0, repetition - 1)
-        backend = make_backend(cell.executor, cell.workers, cell.backend_options)
+        backend = self._backend(cell)
         gc.collect()
         gc.freeze()
         clock, steps = StartClock(), _Steps()
         its_own = () if self._instruments_for is None else self._instruments_for(cell, repetition)
-        meter = Meter()
+        meter = Meter(lambda: getattr(backend, "worker_pids", ()))
         began = time.perf_counter()
         done = run(
             case.loaded.workflow,
@@ -161,7 +168,20 @@ class Runner:
         wall = time.perf_counter() - began
         usage = meter.stop()
         calls, tokens = (0, 0) if cell.simulated or case in self._replayed else self._spent(case, steps.steps, done)
-        return Measured(cell, repetition, seed, done, usage, wall, calls, tokens, clock.started_at, steps.steps)
+        cold = done.startup_seconds
+        if backend.keeps_workers:
+            cold = self._cold_seconds.setdefault(backend, cold)
+        return Measured(cell, repetition, seed, done, usage, wall, calls, tokens, clock.started_at, steps.steps, cold)
+
+    def _backend(self, cell: MatrixCell) -> Backend:
+        """A new one, or the one whose workers were kept."""
+        key = cell.executor, cell.workers, repr(sorted(cell.backend_options.items()))
+        kept = self._kept.get(key)
+        if kept is None:
+            kept = make_backend(cell.executor, cell.workers, cell.backend_options)
+            if kept.keeps_workers:
+                self._kept[key] = self._open.enter_context(kept)
+        return kept
 
     def _spent(self, case: Case, steps: Sequence[Step], run: Run) -> tuple[int, int]:
         """How many attempts asked a service, and their tokens. A mapped step asks nobody: its items do."""

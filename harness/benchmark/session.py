@@ -59,6 +59,7 @@ class Sample:
     baseline: Timeline | None = field(repr=False)
     started_at: str | None = None
     facts: Mapping[Attempt, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    cold_startup_seconds: float = 0.0
 
     @property
     def errors(self) -> int:
@@ -327,6 +328,7 @@ class Session:
             baseline=None if paired is None else paired.timeline,
             started_at=measured.started_at,
             facts=run.facts,
+            cold_startup_seconds=measured.cold_startup_seconds,
         )
         samples.append(sample)
         self._tell("analysed", sample)

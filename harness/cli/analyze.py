@@ -37,8 +37,9 @@ _SHORTEST_ID: Final = 4
 _IDS_SHOWN: Final = 5
 
 
-def analyze_traces(request: AnalyzeRequest) -> ExitCode:
-    """Analyse them.
+def analyze_traces(request: AnalyzeRequest, terminal: Terminal | None = None, *, origin: str | None = None) -> ExitCode:
+    """Analyse them. ``terminal``: where the text goes (default: stdout, unless a document goes there). ``origin``:
+    where the traces come from, in words, if the names of their files say nothing.
 
     Raises:
         UsageFault: options do not fit together, or name what is not there.
@@ -49,7 +50,7 @@ def analyze_traces(request: AnalyzeRequest) -> ExitCode:
     _check(request)
     faults: list[TraceError] = []
     others: list[str] = []
-    traces = _chosen(request, _sources(request), faults.append, others)
+    traces = _chosen(request, _sources(request), faults.append, others, origin)
     first = next(traces, None)
     if first is None:
         raise faults[0] if faults else TraceError(_nothing_found(request, others))
@@ -62,7 +63,8 @@ def analyze_traces(request: AnalyzeRequest) -> ExitCode:
         ]
     except SimulationError as error:
         raise UsageFault(f"{error}\n    fix: {error.fix}") from error
-    terminal = Terminal(sys.stderr) if _takes_stdout(request) else Terminal()
+    if terminal is None:
+        terminal = Terminal(sys.stderr) if _takes_stdout(request) else Terminal()
     if second is None:
         run = foreign_run(first, edges_file=request.edges)
         _tell(faults)
@@ -109,11 +111,17 @@ def _hidden(path: Path, folder: Path) -> bool:
 
 
 def _chosen(
-    request: AnalyzeRequest, sources: Sequence[str], fault: Callable[[TraceError], None], others: list[str]
+    request: AnalyzeRequest,
+    sources: Sequence[str],
+    fault: Callable[[TraceError], None],
+    others: list[str],
+    origin: str | None,
 ) -> Iterator[Trace]:
     """The traces that are meant, one after the other. ``others`` gets the ids of those that are not."""
     wanted = request.trace
     for trace in read_traces(sources, on_error=fault if len(sources) > 1 else None):
+        if origin is not None:
+            trace.source = origin
         if (
             wanted is None
             or trace.trace_id == wanted
@@ -169,7 +177,7 @@ def _one(
 def _write_html(request: AnalyzeRequest, diagnoses: Sequence[Diagnosis]) -> None:
     if request.html_target is None:
         return
-    from harness.report.html import report_html  # noqa: PLC0415 - heavy: only whoever wants a page pays for it
+    from harness.report.html import report_html  # noqa: PLC0415 - heavy: only a page pays for it
 
     page = report_html(run_documents(diagnoses), [trace_document(one) for one in diagnoses])
     write_text(page, request.html_target, "HTML")

@@ -15,6 +15,7 @@ from harness.cli.requests.dashboards import PushRequest, UpRequest, ValidateRequ
 from harness.cli.requests.fuzzing import FuzzRequest
 from harness.cli.requests.kept_runs import CompareRequest, HistoryRequest, ReportRequest
 from harness.cli.requests.local_llm import LlmInstallRequest, LlmServeRequest
+from harness.cli.requests.recording import RecordRequest
 from harness.cli.requests.running import BenchRequest, PlanRequest, RunRequest
 from harness.cli.requests.shared import ConfigOnly, NoOptions, VersionOption
 from harness.cli.requests.traces import AnalyzeRequest, SimulateRequest
@@ -78,6 +79,16 @@ def analyze(request: AnalyzeRequest) -> ExitCode:
     from harness.cli.analyze import analyze_traces
 
     return analyze_traces(request)
+
+
+@command(app, "record", "Record the spans of a program, and say what it lost.")
+def record(request: RecordRequest) -> ExitCode:
+    """Run a program as it is, receive its OpenTelemetry spans, and say what it lost, why, and what would help. Its
+    terminal and its exit status stay its own; what is found goes to stderr and into the history of runs.
+    """
+    from harness.cli.record import record_program
+
+    return record_program(request)
 
 
 @command(app, "simulate", "Say what would change a run, on the virtual clock.")

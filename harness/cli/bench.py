@@ -45,7 +45,7 @@ from harness.cli.baselines import Baseline, judgement_lines, limit_document
 from harness.cli.guard import UsageFault
 from harness.cli.metrics_option import Metrics
 from harness.cli.requests.running import BenchRequest
-from harness.cli.signals import terminated_as_interrupted
+from harness.cli.signals import programs_ended, terminated_as_interrupted
 from harness.cli.stores import rescue, store_path, store_to_read
 from harness.cli.trace_options import send_traces, tracing_for
 from harness.cli.typed_values import (
@@ -281,8 +281,18 @@ class _Bench:
         return recording
 
     def run(self, session: Session, judge: Judge) -> ExitCode:
-        """Measure, judge, measure suspects again, keep, say."""
-        with terminated_as_interrupted(), self.progress or contextlib.nullcontext():
+        """Measure, judge, measure suspects again, keep, say. What ends that before all is kept (Ctrl-C may) leaves an
+        interrupted run with its repetitions.
+        """
+        try:
+            return self._run(session, judge)
+        finally:
+            if self.recording is not None:
+                self.recording.interrupt()
+
+    def _run(self, session: Session, judge: Judge) -> ExitCode:
+        code = programs_ended(case.loaded for case in self.matrix.cases)
+        with terminated_as_interrupted(), code, self.progress or contextlib.nullcontext():
             outcome = session.run()
             document = self._document(outcome, session)
             found = judge.judge(document)

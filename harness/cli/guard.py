@@ -67,7 +67,9 @@ def _told_of_lost_text(code: ExitCode, *, acts: bool) -> ExitCode:
 
 def _explain(error: Exception) -> ExitCode:
     from executor.backends.base import BackendError  # noqa: PLC0415 - `--help` imports no heavy module
+    from executor.journal.journal_errors import JournalError  # noqa: PLC0415 - the same
     from executor.model.findings import WorkflowError  # noqa: PLC0415 - the same
+    from executor.shortages import shortage  # noqa: PLC0415 - the same
     from executor.tools.tool import ToolOptionsError  # noqa: PLC0415 - the same
     from harness.compare.comparison import CompareError  # noqa: PLC0415 - the same
     from harness.compare.threshold import ThresholdError  # noqa: PLC0415 - the same
@@ -83,10 +85,16 @@ def _explain(error: Exception) -> ExitCode:
 
         Terminal(sys.stderr).write(finding_lines(error.findings))
         return ExitCode.BAD_INPUT
-    theirs = LocalModelError | ModelEndpointError | BackendError | ToolOptionsError | OutputError | UsageFault
+    theirs = (
+        LocalModelError | ModelEndpointError | BackendError | JournalError | ToolOptionsError | OutputError | UsageFault
+    )
     if isinstance(error, theirs | StoreError | TraceError | CompareError | ThresholdError | DocumentError):
         fix = getattr(error, "fix", "")
         _write_error(f"error: {error}" + (f"\n    fix: {fix}" if fix else ""))
+        return ExitCode.BAD_INPUT
+    lacking = shortage(error)
+    if lacking is not None:
+        _write_error(f"error: {lacking} ({error})")
         return ExitCode.BAD_INPUT
     _write_error(f"internal error: {type(error).__name__}: {error}")
     if os.environ.get(DEBUG_VARIABLE, "") not in ("", "0"):

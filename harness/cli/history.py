@@ -2,7 +2,7 @@
 
 Rules of this module:
 - To look, the store is opened to read; only saying what one thinks of a run writes to it.
-- Times are shown, and read, in the zone of whoever looks; the document has them in UTC.
+- Times are shown, and read, in the zone of the reader; the document has them in UTC.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Metrics:
         settings = config.telemetry.prometheus
         port = settings.metrics_port if port is None else port
         if port is not None:
-            from harness.telemetry.prometheus.metrics_service import MetricService  # noqa: PLC0415 - only whoever serves pays
+            from harness.telemetry.prometheus.metrics_service import MetricService  # noqa: PLC0415 - only a server pays
 
             self._service = MetricService(port, run_info=settings.run_info, warn=self._warn)
 
@@ -73,7 +73,7 @@ class Metrics:
         """For a benchmark."""
         if self._service is None:
             return []
-        from harness.benchmark.listeners import MetricsKeeper  # noqa: PLC0415 - only whoever serves pays
+        from harness.benchmark.listeners import MetricsKeeper  # noqa: PLC0415 - only a server pays
 
         return [MetricsKeeper(self._service.live)]
 

@@ -25,7 +25,7 @@ from harness.scenario.scenario_model import Loaded
 
 _SUFFIXES: Final = (".json", ".yaml", ".yml")
 # What a workflow needs beside its steps to be run again as it was planned.
-_CARRIED: Final = ("scenario", "task", "scale", "seed", "resources", "tools")
+_CARRIED: Final = ("scenario", "task", "scale", "seed", "resources", "tools", "expected_outputs")
 
 
 def show_plan(request: PlanRequest) -> ExitCode:
@@ -61,6 +61,7 @@ def show_plan(request: PlanRequest) -> ExitCode:
             scale=loaded.scenario.scale,
             resources=loaded.resources,
             inputs=loaded.workflow.inputs,
+            expected_outputs=loaded.scenario.expected_outputs,
         )
         terminal.write(plan_lines(loaded.workflow, width=terminal.width))
         terminal.line()

@@ -1,7 +1,7 @@
 """``makespan report``: runs as a page to read, or as a file that other programs read.
 
 Rules of this module:
-- A folder of ``--json`` files stands for all runs in it.
+- A folder of ``--json`` files represents all runs in it.
 - With ``-o -`` stdout holds the report alone.
 """
 

@@ -9,12 +9,14 @@ Rules of this module:
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
+from executor.journal.resume_plan import ResumePlan
 from executor.model.findings import Finding
 from executor.running import Run
 from harness.analysis import summary
@@ -22,26 +24,30 @@ from harness.cli.guard import UsageFault
 from harness.cli.metrics_option import Metrics
 from harness.cli.plan import is_file_argument, workflow_document
 from harness.cli.requests.running import RunRequest
-from harness.cli.signals import terminated_as_interrupted
+from harness.cli.resuming import as_it_was, check_resume_options, journal_meant, keeping, plan_that_was, started_as
+from harness.cli.signals import programs_ended, terminated_as_interrupted
 from harness.cli.stores import check_store, keep_run, rescue
 from harness.cli.tasks import can_ask, is_approved, live_plan, load_task, save_plan, with_planning_model
 from harness.cli.trace_options import send_traces, traces_sent_on_error, tracing_for, untraced
 from harness.cli.typed_values import read_settings
 from harness.config import Config, load_config
 from harness.environment import usable_cores
-from harness.execution import Execution, document_of, execute, workers_for
+from harness.execution import Execution, Keep, document_of, execute, workers_for
 from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_json
+from harness.files.strict_file import parse_document
 from harness.plain_text import one_line
 from harness.planner import LivePlan
 from harness.report.terminal.console import Line, Terminal, finding_lines
 from harness.report.terminal.plan_text import plan_lines
 from harness.report.terminal.plots import capacity_lines, concurrency_line
+from harness.report.terminal.resume_text import resume_lines
 from harness.report.terminal.run_progress import progress_for
 from harness.report.terminal.summary_text import STEPS_SHOWN, step_lines, summary_lines
 from harness.result import Document
-from harness.scenario.scenario_file import load
+from harness.scenario.scenario_file import load, load_document
 from harness.scenario.scenario_model import Loaded
+from harness.store.journals import FoundJournal
 
 # Of a larger run no document is made just to see whether it could be.
 _STEPS_LOOKED_AT: Final = 20_000
@@ -51,7 +57,7 @@ _STEPS_KEPT: Final = 200_000
 _LEAST_STEPS_PLOTTED: Final = 3
 _PLOT_COLUMNS: Final = 60
 _CAPACITY_COLUMNS: Final = 40
-# What stands around the plot.
+# What is around the plot.
 _PLOT_MARGIN: Final = 68
 _ID_SHOWN: Final = 12
 
@@ -59,6 +65,9 @@ _ID_SHOWN: Final = 12
 def run_scenario(request: RunRequest) -> ExitCode:
     """Run it once."""
     _check(request)
+    journal = journal_meant(request, load_config(request.config_path))
+    if journal is not None:
+        request = as_it_was(request, journal)
     config = load_config(
         request.config_path,
         overrides={
@@ -77,7 +86,7 @@ def run_scenario(request: RunRequest) -> ExitCode:
         live = open_things.enter_context(
             live_plan(request.task, request.planner, config, whole=asks or bool(request.settings))
         )
-        loaded = _load(request, config) if live is None else live.loaded
+        loaded = _load(request, config, plan_that_was(request, journal)) if live is None else live.loaded
         if not request.quiet:
             faults.write(finding_lines(_warnings(loaded.findings)))
         if live is None:
@@ -88,7 +97,7 @@ def run_scenario(request: RunRequest) -> ExitCode:
             terminal.line("Nothing was run.")
             return ExitCode.FINE
         with Metrics(config, request.metrics_port, faults, quiet=request.quiet) as metrics:
-            return _run_loaded(loaded, request, config, terminal, faults, metrics, live)
+            return _run_loaded(loaded, request, config, terminal, faults, metrics, live, journal)
 
 
 def _show_plan(request: RunRequest, loaded: Loaded, terminal: Terminal) -> None:
@@ -108,6 +117,7 @@ def _run_loaded(
     faults: Terminal,
     metrics: Metrics,
     live: LivePlan | None,
+    journal: FoundJournal | None,
 ) -> ExitCode:
     """Run it, or what ``live`` brings; show, keep and send what came of it."""
     tracing = tracing_for(config, request.trace, request.trace_file)
@@ -115,7 +125,12 @@ def _run_loaded(
     metrics.begin_run(loaded.scenario.scenario, config.executor, loaded.parameters)
     unseen = request.no_progress or request.quiet
     progress = None if unseen else progress_for(terminal, len(loaded.graph.steps))
-    with terminated_as_interrupted(), progress or contextlib.nullcontext(), traces_sent_on_error(tracing, faults):
+    with (
+        terminated_as_interrupted(),
+        programs_ended([loaded]),
+        progress or contextlib.nullcontext(),
+        traces_sent_on_error(tracing, faults),
+    ):
         execution = execute(
             loaded,
             executor=config.executor,
@@ -131,6 +146,7 @@ def _run_loaded(
             ],
             tracing=tracing,
             feed=live,
+            keep=_keep_while(loaded, request, config, journal, terminal) if live is None else None,
         )
     if live is not None:
         live.finish()
@@ -172,7 +188,8 @@ def _check(request: RunRequest) -> None:
         OutputError: something cannot be written where it is asked for.
 
     """
-    if (request.scenario is None) == (request.task is None):
+    check_resume_options(request)
+    if (request.scenario is None) == (request.task is None) and request.resume is None:
         both = request.scenario is not None
         raise UsageFault("give either a SCENARIO or --task, not both" if both else "give a SCENARIO, or --task TEXT")
     if request.scenario is not None and not is_file_argument(request.scenario):
@@ -189,9 +206,31 @@ def _check(request: RunRequest) -> None:
         check_store(request.store)
 
 
-def _load(request: RunRequest, config: Config) -> Loaded:
-    """The scenario, or the plan of the task."""
+def _keep_while(
+    loaded: Loaded, request: RunRequest, config: Config, journal: FoundJournal | None, terminal: Terminal
+) -> Keep | None:
+    """How the run is kept while it goes on; None where nothing is kept."""
+    if request.no_store or (len(loaded.graph.steps) > _STEPS_KEPT and request.store is None):
+        return None
+
+    def show(plan: ResumePlan) -> None:
+        if not request.quiet:
+            terminal.write(resume_lines(plan))
+
+    plan = workflow_document(loaded) if request.scenario is None else None
+    seed = loaded.scenario.seed if request.seed is None else request.seed
+    return keeping(request, config, journal, started_as(request, config, seed, plan), show)
+
+
+def _load(request: RunRequest, config: Config, plan: Mapping[str, Any] | None) -> Loaded:
+    """The scenario, or the plan of the task. ``plan``: the one that the task had before."""
     settings = read_settings(request.settings)
+    if plan is not None:
+        return load_document(
+            parse_document(json.dumps(plan), source="the plan of the run", format="json"),
+            settings=settings,
+            config=config,
+        )
     if request.task is None:
         return load(request.scenario or "", settings=settings, config=config)
     return load_task(request.task, config=config, planner=request.planner, settings=settings)

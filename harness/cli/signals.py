@@ -1,15 +1,30 @@
-"""SIGTERM and SIGHUP end a command as Ctrl-C does: in order, with what was finished shown and kept."""
+"""SIGTERM and SIGHUP end a command as Ctrl-C does: in order, with what was finished shown and kept. What leaves no time
+for that leaves no program behind.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Final
 
+from executor.tools.process_guard import code_guarded
+from harness.scenario.scenario_model import Loaded
+
 # What a supervisor sends, and a terminal that is closed, where a person presses Ctrl-C.
 ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
+
+
+def programs_ended(loaded: Iterable[Loaded]) -> AbstractContextManager[None]:
+    """See to it that what Python steps start by themselves ends with this process, too, in this block."""
+    python = any(
+        step.tool is not None and step.tool in one.tools and one.tools[step.tool].kind == "python"
+        for one in loaded for step in one.graph.steps
+    )  # fmt: skip
+    return code_guarded() if python else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
@@ -29,7 +44,7 @@ def terminated_as_interrupted() -> Iterator[None]:
     try:
         for number in handled:
             signal.signal(number, interrupt)
-    except ValueError:  # not the main thread: whoever embeds the command handles signals
+    except ValueError:  # not the main thread: the embedding program handles signals
         yield
         return
     try:

@@ -82,7 +82,7 @@ def simulate_subject(request: SimulateRequest) -> ExitCode:
     terminal.write(simulation_lines(found, spreads, optima))
     if request.json_target is not None:
         write_json(simulation_document(found, spreads, optima), request.json_target)
-    return ExitCode.FINE
+    return ExitCode.FAULT if subject.is_simulated_failure else ExitCode.FINE
 
 
 def _changes(request: SimulateRequest, subject: Subject) -> list[Change]:

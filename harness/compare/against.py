@@ -5,7 +5,7 @@ Rules of this module:
   regression that passed each night would else become its own baseline.
 - A run differs from the next by more than its repetitions do. So the interval is that of a prediction from how far the
   accepted runs lie apart (:func:`harness.statistics.predicted_change`).
-- Too few is no fault: the cell stands under the notes as "not enough history".
+- Too few is no fault: the cell is in the notes as "not enough history".
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from harness.analysis.families import Family, asked_in, families
 from harness.statistics import Change, paired_change, predicted_change, unpaired_change
 
 # Two independent sets of repetitions; repetitions in pairs; one run against single figures of earlier runs.
@@ -41,12 +42,14 @@ METRICS: Final = tuple(_READ)
 @dataclass(frozen=True, slots=True)
 class Figures:
     """``values[metric]`` in order of time; empty where not every repetition has it. ``lost_seconds`` as in the
-    document, one map for each. ``run_seconds``: of each step, in the repetition that is shown.
+    document, one map for each. ``run_seconds``: of each step, the median over the repetitions, or in the one that is
+    shown where only that tells. ``families``: steps that are alike.
     """
 
     values: Mapping[str, Sequence[float]]
     lost_seconds: Sequence[Mapping[str, float]]
     run_seconds: Mapping[str, float] = field(default_factory=dict)
+    families: tuple[Family, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values["makespan"])
@@ -69,8 +72,28 @@ def figures_of(results: Sequence[Mapping[str, Any]]) -> Figures:
         values={name: [value for value in values if value is not None] if None not in values else []
                 for name, values in read.items()},
         lost_seconds=[sample["lost_seconds"] for sample in samples],
-        run_seconds=_run_seconds(results[-1]["steps"]),
+        run_seconds=_median_run_seconds(results),
+        families=_families(results[-1]["steps"]),
     )  # fmt: skip
+
+
+def _median_run_seconds(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    told = [sample["step_seconds"] for result in results for sample in result["samples"] if sample.get("step_seconds")]
+    if not told:
+        return _run_seconds(results[-1]["steps"])
+    step_ids = dict.fromkeys(step_id for one in told for step_id in one)
+    return {step_id: statistics.median(one[step_id] for one in told if step_id in one) for step_id in step_ids}
+
+
+def _families(steps: Sequence[Mapping[str, Any]]) -> tuple[Family, ...]:
+    tools = {step["step_id"]: step.get("tool") for step in steps}
+    asked = {}
+    for step in steps:
+        for attempt in step.get("attempts", ()):
+            found = asked_in(attempt.get("facts") or {})
+            if found is not None:
+                asked[step["step_id"]] = found
+    return tuple(families(tools, tools, asked))
 
 
 def baseline_of(runs: Sequence[Figures]) -> Figures:
@@ -81,6 +104,7 @@ def baseline_of(runs: Sequence[Figures]) -> Figures:
                 for name in METRICS},
         lost_seconds=[{cause: run.lost_median(cause) for cause in causes} for run in runs],
         run_seconds=runs[-1].run_seconds,
+        families=runs[-1].families,
     )  # fmt: skip
 
 

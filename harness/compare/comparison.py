@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+from harness.analysis.families import most_of
 from harness.compare.compared_figures import Figures, Method, change_of, figures_of
 from harness.result import results_of
 from harness.result.cell_key import Cell, cell_of, machine_differences
@@ -21,7 +23,7 @@ _MOST_OF_IT: Final = 0.7
 _STEPS_SHOWN: Final = 3
 # A step whose change is less than this share of the whole one explains nothing.
 _WORTH_SAYING_RATIO: Final = 0.05
-# Facts that may differ, and that whoever reads the comparison wants to know.
+# Facts that may differ, and that a reader of the comparison wants to know.
 _VERSIONS: Final = {
     "machine": "machine",
     "python_version": "Python",
@@ -47,10 +49,11 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class StepChange:
-    """How much longer (seconds; negative: shorter) all attempts of a step ran."""
+    """How much longer (seconds; negative: shorter) all attempts of a step ran, or of ``steps`` that are alike."""
 
     step_id: str
     seconds: float
+    steps: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,14 +239,31 @@ def _lost_changes(before: Figures, after: Figures) -> dict[str, float]:
 
 
 def _step_changes(before: Figures, after: Figures) -> tuple[StepChange, ...]:
-    """The steps that changed most, of those that both sides ran and whose change is worth a word."""
+    """The steps that changed most, of those that both sides ran and whose change is worth a word.
+
+    Copies of a step and items of a list are one: which of them was slow is chance. Where one tool or host accounts for
+    most of what grew, it stands in place of its steps.
+    """
     whole = max(after.median("makespan"), before.median("makespan"))
-    changes = [
-        StepChange(step_id, seconds - before.run_seconds[step_id])
-        for step_id, seconds in after.run_seconds.items()
-        if step_id in before.run_seconds
-    ]
-    worth = [one for one in changes if abs(one.seconds) > _WORTH_SAYING_RATIO * whole]
+    changes = {
+        step_id: seconds - before.run_seconds[step_id]
+        for step_id, seconds in after.run_seconds.items() if step_id in before.run_seconds
+    }  # fmt: skip
+    known = [replace(one, step_ids=one.step_ids & changes.keys()) for one in after.families]
+    alike = {step_id: one.name for one in known if one.kind in ("items", "copies") for step_id in one.step_ids}
+    groups: dict[str, set[str]] = {}
+    for step_id in changes:
+        groups.setdefault(alike.get(step_id, step_id), set()).add(step_id)
+
+    blamed = most_of([one for one in known if len(one.step_ids) > 1], before.run_seconds, after.run_seconds)
+    if blamed is not None and blamed.kind not in ("items", "copies"):
+        groups = {name: ids for name, ids in groups.items() if not ids <= blamed.step_ids}
+        groups[blamed.name] = set(blamed.step_ids)
+    found = [
+        StepChange(name, math.fsum(changes[step_id] for step_id in sorted(ids)), len(ids))
+        for name, ids in groups.items()
+    ]  # fmt: skip
+    worth = [one for one in found if abs(one.seconds) > _WORTH_SAYING_RATIO * whole]
     return tuple(sorted(worth, key=lambda one: -abs(one.seconds))[:_STEPS_SHOWN])
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from executor.model.findings import printable
-from harness.compare.comparison import CellChange, Comparison, Side
+from harness.compare.comparison import CellChange, Comparison, Side, StepChange
 from harness.plain_text import aligned, counted, duration_text, duration_texts
 from harness.result.cell_key import Cell
 
@@ -22,7 +22,7 @@ _MARKDOWN: Final = re.compile(r"([\\`*_\[\]<>#|~&])")
 
 
 def text(comparison: Comparison) -> str:
-    """A table with a line for each cell, then what stands behind each real change, and the remarks."""
+    """A table with a line for each cell, then what follows each real change, and the remarks."""
     rows = [list(_HEADINGS), *(_row(one, _has_many_scenarios(comparison)) for one in comparison.cells)]
     lines = [f"before: {_side(comparison.before)}", f"after:  {_side(comparison.after)}", ""]
     if comparison.cells:
@@ -89,11 +89,16 @@ def _explanation(one: CellChange) -> str:
     if causes:
         parts.append(f"lost time: {', '.join(causes)}")
     if one.steps:
-        parts.append(f"steps: {', '.join(f'{step.step_id} {_signed(step.seconds)}' for step in one.steps)}")
+        parts.append(f"steps: {', '.join(map(_step, one.steps))}")
     baseline = one.before.median("baseline"), one.after.median("baseline")
     if baseline[0] > 0 and baseline[1] > 0:
         parts.append(f"the serial run changed by {baseline[1] / baseline[0] - 1:+.1%}")
     return "; ".join(parts)
+
+
+def _step(step: StepChange) -> str:
+    alike = f" ({step.steps} alike)" if step.steps > 1 else ""
+    return f"{step.step_id} {_signed(step.seconds)}{alike}"
 
 
 def _remarks(comparison: Comparison) -> list[str]:
@@ -167,7 +172,10 @@ def _cell_document(one: CellChange) -> dict[str, Any]:
         "ours_seconds": one.ours_seconds,
         "work_seconds": one.work_seconds,
         "lost_seconds": dict(one.lost_seconds),
-        "steps": [{"step_id": step.step_id, "seconds": step.seconds} for step in one.steps],
+        "steps": [
+            {"step_id": step.step_id, "seconds": step.seconds, **({"steps": step.steps} if step.steps > 1 else {})}
+            for step in one.steps
+        ],
         "warnings": [f"{name}: {warning}" for name, warning in one.warnings],
     }
 

@@ -1,7 +1,7 @@
 """What is wrong with a dashboard: where, what, and what to do. Data.
 
 Rules of this module:
-- It is light: whoever only shows findings imports nothing heavy.
+- It is light: code that only shows findings imports nothing heavy.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class Selector:
 
 
 def _same(one: Any, other: Any) -> bool:
-    # To Python, True is 1; to whoever writes a file it is not.
+    # To Python, True is 1; to the author of a file it is not.
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 

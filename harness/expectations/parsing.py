@@ -189,7 +189,7 @@ def _selector(line: str, word: _Word) -> Selector:
 
 
 def _parameters(line: str, brace: int) -> tuple[dict[str, Any], int]:
-    """What stands in the braces, and the place after them."""
+    """What is in the braces, and the place after them."""
     values: dict[str, Any] = {}
     place = _skipped(line, brace + 1)
     while line[place] != "}":

@@ -3,7 +3,7 @@
 Rules of this module:
 - A stream that is closed when the program starts is opened on the null device: else the next file that is opened, the
   history perhaps, would get its number, and what is printed would go there.
-- What a stream does not take is dropped from the first fault on. Why is kept, and told by whoever ends the command. A
+- What a stream does not take is dropped from the first fault on. The reason is kept and said at the end. A
   reader that went away (``| head``) has read what it wanted: that is no fault.
 - A pipe that is full for the moment, and was made not to block by another program, is waited for.
 """

@@ -36,7 +36,7 @@ _OTHER_BOMS: Final = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 @dataclass(slots=True)
 class Document:
-    """A file's data and where each part of it stands. ``data`` is always a mapping."""
+    """A file's data and where each part of it is. ``data`` is always a mapping."""
 
     data: dict[str, Any]
     source_path: str

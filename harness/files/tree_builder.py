@@ -85,7 +85,7 @@ def finite(text: str) -> float:
 
 @dataclass(slots=True)
 class Place:
-    """Where a node stands: its line (from 1), and the places of what it holds."""
+    """Where a node is: its line (from 1), and the places of what it holds."""
 
     line: int
     children: dict[str, Place] | list[Place] | None = None

@@ -7,7 +7,7 @@
 Rules of this module:
 - It listens on loopback alone, and answers only who knows its key, which is new for each start.
 - It ends with its owner: also if that is killed (PR_SET_PDEATHSIG), since its parent is a thread that lives as long.
-- One that dies is started again, a few times; whoever waits for an answer meanwhile gets an error that may be retried.
+- One that dies is started again, a few times; a caller that waits meanwhile gets an error that may be retried.
 - Its environment is an allow-list: no key of ours reaches it.
 """
 

@@ -49,7 +49,7 @@ def counted_at(tokens: Sequence[Token], place: int) -> tuple[int | None, int]:
 
 
 def range_in(tokens: Sequence[Token]) -> str:
-    """The words of a range that counts, if one stands at the beginning: ``2 to 3``; else nothing."""
+    """The words of a range that counts, if one is at the beginning: ``2 to 3``; else nothing."""
     place = 1 if tokens and tokens[0].low in DETERMINERS else 0
     word = tokens[place].low if place < len(tokens) else ""
     return tokens[place].text if range_of(word) is not None else ""

@@ -143,7 +143,7 @@ def _asks(point: Sequence[Token]) -> bool:
 
 
 def _given_to(text: str, before: list[Clause], lead: Sequence[Token], found: _Points) -> list[Clause]:
-    """The points handed to the verb that stands before them."""
+    """The points handed to the verb that precedes them."""
     last, points = before[-1], found.points
     begins = {point[0].low for point in points}
     if not last.tokens or all(token.low in LEAD_WORDS for token in last.tokens):
@@ -179,7 +179,7 @@ def _up_to_verb(lead: Sequence[Token], last: Clause) -> list[Token]:
 
 
 def _announces_topics(tokens: Sequence[Token]) -> bool:
-    """``jokes about the following animals``: the points are what stands behind "about"."""
+    """``jokes about the following animals``: the points are what follows "about"."""
     at = next((place for place, token in enumerate(tokens) if token.low in ("these", "following")), None)
     return at is not None and any(token.low in PREPOSITIONS and token.low != "with" for token in tokens[:at])
 

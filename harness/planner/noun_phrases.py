@@ -97,7 +97,7 @@ def noun_phrases_of(text: str, tokens: Sequence[Token]) -> list[NounPhrase]:
 
 
 def languages_in(tokens: Sequence[Token]) -> list[str]:
-    """The languages of a list that names nothing else (an unknown word counts if it stands alone); else nothing."""
+    """The languages of a list that names nothing else (an unknown word counts if it is alone); else nothing."""
     found = []
     for item in listed(tokens):
         words = [
@@ -124,7 +124,7 @@ def names_of_items(text: str, items: Sequence[Sequence[Token]]) -> list[str]:
 
 
 def knows_language(tokens: Sequence[Token]) -> bool:
-    """Whether a language stands among the words."""
+    """Whether a language is among the words."""
     return any(token.low in LANGUAGES for token in tokens)
 
 
@@ -340,7 +340,7 @@ def _with_shared_topic(things: list[NounPhrase]) -> list[NounPhrase]:
 
 
 def language_place(tokens: Sequence[Token]) -> int | None:
-    """Where the "to" stands that leads to the languages."""
+    """Where the "to" is that leads to the languages."""
     places = [at for at, token in enumerate(tokens[:-1]) if token.low in _TOWARDS]
     known = [
         at

@@ -16,7 +16,7 @@ from executor.model.findings import Finding, WorkflowError
 from executor.model.workflow import Step, Workflow, dump_workflow
 from harness.files.strict_file import Document, parse_document
 
-# What stands in findings where a file's name stands else.
+# What findings name in place of a file.
 PLAN_SOURCE: Final = "the plan"
 # Longer texts are no tasks.
 TASK_LIMIT_CHARACTERS: Final = 20_000

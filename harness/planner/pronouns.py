@@ -5,7 +5,7 @@ Rules of this module:
 - "them" is all that the clause before made; if that is one thing, all that was made and that nothing was made from;
   if that is one thing too, it and what it was made from.
 - "the jokes" are the latest jokes.
-- Who finds nothing gets None: whoever asks decides whether that is worth a remark.
+- Where nothing is found the answer is None: the caller decides whether that is worth a remark.
 """
 
 from __future__ import annotations

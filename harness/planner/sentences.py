@@ -38,8 +38,8 @@ Link = Literal["first", "and", "then", "stop", "point"]
 class Clause:
     """A piece that asks for something. ``link``: how it follows the one before; ``tokens``: without the verb.
 
-    ``verb`` is empty where there is none; ``kind`` None stands for a remark on the clause before. ``material``: the
-    text to work on, where it stands behind a colon.
+    ``verb`` is empty where there is none; ``kind`` None represents a remark on the clause before. ``material``: the
+    text to work on, where it follows a colon.
     """
 
     verb: str
@@ -78,7 +78,7 @@ def clauses_in(text: str, tokens: Sequence[Token], link: Link = "first") -> list
 
 
 def _connector(tokens: Sequence[Token], place: int) -> tuple[int, Link]:
-    """The place behind what stands between two clauses, and what it is."""
+    """The place behind what lies between two clauses, and what it is."""
     link: Link = "and"
     begin = place
     while place < len(tokens):
@@ -117,7 +117,7 @@ def skipped(tokens: Sequence[Token], place: int, link: Link) -> tuple[int, Link]
 
 
 def begins_clause(tokens: Sequence[Token], place: int, link: Link) -> bool:
-    """Whether what stands at ``place``, behind a connector, is asked for in its own right."""
+    """Whether what is at ``place``, behind a connector, is asked for in its own right."""
     if link in ("then", "stop"):
         return True
     place, _ = skipped(tokens, place, "and")

@@ -46,7 +46,7 @@ PAIRS: Final = frozenset(
 _OBJECTS: Final = ("it", "them", "this", "these", "those", "that")
 
 NUMBER_WORDS: Final = {"one": 1, **NUMBERS}
-# What stands before or behind a number and leaves it open.
+# What comes before or behind a number and leaves it open.
 _BOUNDS: Final = ("at least", "at most", "up to", "no more than", "not more than", "no fewer than", "no less than",
                   "around", "roughly", "approximately")  # fmt: skip
 _OPEN_ENDS: Final = ("or more", "or so", "or fewer", "or less")
@@ -153,7 +153,7 @@ def unquoted(token: Token) -> str:
 
 
 def separator(tokens: Sequence[Token], place: int) -> int:
-    """The place behind the comma, "and" or "as well as" that stands at ``place``; ``place`` itself if none does."""
+    """The place behind the comma, "and" or "as well as" that is at ``place``; ``place`` itself if none does."""
     begin = place
     while place < len(tokens):
         low = tokens[place].low

@@ -104,7 +104,7 @@ SOURCES: Final = frozenset(
     release announcement menu quiz question answer idea name slogan tagline code function program list"""
     )
 )
-# What is made from another text, where one stands before it.
+# What is made from another text, where one precedes it.
 DERIVED: Final = frozenset(
     _words(
         """summary abstract post tweet headline title teaser caption blurb newsletter translation digest tldr keyword

@@ -1,7 +1,7 @@
 """A run document in forms that others read: a trace for Perfetto, CSV for spreadsheets, Markdown for people.
 
 Rules of this module:
-- Pure: a document in, text out; whoever calls writes the file.
+- Pure: a document in, text out; the caller writes the file.
 - Text from runs stays text where it goes: Markdown marks are escaped, and a CSV field that a spreadsheet would take for
   a formula gets an apostrophe before it (the JSON document is the faithful form).
 

@@ -1,12 +1,18 @@
 """The machine-readable result: the ``makespan.run/1`` document, from timelines and back.
 
 Rules of this room:
-- Pure: whoever calls writes the file.
+- Pure: the caller writes the file.
 - Times are seconds from the run's t = 0. Every integer nanosecond of a run of up to 20 days survives the way to
   seconds and back, so the timeline can be made from the document again, exactly.
 """
 
-from harness.result.result_reading import DocumentError, results_of, run_schema, timeline_from_document
+from harness.result.result_reading import (
+    DocumentError,
+    attempts_before,
+    results_of,
+    run_schema,
+    timeline_from_document,
+)
 from harness.result.result_writing import (
     SCHEMA,
     Document,
@@ -25,6 +31,7 @@ __all__ = [
     "Estimate",
     "Repetition",
     "Verdict",
+    "attempts_before",
     "result_document",
     "results_of",
     "run_document",

@@ -58,7 +58,7 @@ class Cell:
 
 
 def value_text(value: Any) -> str:
-    """A parameter's value as it stands in a label: plain text bare, everything else as JSON."""
+    """A parameter's value as it is in a label: plain text bare, everything else as JSON."""
     if isinstance(value, str) and _BARE.fullmatch(value) and value.isprintable() and not _reads_as_json(value):
         return value
     return json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -34,6 +34,29 @@ def timeline_from_document(result: Mapping[str, Any]) -> Timeline:
         raise DocumentError(f"not a {SCHEMA} result: {error}") from error
 
 
+def attempts_before(result: Mapping[str, Any]) -> tuple[list[Attempt], int]:
+    """The attempts of the run that was resumed, as far as their steps are in this one, and how many nanoseconds it
+    took; nothing for a run that resumed none.
+
+    Raises:
+        DocumentError: a field is missing, or is not what the schema says.
+
+    """
+    resumed = result.get("resumed")
+    if resumed is None:
+        return [], 0
+    index = {step["step_id"]: place for place, step in enumerate(result["steps"])}
+    try:
+        attempts = [
+            _attempt_from(words, index[words["step_id"]])
+            for words in resumed["attempts"]
+            if words["step_id"] in index
+        ]  # fmt: skip
+        return attempts, _nanoseconds(resumed["seconds"])
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DocumentError(f"not a {SCHEMA} result: resumed: {error}") from error
+
+
 def results_of(document: Mapping[str, Any]) -> list[Document]:
     """The results of a document.
 
@@ -81,6 +104,7 @@ def _timeline(result: Mapping[str, Any]) -> Timeline:
             name: [(_nanoseconds(time), capacity) for time, capacity in changes]
             for name, changes in result.get("capacity_changes", {}).items()
         },
+        reused=frozenset(place for place, step in enumerate(steps) if "reused_from" in step),
         tools=[step.get("tool") for step in steps],
     )
 

@@ -13,7 +13,7 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from executor.model.workflow import Step
 from executor.record.timeline import NANOSECONDS, Attempt, AttemptFailure, Timeline
@@ -22,6 +22,10 @@ from executor.tracing.span_contents import EVENTS_FACT, SPANS_FACT
 from harness.analysis import Summary, summary
 from harness.analysis.attempt_index import AttemptIndex
 from harness.plain_text import one_line
+from harness.result.resumed_document import earlier_attempts, resumed_document
+
+if TYPE_CHECKING:
+    from executor.journal.earlier_run import EarlierRun
 
 SCHEMA = "makespan.run/1"
 # Deeper values can be written by some JSON libraries and read by none; the document adds a few levels of its own.
@@ -47,7 +51,7 @@ class Estimate:
     ci95: tuple[float, float] | None = None
 
     def document(self) -> Document:
-        """As it stands in the result."""
+        """As it is in the result."""
         return {"median": self.median, "ci95": None if self.ci95 is None else list(self.ci95)}
 
 
@@ -58,7 +62,8 @@ class Repetition:
     ``errors`` are shown as their text. ``foreign``: the trace was made elsewhere and may lack ``released_by``.
     ``steps`` are the words of the steps by id; ``usage`` are further figures of the sample (CPU time, memory).
     ``started_at``: when t = 0 was, ISO 8601. ``trace_id``: of its trace, 32 hexadecimal digits. ``facts`` are what
-    tools told of their attempts.
+    tools told of their attempts. ``reused``: the steps whose result an earlier run left, and its id; ``resumed``: the
+    run that this one went on from.
     """
 
     timeline: Timeline
@@ -72,6 +77,8 @@ class Repetition:
     trace_id: str | None = None
     facts: Mapping[Attempt, Mapping[str, Any]] = field(default_factory=dict)
     started_at: str | None = None
+    reused: Mapping[str, str] = field(default_factory=dict)
+    resumed: EarlierRun | None = None
 
 
 def run_document(
@@ -138,6 +145,7 @@ def result_document(
         },
         **_capacities(timeline),
         **_states(shown),
+        **_resumed(shown),
         "steps": _steps(shown),
         "samples": [_sample(one, its) for one, its in zip(repetitions, summaries, strict=True)],
     }
@@ -156,6 +164,14 @@ def _states(repetition: Repetition) -> Document:
     """What steps could have waited for a lock of, whether or not one did."""
     names = {name for step in repetition.steps.values() for name in (*step.reads, *step.writes)}
     return {"states": sorted(names)} if names else {}
+
+
+def _resumed(repetition: Repetition) -> Document:
+    """The run that this one went on from, with what was done in it."""
+    if repetition.resumed is None:
+        return {}
+    attempts = [_attempt(attempt, place, None) for place, attempt in enumerate(earlier_attempts(repetition.resumed))]
+    return {"resumed": {**resumed_document(repetition.resumed), "attempts": attempts}}
 
 
 def _thinned(changes: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
@@ -253,6 +269,8 @@ def _step(repetition: Repetition, index: int, attempts: list[Document]) -> Docum
         step |= {"description": words.description, "tool": words.tool}
     elif index < len(timeline.tools) and timeline.tools[index] is not None:
         step["tool"] = timeline.tools[index]
+    if step_id in repetition.reused:
+        step["reused_from"] = repetition.reused[step_id]
     if output_error is not None:
         step["output_error"] = output_error
     return step

@@ -19,6 +19,7 @@ from executor.dependencies import Graph
 from executor.engine.mapped_items import DEFAULT_ITEMS, known_items
 from executor.model.workflow import Resource, Step
 from executor.record.timeline import NANOSECONDS
+from executor.templates.render_budget import STUB
 from harness.plain_text import counted
 
 CRITICAL_PATH = "critical path"
@@ -74,14 +75,17 @@ def forecast(
     scale: float = 1.0,
     resources: Mapping[str, Resource] | None = None,
     inputs: Mapping[str, Any] | None = None,
+    expected_outputs: Mapping[str, Any] | None = None,
 ) -> Forecast:
-    """The forecast of a graph for a number of workers. ``inputs``: what lists of mapped steps may be made of."""
+    """The forecast of a graph for a number of workers. ``inputs`` and ``expected_outputs`` (by step id): what lists of
+    mapped steps may be made of.
+    """
     stated = [step.expected_seconds for step in graph.steps]
     unstated = sum(1 for seconds in stated if seconds is None)
     in_seconds = unstated < len(stated)
     unit = NANOSECONDS if in_seconds else 1
     ticks = [round((seconds or 0.0) * scale * unit) for seconds in stated] if in_seconds else [1] * len(stated)
-    items, assumed = items_of(graph.steps, inputs or {})
+    items, assumed = items_of([graph.steps[index] for index in graph.topological], inputs or {}, expected_outputs)
     counts = [items.get(step.step_id, 1) for step in graph.steps]
     at_once = [min(count, step.max_parallel or count) for count, step in zip(counts, graph.steps, strict=True)]
     load = _Load(counts, at_once, ticks)
@@ -109,18 +113,24 @@ def forecast(
     )
 
 
-def items_of(steps: Sequence[Step], inputs: Mapping[str, Any]) -> tuple[dict[str, int], frozenset[str]]:
-    """How many items each mapped step has, by id, and which of these numbers are assumptions."""
+def items_of(
+    steps: Sequence[Step], inputs: Mapping[str, Any], expected_outputs: Mapping[str, Any] | None = None
+) -> tuple[dict[str, int], frozenset[str]]:
+    """How many items each mapped step has, by id, and which of these numbers are assumptions. ``steps``: each behind
+    those that it depends on.
+    """
+    outputs: dict[str, Any] = {step.step_id: STUB for step in steps} | dict(expected_outputs or {})
     items: dict[str, int] = {}
     assumed: set[str] = set()
     for step in steps:
         if step.for_each is None:
             continue
-        known = known_items(step, inputs)
+        known = known_items(step, inputs, outputs)
         if known is None:
             assumed.add(step.step_id)
             known = DEFAULT_ITEMS if step.expected_items is None else step.expected_items
         items[step.step_id] = known
+        outputs[step.step_id] = [outputs[step.step_id]] * known
     return items, frozenset(assumed)
 
 

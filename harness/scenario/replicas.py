@@ -1,4 +1,4 @@
-"""One step of a scenario file that stands for many: ``copies``.
+"""One step of a scenario file that represents many: ``copies``.
 
 ``copies: 3`` or ``copies: "{{ inputs.n }}"`` turns the step ``translation`` into ``translation-1`` … ``translation-3``.
 Where the input is a list there is a copy for each item. This happens when the file is loaded, before anything is
@@ -71,7 +71,7 @@ def has_copies(steps: object) -> bool:
 
 
 def expand_copies(steps: list[Any], inputs: Mapping[str, Any]) -> Expansion:
-    """Write the copies out. Faults are among the findings; a step with one stands there once, without copies."""
+    """Write the copies out. Faults are among the findings; a step with one is there once, without copies."""
     expansion = Expansion([], [])
     names: dict[str, list[str]] = {}
     for index, step in enumerate(steps):

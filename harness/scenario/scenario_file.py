@@ -44,6 +44,7 @@ COMMAND_LINE: Final = "command line"
 # Fields that both the workflow and the scenario have; the workflow's check counts.
 _SHARED: Final = frozenset({"inputs", "description"})
 _UNKNOWN_TOOL: Final = ToolDeclaration(kind="noop")
+_STEPS_NAMED: Final = 20
 
 
 @dataclass(slots=True)
@@ -194,7 +195,17 @@ class Loading:
             self.findings += translate(error, Scenario, (), data)
             return None
         self._check_benchmark(scenario)
+        if workflow is not None:
+            self._check_expected_outputs(scenario, workflow)
         return scenario
+
+    def _check_expected_outputs(self, scenario: Scenario, workflow: Workflow) -> None:
+        known = [step.step_id for step in workflow.steps]
+        for name in scenario.expected_outputs:
+            if name not in known:
+                fix = did_you_mean(name, known, f"use one of: {', '.join(known[:_STEPS_NAMED])}")
+                place = ("expected_outputs", name)
+                self.findings.append(Finding("error", "unknown-step", f"there is no step {name!r}", fix, path=place))
 
     def _check_benchmark(self, scenario: Scenario) -> None:
         known = backend_names()
@@ -357,7 +368,7 @@ def load(
 
     ``settings`` set ``scale`` or inputs: text is read as the command line's is, other values are taken as they are.
     ``config``: default is :func:`harness.config.load_config`. ``allow_missing_inputs``: an input without a value is
-    null, with a warning, for whoever only looks at the plan.
+    null, with a warning, for commands that only look at the plan.
 
     Raises:
         WorkflowError: with all findings, at least one of them an error.

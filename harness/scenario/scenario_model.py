@@ -1,7 +1,7 @@
 """The words of a scenario: what a file says beside its workflow, and the result of loading one.
 
-Frozen pydantic models, as strict as :mod:`executor.model.workflow`. Reading expectations belongs to whoever judges
-them: here ``expect`` is text.
+Frozen pydantic models, as strict as :mod:`executor.model.workflow`. Here ``expect`` is text:
+:mod:`harness.expectations` reads it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Expectation = Annotated[str, StringConstraints(min_length=1)]
 class Benchmark(SparseModel):
     """The matrix of a benchmark: every executor × workers × policy × parameter values, ``repetitions`` times each after
     ``warmup`` runs that do not count. ``parameters``: values of inputs (or of ``scale``) to run with. Empty lists leave
-    the choice to whoever runs it.
+    the choice to the person who runs it.
     """
 
     executors: Names = ()
@@ -51,7 +51,8 @@ class Benchmark(SparseModel):
 
 class Scenario(SparseModel):
     """What a scenario file says beside its steps. ``scale`` multiplies durations of synthetic and stand-in steps;
-    ``seed`` feeds everything that is drawn at random.
+    ``seed`` feeds everything that is drawn at random. ``expected_outputs``: by step, the output that it is taken to
+    have where no tool runs (each item's of a mapped step), for conditions and lists that depend on it.
     """
 
     scenario: Name
@@ -62,6 +63,7 @@ class Scenario(SparseModel):
     inputs: JsonMapping = Field(default_factory=dict)
     resources: Annotated[dict[Name, Resource], BeforeValidator(_mapping)] = Field(default_factory=dict)
     tools: Annotated[dict[Name, ToolDeclaration], BeforeValidator(_mapping)] = Field(default_factory=dict)
+    expected_outputs: Annotated[JsonMapping, BeforeValidator(_mapping)] = Field(default_factory=dict)
     benchmark: Benchmark = Field(default_factory=Benchmark)
     expect: Annotated[tuple[Expectation, ...], BeforeValidator(_listed)] = ()
 

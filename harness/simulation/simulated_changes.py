@@ -23,6 +23,8 @@ from harness.simulation.subject import Subject
 from harness.simulation.what_if import gains_of
 
 _SERIAL: Final = "serial"
+# Less of the makespan than that is nothing.
+_NOTHING_RATIO: Final = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,16 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """One change alone: what it saves of the base's makespan (negative: what it costs)."""
+    """One change alone: what it saves of the base's makespan (negative: what it costs). ``binds_next``: why a higher
+    limit gains nothing by itself (``workers``, or a term of the lower bound), and what it gains with as many workers
+    as there are steps; None where it gains something.
+    """
 
     label: str
     makespan_seconds: float
     gain_seconds: float
+    binds_next: str | None = None
+    with_workers_gain_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +138,16 @@ def _cell(subject: Subject, change: Change, base: int) -> Cell:
 
 
 def _gain(subject: Subject, change: Change, base: int) -> Gain:
-    makespan = subject.run(change).makespan_nanoseconds
-    return Gain(change.label, makespan / NANOSECONDS, (base - makespan) / NANOSECONDS)
+    again = subject.run(change)
+    makespan = again.makespan_nanoseconds
+    gain = Gain(change.label, makespan / NANOSECONDS, (base - makespan) / NANOSECONDS)
+    if not change.limits or change.workers is not None or base - makespan > _NOTHING_RATIO * base:
+        return gain
+    slots = max(subject.timeline.workers, len(subject.timeline.step_ids))
+    more = (base - subject.run(replace(change, workers=slots)).makespan_nanoseconds) / NANOSECONDS
+    if more > gain.gain_seconds + _NOTHING_RATIO * base / NANOSECONDS:
+        return replace(gain, binds_next="workers", with_workers_gain_seconds=more)
+    return replace(gain, binds_next=RunAnalysis(again).lower_bound.binding)
 
 
 def _usual_gains(subject: Subject, base: int) -> list[Gain]:

@@ -46,11 +46,21 @@ def simulation_document(
             for cell, spread, optimum in zip(simulation.cells, spreads, best, strict=True)
         ],
         "gains": [
-            {"change": one.label, "makespan_seconds": one.makespan_seconds, "gain_seconds": one.gain_seconds}
+            {
+                "change": one.label,
+                "makespan_seconds": one.makespan_seconds,
+                "gain_seconds": one.gain_seconds,
+                "binds_next": one.binds_next,
+                "with_workers_gain_seconds": one.with_workers_gain_seconds,
+            }
             for one in simulation.gains
         ],
         "asked": simulation.asked,
         "notes": list(simulation.subject.notes),
+        "failures": [
+            {"step_id": step_id, "message": message} for step_id, message in simulation.subject.failures.items()
+        ],
+        "skipped": list(simulation.subject.skipped),
     }
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from executor.dependencies import Graph
 from executor.model.findings import did_you_mean
+from executor.record.outcomes import StepError
 from executor.record.timeline import NANOSECONDS, Timeline
 from executor.scheduler import POLICIES, Policy
 from harness.execution import execute
@@ -29,7 +30,9 @@ DEFAULT_WORKERS: Final = 8
 @dataclass(slots=True)
 class Subject:
     """``kind``: ``scenario``, ``run`` or ``trace``. ``steps``: ids by name. ``tools``: the tool of each step, by id;
-    steps of one tool lend each other their durations. ``notes`` say what a reader must know of the base.
+    steps of one tool lend each other their durations. ``notes`` say what a reader must know of the base. ``failures``:
+    by step, why it failed on the virtual clock (of a run: as recorded); ``skipped``: the steps that did not run since
+    others had failed. Neither takes the time that it would take.
     """
 
     name: str
@@ -39,6 +42,13 @@ class Subject:
     observed: Mapping[str, Sequence[int]] = field(default_factory=dict)
     tools: Mapping[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    failures: Mapping[str, str] = field(default_factory=dict)
+    skipped: Sequence[str] = ()
+
+    @property
+    def is_simulated_failure(self) -> bool:
+        """Whether steps failed that nobody has seen fail: the makespan is that of a run that was cut short."""
+        return self.kind == "scenario" and bool(self.failures)
 
     @property
     def timeline(self) -> Timeline:
@@ -82,7 +92,33 @@ def subject_of_scenario(loaded: Loaded, *, workers: int | None = None, policy: P
         steps={step_id: step_id for step_id in timeline.step_ids},
         tools={step.step_id: step.tool for step in loaded.graph.steps if step.tool is not None},
         notes=list(execution.run.warnings),
+        failures=_failures(timeline, execution.run.errors),
+        skipped=_skipped(timeline),
     )
+
+
+def _failures(timeline: Timeline, errors: Mapping[str, StepError]) -> dict[str, str]:
+    """The top-level steps that failed, and why."""
+    found = {}
+    for step_id, status in zip(timeline.step_ids, timeline.statuses, strict=True):
+        if status == "failed":
+            error = errors.get(step_id)
+            found[step_id] = "no error was recorded" if error is None else f"{error.error_type}: {error.message}"
+    return found
+
+
+def _skipped(timeline: Timeline) -> list[str]:
+    """The steps that did not run because one that they depend on had failed, directly or through others."""
+    behind = [status == "failed" for status in timeline.statuses]
+    found = []
+    changed = True
+    while changed:  # steps that were added late may stand before what they depend on
+        changed = False
+        for step, status in enumerate(timeline.statuses):
+            if status == "skipped" and not behind[step] and any(behind[one] for one in timeline.data_parents[step]):
+                behind[step] = changed = True
+                found.append(step)
+    return [timeline.step_ids[step] for step in sorted(found)]
 
 
 def subject_of_document(document: Mapping[str, Any], cell: str | None = None) -> Subject:
@@ -101,6 +137,8 @@ def subject_of_document(document: Mapping[str, Any], cell: str | None = None) ->
     subject = subject_of_timeline(timeline, name=str(result.get("scenario", document["scenario"])))
     subject.observed = _observed(result, subject.rerun)
     subject.tools = {step["step_id"]: step["tool"] for step in result["steps"] if step.get("tool")}
+    errors = {step["step_id"]: step["error"] for step in result["steps"] if step.get("error")}
+    subject.failures = {step_id: errors.get(step_id, message) for step_id, message in subject.failures.items()}
     if len(results) > 1:
         subject.notes.append(f"of {len(results)} cells {label} is simulated (--cell NAME for another)")
     return subject
@@ -117,6 +155,7 @@ def subject_of_timeline(timeline: Timeline, *, name: str, graph: Graph | None = 
         raise SimulationError(f"nothing ran in {name!r}: there is nothing to simulate", "name another run")
     rerun = Rerun(timeline, graph)
     subject = Subject(name, kind, rerun, {one: one for one in timeline.step_ids}, _observed_once(rerun))
+    subject.failures, subject.skipped = _failures(timeline, {}), _skipped(timeline)
     cut = sum(1 for status in timeline.statuses if status == "cancelled")
     if cut:
         subject.notes.append(f"the run was cut short: {cut} of its steps never ran, and take no time here")

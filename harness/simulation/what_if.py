@@ -20,7 +20,7 @@ from executor.dependencies import Graph, plan
 from executor.dependencies.graph import ranks_of
 from executor.engine.engine import Engine, Failure
 from executor.model.findings import raise_errors
-from executor.model.workflow import Resource, Retry, Step, Workflow
+from executor.model.workflow import Resource, Retry, Step, Workflow, max_parallel_resource
 from executor.record.timeline import NANOSECONDS, Attempt, Timeline
 from executor.scheduler import POLICIES, Policy
 from harness.analysis import Pause, RunAnalysis
@@ -63,7 +63,7 @@ class Prediction:
     limits: tuple[LimitGain, ...]
 
     def document(self) -> dict[str, Any]:
-        """As it stands in a result."""
+        """As it is in a result."""
         return {
             "simulated_makespan_seconds": self.simulated_seconds,
             "steps": [
@@ -318,6 +318,21 @@ class Rerun:
         steps = tuple(self._certain(step, place) for place, step in enumerate(graph.steps))
         return replace(graph, steps=steps)
 
+    def items_of(self, step: int) -> Sequence[int] | None:
+        """The items of a step that the record shows to have been a mapped one (it took no worker, and was blocked on
+        its items all the time); None for any other.
+        """
+        tries = self.index.tries[step]
+        if self._calls_together or len(tries) != 1 or tries[0].worker is not None or tries[0].started is None:
+            return None
+        attempt = tries[0]
+        waited = [(one.start, one.end) for one in attempt.blocked]
+        if attempt.ended not in (attempt.started, attempt.granted) and waited != [(attempt.started, attempt.ended)]:
+            return None
+        ids = self.timeline.step_ids
+        items = [one for one, parent in enumerate(self.index.nested_in) if parent == step]
+        return items if all(ids[one].startswith(f"{ids[step]}/") for one in items) else None
+
     def _certain(self, step: Step, place: int) -> Step:
         skipped = not self.index.tries[place] and self.timeline.statuses[place] == "skipped"
         changed: dict[str, Any] = {"timeout": None, "when": "false" if skipped else None}
@@ -328,6 +343,10 @@ class Rerun:
             changed["for_each"] = [None] * len(items)
             attempts = max((self.last_attempt.get(item, 1) for item in items), default=1)
         return step.model_copy(update={**changed, "retry": _as_often(attempts)})
+
+    def ran_nanoseconds(self, step: int) -> int:
+        """How long all attempts of a step ran."""
+        return sum(self.index.run_nanoseconds(attempt) for attempt in self.index.tries[step])
 
     def retry_of(self, step_id: str) -> Retry | None:
         """As many attempts as were made; how long to wait before each, their failures say."""
@@ -358,10 +377,21 @@ def _graph_of(timeline: Timeline, again: Rerun) -> Graph:
     steps = []
     for step in top:
         needs = timeline.needs[step] if timeline.needs else None
-        ran = sum(again.index.run_nanoseconds(attempt) for attempt in again.index.tries[step])
+        ran = again.ran_nanoseconds(step)
+        mapped: dict[str, Any] = {}
+        items = again.items_of(step)
+        if items is not None:
+            step_id = timeline.step_ids[step]
+            limit = timeline.resources.get(max_parallel_resource(step_id))
+            mapped = {"for_each": [], "max_parallel": None if limit is None else limit.capacity}
+            if items:  # what is said of the step is each item's
+                ran = max(again.ran_nanoseconds(item) for item in items)
+                needs = dict(timeline.needs[items[0]] or {}) if timeline.needs else {}
+                needs.pop(max_parallel_resource(step_id), None)
         words = Step(
             step_id=timeline.step_ids[step],
             tool="noop",
+            **mapped,
             depends_on=tuple(timeline.step_ids[parent] for parent in timeline.data_parents[step]),
             reads=tuple(reads.get(step, ())),
             writes=tuple(writes.get(step, ())),

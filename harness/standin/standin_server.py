@@ -2,7 +2,7 @@
 
 Rules of this module:
 - An answer is due at a moment counted from the arrival of its request: the server's own work is inside that time.
-- A place under the limits is free before the last byte is sent, so that whoever read it may ask again at once, and as
+- A place under the limits is free before the last byte is sent, so that a reader may ask again at once, and as
   soon as a client goes away. ``close`` ends every connection and every thread.
 - An error of the server itself is answered with 500, logged, and kept in ``StandIn.faults``.
 """

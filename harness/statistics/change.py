@@ -59,7 +59,7 @@ def unpaired_change(before: Sequence[float], after: Sequence[float], *, seed: in
     superiority = _superiority(old, new)
     if len(old) < 2 or len(new) < 2:
         return Change(ratio, None, superiority)
-    from scipy.stats import mannwhitneyu  # noqa: PLC0415 - heavy: only whoever tests pays for it
+    from scipy.stats import mannwhitneyu  # noqa: PLC0415 - heavy: only a test pays for it
 
     return Change(ratio, float(mannwhitneyu(new, old).pvalue), superiority)
 
@@ -78,7 +78,7 @@ def paired_change(before: Sequence[float], after: Sequence[float], *, seed: int 
         return Change(pairs.interval, None, superiority, paired=True)
     if not any(logs):
         return Change(pairs.interval, 1.0, superiority, paired=True)
-    from scipy.stats import wilcoxon  # noqa: PLC0415 - heavy: only whoever tests pays for it
+    from scipy.stats import wilcoxon  # noqa: PLC0415 - heavy: only a test pays for it
 
     return Change(pairs.interval, float(wilcoxon(logs).pvalue), superiority, paired=True)
 
@@ -101,7 +101,7 @@ def predicted_change(history: Sequence[float], after: Sequence[float], *, seed: 
     ratio = ratio_interval(samples, runs, seed=seed)
     logs = [math.log(run) for run in runs]
     spread = statistics.stdev(logs) * math.sqrt(1 + math.pi / 2 / len(logs))
-    from scipy.stats import t  # noqa: PLC0415 - heavy: only whoever tests pays for it
+    from scipy.stats import t  # noqa: PLC0415 - heavy: only a test pays for it
 
     freedom = len(logs) - 1
     reach = float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * spread

@@ -124,7 +124,7 @@ def noise_warnings(samples: Sequence[float]) -> tuple[NoiseWarning, ...]:
 
 def _far_from_the_others(values: list[float]) -> list[int]:
     """Places with a modified z-score beyond 3.5. Where more than half of the samples are the same, the mean absolute
-    deviation stands in for the median one (as IBM's SPSS has it).
+    deviation replaces the median one (as IBM's SPSS has it).
     """
     median = statistics.median(values)
     if len(values) < _LEAST_FOR_OUTLIERS or median <= 0:
@@ -149,7 +149,7 @@ def drift_of(samples: Sequence[float]) -> Drift | None:
     median = statistics.median(values)
     if len(values) < _LEAST_FOR_OUTLIERS or min(values) == max(values) or median <= 0:
         return None
-    from scipy.stats import kendalltau, theilslopes  # noqa: PLC0415 - heavy: only whoever looks for drift pays for it
+    from scipy.stats import kendalltau, theilslopes  # noqa: PLC0415 - heavy: only a search for drift pays for it
 
     times = range(len(values))
     p_value = float(kendalltau(list(times), values).pvalue)

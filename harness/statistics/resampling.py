@@ -71,7 +71,7 @@ def interval(samples: Sequence[float], *, seed: int = 0) -> Interval:
         return Interval(median, median, median)
 
     def statistic(resampled: Array, axis: int) -> Any:
-        import numpy as np  # noqa: PLC0415 - heavy: only whoever computes an interval pays for it
+        import numpy as np  # noqa: PLC0415 - heavy: only an interval pays for it
 
         return np.median(resampled, axis=axis)
 
@@ -99,7 +99,7 @@ def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], *
         return Interval(median, median, median)
 
     def statistic(over: Array, under: Array, axis: int) -> Any:
-        import numpy as np  # noqa: PLC0415 - heavy: only whoever computes an interval pays for it
+        import numpy as np  # noqa: PLC0415 - heavy: only an interval pays for it
 
         return np.median(over, axis=axis) / np.median(under, axis=axis)
 
@@ -107,7 +107,7 @@ def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], *
 
 
 def _percentiles(sets: tuple[list[float], ...], statistic: Any, seed: int) -> tuple[float, float]:
-    import numpy as np  # noqa: PLC0415 - heavy: only whoever computes an interval pays for it
+    import numpy as np  # noqa: PLC0415 - heavy: only an interval pays for it
     from scipy.stats import bootstrap  # noqa: PLC0415 - as above
 
     found = bootstrap(

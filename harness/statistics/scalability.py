@@ -102,7 +102,7 @@ def _law(workers: Any, contention: float, coherency: float) -> Any:
 
 
 def _least_squares(counts: list[float], speedups: list[float]) -> tuple[float, float]:
-    import numpy as np  # noqa: PLC0415 - heavy: only whoever fits pays for it
+    import numpy as np  # noqa: PLC0415 - heavy: only a fit pays for it
     from scipy.optimize import curve_fit  # noqa: PLC0415 - as above
 
     found, _ = curve_fit(

@@ -51,6 +51,10 @@ class Recording:
         self._write(lambda: self._store.finish_run(self.run_id, document, status=status))
         return self.failure
 
+    def interrupt(self) -> None:
+        """As :meth:`Store.interrupt_run`, for a run that will not be finished; one that is stays as it is."""
+        self._write(lambda: self._store.interrupt_run(self.run_id))
+
     def _write(self, write: Callable[[], object]) -> None:
         self._waiting.append(write)
         while self._waiting:

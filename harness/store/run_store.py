@@ -39,7 +39,7 @@ _HAS_RESULTS: Final = "(document IS NOT NULL OR EXISTS (SELECT 1 FROM samples WH
 
 def default_store_path() -> Path:
     """``makespan/runs.sqlite`` in the user's data folder (``$XDG_DATA_HOME``, else ``~/.local/share``)."""
-    from platformdirs import user_data_path  # noqa: PLC0415 - only whoever asks for the default place pays for it
+    from platformdirs import user_data_path  # noqa: PLC0415 - only the default place pays for it
 
     return user_data_path("makespan", appauthor=False) / _FILE_NAME
 
@@ -126,6 +126,18 @@ class Store:
         with self._transaction() as connection:
             sequence = self._sequence(connection, run_id)
             self._complete(connection, sequence, document_without_secrets(document), status)
+
+    def interrupt_run(self, run_id: str) -> None:
+        """Say of a run that goes on that it was interrupted. What was stored of its repetitions stays.
+
+        Raises:
+            StoreError: it cannot be written.
+
+        """
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE runs SET status = 'interrupted' WHERE run_id = ? AND status = 'unfinished'", (run_id,)
+            )
 
     def save(self, document: Mapping[str, Any]) -> None:
         """Keep a whole run at once.

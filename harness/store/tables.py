@@ -1,7 +1,7 @@
 """The store's tables, how older ones are brought up to date, and how its file is opened.
 
 Rules of this module:
-- The version stands in ``user_version``; ``application_id`` marks the file as ours. A file from a newer makespan, or
+- The version is in ``user_version``; ``application_id`` marks the file as ours. A file from a newer makespan, or
   from another program, is refused and left as it is.
 - A migration is one immediate transaction: two processes that open an old store at once do it once.
 - Write-ahead log: readers and the one writer do not wait for each other, and what was committed outlives the process.

@@ -1,7 +1,7 @@
 """The words of the configuration's section ``telemetry``: where traces and metrics go, and what is in them.
 
 Rules of this module:
-- Nothing is sent anywhere unless an address stands here (or on the command line).
+- Nothing is sent anywhere unless an address is here (or on the command line).
 - Keys in headers are secrets: they stand in no message.
 """
 

@@ -8,7 +8,7 @@ Rules of this module:
 - Absolute times are integer nanoseconds since 1970 and never pass through a float. In a :class:`ForeignRun` they are
   nanoseconds since ``origin``, the beginning of the earliest span.
 - What is wrong with a trace never stops its reading: it is a :class:`TraceFinding`, which says the effect.
-- Text is kept as it stands in the trace: control codes too. Whoever shows it escapes it
+- Text is kept as it is in the trace: control codes too. The code that shows it escapes it
   (``harness.plain_text.one_line``). Step ids alone are made printable.
 """
 
@@ -135,7 +135,7 @@ class Trace:
 class Edge(NamedTuple):
     """Step ``after`` needs step ``before`` (indices into the timeline's steps).
 
-    ``label``: *declared* by whoever made the trace (span links, ``depends_on``, LangGraph's triggers, ``--edges``);
+    ``label``: *declared* by the maker of the trace (span links, ``depends_on``, LangGraph's triggers, ``--edges``);
     *inferred* from data seen to flow or from the framework's own order; *assumed* from the observed order alone.
     ``source`` names where it comes from: ``links``, ``makespan``, ``langgraph``, ``graph.node``, ``edges file``,
     ``data flow``, ``observed order``.
@@ -158,7 +158,9 @@ class ForeignRun:
 
     ``spans[i]``: the span of each attempt. ``names[i]``: what to show. ``waiting[i]``: the span only waits (it covers
     the work of others, polls or sleeps; the reason, else None): advise nothing for it. ``envelopes``: spans that hold
-    the whole run and are no step. ``from_makespan``: the trace is our own, and the timeline exact.
+    the whole run and are no step. ``delays``: by step, how many nanoseconds after all that it needs it began, while
+    others ran, for no reason that the trace shows. ``begun_in``: by step, the one beside it in which it began and which
+    it outlasts. ``from_makespan``: the trace is our own, and the timeline exact.
     """
 
     timeline: Timeline
@@ -170,6 +172,8 @@ class ForeignRun:
     from_makespan: bool
     waiting: Sequence[str | None] = ()
     envelopes: Sequence[Span] = ()
+    delays: Mapping[int, int] = field(default_factory=dict)
+    begun_in: Mapping[int, int] = field(default_factory=dict)
     trace_id: str = ""
     source: str = ""
     workflow: str = ""

@@ -6,12 +6,13 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -233,6 +234,7 @@ def test_a_replay_asks_the_endpoint_nothing_at_all(folder: Path) -> None:
             endpoint.accept()
 
 
+@pytest.mark.slow
 def test_the_calls_of_a_node_are_replayed_under_their_limit_and_the_node_does_not_run(folder: Path) -> None:
     text = shipped_scenarios()["translation_node"].read_text(encoding="utf-8")
     (folder / "node.yaml").write_text(text.partition("expect:")[0], encoding="utf-8")
@@ -346,3 +348,24 @@ def test_a_reader_that_goes_away_costs_no_result(folder: Path) -> None:
     command = f"{' '.join(COMMAND)} bench joke.yaml --json out.json | head -1"
     subprocess.run(["bash", "-c", command], check=True, capture_output=True, env=os.environ)
     assert len(document(folder / "out.json")["results"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("place", "repetitions"),
+    [("harness.benchmark.runner.Runner.run", 0), ("harness.benchmark.bench_judging.Judge.judge", 3)],
+)
+def test_a_bench_that_is_interrupted_anywhere_is_kept_as_interrupted_with_what_it_had(
+    place: str, repetitions: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, interrupted)
+    done = called("bench", "joke.yaml", "-n", "3", "-e", "virtual", "-w", "2", "--store", "kept.db")
+    assert done.exit_code == 130, done.output
+    with closing(sqlite3.connect("kept.db")) as database:
+        ((run_id, status),) = database.execute("SELECT run_id, status FROM runs").fetchall()
+    assert status == "interrupted"
+    if repetitions:
+        with Store.open(Path("kept.db")) as store:
+            assert {result["repetitions"] for result in store.load(run_id)["results"]} == {repetitions}

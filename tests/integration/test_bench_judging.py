@@ -104,6 +104,7 @@ expect: ["errors == 0"]
     assert all(one["repetitions"] == 1 for one in written(folder / "out.json")["results"])
 
 
+@pytest.mark.slow
 def test_a_bench_fails_against_a_run_that_was_faster_and_not_against_its_like(folder: Path) -> None:
     scenario = folder / "nap.yaml"
     scenario.write_text(SLEEP % 0.06, encoding="utf-8")

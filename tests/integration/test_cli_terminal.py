@@ -129,6 +129,7 @@ def test_on_a_terminal_there_is_a_live_status_with_colour(folder: Path) -> None:
     assert "Executing 2 steps in parallel:" in text
 
 
+@pytest.mark.slow
 def test_a_benchmark_on_a_terminal_draws_its_speedups_once_the_progress_is_gone(folder: Path) -> None:
     code, text = on_a_terminal("bench", "joke.yaml", "-n", "2", "-e", "threads", "-w", "2", "--no-store")
     assert code == 0

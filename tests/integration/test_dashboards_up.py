@@ -99,6 +99,7 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
+@pytest.mark.slow
 def test_stored_and_new_runs_are_shown_and_ctrl_c_ends_every_program(bench_folder: Path) -> None:
     with up(bench_folder) as (process, address, said):
         wait_for(said, "sent 2 runs", process)
@@ -178,6 +179,7 @@ def test_a_port_in_use_is_told_before_anything_is_started(folder: Path) -> None:
     assert not (folder / "data").exists()
 
 
+@pytest.mark.slow
 def test_a_second_one_on_the_same_data_is_refused(tmp_path: Path) -> None:
     with up(tmp_path) as _:
         done = started(

@@ -21,6 +21,9 @@ from tests.integration.serving_files import serving
 
 __all__ = ["bench_folder", "folder"]
 
+# A real server, and a benchmark to fill it.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server(bench_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusServer]:

@@ -39,6 +39,7 @@ def test_twenty_thousand_workflows_go_through_every_transition_and_break_no_rule
     assert "transitions reached: all " in done.stdout
 
 
+@pytest.mark.slow
 def test_several_jobs_play_the_same_workflows(tmp_path: Path) -> None:
     one = makespan("fuzz", "--dags", "250", "--size", "6", cwd=tmp_path)
     two = makespan("fuzz", "--dags", "250", "--size", "6", "--jobs", "2", cwd=tmp_path)

@@ -40,6 +40,9 @@ from tests.unit.run_documents import document, result
 
 __all__ = ["empty_prometheus", "folder", "prometheus"]
 
+# Each asks a real server.
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 CELL = ("executor", "workers", "policy", "variant")
 

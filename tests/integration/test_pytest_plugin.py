@@ -50,6 +50,7 @@ def benchmarks(tests: pytest.Pytester) -> list[dict[str, Any]]:
     return list(json.loads((tests.path / "out.json").read_text(encoding="utf-8"))["benchmarks"])
 
 
+@pytest.mark.slow
 def test_a_workflow_is_measured_in_turns_with_serial(tests: pytest.Pytester) -> None:
     done = ran(tests, """
 def test_naps(makespan):
@@ -134,6 +135,7 @@ def test_naps(makespan):
     done.assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_the_makespans_become_the_benchmark_and_the_figures_its_extra_info(tests: pytest.Pytester) -> None:
     done = ran(tests, """
 import pytest
@@ -168,6 +170,7 @@ def test_naps(makespan, benchmark):
     assert len(one["extra_info"]["makespan"]) == 1
 
 
+@pytest.mark.slow
 def test_benchmarks_that_are_skipped_or_disabled_stay_that(tests: pytest.Pytester) -> None:
     source = """
 def test_naps(makespan):

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from executor.model.workflow import ToolDeclaration
-from executor.tools import child_process
+from executor.tools import child_process, process_guard
 from executor.tools.registry import make_tool
 from executor.tools.tool import RunContext, Tool, ToolContext, ToolError, ToolTimeoutError
 
@@ -62,6 +62,8 @@ both_forms = pytest.mark.parametrize("call", [call_sync, call_async])
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left_open() -> Any:
+    # The guard is there for all programs of this process, and has one descriptor.
+    process_guard.next_mark()
     before = open_files()
     yield
     assert child_process._living == set()

@@ -92,13 +92,13 @@ SURVIVORS = (
         "executor.scheduler.short_way:_start_plain",
         "epoch = epoch_of[index]",
         "epoch = None",
-        "then `granted` is asked for every step; what stands here is only its shorter way for most",
+        "then `granted` is asked for every step; this is only its shorter way for most",
     ),
     Survivor(
         "executor.scheduler.short_way:_start_plain",
         "oldest = queue.epochs[0]",
         "oldest = None",
-        "then `granted` is asked for every step; what stands here is only its shorter way for most",
+        "then `granted` is asked for every step; this is only its shorter way for most",
     ),
     Survivor(
         "executor.scheduler.short_way:succeed",
@@ -123,7 +123,7 @@ SURVIVORS = (
         "executor.scheduler.short_way:call",
         "first < key",
         "first <= key",
-        "two keys are never equal: the index of the step stands in their lowest bits",
+        "two keys are never equal: the index of the step is in their lowest bits",
     ),
     Survivor(
         "executor.scheduler.admission:_grow",
@@ -159,7 +159,7 @@ SURVIVORS = (
         "executor.scheduler.constrained_start:_start_queued",
         "key < best_key",
         "key <= best_key",
-        "two keys are never equal: the index of the step stands in their lowest bits",
+        "two keys are never equal: the index of the step is in their lowest bits",
     ),
 )
 LISTED = frozenset(survivor.key for survivor in SURVIVORS)

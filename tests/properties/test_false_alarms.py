@@ -44,7 +44,9 @@ def run(template, noise, source, number):
     )
 
 
-@pytest.mark.parametrize("noise", [bell, skewed, two_humps])
+@pytest.mark.parametrize(
+    "noise", [bell, pytest.param(skewed, marks=pytest.mark.slow), pytest.param(two_humps, marks=pytest.mark.slow)]
+)
 def test_a_thing_compared_with_itself_alarms_in_at_most_5_of_100(noise):
     template, source = result([1.0]), random.Random(20)
     called_real = failed = 0

@@ -20,9 +20,10 @@ from harness.testing.fuzz.faulty_simulation import play
 from harness.testing.fuzz.fuzzing import examine, quiet_instruments
 from harness.testing.fuzz.shrinking import Candidate
 from harness.testing.oracle.judge import assert_ok, same_schedule
+from tests.properties.effort import examples
 
 RUNS = settings(
-    max_examples=150,
+    max_examples=examples(60),
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
@@ -97,7 +98,7 @@ def test_a_mapped_step_works_at_nothing_itself(run: DrawnRun) -> None:
             assert attempt.attempt == 1
 
 
-@settings(RUNS, max_examples=60)
+@settings(RUNS, max_examples=examples(25))
 @given(workflows(max_steps=10, features=MAPPED))
 def test_the_document_gives_the_same_record_back(run: DrawnRun) -> None:
     timeline = played(run)

@@ -34,7 +34,7 @@ def has_ties(timeline: Timeline, caller: int) -> bool:
     return any(one.end >= other.start for one, other in pairwise(waits))
 
 
-@settings(max_examples=examples(200), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(80), deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(workflows(min_steps=2, max_steps=8, features=PLANNED))
 def test_the_record_of_a_caller_gives_back_its_plan(run: DrawnRun) -> None:
     timeline = simulate(run.workflow, run.behaviour)
@@ -124,7 +124,7 @@ def named(node: dict[str, Any], name: str) -> dict[str, Any]:
     return {**node, "name": name, "waits": waits}
 
 
-@settings(max_examples=examples(7), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(4), deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(NODES, min_size=1, max_size=2), NODES, st.sampled_from(["threads", "asyncio"]), st.integers(1, 3))
 def test_a_replay_has_the_steps_the_ends_and_the_outputs_of_what_was_recorded(
     nodes: list[dict[str, Any]], item: dict[str, Any], executor: str, workers: int

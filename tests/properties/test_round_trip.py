@@ -157,7 +157,7 @@ ANYTHING = st.recursive(
     st.lists(st.dictionaries(FIELDS, ANYTHING, max_size=6) | ANYTHING, max_size=4) | ANYTHING,
     st.dictionaries(WORDS | st.just("scale"), WORDS | ANYTHING, max_size=2),
 )
-@settings(deadline=None, max_examples=examples(150))
+@settings(deadline=None, max_examples=examples(60))
 def test_any_data_is_loaded_or_reported(top: dict[str, Any], steps: Any, given_settings: dict[str, Any]) -> None:
     text = json.dumps({**top, "steps": steps}, indent=1)
     found: list[Finding] = []
@@ -170,7 +170,7 @@ def test_any_data_is_loaded_or_reported(top: dict[str, Any], steps: Any, given_s
 
 
 @given(st.binary(max_size=60) | st.text(alphabet="{}[]:,-&*!?|>'\"#% ab1\n\t", max_size=60).map(str.encode))
-@settings(deadline=None, max_examples=examples(200))
+@settings(deadline=None, max_examples=examples(80))
 def test_any_bytes_are_read_or_reported(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in ("f.json", "f.yaml"):

@@ -127,6 +127,7 @@ def test_the_number_of_workers_changes_no_outcome(run: DrawnRun, workers: int) -
     assert dict(zip(one.step_ids, one.statuses, strict=True)) == dict(zip(other.step_ids, other.statuses, strict=True))
 
 
+@pytest.mark.slow
 def test_random_runs_reach_nearly_every_transition() -> None:
     report = FuzzReport("virtual", 1)
     found: list[Violation] = []

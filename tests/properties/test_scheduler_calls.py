@@ -123,7 +123,7 @@ def drawn_step(data: st.DataObject, step_id: str = "call") -> Step:
     )
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(60))
 @given(plain_steps(6), st.integers(1, 3), st.data())
 def test_the_short_ways_of_calls_do_what_the_general_ones_do(
     steps: list[Step], slots: int, data: st.DataObject

@@ -113,6 +113,7 @@ def test_the_same_run_played_twice_gives_the_same_schedule(run: DrawnRun) -> Non
     assert same_schedule(played(run).timeline(), played(run).timeline()) == []
 
 
+@pytest.mark.slow
 def test_the_hard_cases_are_really_drawn() -> None:
     counts: Counter[str] = Counter()
 
@@ -229,7 +230,7 @@ FINDING = settings(max_examples=2000, deadline=None, database=None, derandomize=
     ("case", "features"),
     [
         ("failure with dependants", {"failures"}),
-        ("retry under a limit", {"retries", "resources"}),
+        pytest.param("retry under a limit", {"retries", "resources"}, marks=pytest.mark.slow),
     ],
 )
 def test_a_hard_case_shrinks_to_one_or_two_steps(case: str, features: set[str]) -> None:

@@ -24,9 +24,10 @@ from harness.testing.drawing.simulated_run import simulate
 from harness.testing.drawing.strategies import workflows
 from harness.testing.fuzz.fuzzing import quiet_instruments
 from harness.traces import ForeignRun, foreign_run, read_traces
+from tests.properties.effort import examples
 
 RUNS = settings(
-    max_examples=150,
+    max_examples=examples(60),
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -105,7 +106,7 @@ def test_the_trace_of_a_run_gives_back_its_record(run: DrawnRun, lines: int, shu
     assert record(again.timeline) == record(timeline)
 
 
-@settings(RUNS, max_examples=60)
+@settings(RUNS, max_examples=examples(30))
 @given(workflows(max_steps=15, features=FEATURES), st.randoms(use_true_random=False))
 def test_the_trace_of_a_run_gives_back_its_figures(run: DrawnRun, shuffled: random.Random) -> None:
     timeline = simulate(*run)
@@ -113,7 +114,7 @@ def test_the_trace_of_a_run_gives_back_its_figures(run: DrawnRun, shuffled: rand
     assert summary(again.timeline) == summary(without_messages(timeline))
 
 
-@settings(RUNS, max_examples=40)
+@settings(RUNS, max_examples=examples(20))
 @given(workflows(max_steps=12, features=FEATURES))
 def test_protobuf_gives_back_the_same_record_as_json(run: DrawnRun) -> None:
     timeline = simulate(*run)

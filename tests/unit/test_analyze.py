@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.report.terminal.analysis_text import analysis_lines
+from executor.model.workflow import Resource
+from harness.report.html import report_html
+from harness.report.terminal.analysis_text import analysis_lines, many_lines
 from harness.simulation.what_if import Rerun
 from harness.traces import ForeignRun, foreign_run
+from harness.traces.diagnosis.analysis_document import run_documents, trace_document
 from harness.traces.diagnosis.diagnosis import Diagnosis, diagnose
-from harness.traces.prediction.flat_graph import Flat, finish, flat_timeline, list_schedule, longest_chain
+from harness.traces.diagnosis.trace_groups import digest_of, groups_of
+from harness.traces.prediction.flat_graph import WORKER, Flat, finish, flat_timeline, longest_chain
+from harness.traces.prediction.list_scheduling import list_schedule
 from harness.traces.prediction.predicted_makespans import Limit
 from tests.unit.trace_making import BEGIN, SECOND, langgraph, run_of, trace
 
@@ -155,6 +161,56 @@ def test_calls_that_begin_as_others_end_stand_in_a_queue() -> None:
     assert (queue.name, queue.steps, queue.at_once, queue.waited_seconds) == ("chat", 12, 3, 3 * (1 + 2 + 3))
 
 
+def pool_of_three(**more: tuple[float, float]) -> Diagnosis:
+    """Twelve calls of a second through three places, and others beside them."""
+    times = {f"call {number}": (number // 3 * 1.0, number // 3 + 1.0) for number in range(12)} | more
+    return diagnose(run_of(times, names=dict.fromkeys(times, "chat")))
+
+
+def test_a_limit_that_shows_is_raised_by_itself() -> None:
+    found = pool_of_three()
+    gains = [(one.queue.at_once, one.at_once, one.makespan_seconds, one.gain_seconds) for one in found.raised]
+    assert gains == [(3, 6, 2, 2), (3, None, 1, 3)]
+    assert "if that is a limit, raising it by itself gains: 6 at once −2 s (50%), without it −3 s (75%)" in text_of(
+        found
+    )
+
+
+def test_one_other_call_of_the_name_hides_no_pool() -> None:
+    found = pool_of_three(**{"one more": (4.5, 5)})
+    (queue,) = found.queues
+    assert (queue.steps, queue.at_once) == (12, 3)
+    assert [one.gain_seconds for one in found.raised] == [2, 3]
+    before = diagnose(
+        run_of(
+            {"alone": (0, 0.4), **{f"c{n}": (1 + n // 2 * 1.0, 2 + n // 2 * 1.0) for n in range(6)}},
+            names=dict.fromkeys(("alone", *(f"c{n}" for n in range(6))), "chat"),
+        )
+    )  # fmt: skip
+    assert [(one.steps, one.at_once) for one in before.queues] == [(6, 2)]
+
+
+def test_a_pool_whose_calls_have_several_names_is_one_pool() -> None:
+    lengths = [3, 5, 7, 4, 6, 5, 3, 8]
+    times, free = {}, [0.0, 0.0, 0.0]
+    for number, length in enumerate(lengths):
+        begin = min(free)
+        free[free.index(begin)] = begin + length
+        times[f"{'abc'[number % 3]}{number}"] = (begin, begin + length)
+    found = diagnose(run_of(times, names={key: key[0] for key in times}))
+    assert [(one.steps, one.at_once) for one in found.queues] == [(8, 3)]
+
+
+def test_supersteps_of_several_nodes_are_no_pool() -> None:
+    times = {f"{'abc'[n % 3]}{n}": (n // 3 * 5.0, n // 3 * 5 + 3.0 + n % 3) for n in range(12)}
+    assert diagnose(run_of(times, names={key: key[0] for key in times})).queues == []
+
+
+def test_what_follows_a_pool_still_follows_all_of_it() -> None:
+    found = pool_of_three(collect=(4, 6))
+    assert [one.makespan_seconds for one in found.raised] == [4, 3]
+
+
 def test_limits_of_a_service_make_predictions_of_their_own() -> None:
     run = run_of(
         {"a": (0, 1), "b": (1, 2), "c": (2, 3), "d": (3, 4)},
@@ -207,13 +263,56 @@ def test_names_with_terminal_codes_and_markup_are_shown_harmless() -> None:
     assert "\x07" not in text
 
 
-def test_a_step_that_began_late_for_no_reason_that_one_can_see_is_said_to_be_let_go_earlier() -> None:
+def test_a_step_that_began_late_for_no_reason_that_one_can_see_begins_as_late_in_what_is_sure() -> None:
     found = diagnose(run_of({"a": (0, 3), "b": (2, 5)}))
     assert [one.code for one in found.run.findings] == ["late_start"]
-    assert found.predictions.by_workers["2"].makespan_seconds == 3
-    assert "if their caller held them back" in text_of(found)
+    predicted = found.predictions.by_workers["2"]
+    assert (predicted.makespan_seconds, predicted.without_assumed_seconds) == (5, 3)
+    assert "if nothing held them back, there is more to gain" in text_of(found)
     declared = diagnose(run_of({"a": (0, 1), "b": (0, 3), "c": (1.5, 4)}, links={"c": ["a"]}))
     assert [one.code for one in declared.run.findings] == []
+
+
+def test_what_another_span_covers_is_no_gap_and_no_sure_gain() -> None:
+    found = diagnose(run_of({"a": (0, 0.6), "b": (0.55, 1)}))
+    assert (found.gaps, found.gap_seconds) == ([], 0)
+    assert found.lost_seconds == pytest.approx({"late_start": 0.55, "running": 0.45})
+    predicted = found.predictions.by_workers["unlimited"]
+    assert (predicted.makespan_seconds, predicted.without_assumed_seconds) == pytest.approx((1, 0.6))
+    assert "no span covers" not in text_of(found)
+
+
+def test_only_what_nobody_covers_of_a_wait_is_a_gap() -> None:
+    found = diagnose(run_of({"a": (0, 1), "b": (1.5, 4), "c": (3, 5)}))
+    assert found.lost_seconds == pytest.approx({"late_start": 1.5, "running": 3, "gap": 0.5})
+
+
+def test_a_reader_that_begins_with_the_first_part_of_a_stream_leaves_no_gap() -> None:
+    found = diagnose(run_of({"stream": (0, 1), "reader": (0.2, 1.02)}))
+    assert found.gap_seconds == 0
+
+
+def test_what_began_in_a_span_and_goes_on_after_it_begins_no_sooner_than_that_span() -> None:
+    times = {"send": (0.0, 1.0), "receive": (1.2, 1.5), "process": (1.3, 4.0)}
+    found = diagnose(run_of(times, parents={"receive": "send", "process": "receive"}))
+    assert found.name(found.run.begun_in[2]) == "receive"
+    assert ("send", "process") in {(found.name(one.before), found.name(one.after)) for one in found.run.edges}
+    assert not found.together
+    assert not found.pairs
+    for predicted in found.predictions.by_workers.values():
+        assert predicted.makespan_seconds == pytest.approx(4)
+        assert predicted.without_assumed_seconds is None
+
+
+def test_a_descendant_that_outlasts_its_parent_moves_with_what_that_needs() -> None:
+    found = diagnose(
+        run_of(
+            {"x": (0, 2), "y": (0, 3), "p": (3, 5), "c": (4, 9)},
+            parents={"c": "p"}, links={"p": ["x"], "y": []},
+        )
+    )  # fmt: skip
+    # p could have begun at 2, and so c at 3.
+    assert found.predictions.by_workers["unlimited"].makespan_seconds == 8
 
 
 def test_a_critical_path_of_many_short_steps_shows_its_first_ones_and_how_many_more() -> None:
@@ -235,12 +334,16 @@ def test_the_quick_scheduler_of_large_traces_does_what_the_production_scheduler_
         flat = Flat()
         for unit in range(draw.randrange(1, 40)):
             before = sorted(draw.sample(range(unit), min(unit, draw.choice((0, 1, 1, 2, 3)))))
-            flat.add(draw.randrange(1, 9) * SECOND + unit, before)
+            delay = draw.choice((0, 0, draw.randrange(1, 9) * SECOND))
+            flat.add(draw.randrange(1, 9) * SECOND + unit, before, delay=delay)
         finish(flat)
         again = Rerun(flat_timeline(flat))
         for workers in (1, 2, 4):
-            assert list_schedule(flat, workers) == again.run(workers=workers).makespan_nanoseconds, (seed, workers)
-        assert longest_chain(flat) == again.run(workers=100).makespan_nanoseconds
+            slots, resources = (100, {WORKER: Resource(capacity=workers)}) if flat.delays else (workers, {})
+            again_nanoseconds = again.run(workers=slots, resources=resources).makespan_nanoseconds
+            assert list_schedule(flat, workers) == again_nanoseconds, (seed, workers)
+        resources = {WORKER: Resource(capacity=100)} if flat.delays else {}
+        assert longest_chain(flat) == again.run(workers=100, resources=resources).makespan_nanoseconds
 
 
 def test_deep_nesting_is_diagnosed_without_recursion() -> None:
@@ -249,3 +352,54 @@ def test_deep_nesting_is_diagnosed_without_recursion() -> None:
     found = diagnose(run_of(times, parents={f"s{level}": f"s{level - 1}" for level in range(1, depth)}))
     assert sum(found.lost_seconds.values()) == pytest.approx(10)
     assert found.predictions.by_workers["2"].makespan_seconds == pytest.approx(10)
+
+
+def test_the_headline_says_what_is_sure_what_is_possible_and_what_would_settle_it() -> None:
+    assumed = diagnose(run_of({"a": (0, 2), "b": (2, 5)}))
+    assert (assumed.headline.sure_gain_seconds, assumed.headline.possible_gain_seconds) == (0, 2)
+    assert "nothing for sure, at most −2 s (40%); to know: say whether the assumed edge is real" in text_of(assumed)
+    known = diagnose(run_of({"a": (0, 2), "b": (2, 5), "c": (5, 6)}, links={"b": [], "c": ["a", "b"]}))
+    assert "to gain         −2 s (33%) for sure, nothing more by another schedule" in text_of(known)
+    late = diagnose(run_of({"a": (0, 0.6), "b": (0.55, 1)}))
+    assert "at most −400 ms (40%); to know: find out what held back 1 step that began late" in text_of(late)
+    pool = pool_of_three()
+    assert pool.headline.sure_gain_seconds == 0
+    assert "raise the limit of 3 that 'chat' seems to have, and measure" in text_of(pool)
+
+
+def test_each_advice_says_whether_it_is_sure_and_on_what_evidence() -> None:
+    text = text_of(diagnose(run_of({"a": (0, 2), "b": (2, 5), "c": (5, 6)}, links={"b": [], "c": ["a"]})))
+    assert "a, b * (assumed: observed order alone stands between them)" in text
+    known = diagnose(run_of({"x": (0, 1), "a": (1, 3), "b": (3, 5)}, links={"a": ["x"], "b": ["x"]}))
+    assert "a, b (sure: what the later ones need is told by links)" in text_of(known)
+    assert "To check what is sure: `--scenario FILE`" in text_of(known)
+
+
+def test_no_advice_contradicts_the_edges_that_the_user_states(tmp_path: Path) -> None:
+    (tmp_path / "edges.txt").write_text("a -> b\nb -> c\n")
+    made = trace({"a": (0, 2), "b": (2, 5), "c": (5, 6)})
+    found = diagnose(foreign_run(made, edges_file=tmp_path / "edges.txt"))
+    assert not found.pairs
+    assert not found.together
+    assert found.headline.possible_gain_seconds == 0
+
+
+def test_the_page_of_a_trace_concludes_as_the_text_does() -> None:
+    found = diagnose(run_of({"a": (0, 2), "b": (2, 5)}))
+    page = report_html(run_documents([found]), [trace_document(found)])
+    assert "another schedule gains nothing for sure, and at most −2 s (40%)." in page
+    assert "of it the lower bound" not in page
+    assert "say whether the assumed edge is real" in page
+
+
+def test_groups_come_in_order_of_the_time_that_their_traces_took() -> None:
+    short = [digest_of(run_of({"a": (0, 1)}, trace_id=f"{n:032x}", root="often")) for n in range(1, 6)]
+    long = digest_of(run_of({"a": (0, 100), "b": (100, 130)}, root="once"))
+    assert [group.workflow for group in groups_of([*short, long])] == ["once", "often"]
+
+
+def test_a_median_of_no_time_is_no_zero_times() -> None:
+    digests = [digest_of(run_of({"a": (0, length)}, trace_id=f"{n:032x}")) for n, length in enumerate((0, 0, 0, 5), 1)]
+    text = "\n".join(line.text for line in many_lines(groups_of(digests), {}))
+    assert "0.00×" not in text
+    assert "took 5 s, where the median is no time at all" in text

@@ -348,7 +348,7 @@ def same(value: Any) -> Any:
 
 
 @given(_VALUES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_json_value_reaches_a_step_as_it_is(value: Any) -> None:
     result = same(same(value))
     assert run(result, backend="serial").output(result) == value

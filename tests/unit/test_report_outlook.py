@@ -66,12 +66,12 @@ def test_without_assumed_edges_there_is_no_column_for_them() -> None:
 def test_what_to_change_first_comes_with_the_largest_gain_first_and_with_what_it_rests_on() -> None:
     sure = diagnose(run_of({"a": (0, 2), "b": (2, 5), "c": (5, 6)}, links={"b": ["a"], "c": ["a"]}))
     assert rows_of(section_of(page_of(sure)), "changes") == [
-        ["−1 s (17 %)", "", "run together: b, c", "the trace names all dependencies"]
+        ["−1 s (17 %)", "", "run together: b, c", "the trace names all dependencies (links)"]
     ]
     (outlook,) = outlooks_of([trace_document(in_a_row())])
     shares = [change.percent for change in outlook.changes]
     assert shares == sorted(shares, reverse=True)
-    assert {change.rests_on for change in outlook.changes} == {"an assumed edge is not real"}
+    assert {change.rests_on for change in outlook.changes} == {"an assumed edge is not real (observed order)"}
 
 
 def test_a_barrier_stands_among_the_changes() -> None:
@@ -110,9 +110,9 @@ def test_several_traces_are_told_apart_and_one_needs_no_name() -> None:
     assert section_of(page_of(one, one)).count("<figcaption>") == 2
 
 
-def test_steps_that_are_let_go_earlier_are_told_beside_the_predictions_and_at_the_top() -> None:
+def test_steps_that_began_late_are_told_beside_the_predictions_and_at_the_top() -> None:
     late = diagnose(run_of({"a": (0, 3), "b": (2, 5)}))
-    said = "predictions let them begin with the others; if their caller held them back, so much less is to be gained"
+    said = "the sure figures let them begin as late as they did; if nothing held them back, there is more to gain"
     page = page_of(late)
     assert said in section_of(page)
     assert said in page.replace(section_of(page), "")

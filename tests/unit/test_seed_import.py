@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
 from executor.model.findings import Finding
+from executor.templates.template import render_text
 from harness.files.strict_file import read_document
 from harness.scenario.seed.seed_file import Imported, import_seed, is_seed_file
+from harness.scenario.seed.seed_steps import IMPORTER_FIELDS
 from harness.scenario.seed.seed_templates import References, escape
 
 JINJA = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
@@ -356,3 +360,69 @@ def test_a_byte_order_mark_before_such_a_file_is_accepted(tmp_path: Path) -> Non
     path = tmp_path / "plan.json"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps({"steps": [step("a")]}).encode())
     assert is_seed_file(read_document(path).data)
+
+
+# Steps that ask a model with nothing but a mapping, one form however much of it is used, JSON inside of text
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": "llm_call"},
+        {"type": "llm_call", "tool": "llm"},
+        {"tool": "llm"},
+        {"tool": "writer"},
+        {"tool_name": "writer", "type": "existing_tool"},
+    ],
+)
+def test_what_is_mapped_for_a_model_is_asked_though_there_is_no_prompt(fields: dict[str, Any]) -> None:
+    ask = {"step_id": "b", **fields, "input_mapping": {"text": "steps.a.output", "tone": "dry"}}
+    result = imported(step("a"), ask, tools={"writer": {"tool_id": "writer", "type": "llm"}})
+    native = result.data["steps"][1]
+    assert render(native["prompt"], a="Why?") == "text: Why?\n\ntone: dry"
+    assert "args" not in native
+
+
+FORM: dict[str, Any] = {
+    "inputs": {"city": {"type": "string", "default": "Bonn"}},
+    "steps": [{"step_id": "a", "name": "first", "tool": "noop", "prompt": "in {city}"}],
+}
+
+
+@pytest.mark.parametrize("field", ["nothing", "inputs", "outputs", "output_name", "repeat", "max_retries"])
+def test_a_file_of_that_form_is_read_as_one_whatever_part_of_it_is_used(field: str) -> None:
+    values = {
+        "inputs": {"x": "{city}"}, "outputs": ["page"], "output_name": "page", "repeat": {"times": 2}, "max_retries": 1,
+    }  # fmt: skip
+    data = copy.deepcopy(FORM)
+    if field in values:
+        data["steps"][0][field] = values[field]
+    assert is_seed_file(data)
+    result = import_seed(data)
+    assert result.data["inputs"] == {"city": "Bonn"}
+    assert result.data["steps"][0]["prompt"] == "in {{ inputs.city }}"
+    assert [one.code for one in result.findings] == (["not-supported"] if field == "repeat" else [])
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z]{1,3}", fullmatch=True),
+        st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3)),
+        max_size=4,
+    )
+)
+def test_placeholders_in_json_text_become_json(values: dict[str, Any]) -> None:
+    names = [*values]
+    text = "{" + ", ".join(f'"{name}": {{{name}}}, "q_{name}": "<{{{name}}}>"' for name in names) + "}"
+    result = imported(step("a", input={"body": text}), inputs=values)
+    written = json.loads(render_text(result.data["steps"][0]["args"]["body"], values, {}))
+    for name in names:
+        assert written[name] == values[name]
+        value = values[name]
+        plain = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        assert written[f"q_{name}"] == f"<{plain}>"
+
+
+def test_the_page_of_the_form_tells_of_every_field() -> None:
+    page = (Path(__file__).parents[2] / "docs/how-to/import-workflows.md").read_text()
+    assert [name for name in sorted(IMPORTER_FIELDS) if f"`{name}`" not in page] == []

@@ -253,7 +253,10 @@ def test_a_simulation_as_text_and_as_a_document_say_the_same(folder: Path) -> No
     document = read(json.dumps(simulation_document(found, [None]), allow_nan=False))
     assert document["schema"] == "makespan.simulation/1"
     assert document["cells"][0]["makespan_seconds"] == 11
-    assert document["gains"][0] == {"change": "llm wide", "makespan_seconds": 11, "gain_seconds": 3}
+    assert document["gains"][0] == {
+        "change": "llm wide", "makespan_seconds": 11, "gain_seconds": 3,
+        "binds_next": None, "with_workers_gain_seconds": None,
+    }  # fmt: skip
 
 
 def test_the_command_simulates_a_scenario_and_a_run_of_it(folder: Path) -> None:
@@ -318,3 +321,20 @@ def test_a_simulated_trace_keeps_to_the_schema(folder: Path) -> None:
     document = read(done.stdout)
     assert document["subject"]["kind"] == "trace"
     assert len(document["cells"]) == 4
+
+
+def test_a_higher_limit_that_gains_nothing_by_itself_says_what_binds_next(folder: Path) -> None:
+    text = PIPELINE.replace("capacity: 1", "capacity: 2").replace("note_two]", "note_two, note_three]")
+    text += "  - {step_id: note_three, tool: ask, args: {seconds: 3}, depends_on: [fetch]}\n"
+    (folder / "p.yaml").write_text(text, encoding="utf-8")
+    subject = subject_of_scenario(load(folder / "p.yaml"), workers=2)
+    found = simulate(subject, [set_capacity("llm=8", subject.timeline.resources)])
+    (gain,) = found.gains
+    assert (gain.gain_seconds, gain.binds_next, gain.with_workers_gain_seconds) == (0, "workers", 3)
+    lines = "\n".join(line.text for line in simulation_lines(found, [None]))
+    assert "the 2 workers bind next; with as many as there are steps it is −3 s" in lines
+    enough = simulate(pipeline(folder), [set_capacity("llm=8", {"llm": Resource(capacity=4)})])
+    assert enough.gains[0].binds_next is None
+    wide = subject_of_scenario(load(folder / "p.yaml"), workers=8)
+    (gain,) = simulate(wide, [set_capacity("llm=2", wide.timeline.resources)]).gains
+    assert gain.binds_next == "critical_path"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,75 @@ def test_a_file_of_edges_that_is_not_there_is_refused(tmp_path: Path) -> None:
         run_of(*SERIAL, edges_file=tmp_path / "none.txt")
 
 
+def test_what_the_user_says_is_needed_wins_over_what_is_inferred(tmp_path: Path) -> None:
+    (tmp_path / "edges.txt").write_text("a -> c\n")
+    put_out, given = {"output.value": "cats are liquid"}, {"input.value": "cats are liquid"}
+    run = run_of(
+        span("run", 0, 60), span("a", 0, 10, "run"), span("b", 10, 20, "run", values=put_out),
+        span("c", 20, 30, "run", values=given), edges_file=tmp_path / "edges.txt",
+    )  # fmt: skip
+    assert edges_of(run) == {("a", "c"): (DECLARED, "edges file"), ("a", "b"): OBSERVED}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("edges.txt", "b -/> c"), ("edges.yaml", 'c: ["-/> b"]'), ("edges.json", '{"c": ["-/> b"]}')]
+)
+def test_what_the_user_denies_is_no_edge_and_what_came_before_it_takes_its_place(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    run = run_of(*SERIAL, edges_file=tmp_path / name)
+    assert edges_of(run) == {("a", "b"): OBSERVED, ("a", "c"): OBSERVED}
+
+
+def test_the_user_denies_what_the_trace_declares_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "edges.txt").write_text("a -/> b\n")
+    run = run_of(
+        span("run", 0, 60), span("a", 0, 10, "run"), span("b", 10, 20, "run", links=("a",)),
+        edges_file=tmp_path / "edges.txt",
+    )  # fmt: skip
+    assert edges_of(run) == {}
+    assert codes(run)["overruled_edge"] == 1
+
+
+def test_names_that_many_bear_are_joined_in_proportion(tmp_path: Path) -> None:
+    (tmp_path / "edges.txt").write_text("work -> reduce\nwork -/> other\n")
+    spans = [span("run", 0, 100)]
+    spans += [span("work", n / 200, n / 200 + 0.001, "run", key=f"w{n}") for n in range(2000)]
+    spans += [span("reduce", 20 + n / 200, 20 + n / 200 + 0.001, "run", key=f"r{n}") for n in range(2000)]
+    spans += [span("other", 40 + n / 200, 40 + n / 200 + 0.001, "run", key=f"o{n}") for n in range(2000)]
+    assert len(run_of(*spans, edges_file=tmp_path / "edges.txt").edges) <= 6000 * 32
+
+
 # ---------------------------------------------------------------------- data
+
+
+def in_a_row(*given: dict[str, str], **more: Any) -> dict[tuple[str, str], tuple[str, str]]:
+    """The edges of steps s0, s1, … that put out a text each, and were given this."""
+    spans = [span("run", 0, 100, values={"input.value": json.dumps({"task": "plan a journey"})})]
+    for place, members in enumerate(given):
+        words = {"input.value": json.dumps({"task": "plan a journey", **members}), "output.value": finding(place)}
+        spans.append(span(f"s{place}", place * 10, place * 10 + 9, "run", values={**words, **more}))
+    return {pair: found for pair, found in edges_of(run_of(*spans)).items() if found[0] != ASSUMED}
+
+
+def finding(place: int) -> str:
+    return f"finding {place:04d} of the inquiry"
+
+
+def test_a_state_that_is_handed_to_everybody_is_no_evidence_of_an_edge() -> None:
+    assert in_a_row({}, {"s0": finding(0)}, {"s0": finding(0), "s1": finding(1)}) == {}
+
+
+def test_where_something_is_left_out_what_is_given_was_chosen() -> None:
+    assert in_a_row({}, {"s0": finding(0)}, {"s1": finding(1)}) == {
+        ("s0", "s1"): (INFERRED, "data flow"), ("s1", "s2"): (INFERRED, "data flow"),
+    }  # fmt: skip
+
+
+def test_what_a_model_is_given_is_used_however_much_it_is() -> None:
+    found = in_a_row({}, {"s0": finding(0)}, {"s0": finding(0), "s1": finding(1)}, **{"openinference.span.kind": "LLM"})
+    assert found["s0", "s1"] == found["s1", "s2"] == (INFERRED, "data flow")
 
 
 def flowing(*, output: str, given: str, own: str = "", outside: str = "") -> dict[tuple[str, str], tuple[str, str]]:

@@ -87,6 +87,34 @@ def test_data_seen_to_flow_tells_which_node_a_trigger_was_from() -> None:
     assert waits_of(run, "after one") == [("barrier", 10, 40)]
 
 
+def test_the_state_that_langgraph_hands_to_every_node_does_not_tell_which_node_a_trigger_was_from() -> None:
+    state = '{"one": "the first answer, quite long", "two": "another answer altogether"}'
+    run = run_of(
+        span("LangGraph", 0, 60),
+        span("one", 0, 10, "LangGraph", **langgraph(1, "one"), values={"output.value": "the first answer, quite long"}),
+        span("two", 0, 40, "LangGraph", **langgraph(1, "two"), values={"output.value": "another answer altogether"}),
+        span("after", 40, 50, "LangGraph", **langgraph(2, "after"), values={"input.value": state}),
+        span("prompt", 41, 42, "after", values={"input.value": state, "openinference.span.kind": "PROMPT"}),
+    )  # fmt: skip
+    assert edges_of(run) == {
+        ("one", "after"): (ASSUMED, "langgraph"), ("two", "after"): (ASSUMED, "langgraph"),
+    }  # fmt: skip
+
+
+def test_the_user_settles_which_node_a_trigger_was_from_both_ways(tmp_path: Path) -> None:
+    spans = [
+        span("LangGraph", 0, 60), span("one", 0, 10, "LangGraph", **langgraph(1, "one")),
+        span("two", 0, 40, "LangGraph", **langgraph(1, "two")),
+        span("after", 40, 50, "LangGraph", **langgraph(2, "after")),
+    ]  # fmt: skip
+    (tmp_path / "needed.txt").write_text("one -> after\n")
+    assert edges_of(run_of(*spans, edges_file=tmp_path / "needed.txt")) == {
+        ("one", "after"): (DECLARED, "edges file")
+    }  # fmt: skip
+    (tmp_path / "denied.txt").write_text("two -/> after\n")
+    assert edges_of(run_of(*spans, edges_file=tmp_path / "denied.txt")) == {("one", "after"): (INFERRED, "langgraph")}
+
+
 def test_what_a_node_calls_is_no_node_though_it_bears_the_nodes_metadata() -> None:
     run = run_of(
         span("LangGraph", 0, 60),

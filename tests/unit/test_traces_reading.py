@@ -132,6 +132,29 @@ def test_a_span_that_follows_one_that_still_runs_is_its_child() -> None:
     assert [one.name for one in foreign_run(trace).envelopes] == ["root"]
 
 
+def test_a_clock_that_begins_at_zero_has_times() -> None:
+    spans = [jaeger_span("root", 0, 10), jaeger_span("one", 1, 4, "root")]
+    for made in spans:
+        made["startTime"] -= BEGIN // 1000
+    [trace] = read({"data": [{"spans": spans}]})
+    assert [(one.start, one.end) for one in trace.spans] == [(0, 10 * MILLISECOND), (MILLISECOND, 4 * MILLISECOND)]
+    assert foreign_run(trace).origin == 0
+    otlp = {"traceId": TRACE, "spanId": "ab" * 8, "name": "a", "startTimeUnixNano": "0", "endTimeUnixNano": "5000"}
+    [trace] = read([otlp])
+    assert (trace.spans[0].start, trace.spans[0].end) == (0, 5000)
+    [trace] = read([{"traceId": TRACE, "id": "ab" * 8, "name": "a", "timestamp": 0, "duration": 5}])
+    assert (trace.spans[0].start, trace.spans[0].end) == (0, 5000)
+
+
+@pytest.mark.parametrize("unit", [1, 1_000, 1_000_000, 1_000_000_000])
+def test_the_sdk_s_own_integers_are_times(unit: int) -> None:
+    context = {"trace_id": f"0x{TRACE}", "span_id": "0x" + "ab" * 8}
+    begin = BEGIN // 1_000_000_000 * 1_000_000_000
+    times = {"start_time": begin // unit, "end_time": begin // unit + 1_000_000_000 // unit}
+    [trace] = read({"name": "a", "context": context, "kind": "SpanKind.INTERNAL", "parent_id": None, **times})
+    assert (trace.spans[0].start, trace.spans[0].end) == (begin, begin + 1_000_000_000)
+
+
 def test_jaegers_errors_are_errors() -> None:
     tags = [{"key": "error", "type": "bool", "value": True}, {"key": "otel.status_description", "value": "no"}]
     [trace] = read({"data": [{"spans": [jaeger_span("a", 0, 1, tags=tags)]}]})

@@ -10,6 +10,7 @@ import pytest
 
 from harness.analysis import summary
 from harness.traces import ForeignRun, foreign_run
+from harness.traces.prediction.trace_subject import subject_of_trace
 from tests.unit.traces_by_hand import (
     BEGIN,
     MILLISECOND,
@@ -277,6 +278,7 @@ def test_names_that_recur_are_numbered() -> None:
     assert run.timeline.step_ids == ["a", "a#2", "a#3", "a#2#2"]
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_spans_within_each_other_are_read() -> None:
     depth = 100_000
     spans: list[dict[str, Any]] = [
@@ -346,3 +348,11 @@ def test_any_trace_gives_a_run_whose_parts_fit_together(seed: int) -> None:
     for edge in run.edges:
         assert timeline.nested_in[edge.before] == timeline.nested_in[edge.after]
         assert edge.before in timeline.data_parents[edge.after]
+
+
+def test_a_child_that_begins_before_its_parent_is_listed_after_it_and_can_run_again() -> None:
+    run = run_of(
+        span("run", 0, 100), span("parent", 20, 60, "run"), span("child", 10, 50, "parent"), span("b", 60, 100, "run")
+    )
+    assert run.timeline.step_ids == ["parent", "child", "b"]
+    assert subject_of_trace(run).rerun.run().makespan_nanoseconds > 0

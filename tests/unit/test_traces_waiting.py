@@ -6,6 +6,7 @@ import pytest
 
 from harness.analysis import summary
 from harness.traces import ForeignRun
+from harness.traces.diagnosis.diagnosis import diagnose
 from tests.unit.traces_by_hand import codes, edges_of, run_of, span
 
 
@@ -128,3 +129,77 @@ def test_two_calls_of_a_server_one_after_the_other_are_no_waits() -> None:
     )  # fmt: skip
     assert waiting(run) == {}
     assert edges_of(run) == {("GET a", "GET b"): ("assumed", "observed order")}
+
+
+@pytest.mark.parametrize("name", ["Sleep 10s", "Sleep ${t}", "sleep for 5 seconds", "Wait: 2.5 min", "sleep(${delay})"])
+def test_a_sleep_that_says_how_long_is_a_sleep(name: str) -> None:
+    run = run_of(span("run", 0, 30), span("a", 0, 10, "run"), span(name, 10, 20, "run"), span("b", 20, 30, "run"))
+    assert set(waiting(run).values()) == {"sleeps"}
+
+
+@pytest.mark.parametrize("name", ["wait list 5", "sleep study 10", "delay 5 flights", "Sleepy ${t}"])
+def test_a_name_with_a_number_that_only_looks_like_a_sleep_is_none(name: str) -> None:
+    run = run_of(span("run", 0, 30), span("a", 0, 10, "run"), span(name, 10, 20, "run"), span("b", 20, 30, "run"))
+    assert waiting(run) == {}
+
+
+def test_a_call_with_a_short_child_of_its_own_covers_another_services_work_all_the_same() -> None:
+    run = run_of(
+        span("run", 0, 12000), span("send_message", 0, 9900, "run", kind=3), span("encode", 0, 0.1, "send_message"),
+        span("b", 9900, 12000, "run"),
+        span("agent turn", 50, 9850, "run", service="agent", kind=2),
+    )  # fmt: skip
+    assert codes(run)["covers_work"] == 1
+    assert waiting(run)["send_message"] == "covers the work of others"
+    assert path(run)[-3:] == ["agent turn", "send_message", "b"]
+
+
+def test_the_innermost_call_that_holds_the_work_covers_it() -> None:
+    run = run_of(
+        span("run", 0, 200), span("send_message", 0, 100, "run"), span("POST", 2, 98, "send_message", kind=3),
+        span("agent turn", 5, 95, "run", service="agent", kind=2), span("b", 100, 200, "run"),
+    )  # fmt: skip
+    assert waiting(run) == {"POST": "covers the work of others"}
+    assert run.timeline.step_ids[run.timeline.nested_in[run.timeline.step_ids.index("agent turn")]] == "POST"
+
+
+def test_a_call_whose_own_children_do_the_work_covers_nobody() -> None:
+    run = run_of(
+        span("run", 0, 100), span("send_message", 0, 90, "run"), span("think", 2, 88, "send_message"),
+        span("agent turn", 5, 85, "run", service="agent", kind=2), span("b", 90, 100, "run"),
+    )  # fmt: skip
+    assert waiting(run) == {}
+
+
+def long_polls(name: str, *lengths: float) -> list[dict[str, object]]:
+    made, at = [], 0.0
+    for number, length in enumerate(lengths):
+        made.append(span(name, at, at + length, "run", key=f"{name} {number}"))
+        at += length + 0.2
+    return made
+
+
+def test_polls_in_a_row_without_pauses_are_no_work() -> None:
+    run = run_of(
+        span("run", 0, 2000), *long_polls("EventQueue.dequeue_event", 500, 500, 500, 400),
+        span("work", 0, 1895, "run", service="agent", kind=2),
+    )  # fmt: skip
+    assert run.timeline.step_ids == ["work"]
+    alone = diagnose(run_of(span("run", 0, 2000), *long_polls("EventQueue.dequeue_event", 500, 500, 500, 400)))
+    assert set(alone.run.waiting) == {"polls"}
+    assert not alone.together
+
+
+def test_calls_as_long_as_each_other_are_long_polls_where_the_last_ends_with_the_work_of_another_service() -> None:
+    work = span("work", 0, 1895, "run", service="agent", kind=2)
+    beside = run_of(span("run", 0, 2000), *long_polls("GET /jobs/7", 500, 501, 499, 396), work)
+    assert beside.timeline.step_ids == ["work"]
+    assert waiting(run_of(span("run", 0, 2000), *long_polls("GET /jobs/7", 500, 501, 499, 396))) == {}
+    assert waiting(run_of(span("run", 0, 2000), *long_polls("GET /jobs/7", 500, 301, 499, 396), work)) == {}
+    assert waiting(run_of(span("run", 0, 2000), *long_polls("GET /jobs/7", 500, 501, 499, 500), work)) == {}
+
+
+def test_polls_take_no_worker() -> None:
+    work = [span("a", 0, 1000, "run"), span("b", 0, 1000, "run"), span("c", 1000, 1100, "run")]
+    run = run_of(span("run", 0, 2000), *work, *long_polls("dequeue_event", 300, 300, 300))
+    assert diagnose(run).predictions.by_workers["2"].makespan_seconds == pytest.approx(2, abs=0.01)

@@ -75,7 +75,7 @@ class DaskBackend(SubmitBackend):
     def make_executor(self) -> Submits:
         with dask.config.set(SETTINGS):
             if self._address is None:
-                # A connection that is closed while something is still being sent is told with a traceback, even after
+                # A connection that is closed in mid-message is reported with a traceback, even after
                 # the cluster has ended its silence.
                 logging.getLogger("distributed.batched").setLevel(logging.CRITICAL)
                 self._cluster = SpecCluster(  # type: ignore[no-untyped-call]  # Dask has few types

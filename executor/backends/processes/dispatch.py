@@ -33,7 +33,7 @@ End: TypeAlias = tuple[
 
 
 class Dispatcher(HandedOut):
-    """One run. ``pool`` is set before the first step; what a worker was given stands in its ``given``: attempts, and
+    """One run. ``pool`` is set before the first step; what a worker was given is in its ``given``: attempts, and
     the indices of steps that were handed out ahead and are not granted yet.
     """
 

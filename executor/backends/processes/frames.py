@@ -7,7 +7,7 @@
     parent ◀── frames (a pipe) ─────────── worker      a fixed head and a body; many frames come in one read
 
 Rules of this module:
-- Requests are packets, so that each is taken whole by whoever reads first: the parent takes back what a busy worker
+- Requests are packets, so that the first reader takes each whole: the parent takes back what a busy worker
   has not read yet by reading it itself.
 - Heads are fixed structures, bodies are pickles. A body that cannot be read spoils one step and not the channel.
 - Code of a step may write anything into any descriptor. A frame begins with MAGIC and its body has a limit: what comes
@@ -42,7 +42,7 @@ NOTHING = -1
 # care of what the steps left running. OUTCOMES (on a channel of its own): those of the calls with that number.
 SETUP, TOOLS, CALL, GOODBYE, OUTCOMES = range(5)
 # Kinds of results. REFUSED: the worker cannot do its work, and the body says why. CALLING: the step that runs makes
-# calls; their number stands in the place of `started`. WITHDRAWING: it does not wait for them any more.
+# calls; their number takes the place of `started`. WITHDRAWING: it does not wait for them any more.
 READY, REFUSED, STARTED, CALLING, WITHDRAWING, SUCCEEDED, FAILED = range(7)
 # Flags of results: the value is None and there is no body; the body is a pair of value and facts.
 IS_NONE, HAS_FACTS = 1, 2

@@ -1,4 +1,4 @@
-"""`processes`: worker processes, one pair of channels each; whoever calls :meth:`ProcessesBackend.drive` reads them.
+"""`processes`: worker processes, one pair of channels each; the caller of :meth:`ProcessesBackend.drive` reads them.
 
 ::
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 import pickle
 import sys
 import threading
+from typing import Self
 
 from executor.backends.base import Backend, BackendError, usable_cores
 from executor.backends.pickling import PROTOCOL, NotPicklableError, dumps
@@ -31,6 +32,7 @@ class ProcessesBackend(Backend):
     """Steps in processes of their own: right for steps that compute in Python, and for timeouts that must hold."""
 
     name = "processes"
+    keeps_workers = True
     summary = "worker processes; for steps that compute in Python, and for timeouts that kill"
 
     def __init__(self, workers: int | None = None) -> None:
@@ -38,7 +40,22 @@ class ProcessesBackend(Backend):
         self._pool: WorkerPool | None = None
         self._dispatcher: Dispatcher | None = None
         self._closing = False
+        # Whether workers outlive a run: inside of a `with` block.
+        self._kept = False
         self._driving = threading.Lock()
+
+    def __enter__(self) -> Self:
+        self._kept = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._kept = False
+        self.close()
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """The process ids of the workers that are there."""
+        return [] if self._pool is None else self._pool.pids
 
     @classmethod
     def default_workers(cls) -> int:
@@ -55,9 +72,16 @@ class ProcessesBackend(Backend):
             raise BackendError("processes needs Linux and a Python interpreter to start; choose another executor")
         setup = _pickled_setup(engine)
         self._dispatcher = dispatcher = Dispatcher(engine)
-        dispatcher.pool = dispatcher.nested.pool = self._pool = WorkerPool(
-            dispatcher, setup, engine.scheduler.slots, _spare_workers(engine)
-        )
+        slots, spare = engine.scheduler.slots, _spare_workers(engine)
+        if self._pool is None or self._pool.exhausted is not None or not self._kept:
+            if self._pool is not None:
+                self._pool.close()
+            self._pool = WorkerPool(dispatcher, setup, slots, spare)
+        else:
+            self._pool.renew(dispatcher, setup, slots, spare)
+        self._closing = False
+        self.warnings = []
+        dispatcher.pool = dispatcher.nested.pool = self._pool
         self._pool.open()
 
     def drive(self, engine: Engine) -> None:
@@ -85,7 +109,7 @@ class ProcessesBackend(Backend):
             raise engine.crash
 
     def cancel(self, attempt: Attempt) -> None:
-        """Its worker's process group is ended, by whoever is in :meth:`drive`."""
+        """Its worker's process group is ended, by the thread in :meth:`drive`."""
         if self._dispatcher is not None:
             self._dispatcher.to_stop.append(attempt)
         self.notify()
@@ -96,12 +120,16 @@ class ProcessesBackend(Backend):
             self._pool.notify()
 
     def close(self) -> None:
-        """End all workers, those with a step by force, and wait until they are gone."""
+        """End all workers, those with a step by force, and wait until they are gone. Inside of a `with` block those
+        that have nothing to do are kept for the next run.
+        """
         self._closing = True
         self.notify()
         left = self._driving.acquire(timeout=LEAVE_SECONDS)
         try:
-            if self._pool is not None:
+            if self._pool is not None and self._kept:
+                self._pool.rest()
+            elif self._pool is not None:
                 self._pool.close()
         finally:
             if left:

@@ -34,6 +34,7 @@ from executor.backends.processes.frames import (
     READY,
     REFUSED,
     REQUEST,
+    SETUP,
     STARTED,
     SUCCEEDED,
     TOOLS,
@@ -79,11 +80,11 @@ def serve(requests: int, results: int, outcomes: int, errors: int, ending: type[
         # By itself a runner keeps the context of its first coroutine.
         return runner.run(awaitable, context=copy_context())
 
+    server = _Server(requests, results, outcomes, run, tools, run_async, ending)
     try:
-        return _Server(requests, results, outcomes, run, tools, run_async, ending).serve()
+        return server.serve()
     finally:
-        for tool in tools.values():
-            _close(tool, run_async)
+        server.close_tools()
         runner.close()
 
 
@@ -177,6 +178,8 @@ class _Server:
                 return False
             if kind == TOOLS:
                 self._take_tools(body)
+            elif kind == SETUP:
+                self._begin_again(body)
             else:
                 self._serve_one(attempt, body)
         return False
@@ -218,6 +221,22 @@ class _Server:
                 self._fail(context, run.started, run.ended, run.cpu_seconds, ("failed", not_picklable(step_id, error)))
                 return
         self._write(SUCCEEDED, flags, run.started, run.ended, run.cpu_seconds, context.tokens_used, data)
+
+    def close_tools(self) -> None:
+        """Let go of what the tools hold."""
+        for tool in self._tools.values():
+            _close(tool, self._run_async)
+
+    def _begin_again(self, body: bytes | memoryview) -> None:
+        """Another run begins, with its own context and tools."""
+        self.close_tools()
+        self._lacking.clear()
+        self._run, self._tools, complaint = _unpack(_arguments(body))
+        kind = REFUSED if complaint else READY
+        self._tracing = None if complaint else worker_tracing(self._run.trace)
+        if self._tracing is not None:
+            self._tracing.enter(self._place)
+        self._write_frame(pack_result(kind, 0, 0, 0, NOTHING, NOTHING, len(complaint)), complaint)
 
     def _take_tools(self, body: bytes | memoryview) -> None:
         """Tools that are called, and that no step of the file names. What is wrong with one is its first call's end."""

@@ -24,7 +24,7 @@ def request_of(engine: Engine, tools: DeferredTools, index: int, number: int) ->
     prompt = step.prompt
     args: Mapping[str, Any] = step.args or {}
     try:
-        if args or "{" in (prompt or ""):
+        if args or "{" in (prompt or "") or step.idempotent is False:
             _, prompt, args = engine.renderer.work(step, index)
         call = (step.tool, prompt, args, step_id, step.expected_seconds, step.timeout)
         body = dumps(call, "the call") if args else pickle.dumps(call, PROTOCOL)

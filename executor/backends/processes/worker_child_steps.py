@@ -7,7 +7,7 @@
 
 Rules of this module:
 - Outcomes have a channel of their own: what waits among the requests is still there for the parent to take back.
-- Whoever waits reads them, for the others too; a thread of its own does where a step waits in several places at once.
+- A waiting thread reads them, for the others too; where a step waits in several places, a thread of its own does.
 - A process that a step forked makes no calls: two could not share the channel.
 """
 
@@ -38,7 +38,7 @@ class ChildStepChannel(Caller):
         self._lock = threading.Lock()
         self._number = 0
         self._waiting: dict[int, Done] = {}
-        # Held by whoever reads.
+        # Held by the reader.
         self._reading = threading.Lock()
         self._has_reader = False
 
@@ -86,7 +86,7 @@ class ChildStepChannel(Caller):
                     return
 
     def _read(self) -> bool:
-        """Take in the next outcomes, whoever waits for them. False: the parent is gone."""
+        """Take in the next outcomes, for all that wait for them. False: the parent is gone."""
         try:
             first = os.read(self._outcomes, PACKET_BYTES)
             if first:

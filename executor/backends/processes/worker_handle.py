@@ -98,6 +98,14 @@ class WorkerProcess:
         self.pidfd = os.pidfd_open(self.pid)
         self._say_hello()
 
+    def begin_again(self) -> None:
+        """Another run begins: the worker is about to get its tools."""
+        self.state = STARTING
+        self.ready = False
+        self.free_at = 0
+        self.tools.clear()
+        self.waiting.clear()
+
     def _start(self, write_end: int) -> subprocess.Popen[bytes]:
         channels = [self._theirs.fileno(), write_end, self._their_outcomes.fileno()]
         try:

@@ -78,6 +78,8 @@ def _keep(channels: tuple[int, ...]) -> None:
 def _end(_number: int, _frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     Ending.asked = True
+    if (guard := sys.modules.get("executor.tools.process_guard")) is not None:
+        guard.end_in_haste()
     # A hook of the garbage collector may swallow what is raised here, and there may be a coroutine that has yet to
     # begin: that is not worth a word on stderr.
     sys.unraisablehook = lambda _: None

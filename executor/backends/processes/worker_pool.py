@@ -33,6 +33,7 @@ from executor.backends.processes.frames import (
 )
 from executor.backends.processes.worker_handle import BUSY, IDLE, STARTING, STOPPING, WorkerProcess
 from executor.record.timeline import NANOSECONDS
+from executor.shortages import shortage
 
 # So many idle workers at least are kept for the next steps that wait for their calls.
 SPARE_WORKERS = 2
@@ -40,6 +41,8 @@ SPARE_WORKERS = 2
 START_FAILURES = 3
 # How long an idle worker may take to clean up at the end before it is asked to end, like a busy one.
 GOODBYE_NANOSECONDS = 2_000_000_000
+# Descriptors from here on are too high for select(), FD_SETSIZE.
+_SELECTABLE = 1024
 _STRAY_BYTES = (
     "was ended: on its channel came bytes that are no result. "
     "Its step wrote into a file descriptor that it had not opened"
@@ -93,14 +96,37 @@ class WorkerPool:
         Raises:
             BackendError: one cannot start.
         """
-        self.fill()
-        for _ in range(self._spare):
+        for _ in range(self.slots + self._spare - self._able()):
             self._start()
         # Not by their state: one that has closed its channel is being ended, and counts as a failed start once it has.
         while self.exhausted is None and not all(worker.ready for worker in self.workers):
             self.wait(None)
         if self.exhausted is not None:
             raise BackendError(self.exhausted)
+
+    def rest(self) -> None:
+        """A run is over: end the workers that still have a step, and wait until they are gone. The others are kept."""
+        self._closing = True
+        for worker in [worker for worker in self.workers if worker.state != IDLE]:
+            self.end(worker)
+        while self._dying:
+            self.wait(self._kill_due())
+        self._closing = False
+
+    def renew(self, listener: Listener, setup: bytes, slots: int, spare: int = 0) -> None:
+        """Serve another run with the workers that are there. :meth:`open` waits until they have its tools."""
+        self.slots, self._spare, self._listener = slots, spare, listener
+        self._setup = packets(SETUP, 0, 0, setup)
+        self._start_failures = 0
+        self.idle.clear()
+        for worker in self.workers:
+            worker.begin_again()
+            self.send(worker, self._setup)
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the workers that are there."""
+        return [worker.pid for worker in self.workers]
 
     def fill(self) -> None:
         """Start as many workers as it takes to have one that can run for each slot."""
@@ -145,7 +171,7 @@ class WorkerPool:
         try:
             worker = WorkerProcess(f"process-{self._started}")
         except OSError as error:
-            self.exhausted = f"processes: a worker process cannot be started: {error}"
+            self.exhausted = f"processes: a worker process cannot be started: {shortage(error) or error}"
             return
         self.workers.append(worker)
         for fd in (worker.pidfd, worker.results_fd):
@@ -175,11 +201,11 @@ class WorkerPool:
         due = self._kill_due() if self._dying else None
         if due is not None:
             seconds = due if seconds is None else min(due, seconds)
-        if seconds is not None:
+        if seconds is not None and self._epoll.fileno() < _SELECTABLE:
             # The poll itself counts in milliseconds.
             select.select([self._epoll], [], [], min(seconds, LONGEST_WAIT_SECONDS))
             seconds = 0
-        for fd, _ in self._epoll.poll(LONGEST_WAIT_SECONDS if seconds is None else seconds):
+        for fd, _ in self._epoll.poll(LONGEST_WAIT_SECONDS if seconds is None else min(seconds, LONGEST_WAIT_SECONDS)):
             worker = self._by_fd.get(fd)
             if worker is None:
                 notified = True

@@ -4,7 +4,7 @@ This is what ``node_runtime`` shows. Standard library alone, and little of it: i
 node's own code, in a process that knows nothing of the executor.
 
 Rules of this module:
-- Calls and outcomes are plain tuples; a :data:`transport` carries them, set once by whoever knows the way.
+- Calls and outcomes are plain tuples; a :data:`transport` carries them, set once by the backend.
 - What is asked for is checked before anything is sent: errors name the call by its place.
 - Results come in the order of the calls. A call that fails is a :class:`CallError` that names it and keeps the rest.
 """
@@ -71,7 +71,7 @@ class StepOverError(BaseException):
 
 
 class Transport:
-    """Carries calls to whoever makes them, and their outcomes back; None: the step is over."""
+    """Carries calls to their maker, and their outcomes back; None: the step is over."""
 
     def call(self, calls: list[Made], at_once: int | None) -> list[Ended] | None:
         """Wait for the outcomes."""
@@ -112,7 +112,7 @@ def call_tools_parallel(
     holds its :class:`CallError`.
 
     Raises:
-        CallError: one failed, told when all are over; ``results`` holds what the others gave.
+        CallError: one failed, reported when all are over; ``results`` holds what the others gave.
         TypeError, ValueError: the calls are not what is asked for.
     """
     asked = _checked(calls)
@@ -252,7 +252,7 @@ def _error(which: str, tool: str, step_id: str | None, failure: tuple[str, str, 
 
 
 def _innermost(error_type: str, message: str) -> str:
-    """Of a call whose own call failed, the innermost story: those between tell nothing more."""
+    """Of a call whose own call failed, the innermost message: those between say nothing more."""
     start = message.rfind("the call of tool ")
     if start < 0 or " failed: " not in message[start:]:
         return f"{error_type}: {message}"

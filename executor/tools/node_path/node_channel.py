@@ -7,7 +7,7 @@
 
 Rules of this module:
 - Standard library alone. A thread of its own reads, since a node may wait in several threads or coroutines at once.
-- The end of the channel ends whoever waits: the parent is gone or wants no more.
+- The end of the channel ends all who wait: the parent is gone or wants no more.
 - A process that the node forked makes no calls: two could not share the channel.
 """
 

@@ -56,7 +56,7 @@ def main(fd: int) -> None:
             _mark_end()
             answer = {"error": f"it left with {error.code!r}", "type": "SystemExit", "retryable": True}
             answer["line"] = _line_of(error, name)
-    except BaseException as error:  # noqa: BLE001  # whatever a node raises is told as its failure
+    except BaseException as error:  # noqa: BLE001  # whatever a node raises is its failure
         answer = {**_failure(error), "line": _line_of(error, name)}
     _flush()
     try:

@@ -3,7 +3,7 @@
 Rules of this module:
 - Recording looks at a run when it is over: nothing is added to what is measured.
 - What each step was asked is rendered once more: outputs do not change once they are there.
-- Calls that code made are all written, with what it gave to tools that really run in a replay: whoever plays that code
+- Calls that code made are all written, with what it gave to tools that really run in a replay: the player of that code
   has to ask them again.
 - What JSON cannot hold is written as its ``repr``. Arguments that JSON would change are left out.
 """

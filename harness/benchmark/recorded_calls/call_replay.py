@@ -256,7 +256,7 @@ class ReplayTool(Tool):
         else:
             play(found.plan, self.asked, pause)
         if known and found.outcome == "cancelled":
-            # Whoever asked for it withdraws it in its time.
+            # The step that asked for it withdraws it in its time.
             pause(threading.TIMEOUT_MAX)
         return self._end(context, found)
 

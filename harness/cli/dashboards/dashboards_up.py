@@ -58,6 +58,6 @@ def data_folder(typed: str | None) -> Path:
     """Where Prometheus keeps what it is sent."""
     if typed is not None:
         return Path(typed).expanduser()
-    from platformdirs import user_data_path  # noqa: PLC0415 - only whoever asks for the default place pays for it
+    from platformdirs import user_data_path  # noqa: PLC0415 - only the default place pays for it
 
     return user_data_path("makespan", appauthor=False) / "dashboards"

@@ -44,7 +44,7 @@ def runs(incomplete: str) -> list[str]:
         with store.Store.open(read_only=True) as opened:
             named += [run.run_id[:12] for run in opened.history(limit=50)]
     except store.StoreError:
-        pass  # nothing was kept yet, or it cannot be read: whoever runs the command is told why
+        pass  # nothing was kept yet, or it cannot be read: the command itself says why
     return _beginning_with(incomplete, named)
 
 

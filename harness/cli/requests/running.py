@@ -78,6 +78,32 @@ class RunRequest:
         int | None, option("--seed N", "Feeds all that is drawn at random (default: the scenario's).", min=0)
     ] = None
     json_target: ResultOption = None
+    resume: Annotated[
+        str | None,
+        option(
+            "--resume RUN",
+            "Go on from a run that did not come to its end: @last, @last~1, an id or its beginning.",
+        ),
+    ] = None
+    rerun: Annotated[
+        tuple[str, ...],
+        option("--rerun STEP", "Do a finished step again, with all that it calls. May be given several times."),
+    ] = ()
+    rerun_unsure: Annotated[
+        bool,
+        option("--rerun-unsure", "Do steps again that must not be done twice and were running when the run ended."),
+    ] = False
+    skip_unsure: Annotated[bool, option("--skip-unsure", "Leave such steps out; their output is null.")] = False
+    forget: Annotated[
+        tuple[str, ...],
+        option("--forget STEP", "The workflow no longer has that step of the run. May be given several times."),
+    ] = ()
+    durable: Annotated[
+        str,
+        option(
+            "--durable WHEN", "When the end of a step is on the disk: 100ms later, or each: before the run goes on."
+        ),
+    ] = "100ms"
     metrics_port: MetricsPortOption = None
     store: StoreOption = None
     no_store: NoStoreOption = False

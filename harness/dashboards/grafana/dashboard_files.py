@@ -21,7 +21,7 @@ Dashboard = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class PanelQuery:
-    """One query of a panel: ``target`` is its JSON, ``place`` where it stands in the panel's."""
+    """One query of a panel: ``target`` is its JSON, ``place`` where it is in the panel's."""
 
     panel: Mapping[str, Any]
     target: Mapping[str, Any]

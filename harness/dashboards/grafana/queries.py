@@ -3,7 +3,7 @@
 Rules of this module:
 - Figures of a run are one sample at its end, so they are read by `last_over_time`. Never by `increase()`, which
   extrapolates: a total that is off by a few per cent is worse than none.
-- What Grafana fills in ($scenario, $__range, …) stands in the text as it is.
+- What Grafana fills in ($scenario, $__range, …) is in the text as it is.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from harness.dashboards.grafana.profiles import Dialect
 from harness.telemetry.metrics.metric_table import (
     CELL_LABELS,
     DEFAULT_VARIANT,
+    RUN_COMPARED,
     RUN_COMPLETED,
     RUN_EFFICIENCY,
     RUN_INFO,
@@ -49,6 +50,20 @@ def exactly(expression: str) -> str:
 def newest(metric: MetricFamily, suffix: str = "", labels: str = "") -> str:
     """Of each cell the last value in the time range of the dashboard: its newest run."""
     return f"last_over_time({selector(metric, suffix, labels)}[{_RANGE}])"
+
+
+def of_one_run(metric: MetricFamily, condition: str = "") -> str:
+    """The values of the cells of one benchmark, the newest of each scenario. Where nothing was compared, those of each
+    cell's newest run. A cell that ran again by itself since has only its speedup and efficiency from that benchmark.
+    """
+    cell = ", ".join(CELL_LABELS)
+    expression = newest(metric) + condition
+    compared, completed = (f"max by ({cell}) ({newest(each)})" for each in (RUN_COMPARED, RUN_COMPLETED))
+    last = f"{compared} == on (scenario) group_left () max by (scenario) ({compared})"
+    chosen = f"{expression} and on ({cell}) ({last})"
+    if metric not in (RUN_SPEEDUP, RUN_EFFICIENCY):
+        chosen = f"{chosen} and on ({cell}) ({completed} <= {compared})"
+    return f"({chosen}\nor\n{expression} unless on (scenario) {compared})"
 
 
 def each_run(metric: MetricFamily, dialect: Dialect) -> str:
@@ -120,9 +135,9 @@ def with_ideal(expression: str, ideal: str) -> str:
 
 def workers_as_value() -> str:
     """The number of workers as a value, for each number that was measured: speedup divided by efficiency."""
-    return f"round(max by (workers) ({newest(RUN_SPEEDUP)} / {newest(RUN_EFFICIENCY)}))"
+    return f"round(max by (workers) ({of_one_run(RUN_SPEEDUP)} / {of_one_run(RUN_EFFICIENCY)}))"
 
 
 def one_for_each_worker_count() -> str:
     """1 for each number of workers that was measured."""
-    return f"max by (workers) ({newest(RUN_EFFICIENCY)} * 0) + 1"
+    return f"max by (workers) ({of_one_run(RUN_EFFICIENCY)} * 0) + 1"

@@ -31,7 +31,7 @@ def filled(text: str, values: Values) -> str:
 
 
 def alternatives(values: Sequence[str]) -> str:
-    """A regular expression that matches any of them, as it stands within quotes of PromQL."""
+    """A regular expression that matches any of them, as it is within quotes of PromQL."""
     escaped = [_SPECIAL.sub(r"\\\\\g<0>", value).replace('"', r"\"") for value in values]
     return escaped[0] if len(escaped) == 1 else f"({'|'.join(escaped)})"
 

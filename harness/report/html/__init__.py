@@ -2,9 +2,9 @@
 
 Rules of this room:
 - The file opens from disk, asks no network for anything (its own policy forbids it), and runs no script but its own.
-- Every text that comes from a run is data: it is escaped for where it stands, and control characters become signs.
+- Every text that comes from a run is data: it is escaped for where it is, and control characters become signs.
 - Figures come from the document; nothing is measured, and nothing is computed twice.
-- Everything that is drawn also stands in a table.
+- Everything that is drawn is in a table, too.
 """
 
 from harness.report.html.page import report_html, write_report

@@ -122,7 +122,7 @@ function unpackCell(cell, number) {
   for (const step of steps) step.attempts.sort((one, other) => one.number - other.number);
   return {
     number, steps, attempts, reasons,
-    label: cell.label, workers: cell.workers, makespan: cell.makespan,
+    label: cell.label, workers: cell.workers, makespan: cell.makespan, seam: cell.seam ?? 0,
     lanes: cell.lanes.map(textAt),
     rows: cell.rows.map((step) => steps[step]),
     capacities: (cell.capacities ?? []).map(unpackCapacity),

@@ -136,6 +136,12 @@ class Gantt {
       context.fillText(text, Math.min(this.width - half - 2, Math.max(this.gutter + half - 4, x)), AXIS_HEIGHT / 2 - 2);
     }
     context.textAlign = "left";
+    const seam = this.x(this.cell.seam);
+    if (this.cell.seam && seam >= this.gutter && seam <= this.width) {
+      context.fillStyle = colours.ink;
+      context.fillRect(seam - 0.5, AXIS_HEIGHT - 8, 1, this.height);
+      context.fillText("resumed", seam + 4, AXIS_HEIGHT - 5);
+    }
     const end = this.x(this.cell.makespan);
     if (end >= this.gutter && end <= this.width) {
       context.fillStyle = colours.ink;
@@ -153,7 +159,8 @@ class Gantt {
       const bar = this.rect(attempt);
       const waitsVisible = this.x(attempt.granted) - this.x(attempt.waitsFrom) >= 1;
       if (!waitsVisible && bar.width <= 1 && bar.x < painted + 0.5 && !attempt.failed) continue;
-      context.globalAlpha = isDim(attempt.step) ? 0.13 : 1;
+      // What an earlier run did stands before the seam, and is in no figure.
+      context.globalAlpha = isDim(attempt.step) ? 0.13 : attempt.from < this.cell.seam ? 0.45 : 1;
       if (waitsVisible) this.drawWaits(context, attempt, bar);
       fillBar(context, bar.x, bar.y, bar.width, bar.height, { critical, failed: attempt.failed });
       for (const pause of attempt.pauses) {

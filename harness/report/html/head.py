@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from harness.plain_text import duration_text, interval_text, some_of
+from harness.plain_text import duration_text, gain_text, interval_text, some_of
 from harness.report.html.report_cells import Cell, headline
 from harness.report.html.safe_text import ratio_text, share_text, visible
 
@@ -64,6 +64,7 @@ class Head(NamedTuple):
     title: str
     runs: list[tuple[str, str]]
     verdict: str
+    remedy_title: str
     remedy: str
     about: str
     figures: list[Figure]
@@ -72,15 +73,21 @@ class Head(NamedTuple):
     facts: list[list[tuple[str, str]]]
 
 
-def head_of(documents: Sequence[Mapping[str, Any]], cells: Sequence[Cell]) -> Head:
-    """The head for all documents; the verdict speaks of the headline cell."""
+def head_of(
+    documents: Sequence[Mapping[str, Any]], cells: Sequence[Cell], analyses: Sequence[Mapping[str, Any]] = ()
+) -> Head:
+    """The head for all documents; the verdict speaks of the headline cell. ``analyses``: of traces, one for each cell;
+    what they conclude takes the place of what follows from a run whose dependencies are all known.
+    """
     chosen = headline(cells)
+    analysis = analyses[cells.index(chosen)] if len(analyses) == len(cells) else None
     scenarios = list(dict.fromkeys(visible(cell.scenario, 120) for cell in cells))
     return Head(
         title=some_of(scenarios, 3),
         runs=[(visible(str(one["run_id"]), 80), _moment(one["started_at"])) for one in documents],
-        verdict=_verdict(chosen),
-        remedy=chosen.remedy,
+        verdict=_verdict(chosen) if analysis is None else _conclusion(chosen, analysis),
+        remedy_title="What held it back" if analysis is None else "What would settle it",
+        remedy=chosen.remedy if analysis is None else _settled_by(analysis),
         about=chosen.label,
         figures=_figures(chosen),
         notes=_notes(documents, cells),
@@ -100,6 +107,22 @@ def _verdict(cell: Cell) -> str:
     verdict = _VERDICTS.get(str(cell.result["speedup_verdict"]))
     said = f": {verdict}" if verdict else ""
     return f"{cell.label} took {time}, {ratio_text(speedup['median'])} the speed of serial{interval}{said}."
+
+
+def _conclusion(cell: Cell, analysis: Mapping[str, Any]) -> str:
+    """What another schedule of a trace gains for sure, and what it may gain."""
+    whole = float(analysis["makespan_seconds"])
+    sure, possible = (float(analysis["headline"][key]) for key in ("sure_gain_seconds", "possible_gain_seconds"))
+    took = f"{cell.label} took {duration_text(whole)}"
+    said = gain_text(sure, whole) if sure else "nothing"
+    if possible <= sure:
+        return f"{took}; another schedule gains {said}, and no more."
+    return f"{took}; another schedule gains {said} for sure, and at most {gain_text(possible, whole)}."
+
+
+def _settled_by(analysis: Mapping[str, Any]) -> str:
+    settle = [visible(str(one), 300) for one in analysis["headline"]["settle"]]
+    return f"{'; or '.join(settle)}." if settle else ""
 
 
 def _figures(cell: Cell) -> list[Figure]:

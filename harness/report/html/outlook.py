@@ -1,7 +1,7 @@
 """What an analysis says would come next: predicted makespans, and what running together would gain. Pure.
 
 Rules of this module:
-- It reads ``makespan.analysis/1`` documents alone; every number of a drawing stands in its table too.
+- It reads ``makespan.analysis/1`` documents alone; every number of a drawing is in its table too.
 - Lengths of bars are per cent of the longest of their drawing, so that it fits any page and needs no script.
 """
 
@@ -151,7 +151,10 @@ def _changes(analysis: Document) -> Iterator[tuple[float, str, str]]:
 
 
 def _basis(one: Document) -> str:
-    return "an assumed edge is not real" if one["rests_on"] == "assumption" else _KNOWN
+    sources = ", ".join(visible(str(source), _NAME_LIMIT) for source in one.get("evidence", ()))
+    if one["rests_on"] == "assumption":
+        return f"an assumed edge is not real ({sources})" if sources else "an assumed edge is not real"
+    return f"{_KNOWN} ({sources})" if sources else _KNOWN
 
 
 def _names(steps: Sequence[str]) -> str:

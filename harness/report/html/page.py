@@ -66,7 +66,7 @@ def report_html(documents: Sequence[Mapping[str, Any]], analyses: Sequence[Mappi
     script, style = _script(), _joined(STYLES)
     chosen = headline(cells)
     try:
-        head = head_of(documents, cells)
+        head = head_of(documents, cells, analyses)
     except (KeyError, TypeError, AttributeError) as error:
         raise DocumentError(f"not a makespan.run/1 document: {error} is missing or of another kind") from error
     return (

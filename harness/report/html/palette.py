@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 
 class Kind(NamedTuple):
-    """``key`` is the part of a cause before the dot; ``hatch`` names a pattern; ``letter`` stands in a bar."""
+    """``key`` is the part of a cause before the dot; ``hatch`` names a pattern; ``letter`` is in a bar."""
 
     key: str
     letter: str

@@ -68,7 +68,7 @@ def _preview_limit(cells: Sequence[Cell], name: str) -> int:
 
 
 def _cell(cell: Cell, texts: Texts, limits: dict[str, int]) -> dict[str, Any]:
-    timeline = cell.timeline
+    timeline = cell.drawn
     lanes = worker_lanes(timeline)
     reasons = sorted({wait.reason for attempt in timeline.attempts for wait in attempt.waits})
     rows = step_rows(timeline)
@@ -89,6 +89,7 @@ def _cell(cell: Cell, texts: Texts, limits: dict[str, int]) -> dict[str, Any]:
         "attempts": _attempts(timeline, lanes.lane_of, texts, {reason: place for place, reason in enumerate(reasons)}),
         # Most runs have none.
         **({"capacities": capacities} if capacities else {}),
+        **({"seam": cell.seam} if cell.seam else {}),
     }
 
 

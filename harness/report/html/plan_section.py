@@ -1,7 +1,7 @@
 """The plans of a report: one graph for each workflow that its cells ran, or a summary by level of a large one. Pure.
 
 Rules of this module:
-- A step's level is the longest chain of edges before it; a nested step stands one level behind its caller.
+- A step's level is the longest chain of edges before it; a nested step is one level behind its caller.
 - An edge over several levels bends through a place of its own in each, so that it passes no step.
 - A graph with more steps or edges than a person can follow is summed up by level instead.
 - No recursion; O(sweeps · (steps + edges · levels)).
@@ -39,7 +39,7 @@ _LEVELS_SHOWN: Final = 60
 
 @dataclass(slots=True)
 class Place:
-    """Where a step (or, with ``step`` -1, the bend of a long edge) stands. Pixels; ``y`` is its middle."""
+    """Where a step (or, with ``step`` -1, the bend of a long edge) is. Pixels; ``y`` is its middle."""
 
     step: int
     level: int
@@ -230,7 +230,7 @@ def _distance(places: list[Place], column: list[int], row: int) -> float:
 
 
 class Node(NamedTuple):
-    """A step as it stands in the drawing; ``y`` is its top."""
+    """A step as it is in the drawing; ``y`` is its top."""
 
     step: int
     name: str

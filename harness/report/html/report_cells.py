@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from executor.record.timeline import NANOSECONDS, Timeline
+from executor.record.timeline import NANOSECONDS, Attempt, Interval, Timeline, Wait
 from harness.analysis import AttemptIndex, CriticalStep, Summary, remedy
 from harness.analysis.lost_time import RUNNING
 from harness.plain_text import duration_text
 from harness.report.html.capacity import CapacityCurve, capacity_curves
 from harness.report.html.gantt import waited_by_reason
 from harness.report.html.safe_text import visible
-from harness.result import SCHEMA, Document, DocumentError, results_of, timeline_from_document
+from harness.result import SCHEMA, Document, DocumentError, attempts_before, results_of, timeline_from_document
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,9 @@ class Cell:
     timeline: Timeline
     index: AttemptIndex
     summary: Summary
+    # What is drawn: with a run that was resumed before it, which ends `seam` nanoseconds from the drawing's beginning.
+    drawn: Timeline
+    seam: int = 0
 
     @property
     def makespan_seconds(self) -> float:
@@ -106,6 +109,7 @@ def cells_of(documents: Sequence[Mapping[str, Any]]) -> list[Cell]:
 
 def _cell(document: Mapping[str, Any], result: Document) -> Cell:
     timeline = timeline_from_document(result)
+    before, seam = attempts_before(result)
     try:
         return Cell(
             label="",
@@ -115,9 +119,25 @@ def _cell(document: Mapping[str, Any], result: Document) -> Cell:
             timeline=timeline,
             index=AttemptIndex(timeline),
             summary=_summary(result, timeline),
+            drawn=_behind(timeline_from_document(result), before, seam) if seam else timeline,
+            seam=seam,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise DocumentError(f"not a {SCHEMA} result: {error}") from error
+
+
+def _behind(timeline: Timeline, before: list[Attempt], seam: int) -> Timeline:
+    """The timeline on the axis of the run before it."""
+    for attempt in timeline.attempts:
+        waits = [Wait(reason, start + seam, end + seam) for reason, start, end in attempt.waits]
+        attempt.waits = waits or None
+        attempt.blocked = [Interval(start + seam, end + seam) for start, end in attempt.blocked]
+        attempt.ready += seam
+        attempt.granted += seam
+        for name in ("started", "ended", "known"):
+            value = getattr(attempt, name)
+            setattr(attempt, name, None if value is None else value + seam)
+    return replace(timeline, attempts=[*before, *timeline.attempts])
 
 
 def _summary(result: Document, timeline: Timeline) -> Summary:

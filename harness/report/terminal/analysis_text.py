@@ -17,6 +17,7 @@ from harness.traces.diagnosis.advice import Together
 from harness.traces.diagnosis.diagnosis import Barrier, Diagnosis
 from harness.traces.diagnosis.trace_groups import Difference, Group, Slow
 from harness.traces.prediction.predicted_makespans import UNLIMITED, Limit, Predicted
+from harness.traces.prediction.raised_limits import Raised
 
 _NAME: Final = 48
 _PATH_SHOWN: Final = 10
@@ -27,7 +28,11 @@ _WORTH_SAYING_RATIO: Final = 0.01
 _NOTHING_RATIO: Final = 0.005
 SETTLE: Final = (
     "The trace does not tell whether steps marked * need each other: they only ran in that order. "
-    "Say what depends on what with --edges FILE."
+    "Say what depends on what with --edges FILE: `a -> b`, or `a -/> b` for what is not needed."
+)
+CHECK: Final = (
+    "To check what is sure: `--scenario FILE` makes a scenario of it, to be changed and run; then change the program, "
+    "and trace it again."
 )
 _GROUPS_SHOWN: Final = 8
 _SPANS_SHOWN: Final = 6
@@ -52,6 +57,7 @@ def _head_lines(diagnosis: Diagnosis) -> Iterator[Line]:
     identity = one_line(run.trace_id, 32) or "without an id"
     yield Line(f"Trace {identity} of {name} ({steps}, from {one_line(run.source, 60)}):", "bold")
     yield _figure("makespan", duration_text(figures.makespan_seconds))
+    yield _figure("to gain", _headline(diagnosis))
     yield _figure("critical path", _path(diagnosis))
     mean = figures.concurrency_mean
     concurrency = "nothing ran" if mean is None else f"mean concurrency {mean:.2f}, at most {figures.concurrency_max}"
@@ -63,6 +69,18 @@ def _head_lines(diagnosis: Diagnosis) -> Iterator[Line]:
     yield _figure(
         "edges", ", ".join(f"{number} {label}" for label, number in edges.items() if number) or "none: nothing follows"
     )
+
+
+def _headline(diagnosis: Diagnosis) -> str:
+    """What another schedule gains for sure, what it may gain, and what would settle it."""
+    found, whole = diagnosis.headline, diagnosis.figures.makespan_seconds
+    sure = (
+        "nothing for sure" if not found.sure_gain_seconds else f"{gain_text(found.sure_gain_seconds, whole)} for sure"
+    )
+    if found.possible_gain_seconds <= found.sure_gain_seconds:
+        return f"{sure}, nothing more by another schedule"
+    possible = gain_text(found.possible_gain_seconds, whole)
+    return f"{sure}, at most {possible}; to know: {'; or '.join(found.settle)}"
 
 
 def _figure(name: str, text: str) -> Line:
@@ -95,11 +113,15 @@ def _lost(diagnosis: Diagnosis) -> str:
     if whole <= 0:
         return "nothing: it took no time"
     parts = [
-        f"{one_line(cause, 40)} {duration_text(seconds)} ({seconds / whole:.0%})"
+        f"{_cause(cause)} {duration_text(seconds)} ({seconds / whole:.0%})"
         for cause, seconds in diagnosis.lost_seconds.items()
         if seconds >= _WORTH_SAYING_RATIO * whole / 2
     ]
     return ", ".join(parts)
+
+
+def _cause(cause: str) -> str:
+    return one_line(cause.replace("_", " "), 40)
 
 
 # ---------------------------------------------------------------------- causes
@@ -129,12 +151,20 @@ def _cause_lines(diagnosis: Diagnosis) -> Iterator[Line]:
             f"{queue.at_once} at once, each begun as another ended: something lets {queue.at_once} through "
             f"({duration_text(queue.waited_seconds)} waited, all calls together)"
         )
+        raised = [one for one in diagnosis.raised if one.queue is queue]
+        if raised:
+            gains = [f"{_raised(one)} {_gain(one.makespan_seconds, whole)}" for one in raised]
+            yield Line(f"    if that is a limit, raising it by itself gains: {', '.join(gains)}; try it to be sure")
     for retried in diagnosis.retries[:_ROWS_SHOWN]:
         yield Line(
             f"  retries: {one_line(diagnosis.name(retried.step), _NAME)!r} took {retried.attempts} attempts; the "
             f"failed ones ran {duration_text(retried.failed_seconds)}, and {duration_text(retried.backoff_seconds)} "
             "went by between them"
         )
+
+
+def _raised(one: Raised) -> str:
+    return "without it" if one.at_once is None else f"{one.at_once} at once"
 
 
 def _barrier(diagnosis: Diagnosis, one: Barrier) -> str:
@@ -181,10 +211,16 @@ def _together_lines(diagnosis: Diagnosis) -> Iterator[Line]:
         yield Line(f"    {gain_text(one.gain_seconds, whole)}  {_together(diagnosis, one)}")
     if any(one.assumed for one in found):
         yield Line(f"    {SETTLE}", "yellow")
+    if any(not one.assumed for one in found):
+        yield Line(f"    {CHECK}")
 
 
 def _together(diagnosis: Diagnosis, one: Together) -> str:
-    return _names(diagnosis, one.steps) + (" *" if one.assumed else "")
+    evidence = ", ".join(one.evidence)
+    if one.assumed:
+        return f"{_names(diagnosis, one.steps)} * (assumed: {evidence or 'observed order'} alone stands between them)"
+    told = f"what the later ones need is told by {evidence}" if evidence else "the later ones need nothing"
+    return f"{_names(diagnosis, one.steps)} (sure: {told})"
 
 
 def prediction_lines(diagnosis: Diagnosis) -> Iterator[Line]:
@@ -196,7 +232,8 @@ def prediction_lines(diagnosis: Diagnosis) -> Iterator[Line]:
     hopeful = any(one.without_assumed_seconds is not None for one in found.by_workers.values())
     yield Line("  The same spans under policy dataflow, on the virtual clock:", "bold")
     head = ["workers", "makespan", "gain"]
-    head += ["if no assumed edge is real", "gain"] if hopeful else []
+    without = "if no assumed edge is real" if diagnosis.assumed_edges else "if nothing held them back"
+    head += [without, "gain"] if hopeful else []
     rows = [[workers, *_predicted(one, whole)] for workers, one in found.by_workers.items()]
     unlimited = found.by_workers[UNLIMITED].makespan_seconds
     rows += [
@@ -205,7 +242,7 @@ def prediction_lines(diagnosis: Diagnosis) -> Iterator[Line]:
         if one.makespan_seconds > (1 + _WORTH_SAYING_RATIO) * unlimited
     ]
     yield from table_lines(head, rows)
-    if hopeful:
+    if diagnosis.assumed_edges:
         yield Line(
             f"    {counted(diagnosis.assumed_edges, 'edge')} assumed, from the observed order alone: settle it with "
             "--edges FILE.",
@@ -260,7 +297,7 @@ def _group_lines(group: Group, typical: Diagnosis | None) -> Iterator[Line]:
     name = one_line(group.workflow, 60) or "a workflow without a name"
     yield Line(f"{name}, shape {group.shape}, {counted(len(group.digests), 'trace')}:", "bold")
     yield Line(f"  median makespan {_interval(group.makespan)}; median work {_interval(group.work)}")
-    lost = [f"{one_line(cause, 40)} {_interval(found)}" for cause, found in list(group.lost.items())[:_CAUSES_SHOWN]]
+    lost = [f"{_cause(cause)} {_interval(found)}" for cause, found in list(group.lost.items())[:_CAUSES_SHOWN]]
     if lost:
         yield Line(f"  lost time, medians: {', '.join(lost)}")
     path = [f"{one_line(span, _NAME)} in {share:.0%}" for span, share in group.on_path.items()]
@@ -286,8 +323,9 @@ def _group_lines(group: Group, typical: Diagnosis | None) -> Iterator[Line]:
 
 def _slow(slow: Slow, group: Group) -> str:
     digest = slow.digest
-    times = digest.makespan_seconds / group.makespan.median if group.makespan.median > 0 else 0.0
-    head = f"{one_line(digest.trace_id, 32)} took {duration_text(digest.makespan_seconds)}, {times:.2f}× the median"
+    usual = group.makespan.median
+    times = f"{digest.makespan_seconds / usual:.2f}× the median" if usual > 0 else "where the median is no time at all"
+    head = f"{one_line(digest.trace_id, 32)} took {duration_text(digest.makespan_seconds)}, {times}"
     if not slow.differences:
         return f"{head}: no span is longer than usual; look at its gaps (--trace)"
     return f"{head}: {'; '.join(_difference(one) for one in slow.differences)}"

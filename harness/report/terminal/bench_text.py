@@ -16,6 +16,7 @@ from harness.expectations import Verdict
 from harness.plain_text import aligned, counted, duration_text, duration_texts, gain_text, one_line, some_of
 from harness.report.terminal.console import Line
 from harness.report.terminal.plots import lost_time_lines, speedup_lines
+from harness.report.terminal.summary_text import startup_counts
 from harness.result.cell_key import cell_of
 
 Result = Mapping[str, Any]
@@ -59,7 +60,9 @@ def bench_lines(
 def _scenario_lines(scenario: str, results: Sequence[Result], document: Mapping[str, Any]) -> Iterator[Line]:
     most = max(result["repetitions"] for result in results)
     yield Line(f"Benchmark of {one_line(scenario, 60)}, {counted(most, 'repetition')}:", "bold")
-    head, *rows = aligned([_HEAD, *(_row(result) for result in results)])
+    startup = any(map(_startup_counts, results))
+    table = [(*_HEAD, "start-up"), *((*_row(result), _startup(result)) for result in results)]
+    head, *rows = aligned(table if startup else [row[:-1] for row in table])
     yield Line(f"  {head}", "dim")
     for result, row in zip(results, rows, strict=True):
         yield Line(f"  {row}", _VERDICT_STYLES.get(str(result["speedup_verdict"]), ""))
@@ -89,7 +92,7 @@ def _plot_lines(results: Sequence[Result], columns: int, *, ascii_only: bool) ->
 
 
 def _is_baseline(result: Result) -> bool:
-    """What the others are compared with: serial, or what stands for it where nothing really runs."""
+    """What the others are compared with: serial, or what represents it where nothing really runs."""
     alone = result["workers"] == 1 and result["policy"] == "dataflow"
     return result["executor"] == "serial" or (bool(result.get("simulated")) and alone)
 
@@ -115,6 +118,21 @@ def _row(result: Result) -> tuple[str, ...]:
         "" if efficiency is None else f"{efficiency:.0%}",
         "" if bound is None else f"{duration_text(result['lower_bound_seconds'])} ({bound:.0%})",
     )  # fmt: skip
+
+
+def _startup_counts(result: Result) -> bool:
+    """Whether what it took to start the workers is worth a column."""
+    makespan = float(result["makespan_seconds"]["median"])
+    return not result.get("simulated") and startup_counts(startup_seconds(result), makespan)
+
+
+def _startup(result: Result) -> str:
+    return "" if result.get("simulated") else duration_text(startup_seconds(result))
+
+
+def startup_seconds(result: Result) -> float:
+    """What it takes to bring the workers up where none were kept."""
+    return float(result.get("cold_startup_seconds", result["startup_seconds"]))
 
 
 def _label(result: Result) -> str:

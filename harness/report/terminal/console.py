@@ -3,7 +3,7 @@
 Rules of this module:
 - What comes from files, steps and models is data: control characters are escaped, markup is not read.
 - Colour and movement only on a terminal that can (``NO_COLOR`` and ``TERM=dumb`` are respected); else plain lines.
-- A line is text and a style; whoever composes lines knows no stream.
+- A line is text and a style; the code that composes lines knows no stream.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _NAME_LIMIT: Final = 32
 
 
 class Bar(NamedTuple):
-    """A row of a bar chart: ``text`` stands behind the bar."""
+    """A row of a bar chart: ``text`` follows the bar."""
 
     name: str
     value: float

@@ -10,9 +10,11 @@ from harness.report.terminal.console import Line, table_lines
 from harness.simulation.best_schedule import Optimum
 from harness.simulation.duration_draws import Distribution
 from harness.simulation.simulated_changes import Cell, Gain, Simulation
+from harness.simulation.subject import Subject
 
 _GAINS_SHOWN: Final = 12
 _NOTES_SHOWN: Final = 10
+_FAILURES_SHOWN: Final = 5
 # A base that differs from what was measured by more than that is worth a word.
 _WORTH_SAYING_RATIO: Final = 0.05
 _KINDS: Final = {"scenario": "its stated durations", "run": "its measured durations", "trace": "its observed durations"}
@@ -23,6 +25,7 @@ def simulation_lines(
 ) -> Iterator[Line]:
     """Everything there is to say about it. ``optima``: for each cell the best schedule that is known, if asked for."""
     subject = simulation.subject
+    yield from _failure_lines(subject)
     yield Line(f"{one_line(subject.name, 60)} on the virtual clock, with {_KINDS[subject.kind]}:", "bold")
     how = f"{counted(simulation.workers, 'worker')}, policy {simulation.policy}"
     yield Line(f"  as it is ({how}): {duration_text(simulation.base_seconds)}{_measured(simulation)}")
@@ -31,6 +34,22 @@ def simulation_lines(
     yield from _gain_lines(simulation)
     for note in subject.notes[:_NOTES_SHOWN]:
         yield Line(f"  note: {one_line(note, 400)}", "yellow")
+
+
+def _failure_lines(subject: Subject) -> Iterator[Line]:
+    """What failed, before any figure: such a run is short because it was cut short."""
+    if not subject.failures:
+        return
+    where = "on the virtual clock" if subject.kind == "scenario" else "when it was recorded, and fails here as it did"
+    yield Line(f"FAILED {where}: {counted(len(subject.failures), 'step')}", "red")
+    for step_id, message in list(subject.failures.items())[:_FAILURES_SHOWN]:
+        yield Line(f"  {one_line(step_id, 60)}: {one_line(message, 300)}", "red")
+    if len(subject.failures) > _FAILURES_SHOWN:
+        yield Line(f"  … and {len(subject.failures) - _FAILURES_SHOWN} more (--json FILE)")
+    if subject.skipped:
+        names = ", ".join(one_line(step_id, 40) for step_id in subject.skipped[:_FAILURES_SHOWN])
+        more = ", …" if len(subject.skipped) > _FAILURES_SHOWN else ""
+        yield Line(f"  skipped for that reason, and without time here: {names}{more}", "red")
 
 
 def _measured(simulation: Simulation) -> str:
@@ -123,6 +142,17 @@ def _gain_lines(simulation: Simulation) -> Iterator[Line]:
     yield from table_lines(["change", "makespan", "gain"], rows)
     if len(simulation.gains) > _GAINS_SHOWN:
         yield Line(f"    … and {len(simulation.gains) - _GAINS_SHOWN} more (--json FILE)")
+    for one in simulation.gains[:_GAINS_SHOWN]:
+        if one.binds_next is not None:
+            yield Line(f"    {one_line(one.label, 80)}: {_binding(one, simulation)}", "yellow")
+
+
+def _binding(gain: Gain, simulation: Simulation) -> str:
+    """What binds next, where a higher limit gains nothing by itself."""
+    if gain.with_workers_gain_seconds is None:
+        return f"{one_line(str(gain.binds_next).replace('_', ' '), 60)} binds next"
+    more = gain_text(gain.with_workers_gain_seconds, simulation.base_seconds)
+    return f"the {counted(simulation.workers, 'worker')} bind next; with as many as there are steps it is {more}"
 
 
 def _gain_row(gain: Gain, base: float) -> list[str]:

@@ -19,9 +19,13 @@ from harness.report.terminal.console import Line, shown_value
 
 STEPS_SHOWN: Final = 50
 _NAME_LIMIT: Final = 32
+_ID_SHOWN: Final = 12
 _PATH_SHOWN: Final = 8
 _WARNINGS_SHOWN: Final = 20
 _FAILURES_SHOWN: Final = 5
+# What it took to start the workers is told from so many seconds and such a share of the makespan on.
+_LEAST_STARTUP_SECONDS: Final = 0.1
+_LEAST_STARTUP_RATIO: Final = 0.1
 _STATUS_STYLES: Final[dict[StepStatus, str]] = {
     "succeeded": "green",
     "failed": "bold red",
@@ -47,10 +51,9 @@ def step_lines(run: Run, *, simulated: bool = False, stand_in: bool = False, wid
     column = max((len(name) for name in names.values()), default=0)
     for step_id in shown:
         status = run.statuses[step_id]
-        attempts = tries.get(step_id, [])
-        yield Line(
-            f"  {names[step_id]:<{column}}  {status:<9}  {_time_of(attempts)}".rstrip(), _STATUS_STYLES.get(status, "")
-        )
+        earlier = run.reused.get(step_id)
+        when = _time_of(tries.get(step_id, [])) if earlier is None else f"reused from run {earlier[:_ID_SHOWN]}"
+        yield Line(f"  {names[step_id]:<{column}}  {status:<9}  {when}".rstrip(), _STATUS_STYLES.get(status, ""))
         if status == "succeeded":
             yield Line(f"      {shown_value(run.outputs.get(step_id), width - 6)}")
         elif step_id in run.errors:
@@ -99,6 +102,8 @@ def summary_lines(
     how = f"{counted(run.workers, 'worker')}, policy {run.policy}"
     yield Line(f"Summary of {one_line(name, 60)} on {where}, {how}:", "bold")
     yield _figure("makespan", duration_text(figures.makespan_seconds))
+    if run.reused:
+        yield _figure("reused", f"{counted(len(run.reused), 'step')} of an earlier run, in none of these figures")
     yield _figure("lower bound", _bound(figures))
     yield _figure("mean concurrency", _concurrency(figures))
     if plot is not None:
@@ -107,6 +112,8 @@ def summary_lines(
         yield _figure("capacity found", text)
     for group in figures.failures[:_FAILURES_SHOWN]:
         yield _figure("failed attempts", one_line(str(group), 200))
+    if startup_counts(run.startup_seconds, figures.makespan_seconds) and not simulated:
+        yield _figure("start-up", f"{duration_text(run.startup_seconds)} before that, for the workers")
     cpu = "not measured" if figures.cpu_seconds is None else duration_text(figures.cpu_seconds)
     yield _figure("CPU seconds", cpu)
     yield _figure("critical path", _path(figures))
@@ -116,6 +123,11 @@ def summary_lines(
         yield Line(f"  warning: {one_line(text, 600)}", "yellow")
     if len(said) > _WARNINGS_SHOWN:
         yield Line(f"  … and {counted(len(said) - _WARNINGS_SHOWN, 'more warning')}")
+
+
+def startup_counts(startup_seconds: float, makespan_seconds: float) -> bool:
+    """Whether what it took to start the workers is worth telling beside the makespan."""
+    return startup_seconds >= max(_LEAST_STARTUP_SECONDS, _LEAST_STARTUP_RATIO * makespan_seconds)
 
 
 def _figure(name: str, text: str) -> Line:

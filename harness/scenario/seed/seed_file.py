@@ -27,6 +27,10 @@ _NATIVE_TOP: Final = frozenset({
 _LABELS: Final = frozenset({"name", "version", "created_by", "created_at", "tags", "portable"})
 _READ_HERE: Final = frozenset({"inputs", "input_parameters", "outputs", "tools", "tasks"})
 _INPUT_FIELDS: Final = frozenset({"type", "required", "default", "description", "name", "enum", "pattern"})
+_INPUT_TYPES: Final = frozenset({
+    "string", "str", "text", "integer", "int", "number", "float", "boolean", "bool", "array", "list", "object", "dict",
+    "any",
+})  # fmt: skip
 _TOOL_LABELS: Final = frozenset({"tool_id", "name", "type", "description"})
 
 
@@ -53,6 +57,8 @@ def is_seed_file(data: Mapping[str, Any]) -> bool:
         return True
     if isinstance(data.get("tasks"), list) or isinstance(data.get("input_parameters"), dict):
         return True
+    if _has_seed_inputs(data.get("inputs")):
+        return True
     return _has_seed_outputs(data.get("outputs")) or _has_seed_tools(data.get("tools"))
 
 
@@ -69,6 +75,13 @@ def import_seed(data: Mapping[str, Any]) -> Imported:
     result.findings.extend(references.findings)
     result.data["inputs"] = inputs
     return result
+
+
+def _has_seed_inputs(inputs: Any) -> bool:
+    """Whether all of them are declared, with a type, in place of a value."""
+    return isinstance(inputs, dict) and bool(inputs) and all(
+        _is_declaration(value) and value["type"] in _INPUT_TYPES for value in inputs.values()
+    )  # fmt: skip
 
 
 def _has_seed_outputs(outputs: Any) -> bool:
@@ -181,7 +194,7 @@ def _import_steps(steps: Any, inputs: frozenset[str], result: Imported) -> Refer
         if not isinstance(step, dict):
             converted.append(step)
             continue
-        native = convert_step(step, index, references, result.findings)
+        native = convert_step(step, index, references, result.findings, _model_tools(result.data.get("tools")))
         result.origins.update(native.origins)
         converted.append(native.data)
         ordered = ordered or bool(native.used or native.data.get("depends_on"))
@@ -193,6 +206,12 @@ def _import_steps(steps: Any, inputs: frozenset[str], result: Imported) -> Refer
     return references
 
 
+def _model_tools(tools: Any) -> frozenset[str]:
+    """The converted tools that ask a model."""
+    declared = tools.items() if isinstance(tools, dict) else ()
+    return frozenset(name for name, value in declared if isinstance(value, dict) and value.get("kind") == "llm")
+
+
 def _step_name(step: Any, index: int) -> str:
     step_id = step.get("step_id") if isinstance(step, dict) else None
     return step_id if isinstance(step_id, str) and step_id else f"steps[{index}]"
@@ -201,7 +220,9 @@ def _step_name(step: Any, index: int) -> str:
 def _output_names(step: Any) -> frozenset[str]:
     if not isinstance(step, dict):
         return frozenset()
-    names = (step.get("output_name"), step.get("output_key"))
+    several = step.get("outputs")
+    listed = list(several) if isinstance(several, list | dict) else []
+    names = (step.get("output_name"), step.get("output_key"), *(listed if len(listed) == 1 else ()))
     return frozenset(name for name in names if isinstance(name, str) and name and name != "output")
 
 

@@ -24,8 +24,10 @@ NATIVE_FIELDS: Final = frozenset(Step.model_fields) | {"tool_name", "copies"}
 IMPORTER_FIELDS: Final = frozenset({
     "type", "task_for_node", "prompt_template", "input_mapping", "input_from_step", "input", "output_name",
     "output_key", "retry_on_failure", "max_retries", "conditional", "repeat", "generate_tool", "operation_type",
-    "tool_path", "workflow_path", "workflow_spec",
+    "tool_path", "workflow_path", "workflow_spec", "inputs", "outputs",
 })  # fmt: skip
+# What a step of that system says beside, and has no meaning for a run.
+_LABELS: Final = frozenset({"name", "title", "version", "tags"})
 
 _STEP_TYPES: Final = frozenset({"llm_call", "python_tool", "existing_tool"})
 _NOT_SUPPORTED_TYPES: Final = {
@@ -57,6 +59,8 @@ class _Conversion:
     index: int
     references: References
     findings: list[Finding]
+    # Tools of the file that ask a model, and `llm`.
+    model_tools: frozenset[str]
     native: dict[str, Any] = field(default_factory=dict)
     origins: dict[Path, Path] = field(default_factory=dict)
     # The values of input_mapping, input and input_from_step, and the steps that each refers to.
@@ -82,16 +86,24 @@ class _Conversion:
         return None
 
     def map(self, name: str, value: Any, source: Path) -> None:
-        """Note a converted value of the mapping, and where it stands in the file."""
+        """Note a converted value of the mapping, and where it is in the file."""
         self.mapping[name] = value
         self.behind[name] = set(self.references.used)
         self.references.used.clear()
         self.origins[self.path("args", name)] = source
 
 
-def convert_step(raw: Mapping[str, Any], index: int, references: References, findings: list[Finding]) -> ConvertedStep:
-    """Convert ``raw``, the file's step number ``index``; what is wrong is added to ``findings``."""
-    step = _Conversion(raw, index, references, findings)
+def convert_step(
+    raw: Mapping[str, Any],
+    index: int,
+    references: References,
+    findings: list[Finding],
+    model_tools: frozenset[str] = frozenset(),
+) -> ConvertedStep:
+    """Convert ``raw``, the file's step number ``index``; what is wrong is added to ``findings``. ``model_tools``: the
+    tools of the file that ask a model.
+    """
+    step = _Conversion(raw, index, references, findings, model_tools | {"llm"})
     references.used.clear()
     references.inlined.clear()
     step.native.update({name: value for name, value in raw.items() if name in NATIVE_FIELDS})
@@ -124,19 +136,22 @@ def _check_support(step: _Conversion) -> None:
     elif kind is not None and not (isinstance(kind, str) and kind in _STEP_TYPES):
         step.report("warning", "unknown-type", f"type {kind!r} is not known and is ignored", "type")
     for name in raw:
-        if name not in NATIVE_FIELDS and name not in IMPORTER_FIELDS:
+        if name not in NATIVE_FIELDS | IMPORTER_FIELDS | _LABELS:
             step.report("warning", "unknown-field", f"the field {name!r} is unknown and is ignored", name)
 
 
 def _talks_to_a_model(step: _Conversion) -> bool:
     kind = step.raw.get("type")
+    tool = step.raw.get("tool") or step.raw.get("tool_name")
+    if isinstance(tool, str) and tool in step.model_tools:
+        return True
     if kind is None:
         return any(step.raw.get(name) for name in ("prompt_template", "task_for_node", "input_from_step"))
     return isinstance(kind, str) and kind == "llm_call"
 
 
 def _read_mapping(step: _Conversion) -> None:
-    for source in ("input_mapping", "input"):
+    for source in ("input_mapping", "inputs", "input"):
         value = step.raw.get(source)
         if isinstance(value, dict):
             for name, item in value.items():
@@ -169,8 +184,9 @@ def _write_prompt_and_args(step: _Conversion) -> set[str]:
     args: dict[str, Any] = {}
     if not model:
         args = step.mapping
-    elif source in {"task_for_node", "description", "input"} and prompt is not None:
-        prompt = "\n\n".join([prompt, *_paragraphs(step.mapping)])
+    elif source in {"task_for_node", "description", "input"}:
+        # Without a task, what is mapped is the whole question.
+        prompt = "\n\n".join([part for part in (prompt, *_paragraphs(step.mapping)) if part]) or None
     else:
         _keep_dependencies(step, in_prompt)
     if prompt is not None:
@@ -185,9 +201,9 @@ def _write_prompt_and_args(step: _Conversion) -> set[str]:
 def _prompt(step: _Conversion) -> tuple[str | None, str]:
     """The prompt as Jinja2 source, and the field that it comes from."""
     references, index = step.references, step.index
-    own = step.raw.get("input_mapping")
     # The names of `input` belong to the tool alone; a template sees what is mapped for it.
-    visible = {"input", *own} if isinstance(own, dict) else {"input"}
+    own = [step.raw.get(name) for name in ("input_mapping", "inputs")]
+    visible = {"input"}.union(*(each for each in own if isinstance(each, dict)))
     names = {name: as_text(value) for name, value in step.mapping.items() if name in visible}
     prompt = step.native.get("prompt")
     if prompt is not None and (not isinstance(prompt, str) or _NATIVE_TEMPLATE.search(prompt)):

@@ -7,6 +7,7 @@ Rules of this module:
 - ``{name}`` means, in this order: a name of the step's own ``input_mapping``; ``steps…`` or ``inputs…`` spelled out;
   what an earlier step calls its output; a declared input; a step; what a later step calls its output. What is left is
   an input that the file forgot to declare, and is asked for.
+- In text that is JSON, a placeholder becomes JSON: ``true``, ``null``, ``["b"]``; inside quotes, text that is escaped.
 - ``steps.a.output`` is step a's output whatever its name is; the name that a gives it is the same thing.
 """
 
@@ -72,10 +73,13 @@ class References:
         """The Jinja2 source of ``text``. ``mapping`` holds the step's own names, as Jinja2 source."""
         pieces: list[str] = []
         position = 0
+        quoted = _quoted_in_json(text)
         for match in _REFERENCE.finditer(text):
             source = self._substitute(match, step, path, mapping or {})
             if source is None:
                 continue
+            if quoted is not None:
+                source = _as_json(source, in_quotes=match.start() in quoted)
             pieces.append(escape(text[position : match.start()], before_expression=source.startswith("{")))
             pieces.append(source)
             position = match.end()
@@ -182,6 +186,46 @@ class References:
         if fields and fields[0] == "output":
             fields = fields[1:]
         return _accessed(access("steps", step_id) + ".output", fields)
+
+
+def _quoted_in_json(text: str) -> frozenset[int] | None:
+    """Where placeholders stand inside the quotes of JSON text; None where the text is none."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return None
+    matches = list(_REFERENCE.finditer(text))
+    if not matches:
+        return None
+    quoted: set[int] = set()
+    pieces: list[str] = []
+    position = 0
+    for match in matches:
+        pieces.append(text[position : match.start()])
+        inside = _ends_in_quotes("".join(pieces))
+        pieces.append("x" if inside else "0")
+        position = match.end()
+        if inside:
+            quoted.add(match.start())
+    try:
+        is_json = isinstance(json.loads("".join([*pieces, text[position:]])), dict | list)
+    except (ValueError, RecursionError):
+        return None
+    return frozenset(quoted) if is_json else None
+
+
+def _ends_in_quotes(text: str) -> bool:
+    """Whether the JSON text breaks off inside of a string."""
+    return len(re.findall(r'(?<!\\)(?:\\\\)*"', text)) % 2 == 1
+
+
+def _as_json(source: str, *, in_quotes: bool) -> str:
+    """An expression that writes its value as JSON; other source, which is literal text, as it is."""
+    single = _SINGLE_EXPRESSION.fullmatch(source)
+    if single is None:
+        return source
+    value = single.group(1)
+    if not in_quotes:
+        return "{{ " + value + " | tojson }}"
+    return "{{ ((" + value + " if " + value + " is string else " + value + " | tojson) | tojson)[1:-1] }}"
 
 
 def as_text(source: Any) -> str:

@@ -1,4 +1,4 @@
-"""What stands in the labels of metrics: the cell of a run, and the reasons of waits and losses. Pure.
+"""What is in the labels of metrics: the cell of a run, and the reasons of waits and losses. Pure.
 
 Rules of this module:
 - No label grows with the steps of a run: reasons that name a state or a resource (``lock.X``) are told apart up to
@@ -74,7 +74,7 @@ class Reasons:
         self._of_kind: dict[str, int] = {}
 
     def label(self, reason: str) -> str:
-        """The reason as it stands in a label."""
+        """The reason as it is in a label."""
         known = self._labels.get(reason)
         if known is not None:
             return known

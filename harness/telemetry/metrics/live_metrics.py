@@ -30,6 +30,7 @@ from harness.telemetry.metrics import metric_table as table
 from harness.telemetry.metrics.labels import Labels, cell_labels, result_labels
 from harness.telemetry.metrics.run_metrics import (
     UNKNOWN_TOOL,
+    compared_at,
     completed_at,
     info_sample,
     is_simulated,
@@ -190,7 +191,10 @@ class LiveMetrics(Instrument):
                     continue
                 totals = self._cells.setdefault(labels, _CellTotals())
                 completed = completed_at(document, result) / NANOSECONDS
-                totals.finished = list(run_samples(result, labels, completed_seconds=completed))
+                compared = compared_at(document, result)
+                totals.finished = list(
+                    run_samples(result, labels, completed_seconds=completed, compared_seconds=compared)
+                )
                 totals.lost = telemetry_lost(result)
                 if self._run_info:
                     totals.finished.append(info_sample(document, result, labels))

@@ -1,7 +1,7 @@
 """Every metric that leaves the program: the one table of names, types, labels, units and help texts.
 
 Rules of this module:
-- It is light: the standard library alone, so that whoever only needs a name imports nothing heavy.
+- It is light: the standard library alone, so that a module that needs only a name imports nothing heavy.
 - Names follow Prometheus' practice: one prefix, base units, ``_total`` for counters, ``_ratio`` for ratios.
 - No label holds a step id; a run's id, revision, machine and trace id stand in :data:`RUN_INFO` alone.
 - What a scrape shows, what remote write sends, what the text file holds and what the reference page says is all made
@@ -87,11 +87,21 @@ RUN_STEP_OVERHEAD: Final = _gauge(
     "run_step_overhead_seconds", "Time per step between could start and did start, and between end and known.",
     unit="seconds",
 )  # fmt: skip
+RUN_STARTUP: Final = _gauge(
+    "run_startup_seconds",
+    "Bringing the workers up before the first start; of a benchmark, the first time.",
+    unit="seconds",
+)
 RUN_LOST: Final = _gauge(
     "run_lost_seconds", "The makespan split by cause, running included: the parts sum to it.", ("cause",), "seconds"
 )
 RUN_COMPLETED: Final = _gauge(
     "run_completed_timestamp_seconds", "When the last repetition ended, seconds since 1970 in UTC.", unit="seconds"
+)
+RUN_COMPARED: Final = _gauge(
+    "run_compared_timestamp_seconds",
+    "When the benchmark ended that the cell was compared in, seconds since 1970 in UTC: the same for all its cells.",
+    unit="seconds",
 )
 RUN_INFO: Final = _gauge(
     "run_info",
@@ -127,9 +137,9 @@ STEP_WAIT: Final = _histogram("step_wait_seconds", "Waits of attempts, by what t
 
 FAMILIES: Final = (
     RUN_SPEEDUP, RUN_EFFICIENCY, RUN_MAKESPAN, RUN_CRITICAL_PATH, RUN_LOWER_BOUND, RUN_SCHEDULE_EFFICIENCY, RUN_WORK,
-    RUN_STEP_OVERHEAD, RUN_LOST, RUN_COMPLETED, RUN_INFO, STEPS_RUNNING, STEPS_READY, WORKERS, RESOURCE_IN_USE,
-    RESOURCE_CAPACITY, RUNS, STEP_ATTEMPTS, STEP_FAILURES, STEP_RETRIES, BUSY_WORKER, TELEMETRY_LOST, STEP_DURATION,
-    STEP_WAIT,
+    RUN_STEP_OVERHEAD, RUN_STARTUP, RUN_LOST, RUN_COMPLETED, RUN_COMPARED, RUN_INFO, STEPS_RUNNING, STEPS_READY,
+    WORKERS, RESOURCE_IN_USE, RESOURCE_CAPACITY, RUNS, STEP_ATTEMPTS, STEP_FAILURES, STEP_RETRIES, BUSY_WORKER,
+    TELEMETRY_LOST, STEP_DURATION, STEP_WAIT,
 )  # fmt: skip
 
 # Exported as 0 before they happen, so that the first one is an increase.

@@ -24,9 +24,11 @@ UNKNOWN_TOOL: Final = "unknown"
 _WAITS_WITHOUT_NAME: Final = ("worker", "backoff", "barrier")
 
 
-def run_samples(result: Mapping[str, Any], labels: Labels, *, completed_seconds: float) -> Iterator[Sample]:
+def run_samples(
+    result: Mapping[str, Any], labels: Labels, *, completed_seconds: float, compared_seconds: float | None = None
+) -> Iterator[Sample]:
     """The ``run_*`` gauges of one entry of ``results``. ``completed_seconds``: the end of its last repetition, seconds
-    since 1970.
+    since 1970; ``compared_seconds``: that of the benchmark that it is a cell of (:func:`compared_at`).
     """
     single = {
         table.RUN_SPEEDUP: _median(result.get("speedup_ratio")),
@@ -37,7 +39,9 @@ def run_samples(result: Mapping[str, Any], labels: Labels, *, completed_seconds:
         table.RUN_SCHEDULE_EFFICIENCY: result.get("schedule_efficiency_ratio"),
         table.RUN_WORK: result.get("work_seconds"),
         table.RUN_STEP_OVERHEAD: result.get("overhead_seconds_per_step"),
+        table.RUN_STARTUP: result.get("cold_startup_seconds", result.get("startup_seconds")),
         table.RUN_COMPLETED: completed_seconds,
+        table.RUN_COMPARED: compared_seconds,
     }
     for family, value in single.items():
         if value is not None:
@@ -103,6 +107,18 @@ def completed_at(document: Mapping[str, Any], result: Mapping[str, Any]) -> int:
         begin + nanoseconds(sample["makespan_seconds"])
         for begin, sample in zip(begins, result["samples"], strict=True)
     )  # fmt: skip
+
+
+def compared_at(document: Mapping[str, Any], result: Mapping[str, Any]) -> float | None:
+    """When the benchmark ended that the result is a cell of, seconds since 1970; None where nothing was compared."""
+    if result.get("speedup_ratio") is None:
+        return None
+    scenario = result.get("scenario")
+    cells = [
+        one for one in document["results"]
+        if one["samples"] and one.get("speedup_ratio") is not None and one.get("scenario") == scenario
+    ]  # fmt: skip
+    return max(completed_at(document, one) for one in cells) / NANOSECONDS
 
 
 def repetition_results(result: Mapping[str, Any]) -> list[str]:

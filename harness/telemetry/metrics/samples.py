@@ -1,7 +1,7 @@
 """Numbers with a name: what a collector shows, remote write sends and the text file holds.
 
 Rules of this module:
-- A sample names its family (from the table), what stands behind the family's name, its labels and its value.
+- A sample names its family (from the table), what follows the family's name, its labels and its value.
 - Totals over attempts are kept as integers and bucket counts; samples are made of them when somebody asks.
 """
 
@@ -41,7 +41,7 @@ class Exemplar(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """One number. ``suffix`` stands behind the family's name: ``_bucket``, ``_sum``, ``_count`` or nothing."""
+    """One number. ``suffix`` follows the family's name: ``_bucket``, ``_sum``, ``_count`` or nothing."""
 
     family: MetricFamily
     labels: Labels

@@ -29,6 +29,7 @@ from harness.result import results_of, timeline_from_document
 from harness.telemetry.metrics import metric_table as table
 from harness.telemetry.metrics.labels import Labels, result_labels, with_others_summed
 from harness.telemetry.metrics.run_metrics import (
+    compared_at,
     completed_at,
     ended_attempts,
     info_sample,
@@ -205,7 +206,10 @@ class _Cell:
         return found
 
     def _run_gauges(self, end: int) -> Iterator[Sample]:
-        yield from run_samples(self._result, self._labels, completed_seconds=end / NANOSECONDS)
+        compared = compared_at(self._document, self._result)
+        yield from run_samples(
+            self._result, self._labels, completed_seconds=end / NANOSECONDS, compared_seconds=compared
+        )
         if self._run_info:
             yield info_sample(self._document, self._result, self._labels)
 

@@ -19,7 +19,7 @@ def delivers_metrics(telemetry: Telemetry) -> bool:
 
 
 def with_lost_spans(document: Mapping[str, Any], lost_spans: int) -> Mapping[str, Any]:
-    """The document, in which the loss stands at its first result: nobody knows which cell's spans they were."""
+    """The document, in which the loss is at its first result: nobody knows which cell's spans they were."""
     if not lost_spans or not document["results"] or not document["results"][0]["samples"]:
         return document
     first, *others = document["results"]
@@ -47,7 +47,7 @@ def deliver_metrics(document: Mapping[str, Any], telemetry: Telemetry) -> list[s
 
 
 def _pushed(document: Mapping[str, Any], telemetry: Telemetry) -> list[str]:
-    from harness.telemetry.prometheus.prometheus_push import Prometheus, PushError, push_runs  # noqa: PLC0415 - only whoever pushes pays
+    from harness.telemetry.prometheus.prometheus_push import Prometheus, PushError, push_runs  # noqa: PLC0415 - only a push pays
 
     settings = telemetry.prometheus
     try:

@@ -3,7 +3,7 @@
 Rules of this module:
 - User and password in an address stand in no message.
 - Every answer has a total time and a size limit (:mod:`harness.bounded_http`).
-- No proxy stands between this program and a server on loopback.
+- No proxy lies between this program and a server on loopback.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def requests(series: Iterable[TimeSeries]) -> Iterator[bytes]:
 
 def compressed(body: bytes) -> bytes:
     """The body in snappy's block format."""
-    import cramjam  # noqa: PLC0415 - only whoever pushes pays for it
+    import cramjam  # noqa: PLC0415 - only a push pays for it
 
     return bytes(cramjam.snappy.compress_raw(body))
 

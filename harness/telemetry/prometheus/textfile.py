@@ -23,6 +23,7 @@ from harness.result import DocumentError, results_of, timeline_from_document
 from harness.telemetry.metrics import metric_table as table
 from harness.telemetry.metrics.labels import Labels, result_labels
 from harness.telemetry.metrics.run_metrics import (
+    compared_at,
     completed_at,
     count_samples,
     info_sample,
@@ -117,7 +118,8 @@ def _with(
 def _samples(
     document: Mapping[str, Any], result: Mapping[str, Any], labels: Labels, completed: float
 ) -> Iterator[Sample]:  # fmt: skip
-    yield from run_samples(result, labels, completed_seconds=completed)
+    compared = compared_at(document, result)
+    yield from run_samples(result, labels, completed_seconds=completed, compared_seconds=compared)
     yield Sample(table.WORKERS, labels, float(result["workers"]))
     if is_simulated(document, result):
         return

@@ -39,7 +39,7 @@ Mode = Literal["recorded", "live", "off"]
 @dataclass(frozen=True, slots=True)
 class RunName:
     """What names one run: its trace's id is made of it, and the root says it. ``repetition`` counts from 1; of a run
-    that stands alone it is None.
+    that is alone it is None.
     """
 
     run_id: str

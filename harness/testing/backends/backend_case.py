@@ -1,7 +1,7 @@
 """What the facts about backends share: how a backend is made, watched and run, and what it may be unable to do.
 
 Rules of this module:
-- What a backend cannot do stands in :data:`CANNOT` (or in its suite's ``cannot``), with the reason. Tests that need it
+- What a backend cannot do is in :data:`CANNOT` (or in its suite's ``cannot``), with the reason. Tests that need it
   are left out; that it is really impossible is tested.
 - Every run is watched (:mod:`harness.testing.backends.protocol_watch`): a breach of the protocol fails whichever test
   it happens in.

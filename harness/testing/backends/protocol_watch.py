@@ -171,8 +171,17 @@ class WatchedEngine:
         self._give("succeed", (attempt,), starts)
         return starts
 
-    def prepare(self, attempt: Any, *, simulated: bool = False) -> Any:
+    def prepare(self, attempt: Any) -> Any:
         """See :meth:`Engine.prepare`."""
+        self._note_prepared(attempt)
+        return self._engine.prepare(attempt)
+
+    def prepare_simulated(self, attempt: Any) -> Any:
+        """See :meth:`Engine.prepare_simulated`."""
+        self._note_prepared(attempt)
+        return self._engine.prepare_simulated(attempt)
+
+    def _note_prepared(self, attempt: Any) -> None:
         self._expect_begun("prepare")
         with self._lock:
             again = attempt in self._prepared
@@ -182,7 +191,6 @@ class WatchedEngine:
             self._log.breach("handed_out", f"{said_of(attempt)} is prepared, which the engine never handed out")
         if again:
             self._log.breach("handed_out", f"{said_of(attempt)} is prepared a second time: its call is run twice")
-        return self._engine.prepare(attempt, simulated=simulated)
 
     def started(self, attempt: Attempt, at: int, worker: str) -> None:
         """See :meth:`Engine.started`."""
@@ -219,7 +227,7 @@ class WatchedEngine:
         return "drive", f"all that was handed out is completed, and the run is not over (steps: {told})"
 
     def fatal(self, rule: str, story: str) -> ProtocolError:
-        """A breach after which the run cannot go on: whoever waits for its end is to hear of it."""
+        """A breach after which the run cannot go on: the one who waits for its end has to know."""
         error = self._log.breach(rule, story)
         self._engine.crash = error
         self._notify()
@@ -330,7 +338,7 @@ class WatchedBackend(Backend):
         self.log = Log()
         self.capacity = backend.capacity
         self.warnings = backend.warnings
-        self.name = backend.name  # type: ignore[misc]  # of an instance here: it stands for any backend
+        self.name = backend.name  # type: ignore[misc]  # of an instance here: it represents any backend
         self.simulates = backend.simulates  # type: ignore[misc]  # as above
         self.stops_at_once = backend.stops_at_once
         self.clock = self._watched_clock

@@ -2,7 +2,7 @@
 
 Rules of this module:
 - Standard library alone, but for the errors that tools may raise.
-- Nothing here waits for ever: whoever waits for another step gives up after :data:`PATIENCE_SECONDS`.
+- Nothing here waits for ever: a step that waits for another gives up after :data:`PATIENCE_SECONDS`.
 """
 
 from __future__ import annotations

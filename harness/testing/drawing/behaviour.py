@@ -5,7 +5,7 @@ A workflow says what should happen; a :class:`Behaviour` says what does. A simul
 Rules of this module:
 - Plain frozen data; times in integer nanoseconds.
 - An attempt runs for ``duration_ns`` in all, not counting the time in which it is blocked on its calls.
-- Called steps are written with ids of their own call (``"1"``, ``"2"``, …); whoever plays them gives them real ids.
+- Called steps are written with ids of their own call (``"1"``, ``"2"``, …); the player gives them real ids.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class AttemptPlan(NamedTuple):
 
 
 class StepPlan(NamedTuple):
-    """A step's attempts in order (the last one stands for all later ones) and the result of its condition.
+    """A step's attempts in order (the last one represents all later ones) and the result of its condition.
 
     ``items``: of a mapped step, which has no attempts to plan, the plans of its items.
     """

@@ -29,7 +29,7 @@ DEFAULT_FEATURES = LIMITS | {
     "cancellations", "policies", "references", "jitter",
 }  # fmt: skip
 FEATURES = DEFAULT_FEATURES | {"deaths", "limits", "mapped"}
-"""What can be asked for. ``limits`` stands for resources, rates and tokens. No default are ``deaths`` (of workers) and
+"""What can be asked for. ``limits`` represents resources, rates and tokens. No default are ``deaths`` (of workers) and
 ``mapped`` (steps with ``for_each``). Beside these ``deep``: with ``nested``, more calls, and more levels of them.
 """
 
@@ -151,7 +151,7 @@ def _unlimited(steps: Sequence[Step]) -> PlainGraph:
 
 def independent_groups(graph: PlainGraph, wanted: Mapping[str, int | str]) -> dict[str, int | str]:
     """The part of these claims that is true: a step joins its group if no path over data and order edges and no state
-    stands between it and the members so far.
+    lies between it and the members so far.
     """
     bits = {step.step_id: 1 << place for place, step in enumerate(graph.steps)}
     # The steps before each, one bit each.

@@ -3,7 +3,7 @@ names of properties are those of :mod:`harness.testing.fuzz.faulty_run_judging`.
 
 Rules of this module:
 - What depends on the machine (whether a timeout of a millisecond comes before the end) is left open.
-- The steps' own notes are a second witness: whoever keeps the record knows nothing of them.
+- The steps' own notes are a second witness: the keeper of the record knows nothing of them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def judge_real(played: RealRun) -> list[Violation]:
         properties=_applicable(played),
         outcomes=lambda step_id, number: plans[step_id].attempt(number).outcome if plans[step_id].attempts else None,
         handed_out_ahead=played.backend == "processes",
-        # Whoever gives up a call cancels it.
+        # A step that gives up a call cancels it.
         unlisted_cancellations=bool(played.cancellations)
         or (any(seen.what == "gave_up" for seen in played.notes) and "calls"),
         tolerance_ns=TOLERANCE_NS,

@@ -1,4 +1,4 @@
-"""Plays drawn runs for real, on any backend, with durations of milliseconds. What the steps do stands in
+"""Plays drawn runs for real, on any backend, with durations of milliseconds. What the steps do is in
 :mod:`harness.testing.fuzz.real_steps`, how such runs are judged in :mod:`harness.testing.fuzz.real_run_judging`.
 
 Rules of this module:
@@ -55,7 +55,7 @@ class WatchedEngine(Engine):
 
 @dataclass
 class RealRun:
-    """A run that was played for real. ``hang``: it did not end, with all that is known of where it stands."""
+    """A run that was played for real. ``hang``: it did not end, with all that is known of its state."""
 
     run: DrawnRun
     backend: str

@@ -2,8 +2,8 @@
 
 Rules of this module:
 - A called step is a step of the run like any other, with the limits, retries and timeouts that were drawn for it. What
-  it is to do stands under a key, which its call carries.
-- A step's output tells which prompt it saw and what its calls gave: whoever reads it knows whether all arrived.
+  it is to do is under a key, which its call carries.
+- A step's output tells which prompt it saw and what its calls gave: it shows whether all arrived.
 - Whatever can be written in more than one way is: plain functions and coroutines, with and without a context, calls
   one by one, in a batch, from several places at once. Which way is decided by the run's seed, workers and policy, and
   the step's key.
@@ -74,7 +74,7 @@ class Drawn(NamedTuple):
 
 def drawn_steps(behaviour: Behaviour, *, steady: bool) -> Drawn:
     """What the steps of a run do. ``steady``: no attempt ends before its plan does, so calls need not be made in one
-    batch to be told apart afterwards; else some are given up by whoever made them.
+    batch to be told apart afterwards; else their callers give some up.
     """
     drawn = Drawn({}, {}, {})
     salt = f"{behaviour.seed} {behaviour.workers} {behaviour.policy}"

@@ -126,7 +126,7 @@ def _scenario_step(step: Mapping[str, Any], plan: StepPlan) -> dict[str, Any]:
             break
         fails += 1
     if fails == len(plan.attempts):
-        # The last plan stands for all later attempts.
+        # The last plan represents all later attempts.
         fails = ALWAYS
     seconds = plan.attempts[0].duration_ns / NANOSECONDS
     found = {**step, "tool": "flaky" if fails else "sleep", "args": {"seconds": seconds}}

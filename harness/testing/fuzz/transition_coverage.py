@@ -1,4 +1,4 @@
-"""Which states and transitions a simulated run really went through, and whether each stands in the table.
+"""Which states and transitions a simulated run really went through, and whether each is in the table.
 
 Rules of this module:
 - The scheduler that is watched is the production one: only the array of its states is another kind of array, which sees
@@ -23,6 +23,8 @@ ALL_TRANSITIONS: tuple[Transition, ...] = tuple(
     for state, events in TRANSITIONS.items()
     for event, afters in events.items()
     for after in afters
+    # The random runs have no earlier one whose results they could use.
+    if event != "reuse"
 )
 
 

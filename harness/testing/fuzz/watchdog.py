@@ -1,7 +1,7 @@
 """What a run that does not end is doing: a time limit for simulated runs, and the stacks of all threads.
 
 Rules of this module:
-- A hang is a finding, and whoever looks for findings goes on after it.
+- A hang is a finding, and the search for findings goes on after it.
 """
 
 from __future__ import annotations

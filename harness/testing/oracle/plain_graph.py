@@ -3,9 +3,9 @@
 This is a second, separately written reading of the rules of a run: the oracle shares no code with what it judges.
 
 Rules of this module:
-- It imports nothing of the executor. How words become such a graph stands in :mod:`harness.testing.oracle.description`.
+- It imports nothing of the executor. How words become such a graph is in :mod:`harness.testing.oracle.description`.
 - Times are integer nanoseconds. Ids are strings. Everything is a tuple or a frozen dataclass.
-- A called step (a child) stands in the same list as its caller, with ``parent`` set; ``call`` counts the additions.
+- A called step (a child) is in the same list as its caller, with ``parent`` set; ``call`` counts the additions.
 """
 
 from __future__ import annotations

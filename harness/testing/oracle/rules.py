@@ -3,7 +3,7 @@
 Rules of this module:
 - One function is one named property; it yields a :class:`Violation` for each breach, with the story.
 - A mapped step is judged by its items, which are judged like all other steps.
-- Each function reads the :class:`View` alone and stands for a sentence of the semantics of a run.
+- Each function reads the :class:`View` alone and represents a sentence of the semantics of a run.
 """
 
 from __future__ import annotations

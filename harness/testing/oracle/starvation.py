@@ -1,4 +1,4 @@
-"""No starvation: whoever was overtaken a thousand times goes first, and has its units and tokens reserved.
+"""No starvation: a step that was overtaken a thousand times goes first, and has its units and tokens reserved.
 
 Rules of this module:
 - A step that needs nothing but a slot is judged on an exact clock alone: elsewhere a record does not tell all that may

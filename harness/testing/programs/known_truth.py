@@ -1,7 +1,7 @@
 """What is so in a program: which statement needs which, and what changes would make of its makespan.
 
 Rules of this module:
-- A statement needs what it uses, what those used, and what the statements around it used; what stands in it likewise.
+- A statement needs what it uses, what those used, and what the statements around it used; what is in it likewise.
 - The order of the text is no need.
 """
 
@@ -60,7 +60,7 @@ class Truth:
         )  # fmt: skip
 
     def is_inside(self, inner: int, outer: int) -> bool:
-        """Whether a statement stands in another one, or is it."""
+        """Whether a statement is in another one, or is it."""
         return inner in self._inside[outer]
 
     def makespan(self, change: Change = AS_WRITTEN) -> int:

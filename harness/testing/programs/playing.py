@@ -103,7 +103,7 @@ class _Player:
     # ------------------------------------------------------------------ when a statement begins
 
     def run(self, statement: Statement, place: _Place) -> Task:
-        """Run a statement where it stands in the text."""
+        """Run a statement where it is in the text."""
         if statement.key in self._early:
             yield self._end_of(statement.key)
             return

@@ -52,7 +52,7 @@ def _is_whole(program: Program) -> bool:
 
 
 def without_statement(program: Program, key: int) -> Program:
-    """The program without a statement, what stands in it, and what used either."""
+    """The program without a statement, what is in it, and what used either."""
     gone = {one.key for one in program.statements()[key].walk()}
     lost = tuple(one for one in program.lost if one not in gone)
     return replace(program, root=_forget(program.root, gone), lost=lost)

@@ -1,7 +1,7 @@
 """The spans that SDKs would emit of a program that was played: clocks that differ, values, and spans that are lost.
 
 Rules of this module:
-- Nothing of the truth stands in a span but what a real one says: names, times, parents, values where they are captured,
+- Nothing of the truth is in a span but what a real one says: names, times, parents, values where they are captured,
   and what LangGraph writes of its supersteps.
 """
 

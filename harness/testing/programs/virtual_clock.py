@@ -104,7 +104,7 @@ class Places:
         yield place
 
     def give_back(self) -> None:
-        """Give a place back, to whoever waits longest."""
+        """Give a place back, to the one who waits longest."""
         if self._queue:
             self._clock.happen(self._queue.popleft())
         else:

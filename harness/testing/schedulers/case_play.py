@@ -96,7 +96,7 @@ class _Runner:
                 asyncio.run(self._run_async(workers))
             else:
                 self.returned = self._run(self.graph, self.gate.call, workers)
-        except BaseException as error:  # noqa: BLE001  # judged by whoever plays
+        except BaseException as error:  # noqa: BLE001  # judged by the player
             self.error = error
         finally:
             self.gate.finish()

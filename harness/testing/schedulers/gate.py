@@ -166,7 +166,7 @@ class Gate:
             self.instant += 1
 
     def abandon(self) -> None:
-        """The test is over: whoever waits or comes passes, so that threads come to their end."""
+        """The test is over: every call that waits or comes passes, so that threads come to their end."""
         with self._changed:
             self._abandoned = True
             tickets = list(self.running)

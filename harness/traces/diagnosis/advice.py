@@ -35,12 +35,14 @@ _BUDGET_PER_SPAN: Final = 2
 @dataclass(frozen=True, slots=True)
 class Together:
     """Steps (indices, in order of time) that ran one after the other and might not need to. ``assumed``: an assumed
-    edge lies between two of them.
+    edge lies between two of them. ``evidence``: from where it is known what the later ones need (sources of edges, as
+    ``links``); of those that are assumed, what stands between them.
     """
 
     steps: tuple[int, ...]
     gain_seconds: float
     assumed: bool
+    evidence: tuple[str, ...] = ()
 
 
 def side_by_side(run: ForeignRun) -> tuple[list[Together], list[Together]]:
@@ -69,13 +71,13 @@ def _tried(groups: _Groups, caller: int, steps: Sequence[int], any_edge: _Behind
     gain = groups.gain(caller, steps)
     if gain > 0:
         assumed = any(any_edge.has(*pair) for pair in combinations(steps, 2))
-        yield Together(tuple(steps), gain / NANOSECONDS, assumed)
+        yield Together(tuple(steps), gain / NANOSECONDS, assumed, groups.evidence(steps[1:], assumed=assumed))
 
 
 def _sets(
     pairs: Sequence[tuple[int, int]], steps: Sequence[int], groups: _Groups, any_edge: _Behind
 ) -> list[list[int]]:
-    """Sets in which every pair could run together. Where only an assumption stands between, those of one name: calls
+    """Sets in which every pair could run together. Where only an assumption lies between, those of one name: calls
     in a loop.
     """
     free = set(pairs)
@@ -152,7 +154,9 @@ class _Groups:
                 latest = max(latest, self.ends[step])
         self.edges_to: dict[int, list[tuple[int, str]]] = {}
         kept = {(edge.before, edge.after) for edge in edges_that_hold(run)}
-        for before, after, label, _ in run.edges:
+        self._told: dict[int, set[tuple[str, str]]] = {}  # by step: the labels and sources of its edges
+        for before, after, label, source in run.edges:
+            self._told.setdefault(after, set()).add((label, source))
             known = INFERRED if label == ASSUMED and (before, after) in kept else label
             self.edges_to.setdefault(after, []).append((before, known))
         self._waited_for: dict[int, dict[int, list[int]]] = {}
@@ -174,6 +178,11 @@ class _Groups:
         for step in sorted(long[:MOST_SPANS], key=lambda one: (self.starts[one], self.ends[one], one)):
             found.setdefault(self.nested_in[step], []).append(step)
         return [(caller, steps) for caller, steps in found.items() if len(steps) > 1]
+
+    def evidence(self, later: Sequence[int], *, assumed: bool) -> tuple[str, ...]:
+        """The sources of those edges of the later steps that are assumed, or that are not."""
+        told = [one for step in later for one in self._told.get(step, ())]
+        return tuple(sorted({source for label, source in told if (label == ASSUMED) == assumed}))
 
     def in_a_row(self, earlier: int, later: int) -> bool:
         """Whether the second began after the first had ended."""

@@ -45,6 +45,11 @@ def trace_document(diagnosis: Diagnosis) -> Document:
         "makespan_seconds": figures.makespan_seconds,
         "work_seconds": figures.work_seconds,
         "concurrency": {"mean": figures.concurrency_mean, "max": figures.concurrency_max},
+        "headline": {
+            "sure_gain_seconds": diagnosis.headline.sure_gain_seconds,
+            "possible_gain_seconds": diagnosis.headline.possible_gain_seconds,
+            "settle": list(diagnosis.headline.settle),
+        },
         "critical_path_seconds": figures.critical_path_seconds,
         "critical_path": [
             {
@@ -89,7 +94,21 @@ def trace_document(diagnosis: Diagnosis) -> Document:
             for one in diagnosis.retries
         ],
         "queues": [
-            {"name": one.name, "steps": one.steps, "at_once": one.at_once, "waited_seconds": one.waited_seconds}
+            {
+                "name": one.name,
+                "steps": one.steps,
+                "at_once": one.at_once,
+                "waited_seconds": one.waited_seconds,
+                "raised": [
+                    {
+                        "at_once": raised.at_once,
+                        "makespan_seconds": raised.makespan_seconds,
+                        "gain_seconds": raised.gain_seconds,
+                    }
+                    for raised in diagnosis.raised
+                    if raised.queue is one
+                ],
+            }
             for one in diagnosis.queues
         ],
         "together": [_together(diagnosis, one) for one in diagnosis.together],
@@ -124,6 +143,7 @@ def _together(diagnosis: Diagnosis, one: Together) -> Document:
         "steps": [diagnosis.name(step) for step in one.steps],
         "gain_seconds": one.gain_seconds,
         "rests_on": "assumption" if one.assumed else "edges",
+        "evidence": list(one.evidence),
     }
 
 

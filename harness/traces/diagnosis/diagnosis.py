@@ -20,9 +20,12 @@ from harness.analysis import AttemptIndex, RunAnalysis, Summary
 from harness.analysis.attempt_index import ended_of
 from harness.analysis.lost_time import RUNNING, Piece
 from harness.traces.diagnosis.advice import Together, side_by_side
+from harness.traces.diagnosis.headline import Headline, headline_of
 from harness.traces.edges.framework_edges import LANGGRAPH
 from harness.traces.prediction.predicted_makespans import Limit, Predictions, predictions
+from harness.traces.prediction.raised_limits import Raised, raised_limits
 from harness.traces.prediction.trace_what_if import WhatIf
+from harness.traces.runs.queueing import Queue, queues_of
 from harness.traces.trace_model import ASSUMED, ForeignRun
 
 GAP: Final = "gap"
@@ -72,16 +75,6 @@ class Retried:
     backoff_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """Steps of one name that began only when another of them had ended: at most ``at_once`` ran side by side."""
-
-    name: str
-    steps: int
-    at_once: int
-    waited_seconds: float
-
-
 @dataclass(slots=True)
 class Diagnosis:
     """Everything there is to say about one trace. ``lost_seconds`` sum to the makespan, largest first."""
@@ -94,10 +87,16 @@ class Diagnosis:
     barriers: Sequence[Barrier]
     retries: Sequence[Retried]
     queues: Sequence[Queue]
+    raised: Sequence[Raised]
     together: Sequence[Together]
     pairs: Sequence[Together]
     predictions: Predictions
     edges: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def headline(self) -> Headline:
+        """What is gained for sure, what may be, and what would settle it."""
+        return headline_of(self.run, self.figures.makespan_seconds, self.predictions, self.raised, self.edges)
 
     @property
     def assumed_edges(self) -> int:
@@ -143,6 +142,8 @@ def _diagnose(run: ForeignRun, workers: Sequence[int] | None, limits: Sequence[L
     together, pairs = side_by_side(run)
     if tail:
         pieces.insert(0, Piece(GAP, index.makespan, index.makespan + tail, None))
+    queues = queues_of(run) if foreign else []
+    sure = WhatIf(run, index=index)
     gaps, gap_seconds = _gaps(index, pieces) if foreign else ([], 0.0)
     return Diagnosis(
         run=run,
@@ -152,10 +153,11 @@ def _diagnose(run: ForeignRun, workers: Sequence[int] | None, limits: Sequence[L
         gap_seconds=gap_seconds,
         barriers=[*_barriers(index, pieces), *(_possible_barriers(run, index) if foreign else ())],
         retries=_retries(index),
-        queues=_queues(run) if foreign else [],
+        queues=queues,
+        raised=raised_limits(sure, queues, index.makespan + tail),
         together=together,
         pairs=pairs,
-        predictions=predictions(WhatIf(run, index=index), workers=workers, limits=limits),
+        predictions=predictions(sure, workers=workers, limits=limits),
         edges=_labels(run),
     )
 
@@ -288,53 +290,3 @@ def _retries(index: AttemptIndex) -> list[Retried]:
         found.append(Retried(step, len(tries), failed / NANOSECONDS, backoff / NANOSECONDS))
     found.sort(key=lambda one: -(one.failed_seconds + one.backoff_seconds))
     return found[:MOST_RETRIED]
-
-
-def _queues(run: ForeignRun) -> list[Queue]:
-    """Spans of one name, more of them than ever ran at once, of which each later one began when another had ended."""
-    spans: dict[tuple[int, str], list[tuple[int, int]]] = {}
-    timeline = run.timeline
-    for attempt in timeline.attempts:
-        if attempt.ended is not None and attempt.started is not None:
-            key = timeline.nested_in[attempt.index], run.names[attempt.index]
-            spans.setdefault(key, []).append((attempt.started, attempt.ended))
-    found = []
-    for (_, name), intervals in spans.items():
-        queue = _queue(name, intervals)
-        if queue is not None:
-            found.append(queue)
-    found.sort(key=lambda one: -one.waited_seconds)
-    return found[:MOST_RETRIED]
-
-
-# A queue needs several behind the first ones, and each begins within this share of its own length after an end.
-_FEWEST_ROUNDS: Final = 2
-_PROMPT_RATIO: Final = 0.05
-
-
-def _queue(name: str, intervals: list[tuple[int, int]]) -> Queue | None:
-    if len(intervals) < 4:
-        return None
-    intervals.sort()
-    at_once = _most_at_once(intervals)
-    if at_once < 2 or len(intervals) < _FEWEST_ROUNDS * at_once:
-        return None
-    ends = sorted(end for _, end in intervals)
-    waited = 0
-    first = intervals[0][0]
-    for place, (start, end) in enumerate(intervals[at_once:]):
-        # The place-th end frees the place that the (at_once + place)-th span takes.
-        late = start - ends[place]
-        if not 0 <= late <= _PROMPT_RATIO * (end - start):
-            return None
-        waited += start - first
-    return Queue(name, len(intervals), at_once, waited / NANOSECONDS)
-
-
-def _most_at_once(intervals: Sequence[tuple[int, int]]) -> int:
-    changes = sorted(change for start, end in intervals for change in ((start, 1), (end, -1)))
-    running = most = 0
-    for _, change in changes:
-        running += change
-        most = max(most, running)
-    return most

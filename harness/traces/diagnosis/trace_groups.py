@@ -126,12 +126,12 @@ def _shape(run: ForeignRun) -> str:
 
 
 def groups_of(digests: Iterable[Digest]) -> list[Group]:
-    """The groups, those with the most traces first."""
+    """The groups, those first whose traces took the most time, all together."""
     by_shape: dict[str, list[Digest]] = {}
     for one in digests:
         by_shape.setdefault(one.shape, []).append(one)
     groups = [_group(members) for members in by_shape.values()]
-    groups.sort(key=lambda group: (-len(group.digests), -group.makespan.median, group.workflow))
+    groups.sort(key=lambda group: (-sum(one.makespan_seconds for one in group.digests), group.workflow, group.shape))
     return groups
 
 

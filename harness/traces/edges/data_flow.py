@@ -3,8 +3,8 @@
 Rules of this module:
 - Only where contents were captured. A text counts if it is long enough to mean something, if the span did not get it
   itself, and if the run was not given it from outside.
-- What a span was given is asked of those that call nobody: a framework hands its whole state to every node, the model
-  or tool that a node calls gets what is used.
+- What a span was given is asked of those that call nobody: the model or tool that a node calls gets what is used. Where
+  everybody is handed everything, it is no evidence (:mod:`harness.traces.edges.whole_state`).
 - Linear in the text: a text is looked for by its longest word, and compared only where that word occurs.
 """
 
@@ -13,10 +13,11 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
+from harness.traces.edges.whole_state import Use, chosen_uses
 from harness.traces.spans.span_steps import Steps
 from harness.traces.trace_model import Span
 
@@ -47,30 +48,50 @@ Texts = dict[str, list[tuple[int, str, int]]]
 
 
 def data_flow(steps: Steps) -> list[tuple[int, int]]:
-    """(step, later step that was given something it put out), in order of the later one."""
+    """(step, later step that was given something it put out), was what that one uses."""
     tree = steps.tree
     texts: Texts = {}
     producers = [index for index in tree.order if _has(tree.spans[index], _IS_OUTPUT)]
     if not producers:
         return []
-    outside = " ".join(
-        text for index in (*steps.envelopes, *tree.roots[:1]) for text in _given(tree.spans[index])
-    )[:_LONGEST_OUTSIDE]  # fmt: skip
+    from_outside = [text for index in (*steps.envelopes, *tree.roots[:1]) for text in _given(tree.spans[index])]
+    outside = _Haystack(" ".join(from_outside)[:_LONGEST_OUTSIDE])
     known: set[str] = set()
     # Of spans that put out the same, the innermost of the first to end: the others pass it on.
     producers.sort(key=lambda index: (tree.end[index], -tree.start[index]))
     for index in producers:
         if steps.step_of[index] < 0 or index in steps.envelopes:
             continue
-        own = "\n".join(_given(tree.spans[index]))
+        own = _Haystack("\n".join(_given(tree.spans[index])))
         for text in _texts(tree.spans[index], _IS_OUTPUT):
-            if text not in known and text not in own and text not in outside:
+            word = max(_WORD.findall(text), key=len)
+            if text not in known and not own.holds(text, word) and not outside.holds(text, word):
                 known.add(text)
-                texts.setdefault(max(_WORD.findall(text), key=len), []).append((tree.end[index], text, index))
-    return list(_uses(steps, texts)) if texts else []
+                texts.setdefault(word, []).append((tree.end[index], text, index))
+    if not texts:
+        return []
+    uses = list(_uses(steps, texts, from_outside[:_MOST_OF_A_WORD]))
+    sources = {steps.step_of[source] for listed in texts.values() for _, _, source in listed}
+    return [(source, use.step) for use in chosen_uses(steps, uses, sources, _given) for source in use.sources]
 
 
-def _uses(steps: Steps, texts: Texts) -> Iterator[tuple[int, int]]:
+class _Haystack:
+    """A text in which many others are looked for: in full only where it has their longest word."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._words: set[str] | None = None
+
+    def holds(self, text: str, word: str) -> bool:
+        """Whether the other text is in it."""
+        if not self._text:
+            return False
+        if self._words is None:
+            self._words = set(_WORD.findall(self._text))
+        return word in self._words and text in self._text
+
+
+def _uses(steps: Steps, texts: Texts, from_outside: Sequence[str]) -> Iterator[Use]:
     tree = steps.tree
     for index in tree.order:
         step = steps.step_of[index]
@@ -88,9 +109,10 @@ def _uses(steps: Steps, texts: Texts) -> Iterator[tuple[int, int]]:
                 if text in given:
                     found.append(source)
         found.sort(key=lambda source: (-tree.end[source], source))
-        for source in found[:_MOST_SOURCES]:
-            if steps.step_of[source] != step:
-                yield steps.step_of[source], step
+        sources = [steps.step_of[source] for source in found[:_MOST_SOURCES] if steps.step_of[source] != step]
+        # Where nobody knows what the run was given, several of the earlier outputs together look like a state.
+        is_state = any(text in given for text in from_outside) if from_outside else len(set(sources)) > 1
+        yield Use(index, step, sources, is_state)
 
 
 def _asks_others(steps: Steps, index: int) -> bool:

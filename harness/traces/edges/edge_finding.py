@@ -1,7 +1,7 @@
 """What depends on what in a trace: every edge with its label and where it comes from.
 
-In this order, the first that says something about a pair winning: span links and ``makespan.step.depends_on``;
-LangGraph's and OpenInference's metadata; a file of edges; data seen to flow; the observed order.
+In this order, the first that says something about a pair winning: a file of edges; span links and
+``makespan.step.depends_on``; LangGraph's and OpenInference's metadata; data seen to flow; the observed order.
 
 Rules of this module:
 - A step about which somebody declared something is not given edges of the observed order: its declared ones are all
@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from executor.tracing import attribute_names as trace_names
 from harness.traces.edges.data_flow import data_flow
-from harness.traces.edges.found_edges import TOLERANCE_NANOSECONDS, Edges
+from harness.traces.edges.found_edges import Edges
 from harness.traces.edges.framework_edges import framework_edges, unsettled_edges
 from harness.traces.edges.lineage import Lineage
 from harness.traces.edges.observed_order import observed_edges
@@ -30,8 +31,7 @@ FILE = "edges file"
 DATA = "data flow"
 OBSERVED = "observed order"
 TREE = "span tree"
-# A start is late that comes this share of the whole after that of the first sibling.
-_LATE_RATIO = 0.02
+_MOST_INHERITED: Final = 32
 
 
 def find_edges(steps: Steps, edges_file: str | Path | None = None) -> Edges:
@@ -42,27 +42,32 @@ def find_edges(steps: Steps, edges_file: str | Path | None = None) -> Edges:
 
     """
     edges = Edges(steps, Lineage(steps.nested_in))
+    if edges_file is not None:
+        _from_the_user(edges, edges_file)
     _from_links(edges)
     _from_own_attributes(edges)
     flows = data_flow(steps)
     framework_edges(edges, {pair for flow in flows if (pair := edges.lineage.siblings(*flow)) is not None})
-    declared: set[int] = set()
-    if edges_file is not None:
-        for before, after in edges_of_file(edges_file, steps):
-            pair = edges.lineage.siblings(before, after)
-            if edges.add(before, after, DECLARED, FILE) and pair is not None:
-                declared.add(pair[1])
     for before, after in flows:
         edges.add(before, after, INFERRED, DATA)
-    unsettled_edges(edges, declared)
+    unsettled_edges(edges)
     _from_the_tree(edges)
-    for before, after in observed_edges(steps, edges.covered):
+    _begun_in_others(edges)
+    for before, after in observed_edges(steps, edges.covered.union(edges.begun_in), edges.stated):
         pair = (before, after)
         if pair not in edges.by_pair:
             edges.by_pair[pair] = Edge(before, after, ASSUMED, OBSERVED)
+    _inherit(edges)
     _note_contradictions(edges)
-    _note_late_starts(edges)
     return edges
+
+
+def _from_the_user(edges: Edges, edges_file: str | Path) -> None:
+    edges.stated = edges_of_file(edges_file, edges.steps, edges.lineage)
+    for before, after in edges.stated.needed:
+        pair = edges.lineage.siblings(before, after)
+        if edges.add(before, after, DECLARED, FILE) and pair is not None:
+            edges.settled.add(pair[1])
 
 
 def _from_links(edges: Edges) -> None:
@@ -134,25 +139,27 @@ def _from_the_tree(edges: Edges) -> None:
             edges.add(one, other, INFERRED, TREE)
 
 
-def _note_late_starts(edges: Edges) -> None:
-    """Steps that begin while the first of their siblings runs, and of which nothing says what they waited for."""
-    steps = edges.steps
-    if not steps.starts:
+def _begun_in_others(edges: Edges) -> None:
+    for before, after in edges.steps.outlasting:
+        one, other = edges.steps.step_of[before], edges.steps.step_of[after]
+        pair = edges.lineage.siblings(one, other) if one >= 0 and other >= 0 and one != other else None
+        if pair is not None and pair[0] < pair[1] == other and other not in edges.settled:
+            edges.begun_in.setdefault(other, pair[0])
+
+
+def _inherit(edges: Edges) -> None:
+    """What a step needed, that needs too which began in it and went on after it."""
+    if not edges.begun_in:
         return
-    whole = max(steps.ends) - min(steps.starts)
-    least = max(TOLERANCE_NANOSECONDS, int(_LATE_RATIO * whole))
-    needing = edges.covered.union(after for _, after in edges.by_pair)
-    late = sum(
-        step not in needing and steps.starts[step] - steps.starts[group[0]] > least
-        for group in steps.groups.values()
-        for step in group
-    )
-    steps.tree.note(
-        "late_start",
-        "steps that began after others and before any of those had ended, and waited for nothing that one can see",
-        "predictions let them begin with the others; if their caller held them back, so much less is to be gained",
-        late,
-    )
+    needed: dict[int, list[Edge]] = {}
+    for edge in edges.by_pair.values():
+        needed.setdefault(edge.after, []).append(edge)
+    for begun, holder in edges.begun_in.items():  # callers first
+        for before, _, label, _ in needed.get(holder, ())[:_MOST_INHERITED]:
+            pair = (before, begun)
+            if pair not in edges.by_pair and not edges.stated.denies(*pair):
+                edge = edges.by_pair[pair] = Edge(before, begun, ASSUMED if label == ASSUMED else INFERRED, TREE)
+                needed.setdefault(begun, []).append(edge)
 
 
 def _note_contradictions(edges: Edges) -> None:
@@ -163,3 +170,9 @@ def _note_contradictions(edges: Edges) -> None:
             "left out: the times say that there was none",
             count,
         )
+    edges.steps.tree.note(
+        "overruled_edge",
+        "dependencies that the trace declares and the file of edges denies",
+        "left out: the file wins",
+        edges.overruled,
+    )

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
@@ -183,14 +183,19 @@ def _routed_to(edges: Edges, before: Sequence[Node]) -> dict[str, list[Node]]:
     return found
 
 
-def unsettled_edges(edges: Edges, declared: Collection[int]) -> None:
-    """Assume what is still open: all candidates of a node about which nobody declared (``declared``) anything."""
+def unsettled_edges(edges: Edges) -> None:
+    """Assume what is still open: all candidates of a node of which the user says nothing. The only one that the user
+    has not denied is inferred.
+    """
     unsure = 0
     for step, candidates in edges.unsettled.items():
-        if step not in declared:
-            unsure += 1
-            for before in candidates:
-                edges.add(before, step, ASSUMED, LANGGRAPH)
+        if step in edges.settled:
+            continue
+        left = [before for before in candidates if not edges.stated.denies(before, step)]
+        is_settled = len(left) == 1 < len(candidates)
+        unsure += bool(left) and not is_settled
+        for before in left:
+            edges.add(before, step, INFERRED if is_settled else ASSUMED, LANGGRAPH)
     note = edges.steps.tree.note
     note(
         "inferred_trigger",

@@ -12,21 +12,24 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from harness.traces.edges.stated_edges import StatedEdges
 from harness.traces.spans.span_steps import Steps
 
 MOST_PREDECESSORS: Final = 32
 # Times in microseconds were cut: the next span seems to begin up to this much before the one before has ended.
 _TIE_NANOSECONDS: Final = 1_000
+# Of a step that is said not to need some of those, so many are looked at.
+_MOST_LOOKED_AT: Final = 1_024
 
 
-def observed_edges(steps: Steps, covered: set[int]) -> Iterator[tuple[int, int]]:
+def observed_edges(steps: Steps, covered: set[int], stated: StatedEdges) -> Iterator[tuple[int, int]]:
     """(before, after) for every step that is not covered by something better."""
     for group in steps.groups.values():
         if len(group) > 1:
-            yield from _among(steps, group, covered)
+            yield from _among(steps, group, covered, stated)
 
 
-def _among(steps: Steps, group: Sequence[int], covered: set[int]) -> Iterator[tuple[int, int]]:
+def _among(steps: Steps, group: Sequence[int], covered: set[int], stated: StatedEdges) -> Iterator[tuple[int, int]]:
     starts, ends = steps.starts, steps.ends
     by_end = sorted(group, key=lambda step: (ends[step], step))
     sorted_ends = [ends[step] for step in by_end]
@@ -43,6 +46,9 @@ def _among(steps: Steps, group: Sequence[int], covered: set[int]) -> Iterator[tu
         if step in covered:
             continue
         ended = ended_before(step)
+        if step in stated.denied:
+            yield from _not_denied(steps, step, by_end[max(0, ended - _MOST_LOOKED_AT) : ended], stated)
+            continue
         tied = [
             before
             for before in by_end[ended : ended + MOST_PREDECESSORS]
@@ -56,3 +62,12 @@ def _among(steps: Steps, group: Sequence[int], covered: set[int]) -> Iterator[tu
         for before in (*by_end[first:ended], *tied):
             if before >= last or ends[before] > starts[last] + _TIE_NANOSECONDS:
                 yield before, step
+
+
+def _not_denied(steps: Steps, step: int, ended: Sequence[int], stated: StatedEdges) -> Iterator[tuple[int, int]]:
+    """The same without those that the user says it does not need."""
+    left = [before for before in ended if before < step and not stated.denies(before, step)]
+    latest = max((steps.starts[before] for before in left), default=0)
+    for before in left[-MOST_PREDECESSORS:]:
+        if steps.ends[before] > latest:
+            yield before, step

@@ -4,6 +4,7 @@ Rules of this module:
 - The parent is the first ``CHILD_OF`` of the same trace, else ``parentSpanID``. ``FOLLOWS_FROM``, and further
   references, are links; :mod:`harness.traces.spans.span_tree` finds a parent for a span that only follows another.
 - Times are microseconds in the file and integer nanoseconds here.
+- A clock may begin at 0: that is a time.
 - A reference may hold the whole span that it means (exports of the page): its id is enough.
 
 Source of the format: the JSON model of Jaeger's query service (``model/json``).
@@ -74,7 +75,7 @@ def span_of(raw: Any, processes: Processes, defects: Defects) -> Span | None:
         return None
     span_id = identifier(raw.get("spanID", raw.get("spanId")))
     start = microseconds(raw.get("startTime"))
-    if span_id is None or start is None or start <= 0:
+    if span_id is None or start is None or start < 0:
         defects.note("no_span_id" if span_id is None else "no_start")
         return None
     duration = microseconds(raw.get("duration"))

@@ -18,6 +18,7 @@ from harness.traces.formats.otlp_values import attributes_of, identifier, kind_o
 from harness.traces.trace_model import Event, Link, Span, TraceFinding
 
 _SCOPES: Final = ("scopeSpans", "scope_spans", "instrumentationLibrarySpans", "instrumentation_library_spans")
+_ZERO: Final = (0, "0")
 _NO_STATUS: Final = ("unset", "")
 _SNAKE: Final = {
     "trace_id": "traceId",
@@ -120,7 +121,9 @@ def span_of(raw: Any, origin: Origin, defects: Defects) -> Span | None:
         raw = {_SNAKE.get(key, key): value for key, value in raw.items()}
     get = raw.get
     span_id = identifier(get("spanId"))
-    start = nanoseconds(get("startTimeUnixNano"))
+    start, end = nanoseconds(get("startTimeUnixNano")), nanoseconds(get("endTimeUnixNano"))
+    if start is None and end is not None and get("startTimeUnixNano") in _ZERO:
+        start = 0  # a clock of its own; without an end, 0 means none
     if span_id is None or start is None:
         defects.note("no_span_id" if span_id is None else "no_start")
         return None
@@ -133,7 +136,7 @@ def span_of(raw: Any, origin: Origin, defects: Defects) -> Span | None:
         identifier(get("parentSpanId")),
         intern(name) if type(name) is str else "" if name is None else str(name),
         start,
-        nanoseconds(get("endTimeUnixNano")),
+        end,
         kind_of(get("kind")),
         status,
         message,

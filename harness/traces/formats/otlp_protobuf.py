@@ -24,7 +24,7 @@ _STATUSES: Final[tuple[StatusCode, ...]] = ("unset", "ok", "error")
 
 
 def raw_spans(file: BinaryIO, name: str) -> Iterator[tuple[Origin, list[Any]]]:
-    """The spans of a file, scope by scope. Reading begins where the file stands, which must be its beginning.
+    """The spans of a file, scope by scope. Reading begins where the file is, which must be its beginning.
 
     Raises:
         TraceError: it is no OTLP protobuf, or breaks off before the first span.

@@ -1,7 +1,8 @@
 """Reads what the console exporter of OpenTelemetry's Python SDK prints: one JSON object a span.
 
 Rules of this module:
-- Times are ISO 8601 with microseconds in the file and integer nanoseconds here.
+- Times are ISO 8601 with microseconds in the file and integer nanoseconds here. Some programs print the SDK's own
+  integers: nanoseconds, or what can only be a date in seconds, milliseconds or microseconds.
 - Ids lose the ``0x`` before them, so that they compare with those of other exports of the same trace.
 """
 
@@ -15,6 +16,9 @@ from harness.traces.formats.otlp_values import attributes_of, identifier, kind_o
 from harness.traces.trace_model import Event, Link, Span
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# Nanoseconds of each unit, and what the year 2001 is in it; dates of this century are smaller than nine times that.
+_UNITS: Final = ((1_000, 10**15), (1_000_000, 10**12), (1_000_000_000, 10**9))
+_DATES_UNTIL: Final = 9
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -64,6 +68,9 @@ def _hexadecimal(value: Any) -> str | None:
 
 def _time(value: Any) -> int | None:
     """Nanoseconds since 1970, without a float on the way."""
+    if type(value) is int:
+        unit = next((unit for unit, least in _UNITS if least <= value < _DATES_UNTIL * least), 1)
+        return value * unit if value >= 0 else None
     if type(value) is not str:
         return None
     try:

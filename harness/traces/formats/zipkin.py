@@ -29,7 +29,7 @@ def span_of(raw: Any, _origin: object, defects: Defects) -> Span | None:
         return None
     span_id = identifier(raw.get("id"))
     start = microseconds(raw.get("timestamp"))
-    if span_id is None or start is None or start <= 0:
+    if span_id is None or start is None or start < 0:
         defects.note("no_span_id" if span_id is None else "no_start")
         return None
     parent_id = identifier(raw.get("parentId"))

@@ -5,30 +5,32 @@ they run it holds no worker. Units without length are joints, and take no worker
 
 Rules of this module:
 - Linear in spans and edges, no recursion.
-- :func:`list_schedule` gives each free worker the ready unit with the longest chain behind it, the earlier-listed of
-  several: what policy ``dataflow`` does. A test holds it equal to the production scheduler.
-
-Source: list scheduling (Graham 1966), by the upward rank.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from typing import Final
 
 from executor.model.workflow import Resource
 from executor.record.timeline import Attempt, Timeline
 from harness.analysis import AttemptIndex
+from harness.analysis.attempt_index import ended_of, started_of
 from harness.traces.edges.kept_edges import edges_that_hold
+from harness.traces.spans.waiting_spans import POLL
 from harness.traces.trace_model import ForeignRun
+
+# Where some steps hold none, a worker is a resource.
+WORKER: Final = "a worker"
 
 
 @dataclass(slots=True)
 class Flat:
     """Units in topological order. ``lengths`` are nanoseconds, ``before[i]`` the units that unit i needs, ``services``
     what it calls, ``ranks`` the longest chain that begins with it, ``after`` the units that need it,
-    ``places`` where it stands in the order of starts.
+    ``places`` where it is in the order of starts. ``delays``: by unit, nanoseconds between the end of what it needs
+    and its start, in which it takes no worker.
     """
 
     lengths: list[int] = field(default_factory=list)
@@ -37,17 +39,29 @@ class Flat:
     ranks: list[int] = field(default_factory=list)
     after: list[list[int]] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
+    delays: dict[int, int] = field(default_factory=dict)
 
-    def add(self, length: int, before: Sequence[int], service: str | None = None) -> int:
+    def add(self, length: int, before: Sequence[int], service: str | None = None, delay: int = 0) -> int:
         """One more unit."""
+        if delay:
+            self.delays[len(self.lengths)] = delay
         self.lengths.append(length)
         self.before.append(before)
         self.services.append(service)
         return len(self.lengths) - 1
 
 
-def flat_graph(run: ForeignRun, services: Sequence[str | None], index: AttemptIndex, *, assumed: bool) -> Flat:
-    """The units of a run. ``assumed``: whether assumed edges count."""
+def flat_graph(
+    run: ForeignRun,
+    services: Sequence[str | None],
+    index: AttemptIndex,
+    *,
+    assumed: bool,
+    whole: Collection[int] = (),
+) -> Flat:
+    """The units of a run. ``assumed``: whether assumed edges count. ``whole``: steps that are one unit with all that
+    they call, as long as they were open.
+    """
     edges_to: dict[int, list[int]] = {}
     followed: set[int] = set()
     for edge in run.edges if assumed else edges_that_hold(run):
@@ -57,6 +71,8 @@ def flat_graph(run: ForeignRun, services: Sequence[str | None], index: AttemptIn
     for step, parent in enumerate(index.nested_in):
         children.setdefault(parent, []).append(step)
     flat = Flat()
+    starts = _starts(index) if run.begun_in else []
+    entries: dict[int, tuple[Sequence[int], int]] = {}  # by step: what its first unit needs, and its delay
     exits: dict[int, int] = {}
     # A frame: a step, the unit that it begins behind (its caller's), and whether its calls are laid out.
     frames: list[tuple[int, int, bool]] = [(step, -1, False) for step in reversed(children.get(-1, ()))]
@@ -68,15 +84,33 @@ def flat_graph(run: ForeignRun, services: Sequence[str | None], index: AttemptIn
             exits[step] = flat.add(_own(index, step)[1], last or [head])
             continue
         needed = [exits[before] for before in edges_to.get(step, ()) if before in exits]
-        before = needed or ([head] if head >= 0 else [])
-        if not calls:
-            exits[step] = flat.add(whole_nanoseconds(index, step), before, services[step])
+        before: Sequence[int] = needed or ([head] if head >= 0 else [])
+        delay = run.delays.get(step, 0) if assumed else 0
+        holder = run.begun_in.get(step)
+        if holder in entries:  # it begins as long after that one as it did
+            before, delay = entries[holder]
+            delay += starts[step] - starts[holder]
+        if run.begun_in:
+            entries[step] = before, delay
+        if calls and step in whole:
+            open_for = ended_of(index.last_of(step)) - started_of(index.tries[step][0])
+            exits[step] = flat.add(open_for, before, services[step], delay)
             continue
-        opening = flat.add(_own(index, step)[0], before)
+        if not calls:
+            length = whole_nanoseconds(index, step)
+            if run.waiting and run.waiting[step] == POLL:  # takes its time and no worker
+                length, delay = 0, delay + length
+            exits[step] = flat.add(length, before, services[step], delay)
+            continue
+        opening = flat.add(_own(index, step)[0], before, None, delay)
         frames.append((step, opening, True))
         frames += [(call, opening, False) for call in reversed(calls)]
     finish(flat)
     return flat
+
+
+def _starts(index: AttemptIndex) -> list[int]:
+    return [started_of(tries[0]) if tries else 0 for tries in index.tries]
 
 
 def whole_nanoseconds(index: AttemptIndex, step: int) -> int:
@@ -107,8 +141,11 @@ def finish(flat: Flat) -> None:
             flat.after[one].append(unit)
     ranks = list(flat.lengths)
     lengths = flat.lengths
+    delays = flat.delays
     for unit in range(len(ranks) - 1, -1, -1):
         rank = ranks[unit]
+        if unit in delays:
+            rank += delays[unit]
         for before in flat.before[unit]:
             if ranks[before] < rank + lengths[before]:  # noqa: PLR1730 - a call of max costs three times as much
                 ranks[before] = rank + lengths[before]
@@ -120,59 +157,37 @@ def finish(flat: Flat) -> None:
 
 def longest_chain(flat: Flat) -> int:
     """The makespan with a worker for every unit."""
-    return max(flat.ranks, default=0)
-
-
-def list_schedule(flat: Flat, workers: int) -> int:
-    """The makespan with so many workers."""
-    lengths, after, places = flat.lengths, flat.after, flat.places
-    # Heaps of plain integers: a unit's place in the order of starts; an end in nanoseconds, and the unit.
-    by_place = [0] * len(places)
-    for unit, place in enumerate(places):
-        by_place[place] = unit
-    missing = [len(before) for before in flat.before]
-    ready = sorted(places[unit] for unit, count in enumerate(missing) if not count)
-    running: list[int] = []
-    bits = len(lengths).bit_length()
-    mask = (1 << bits) - 1
-    free, now = workers, 0
-    while ready or running:
-        while ready and free:
-            unit = by_place[heappop(ready)]
-            free -= 1
-            heappush(running, (now + lengths[unit]) << bits | unit)
-        now = running[0] >> bits
-        ended = []
-        while running and running[0] >> bits == now:
-            ended.append(heappop(running) & mask)
-            free += 1
-        while ended:
-            for unit in after[ended.pop()]:
-                missing[unit] -= 1
-                if not missing[unit]:
-                    if lengths[unit]:
-                        heappush(ready, places[unit])
-                    else:
-                        ended.append(unit)
-    return now
+    late = [flat.ranks[unit] + delay for unit, delay in flat.delays.items()]
+    return max(max(flat.ranks, default=0), max(late, default=0))
 
 
 def flat_timeline(flat: Flat) -> Timeline:
     """The units as a run that the production scheduler can run again (:class:`harness.simulation.what_if.Rerun`)."""
-    names = [f"unit {number}" for number in range(len(flat.lengths))]
+    count = len(flat.lengths)
+    data_parents = [sorted(set(before)) for before in flat.before]
+    lengths, services = list(flat.lengths), list(flat.services)
+    for unit, delay in flat.delays.items():  # a step of its own, which holds no worker
+        lengths.append(delay)
+        services.append(None)
+        data_parents.append(data_parents[unit])
+        data_parents[unit] = [len(lengths) - 1]
+    names = [f"unit {number}" for number in range(len(lengths))]
     attempts = []
-    for number, (name, length) in enumerate(zip(names, flat.lengths, strict=True)):
+    for number, (name, length) in enumerate(zip(names, lengths, strict=True)):
         attempt = Attempt(number, name, 1, 0, 0)
         attempt.started, attempt.ended, attempt.known, attempt.outcome = 0, length, length, "succeeded"
         attempts.append(attempt)
     called = dict.fromkeys(service for service in flat.services if service is not None)
     return Timeline(
         step_ids=names,
-        data_parents=[sorted(set(before)) for before in flat.before],
+        data_parents=data_parents,
         order_parents=[()] * len(names),
         statuses=["succeeded"] * len(names),
         attempts=attempts,
         workers=1,
-        needs=[None if service is None else {service: 1} for service in flat.services],
+        needs=[
+            {**({} if service is None else {service: 1}), **({WORKER: 1} if flat.delays and number < count else {})}
+            for number, service in enumerate(services)
+        ],
         resources={name: Resource() for name in called},
     )

@@ -3,9 +3,9 @@
 Rules of this module:
 - Each figure is a run of the production scheduler on the virtual clock
   (:mod:`harness.traces.prediction.trace_what_if`); of a large trace it is one of
-  :func:`harness.traces.prediction.flat_graph.list_schedule`, which does the same without limits.
-- The figure that stands first is the one that is sure: assumed edges hold. Beside it, where there are any, stands what
-  it would be if none of them were real.
+  :func:`harness.traces.prediction.list_scheduling.list_schedule`, which does the same without limits.
+- The first figure is the one that is sure: assumed edges hold, and what began late begins as late. Beside
+  it, where there is any of that, is what it would be if none of it were needed.
 - Bounded: of a large trace limits are not tried (of one of ours, fewer numbers of workers), and ``left_out`` says so.
 """
 
@@ -44,7 +44,9 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """``makespan_seconds``: assumed edges hold; ``without_assumed_seconds``: none is real (None: there are none)."""
+    """``makespan_seconds``: assumed edges hold, and so do late starts; ``without_assumed_seconds``: none is needed
+    (None: there are none).
+    """
 
     makespan_seconds: float
     without_assumed_seconds: float | None = None
@@ -71,7 +73,7 @@ def predictions(sure: WhatIf, *, workers: Sequence[int] | None = None, limits: S
         return found
     hopeful = (
         WhatIf(sure.run, assumed=False, index=sure.index)
-        if any(edge.label == ASSUMED for edge in sure.run.edges)
+        if sure.run.delays or any(edge.label == ASSUMED for edge in sure.run.edges)
         else None
     )
     counts: list[int | None] = [*(workers if workers is not None else WORKERS), None]

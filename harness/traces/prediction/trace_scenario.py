@@ -4,7 +4,7 @@ Rules of this module:
 - A span without children is a step. One with children is a step for its time before them (where that is any), and one
   for the rest of its own time, after them.
 - Of our own traces limits and needs are known, and stand in it.
-- Every edge becomes a ``depends_on``; those that are only assumed are marked, to be struck out by whoever knows better.
+- Every edge becomes a ``depends_on``; those that are only assumed are marked, so that a reader can strike them out.
 - Several attempts become one step that takes as long as all of them and the waits between.
 - It is a file that ``makespan run`` takes, whatever the trace holds: names are quoted, ids unique.
 """
@@ -79,7 +79,7 @@ def _name(run: ForeignRun) -> str:
 
 
 class _Steps:
-    """The steps in an order in which each stands behind what it needs."""
+    """The steps in an order in which each follows what it needs."""
 
     def __init__(self, run: ForeignRun) -> None:
         self.run = run

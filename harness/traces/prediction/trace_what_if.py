@@ -23,12 +23,13 @@ from executor.record.timeline import Attempt, Timeline
 from harness.analysis import AttemptIndex
 from harness.simulation.what_if import Rerun
 from harness.traces.edges.kept_edges import edges_that_hold
-from harness.traces.prediction.called_services import service_of
-from harness.traces.prediction.flat_graph import Flat, flat_graph, flat_timeline, list_schedule, longest_chain
+from harness.traces.prediction.flat_graph import WORKER, Flat, flat_graph, flat_timeline, longest_chain
+from harness.traces.prediction.list_scheduling import list_schedule
+from harness.traces.spans.called_services import service_of
 from harness.traces.trace_model import ForeignRun
 
 DEEPEST: Final = 24
-# Larger traces are scheduled by :func:`harness.traces.prediction.flat_graph.list_schedule`.
+# Larger traces are scheduled by :func:`harness.traces.prediction.list_scheduling.list_schedule`.
 LARGE: Final = 1_500
 
 
@@ -68,7 +69,7 @@ class WhatIf:
         ]
 
     def makespan_nanoseconds(self, workers: int | None, resources: Mapping[str, Resource] | None = None) -> int:
-        """Under ``dataflow``, the time between the outermost spans included: whoever made them spent it, and would
+        """Under ``dataflow``, the time between the outermost spans included: their maker spent it, and would
         again. ``workers`` None: as many as there are spans. ``resources``: limits by service, for a trace that is not
         ours.
         """
@@ -78,8 +79,10 @@ class WhatIf:
         if workers is None and resources is None:
             return self.idle_nanoseconds + longest_chain(self._flat)
         slots = workers or len(self._flat.lengths) + 1
-        if self.is_large:
+        if resources is None or self.is_large:
             return self.idle_nanoseconds + list_schedule(self._flat, slots)
+        if self._flat.delays:
+            resources, slots = {**resources, WORKER: Resource(capacity=slots)}, 2 * len(self._flat.lengths) + 1
         again = self._plain.run(workers=slots, policy="dataflow", resources=resources).makespan_nanoseconds
         return self.idle_nanoseconds + again
 

@@ -85,7 +85,7 @@ class Opened:
 @contextlib.contextmanager
 def opened(source: str | Path, stdin: BinaryIO | None) -> Iterator[Opened]:
     """A file for reading; faults while it is read come out as :class:`TraceError`. If it breaks off or is damaged where
-    it is compressed, what stands before that is read, and :meth:`Opened.findings` says so.
+    it is compressed, what comes before that is read, and :meth:`Opened.findings` says so.
 
     Raises:
         TraceError: it cannot be read, is empty, or is packed in a way that is not unpacked here.

@@ -40,7 +40,7 @@ def read_traces(
     """The traces of files, in order of their first span. ``-`` is ``stdin`` (the process's own if None).
 
     A file that cannot be read is given to ``on_error`` and left out; without ``on_error`` it is raised. What was
-    wrong with a file as a whole stands among the findings of every trace in it. A document larger than
+    wrong with a file as a whole is among the findings of every trace in it. A document larger than
     ``buffer_bytes`` is read in parts of that size.
 
     Raises:

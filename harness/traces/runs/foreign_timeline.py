@@ -4,7 +4,7 @@ Rules of this module:
 - ``ready`` is when the last step that it needs ended; without one, when the call that it belongs to began, or t = 0.
 - What lies between ``ready`` and the start is given to one of: ``worker`` (others ran, one after the other),
   ``barrier`` (others ran side by side, and all had ended before it began), ``gap`` (nobody ran: time inside the
-  parent that no child covers).
+  parent that no child covers), ``late_start`` (others ran, none of them ended, and nothing tells what it waited for).
 - A step's calls are the stretches in which its children ran. A step among whose children somebody declared what
   depends on what makes one call of them all: what lies between is theirs to shorten.
 """
@@ -19,7 +19,10 @@ from executor.record.timeline import Attempt, AttemptOutcome, Interval, StepStat
 from harness.traces.edges.found_edges import Edges
 from harness.traces.spans.span_steps import Steps
 
-WORKER, BARRIER, GAP, BACKOFF = "worker", "barrier", "gap", "backoff"
+WORKER, BARRIER, GAP, BACKOFF, LATE = "worker", "barrier", "gap", "backoff", "late_start"
+# Later starts than that, and than this share of the makespan, are worth a word.
+_FEWEST_LATE_NANOSECONDS = 1_000_000
+_LATE_RATIO = 0.02
 
 
 def timeline_of(steps: Steps, edges: Edges, origin: int) -> Timeline:
@@ -49,6 +52,27 @@ def timeline_of(steps: Steps, edges: Edges, origin: int) -> Timeline:
     )
 
 
+def late_starts(timeline: Timeline, edges: Edges) -> dict[int, int]:
+    """By step, how long it waited while others ran and none of them ended, and nothing tells for what: of those of
+    which nobody declared what they need. Notes it, where it is worth a word.
+    """
+    late: dict[int, int] = {}
+    for attempt in timeline.attempts:
+        step = attempt.index
+        if attempt.attempt == 1 and step not in edges.covered and step not in edges.begun_in:
+            waited = sum(end - start for reason, start, end in attempt.waits if reason == LATE)
+            if waited:
+                late[step] = waited
+    least = max(_FEWEST_LATE_NANOSECONDS, int(_LATE_RATIO * timeline.makespan_nanoseconds))
+    edges.steps.tree.note(
+        "late_start",
+        "steps that began after others and before any of those had ended, and waited for nothing that one can see",
+        "the sure figures let them begin as late as they did; if nothing held them back, there is more to gain",
+        sum(waited > least for waited in late.values()),
+    )
+    return late
+
+
 class _Siblings:
     """Who of a group ran when."""
 
@@ -63,6 +87,13 @@ class _Siblings:
         """When the last of those that ended by then did."""
         place = bisect_right(self.ends, time)
         return self.ends[place - 1] if place else None
+
+    def busy_since(self, last: int, time: int) -> int:
+        """From when on somebody ran until that instant, if none ended between ``last`` and it."""
+        begun = bisect_right(self.starts, last)
+        if begun > bisect_right(self.ends, last):
+            return last
+        return min(time, self.starts[begun]) if begun < len(self.starts) else time
 
     def running_across(self, time: int) -> int:
         """How many began before that instant and ended after it."""
@@ -131,15 +162,22 @@ def _waits(
 ) -> str | Sequence[Wait] | None:
     if ready >= begin:
         return None
+    waits = []
     last = siblings.last_end(begin)
     if last is None or last <= ready:
+        last = ready
+    else:
+        reason = BARRIER
+        if step not in edges.levels and (siblings.one_by_one or siblings.running_across(begin) > 0):
+            reason = WORKER
+        waits.append(Wait(reason, ready - origin, last - origin))
+    busy = siblings.busy_since(last, begin)
+    if busy >= begin and not waits:
         return GAP
-    reason = BARRIER
-    if step not in edges.levels and (siblings.one_by_one or siblings.running_across(begin) > 0):
-        reason = WORKER
-    waits = [Wait(reason, ready - origin, last - origin)]
-    if last < begin:
-        waits.append(Wait(GAP, last - origin, begin - origin))
+    if last < busy:
+        waits.append(Wait(GAP, last - origin, busy - origin))
+    if busy < begin:
+        waits.append(Wait(LATE, busy - origin, begin - origin))
     return waits
 
 

@@ -222,7 +222,7 @@ def _indices(ids: Sequence[str], place: Mapping[str, int]) -> list[int]:
 
 
 def _decoded(value: Any) -> Any:
-    """What was written as JSON text; MLflow hands such text back as the mapping that it stands for."""
+    """What was written as JSON text; MLflow hands such text back as the mapping that it represents."""
     return json.loads(value) if isinstance(value, str) else value
 
 

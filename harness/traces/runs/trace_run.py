@@ -12,7 +12,7 @@ from executor.model.findings import printable
 from executor.record.timeline import Timeline
 from harness.traces.collector_pause import paused_collector
 from harness.traces.edges.edge_finding import find_edges
-from harness.traces.runs.foreign_timeline import timeline_of
+from harness.traces.runs.foreign_timeline import late_starts, timeline_of
 from harness.traces.runs.own_timeline import NotOursError, own_root, own_run
 from harness.traces.spans.span_steps import find_steps, shown_name
 from harness.traces.spans.tree_building import span_tree
@@ -55,6 +55,8 @@ def _foreign(trace: Trace, edges_file: str | Path | None) -> ForeignRun:
         origin=origin,
         from_makespan=False,
         waiting=[steps.waiting.get(members[0]) for members in steps.members],
+        delays=late_starts(timeline, edges),
+        begun_in=edges.begun_in,
         envelopes=[tree.spans[index] for index in steps.envelopes],
         trace_id=trace.trace_id,
         source=trace.source,

@@ -4,7 +4,7 @@ Rules of this module:
 - A span with children is a step that is blocked while they run. One that holds the whole trace is an envelope.
 - A child that outlasts its parent, or begins after it, is no call of it: it moves up to the ancestor that holds it.
 - A call that failed and was made again next is a retry: the same step, its next attempt.
-- Steps are listed in order of start. Ids are the names, made printable and unique.
+- Steps are listed in order of start, and none before the one that holds it. Ids are the names, printable and unique.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ _LONGEST_ID = 200
 class Steps:
     """``members[i]``: the spans of step i, one an attempt. ``step_of``: by span, its step; for an envelope or a wait
     that is left out, that of the nearest ancestor which is one, or -1. ``groups``: the steps by ``nested_in``, each
-    group in order of start. ``followed``: (span, span that began after it and was its child). ``starts``, ``ends``: by
-    step, when its first attempt began and its last one ended.
+    group in order of start. ``followed``: (span, span that began after it and was its child). ``outlasting``: (span,
+    span that began in it, was its child, and went on after it). ``starts``, ``ends``: by step, when its first attempt
+    began and its last one ended.
     """
 
     tree: Tree
@@ -47,6 +48,7 @@ class Steps:
     waiting: dict[int, str] = field(default_factory=dict)
     left_out: set[int] = field(default_factory=set)
     followed: list[tuple[int, int]] = field(default_factory=list)
+    outlasting: list[tuple[int, int]] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
 
@@ -98,6 +100,7 @@ def _move_outlasting(tree: Tree, steps: Steps) -> None:
             steps.followed.append((above, index))
             followed += 1
         else:
+            steps.outlasting.append((above, index))
             moved += 1
         parent[index] = holders.above(index, above)
     if moved or followed:
@@ -182,14 +185,12 @@ def _envelopes(tree: Tree, left_out: set[int]) -> list[int]:
 
 def _number(steps: Steps) -> None:
     tree = steps.tree
-    place = [0] * len(tree.order)
-    for number, index in enumerate(tree.order):
-        place[index] = number
     apart = {*steps.envelopes, *steps.left_out}
     retried = _retries(steps, apart)
     step_of = [-1] * len(tree.order)
     listed = [index for index in tree.order if index not in apart and index not in retried]
-    listed.sort(key=lambda index: (tree.start[index], place[index]))
+    places = _places(tree)
+    listed.sort(key=places.__getitem__)
     for step, index in enumerate(listed):
         step_of[index] = step
     steps.members = [[index] for index in listed]
@@ -209,6 +210,20 @@ def _number(steps: Steps) -> None:
     steps.ends = [tree.end[members[-1]] for members in steps.members]
     for step, parent in enumerate(steps.nested_in):
         steps.groups.setdefault(parent, []).append(step)
+
+
+def _places(tree: Tree) -> list[tuple[int, int, int]]:
+    """Sort keys for spans: in order of start, and none before the one that holds it, where clocks say otherwise."""
+    places = [(0, 0, 0)] * len(tree.order)
+    start, parent = tree.start, tree.parent
+    for index in tree.order:
+        begun, above = start[index], parent[index]
+        if above == NO_PARENT:
+            places[index] = begun, 0, begun
+        else:
+            held, depth, _ = places[above]
+            places[index] = (max(held, begun)), depth + 1, begun
+    return places
 
 
 def _retries(steps: Steps, apart: set[int]) -> dict[int, int]:

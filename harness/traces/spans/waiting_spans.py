@@ -5,7 +5,10 @@ They win a naive critical path, and advice to run them side by side is nonsense.
 Rules of this module:
 - A client's span that holds the server's span as its child is no matter here: the tree says it already.
 - A name alone makes a span a wait only where the name can mean nothing else.
-- A row of polls is told from a row of queries by its rhythm: pauses that are longer than the calls, and even.
+- A row of polls is told from a row of queries by its rhythm: pauses that are longer than the calls, and even. Long
+  polls have no pauses: each lasts as long as the others, the last one is cut short, and it ends as the work of another
+  service beside them ends.
+- A call that covers another service's work may have children of its own: the innermost that holds the work covers it.
 """
 
 from __future__ import annotations
@@ -19,12 +22,22 @@ from typing import Final
 
 from executor.tracing.attribute_names import WAIT_REASON
 from harness.traces.spans.span_tree import Tree
+from harness.traces.trace_model import Span
 
 _SLEEP: Final = re.compile(
     r"(?:^|[\s._:/-])(?:sleep(?:ing)?|wait(?:ing)?(?:[_ -]?for[\w ]*)?|back-?off|delay|heartbeat|idle)(?:\(.*\))?$",
     re.IGNORECASE | re.ASCII,
 )
-_POLL: Final = re.compile(r"(?:^|[^a-z])(?:long[_ -]?)?poll(?:ing|s)?(?:$|[^a-z])", re.IGNORECASE | re.ASCII)
+# With how long: "Sleep 10s", "wait for 5 seconds", "Sleep ${time}".
+_SLEEP_FOR: Final = re.compile(
+    r"(?:^|[\s._:/-])(?:sleep(?:ing)?|wait(?:ing)?|pause|delay|back-?off)(?:[ _]for)?[ :=_(]+"
+    r"(?:\d[\d.,]*\s*(?:ms|msec|s|secs?|seconds?|milliseconds?|m|mins?|minutes?|h|hours?)?|[$#%@]?\{[^{}]*\}|\$\w+)\)?$",
+    re.IGNORECASE | re.ASCII,
+)
+_POLL: Final = re.compile(
+    r"(?:^|[^a-z])(?:(?:long[_ -]?)?poll(?:ing|s)?|dequeue(?:_\w+)?|queue\.get|b[lr]pop|xread(?:group)?)(?:$|[^a-z])",
+    re.IGNORECASE | re.ASCII,
+)
 _SEND: Final = re.compile(
     r"send[_ ]?(?:message|request|task|prompt|query)|await|join|request|call|invoke", re.IGNORECASE
 )
@@ -33,12 +46,20 @@ FEWEST_POLLS: Final = 3
 # A pause between polls is at least this many times the poll, and varies by at most this much of itself.
 _PAUSE_RATIO: Final = 2.0
 _PAUSE_SPREAD_RATIO: Final = 0.25
+# Long polls: pauses are at most that share of a poll, all but the last last as long, and the last is that much shorter.
+_NO_PAUSE_RATIO: Final = 0.1
+_SAME_LENGTH_RATIO: Final = 0.05
+_CUT_SHORT_RATIO: Final = 0.9
+# Work beside a row of waits counts as what is waited for if it lasts at least that share of the row.
+_BESIDE_RATIO: Final = 0.5
 # Shorter pauses are somebody's work between two calls.
 _SHORTEST_PAUSE_NANOSECONDS: Final = 20_000_000
 # The share of other spans that may begin between the polls.
 _OTHERS_RATIO: Final = 0.2
 # The share of a span that the others' work must fill before the span counts as only covering it.
 _COVERED_RATIO: Final = 0.8
+# With children of its own: what of it the others' work must fill.
+_WORK_RATIO: Final = 0.5
 # How many spans beside one are looked at.
 _MOST_BESIDE: Final = 256
 
@@ -64,20 +85,26 @@ def waiting_spans(tree: Tree) -> dict[int, str]:
             reason = PLUMBING
         if reason is not None:
             waiting[index] = reason
+    long_polls: list[list[int]] = []
     for siblings in (tree.roots, *tree.children):
         if len(siblings) >= FEWEST_POLLS:
             starts = [tree.start[index] for index in siblings]
             for row in _rows(tree, siblings):
                 between = bisect_left(starts, tree.start[row[-1]]) - bisect_right(starts, tree.start[row[0]])
-                if between - (len(row) - 2) <= _OTHERS_RATIO * len(row) and _has_rhythm(tree, row):
+                if between - (len(row) - 2) > _OTHERS_RATIO * len(row):
+                    continue
+                if _has_rhythm(tree, row):
                     waiting.update(dict.fromkeys(row, POLL))
+                elif _are_long_polls(tree, row):
+                    long_polls.append(row)
+    _add_long_polls(tree, waiting, long_polls)
     return waiting
 
 
 def _reason_in_name(name: str) -> str | None:
     if name.endswith(_SERVER_PLUMBING):
         return PLUMBING
-    if _SLEEP.search(name[-100:]):
+    if _SLEEP.search(name[-100:]) or _SLEEP_FOR.search(name[-100:]):
         return SLEEP
     return POLL if _POLL.search(name[:200]) else None
 
@@ -106,6 +133,39 @@ def _has_rhythm(tree: Tree, row: Sequence[int]) -> bool:
     return even >= 0.8 * len(pauses)
 
 
+def _are_long_polls(tree: Tree, row: Sequence[int]) -> bool:
+    """Whether they may be: as long as each other without pauses, and the last one cut short."""
+    lengths = [tree.end[index] - tree.start[index] for index in row]
+    usual = median(lengths[:-1])
+    return (
+        usual > 0
+        and lengths[-1] < _CUT_SHORT_RATIO * usual
+        and all(abs(length - usual) <= _SAME_LENGTH_RATIO * usual for length in lengths[:-1])
+        and all(tree.start[later] - tree.end[one] <= _NO_PAUSE_RATIO * usual for one, later in pairwise(row))
+    )
+
+
+def _add_long_polls(tree: Tree, waiting: dict[int, str], rows: Sequence[Sequence[int]]) -> None:
+    """Those rows with whose last call the work of another service ended."""
+    if not rows:
+        return
+    work = sorted(
+        (tree.end[index], index)
+        for index in range(len(tree.spans))
+        if index not in waiting and not tree.children[index]
+    )
+    ends = [end for end, _ in work]
+    for row in rows:
+        begin, last = tree.start[row[0]], row[-1]
+        first, behind = bisect_left(ends, tree.start[last]), bisect_right(ends, tree.end[last])
+        for _, index in work[max(first, behind - _MOST_BESIDE) : behind]:
+            if tree.spans[index].service == tree.spans[last].service or tree.start[index] >= tree.start[last]:
+                continue
+            if tree.end[index] - max(begin, tree.start[index]) >= _BESIDE_RATIO * (tree.end[last] - begin):
+                waiting.update(dict.fromkeys(row, POLL))
+                break
+
+
 def adopt_covered(tree: Tree, waiting: dict[int, str]) -> int:
     """A call beside the work that it waits for becomes the parent of that work. Returns how many calls did."""
     adopted = 0
@@ -124,9 +184,7 @@ def _adopt_among(tree: Tree, waiting: dict[int, str], group: int, siblings: Sequ
         return 0
     for place, index in enumerate(siblings):
         span = tree.spans[index]
-        if parent[index] != group or tree.children[index] or index in waiting or end[index] == start[index]:
-            continue
-        if span.kind in ("server", "consumer") or not (span.kind in ("client", "producer") or _SEND.search(span.name)):
+        if parent[index] != group or index in waiting or end[index] == start[index] or not _is_call(span):
             continue
         inside = []
         for beside in range(place + 1, min(len(siblings), place + 1 + _MOST_BESIDE)):
@@ -135,12 +193,41 @@ def _adopt_among(tree: Tree, waiting: dict[int, str], group: int, siblings: Sequ
                 break
             if end[other] <= end[index] and parent[other] == group and tree.spans[other].service != span.service:
                 inside.append(other)
-        if inside and _filled(tree, inside) >= _COVERED_RATIO * (end[index] - start[index]):
-            for other in inside:
-                parent[other] = index
-            waiting[index] = COVERS
-            adopted += 1
+        if inside:
+            holder = _innermost(tree, index, inside)
+            if holder is not None:
+                for other in inside:
+                    parent[other] = holder
+                waiting[holder] = COVERS
+                adopted += 1
     return adopted
+
+
+def _is_call(span: Span) -> bool:
+    if span.kind in ("server", "consumer"):
+        return False
+    return span.kind in ("client", "producer") or _SEND.search(span.name) is not None
+
+
+def _innermost(tree: Tree, index: int, inside: Sequence[int]) -> int | None:
+    """The innermost call in a call that holds the work, if that work is most of what it does."""
+    begin, finish = tree.start[inside[0]], max(tree.end[one] for one in inside)
+    if _filled(tree, inside) < _COVERED_RATIO * (tree.end[index] - tree.start[index]) and not tree.children[index]:
+        return None
+    while True:
+        holding = [
+            child
+            for child in tree.children[index][:_MOST_BESIDE]
+            if tree.start[child] <= begin and tree.end[child] >= finish and _is_call(tree.spans[child])
+        ]
+        if len(holding) != 1:
+            break
+        index = holding[0]
+    own = [child for child in tree.children[index][:_MOST_BESIDE] if child not in inside]
+    length = tree.end[index] - tree.start[index]
+    both = sorted([*own, *inside], key=lambda one: tree.start[one])
+    is_most = _filled(tree, inside) >= _WORK_RATIO * length and _filled(tree, own) <= (1 - _WORK_RATIO) * length
+    return index if is_most and _filled(tree, both) >= _COVERED_RATIO * length else None
 
 
 def _filled(tree: Tree, spans: Sequence[int]) -> int:
@@ -180,7 +267,7 @@ def covered_waits(tree: Tree, waiting: dict[int, str]) -> set[int]:
         first, last = bisect_left(ends, finish - slack), bisect_right(ends, finish)
         for index in work[max(first, last - _MOST_BESIDE) : last]:
             overlap = tree.end[index] - max(begin, tree.start[index])
-            if overlap >= 0.5 * (finish - begin):
+            if overlap >= _BESIDE_RATIO * (finish - begin):
                 covered.update(row)
                 break
     return covered

@@ -106,9 +106,9 @@ def lock(scheduler: Scheduler, index: int) -> None:
 @pytest.mark.parametrize(
     ("name", "breaking", "sentence"),
     [
-        ("waits", put("_data_pending", 0), "a waiting step waits for somebody"),
-        ("waits", put("_data_pending", 2), "a waiting step waits for somebody"),
-        ("queued", put("_state", WAITING), "a waiting step waits for somebody"),
+        ("waits", put("_data_pending", 0), "a waiting step waits for another"),
+        ("waits", put("_data_pending", 2), "a waiting step waits for another"),
+        ("queued", put("_state", WAITING), "a waiting step waits for another"),
         ("queued", put("_data_parents", step_at("runs")), UNFINISHED.format("ready")),
         ("runs", put("_data_parents", step_at("queued")), UNFINISHED.format("running")),
         ("succeeded", put("_data_parents", step_at("queued")), UNFINISHED.format("succeeded")),

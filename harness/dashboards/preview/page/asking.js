@@ -48,9 +48,11 @@ export async function asked(path, words) {
 }
 
 export async function series(target, panel, state) {
-  const step = stepOf(panel, state.range, state.scrape);
-  const query = filled(target.expr, { ...state.choices, ...timeWords(state.range, step, state.scrape) });
-  const [start, end] = [state.range.from / 1000, state.range.to / 1000];
+  // Figures are found where a run's last repetition ended, which may be long after what its curves show.
+  const range = target.instant ? state.range : state.curves || state.range;
+  const step = stepOf(panel, range, state.scrape);
+  const query = filled(target.expr, { ...state.choices, ...timeWords(range, step, state.scrape) });
+  const [start, end] = [range.from / 1000, range.to / 1000];
   const data = target.instant
     ? await asked("query", { query, time: end })
     : await asked("query_range", { query, start, end, step: step / 1000 });
@@ -61,9 +63,9 @@ export async function series(target, panel, state) {
 }
 
 export async function exemplars(target, state) {
-  const words = timeWords(state.range, 1000, state.scrape);
-  const query = filled(target.expr, { ...state.choices, ...words });
-  const data = await asked("query_exemplars", { query, start: state.range.from / 1000, end: state.range.to / 1000 });
+  const range = state.curves || state.range;
+  const query = filled(target.expr, { ...state.choices, ...timeWords(range, 1000, state.scrape) });
+  const data = await asked("query_exemplars", { query, start: range.from / 1000, end: range.to / 1000 });
   return data.flatMap((one) => one.exemplars.map((each) => ({ at: each.timestamp * 1000, value: Number(each.value), labels: each.labels })));
 }
 

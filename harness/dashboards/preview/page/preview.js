@@ -7,7 +7,10 @@ import { draw, element } from "./draw.js";
 const RANGES = { "5m": "5 minutes", "15m": "15 minutes", "1h": "1 hour", "24h": "24 hours", "7d": "7 days", "30d": "30 days", "180d": "180 days", "2y": "2 years" };
 const ALL = "$__all";
 const RUN = "run";
+const MEMORY = "2y";
 const RUN_MARGIN = 0.04;
+// Milliseconds after the end of a run at which its figures are asked for: servers keep whole milliseconds.
+const RUN_END = 1;
 
 const index = await (await fetch("dashboards/index.json")).json();
 let drawing = 0;
@@ -26,8 +29,9 @@ async function show() {
     const state = { choices: {}, scrape: index.scrape_milliseconds, addressOf };
     state.range = await rangeOf(dashboard, address);
     const variables = await chosen(dashboard, address, state);
-    state.range = await narrowed(dashboard, address, state);
-    state.view = [new Date(state.range.from), new Date(state.range.curveEnd ?? state.range.to)];
+    await narrow(dashboard, address, state);
+    const seen = state.curves || state.range;
+    state.view = [new Date(seen.from), new Date(seen.to)];
     if (turn !== drawing) return;
     offer(dashboard, name, variables, state);
     state.marks = await marksOf(dashboard, state);
@@ -40,10 +44,15 @@ async function show() {
 
 // ---- what is chosen
 
-async function newestEnd() {
-  const data = await asked("query", { query: "max(last_over_time(makespan_run_completed_timestamp_seconds[2y]))" });
+// When the newest run of any cell ended, and what it was of.
+async function newestRun() {
+  const data = await asked("query", { query: "topk(1, last_over_time(makespan_run_completed_timestamp_seconds[2y]))" });
   if (!data.result.length) throw new Error("This Prometheus holds no run yet. Run `makespan bench SCENARIO`: it is sent here by itself.");
-  return Number(data.result[0].value[1]) * 1000 + 1000;
+  return { end: Number(data.result[0].value[1]) * 1000 + 1000, labels: data.result[0].metric };
+}
+
+function showsOneRun(dashboard, address) {
+  return !dashboard.templating.list.some((one) => one.multi) && (address.get("last") || RUN) === RUN;
 }
 
 function length(dashboard, address) {
@@ -53,26 +62,49 @@ function length(dashboard, address) {
 // Ends now, or where the newest run ended: what was measured last week is not looked for in vain.
 async function rangeOf(dashboard, address) {
   if (address.get("from")) return { from: Number(address.get("from")), to: Number(address.get("to")), fixed: true };
-  const to = address.get("end") === "now" ? Date.now() : await newestEnd();
-  return { from: to - milliseconds(length(dashboard, address), milliseconds("24h")), to };
+  const newest = await newestRun();
+  const to = address.get("end") === "now" ? Date.now() : newest.end;
+  // One run is looked for among all that there are.
+  const looked = showsOneRun(dashboard, address) ? MEMORY : length(dashboard, address);
+  return { from: to - milliseconds(looked, milliseconds("24h")), to, newest: newest.labels };
 }
 
-// A dashboard of one run opens on that run alone: from its first sample to its last.
-async function narrowed(dashboard, address, state) {
-  const single = !dashboard.templating.list.some((one) => one.multi);
-  if (!single || state.range.fixed || (address.get("last") || RUN) !== RUN) return state.range;
-  const window = `${Math.round((state.range.to - state.range.from) / 1000)}s`;
-  const query = filled('makespan_workers{scenario="$scenario",executor="$executor",workers="$workers",policy="$policy",variant="$variant"}', state.choices);
-  const data = await asked("query", { query: `${query}[${window}]`, time: state.range.to / 1000 });
-  const times = data.result.flatMap((one) => one.values.map(([at]) => at * 1000)).filter((at) => !Number.isNaN(at));
-  if (!times.length) return state.range;
+// A dashboard of one run opens on one run of the chosen cell alone: the newest, or the one that is named in the address.
+// Its figures are asked for at its own end, its curves from their first sample to their last; other runs lie outside.
+async function narrow(dashboard, address, state) {
+  if (state.range.fixed || !showsOneRun(dashboard, address)) return;
+  state.runs = await runsOf(state);
+  const place = Math.max(0, state.runs.findIndex((one) => one.id === address.get("run")));
+  const run = state.runs[place];
+  if (!run) return;
+  state.run = run.id;
+  const before = state.runs[place + 1]?.at ?? state.range.from;
+  const times = (await samplesOf("makespan_workers", before, run.at, state)).flatMap((one) => one.times);
+  state.range = { from: before, to: run.at + RUN_END };
+  if (!times.length) return;
   const [begin, end] = [lastBegin(times), times.at(-1)];
   const margin = Math.max(20, (end - begin) * RUN_MARGIN);
-  // Its figures are found where its last repetition ended, which may be later than what the curves show.
-  return { from: begin - margin, to: state.range.to, curveEnd: end + margin };
+  state.range.from = Math.max(before, begin - margin);
+  state.curves = { from: begin - margin, to: end + margin };
 }
 
-// Samples of one run lie close together; the newest run begins after the last large gap.
+// The runs of the chosen cell in the time range, the newest first; `at` is when each ended, milliseconds since 1970.
+async function runsOf(state) {
+  const found = await samplesOf("makespan_run_info", state.range.from, state.range.to, state);
+  const runs = found.map((one) => ({ id: one.labels.run_id, at: one.times[0] }));
+  return runs.sort((one, other) => other.at - one.at);
+}
+
+// The times of a metric's samples of the chosen cell after `from` and until `to`, milliseconds.
+async function samplesOf(metric, from, to, state) {
+  const cell = filled('{scenario="$scenario",executor="$executor",workers="$workers",policy="$policy",variant="$variant"}', state.choices);
+  const query = `${metric}${cell}[${Math.max(1, Math.round(to - from))}ms]`;
+  const data = await asked("query", { query, time: to / 1000 });
+  const found = data.result.map((one) => ({ labels: one.metric, times: one.values.map(([at]) => at * 1000).filter((at) => at > from + 0.5) }));
+  return found.filter((one) => one.times.length);
+}
+
+// Samples of one run lie close together; its curves begin after the last large gap.
 function lastBegin(times) {
   let begin = times.length - 1;
   while (begin > 0 && times[begin] - times[begin - 1] < 3000) begin -= 1;
@@ -85,15 +117,16 @@ async function chosen(dashboard, address, state) {
     const numeric = variable.sort === 3;
     const options = (await labelValues(variable.query, state)).sort((one, other) => numeric ? one - other : one.localeCompare(other));
     const asked = address.getAll(`var-${variable.name}`).filter((value) => value === ALL || options.includes(value));
-    const wanted = asked.length ? asked : [variable.includeAll ? ALL : preferred(variable.name, options)];
+    const wanted = asked.length ? asked : [variable.includeAll ? ALL : preferred(variable.name, options, state.range.newest || {})];
     state.choices[variable.name] = variable.includeAll ? (wanted.includes(ALL) ? options : wanted) : wanted[0];
     variables.push({ ...variable, options: variable.includeAll ? [ALL, ...options] : options, wanted });
   }
   return variables;
 }
 
-// Of one run, something that ran side by side tells more than the baseline.
-function preferred(name, options) {
+// The scenario of the newest run; of its cells, one that ran side by side tells more than the baseline.
+function preferred(name, options, newest) {
+  if (name === "scenario" && options.includes(newest.scenario)) return newest.scenario;
   return (name === "executor" && options.find((one) => one !== "serial")) || options[0];
 }
 
@@ -130,7 +163,7 @@ function selection(variable) {
   const select = choice(variable.label, variable.options.map((value) => [value, value === ALL ? "All" : value]), variable.wanted[0]);
   select.input.name = `var-${variable.name}`;
   select.input.title = variable.description || "";
-  select.input.addEventListener("change", () => change({ [`var-${variable.name}`]: select.input.value }));
+  select.input.addEventListener("change", () => change({ [`var-${variable.name}`]: select.input.value, run: null }));
   return select.label;
 }
 
@@ -138,9 +171,10 @@ function rangeChoices(dashboard, variables, state) {
   const address = new URLSearchParams(location.search);
   const single = !variables.some((one) => one.multi);
   const lengths = Object.entries(RANGES);
-  if (single) lengths.unshift([RUN, "the newest run"]);
+  if (single) lengths.unshift([RUN, "one run"]);
   if (state.range.fixed) lengths.unshift(["fixed", "as in the link"]);
   const current = state.range.fixed ? "fixed" : address.get("last") || (single ? RUN : length(dashboard, address));
+  const run = runChoice(state);
   const range = choice("Time range", lengths, current);
   range.input.name = "last";
   range.input.addEventListener("change", () => change({ last: range.input.value, from: null, to: null }));
@@ -149,7 +183,17 @@ function rangeChoices(dashboard, variables, state) {
   end.input.addEventListener("change", () => change({ end: end.input.value, from: null, to: null }));
   const again = element("button", "", "Refresh");
   again.type = "submit";
-  return [range.label, end.label, again];
+  return [...run, range.label, end.label, again];
+}
+
+// Which run of the cell, where there are several and one is shown.
+function runChoice(state) {
+  if (!state.run || state.runs.length < 2) return [];
+  const ended = (run) => new Date(run.at).toLocaleString([], { dateStyle: "medium", timeStyle: "medium" });
+  const run = choice("Run", state.runs.map((one) => [one.id, `${ended(one)} · ${one.id.slice(0, 8)}`]), state.run);
+  run.input.name = "run";
+  run.input.addEventListener("change", () => change({ run: run.input.value }));
+  return [run.label];
 }
 
 function choice(name, options, current) {
@@ -188,8 +232,12 @@ function addressOf(links, row) {
   const words = new URLSearchParams(found[2].replace(/\$\{__data\.fields\.(\w+)\}/g, (_, name) => encodeURIComponent(row[name] ?? "")));
   const [middle, window] = [Number(words.get("time")), Number(words.get("time.window"))];
   for (const name of ["time", "time.window", "var-datasource"]) words.delete(name);
-  words.set("from", middle - window / 2);
-  words.set("to", middle + window / 2);
+  if (row.run_id) {
+    words.set("run", row.run_id);
+  } else {
+    words.set("from", middle - window / 2);
+    words.set("to", middle + window / 2);
+  }
   return `?dashboard=${target.name}&${words}`;
 }
 

@@ -5,7 +5,7 @@ the names that these had before), OpenInference (``openinference.span.kind``), O
 
 Rules of this module:
 - A name says the kind and, of hosts and databases, which: ``llm``, ``http:api.example.com``, ``db:postgresql``.
-- Only the span at the very end of a chain of calls is asked; whoever calls sees to that.
+- Only the span at the very end of a chain of calls is asked; the caller sees to that.
 """
 
 from __future__ import annotations

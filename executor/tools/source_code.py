@@ -1,0 +1,96 @@
+"""The code of a step's tool as text: what has to be the same if an earlier output is to be used.
+
+Rules of this module:
+- The code of a Python function is its source, and the source of what it uses of its own module, as deep as that goes:
+  functions, classes, and values that JSON can hold. Other modules and installed packages are not looked at.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from types import CodeType, FunctionType
+from typing import Any
+
+_OWN_PACKAGE = "executor."
+
+
+def code_of(function: Any) -> list[str]:
+    """The source of a callable, and of what it uses of its own module."""
+    return list(_sources(function, set()))
+
+
+def class_code(tool_class: type) -> list[str]:
+    """The source of a tool's class; nothing for those that come with makespan."""
+    return [] if tool_class.__module__.startswith(_OWN_PACKAGE) else [_source(tool_class)]
+
+
+def _sources(found: Any, seen: set[int]) -> Iterator[str]:
+    if isinstance(found, functools.partial):
+        yield repr((found.args, sorted(found.keywords.items())))
+        found = found.func
+    found = inspect.unwrap(getattr(found, "__func__", found))
+    if id(found) in seen:
+        return
+    seen.add(id(found))
+    if isinstance(found, FunctionType):
+        yield _source(found)
+        yield from _closed_over(found, seen)
+        yield from _used(found.__code__, found.__globals__, found.__module__, seen)
+    elif inspect.isclass(found):
+        yield _source(found)
+        for member in vars(found).values():
+            inner = getattr(member, "__func__", member)
+            if isinstance(inner, FunctionType):
+                yield from _used(inner.__code__, inner.__globals__, found.__module__, seen)
+    elif inspect.isbuiltin(found):
+        yield f"{found.__module__}.{found.__qualname__}"
+    else:
+        yield from _sources(type(found), seen)
+
+
+def _closed_over(function: FunctionType, seen: set[int]) -> Iterator[str]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            value = cell.cell_contents
+        except ValueError:
+            continue
+        yield from _value(name, value, function.__module__, seen)
+
+
+def _used(code: CodeType, variables: Mapping[str, Any], module: str, seen: set[int]) -> Iterator[str]:
+    """What a piece of code uses of its module: functions and classes by their source, plain values as they are."""
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _used(inner, variables, module, seen)
+    for name in code.co_names:
+        if name in variables:
+            yield from _value(name, variables[name], module, seen)
+
+
+def _value(name: str, value: Any, module: str, seen: set[int]) -> Iterator[str]:
+    if isinstance(value, FunctionType) or inspect.isclass(value):
+        if value.__module__ == module:
+            yield from _sources(value, seen)
+    elif not inspect.ismodule(value) and not callable(value):
+        try:
+            yield f"{name}={json.dumps(value, sort_keys=True)}"
+        except (TypeError, ValueError, RecursionError):
+            return
+
+
+def _source(found: Callable[..., Any] | type) -> str:
+    try:
+        return inspect.getsource(found)
+    except (OSError, TypeError):
+        code = getattr(found, "__code__", None)
+        return found.__qualname__ if code is None else f"{sys.version_info[:2]} {_compiled(code)}"
+
+
+def _compiled(code: CodeType) -> str:
+    """Code without a source (typed at a prompt): what it was compiled to."""
+    constants = [_compiled(one) if isinstance(one, CodeType) else repr(one) for one in code.co_consts]
+    return repr((code.co_code.hex(), code.co_names, code.co_varnames, constants))

@@ -1,0 +1,154 @@
+"""Calls that went through a limit: a pool, a semaphore, workers at a queue.
+
+Rules of this module:
+- Calls of one caller that ran side by side are looked at together, and those of each name by themselves. The most that
+  ran at once may be a limit where each further one began as another ended, while as many as that ran.
+- Where one begins while fewer run, nothing had to wait: what came before may be a queue, and so may what comes after.
+- A call of which somebody declared what it needs waited for that, not for a limit.
+- One at a time is no limit that one can tell from a sequence.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from statistics import median
+from typing import Final
+
+from executor.record.timeline import NANOSECONDS
+from harness.plain_text import some_of
+from harness.traces.trace_model import DECLARED, ForeignRun
+
+MOST_QUEUES: Final = 20
+# Begun as another ended: within this share of its own length, or of the usual one.
+_PROMPT_RATIO: Final = 0.05
+_PROMPT_NANOSECONDS: Final = 1_000_000
+_FEWEST_WAITING: Final = 2
+_NAMES_SHOWN: Final = 3
+# Of calls of several names, those that began while others still ran: else it is a superstep like another.
+_STAGGERED_RATIO: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Steps of which at most ``at_once`` ran side by side. ``name``: what they are called, the most frequent name
+    first. ``rounds``: the steps, in order of start, of each time that as many waited. ``waited_seconds``: all
+    together, from the first start on.
+    """
+
+    name: str
+    steps: int
+    at_once: int
+    waited_seconds: float
+    rounds: Sequence[Sequence[int]] = ()
+
+
+def queues_of(run: ForeignRun) -> list[Queue]:
+    """The queues of a run, those in which most was waited first."""
+    timeline = run.timeline
+    declared = {edge.after for edge in run.edges if edge.label == DECLARED}
+    groups: dict[int, list[tuple[int, int, int]]] = {}
+    nested: Sequence[int] = timeline.nested_in or [-1] * len(timeline.step_ids)
+    for attempt in timeline.attempts:
+        start, end, step = attempt.started, attempt.ended, attempt.index
+        if start is not None and end is not None and end > start and step not in declared:
+            groups.setdefault(nested[step], []).append((start, end, step))
+    found: dict[tuple[int, str, int], list[Sequence[tuple[int, int, int]]]] = {}
+    for caller, calls in groups.items():
+        calls.sort()
+        by_name: dict[str, list[tuple[int, int, int]]] = {}
+        for call in calls:
+            by_name.setdefault(run.names[call[2]], []).append(call)
+        taken: set[int] = set()
+        if len(by_name) > 1:
+            for at_once, members in _episodes(calls, staggered=True):
+                if len({run.names[step] for _, _, step in members}) > 1:
+                    found.setdefault((caller, _names(run, members), at_once), []).append(members)
+                    taken.update(step for _, _, step in members)
+        for name, named in by_name.items():
+            for at_once, members in _episodes([call for call in named if call[2] not in taken], staggered=False):
+                found.setdefault((caller, name, at_once), []).append(members)
+    queues = [_queue(name, at_once, rounds) for (_, name, at_once), rounds in found.items()]
+    queues.sort(key=lambda one: -one.waited_seconds)
+    return queues[:MOST_QUEUES]
+
+
+def _names(run: ForeignRun, members: Sequence[tuple[int, int, int]]) -> str:
+    counts = Counter(run.names[step] for _, _, step in members)
+    return some_of([name for name, _ in counts.most_common()], _NAMES_SHOWN)
+
+
+def _queue(name: str, at_once: int, rounds: Sequence[Sequence[tuple[int, int, int]]]) -> Queue:
+    waited = sum(start - members[0][0] for members in rounds for start, _, _ in members[at_once:])
+    steps = [[step for _, _, step in members] for members in rounds]
+    return Queue(name, sum(map(len, steps)), at_once, waited / NANOSECONDS, steps)
+
+
+def _episodes(
+    calls: Sequence[tuple[int, int, int]], *, staggered: bool
+) -> Iterator[tuple[int, Sequence[tuple[int, int, int]]]]:
+    """(the most at once, its calls) wherever further ones waited. ``staggered``: they began while others ran."""
+    if len(calls) < 2 * _FEWEST_WAITING:
+        return
+    usual = median(end - start for start, end, _ in calls)
+    least = min(_PROMPT_NANOSECONDS, int(_PROMPT_RATIO * usual))
+    for cluster in _clusters(calls, least):
+        most = _most_at_once(cluster)
+        if most > 1 and len(cluster) >= most + _FEWEST_WAITING:
+            yield from _full_stretches(cluster, most, least, staggered)
+
+
+def _clusters(calls: Sequence[tuple[int, int, int]], least: int) -> Iterator[Sequence[tuple[int, int, int]]]:
+    """Calls in order of start, cut where none runs."""
+    begin, until = 0, calls[0][1]
+    for place, (start, end, _) in enumerate(calls):
+        if start > until + max(least, int(_PROMPT_RATIO * (end - start))):
+            yield calls[begin:place]
+            begin = place
+        until = max(until, end)
+    yield calls[begin:]
+
+
+def _full_stretches(
+    cluster: Sequence[tuple[int, int, int]], most: int, least: int, staggered: bool
+) -> Iterator[tuple[int, Sequence[tuple[int, int, int]]]]:
+    running: list[tuple[int, int, int]] = []  # by end
+    members: list[tuple[int, int, int]] = []
+    full_until: int | None = None  # while all places are taken: when the first of them becomes free
+    beside = waited = 0
+    for start, end, step in cluster:
+        while running and running[0][0] <= start:
+            if len(running) == most:
+                full_until = running[0][0]
+            heappop(running)
+        prompt = max(least, int(_PROMPT_RATIO * (end - start)))
+        if members and full_until is not None and start - full_until <= prompt:
+            members.append((start, end, step))
+            waited += 1
+            beside += bool(running)
+        elif members:  # one began although a place was free: nobody waited any longer
+            yield from _accepted(members, most, waited, beside, staggered)
+            members, waited, beside, full_until = [], 0, 0, None
+        heappush(running, (end, start, step))
+        if len(running) == most and not members:
+            members = sorted((begun, ended, one) for ended, begun, one in running)
+            full_until = None
+    yield from _accepted(members, most, waited, beside, staggered)
+
+
+def _accepted(
+    members: Sequence[tuple[int, int, int]], most: int, waited: int, beside: int, staggered: bool
+) -> Iterator[tuple[int, Sequence[tuple[int, int, int]]]]:
+    if waited >= max(_FEWEST_WAITING, most) and not (staggered and beside < _STAGGERED_RATIO * waited):
+        yield most, members
+
+
+def _most_at_once(calls: Sequence[tuple[int, int, int]]) -> int:
+    changes = sorted(change for start, end, _ in calls for change in ((start, 1), (end, -1)))
+    running = most = 0
+    for _, change in changes:
+        running += change
+        most = max(most, running)
+    return most

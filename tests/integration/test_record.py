@@ -1,0 +1,177 @@
+"""`makespan record`: real programs with the OpenTelemetry SDK, as they are, in this terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli import app
+from tests.missing import program
+from tests.unit.test_recording import json_body, trace
+
+COMMAND = [sys.executable, "-m", "harness.cli", "record"]
+
+# A program that sets up the SDK itself.
+WITH_SDK = """
+import sys, time
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+provider = TracerProvider()
+provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+trace.set_tracer_provider(provider)
+tracer = trace.get_tracer("agent")
+with tracer.start_as_current_span("agent"):
+    for _ in range(2):
+        with tracer.start_as_current_span("search"):
+            time.sleep(0.02)
+print("the answer", sys.stdin.read())
+sys.exit(7)
+"""
+# One that only names its spans: somebody else has to set up the SDK.
+WITHOUT_SDK = """
+from opentelemetry import trace
+tracer = trace.get_tracer("agent")
+for name in ("one", "two"):
+    with tracer.start_as_current_span(name):
+        pass
+"""
+# No package at all: what an SDK of any language sends.
+OF_NODE = """
+const at = process.env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT;
+const id = n => n.toString(16).padStart(16, '0');
+const span = (n, parent, name, start, end) => ({
+  traceId: 'ab'.repeat(16), spanId: id(n), parentSpanId: parent && id(parent), name, kind: 1,
+  startTimeUnixNano: String(BigInt(1.7e18) + BigInt(start) * 1000000n),
+  endTimeUnixNano: String(BigInt(1.7e18) + BigInt(end) * 1000000n)});
+const spans = [span(1, 0, 'run', 0, 100), span(2, 1, 'fetch', 0, 60), span(3, 1, 'merge', 60, 100)];
+const resource = {attributes: [{key: 'service.name', value: {stringValue: process.env.OTEL_SERVICE_NAME}}]};
+const body = JSON.stringify({resourceSpans: [{resource, scopeSpans: [{spans}]}]});
+const answer = await fetch(at, {method: 'POST', headers: {'Content-Type': 'application/json'}, body});
+console.log(answer.status);
+"""
+
+
+def recorded(
+    folder: Path, *command: str, options: tuple[str, ...] = (), given: str = ""
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, "--store", str(folder / "runs.db"), *options, "--", *command],
+        cwd=folder, input=given, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+def test_a_program_with_an_sdk_keeps_its_streams_and_its_exit_status(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(WITH_SDK)
+    done = recorded(
+        tmp_path, sys.executable, "agent.py", options=("--json", "found.json", "--spans", "kept"), given="to it"
+    )
+    assert done.returncode == 7, done.stderr
+    assert done.stdout == "the answer to it\n"
+    document = json.loads((tmp_path / "found.json").read_text())
+    names = [part["step_id"] for part in document["critical_path"]]
+    assert {"search", "search#2"} <= {name.rpartition(" › ")[2] for name in names}
+    assert document["source"] == "record of agent.py"
+    assert "search" in done.stderr
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["spans.pb"]
+    history = CliRunner().invoke(app, ["history", "--store", str(tmp_path / "runs.db")])
+    assert "agent.py" in history.output
+
+
+def test_a_program_without_an_sdk_is_instrumented_without_a_change_and_is_one_trace(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(WITHOUT_SDK)
+    done = recorded(tmp_path, sys.executable, "agent.py", options=("--json", "found.json"))
+    assert done.returncode == 0, done.stderr
+    document = json.loads((tmp_path / "found.json").read_text())
+    assert (document["kind"], document["workflow"]) == ("trace", "agent.py")
+    assert document["steps"] == 2
+
+
+def test_a_program_that_emits_nothing_is_told_how_to(tmp_path: Path) -> None:
+    done = recorded(tmp_path, sys.executable, "-c", "raise SystemExit(3)", options=("--no-instrumentation",))
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert "No spans came. What makes a program emit them" in done.stderr
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in done.stderr
+
+
+def test_a_node_program_is_recorded(tmp_path: Path) -> None:
+    node = program("node", "nodejs")
+    (tmp_path / "app.mjs").write_text(OF_NODE)
+    done = recorded(tmp_path, node, "app.mjs", options=("--json", "found.json"))
+    assert (done.returncode, done.stdout) == (0, "200\n"), done.stderr
+    document = json.loads((tmp_path / "found.json").read_text())
+    assert document["makespan_seconds"] == pytest.approx(0.1)
+    assert document["source"] == "record of app.mjs"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_what_services_send_is_received_until_ctrl_c(tmp_path: Path) -> None:
+    port = free_port()
+    options = ["--listen", "--port", str(port), "--store", str(tmp_path / "runs.db"), "--name", "shop"]
+    with subprocess.Popen([*COMMAND, *options], stderr=subprocess.PIPE, text=True, cwd=tmp_path) as listening:
+        assert listening.stderr is not None
+        assert listening.stderr.readline().startswith(f"Receiving OTLP over HTTP at http://127.0.0.1:{port}")
+        one, other = trace(10, 20), trace(10, 30)
+        for span in other.spans:
+            span.trace_id = "e" * 32
+        for sent in (one, other):
+            connection = HTTPConnection("127.0.0.1", port, timeout=10)
+            connection.request("POST", "/v1/traces", json_body(sent), {"Content-Type": "application/json"})
+            assert connection.getresponse().status == 200
+            connection.close()
+        time.sleep(0.1)
+        listening.send_signal(signal.SIGINT)
+        said = listening.stderr.read()
+    assert listening.returncode == 0, said
+    assert "6 spans came." in said
+    assert "2 traces" in said
+    assert "Kept as run" in said
+
+
+def refused(*arguments: str) -> Any:
+    return CliRunner().invoke(app, ["record", *arguments])
+
+
+def test_what_cannot_be_recorded_is_refused_by_name(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = refused("--port", port, "--no-store", "--", "true")
+        assert done.exit_code == 2
+        assert f"port {port} of 127.0.0.1 cannot be had" in done.output
+        assert "fix: name another with --port" in done.output
+    for arguments, says in (
+        ((), "name a program behind --"),
+        (("--listen", "--", "true"), "leave the command out"),
+        (("--no-store", "--", "no-such-program"), "'no-such-program' cannot be started"),
+        (("--json", "-", "--", "true"), "stdout is the program's"),
+        (("--json", str(tmp_path / "no" / "where" / "x.json"), "--", "true"), "JSON"),
+    ):
+        done = refused(*arguments)
+        assert done.exit_code == 2, (arguments, done.output)
+        assert says in done.output
+
+
+def test_the_environment_of_this_process_stays_as_it_was(tmp_path: Path) -> None:
+    before = dict(os.environ)
+    CliRunner().invoke(app, ["record", "--no-store", "--", sys.executable, "-c", ""])
+    assert dict(os.environ) == before
