@@ -198,6 +198,18 @@ def test_the_trace_of_a_resumed_run_links_to_that_of_the_run_before(folder: Path
     assert len(reused) == 2
 
 
+def test_a_run_is_resumed_as_it_was_started(folder: Path) -> None:
+    started_as = ("-e", "asyncio", "-w", "2", "--set", "topic=dogs", "--seed", "7")
+    assert called("run", "joke.yaml", "--store", "runs.sqlite", *started_as).exit_code == 0
+    second = called("run", "--resume", "@last", "--store", "runs.sqlite", "--json", "out.json")
+    assert "3 of 3 steps are reused" in second.stdout, second.output
+    result = the_result((folder / "out.json").read_text(encoding="utf-8"))
+    assert (result["executor"], result["workers"], result["parameters"]) == ("asyncio", 2, {"topic": "dogs"})
+    third = called("run", "--resume", "@last", "--store", "runs.sqlite", "--set", "topic=owls", "-w", "4")
+    assert "joke runs: its prompt has changed" in third.stdout
+    assert "on asyncio, 4 workers" in third.stdout
+
+
 def test_a_run_that_cannot_be_kept_runs_all_the_same_and_says_so(folder: Path) -> None:
     (folder / "runs.journals").write_text("a file where the folder belongs", encoding="utf-8")
     done = called("run", "joke.yaml", "--store", "runs.sqlite")
