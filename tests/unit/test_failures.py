@@ -19,11 +19,13 @@ from executor.tools.connections import status_error
 from executor.tools.tool import ToolError
 from executor.tracing.span_contents import recorded_words
 from harness.analysis import remedy, summary
+from harness.report.terminal.bench_text import bench_lines
 from harness.result import timeline_from_document
 from harness.result.result_reading import run_schema
 from harness.result.result_writing import Repetition, result_document
 from harness.telemetry.metrics.labels import OTHER, REASONS_TOLD_APART, FailureLabels
 from harness.telemetry.metrics.run_metrics import step_totals
+from tests.unit.run_documents import document
 
 TOO_MANY = 'https://llm.example/v1 answered 429: "3 at once"'
 
@@ -143,6 +145,21 @@ def test_a_function_that_raises_is_named_with_what_it_says() -> None:
     assert words == (
         "1 of 2 steps failed, 1 was skipped: 1 of 1 call of t failed with ValueError: correct step 'a' (no such city)."
     )
+
+
+def told_of(made: Run) -> str:
+    """What a benchmark says below the row of a cell."""
+    words = remedy(summary(made.timeline), made.timeline)
+    result = result_document([Repetition(made.timeline)], scenario="jokes")
+    lost = {"lost_seconds": {"running": 99.0, "slowdown": 1.0}, "largest_lost_cause": "slowdown", "remedy": words}
+    lines = [line.text.strip() for line in bench_lines(document({**result, **lost}))]
+    return next(line for line in lines if words in line)
+
+
+def test_a_benchmark_says_what_failed_and_no_cause_that_is_hardly_one() -> None:
+    failed = told_of(called(Service(limit=0, status=401), attempts=1))
+    assert failed.startswith("9 of 9 steps failed: ")
+    assert told_of(called(Service(limit=99))).startswith("lost little: ")
 
 
 def test_retries_after_a_common_wait_are_spread_behind_it() -> None:

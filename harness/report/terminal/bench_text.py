@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from harness.analysis.remedy import WORTH_ACTING_RATIO
 from harness.benchmark.budget import Budget, Estimate
 from harness.expectations import Verdict
 from harness.plain_text import aligned, counted, duration_text, duration_texts, gain_text, one_line, some_of
@@ -151,8 +152,12 @@ def _parameters(parameters: Mapping[str, Any]) -> str:
 def _loss(result: Result) -> str:
     cause, makespan = result["largest_lost_cause"], sum(result["lost_seconds"].values())
     remedy = one_line(result["remedy"], 500)
+    if any(step["status"] == "failed" for step in result["steps"]):
+        return remedy
     if cause is None or makespan <= 0:
         return f"lost nothing: {remedy}"
+    if result["lost_seconds"][cause] < WORTH_ACTING_RATIO * makespan and not _is_baseline(result):
+        return f"lost little: {remedy}"
     head = f"lost most to {one_line(cause, 40)}, {result['lost_seconds'][cause] / makespan:.0%}"
     # What to do about a baseline is what the other rows are about.
     return head if _is_baseline(result) else f"{head}: {remedy}"
