@@ -196,7 +196,7 @@ def test_a_pool_whose_calls_have_several_names_is_one_pool() -> None:
     for number, length in enumerate(lengths):
         begin = min(free)
         free[free.index(begin)] = begin + length
-        times[f"{'abc'[number % 3]}{number}"] = (begin, begin + length)
+        times[f"{'aab'[number % 3]}{number}"] = (begin, begin + length)
     found = diagnose(run_of(times, names={key: key[0] for key in times}))
     assert [(one.steps, one.at_once) for one in found.queues] == [(8, 3)]
 
@@ -403,3 +403,19 @@ def test_a_median_of_no_time_is_no_zero_times() -> None:
     text = "\n".join(line.text for line in many_lines(groups_of(digests), {}))
     assert "0.00×" not in text
     assert "took 5 s, where the median is no time at all" in text
+
+
+def test_one_other_call_beside_a_pool_is_no_place_of_it() -> None:
+    lengths, free, times = [20, 100, 400, 10, 20, 1000, 300], [0, 0, 0], {}
+    for number, length in enumerate(lengths):
+        begin = min(free)
+        free[free.index(begin)] = begin + length
+        times[f"chat {number}"] = (begin, begin + length)
+    found = diagnose(run_of({**times, "parse": (0, 1000)}, names={key: key.split()[0] for key in times}))
+    assert [(one.name, one.at_once, one.steps) for one in found.queues] == [("chat", 3, 7)]
+
+
+def test_a_sleep_that_ends_after_all_that_it_could_wait_for_binds_by_itself() -> None:
+    found = diagnose(run_of({"sleep": (0, 6), "a": (0, 4), "b": (0, 1), "c": (1, 5), "d": (4, 4.3)}))
+    assert found.gap_seconds == 0
+    assert found.predictions.by_workers["unlimited"].without_assumed_seconds == 6

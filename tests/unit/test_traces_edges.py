@@ -214,7 +214,14 @@ def test_where_something_is_left_out_what_is_given_was_chosen() -> None:
 
 
 def test_what_a_model_is_given_is_used_however_much_it_is() -> None:
-    found = in_a_row({}, {"s0": finding(0)}, {"s0": finding(0), "s1": finding(1)}, **{"openinference.span.kind": "LLM"})
+    spans = [span("run", 0, 100, values={"input.value": "plan a journey"})]
+    said: list[str] = []
+    for place in range(3):
+        asked = {f"llm.input_messages.{n}.message.content": text for n, text in enumerate(["plan a journey", *said])}
+        words = {**asked, "llm.output_messages.0.message.content": finding(place)}
+        spans.append(span(f"s{place}", place * 10, place * 10 + 9, "run", values=words))
+        said.append(finding(place))
+    found = edges_of(run_of(*spans))
     assert found["s0", "s1"] == found["s1", "s2"] == (INFERRED, "data flow")
 
 

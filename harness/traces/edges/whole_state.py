@@ -6,9 +6,9 @@ and tells nothing about who uses what.
 Rules of this module:
 - A node of LangGraph is handed the state, unless it was sent by ``Send``, which carries what the node gets. So is what
   is in the node and was given as much, save tools and models.
-- A model is handed what it uses, however much that is.
+- What stands in the messages to a model is used, however much that is.
 - Of other spans those of one kind are looked at together: where each was given the run's own input and all that those
-  before it had put out, it was the state. One that lacks something shows that what they are given was chosen.
+  before it had put out, it was the state. Where many lack something, what they are given was chosen.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from typing import Final
 
 from harness.traces.edges.framework_edges import langgraph_metadata
 from harness.traces.edges.lineage import Lineage
-from harness.traces.spans.called_services import MODEL, service_of
 from harness.traces.spans.span_steps import Steps
 from harness.traces.trace_model import Span
 
 _SENT: Final = "__pregel_push"
-_KINDS: Final = ("openinference.span.kind", "traceloop.span.kind", "gen_ai.operation.name")
+_KINDS: Final = ("openinference.span.kind", "traceloop.span.kind")
+# What a model was asked.
+_MESSAGES: Final = ("gen_ai.input.messages", "gen_ai.prompt", "llm.input_messages.")
+# The share of spans that were not given all there was, from which on what they are given counts as chosen.
+_CHOICE_RATIO: Final = 0.25
 # Outputs that must stand in an input before it counts as all of them.
 _ENOUGH: Final = 16
 # How many of the spans around one are looked at for what was put out beside them.
@@ -54,10 +57,10 @@ def chosen_uses(
     ends = _ends_by_caller(steps, sources)
     chosen: list[Use] = []
     doubtful: dict[str, list[Use]] = {}
-    with_choice: set[str] = set()
+    counts: dict[str, list[int]] = {}  # by kind: those before which something was put out, and those that lack some
     for use in uses:
         span = steps.tree.spans[use.span]
-        if service_of(span) == MODEL:
+        if any(name.startswith(_MESSAGES) for name in span.attributes):
             chosen.append(use)
             continue
         if _is_handed_state(steps, use.span, given):
@@ -65,11 +68,14 @@ def chosen_uses(
         kind = _kind(span)
         there_was = _put_out_before(steps, ends, use)
         seen = {pair[0] for one in use.sources if (pair := lineage.siblings(one, use.step)) is not None}
-        if len(seen) < min(there_was, _ENOUGH):
-            with_choice.add(kind)
+        if there_was:
+            counted = counts.setdefault(kind, [0, 0])
+            counted[0] += 1
+            counted[1] += len(seen) < min(there_was, _ENOUGH)
         (doubtful.setdefault(kind, []) if use.looks_like_state else chosen).append(use)
     for kind, found in doubtful.items():
-        if kind in with_choice:
+        among, lacking = counts.get(kind, (0, 0))
+        if lacking > _CHOICE_RATIO * among:
             chosen += found
     return chosen
 

@@ -4,6 +4,7 @@ Rules of this module:
 - A span without children is a step. One with children is a step for its time before them (where that is any), and one
   for the rest of its own time, after them.
 - Of our own traces limits and needs are known, and stand in it.
+- What began late, for no reason that the trace shows, is held back by a step of its own.
 - Every edge becomes a ``depends_on``; those that are only assumed are marked, so that a reader can strike them out.
 - Several attempts become one step that takes as long as all of them and the waits between.
 - It is a file that ``makespan run`` takes, whatever the trace holds: names are quoted, ids unique.
@@ -18,9 +19,11 @@ from typing import Final
 
 from executor.record.timeline import NANOSECONDS
 from harness.analysis import AttemptIndex
+from harness.analysis.attempt_index import started_of
 from harness.traces.trace_model import ASSUMED, ForeignRun
 
 _LATER: Final = " (after its calls)"
+_HELD: Final = " (held back)"
 _FEWEST_NANOSECONDS: Final = 1_000
 
 
@@ -95,6 +98,8 @@ class _Steps:
         self.written: list[_Written] = []
         # By step: what a follower depends on.
         self.ends: dict[int, Sequence[str]] = {}
+        # By step: what it needs, and how long after that it began.
+        self.entries: dict[int, tuple[dict[str, bool], int]] = {}
         self._write_all()
 
     def _write_all(self) -> None:
@@ -108,7 +113,7 @@ class _Steps:
             if done:
                 self._close(step, *opened.pop(step))
                 continue
-            needs = self._needs(step, inherited)
+            needs = self._held_back(step, self._needs(step, inherited))
             if not children:
                 holds = self.run.timeline.needs[step] if self.run.timeline.needs else None
                 written = self._add(self.run.timeline.step_ids[step], self._whole(step), needs, holds)
@@ -149,6 +154,23 @@ class _Steps:
             for end in self.ends.get(before, ()):
                 found[end] = assumed
         return found or dict.fromkeys(inherited, False)
+
+    def _held_back(self, step: int, needs: dict[str, bool]) -> dict[str, bool]:
+        """What a step that began late needs: a step that takes as long as it was held back."""
+        delay = self.run.delays.get(step, 0)
+        holder = self.run.begun_in.get(step)
+        if holder in self.entries:
+            needs, delay = self.entries[holder]
+            delay += self._start(step) - self._start(holder)
+        self.entries[step] = needs, delay
+        if delay < _FEWEST_NANOSECONDS:
+            return needs
+        held = self._add(f"{self.run.timeline.step_ids[step]}{_HELD}", delay, needs)
+        return {held.step_id: False}
+
+    def _start(self, step: int) -> int:
+        tries = self.index.tries[step]
+        return started_of(tries[0]) if tries else 0
 
     def _add(
         self, name: str, nanoseconds: int, needs: Mapping[str, bool], holds: Mapping[str, int] | None = None

@@ -1,7 +1,8 @@
 """Calls that went through a limit: a pool, a semaphore, workers at a queue.
 
 Rules of this module:
-- Calls of one caller that ran side by side are looked at together, and those of each name by themselves. The most that
+- Calls of one caller that ran side by side are looked at together, and those of each name by themselves, which is what
+  counts where it explains as much. The most that
   ran at once may be a limit where each further one began as another ended, while as many as that ran.
 - Where one begins while fewer run, nothing had to wait: what came before may be a queue, and so may what comes after.
 - A call of which somebody declared what it needs waited for that, not for a limit.
@@ -27,6 +28,8 @@ _PROMPT_RATIO: Final = 0.05
 _PROMPT_NANOSECONDS: Final = 1_000_000
 _FEWEST_WAITING: Final = 2
 _NAMES_SHOWN: Final = 3
+# Of steps of several names, how many names there may be for each.
+_NAMES_RATIO: Final = 0.34
 # Of calls of several names, those that began while others still ran: else it is a superstep like another.
 _STAGGERED_RATIO: Final = 0.5
 
@@ -61,14 +64,22 @@ def queues_of(run: ForeignRun) -> list[Queue]:
         by_name: dict[str, list[tuple[int, int, int]]] = {}
         for call in calls:
             by_name.setdefault(run.names[call[2]], []).append(call)
+        alike = [
+            (name, at_once, members)
+            for name, named in by_name.items()
+            for at_once, members in _episodes(named, staggered=False)
+        ]
+        explained = {step for _, at_once, members in alike for _, _, step in members[at_once:]}
         taken: set[int] = set()
-        if len(by_name) > 1:
-            for at_once, members in _episodes(calls, staggered=True):
-                if len({run.names[step] for _, _, step in members}) > 1:
-                    found.setdefault((caller, _names(run, members), at_once), []).append(members)
-                    taken.update(step for _, _, step in members)
-        for name, named in by_name.items():
-            for at_once, members in _episodes([call for call in named if call[2] not in taken], staggered=False):
+        for at_once, members in _episodes(calls, staggered=True) if len(by_name) > 1 else ():
+            names = {run.names[step] for _, _, step in members}
+            if len(names) > _NAMES_RATIO * len(members):
+                continue  # so many kinds of steps are branches of a program, one after the other in each
+            if not explained.issuperset(step for _, _, step in members[at_once:]):
+                found.setdefault((caller, _names(run, members), at_once), []).append(members)
+                taken.update(step for _, _, step in members)
+        for name, at_once, members in alike:
+            if taken.isdisjoint(step for _, _, step in members):
                 found.setdefault((caller, name, at_once), []).append(members)
     queues = [_queue(name, at_once, rounds) for (_, name, at_once), rounds in found.items()]
     queues.sort(key=lambda one: -one.waited_seconds)

@@ -50,6 +50,9 @@ _PAUSE_SPREAD_RATIO: Final = 0.25
 _NO_PAUSE_RATIO: Final = 0.1
 _SAME_LENGTH_RATIO: Final = 0.05
 _CUT_SHORT_RATIO: Final = 0.9
+# What a sleep waits for ends at most that much before it, or that share of it.
+_SLEEP_SLACK_NANOSECONDS: Final = 2_000_000
+_SLEEP_SLACK_RATIO: Final = 0.02
 # Work beside a row of waits counts as what is waited for if it lasts at least that share of the row.
 _BESIDE_RATIO: Final = 0.5
 # Shorter pauses are somebody's work between two calls.
@@ -263,7 +266,10 @@ def covered_waits(tree: Tree, waiting: dict[int, str]) -> set[int]:
     covered: set[int] = {index for index, reason in waiting.items() if reason == PLUMBING}
     for row in _groups(tree, waiting):
         begin, finish = tree.start[row[0]], tree.end[row[-1]]
-        slack = max(tree.end[row[-1]] - tree.start[row[-1]], _longest_pause(tree, row)) + 1
+        last_length = tree.end[row[-1]] - tree.start[row[-1]]
+        if waiting[row[-1]] == SLEEP:  # it ends by itself, so only what ends with it can be what it waits for
+            last_length = max(_SLEEP_SLACK_NANOSECONDS, int(_SLEEP_SLACK_RATIO * last_length))
+        slack = max(last_length, _longest_pause(tree, row)) + 1
         first, last = bisect_left(ends, finish - slack), bisect_right(ends, finish)
         for index in work[max(first, last - _MOST_BESIDE) : last]:
             overlap = tree.end[index] - max(begin, tree.start[index])
