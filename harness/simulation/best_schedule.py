@@ -39,11 +39,11 @@ class Optimum:
 
     def above_best_ratio(self, makespan_seconds: float) -> float:
         """By what share of the best known a makespan is longer."""
-        return makespan_seconds / self.best_seconds - 1 if self.best_seconds > 0 else 0.0
+        return max(0.0, makespan_seconds / self.best_seconds - 1) if self.best_seconds > 0 else 0.0
 
     def above_bound_ratio(self, makespan_seconds: float) -> float:
         """By what share of any schedule it is longer at most."""
-        return makespan_seconds / self.bound_seconds - 1 if self.bound_seconds > 0 else 0.0
+        return max(0.0, makespan_seconds / self.bound_seconds - 1) if self.bound_seconds > 0 else 0.0
 
 
 def best_schedule(timeline: Timeline, *, max_seconds: float, threads: int | None = None) -> Optimum:
@@ -64,8 +64,8 @@ def best_schedule(timeline: Timeline, *, max_seconds: float, threads: int | None
             )
         found, proven = _search(problem, max_seconds, threads or usable_cores())
         best, bound = min(best, found), max(bound, proven)
-    seconds = problem.tick_nanoseconds / NANOSECONDS
-    return Optimum(best * seconds, bound * seconds, time.perf_counter() - began)
+    best_nanoseconds, bound_nanoseconds = (ticks * problem.tick_nanoseconds for ticks in (best, bound))
+    return Optimum(best_nanoseconds / NANOSECONDS, bound_nanoseconds / NANOSECONDS, time.perf_counter() - began)
 
 
 def _solver() -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from executor.record.timeline import NANOSECONDS
@@ -18,7 +19,7 @@ from harness.scenario.scenario_file import load
 from harness.scenario.scenario_model import Loaded
 from harness.simulation import Optimum, SimulationError, best_schedule, simulate, subject_of_scenario
 from harness.simulation.schedule_problem import ScheduleProblem, problem_of
-from harness.simulation.simulation_document import simulation_document
+from harness.simulation.simulation_document import simulation_document, simulation_schema
 from tests.integration.calling import called, folder
 from tests.unit.project_documents import known_project, psplib
 
@@ -101,6 +102,17 @@ def test_a_project_is_never_worse_than_its_run_and_never_better_than_its_bound(t
     timeline = subject_of_scenario(load(path), workers=30).timeline
     found = best_schedule(timeline, max_seconds=20, threads=1)
     assert found.bound_seconds <= found.best_seconds <= timeline.makespan_seconds
+
+
+@pytest.mark.parametrize("tenths", [1, 3, 7, 11, 29])
+def test_a_run_that_cannot_be_shorter_is_above_by_exactly_nothing(tmp_path: Path, tenths: int) -> None:
+    steps = [{"step_id": f"s{number}", "tool": "sleep", "args": {"seconds": tenths / 10}} for number in range(3)]
+    path = tmp_path / "row.json"
+    path.write_text(json.dumps({"scenario": "row", "steps": steps}), encoding="utf-8")
+    timeline = subject_of_scenario(load(path), workers=1).timeline
+    found = best_schedule(timeline, max_seconds=1)
+    assert found.best_seconds == timeline.makespan_seconds
+    assert (found.above_best_ratio(timeline.makespan_seconds), found.is_proven) == (0.0, True)
 
 
 def hard(folder: Path) -> Loaded:
@@ -199,6 +211,8 @@ def test_the_command_says_it_for_each_number_of_workers(folder: Path) -> None:
     done = called("simulate", "made.sm", "--workers", "1,3", "--optimum", "10s", "--json", "found.json")
     assert done.exit_code == 0, done.stderr
     assert "best schedule on 1 worker: " in done.stdout
-    cells = json.loads((folder / "found.json").read_text(encoding="utf-8"))["cells"]
+    document = json.loads((folder / "found.json").read_text(encoding="utf-8"))
+    jsonschema.validate(document, simulation_schema(), cls=jsonschema.Draft202012Validator)
+    cells = document["cells"]
     assert [cell["optimum"]["is_proven"] for cell in cells] == [True, True]
     assert called("simulate", "made.sm", "--optimum", "soon").exit_code == 2
