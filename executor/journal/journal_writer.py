@@ -87,8 +87,11 @@ class JournalWriter:
     # ------------------------------------------------------------------ its life
 
     def begin(self) -> None:
-        """Start writing."""
-        self._thread.start()
+        """Start writing; without a thread, where none can be had, at the end alone."""
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._failure = JournalError(str(error))
 
     def end(self, how: str) -> str | None:
         """Write what is left, and how the session ended. Answers what could not be written."""

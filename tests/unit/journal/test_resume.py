@@ -7,6 +7,7 @@ import json
 import random
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -409,6 +410,23 @@ def test_a_full_disk_harms_nothing_and_what_was_kept_before_is_used(path: Path, 
     counted.done.clear()
     again = run(Workflow(steps=steps), tools=counted.tools, resume=path)
     assert (again.outputs, len(counted.done)) == (found.outputs, len(steps))
+
+
+def test_without_a_thread_the_journal_is_written_at_the_end(
+    path: Path, counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "makespan-journal":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    found = run(Workflow(steps=CHAIN), tools=counted.tools, journal=path)
+    assert found.ok
+    assert "is whole now: can't start new thread" in found.warnings[-1]
+    assert set(read_journal(path).steps) == {"a", "b", "c"}
 
 
 def test_a_cancelled_run_goes_on(path: Path, counted: Counted) -> None:
