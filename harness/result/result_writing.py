@@ -277,7 +277,7 @@ def _step(repetition: Repetition, index: int, attempts: list[Document]) -> Docum
         calling = repetition.steps.get(ids[caller])
         words = calling if calling is not None and calling.for_each is not None else None
     if words is not None:
-        step |= {"description": words.description, "tool": words.tool}
+        step |= {"description": words.description, "tool": words.tool, "stated": _stated(words)}
     elif index < len(timeline.tools) and timeline.tools[index] is not None:
         step["tool"] = timeline.tools[index]
     if step_id in repetition.reused:
@@ -285,6 +285,18 @@ def _step(repetition: Repetition, index: int, attempts: list[Document]) -> Docum
     if output_error is not None:
         step["output_error"] = output_error
     return step
+
+
+def _stated(words: Step) -> Document:
+    """What the order of starts knew of a step before it ran."""
+    found: Document = {}
+    if words.priority:
+        found["priority"] = words.priority
+    if words.expected_seconds is not None:
+        found["expected_seconds"] = words.expected_seconds
+    if words.parallel_group is not None:
+        found["parallel_group"] = words.parallel_group
+    return found
 
 
 def _attempt(attempt: Attempt, place: int, facts: Mapping[str, Any] | None) -> Document:

@@ -196,7 +196,7 @@ def test_a_pool_whose_calls_have_several_names_is_one_pool() -> None:
     for number, length in enumerate(lengths):
         begin = min(free)
         free[free.index(begin)] = begin + length
-        times[f"{'abc'[number % 3]}{number}"] = (begin, begin + length)
+        times[f"{'aab'[number % 3]}{number}"] = (begin, begin + length)
     found = diagnose(run_of(times, names={key: key[0] for key in times}))
     assert [(one.steps, one.at_once) for one in found.queues] == [(8, 3)]
 

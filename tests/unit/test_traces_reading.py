@@ -452,3 +452,23 @@ def test_nothing_of_the_sdk_or_protobuf_is_imported_for_json() -> None:
 
 def test_stdin_that_is_given_is_the_one_that_is_read() -> None:
     assert len(list(read_traces(["-"], stdin=BytesIO(lines(request(*SPANS)))))) == 1
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "utf-8-sig"]
+)
+@pytest.mark.parametrize("before", ["", " \n"])
+def test_text_of_any_width_is_read_with_a_mark_or_without(encoding: str, before: str) -> None:
+    text = before + json.dumps(request(span("root é", 0, 10), span("one", 1, 4, "root é")), ensure_ascii=False)
+    [trace] = read(text.encode(encoding))
+    assert [one.name for one in trace.spans] == ["root é", "one"]
+    assert trace.findings == []
+
+
+def test_ten_thousand_traces_of_a_file_are_each_read_once() -> None:
+    spans = [
+        {"traceId": f"{n + 1:032x}", "spanId": f"{n + 1:016x}", "name": "a", "startTimeUnixNano": str(BEGIN + n),
+         "endTimeUnixNano": str(BEGIN + n + 5)}
+        for n in range(10_000)
+    ]  # fmt: skip
+    assert sum(len(trace.spans) for trace in read({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]})) == 10_000

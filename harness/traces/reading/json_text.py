@@ -23,12 +23,36 @@ BUFFER_BYTES: Final = 64 << 10
 NOT_WHOLE: Final = object()
 _SPACE: Final = re.compile(r"[ \t\n\r\x1e]*")
 _MARK: Final = "\ufeff"
-_UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
+# The longer ones first: UTF-32's little-endian mark begins with UTF-16's.
+_WIDE_MARKS: Final = (
+    (b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"),
+)  # fmt: skip
+_FIRST_SIGNS: Final = ("{", "[")
 # A fault that is nearer to the end of the buffer may come from the cut (`-Infinity`, `\ud83d\ude00`).
 _LONGEST_SIGN: Final = 16
+_LOOKED_AT_BYTES: Final = 64
 _BEGINNING_SIGNS: Final = 20_000
 # A text can be read again from its first sign until so much of it was read.
 _KEPT_SIGNS: Final = 4 << 20
+
+
+def wide_encoding(beginning: bytes) -> str | None:
+    """UTF-16 or UTF-32, by its mark or by the zeros in what must be ``{`` or ``[``; None for UTF-8 and what is no text.
+
+    Source: RFC 4627, section 3.
+    """
+    for mark, name in _WIDE_MARKS:
+        if beginning.startswith(mark):
+            return name
+    name = json.detect_encoding(beginning[:4])
+    if name.startswith("utf-8"):
+        return None
+    width = 4 if name.startswith("utf-32") else 2
+    try:
+        text = beginning[: _LOOKED_AT_BYTES - _LOOKED_AT_BYTES % width][: len(beginning) // width * width].decode(name)
+    except UnicodeDecodeError:
+        return None
+    return name if text.lstrip().startswith(_FIRST_SIGNS) else None
 
 
 class JsonTextError(ValueError):
@@ -214,9 +238,8 @@ class JsonText:
     def _decoded(self, data: bytes) -> str:
         is_first = self._decoder is None
         if self._decoder is None:
-            is_utf16 = data.startswith(_UTF16_MARKS)
-            name, errors = ("utf-16", "replace") if is_utf16 else ("utf-8", "strict")
-            self._decoder = codecs.getincrementaldecoder(name)(errors)
+            name = wide_encoding(data)
+            self._decoder = codecs.getincrementaldecoder(name or "utf-8")("replace" if name else "strict")
         state = self._decoder.getstate()
         try:
             text = self._decoder.decode(data, final=self._ended)

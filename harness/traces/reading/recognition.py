@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from harness.traces.formats import jaeger, otlp, otlp_protobuf, otlp_sdk, zipkin
 from harness.traces.formats.otlp import Defects, Origin
+from harness.traces.reading.json_text import wide_encoding
 from harness.traces.trace_model import Span
 
 OTLP: Final = "otlp-json"
@@ -59,7 +60,7 @@ _NOTHING: Final = Other("nothing that looks like spans", "")
 
 def is_protobuf(beginning: bytes) -> bool:
     """Whether a file holds binary data: JSON never has control characters."""
-    if beginning.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if wide_encoding(beginning) is not None:
         return False
     return _CONTROL.search(beginning, 0, _LOOKED_AT_BYTES) is not None
 
