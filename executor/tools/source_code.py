@@ -13,10 +13,12 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from types import CodeType, FunctionType
 from typing import Any
 
 _OWN_PACKAGE = "executor."
+_TRIES = 3
 _UNCHANGING = (str, bytes, int, float, complex, type(None))
 
 
@@ -105,11 +107,12 @@ def _assignments_in(source: str) -> Mapping[str, str]:
 
 
 def _source(found: Callable[..., Any] | type) -> str:
-    try:
-        return inspect.getsource(found)
-    except (OSError, TypeError):
-        code = getattr(found, "__code__", None)
-        return found.__qualname__ if code is None else f"{sys.version_info[:2]} {_compiled(code)}"
+    for _ in range(_TRIES):
+        # Lines are cached for all threads, and one that formats an error may drop them meanwhile.
+        with suppress(Exception):
+            return inspect.getsource(found)
+    code = getattr(found, "__code__", None)
+    return found.__qualname__ if code is None else f"{sys.version_info[:2]} {_compiled(code)}"
 
 
 def _compiled(code: CodeType) -> str:

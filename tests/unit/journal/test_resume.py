@@ -16,6 +16,7 @@ import pytest
 
 from executor import Attempt, Instrument, Journal, JournalError, Resource, Resume, Retry, Step, Workflow, arun, run
 from executor.journal.journal_file import JournalFile
+from executor.journal.journal_writer import JournalWriter
 from executor.journal.kept_run import read_journal
 from executor.journal.resume_plan import ResumePlan
 from executor.node_runtime import call_tool, call_tools_parallel
@@ -534,3 +535,15 @@ def test_tokens_errors_and_waits_come_back_as_they_were(path: Path, counted: Cou
         )  # fmt: skip
     assert ends["d", 2].more["error"][:2] == ["ValueError", "4 is broken"]
     assert earlier.closed == "finished"
+
+
+def test_a_fault_of_the_journal_itself_harms_nothing_and_is_told(
+    path: Path, counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_writer: JournalWriter, _attempts: Any) -> Any:
+        raise KeyError("a fault")
+
+    monkeypatch.setattr(JournalWriter, "_end_rows", broken)
+    found = run(Workflow(steps=CHAIN), tools=counted.tools, journal=path)
+    assert found.ok
+    assert "the journal is not whole: KeyError" in found.warnings[-1]
