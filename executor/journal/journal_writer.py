@@ -61,10 +61,12 @@ class JournalWriter:
         self._rendered: dict[int, CallIdentity] = {}
         self._remembered: dict[tuple[str | None, str | None], CallIdentity] = {}
         self._known_tools: set[str] = set()
+        self._tools_to_write: dict[str, Any] = {}
         self._begun: set[Attempt] = set()
         self._writing = threading.Lock()
         self._unwritten: list[str] = []
         self._entries_unwritten = 0
+        self._entries_dropped = 0
         self._retry_at = 0.0
         self._failure: JournalError | None = None
         self._zero_is_known = False
@@ -87,8 +89,12 @@ class JournalWriter:
     # ------------------------------------------------------------------ its life
 
     def begin(self) -> None:
-        """Start writing."""
-        self._thread.start()
+        """Start writing; without a thread, where none can be had, at the end alone."""
+        self._tools_to_write.update(self._new_tools())
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._failure = JournalError(str(error))
 
     def end(self, how: str) -> str | None:
         """Write what is left, and how the session ended. Answers what could not be written."""
@@ -96,12 +102,14 @@ class JournalWriter:
         if self._thread.is_alive():
             self._thread.join()
         with self._writing:
-            self._collect(closed=how)
+            self._collect_safely(closed=how)
             self._retry_at = 0.0
             self._commit()
         self._file.close()
         if self._failure is None:
             return None
+        if self._entries_dropped:
+            return f"the journal is not whole: {self._failure}"
         if not self._unwritten:
             return f"the journal could not be written for a while, and is whole now: {self._failure}"
         return f"{self._entries_unwritten:,} ends of attempts are not in the journal: {self._failure}"
@@ -114,10 +122,17 @@ class JournalWriter:
     def write(self) -> None:
         """Bring what happened so far to the disk. From any thread."""
         with self._writing:
-            self._collect()
+            self._collect_safely()
             self._commit()
 
     # ------------------------------------------------------------------ rows
+
+    def _collect_safely(self, closed: str | None = None) -> None:
+        try:
+            self._collect(closed)
+        except Exception as error:  # noqa: BLE001  # whatever is wrong with it, the run goes on
+            self._failure = JournalError(f"{type(error).__name__}: {error}")
+            self._entries_dropped += 1
 
     def _collect(self, closed: str | None = None) -> None:
         # Asked for before the ends are taken: what ends in between is among these.
@@ -133,7 +148,9 @@ class JournalWriter:
         ]
         begun.update(starts)
         words: dict[str, Any] = {}
-        if tools := self._new_tools():
+        tools = {**self._tools_to_write, **self._new_tools()}
+        self._tools_to_write.clear()
+        if tools:
             words["tools"] = tools
         if not self._zero_is_known and self._run.origin:
             self._zero_is_known = True

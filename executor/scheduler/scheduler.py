@@ -258,7 +258,7 @@ class Scheduler:
 
     def live_attempts(self) -> list[Attempt]:
         """The attempts that run, are blocked or resume. For an observer, from any thread."""
-        return list(self._live.values())
+        return list(self._live.copy().values())
 
     def has_run(self, index: int) -> bool:
         """Whether the step, or of a mapped one any item, had an attempt in this run."""

@@ -13,10 +13,12 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from types import CodeType, FunctionType
+from contextlib import suppress
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 _OWN_PACKAGE = "executor."
+_TRIES = 3
 _UNCHANGING = (str, bytes, int, float, complex, type(None))
 
 
@@ -88,8 +90,8 @@ def _assignments(module: str) -> Mapping[str, str]:
     """How the variables of a module are made: their assignments at its top."""
     found = sys.modules.get(module)
     try:
-        return {} if found is None else _assignments_in(inspect.getsource(found))
-    except (OSError, TypeError, SyntaxError):
+        return {} if found is None else _assignments_in(_source(found))
+    except SyntaxError:
         return {}
 
 
@@ -104,12 +106,13 @@ def _assignments_in(source: str) -> Mapping[str, str]:
     return made
 
 
-def _source(found: Callable[..., Any] | type) -> str:
-    try:
-        return inspect.getsource(found)
-    except (OSError, TypeError):
-        code = getattr(found, "__code__", None)
-        return found.__qualname__ if code is None else f"{sys.version_info[:2]} {_compiled(code)}"
+def _source(found: Callable[..., Any] | type | ModuleType) -> str:
+    for _ in range(_TRIES):
+        # Lines are cached for all threads, and one that formats an error may drop them meanwhile.
+        with suppress(Exception):
+            return inspect.getsource(found)
+    code = getattr(found, "__code__", None)
+    return getattr(found, "__qualname__", "") if code is None else f"{sys.version_info[:2]} {_compiled(code)}"
 
 
 def _compiled(code: CodeType) -> str:

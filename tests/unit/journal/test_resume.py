@@ -7,6 +7,7 @@ import json
 import random
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 from executor import Attempt, Instrument, Journal, JournalError, Resource, Resume, Retry, Step, Workflow, arun, run
 from executor.journal.journal_file import JournalFile
+from executor.journal.journal_writer import JournalWriter
 from executor.journal.kept_run import read_journal
 from executor.journal.resume_plan import ResumePlan
 from executor.node_runtime import call_tool, call_tools_parallel
@@ -411,6 +413,23 @@ def test_a_full_disk_harms_nothing_and_what_was_kept_before_is_used(path: Path, 
     assert (again.outputs, len(counted.done)) == (found.outputs, len(steps))
 
 
+def test_without_a_thread_the_journal_is_written_at_the_end(
+    path: Path, counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "makespan-journal":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    found = run(Workflow(steps=CHAIN), tools=counted.tools, journal=path)
+    assert found.ok
+    assert "is whole now: can't start new thread" in found.warnings[-1]
+    assert set(read_journal(path).steps) == {"a", "b", "c"}
+
+
 def test_a_cancelled_run_goes_on(path: Path, counted: Counted) -> None:
     class Impatient(Instrument):
         def attempt_started(self, attempt: Attempt) -> None:
@@ -516,3 +535,15 @@ def test_tokens_errors_and_waits_come_back_as_they_were(path: Path, counted: Cou
         )  # fmt: skip
     assert ends["d", 2].more["error"][:2] == ["ValueError", "4 is broken"]
     assert earlier.closed == "finished"
+
+
+def test_a_fault_of_the_journal_itself_harms_nothing_and_is_told(
+    path: Path, counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_writer: JournalWriter, _attempts: Any) -> Any:
+        raise KeyError("a fault")
+
+    monkeypatch.setattr(JournalWriter, "_end_rows", broken)
+    found = run(Workflow(steps=CHAIN), tools=counted.tools, journal=path)
+    assert found.ok
+    assert "the journal is not whole: KeyError" in found.warnings[-1]
