@@ -17,7 +17,7 @@ from harness.traces.diagnosis.analysis_document import run_documents, trace_docu
 from harness.traces.diagnosis.diagnosis import Diagnosis, diagnose
 from harness.traces.diagnosis.trace_groups import digest_of, groups_of
 from harness.traces.prediction.flat_graph import WORKER, Flat, finish, flat_timeline, longest_chain
-from harness.traces.prediction.list_scheduling import list_schedule
+from harness.traces.prediction.list_scheduling import list_schedule, most_at_once
 from harness.traces.prediction.predicted_makespans import Limit
 from tests.unit.trace_making import BEGIN, SECOND, langgraph, run_of, trace
 
@@ -342,6 +342,7 @@ def test_the_quick_scheduler_of_large_traces_does_what_the_production_scheduler_
             slots, resources = (100, {WORKER: Resource(capacity=workers)}) if flat.delays else (workers, {})
             again_nanoseconds = again.run(workers=slots, resources=resources).makespan_nanoseconds
             assert list_schedule(flat, workers) == again_nanoseconds, (seed, workers)
+            assert workers < most_at_once(flat) or again_nanoseconds == longest_chain(flat)
         resources = {WORKER: Resource(capacity=100)} if flat.delays else {}
         assert longest_chain(flat) == again.run(workers=100, resources=resources).makespan_nanoseconds
 
