@@ -37,7 +37,7 @@ QUICK_TESTS := tests/unit tests/conformance tests/integration/test_scenarios.py
 # Whoever has nothing left to do takes over what another has not begun: no long tail, and files stay mostly together.
 PYTEST := $(BIN)/pytest -q -n $(JOBS) --dist worksteal
 
-.PHONY: help environment demo test lint types contracts unit test-quick test-slow test-model test-bare test-python release-check site diagrams trace-store nightly mutation bench docs dashboards pictures format clean
+.PHONY: help environment demo test lint types contracts unit test-quick test-slow test-model test-bare test-python release-check site diagrams trace-store nightly soak mutation bench docs dashboards pictures format clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,10 +82,19 @@ test-model: $(MODEL_STAMP) ## the tests of a real model, in an environment of th
 	@$(MODEL)/bin/makespan llm install
 	@$(MODEL)/bin/pytest -q --durations 5 tests/model
 
+# What takes longer hangs: pytest and Python then write the stacks of all threads.
+HANG_SECONDS := 5400
 nightly: $(STAMP) ## the properties with twenty times their examples, what takes many minutes, and ten minutes of random workflows
-	@HYPOTHESIS_PROFILE=thorough $(PYTEST) --timeout=0 tests/properties
-	@$(PYTEST) -m nightly tests/unit
-	@$(BIN)/makespan fuzz --minutes 10 --jobs $(JOBS) --seed $$RANDOM
+	@HYPOTHESIS_PROFILE=thorough $(PYTEST) --timeout=$(HANG_SECONDS) tests/properties
+	@$(PYTEST) -m nightly --timeout=$(HANG_SECONDS) tests/unit
+	@seed=$$RANDOM; echo "makespan fuzz --seed $$seed"; \
+	    PYTHONFAULTHANDLER=1 timeout --signal=ABRT $(HANG_SECONDS) $(BIN)/makespan fuzz --minutes 10 --jobs $(JOBS) --seed $$seed
+	@$(BIN)/python -m development.soak --steps 50000 --runs 1000
+
+# Sizes and executors: `make soak SOAK="--steps 100000 --executors processes"`.
+SOAK ?=
+soak: $(STAMP) ## hours of runs with faults in one process: memory, threads, descriptors, children, hangs
+	@$(BIN)/python -m development.soak $(SOAK)
 
 # Every place of the scheduler's core, changed one at a time; `make mutation MUTANTS=100` takes so many at random.
 MUTANTS ?= 0

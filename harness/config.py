@@ -58,9 +58,11 @@ class WorkflowMode(SparseModel):
 
 
 class Chat(SparseModel):
-    """How task texts are understood. ``planner``: `rules` (a grammar, no model) or `llm` (the model of ``llm``)."""
+    """How task texts are understood. ``planner``: `rules` (a grammar, no model), `llm` (the model of ``llm``), or
+    `auto`: the model where ``llm.base_url`` names one, the rules where none is or it gives no plan.
+    """
 
-    planner: Literal["rules", "llm"] = "rules"
+    planner: Literal["auto", "rules", "llm"] = "auto"
     workflow_mode: WorkflowMode = Field(default_factory=WorkflowMode)
 
 

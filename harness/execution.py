@@ -89,12 +89,14 @@ def execute(
     tracing: Tracing | None = None,
     feed: Feed | None = None,
     keep: Keep | None = None,
+    resumed: tuple[str, str | None] | None = None,
 ) -> Execution:
     """Run a loaded file once and wait for its end.
 
     ``workers`` None: the executor's own default (8; processes: the usable cores; serial: 1). ``seed`` None: the
     scenario's. ``llm``: the endpoint for model tools that name none. ``feed`` adds steps while the run goes on.
     ``keep`` says where the run is kept while it goes on; one that cannot be kept runs all the same, and says so.
+    ``resumed``: the ids of the run that it goes on from and of its trace, for its own trace.
 
     Raises:
         BackendError: there is no such executor, or it cannot be had.
@@ -110,7 +112,7 @@ def execute(
     started_at = datetime.now(UTC)
     clock = StartClock()
     run_id = uuid.uuid4().hex
-    traced = None if tracing is None else tracing.begin(RunName(run_id, loaded.scenario.scenario))
+    traced = None if tracing is None else tracing.begin(_name(run_id, loaded, resumed))
     with ExitStack() as open_things:
         if not simulated and llm is not None and calls_a_model(loaded, every_tool=feed is not None):
             llm = open_things.enter_context(local_model(llm, needs_name=lacks_model(loaded)))
@@ -144,6 +146,11 @@ def execute(
     return Execution(
         loaded, done, executor, started_at, simulated, stand_in, clock.started_at, run_id, trace_id
     )  # fmt: skip
+
+
+def _name(run_id: str, loaded: Loaded, resumed: tuple[str, str | None] | None) -> RunName:
+    run, trace = (None, None) if resumed is None else resumed
+    return RunName(run_id, loaded.scenario.scenario, resumed_run=run, resumed_trace=trace)
 
 
 def _kept_run(loaded: Loaded, options: RunOptions, kept: Journal | Resume | None) -> Run:

@@ -31,7 +31,8 @@ _OF_AN_ANALYSIS: Final = {
     "together": "[sets](#sets-of-spans)",
     "interval": "[interval](#intervals)",
 }
-_OF_A_SIMULATION: Final = {"cell": "[cells](#cells)", "distribution": "[distribution](#distributions)"}
+_OF_A_SIMULATION: Final = {"cell": "[cells](#cells)", "distribution": "[distribution](#distributions)",
+                               "optimum": "[optimum](#optima)"}  # fmt: skip
 
 
 def schema_parts(schema: Schema, links: Mapping[str, str]) -> Parts:

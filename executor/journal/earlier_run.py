@@ -134,7 +134,7 @@ def read_earlier_run(sessions: Sequence[Session], outputs: OutputFiles) -> Earli
 
 
 def _take_ends(
-    run: EarlierRun, rows: Sequence[Sequence[Any]], session: int, tools: Mapping[str, ToolIdentity], ends: list[End]
+    run: EarlierRun, rows: Sequence[list[Any]], session: int, tools: Mapping[str, ToolIdentity], ends: list[End]
 ) -> None:
     steps, last = run.steps, run.last
     for row in rows:
@@ -144,13 +144,12 @@ def _take_ends(
         last[step_id] = end
         if end.outcome != "succeeded":
             steps.pop(step_id, None)
-        elif "mapped" in more:
-            continue
-        elif "parent" in more:
+        elif not more or "parent" not in more:
+            if "mapped" not in more:
+                steps[step_id] = Finished(end, session, tools.get(end.tool or ""))
+        else:
             key = CallKey(more["parent"], end.tool, end.prompt, end.args)
             run.calls.setdefault(key, []).append(Finished(end, session, tools.get(end.tool or "")))
-        else:
-            steps[step_id] = Finished(end, session, tools.get(end.tool or ""))
 
 
 __all__ = ["CallKey", "EarlierRun", "Finished", "read_earlier_run"]

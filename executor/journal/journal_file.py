@@ -5,7 +5,7 @@ A journal holds the sessions of one run: the run itself, and each that resumed i
 Rules of this module:
 - ``user_version`` is the version of the tables, ``application_id`` marks the file as ours. What a newer makespan wrote,
   or another program, is refused and left as it is.
-- What was committed is on the disk: ``synchronous = FULL`` with a write-ahead log.
+- What was appended is on the disk: ``synchronous = FULL`` with a write-ahead log.
 - Batches are numbered without gaps and have a checksum: a file that was cut off is read up to a commit, or refused.
 """
 
@@ -59,6 +59,7 @@ class JournalFile:
         self._connection = connection
         self._session = 0
         self._batches = 0
+        self._waits_for_disk = False
 
     @classmethod
     def create(cls, path: Path) -> JournalFile:
@@ -99,7 +100,8 @@ class JournalFile:
         try:
             version = _check(connection, path)
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
+            # Until something has happened that is worth waiting for the disk.
+            connection.execute("PRAGMA synchronous = NORMAL")
             if version < len(MIGRATIONS):
                 _migrate(connection, version)
         except BaseException:
@@ -136,6 +138,10 @@ class JournalFile:
         rows = [
             (number, self._session, body, zlib.crc32(body)) for number, body in enumerate(packed, self._batches + 1)
         ]
+        with _speaking(self.path):
+            if not self._waits_for_disk:
+                self._connection.execute("PRAGMA synchronous = FULL")
+                self._waits_for_disk = True
         with _speaking(self.path), self._transaction() as connection:
             connection.executemany("INSERT INTO batches VALUES (?, ?, ?, ?)", rows)
         self._batches += len(rows)

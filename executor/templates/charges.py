@@ -95,7 +95,7 @@ def _charge_text_filter(name: str, text: str, options: tuple[Any, ...], longest:
     elif name == "trim" and options:
         charge_strip(text, options[0])
     elif name == "slice":
-        spend(widest)
+        spend(widest * 3 // 2)
 
 
 def _charge_items_filter(
@@ -109,7 +109,7 @@ def _charge_items_filter(
         if name == "batch":
             refuse_size("a list", length + widest)
         elif name == "slice":
-            spend(widest)
+            spend(widest * 3 // 2)
         elif name in {"string", "lower", "upper", "title", "capitalize", "trim", "e", "escape", "replace", "center",
                       "indent", "wordcount", "wordwrap", "truncate", "urlencode"}:  # fmt: skip
             charge_text_of(items)

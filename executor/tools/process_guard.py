@@ -22,6 +22,10 @@ from pathlib import Path
 
 from executor.tools.guard_program import ALL_IS_OVER, MARK_VARIABLE, NUMBER_BYTES
 
+# It leaves at once, but may be starting yet.
+_PATIENCE_SECONDS = 2.0
+# One that dies again and again cannot run here.
+_MOST_STARTS = 5
 _PROGRAM = Path(__file__).with_name("guard_program.py")
 
 
@@ -70,6 +74,8 @@ class ProcessGuard:
         self.tell(ALL_IS_OVER)
         with suppress(OSError):
             os.close(self._writing)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_PATIENCE_SECONDS)
 
 
 class _Programs:
@@ -81,6 +87,7 @@ class _Programs:
         self._groups: set[int] = set()
         self._lock = threading.Lock()
         self._count = 0
+        self._starts = 0
         self.is_ended = False
 
     def next_mark(self) -> str:
@@ -95,7 +102,9 @@ class _Programs:
             self._groups.add(group)
             if self._guard is not None and not self._guard.tell(group):
                 self._guard = None
-                self._ready()
+                # The program runs already; the next one tries again.
+                with suppress(OSError):
+                    self._ready()
 
     def end(self, group: int) -> None:
         with self._lock:
@@ -113,10 +122,15 @@ class _Programs:
             return
         if guard is not None:
             # This process was forked off the one that the guard watches.
+            self._guard = None
             self._groups.clear()
         if guard is not None or not self.mark:
             self.mark = f"{os.getpid()}-{secrets.token_hex(8)}"
-        self._guard = ProcessGuard(self.mark, self._groups)
+            self._starts = 0
+        # Where the interpreter is a part of another program, there may be none that could run the guard.
+        if sys.executable and self._starts < _MOST_STARTS:
+            self._starts += 1
+            self._guard = ProcessGuard(self.mark, self._groups)
 
 
 _programs = _Programs()

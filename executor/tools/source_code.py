@@ -2,20 +2,22 @@
 
 Rules of this module:
 - The code of a Python function is its source, and the source of what it uses of its own module, as deep as that goes:
-  functions, classes, and values that JSON can hold. Other modules and installed packages are not looked at.
+  functions, classes, numbers and texts; of lists and mappings how they are made. Other modules and installed packages
+  are not looked at.
 """
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from types import CodeType, FunctionType
 from typing import Any
 
 _OWN_PACKAGE = "executor."
+_UNCHANGING = (str, bytes, int, float, complex, type(None))
 
 
 def code_of(function: Any) -> list[str]:
@@ -75,11 +77,31 @@ def _value(name: str, value: Any, module: str, seen: set[int]) -> Iterator[str]:
     if isinstance(value, FunctionType) or inspect.isclass(value):
         if value.__module__ == module:
             yield from _sources(value, seen)
-    elif not inspect.ismodule(value) and not callable(value):
-        try:
-            yield f"{name}={json.dumps(value, sort_keys=True)}"
-        except (TypeError, ValueError, RecursionError):
-            return
+    elif isinstance(value, _UNCHANGING):
+        yield f"{name}={value!r}"
+    elif isinstance(value, dict | list | set | tuple | frozenset):
+        # What it holds may change while the run goes on; how it is made does not.
+        yield _assignments(module).get(name, "")
+
+
+def _assignments(module: str) -> Mapping[str, str]:
+    """How the variables of a module are made: their assignments at its top."""
+    found = sys.modules.get(module)
+    try:
+        return {} if found is None else _assignments_in(inspect.getsource(found))
+    except (OSError, TypeError, SyntaxError):
+        return {}
+
+
+@functools.lru_cache(maxsize=32)
+def _assignments_in(source: str) -> Mapping[str, str]:
+    made: dict[str, str] = {}
+    for node in ast.parse(source).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        for target in targets:
+            if isinstance(target, ast.Name):
+                made[target.id] = made.get(target.id, "") + ast.unparse(node)
+    return made
 
 
 def _source(found: Callable[..., Any] | type) -> str:

@@ -49,6 +49,8 @@ ATTEMPTS: Final = "makespan.run.attempts"  # how many: a reader can tell whether
 REPETITION: Final = "makespan.run.repetition"
 PARAMETERS: Final = "makespan.run.parameters"  # JSON
 INTERRUPTED: Final = "makespan.run.interrupted"
+RESUMED_RUN: Final = "makespan.run.resumed_run"  # the id of the run that this one went on from
+RESUMED_TRACE: Final = "makespan.run.resumed_trace"  # of its trace, hexadecimal; the root links to its root, too
 # The root's error.type where a step failed.
 STEPS_FAILED: Final = "steps_failed"
 
@@ -62,6 +64,7 @@ NEEDS: Final = "makespan.step.needs"  # JSON: resource → units
 # On step_not_run alone, where it is the step's final status and goes before all others. Where there is none, the last
 # attempt's outcome says it: succeeded, cancelled, and failed for every other.
 STATUS: Final = "makespan.step.status"
+REUSED: Final = "makespan.step.reused"  # on step_not_run: an earlier run left its result
 
 # ---------------------------------------------------------------------- the attempt
 ATTEMPT: Final = "makespan.attempt.number"  # counts from 1
@@ -85,10 +88,11 @@ RETRY_AFTER_SECONDS: Final = "makespan.attempt.retry_after_seconds"  # the least
 WAIT_REASON: Final = "makespan.wait.reason"  # as in the record: resource.X, rate.X, lock.X, backoff
 
 # ---------------------------------------------------------------------- links
-LINK_TYPE: Final = "makespan.link.type"  # depends_on or retry_of
+LINK_TYPE: Final = "makespan.link.type"  # depends_on, retry_of or resumes
 LINK_EDGE: Final = "makespan.link.edge"  # of depends_on: data or order
 LINK_DEPENDS_ON: Final = "depends_on"
 LINK_RETRY_OF: Final = "retry_of"
+LINK_RESUMES: Final = "resumes"  # from the root of a run to that of the run that it went on from
 EDGE_DATA: Final = "data"
 EDGE_ORDER: Final = "order"
 

@@ -296,6 +296,8 @@ class RunWords:
             at = max(ends, default=end)
             attributes = table.attributes(index, nested_in)
             attributes[names.STATUS] = status
+            if index in timeline.reused:
+                attributes[names.REUSED] = True
             name = f"{names.NOT_RUN_SPAN} {table.tool_of(index) or ''}".rstrip()
             links = table.links(index, 0, self._last_number)
             above = self._above(nested_in, at)

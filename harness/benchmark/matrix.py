@@ -22,9 +22,9 @@ from executor.tools.registry import resolve_tool
 from harness.config import POLICIES, Config, Policy
 from harness.execution import workers_for
 from harness.expectations import Expectation, parse_expectations
-from harness.files.strict_file import Document, read_document
+from harness.files.strict_file import Document
 from harness.result.cell_key import Cell, cell_of
-from harness.scenario.scenario_file import COMMAND_LINE, load_document, resolve
+from harness.scenario.scenario_file import COMMAND_LINE, load_document, read_scenario
 from harness.scenario.scenario_model import Benchmark, Loaded
 
 SERIAL: Final = "serial"
@@ -196,7 +196,7 @@ def _same_names(cases: Sequence[Case]) -> list[Finding]:
 
 
 def _cases_of(path: str, request: MatrixRequest, config: Config) -> list[Case]:
-    document = read_document(resolve(path))
+    document = read_scenario(path)
     base = load_document(document, settings=request.settings, config=config, allow_missing_inputs=True)
     benchmark = base.scenario.benchmark
     axes = {name: values for name, values in benchmark.parameters.items() if name not in request.settings}

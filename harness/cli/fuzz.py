@@ -11,7 +11,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,7 @@ from harness.testing.fuzz.faulty_run_judging import OWN_PROPERTIES
 from harness.testing.fuzz.fuzzing import FuzzFailure, FuzzReport, fuzz, replay
 from harness.testing.fuzz.replay_files import ReplayError
 from harness.testing.oracle.judge import PROPERTIES
+from harness.testing.schedulers.case_files import case_data, is_case_file, read_case
 
 DEFAULT_TARGET_DAGS: Final = 200
 PROGRESS_SECONDS: Final = 1.0
@@ -39,7 +40,9 @@ def play_workflows(request: FuzzRequest) -> ExitCode:
 
         return score_analysis(request)
     if request.target is not None:
-        return _fuzz_target(request.target, request.dags or DEFAULT_TARGET_DAGS, request.seed, quiet=request.quiet)
+        return _fuzz_target(request, request.target)
+    if request.replay is not None and is_case_file(request.replay):
+        return _replay_target(request.replay, quiet=request.quiet)
     if request.replay is not None:
         try:
             report = replay(request.replay)
@@ -73,23 +76,56 @@ def play_workflows(request: FuzzRequest) -> ExitCode:
     return ExitCode.FINE if report.ok else ExitCode.FAULT
 
 
-def _fuzz_target(target: str, dags: int, seed: int, *, quiet: bool) -> ExitCode:
+def _fuzz_target(request: FuzzRequest, target: str) -> ExitCode:
     """Play random graphs through somebody's scheduler, which may lie in the current folder."""
     from harness.testing.schedulers.scheduler_suite import fuzz_target  # noqa: PLC0415  # needs the extra testing
 
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    _look_here()
     try:
-        report = fuzz_target(target, dags, seed)
+        report = fuzz_target(target, request.dags or DEFAULT_TARGET_DAGS, request.seed)
     except ValueError as error:
         raise UsageFault(str(error)) from error
     if report.fault is not None:
-        _write([report.message()], error=True)
+        data = case_data(target, report.fault.case, report.supports)
+        _write([report.message(), *_keep_case(data, Path(request.out), f"target-seed-{request.seed}")], error=True)
         return ExitCode.FAULT
-    if not quiet:
+    if not request.quiet:
         _write([report.message()])
     return ExitCode.FINE
+
+
+def _replay_target(path: str, *, quiet: bool) -> ExitCode:
+    """Play the case of a file through its scheduler again."""
+    from harness.testing.schedulers.scheduler_suite import replay_target  # noqa: PLC0415  # needs the extra testing
+
+    _look_here()
+    try:
+        found = read_case(path)
+        played = replay_target(found.target, found.case, found.supports)
+    except ValueError as error:
+        raise UsageFault(str(error)) from error
+    if not quiet:
+        _write([f"replayed {path}: {'the fault is there' if played.faults else 'nothing is wrong with it'}"])
+    if played.faults:
+        _write([played.message()], error=True)
+    return ExitCode.FAULT if played.faults else ExitCode.FINE
+
+
+def _look_here() -> None:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+
+
+def _keep_case(data: Mapping[str, object], folder: Path, name: str) -> list[str]:
+    """Write the case down; the line that plays it again."""
+    path = folder / f"{name}.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        return [f"  it cannot be written to {folder}: {error}", json.dumps(data)]
+    return [f"  makespan fuzz --replay {shlex.quote(str(path))}"]
 
 
 class _Progress:

@@ -3,7 +3,7 @@
 Rules of this module:
 - The program's exit status is the command's, whatever the analysis finds: only what is asked for wrongly ends before.
 - stdout is the program's: everything that is said here goes to stderr.
-- A program that emits nothing is told how to emit.
+- A program that emits nothing is told how to emit. One that fails is not run again.
 """
 
 from __future__ import annotations
@@ -155,9 +155,13 @@ def _run(request: RecordRequest, name: str, http: HttpReceiver, grpc: GrpcReceiv
         one_trace=not request.separate,
     )
     try:
-        return run_child(request.command, environment)
+        for _ in range(request.runs):
+            status = run_child(request.command, environment)
+            if status:
+                return status
     except CommandError as error:
         raise UsageFault(str(error)) from error
+    return 0
 
 
 def _listen(

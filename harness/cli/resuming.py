@@ -1,7 +1,8 @@
 """``run --resume``: which run is meant, how it was started, and how the new one is kept.
 
 Rules of this module:
-- What is not said again is as it was: the scenario, its settings, the executor, workers, policy and seed.
+- What is not said again is as it was: the scenario, its settings, the executor, workers, policy, seed, configuration
+  and model.
 - A run that cannot be kept runs all the same: that costs a warning.
 """
 
@@ -74,12 +75,13 @@ def as_it_was(request: RunRequest, journal: FoundJournal) -> RunRequest:
         raise UsageFault(f"run {journal.run_id[:12]} does not say what it ran; name its file: run FILE --resume …")
     filled = {
         name: was[name]
-        for name in ("scenario", "executor", "workers", "policy", "seed")
+        for name in ("scenario", "executor", "workers", "policy", "seed", "llm", "model", "config_path")
         if getattr(request, name) is None and was.get(name) is not None
     }
     for name in ("settings", "backend_options"):
-        if not getattr(request, name):
-            filled[name] = tuple(was.get(name, ()))
+        given = getattr(request, name)
+        names = {text.partition("=")[0] for text in given}
+        filled[name] = (*(text for text in was.get(name, ()) if text.partition("=")[0] not in names), *given)
     return replace(request, **filled)
 
 
@@ -96,6 +98,8 @@ def started_as(request: RunRequest, config: Config, seed: int | None, plan: Mapp
     words: dict[str, Any] = {
         "executor": config.executor, "workers": request.workers, "policy": config.policy, "seed": seed,
         "settings": _told(request.settings), "backend_options": _told(request.backend_options),
+        "llm": None if request.llm is None else without_secrets({"llm": request.llm})["llm"], "model": request.model,
+        "config_path": None if request.config_path is None else str(Path(request.config_path).absolute()),
     }  # fmt: skip
     if plan is not None:
         return {**words, "plan": dict(plan)}

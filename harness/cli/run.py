@@ -147,6 +147,7 @@ def _run_loaded(
             tracing=tracing,
             feed=live,
             keep=_keep_while(loaded, request, config, journal, terminal) if live is None else None,
+            resumed=None if journal is None else (journal.run_id, journal.trace_id),
         )
     if live is not None:
         live.finish()
@@ -249,6 +250,8 @@ def _keep(
         elif terminal.is_live and not request.quiet:
             run_id = str(document["run_id"])[:_ID_SHOWN]
             terminal.line(f"Kept as run {run_id}: makespan report @last -o report.html", "dim")
+            if interrupted or any(result["samples"][0]["errors"] for result in document["results"]):
+                terminal.line("What is missing can be done: makespan run --resume @last", "dim")
     if request.json_target is not None:
         write_json(document, request.json_target)
 

@@ -16,7 +16,7 @@ from typing import Any
 from harness.cli.guard import UsageFault
 from harness.cli.requests.traces import SimulateRequest
 from harness.cli.stores import store_to_read
-from harness.cli.typed_values import read_settings
+from harness.cli.typed_values import read_settings, read_time
 from harness.config import Config, load_config
 from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_json
@@ -28,9 +28,11 @@ from harness.scenario.scenario_file import load
 from harness.simulation import (
     Change,
     Distribution,
+    Optimum,
     Simulation,
     SimulationError,
     Subject,
+    best_schedule,
     combined,
     distribution,
     simulate,
@@ -74,11 +76,12 @@ def simulate_subject(request: SimulateRequest) -> ExitCode:
         changes = _changes(request, subject)
         found = simulate(subject, changes, workers=worker_counts(request.workers), policies=policies(request.policies))
         spreads = _spreads(request, found, changes)
+        optima = _optima(read_time(request.optimum, "--optimum"), found, changes)
     except SimulationError as error:
         raise UsageFault(f"{error}" + (f"\n    fix: {error.fix}" if error.fix else "")) from error
-    terminal.write(simulation_lines(found, spreads))
+    terminal.write(simulation_lines(found, spreads, optima))
     if request.json_target is not None:
-        write_json(simulation_document(found, spreads), request.json_target)
+        write_json(simulation_document(found, spreads, optima), request.json_target)
     return ExitCode.FAULT if subject.is_simulated_failure else ExitCode.FINE
 
 
@@ -107,6 +110,21 @@ def _spreads(request: SimulateRequest, found: Simulation, changes: list[Change])
             )
         )
     return spreads
+
+
+def _optima(max_seconds: float | None, found: Simulation, changes: list[Change]) -> list[Optimum | None]:
+    """For each cell the best schedule of its number of workers, searched once, from the best cell on."""
+    if max_seconds is None:
+        return [None] * len(found.cells)
+    searched: dict[int, Optimum] = {}
+    for cell in sorted(found.cells, key=lambda one: one.makespan_seconds):
+        if cell.policy == "serial":
+            continue
+        if cell.workers not in searched:
+            schedule = Change("", workers=cell.workers, policy=cell.policy)
+            timeline = found.subject.run(combined([*changes, schedule]))
+            searched[cell.workers] = best_schedule(timeline, max_seconds=max_seconds)
+    return [None if cell.policy == "serial" else searched[cell.workers] for cell in found.cells]
 
 
 def _subject(request: SimulateRequest, config: Config) -> Subject:

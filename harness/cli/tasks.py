@@ -21,7 +21,7 @@ from harness.cli.guard import UsageFault
 from harness.config import Config
 from harness.files.json_output import STDOUT, write_json, write_text
 from harness.local_llm import local_model
-from harness.planner import PLANNERS, LivePlan, load_plan, plan_task
+from harness.planner import PLANNERS, LivePlan, load_plan, plan_task, planner_for
 from harness.report.terminal.console import Terminal
 from harness.scenario.scenario_model import Loaded
 
@@ -68,7 +68,7 @@ def with_planning_model(task: str | None, planner: str | None, config: Config) -
         LocalModelError: it cannot be had.
 
     """
-    if task is None or (planner or config.chat.planner) != "llm":
+    if task is None or planner_for(planner, config) != "llm":
         yield config
         return
     with local_model(config.llm) as llm:
@@ -86,7 +86,8 @@ def live_plan(task: str | None, planner: str | None, config: Config, *, whole: b
 
     """
     check_planner(planner)
-    by_model = (planner or config.chat.planner) == "llm"
+    # A plan that may have to be made again cannot be run while it is written.
+    by_model = planner_for(planner, config) == "llm"
     if task is None or whole or not by_model or find_backend(config.executor).simulates:
         yield None
         return

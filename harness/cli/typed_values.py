@@ -90,7 +90,7 @@ def read_width(typed: str | None) -> float | None:
     return share
 
 
-def read_time(typed: str | None) -> float | None:
+def read_time(typed: str | None, option: str = "--max-time") -> float | None:
     """``60s``, ``1.5min``, ``2h`` or a number of seconds, in seconds.
 
     Raises:
@@ -102,7 +102,7 @@ def read_time(typed: str | None) -> float | None:
     found = _TIME.fullmatch(typed.strip())
     seconds = 0.0 if found is None else float(found.group(1)) * _UNITS[found.group(2) or "s"]
     if seconds <= 0:
-        raise UsageFault(f"--max-time {typed!r} is no time: write it like 60s, 10min or 2h")
+        raise UsageFault(f"{option} {typed!r} is no time: write it like 60s, 10min or 2h")
     return seconds
 
 

@@ -15,14 +15,14 @@ from executor.lazy_names import lazy_names
 if TYPE_CHECKING:
     from harness.planner.live_plan import LivePlan
     from harness.planner.planned_task import Planned
-    from harness.planner.task_planning import PLANNERS, load_plan, plan_task
+    from harness.planner.task_planning import PLANNERS, load_plan, plan_task, planner_for
 
 _NAMES = {
     "harness.planner.live_plan": ("LivePlan",),
     "harness.planner.planned_task": ("Planned",),
-    "harness.planner.task_planning": ("PLANNERS", "load_plan", "plan_task"),
+    "harness.planner.task_planning": ("PLANNERS", "load_plan", "plan_task", "planner_for"),
 }
 
-__all__ = ["PLANNERS", "LivePlan", "Planned", "load_plan", "plan_task"]
+__all__ = ["PLANNERS", "LivePlan", "Planned", "load_plan", "plan_task", "planner_for"]
 
 __getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -18,6 +18,7 @@ from typing import Final
 from executor.model.findings import Finding, WorkflowError
 from harness.config import Config, WorkflowMode
 from harness.planner import assumptions
+from harness.planner.accounting import not_understood
 from harness.planner.converting import conversion_steps, names_format
 from harness.planner.counting import numbered_at, numbered_names, range_in
 from harness.planner.draft import STEPS_LIMIT, Draft, TooManyStepsError
@@ -67,7 +68,8 @@ def plan_by_rules(task: str, *, config: Config) -> Planned:
     """
     check_task(task)
     draft = draft_of(task, mode=config.chat.workflow_mode, default_tool=config.default_tool)
-    return Planned(task, draft.finished(), draft.inputs, draft.tools, tuple(draft.findings))
+    findings = (*draft.findings, *not_understood(task, draft))
+    return Planned(task, draft.finished(), draft.inputs, draft.tools, findings)
 
 
 def draft_of(task: str, *, mode: WorkflowMode, default_tool: str | None = None) -> Draft:

@@ -137,6 +137,7 @@ def result_document(
         "speedup_verdict": speedup_verdict,
         "efficiency_ratio": None if speedup is None or timeline.workers < 1 else speedup.median / timeline.workers,
         **_figures(figures),
+        **_cautions(figures, shown),
         "startup_seconds": timeline.startup_seconds,
         "backend": timeline.backend,
         **({} if shown.trace_id is None else {"trace_id": shown.trace_id}),
@@ -164,6 +165,17 @@ def _states(repetition: Repetition) -> Document:
     """What steps could have waited for a lock of, whether or not one did."""
     names = {name for step in repetition.steps.values() for name in (*step.reads, *step.writes)}
     return {"states": sorted(names)} if names else {}
+
+
+def _cautions(figures: Summary, repetition: Repetition) -> Document:
+    """What to know before acting on the figures."""
+    found = [str(caution) for caution in figures.cautions]
+    if repetition.reused:
+        reused, steps = len(repetition.reused), len(repetition.timeline.step_ids)
+        found.append(
+            f"{reused} of {steps} steps were reused from an earlier run: the figures are those of the rest alone"
+        )
+    return {"cautions": found}
 
 
 def _resumed(repetition: Repetition) -> Document:
@@ -202,7 +214,6 @@ def _figures(figures: Summary) -> Document:
         },
         "lost_seconds": dict(figures.lost_seconds),
         "overhead_seconds_per_step": figures.overhead_seconds_per_step,
-        "cautions": [str(caution) for caution in figures.cautions],
         **({"failures": [group.document() for group in figures.failures]} if figures.failures else {}),
     }
 
@@ -266,7 +277,7 @@ def _step(repetition: Repetition, index: int, attempts: list[Document]) -> Docum
         calling = repetition.steps.get(ids[caller])
         words = calling if calling is not None and calling.for_each is not None else None
     if words is not None:
-        step |= {"description": words.description, "tool": words.tool}
+        step |= {"description": words.description, "tool": words.tool, "stated": _stated(words)}
     elif index < len(timeline.tools) and timeline.tools[index] is not None:
         step["tool"] = timeline.tools[index]
     if step_id in repetition.reused:
@@ -274,6 +285,18 @@ def _step(repetition: Repetition, index: int, attempts: list[Document]) -> Docum
     if output_error is not None:
         step["output_error"] = output_error
     return step
+
+
+def _stated(words: Step) -> Document:
+    """What the order of starts knew of a step before it ran."""
+    found: Document = {}
+    if words.priority:
+        found["priority"] = words.priority
+    if words.expected_seconds is not None:
+        found["expected_seconds"] = words.expected_seconds
+    if words.parallel_group is not None:
+        found["parallel_group"] = words.parallel_group
+    return found
 
 
 def _attempt(attempt: Attempt, place: int, facts: Mapping[str, Any] | None) -> Document:

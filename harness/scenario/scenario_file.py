@@ -34,7 +34,7 @@ from harness.files.packaged import shipped_scenarios
 from harness.files.strict_file import Document, parse_value, read_document
 from harness.scenario.defaults import with_prompts, with_tools
 from harness.scenario.imported_form import ImportedForm
-from harness.scenario.projects import is_project_file, read_project
+from harness.scenario.projects import ProjectDocument, is_project_file, read_project
 from harness.scenario.replicas import expand_copies, has_copies
 from harness.scenario.scenario_model import Loaded, Scenario, ScenarioFile
 from harness.scenario.seed.seed_file import import_seed, is_seed_file
@@ -60,7 +60,6 @@ class Loading:
     _origins: dict[FieldPath, FieldPath] = field(default_factory=dict)
     _copied_from: list[int] | None = None
     _recorded_workers: int | None = None
-    form: ImportedForm | None = None
 
     def load(self, settings: Mapping[str, Any]) -> Loaded | None:
         """The result, or None where errors forbid one."""
@@ -71,8 +70,10 @@ class Loading:
             form = import_seed(self._data)
             self._data, self._origins, missing = form.data, form.origins, form.missing_inputs
             self.findings += self.document.place(form.findings)
-        elif self.form is not None or is_wfformat(self._data):
-            self._import(self.form or import_wfformat(self._data))
+        elif isinstance(self.document, ProjectDocument):
+            self._import(self.document.form)
+        elif is_wfformat(self._data):
+            self._import(import_wfformat(self._data))
             if any(finding.severity == "error" for finding in self.findings):
                 return None
         self._check_fields()
@@ -374,11 +375,20 @@ def load(
         WorkflowError: with all findings, at least one of them an error.
 
     """
-    found = resolve(path)
-    document, form = read_project(found) if is_project_file(found) else (read_document(found), None)
     return load_document(
-        document, settings=settings, config=config, allow_missing_inputs=allow_missing_inputs, form=form
+        read_scenario(path), settings=settings, config=config, allow_missing_inputs=allow_missing_inputs
     )
+
+
+def read_scenario(path: str | Path) -> Document:
+    """Read what :func:`load` would check.
+
+    Raises:
+        WorkflowError: it cannot be read.
+
+    """
+    found = resolve(path)
+    return read_project(found) if is_project_file(found) else read_document(found)
 
 
 def resolve(path: str | Path) -> Path:
@@ -397,12 +407,9 @@ def load_document(
     settings: Mapping[str, Any] | None = None,
     config: Config | None = None,
     allow_missing_inputs: bool = False,
-    form: ImportedForm | None = None,
 ) -> Loaded:
-    """The same for a file that was read already. ``form``: what it became, if it is in another form. Raises as
-    :func:`load` does.
-    """
-    loading = Loading(document, config or load_config(), allow_missing_inputs=allow_missing_inputs, form=form)
+    """The same for a file that was read already. Raises as :func:`load` does."""
+    loading = Loading(document, config or load_config(), allow_missing_inputs=allow_missing_inputs)
     loaded = loading.load(settings or {})
     raise_errors(loading.findings)
     assert loaded is not None, "no error and no result"

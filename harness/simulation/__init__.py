@@ -9,6 +9,7 @@ Rules of this package:
 
 from __future__ import annotations
 
+from harness.simulation.best_schedule import Optimum, best_schedule
 from harness.simulation.changes import Change, SimulationError, combined
 from harness.simulation.duration_draws import Distribution, distribution
 from harness.simulation.simulated_changes import Cell, Gain, Simulation, simulate
@@ -19,9 +20,11 @@ __all__ = [
     "Change",
     "Distribution",
     "Gain",
+    "Optimum",
     "Simulation",
     "SimulationError",
     "Subject",
+    "best_schedule",
     "combined",
     "distribution",
     "simulate",

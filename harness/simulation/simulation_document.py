@@ -6,17 +6,24 @@ Rules of this module:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from harness.files.packaged import schema
+from harness.simulation.best_schedule import Optimum
 from harness.simulation.duration_draws import Distribution
 from harness.simulation.simulated_changes import Simulation
 
 SCHEMA: Final = "makespan.simulation/1"
 
 
-def simulation_document(simulation: Simulation, spreads: list[Distribution | None]) -> dict[str, Any]:
-    """The document. ``spreads``: for each cell its distribution, or None where none was asked for."""
+def simulation_document(
+    simulation: Simulation, spreads: list[Distribution | None], optima: Sequence[Optimum | None] = ()
+) -> dict[str, Any]:
+    """The document. ``spreads`` and ``optima``: for each cell its distribution and the best schedule that is known, or
+    None where it was not asked for.
+    """
+    best = optima or [None] * len(spreads)
     return {
         "schema": SCHEMA,
         "subject": {"name": simulation.subject.name, "kind": simulation.subject.kind},
@@ -34,8 +41,9 @@ def simulation_document(simulation: Simulation, spreads: list[Distribution | Non
                 "lower_bound_seconds": cell.lower_bound_seconds,
                 "gain_seconds": cell.gain_seconds,
                 "distribution": None if spread is None else _spread(spread),
+                "optimum": None if optimum is None else _optimum(optimum, cell.makespan_seconds),
             }
-            for cell, spread in zip(simulation.cells, spreads, strict=True)
+            for cell, spread, optimum in zip(simulation.cells, spreads, best, strict=True)
         ],
         "gains": [
             {
@@ -59,6 +67,17 @@ def simulation_document(simulation: Simulation, spreads: list[Distribution | Non
 def simulation_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of the document."""
     return schema("simulation")
+
+
+def _optimum(optimum: Optimum, makespan_seconds: float) -> dict[str, Any]:
+    return {
+        "best_known_seconds": optimum.best_seconds,
+        "bound_seconds": optimum.bound_seconds,
+        "is_proven": optimum.is_proven,
+        "above_best_known_ratio": optimum.above_best_ratio(makespan_seconds),
+        "above_bound_ratio": optimum.above_bound_ratio(makespan_seconds),
+        "search_seconds": optimum.took_seconds,
+    }
 
 
 def _spread(spread: Distribution) -> dict[str, Any]:

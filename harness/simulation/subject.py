@@ -134,7 +134,9 @@ def subject_of_document(document: Mapping[str, Any], cell: str | None = None) ->
         raise SimulationError("the run has no results: nothing was finished in it", "name another run")
     result, label = _chosen(results, str(document["scenario"]), cell)
     timeline = timeline_from_document(result)
-    subject = subject_of_timeline(timeline, name=str(result.get("scenario", document["scenario"])))
+    subject = subject_of_timeline(
+        timeline, name=str(result.get("scenario", document["scenario"])), stated=_stated(result)
+    )  # fmt: skip
     subject.observed = _observed(result, subject.rerun)
     subject.tools = {step["step_id"]: step["tool"] for step in result["steps"] if step.get("tool")}
     errors = {step["step_id"]: step["error"] for step in result["steps"] if step.get("error")}
@@ -144,8 +146,21 @@ def subject_of_document(document: Mapping[str, Any], cell: str | None = None) ->
     return subject
 
 
-def subject_of_timeline(timeline: Timeline, *, name: str, graph: Graph | None = None, kind: str = "run") -> Subject:
-    """Any run that was recorded.
+def _stated(result: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]] | None:
+    """What the order of starts knew of each step; None where the document does not say."""
+    known = {step["step_id"]: step["stated"] for step in result["steps"] if isinstance(step.get("stated"), dict)}
+    return known or None
+
+
+def subject_of_timeline(
+    timeline: Timeline,
+    *,
+    name: str,
+    graph: Graph | None = None,
+    kind: str = "run",
+    stated: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Subject:
+    """Any run that was recorded. ``stated``: as :class:`.Rerun` takes it.
 
     Raises:
         SimulationError: nothing in it ran.
@@ -153,7 +168,7 @@ def subject_of_timeline(timeline: Timeline, *, name: str, graph: Graph | None = 
     """
     if not timeline.attempts or timeline.workers < 1:
         raise SimulationError(f"nothing ran in {name!r}: there is nothing to simulate", "name another run")
-    rerun = Rerun(timeline, graph)
+    rerun = Rerun(timeline, graph, stated=stated)
     subject = Subject(name, kind, rerun, {one: one for one in timeline.step_ids}, _observed_once(rerun))
     subject.failures, subject.skipped = _failures(timeline, {}), _skipped(timeline)
     cut = sum(1 for status in timeline.statuses if status == "cancelled")

@@ -123,11 +123,15 @@ class Rerun:
         *,
         calls_together: bool = False,
         ranks_follow: bool | None = None,
+        stated: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         """``graph``: the one that was run. ``calls_together``: an attempt makes all its calls at its first one; which
         of them wait for which is said by their dependencies alone. ``ranks_follow``: whether the order of starts knows
-        that a step was made faster (default: where it comes from measured durations).
+        that a step was made faster (default: where it comes from measured durations). ``stated``: by step, what the
+        order of starts knew of it (``priority``, ``expected_seconds``, ``parallel_group``); None: nobody knows, and the
+        measured durations decide.
         """
+        self.stated = stated
         self._ranks_follow = graph is None if ranks_follow is None else ranks_follow
         self.timeline = timeline
         self.analysis = RunAnalysis(timeline)
@@ -364,6 +368,13 @@ def _as_often(attempts: int) -> Retry | None:
     return Retry(max_attempts=min(1000, attempts), backoff_seconds=0.0, jitter="none") if attempts > 1 else None
 
 
+def _known_before(stated: Mapping[str, Mapping[str, Any]] | None, step_id: str, ran_nanoseconds: int) -> dict[str, Any]:
+    """What the order of starts knows of a step."""
+    if stated is None:
+        return {"expected_seconds": ran_nanoseconds / NANOSECONDS}
+    return dict(stated.get(step_id, {}))
+
+
 def _graph_of(timeline: Timeline, again: Rerun) -> Graph:
     """A workflow with the timeline's dependencies: order edges become states that their two ends share."""
     top = [step for step, parent in enumerate(again.index.nested_in) if parent < 0]
@@ -372,8 +383,12 @@ def _graph_of(timeline: Timeline, again: Rerun) -> Graph:
     for step in top:
         for number, parent in enumerate(timeline.order_parents[step]):
             state = f"order-{step}-{number}"
-            writes.setdefault(parent, []).append(state)
-            reads.setdefault(step, []).append(state)
+            # Items of a mapped step that writes a state exclude each other; those of one that reads it do not.
+            first, second = (reads, writes) if again.items_of(parent) is not None else (writes, reads)
+            first.setdefault(parent, []).append(state)
+            second.setdefault(step, []).append(state)
+        if any(timeline.order_parents[item] for item in again.items_of(step) or ()):
+            writes.setdefault(step, []).append(f"items-{step}")
     steps = []
     for step in top:
         needs = timeline.needs[step] if timeline.needs else None
@@ -396,8 +411,8 @@ def _graph_of(timeline: Timeline, again: Rerun) -> Graph:
             reads=tuple(reads.get(step, ())),
             writes=tuple(writes.get(step, ())),
             needs=dict(needs) if needs else None,
-            expected_seconds=ran / NANOSECONDS,
             expected_tokens=again.tokens_of(step),
+            **_known_before(again.stated, timeline.step_ids[step], ran),
         )
         steps.append(again._certain(words, step))  # noqa: SLF001 - the class and its one helper share this
     planned = plan(Workflow(steps=tuple(steps)), hints=False)

@@ -20,6 +20,7 @@ from harness.plain_text import some_of
 from harness.store.store_errors import StoreError
 
 _LAST: Final = re.compile(r"@last(?:~(\d{1,9}))?")
+_TRACE_ID: Final = re.compile("[0-9a-f]{32}")
 _SUFFIX: Final = ".sqlite"
 _NAMED: Final = 5
 
@@ -35,6 +36,12 @@ class FoundJournal:
     def run_id(self) -> str:
         """Of the latest session."""
         return str(self.head.get("run_id", ""))
+
+    @property
+    def trace_id(self) -> str | None:
+        """Of its trace, hexadecimal; None without one."""
+        trace_id = self.head.get("trace_id")
+        return trace_id if isinstance(trace_id, str) and _TRACE_ID.fullmatch(trace_id) else None
 
     @property
     def about(self) -> Mapping[str, Any]:

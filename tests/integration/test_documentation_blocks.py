@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -76,6 +77,9 @@ def test_a_yaml_block_is_a_workflow_or_a_configuration_without_a_fault(
     (tmp_path / "my_package").mkdir()
     (tmp_path / "my_package" / "texts.py").write_text("def count_words(text): ...\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
+    # Looked for, and not run; where it is missing, a tool that is to be isolated is refused.
+    (tmp_path / "bwrap").touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     content = yaml.safe_load(body)
     if set(content) <= PROMETHEUS or "file=broken.yaml" in options:
         return

@@ -83,7 +83,7 @@ def test_the_clock_that_jumps_gets_the_whole_plan_first(folder: Path) -> None:
         (["run", JOKES], "makespan run --task"),
         (["run", "joke.yaml", "--planner", "llm"], "go with --task"),
         (["run", "--task", " "], "the task is empty"),
-        (["run", "--task", JOKES, "--planner", "oracle"], "use one of: rules, llm"),
+        (["run", "--task", JOKES, "--planner", "oracle"], "use one of: auto, rules, llm"),
         (["run", "--task", JOKES, "--save", "missing/plan.yaml"], "no folder"),
         (["run", "--task", JOKES, "--save", "-"], "name of a file"),
         (["run", "--task", JOKES, "--set", "topic=x"], "no input 'topic'"),

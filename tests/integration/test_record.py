@@ -48,6 +48,16 @@ for name in ("one", "two"):
     with tracer.start_as_current_span(name):
         pass
 """
+# No package at all, a trace of its own each time.
+POSTER = """
+import json, os, time, urllib.request
+now = time.time_ns()
+span = {"traceId": os.urandom(16).hex(), "spanId": os.urandom(8).hex(), "name": "work", "kind": 1,
+        "startTimeUnixNano": str(now), "endTimeUnixNano": str(now + 50_000_000)}
+body = json.dumps({"resourceSpans": [{"resource": {}, "scopeSpans": [{"spans": [span]}]}]}).encode()
+at = os.environ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
+urllib.request.urlopen(urllib.request.Request(at, body, {"Content-Type": "application/json"})).read()
+"""
 # No package at all: what an SDK of any language sends.
 OF_NODE = """
 const at = process.env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT;
@@ -97,6 +107,18 @@ def test_a_program_without_an_sdk_is_instrumented_without_a_change_and_is_one_tr
     document = json.loads((tmp_path / "found.json").read_text())
     assert (document["kind"], document["workflow"]) == ("trace", "agent.py")
     assert document["steps"] == 2
+
+
+def test_a_program_that_is_run_several_times_is_one_cell_with_as_many_repetitions(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(POSTER)
+    for _ in range(2):
+        done = recorded(
+            tmp_path, sys.executable, "-S", "agent.py", options=("--runs", "2", "--quiet", "--no-instrumentation")
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    compared = CliRunner().invoke(app, ["compare", "@last~1", "@last", "--store", str(tmp_path / "runs.db")])
+    assert "recorded@64/dataflow" in compared.output, compared.output
+    assert "before:" in compared.output
 
 
 def test_a_program_that_emits_nothing_is_told_how_to(tmp_path: Path) -> None:
@@ -173,5 +195,5 @@ def test_what_cannot_be_recorded_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_the_environment_of_this_process_stays_as_it_was(tmp_path: Path) -> None:
     before = dict(os.environ)
-    CliRunner().invoke(app, ["record", "--no-store", "--", sys.executable, "-c", ""])
+    CliRunner().invoke(app, ["record", "--no-store", "--", "true"])
     assert dict(os.environ) == before

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import Result
@@ -101,6 +102,7 @@ def test_a_killed_run_does_what_is_missing_and_the_report_shows_both_halves(kill
     # What was reused is in no figure.
     assert {part["step_id"] for part in result["critical_path"]} == {"third", "fourth"}
     assert sum(result["lost_seconds"].values()) == pytest.approx(result["makespan_seconds"]["median"], abs=1e-8)
+    assert "2 of 4 steps were reused from an earlier run" in result["cautions"][-1]
     page = called("report", "@last", "--store", "runs.sqlite", "-o", "report.html")
     assert page.exit_code == 0, page.output
     text = (killed / "report.html").read_text(encoding="utf-8")
@@ -174,6 +176,38 @@ def test_a_task_is_resumed_with_the_plan_that_it_had(folder: Path) -> None:
     second = called("run", "--resume", "@last", "--store", "runs.sqlite")
     assert second.exit_code == 0, second.output
     assert "2 of 2 steps are reused" in second.stdout
+
+
+def test_the_trace_of_a_resumed_run_links_to_that_of_the_run_before(folder: Path) -> None:
+    def spans(name: str) -> list[dict[str, Any]]:
+        lines = (folder / name).read_text(encoding="utf-8").splitlines()
+        scopes = [scope for line in lines for one in json.loads(line)["resourceSpans"] for scope in one["scopeSpans"]]
+        return [span for scope in scopes for span in scope["spans"]]
+
+    assert called("run", "joke.yaml", "--store", "runs.sqlite", "--trace-file", "a.jsonl").exit_code == 0
+    done = called("run", "--resume", "@last", "--store", "runs.sqlite", "--trace-file", "b.jsonl", "--rerun", "french")
+    assert done.exit_code == 0, done.output
+    first, second = (
+        next(span for span in spans(name) if not span.get("parentSpanId")) for name in ("a.jsonl", "b.jsonl")
+    )
+    (link,) = second["links"]
+    assert (link["traceId"], link["spanId"]) == (first["traceId"], first["spanId"])
+    reused = [
+        span for span in spans("b.jsonl") if any(one["key"] == "makespan.step.reused" for one in span["attributes"])
+    ]
+    assert len(reused) == 2
+
+
+def test_a_run_is_resumed_as_it_was_started(folder: Path) -> None:
+    started_as = ("-e", "asyncio", "-w", "2", "--set", "topic=dogs", "--seed", "7")
+    assert called("run", "joke.yaml", "--store", "runs.sqlite", *started_as).exit_code == 0
+    second = called("run", "--resume", "@last", "--store", "runs.sqlite", "--json", "out.json")
+    assert "3 of 3 steps are reused" in second.stdout, second.output
+    result = the_result((folder / "out.json").read_text(encoding="utf-8"))
+    assert (result["executor"], result["workers"], result["parameters"]) == ("asyncio", 2, {"topic": "dogs"})
+    third = called("run", "--resume", "@last", "--store", "runs.sqlite", "--set", "topic=owls", "-w", "4")
+    assert "joke runs: its prompt has changed" in third.stdout
+    assert "on asyncio, 4 workers" in third.stdout
 
 
 def test_a_run_that_cannot_be_kept_runs_all_the_same_and_says_so(folder: Path) -> None:

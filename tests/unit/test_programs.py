@@ -74,6 +74,19 @@ def test_workers_take_a_queue_in_order() -> None:
     assert times(queue, 3) == [(10, 20)]
 
 
+def test_a_worker_of_a_queue_may_have_a_span_around_what_it_takes() -> None:
+    items = (work(1, 10), work(2, 30), work(3, 10))
+    queue = program(Statement(9, "queue", limit=2, children=items, worker_spans=True))
+    assert times(queue, 9) == [(0, 20), (0, 30)]
+    assert [span.parent for span in play(queue).spans if span.statement in (1, 2, 3)] == [1, 2, 1]
+
+
+def test_a_client_may_have_a_child_of_its_own_before_its_server() -> None:
+    call = Statement(9, "call", "POST", children=(work(1, 10),), pause_nanoseconds=2 * MILLISECOND, connects=True)
+    assert [span.name for span in play(program(call)).spans[1:4]] == ["POST", "connect", "POST handler"]
+    assert times(program(call), 9) == [(0, 14), (0, 2), (2, 12)]
+
+
 def test_polls_go_on_until_one_of_them_comes_after_the_end() -> None:
     poll = Statement(9, "poll", "get task", 5 * MILLISECOND, (work(1, 12),), pause_nanoseconds=20 * MILLISECOND)
     assert times(program(poll), 9) == [(0, 5), (25, 30)]
@@ -276,7 +289,7 @@ def test_an_analysis_that_raises_is_a_fault_and_the_next_program_is_played(monke
 
 
 def test_a_limit_that_nobody_names_and_one_that_does_not_hold_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.traces.diagnosis.diagnosis._queues", lambda _run: [])
+    monkeypatch.setattr("harness.traces.diagnosis.diagnosis.queues_of", lambda _run: [])
     pool = Statement(9, "pool", limit=2, children=tuple(work(key, 10 * key) for key in range(1, 7)))
     assert [fault.kind for fault in examine_program(program(pool)).faults] == ["limit missed"]
 

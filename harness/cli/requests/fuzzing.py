@@ -35,7 +35,10 @@ class FuzzRequest:
     ] = 20.0
     replay: Annotated[
         str | None,
-        option("--replay FILE", "Play the workflow of a replay file again, on virtual."),
+        option(
+            "--replay FILE",
+            "Play the workflow of a replay file again, on virtual; of a case of --target, its scheduler.",
+        ),
     ] = None
     target: Annotated[
         str | None,

@@ -37,6 +37,10 @@ class RecordRequest:
             "--grpc-port N", "Receive OTLP over gRPC there, too (extra grpc); 0 takes a free port.", min=0, max=65_535
         ),
     ] = None
+    runs: Annotated[
+        int,
+        option("--runs N", "Run the program so many times: then `compare` knows how much it varies.", min=1, max=1000),
+    ] = 1
     no_instrumentation: Annotated[
         bool, option("--no-instrumentation", "Leave out the community's instrumentation where it is installed.")
     ] = False

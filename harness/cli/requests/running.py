@@ -26,7 +26,9 @@ from harness.cli.requests.shared import (
 PlannerOption = Annotated[
     str | None,
     option(
-        "--planner NAME", "Who plans a task: rules, which need no model, or llm (default: the configuration's, rules)."
+        "--planner NAME",
+        "Who plans a task: rules, which need no model, llm, or auto: the model where one is configured, else the rules "
+        "(default: the configuration's, auto).",
     ),
 ]
 SaveOption = Annotated[

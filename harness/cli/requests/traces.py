@@ -118,6 +118,13 @@ class SimulateRequest:
     runs: Annotated[
         int | None, option("--runs N", "How many runs --distribution draws (default: 1000).", min=1, max=10_000_000)
     ] = None
+    optimum: Annotated[
+        str | None,
+        option(
+            "--optimum TIME",
+            "Search that long, as in 60s, for the best schedule, and say how far from it the run is (extra: optimum).",
+        ),
+    ] = None
     cell: Annotated[
         str | None,
         option("--cell NAME", "Of a benchmark, the cell to simulate, as in threads@4/dataflow (default: the best)."),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from harness.plain_text import counted, duration_text, gain_text, one_line
+from harness.plain_text import counted, duration_text, duration_texts, gain_text, one_line
 from harness.report.terminal.console import Line, table_lines
+from harness.simulation.best_schedule import Optimum
 from harness.simulation.duration_draws import Distribution
 from harness.simulation.simulated_changes import Cell, Gain, Simulation
 from harness.simulation.subject import Subject
@@ -19,14 +20,17 @@ _WORTH_SAYING_RATIO: Final = 0.05
 _KINDS: Final = {"scenario": "its stated durations", "run": "its measured durations", "trace": "its observed durations"}
 
 
-def simulation_lines(simulation: Simulation, spreads: Sequence[Distribution | None]) -> Iterator[Line]:
-    """Everything there is to say about it."""
+def simulation_lines(
+    simulation: Simulation, spreads: Sequence[Distribution | None], optima: Sequence[Optimum | None] = ()
+) -> Iterator[Line]:
+    """Everything there is to say about it. ``optima``: for each cell the best schedule that is known, if asked for."""
     subject = simulation.subject
     yield from _failure_lines(subject)
     yield Line(f"{one_line(subject.name, 60)} on the virtual clock, with {_KINDS[subject.kind]}:", "bold")
     how = f"{counted(simulation.workers, 'worker')}, policy {simulation.policy}"
     yield Line(f"  as it is ({how}): {duration_text(simulation.base_seconds)}{_measured(simulation)}")
     yield from _cell_lines(simulation, spreads)
+    yield from _optimum_lines(simulation, optima)
     yield from _gain_lines(simulation)
     for note in subject.notes[:_NOTES_SHOWN]:
         yield Line(f"  note: {one_line(note, 400)}", "yellow")
@@ -72,6 +76,38 @@ def _cell_lines(simulation: Simulation, spreads: Sequence[Distribution | None]) 
     for spread in spreads[:1]:
         if spread is not None:
             yield Line(f"  {_drawn(spread)}", "dim")
+
+
+def _optimum_lines(simulation: Simulation, optima: Sequence[Optimum | None]) -> Iterator[Line]:
+    told: set[int] = set()
+    for cell, optimum in zip(simulation.cells, optima, strict=False):
+        if optimum is None:
+            continue
+        where = f"on {counted(cell.workers, 'worker')}"
+        if cell.workers not in told:
+            told.add(cell.workers)
+            yield Line(f"  best schedule {where}: {_known(optimum)}", "bold")
+        yield Line(f"    {cell.policy} {where} is {_above(optimum, cell.makespan_seconds)}")
+
+
+def _known(optimum: Optimum) -> str:
+    if optimum.is_proven:
+        return f"{duration_text(optimum.best_seconds)}, proven to be the shortest"
+    best, bound = duration_texts(optimum.best_seconds, optimum.bound_seconds)
+    took = duration_text(optimum.took_seconds)
+    return f"{best} is the best found in {took}, and no schedule is shorter than {bound}"
+
+
+def _above(optimum: Optimum, makespan: float) -> str:
+    above = optimum.above_best_ratio(makespan)
+    if optimum.is_proven:
+        return "as short as any schedule" if above <= 0 else f"{_percent(above)} above the optimum"
+    most = f"at most {_percent(optimum.above_bound_ratio(makespan))} above any"
+    return f"as short as the best known, {most}" if above <= 0 else f"{_percent(above)} above the best known, {most}"
+
+
+def _percent(ratio: float) -> str:
+    return f"{100 * ratio:.1f} %"
 
 
 def _cell(cell: Cell, base: float) -> list[str]:

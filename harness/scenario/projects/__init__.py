@@ -6,6 +6,6 @@ exact approaches for solving the multiple constrained resource, project scheduli
 
 from __future__ import annotations
 
-from harness.scenario.projects.project_file import is_project_file, read_project
+from harness.scenario.projects.project_file import ProjectDocument, is_project_file, read_project
 
-__all__ = ["is_project_file", "read_project"]
+__all__ = ["ProjectDocument", "is_project_file", "read_project"]

@@ -9,6 +9,7 @@ Rules of this module:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,8 +29,20 @@ def is_project_file(path: str | Path) -> bool:
     return Path(path).suffix.lower() in _PARSERS
 
 
-def read_project(path: str | Path) -> tuple[Document, ImportedForm]:
-    """The document of a project file, and what it becomes.
+@dataclass(slots=True)
+class ProjectDocument(Document):
+    """A project file as a document whose data is the scenario already. ``workers``: one for each activity."""
+
+    workers: int = 1
+
+    @property
+    def form(self) -> ImportedForm:
+        """What the file became."""
+        return ImportedForm(dict(self.data), workers=self.workers)
+
+
+def read_project(path: str | Path) -> ProjectDocument:
+    """The document of a project file.
 
     Raises:
         WorkflowError: it cannot be read, or is no such project.
@@ -44,7 +57,7 @@ def read_project(path: str | Path) -> tuple[Document, ImportedForm]:
         raise WorkflowError(faults.found)
     places: list[Place] = [Place(activity.line) for activity in project.activities]
     root = Place(1, {"steps": Place(1, places)})
-    return Document(data, source, "yaml", text, root), ImportedForm(data, workers=len(project.activities))
+    return ProjectDocument(data, source, "yaml", text, root, workers=len(project.activities))
 
 
 def _data_of(project: Project, name: str, faults: Faults) -> dict[str, Any]:

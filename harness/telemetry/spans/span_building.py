@@ -17,9 +17,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from executor.record.timeline import Attempt, Timeline
-from executor.tracing.attribute_names import ERROR_TYPE, SCOPE_NAME
+from executor.tracing.attribute_names import ERROR_TYPE, LINK_RESUMES, LINK_TYPE, RESUMED_TRACE, SCOPE_NAME
 from executor.tracing.span_collector import FinishedSpan
-from executor.tracing.span_contents import ROOT_KEY, SPANS_FACT, SpanWords, wait_words
+from executor.tracing.span_contents import ROOT_KEY, SPANS_FACT, SpanWords, span_id, wait_words
 from executor.tracing.step_spans import RunIds
 from harness.version import package_version
 
@@ -70,7 +70,10 @@ class SpanMaker:
             resource=self._resource,
             attributes=attributes,
             events=_events(words.events),
-            links=[Link(self._context(linked), dict(said)) for linked, said in words.links],
+            links=[
+                *(Link(self._context(linked), dict(said)) for linked, said in words.links),
+                *_links_to_resumed(words.attributes),
+            ],
             status=status,
             start_time=origin + words.start,
             end_time=origin + words.end,
@@ -106,6 +109,16 @@ class SpanMaker:
                 self._contexts.clear()
             context = self._contexts[key] = self._ids.context(key)
         return context
+
+
+def _links_to_resumed(attributes: Mapping[str, Any]) -> list[Link]:
+    """From the root of a run to that of the run that it goes on from, whose ids are made as its own are."""
+    resumed = attributes.get(RESUMED_TRACE)
+    if resumed is None:
+        return []
+    trace_id = bytes.fromhex(resumed)
+    there = SpanContext(int.from_bytes(trace_id, "big"), span_id(trace_id, ROOT_KEY), True, _SAMPLED)
+    return [Link(there, {LINK_TYPE: LINK_RESUMES})]
 
 
 def _events(events: Iterable[tuple[str, int, Mapping[str, Any]]]) -> list[Event]:

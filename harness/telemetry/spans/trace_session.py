@@ -39,7 +39,7 @@ Mode = Literal["recorded", "live", "off"]
 @dataclass(frozen=True, slots=True)
 class RunName:
     """What names one run: its trace's id is made of it, and the root says it. ``repetition`` counts from 1; of a run
-    that is alone it is None.
+    that is alone it is None. ``resumed_run`` and ``resumed_trace`` are the ids of the run that it goes on from.
     """
 
     run_id: str
@@ -49,6 +49,8 @@ class RunName:
     policy: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     repetition: int | None = None
+    resumed_run: str | None = None
+    resumed_trace: str | None = None
 
     @property
     def trace_id(self) -> int:
@@ -65,6 +67,8 @@ class RunName:
             names.RUN_ID: self.run_id,
             names.SCENARIO: self.scenario,
             names.REPETITION: self.repetition,
+            names.RESUMED_RUN: self.resumed_run,
+            names.RESUMED_TRACE: self.resumed_trace,
             names.PARAMETERS: json.dumps(parameters, sort_keys=True, default=str) if parameters else None,
         }
 

@@ -19,7 +19,7 @@ import threading
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from executor.backends import Backend, BackendError
@@ -89,13 +89,15 @@ class Log:
         return lines
 
 
-def stacks(*watchers: str) -> str:
-    """What all other threads are doing, without the lines of the files that only watch."""
+def stacks(*watchers: str, without: Collection[int | None] = ()) -> str:
+    """What all other threads are doing, without the lines of the files that only watch. ``without``: threads, by their
+    ident, that belong to somebody else.
+    """
     our_files = (threading.__file__, *watchers)
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     found = []
     for ident, frame in sys._current_frames().items():  # noqa: SLF001  # the documented way to other threads' stacks
-        if ident != threading.get_ident():
+        if ident != threading.get_ident() and ident not in without:
             lines = [
                 f"    {place.name} in {place.filename}:{place.lineno}: {place.line}"
                 for place in traceback.extract_stack(frame)

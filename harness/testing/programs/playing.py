@@ -242,9 +242,14 @@ class _Player:
         items = iter(statement.children)
 
         def worker() -> Task:
+            number = -1
+            if statement.worker_spans:
+                number = yield from self._open(statement, place, "worker")
             for item in items:
                 self._note_wait(statement, begun)
-                yield from self.run(item, place)
+                yield from self.run(item, replace(place, parent=place.parent if number < 0 else number))
+            if number >= 0:
+                self._close(number)
 
         workers = min(self._limit(statement), len(statement.children))
         yield from [self.clock.start(worker()) for _ in range(workers)]
@@ -277,7 +282,12 @@ class _Player:
 
     def call(self, statement: Statement, place: _Place) -> Task:
         client = yield from self._open(statement, place, kind="client")
-        yield from self._unseen(statement.pause_nanoseconds)
+        if statement.connects:
+            connection = yield from self._open(statement, _Place(client, place.service), "connect")
+            yield statement.pause_nanoseconds
+            self._close(connection)
+        else:
+            yield from self._unseen(statement.pause_nanoseconds)
         called = _Place(place.parent if statement.unlinked else client, statement.service)
         server = yield from self._open(statement, called, f"{statement.name} handler", "server")
         yield from self.in_a_row(statement, _Place(server, statement.service))

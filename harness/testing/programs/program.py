@@ -45,7 +45,8 @@ class Statement:
     or polls, the way of a call to its server and back, until a stream's first part, or until a detached statement
     begins. ``limit``: of a pool or queue. ``failures``: attempts that fail before the one that succeeds. ``service``:
     where a poll's or a call's statements run. ``waits_inside``: the span of a pool's member opens before it has its
-    place. ``unlinked``: the server's span is not the child of the client's.
+    place. ``unlinked``: the server's span is not the child of the client's. ``connects``: the client's span of a call
+    has a child of its own, as long as the way to the server. ``worker_spans``: each worker of a queue has a span.
     """
 
     key: int
@@ -60,6 +61,8 @@ class Statement:
     service: str = ""
     waits_inside: bool = False
     unlinked: bool = False
+    connects: bool = False
+    worker_spans: bool = False
 
     def walk(self) -> Iterator[Statement]:
         """It and all in it, in the order of the text."""

@@ -173,7 +173,8 @@ class _Drawing:
             for _ in range(self.random.randint(4, 9))
         )
         limit = self.random.randint(2, 3) if self.chance(0.85) else 1
-        return Statement(key, kind, children=members, limit=limit, waits_inside=inside)
+        spans = kind == "queue" and self.chance(0.4)
+        return Statement(key, kind, children=members, limit=limit, waits_inside=inside, worker_spans=spans)
 
     def pool(self, scope: Sequence[int], depth: int) -> Statement:
         return self.limited("pool", scope, depth)
@@ -197,7 +198,7 @@ class _Drawing:
         key, uses = self.key(), self.uses(scope)
         return Statement(
             key, "call", "POST", 0, self.row(scope, depth), uses, self.random.randint(100, 8000) * MICROSECOND,
-            service=self.service(), unlinked=self.chance(0.25),
+            service=self.service(), unlinked=self.chance(0.25), connects=self.chance(0.3),
         )  # fmt: skip
 
     def stream(self, scope: Sequence[int], depth: int) -> Statement:

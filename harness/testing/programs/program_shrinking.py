@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from harness.testing.programs.program import LEAVES, Program, Statement, with_statement
 
@@ -108,8 +109,10 @@ def _plainer_statements(program: Program) -> Iterator[Program]:
         if statement.kind == "retry":
             plain = replace(statement, kind="work", failures=0, pause_nanoseconds=0)
             yield with_statement(program, statement.key, plain)
-        if statement.waits_inside or statement.unlinked:
-            yield with_statement(program, statement.key, replace(statement, waits_inside=False, unlinked=False))
+        for flag in ("waits_inside", "unlinked", "connects", "worker_spans"):
+            if getattr(statement, flag):
+                plain_words: dict[str, Any] = {flag: False}
+                yield with_statement(program, statement.key, replace(statement, **plain_words))
 
 
 def _rounder_times(program: Program) -> Iterator[Program]:

@@ -25,6 +25,7 @@ from harness.traces.diagnosis.advice import Together
 from harness.traces.diagnosis.diagnosis import Diagnosis, diagnose
 from harness.traces.prediction.predicted_makespans import UNLIMITED
 from harness.traces.prediction.trace_subject import subject_of_trace
+from harness.traces.runs.queueing import Queue
 from harness.traces.trace_model import ASSUMED, ForeignRun, Trace
 
 NOTICEABLE_RATIO: Final = 0.02
@@ -126,12 +127,13 @@ class _Judge:
     def edges(self) -> None:
         """Precision by label and source, and how many needs of siblings are covered by a path."""
         counts: dict[str, list[int]] = {}
+        handed = " (the whole state is handed to all)" if self.truth.program.contents == "everything" else ""
         for edge in self.run.edges:
             before, after = self.keys[edge.before], self.keys[edge.after]
             if before == after:
                 continue
             real = self.truth.needs(before, after) or self.truth.is_inside(after, before)
-            named = counts.setdefault(f"{edge.label}, {edge.source}", [0, 0])
+            named = counts.setdefault(f"{edge.label}, {edge.source}{handed}", [0, 0])
             named[0] += real
             named[1] += 1
             if not real and edge.label != ASSUMED:
@@ -214,35 +216,45 @@ class _Judge:
         return unseen / NANOSECONDS
 
     def limits(self) -> None:
-        """Pools and queues in which somebody waited, and those that the analysis names."""
+        """Pools and queues in which somebody waited, and those that the analysis names: a name is right if most of the
+        steps are members of such a pool, and as many were let through.
+        """
+        played = self.truth.played
         held = [
             one
             for one in self.truth.limits_that_held()
-            if one.limit > 1 and self.truth.played.waited[one.key] > NOTICEABLE_RATIO * self.truth.played.makespan
+            if one.limit > 1 and played.waited[one.key] > NOTICEABLE_RATIO * played.makespan
         ]
-        named = [(queue.name, queue.at_once) for queue in self.diagnosis.queues]
-        found = [one for one in held if any((child.name, one.limit) in named for child in one.children)]
-        true = [
-            pair
-            for pair in named
-            if any(one.limit == pair[1] and any(child.name == pair[0] for child in one.children) for one in held)
-        ]
+        named = [(queue, self._pool_of(queue)) for queue in self.diagnosis.queues]
+        for queue, pool in named:
+            if pool is None or pool.limit != queue.at_once:
+                self.fault(
+                    "false limit",
+                    f"{queue.at_once} at once of {queue.name!r} is told as a limit, and nothing limits them so",
+                )
+        true = [pool for queue, pool in named if pool is not None and pool.limit == queue.at_once]
+        found = [one for one in held if one in true]
         self.score.limits_found = len(found), len(held)
         self.score.limits_named = len(true), len(named)
         for one in held:
             if one not in found and _can_be_seen(one):
                 self.fault("limit missed", f"nothing says that {one.kind} {one.key} lets {one.limit} through")
-        for pair in named:
-            if pair not in true:
-                self.fault(
-                    "false limit", f"{pair[1]} at once of {pair[0]!r} is told as a limit, and nothing limits them"
-                )
+
+    def _pool_of(self, queue: Queue) -> Statement | None:
+        """The pool or queue in which most of these steps are members."""
+        keys = [self.keys[step] for steps in queue.rounds for step in steps]
+        for one in self.truth.statements.values():
+            if one.kind in ("pool", "queue"):
+                members = {child.key for child in one.children}
+                if sum(key in members for key in keys) > len(keys) / 2:
+                    return one
+        return None
 
     # ------------------------------------------------------------------ what it foretells
 
     def claims(self) -> None:
         """Each makespan that it foretells, against the changed program's."""
-        for claim in (*self._dataflow(), *self._together(), *self._faster()):
+        for claim in (*self._dataflow(), *self._together(), *self._raised(), *self._faster()):
             self.score.claims.append(claim)
             if claim.sure and claim.is_too_high:
                 self.fault(
@@ -281,6 +293,17 @@ class _Judge:
         told = [*self.diagnosis.together, *self.diagnosis.pairs]
         return sorted(told, key=lambda one: (one.assumed, -one.gain_seconds))[:_MOST_TOGETHER]
 
+    def _raised(self) -> Iterator[Claim]:
+        """A limit that was named, higher. Where nothing limits these steps, the change is to begin them together."""
+        for one in self.diagnosis.raised:
+            pool = self._pool_of(one.queue)
+            keys = tuple(dict.fromkeys(self.keys[step] for steps in one.queue.rounds for step in steps))
+            change = Change(together=keys)
+            if pool is not None:
+                change = Change(limits={pool.key: one.at_once or len(pool.children)})
+            what = f"{one.queue.name}: {one.queue.at_once} → {one.at_once or UNLIMITED}"
+            yield self._claim("limit", what, one.gain_seconds, change, sure=True)
+
     def _faster(self) -> Iterator[Claim]:
         try:
             subject = subject_of_trace(self.run)
@@ -305,7 +328,8 @@ class _Judge:
 def _can_be_seen(limited: Statement) -> bool:
     """Whether a trace shows the limit: enough calls of one name, whose spans begin when they have their place."""
     names = {child.name for child in limited.children}
-    return len(names) == 1 and len(limited.children) >= 2 * limited.limit and not limited.waits_inside
+    hidden = limited.waits_inside or limited.worker_spans
+    return len(names) == 1 and len(limited.children) >= 2 * limited.limit and not hidden
 
 
 def _reachable(count: int, edges: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:

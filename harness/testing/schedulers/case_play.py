@@ -61,8 +61,9 @@ class Played:
     story: str
 
     def message(self) -> str:
-        """The first fault, the graph, and the events that led there."""
+        """The rule, the graph and the events that led there, then the first fault with all that belongs to it."""
         fault = self.faults[0]
+        first, _, details = fault.message.partition("\n")
         more = (
             ""
             if len(self.faults) == 1
@@ -71,7 +72,7 @@ class Played:
         )
         return (
             f"the scheduler broke a rule: {RULES[fault.property]} ({fault.property})\n"
-            f"  {fault.message}{more}\n{self.case.told()}\nwhat happened:\n{self.story}"
+            f"{self.case.told()}\nwhat happened:\n{self.story}\n  {first}{more}" + (f"\n{details}" if details else "")
         )
 
 
@@ -84,6 +85,8 @@ class _Runner:
         self.returned: Any = None
         self.error: BaseException | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
+        # Threads of earlier cases may still stand where these left them.
+        self.before = {thread.ident for thread in threading.enumerate()}
         self._run = run
         self._task: asyncio.Task[Any] | None = None
         self.thread = threading.Thread(target=self._work, name="run", daemon=True)
@@ -213,7 +216,7 @@ def _stand_still(runner: _Runner, patience: Patience) -> None:
     gate.fault(
         "returns",
         f"no call is running{told}, and run has not returned for {patience.standstill:g} s{never}. The threads:\n"
-        f"{stacks(__file__, scheduler_gate.__file__)}",
+        f"{stacks(__file__, scheduler_gate.__file__, without=runner.before)}",
     )
 
 

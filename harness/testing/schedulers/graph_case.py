@@ -7,13 +7,15 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from hypothesis import strategies as st
 
-from harness.testing.drawing.shapes import SHAPES, Source
-from harness.testing.drawing.strategies import EventSchedule, HypothesisSource, event_schedules
+from harness.testing.drawing.shapes import SHAPES, RandomSource, Source
+from harness.testing.drawing.strategies import EventSchedule
 from harness.testing.oracle.plain_graph import PlainGraph, PlainResource, PlainRetry, PlainStep
 
 SUPPORTS = {
@@ -26,6 +28,7 @@ SUPPORTS = {
 }
 """What a scheduler may support, beyond dependencies and a number of workers."""
 ALWAYS = 99
+_SEED_BYTES: Final = 16
 LINES_SHOWN = 24
 # Where several steps become ready at once, most schedulers err.
 _OFTEN = [*SHAPES, *(2 * ["fan_out", "out_tree", "diamond", "layered"])]
@@ -111,39 +114,104 @@ def cases(supports: Collection[str] = (), *, max_steps: int = 8) -> st.SearchStr
     return _cases(frozenset(supports), max_steps)
 
 
+@dataclass(frozen=True)
+class _Theme:
+    """What a case is about, in chances of a hundred: what is everywhere hides what is behind it. ``loose``: that a
+    dependency is left out; ``workers``: the first come up most often.
+    """
+
+    fails: int = 25
+    fails_early: int = 0
+    retries: int = 60
+    limits: int = 0
+    needs: int = 40
+    most_units: int = 2
+    cancels: int = 0
+    loose: int = 0
+    workers: tuple[int, ...] = (3, 4, 2, 1)
+
+
+_THEMES: Final = {
+    "all": _Theme(limits=60, cancels=30),
+    "order": _Theme(fails=0, retries=0),
+    # What is not given back shows where there is but one of it, something failed early, and there is more to do.
+    "tight": _Theme(fails_early=100, limits=50, needs=60, most_units=1, loose=40, workers=(1, 2)),
+    "failures": _Theme(fails=15, fails_early=100, retries=20, loose=70, workers=(3, 2, 4)),
+    "limits": _Theme(fails=0, limits=100, needs=75, loose=70, workers=(4, 3)),
+    "limits and failures": _Theme(fails=60, retries=100, limits=100, needs=90, loose=90, workers=(3, 4)),
+    "cancellation": _Theme(fails=60, fails_early=50, retries=90, cancels=100, loose=60, workers=(2, 3, 1)),
+}
+_FITS: Final = {
+    "limits": ("limits",), "limits and failures": ("limits", "failures"), "cancellation": ("cancellation",),
+    "tight": ("failures",), "failures": ("failures",),
+}  # fmt: skip
+
+
+def _themes(supports: frozenset[str]) -> list[_Theme]:
+    known = supports | ({"failures"} if "fail_fast" in supports else set())
+    # Dependencies and workers alone are what every scheduler errs in first.
+    return [_THEMES["order"], *(theme for name, theme in _THEMES.items() if known.issuperset(_FITS.get(name, ())))]
+
+
 @st.composite
 def _cases(draw: st.DrawFn, supports: frozenset[str], max_steps: int) -> Case:
-    source = HypothesisSource(draw)
-    steps = _steps(source, max_steps)
+    # Hypothesis varies what it drew before, so that a hundred examples are much alike. Cases have a shrinker of their
+    # own (:mod:`.case_shrinking`): all that is drawn here is what chance starts from, and each case is another one.
+    drawn = hashlib.blake2b(draw(st.binary(min_size=_SEED_BYTES, max_size=_SEED_BYTES)), digest_size=_SEED_BYTES)
+    source = RandomSource(int.from_bytes(drawn.digest(), "big"))
+    theme = source.choice(_themes(supports))
+    steps = tuple(
+        (step, tuple(other for other in before if not source.chance(theme.loose)))
+        for step, before in _steps(source, max_steps)
+    )
     names = [step for step, _ in steps]
-    fails: dict[str, int] = {}
-    attempts: dict[str, int] = {}
-    limits: dict[str, int] = {}
-    needs: dict[str, dict[str, int]] = {}
-    retries = "retries" in supports and source.chance(60)
-    if supports & {"failures", "fail_fast"} and source.chance(70):
-        fails = {step: source.choice([ALWAYS, 1, 2]) if retries else ALWAYS for step in names if source.chance(25)}
-    if retries:
-        attempts = {step: source.integer(1, 3) for step in names}
-    if "limits" in supports and source.chance(70):
-        limits = {name: source.integer(1, 2) for name in ("door", "lift")[: source.integer(1, 2)]}
-        needs = {
-            step: found
-            for step in names
-            if (found := {name: source.integer(1, units) for name, units in limits.items() if source.chance(40)})
-        }
+    retries = "retries" in supports and source.chance(theme.retries)
+    limits, needs = _limits(source, theme, names) if "limits" in supports else ({}, {})
     return Case(
         steps,
-        # The first come up most often, and faults show where there is some freedom.
-        source.choice([3, 4, 2, 1]),
-        fails,
-        attempts,
+        source.choice(theme.workers),
+        _fails(source, theme, steps, retries=retries) if supports & {"failures", "fail_fast"} else {},
+        {step: source.choice([2, 3, 1]) for step in names} if retries else {},
         limits,
         needs,
-        source.integer(1, len(steps)) if "cancellation" in supports and source.chance(50) else None,
+        source.integer(1, len(steps)) if "cancellation" in supports and source.chance(theme.cancels) else None,
         source.chance(30),
-        tuple(picks for _, picks in draw(event_schedules(max_events=2 * max_steps)).choices),
+        _order(source, 2 * max_steps),
     )
+
+
+def _order(source: Source, most: int) -> tuple[tuple[int, ...], ...]:
+    """Which of the running calls end at each instant, now and then several; after that the longest-running one."""
+    return tuple(
+        tuple(source.integer(0, 7) for _ in range(source.choice([1, 1, 1, 2, 3])))
+        for _ in range(source.integer(0, most))
+    )
+
+
+def _fails(
+    source: Source, theme: _Theme, steps: Sequence[tuple[str, tuple[str, ...]]], *, retries: bool
+) -> dict[str, int]:
+    """How many calls of each step fail."""
+    fails = {
+        step: source.choice([ALWAYS, 1, 2]) if retries else ALWAYS for step, _ in steps if source.chance(theme.fails)
+    }
+    if source.chance(theme.fails_early):
+        first = [step for step, before in steps if not before]
+        fails.setdefault(source.choice(first), 1 if retries else ALWAYS)
+    return fails
+
+
+def _limits(source: Source, theme: _Theme, names: Sequence[str]) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+    """Units of each limit, and what each step needs of them."""
+    if not source.chance(theme.limits):
+        return {}, {}
+    limits = {name: source.integer(1, theme.most_units) for name in ("door", "lift")[: source.integer(1, 2)]}
+    needs = {
+        step: found
+        for step in names
+        if (found := {name: source.integer(1, units) for name, units in limits.items() if source.chance(theme.needs)})
+    }
+    return limits, needs
 
 
 def _steps(source: Source, most: int) -> tuple[tuple[str, tuple[str, ...]], ...]:

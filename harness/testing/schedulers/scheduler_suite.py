@@ -18,14 +18,16 @@ Rules of this module:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any, ClassVar
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.database import ExampleDatabase
 
+from harness.testing.schedulers.case_files import read_case
 from harness.testing.schedulers.case_play import RULES, Patience, Played, play
 from harness.testing.schedulers.case_shrinking import shrink
 from harness.testing.schedulers.graph_case import SUPPORTS, Case, cases, step_name
@@ -54,7 +56,8 @@ class SchedulerConformance:
 
     ``supports`` (:data:`SUPPORTS`) says what is drawn beyond plain graphs; ``excused`` names rules (:data:`RULES`) that
     are not kept, with the reason; ``max_examples`` is the number of cases that a test draws, ``max_steps`` their size;
-    ``patience`` is how long a scheduler is waited for.
+    ``patience`` is how long a scheduler is waited for; ``pinned`` are files of cases that were found once
+    (``makespan fuzz --target``) and are played in every run.
     """
 
     supports: ClassVar[Collection[str]] = frozenset()
@@ -62,6 +65,7 @@ class SchedulerConformance:
     max_examples: ClassVar[int] = 100
     max_steps: ClassVar[int] = 8
     patience: ClassVar[Patience] = Patience()
+    pinned: ClassVar[Sequence[str | Path]] = ()
     database: ClassVar[ExampleDatabase | None] = settings.default.database if settings.default else None
     run: Callable[..., Any]
 
@@ -71,6 +75,8 @@ class SchedulerConformance:
         for name, wanted in _NEEDED_BY.items():
             if not set(wanted) & set(cls.supports):
                 setattr(cls, name, None)
+        if not cls.pinned:
+            cls.test_pinned_cases = None  # type: ignore[assignment,method-assign]  # pytest leaves it out
         if len(cls.supports) < 2:
             # It would be one of the others.
             cls.test_everything_together = None  # type: ignore[assignment,method-assign]  # pytest leaves it out
@@ -98,6 +104,14 @@ class SchedulerConformance:
     def test_everything_together(self) -> None:
         """The same with all that is supported."""
         self._search(self.supports)
+
+    def test_pinned_cases(self) -> None:
+        """What was found once stays found."""
+        for path in self.pinned:
+            found = read_case(path)
+            played = play(self.run, found.case, found.supports, excused=self.excused, patience=self.patience)
+            if played.faults:
+                raise BrokenRuleError(played)
 
     def test_a_long_chain(self) -> None:
         """Sixty steps, one after another."""
@@ -138,6 +152,7 @@ class TargetReport:
     dags: int
     seconds: float
     fault: Played | None
+    supports: tuple[str, ...] = ()
 
     def message(self) -> str:
         """For people: the story of the fault, or that there is none."""
@@ -188,7 +203,22 @@ def fuzz_target(
         )
     except BrokenRuleError as found:
         fault = found.played
-    return TargetReport(name, seed_value, played[0], time.monotonic() - began, fault)
+    return TargetReport(name, seed_value, played[0], time.monotonic() - began, fault, tuple(sorted(features)))
+
+
+def replay_target(
+    reference: str | Callable[..., Any], case: Case, supports: Collection[str] = (), *, patience: Patience | None = None
+) -> Played:
+    """Play one case through a scheduler; ``reference`` as for :func:`fuzz_target`.
+
+    Raises:
+        ValueError: there is no such target.
+    """
+    _, target = _find(reference)
+    if isinstance(target, type):
+        target = target()
+    excused = getattr(target, "excused", ())
+    return play(getattr(target, "run", target), case, supports, excused=excused, patience=patience)
 
 
 def _search(
@@ -204,6 +234,32 @@ def _search(
     played: list[int] | None = None,
 ) -> None:
     """Draw cases until one fails, then make it smaller. Raises :class:`BrokenRuleError`."""
+    careful = replace(patience, settle=3 * patience.settle, idle=IDLE, standstill=STANDSTILL)
+
+    def again(case: Case) -> Played:
+        return play(run, case, supports, excused=excused, patience=careful)
+
+    found = first_fault(
+        run, supports, excused=excused, examples=examples, max_steps=max_steps, patience=patience, database=database,
+        seed_value=seed_value, played=played,
+    )  # fmt: skip
+    if found is not None:
+        raise BrokenRuleError(shrink(found, again, SHRINKING_SECONDS)) from None
+
+
+def first_fault(
+    run: Callable[..., Any],
+    supports: Collection[str],
+    *,
+    excused: Collection[str] = (),
+    examples: int = SchedulerConformance.max_examples,
+    max_steps: int = SchedulerConformance.max_steps,
+    patience: Patience | None = None,
+    database: ExampleDatabase | None = None,
+    seed_value: int | None = None,
+    played: list[int] | None = None,
+) -> Played | None:
+    """The first case of so many that breaks a rule, as it was drawn; None where none does. ``played`` counts them."""
     faults: dict[str, Played] = {}
     count = played if played is not None else [0]
 
@@ -217,11 +273,6 @@ def _search(
                 return
             faults[key] = found
         raise BrokenRuleError(faults[key])
-
-    careful = replace(patience, settle=3 * patience.settle, idle=IDLE, standstill=STANDSTILL)
-
-    def again(case: Case) -> Played:
-        return play(run, case, supports, excused=excused, patience=careful)
 
     test = settings(
         max_examples=examples,
@@ -237,8 +288,8 @@ def _search(
     try:
         test()
     except BrokenRuleError as error:
-        smallest = shrink(error.played, again, SHRINKING_SECONDS)
-        raise BrokenRuleError(smallest) from None
+        return error.played
+    return None
 
 
 def _check(supports: Collection[str], excused: Collection[str]) -> None:

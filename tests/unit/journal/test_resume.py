@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import random
 import shutil
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from executor import Journal, JournalError, Resume, Retry, Step, Workflow, arun, run
+from executor import Attempt, Instrument, Journal, JournalError, Resource, Resume, Retry, Step, Workflow, arun, run
+from executor.journal.journal_file import JournalFile
 from executor.journal.kept_run import read_journal
 from executor.journal.resume_plan import ResumePlan
 from executor.node_runtime import call_tool, call_tools_parallel
 from executor.running import Run
+from harness.analysis import RunAnalysis
 
 Tools = Mapping[str, Callable[..., Any]]
 
@@ -385,6 +389,97 @@ def test_a_journal_that_cannot_be_written_harms_nothing_and_is_told(path: Path, 
     found = run(Workflow(steps=CHAIN), tools={"double": spoil}, journal=path)
     assert found.ok
     assert "3 ends of attempts are not in the journal" in found.warnings[-1]
+
+
+def test_a_full_disk_harms_nothing_and_what_was_kept_before_is_used(path: Path, counted: Counted) -> None:
+    steps = (*(step(f"s{number}", number) for number in range(30)), step("z", "{{ steps.s0.output }}"))
+    append = JournalFile.append
+
+    def full(file: JournalFile, bodies: Sequence[str]) -> None:
+        # No page more than there is: what SQLite says of a full disk.
+        file._connection.execute("PRAGMA max_page_count = 1")  # below its public face
+        append(file, [*bodies, json.dumps({"filling": [random.random() for _ in range(3000)]})])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JournalFile, "append", full)
+        found = run(Workflow(steps=steps), tools=counted.tools, journal=path)
+    assert found.ok
+    assert "ends of attempts are not in the journal" in found.warnings[-1]
+    assert "full" in found.warnings[-1]
+    counted.done.clear()
+    again = run(Workflow(steps=steps), tools=counted.tools, resume=path)
+    assert (again.outputs, len(counted.done)) == (found.outputs, len(steps))
+
+
+def test_a_cancelled_run_goes_on(path: Path, counted: Counted) -> None:
+    class Impatient(Instrument):
+        def attempt_started(self, attempt: Attempt) -> None:
+            if attempt.step_id == "b":
+                self.engine.request_cancel()
+
+        def run_started(self, engine: Any) -> None:
+            self.engine = engine
+
+    first = run(Workflow(steps=CHAIN), tools=counted.tools, journal=path, instruments=[Impatient()])
+    assert first.statuses["a"] == "succeeded"
+    assert not first.ok
+    second = run(Workflow(steps=CHAIN), tools=counted.tools, resume=path)
+    assert second.outputs == {"a": 2, "b": 4, "c": 8}
+    assert "a" in second.reused
+
+
+@pytest.mark.parametrize("seed", [pytest.param(seed, marks=[pytest.mark.slow] * (seed >= 12)) for seed in range(100)])
+def test_random_runs_that_are_resumed_give_what_undisturbed_ones_give(path: Path, seed: int) -> None:
+    draw = random.Random(seed)
+    broken: set[str] = set()
+    done: list[str] = []
+
+    def work(name: str, values: Any) -> Any:
+        done.append(name)
+        if name in broken:
+            raise ValueError(name)
+        return [name, len(str(values))]
+
+    def code(name: str, count: int) -> Any:
+        return [call_tool("work", name=f"{name}.{number}", values=None) for number in range(count)]
+
+    steps: list[Step] = []
+    for number in range(draw.randrange(3, 15)):
+        above = draw.sample(range(number), min(number, draw.randrange(3)))
+        words: dict[str, Any] = {"step_id": f"s{number}", "depends_on": tuple(f"s{one}" for one in above[1:])}
+        state = draw.choice([{}, {}, {"reads": ("x",)}, {"writes": ("x",)}])
+        group = draw.choice([{}, {"needs": {"limit": 1}}])
+        args: dict[str, Any] = {"name": f"s{number}", "values": f"{{{{ steps.s{above[0]}.output }}}}" if above else 1}
+        kind = draw.choice(["plain", "plain", "mapped", "code"])
+        if kind == "mapped":
+            words |= {"for_each": list(range(draw.randrange(4)))}
+            args["name"] = f"s{number}.{{{{ item }}}}"
+        elif kind == "code":
+            args = {"name": f"s{number}", "count": draw.randrange(4)}
+        tool = "code" if kind == "code" else "work"
+        steps.append(Step(**{**words, **state, **group, "tool": tool, "args": args}))
+    options: dict[str, Any] = {
+        "tools": {"work": work, "code": code}, "policy": draw.choice(["dataflow", "levels", "barrier", "serial"]),
+        "backend": draw.choice(["threads", "asyncio", "serial"]), "resources": {"limit": Resource(capacity=2)},
+    }  # fmt: skip
+    workflow = Workflow(steps=tuple(steps))
+    undisturbed = run(workflow, **options)
+    names = list(done)
+    broken.update(draw.sample(names, min(len(names), draw.randrange(1, 4))))
+    run(workflow, journal=path, **options)
+    broken.clear()
+    done.clear()
+    found = run(workflow, resume=path, **options)
+    top = [one.step_id for one in steps]
+    assert {name: found.outputs[name] for name in top} == {name: undisturbed.outputs[name] for name in top}
+    assert not set(done) & set(found.reused)
+    assert len(done) <= len(names)
+    analysis = RunAnalysis(found.timeline)
+    assert sum(analysis.lost_nanoseconds.values()) == found.timeline.makespan_nanoseconds
+    assert analysis.lower_bound.nanoseconds <= found.timeline.makespan_nanoseconds
+    done.clear()
+    again = run(workflow, resume=path, **options)
+    assert (done, again.outputs.keys() >= set(top)) == ([], True)
 
 
 def test_each_step_can_be_waited_for(path: Path, counted: Counted) -> None:

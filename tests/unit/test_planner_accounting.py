@@ -1,0 +1,139 @@
+"""The rules planner knows when it does not understand: sixty sentences, as the page of them states; and `auto`."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.config import Config, load_config
+from harness.planner import plan_task
+from harness.planner.accounting import CODE
+from tests.unit.test_planner_sentences import SENTENCES
+
+PAGE = Path(__file__).parents[2] / "docs/reference/planner-sentences.md"
+
+
+def rows(heading: str) -> list[tuple[str, str]]:
+    """The rows of the table below a heading."""
+    section = PAGE.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    return [(sentence.strip(), said.strip()) for sentence, said in (line.strip("| ").split(" | ", 1) for line in lines)]
+
+
+KNOWN, BEYOND = rows("Known to the rules"), rows("Beyond the rules")
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return load_config()
+
+
+def not_understood(task: str, config: Config) -> list[str]:
+    found = [one for one in plan_task(task, config=config, planner="rules").findings if one.code == CODE]
+    assert all(one.severity == "warning" and one.fix for one in found)
+    return [
+        one.message.removeprefix("not understood: ").removesuffix(": the plan takes no account of it") for one in found
+    ]
+
+
+def test_there_are_sixty_sentences_half_of_them_beyond_the_rules() -> None:
+    assert (len(KNOWN), len(BEYOND)) == (30, 30)
+    assert len({sentence for sentence, _ in (*KNOWN, *BEYOND)}) == 60
+
+
+@pytest.mark.parametrize(("sentence", "steps"), KNOWN, ids=[sentence for sentence, _ in KNOWN])
+def test_a_sentence_that_the_rules_know_is_planned_without_a_finding(sentence: str, steps: str, config: Config) -> None:
+    planned = plan_task(sentence, config=config)
+    made = [
+        f"{step.description} ← {', '.join(step.depends_on)}" if step.depends_on else str(step.description)
+        for step in planned.steps
+    ]
+    assert "; ".join(made) == steps
+    assert not_understood(sentence, config) == []
+
+
+@pytest.mark.parametrize(("sentence", "said"), BEYOND, ids=[sentence for sentence, _ in BEYOND])
+def test_a_sentence_beyond_the_rules_has_a_finding_that_names_what_was_not_understood(
+    sentence: str, said: str, config: Config
+) -> None:
+    assert said
+    assert "; ".join(not_understood(sentence, config)) == said
+
+
+def test_no_sentence_of_the_rules_own_tests_is_reported(config: Config) -> None:
+    assert {task: found for task, _ in SENTENCES if (found := not_understood(task, config))} == {}
+
+
+@given(st.sampled_from(["zebra", "quasar", "Vilnius", "fjord"]), st.sampled_from([task for task, _ in KNOWN]))
+def test_no_word_is_lost_without_a_finding(word: str, task: str) -> None:
+    config = load_config()
+    planned = plan_task(f"{task} {word}", config=config, planner="rules")
+    asked = " ".join(f"{step.description} {step.prompt} {step.args}" for step in planned.steps).lower()
+    found = [one for one in planned.findings if one.code == CODE and word in one.message]
+    assert word.lower() in asked or found
+
+
+# ---------------------------------------------------------------------- auto
+
+
+@contextmanager
+def model(answer: str | None) -> Iterator[str]:
+    """An endpoint that always says the same; without an answer it refuses."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            said = {"choices": [{"message": {"role": "assistant", "content": answer}, "finish_reason": "stop"}]}
+            body = json.dumps(said if answer is not None else {"error": "no"}).encode()
+            self.send_response(200 if answer is not None else 400)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def asking(url: str, config: Config, **more: Any) -> Config:
+    return config.model_copy(update={"llm": config.llm.model_copy(update={"base_url": url, "model": "m", **more})})
+
+
+PLAN = {"steps": [{"step_id": "a", "description": "From the model", "tool": "content_generator", "prompt": "Hi"}]}
+
+
+def test_auto_asks_the_model_where_one_is_configured(config: Config) -> None:
+    with model(json.dumps(PLAN)) as url:
+        planned = plan_task("write a joke", config=asking(url, config))
+    assert [step.description for step in planned.steps] == ["From the model"]
+
+
+def test_auto_falls_back_to_the_rules_where_the_model_gives_no_plan_and_says_so(config: Config) -> None:
+    with model(None) as url:
+        planned = plan_task("write a joke", config=asking(url, config))
+    assert [step.description for step in planned.steps] == ["Write a joke"]
+    assert "planned-by-rules" in [one.code for one in planned.findings]
+
+
+def test_without_a_model_auto_is_the_rules(config: Config) -> None:
+    assert config.chat.planner == "auto"
+    assert [one.code for one in plan_task("write a joke", config=config).findings] == []
