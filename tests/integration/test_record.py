@@ -197,3 +197,56 @@ def test_the_environment_of_this_process_stays_as_it_was(tmp_path: Path) -> None
     before = dict(os.environ)
     CliRunner().invoke(app, ["record", "--no-store", "--", "true"])
     assert dict(os.environ) == before
+
+
+GRAPH = """
+import asyncio, sys, time
+from operator import add
+from typing import Annotated, TypedDict
+from langgraph.graph import END, START, StateGraph
+
+class State(TypedDict):
+    notes: Annotated[list, add]
+
+def node(name, *seconds):
+    async def run(state):
+        for one in seconds:
+            await asyncio.sleep(one)
+        return {"notes": [f"notes of the node {name}"]}
+    return run
+
+def graph_of(nodes, edges):
+    graph = StateGraph(State)
+    for name, seconds in nodes.items():
+        graph.add_node(name, node(name, *seconds))
+    for before, after in edges:
+        graph.add_edge(before, after)
+    return graph.compile()
+
+AS_WRITTEN = graph_of(
+    {"plan": [0.2], "fast": [0.2], "slow": [1.0], "after_fast": [0.8], "report": [0.2]},
+    [(START, "plan"), ("plan", "fast"), ("plan", "slow"), ("fast", "after_fast"), (["after_fast", "slow"], "report"),
+     ("report", END)],
+)
+WITHOUT_BARRIER = graph_of(
+    {"plan": [0.2], "fast": [0.2, 0.8], "slow": [1.0], "report": [0.2]},
+    [(START, "plan"), ("plan", "fast"), ("plan", "slow"), (["fast", "slow"], "report"), ("report", END)],
+)
+begin = time.monotonic()
+asyncio.run((WITHOUT_BARRIER if "rewritten" in sys.argv else AS_WRITTEN).ainvoke({"notes": []}))
+print(time.monotonic() - begin)
+"""
+
+
+@pytest.mark.slow
+def test_a_langgraph_program_is_told_what_its_barrier_costs(tmp_path: Path) -> None:
+    """As it is written, without one changed line; the same steps without the barrier say what is true."""
+    (tmp_path / "graph.py").write_text(GRAPH)
+    done = recorded(tmp_path, sys.executable, "graph.py", options=("--json", "found.json"))
+    rewritten = recorded(tmp_path, sys.executable, "graph.py", "rewritten")
+    assert done.returncode == rewritten.returncode == 0, done.stderr + rewritten.stderr
+    as_written, without_barrier = float(done.stdout), float(rewritten.stdout)
+    (barrier,) = json.loads((tmp_path / "found.json").read_text())["barriers"]
+    assert barrier["slowest"].endswith("slow")
+    assert [step.rpartition(" › ")[2] for step in barrier["waiting"]] == ["after_fast"]
+    assert (as_written - barrier["lost_seconds"]) / without_barrier == pytest.approx(1, abs=0.05)
