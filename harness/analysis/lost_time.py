@@ -44,7 +44,7 @@ def lost_time(index: AttemptIndex, *, foreign: bool = False) -> LostTime:
     """
     walk = _Walk(index, foreign)
     walk.go()
-    return LostTime(dict(sorted(walk.lost.items(), key=lambda item: -item[1])), walk.ran)
+    return walk.found()
 
 
 class Piece(NamedTuple):
@@ -56,11 +56,11 @@ class Piece(NamedTuple):
     attempt: Attempt | None
 
 
-def lost_pieces(index: AttemptIndex, *, foreign: bool = False) -> list[Piece]:
-    """The same as :func:`lost_time`, stretch by stretch, from the last one back to t = 0."""
+def lost_time_and_pieces(index: AttemptIndex, *, foreign: bool = False) -> tuple[LostTime, list[Piece]]:
+    """The same as :func:`lost_time`, and stretch by stretch, from the last one back to t = 0."""
     walk = _TellingWalk(index, foreign)
     walk.go()
-    return walk.pieces
+    return walk.found(), walk.pieces
 
 
 class _Walk:
@@ -76,6 +76,10 @@ class _Walk:
         # Where the walk is: an attempt, and how many of its pauses lie still ahead (earlier in time).
         self.attempt: Attempt | None = None
         self.pauses_ahead = 0
+
+    def found(self) -> LostTime:
+        """What the walk found."""
+        return LostTime(dict(sorted(self.lost.items(), key=lambda item: -item[1])), self.ran)
 
     def go(self) -> None:
         """Walk from the last end to t = 0."""

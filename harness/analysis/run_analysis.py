@@ -17,7 +17,7 @@ from harness.analysis.cautions import Caution, cautions
 from harness.analysis.concurrency import Concurrency, concurrency
 from harness.analysis.critical_path import CriticalPath, critical_path
 from harness.analysis.failures import FailureGroup, failure_groups
-from harness.analysis.lost_time import RUNNING, LostTime, Piece, lost_pieces, lost_time
+from harness.analysis.lost_time import RUNNING, LostTime, Piece, lost_time, lost_time_and_pieces
 from harness.analysis.lower_bound import LowerBound, lower_bound
 from harness.analysis.overhead import overhead_nanoseconds_per_step
 from harness.analysis.slack import slack_nanoseconds
@@ -82,7 +82,7 @@ class RunAnalysis:
     @cached_property
     def lost_time(self) -> LostTime:
         """The makespan, split by cause."""
-        return lost_time(self.index, foreign=self.foreign)
+        return self._lost[0] if self.foreign else lost_time(self.index)
 
     @property
     def lost_nanoseconds(self) -> dict[str, int]:
@@ -92,7 +92,12 @@ class RunAnalysis:
     @cached_property
     def lost_pieces(self) -> list[Piece]:
         """The same stretch by stretch, from the last one back to t = 0."""
-        return lost_pieces(self.index, foreign=self.foreign)
+        return self._lost[1]
+
+    @cached_property
+    def _lost(self) -> tuple[LostTime, list[Piece]]:
+        """One walk for both: of a trace both are asked for."""
+        return lost_time_and_pieces(self.index, foreign=self.foreign)
 
     @cached_property
     def slack_nanoseconds(self) -> dict[str, int]:

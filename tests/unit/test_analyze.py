@@ -17,8 +17,9 @@ from harness.traces.diagnosis.analysis_document import run_documents, trace_docu
 from harness.traces.diagnosis.diagnosis import Diagnosis, diagnose
 from harness.traces.diagnosis.trace_groups import digest_of, groups_of
 from harness.traces.prediction.flat_graph import WORKER, Flat, finish, flat_timeline, longest_chain
-from harness.traces.prediction.list_scheduling import list_schedule
+from harness.traces.prediction.list_scheduling import list_schedule, most_at_once
 from harness.traces.prediction.predicted_makespans import Limit
+from harness.traces.prediction.trace_subject import subject_of_trace
 from tests.unit.trace_making import BEGIN, SECOND, langgraph, run_of, trace
 
 MODEL = {"gen_ai.operation.name": "chat"}
@@ -342,6 +343,7 @@ def test_the_quick_scheduler_of_large_traces_does_what_the_production_scheduler_
             slots, resources = (100, {WORKER: Resource(capacity=workers)}) if flat.delays else (workers, {})
             again_nanoseconds = again.run(workers=slots, resources=resources).makespan_nanoseconds
             assert list_schedule(flat, workers) == again_nanoseconds, (seed, workers)
+            assert workers < most_at_once(flat) or again_nanoseconds == longest_chain(flat)
         resources = {WORKER: Resource(capacity=100)} if flat.delays else {}
         assert longest_chain(flat) == again.run(workers=100, resources=resources).makespan_nanoseconds
 
@@ -419,3 +421,8 @@ def test_a_sleep_that_ends_after_all_that_it_could_wait_for_binds_by_itself() ->
     found = diagnose(run_of({"sleep": (0, 6), "a": (0, 4), "b": (0, 1), "c": (1, 5), "d": (4, 4.3)}))
     assert found.gap_seconds == 0
     assert found.predictions.by_workers["unlimited"].without_assumed_seconds == 6
+
+
+def test_what_is_simulated_of_a_trace_with_late_starts_says_that_nothing_holds_them_back() -> None:
+    assert "possible and not sure" in subject_of_trace(run_of({"a": (0, 3), "b": (2, 5)})).notes[-1]
+    assert subject_of_trace(run_of({"a": (0, 3), "b": (0, 5)})).notes == []

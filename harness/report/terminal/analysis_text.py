@@ -93,13 +93,14 @@ def _path(diagnosis: Diagnosis) -> str:
     worth = [
         part for part in figures.critical_path if part.share_ratio is None or part.share_ratio >= _WORTH_SAYING_RATIO
     ]
+    shown = worth or figures.critical_path  # of a path of many short steps, each is less than worth a word
     parts = [
         f"{_in_its_caller(diagnosis, number[part.step_id])} {duration_text(part.seconds)}"
         + ("" if part.share_ratio is None else f" ({part.share_ratio:.0%})")
-        for part in worth or figures.critical_path  # of a path of many short steps, each is less than worth a word
+        for part in shown[:_PATH_SHOWN]
     ]
-    more = f" → … {len(parts) - _PATH_SHOWN} more" if len(parts) > _PATH_SHOWN else ""
-    return f"{' → '.join(parts[:_PATH_SHOWN])}{more} = {duration_text(figures.critical_path_seconds)}"
+    more = f" → … {len(shown) - _PATH_SHOWN} more" if len(shown) > _PATH_SHOWN else ""
+    return f"{' → '.join(parts)}{more} = {duration_text(figures.critical_path_seconds)}"
 
 
 def _in_its_caller(diagnosis: Diagnosis, step: int) -> str:

@@ -21,6 +21,28 @@ def list_schedule(flat: Flat, workers: int, *, limited: Collection[int] = (), at
     return _Schedule(flat, workers, limited, len(limited) if at_once is None else at_once).run()
 
 
+def most_at_once(flat: Flat) -> int:
+    """How many units run side by side at most where each begins as soon as it can: so many workers are enough."""
+    starts = [0] * len(flat.lengths)
+    ends = [0] * len(flat.lengths)
+    for unit, before in enumerate(flat.before):
+        begun = 0
+        for one in before:
+            if ends[one] > begun:  # noqa: PLR1730 - a call of max costs three times as much
+                begun = ends[one]
+        if unit in flat.delays:
+            begun += flat.delays[unit]
+        starts[unit], ends[unit] = begun, begun + flat.lengths[unit]
+    begins = sorted(start for start, length in zip(starts, flat.lengths, strict=True) if length)
+    finished = sorted(end for end, length in zip(ends, flat.lengths, strict=True) if length)
+    most = place = 0
+    for number, begun in enumerate(begins, 1):
+        while finished[place] <= begun:
+            place += 1
+        most = max(most, number - place)
+    return most
+
+
 class _Schedule:
     """Heaps of plain integers: a unit's place in the order of starts; an end in nanoseconds, and the unit."""
 

@@ -2,6 +2,7 @@
 
 Rules of this module:
 - The base is the trace as observed; assumed edges hold, and a note says so.
+- Late starts are not held back here, and a note says so.
 - Services that its spans call (``llm``, ``http:HOST``) can be limited, although nothing limits them yet.
 - A name that recurs draws from all its run times.
 """
@@ -40,5 +41,11 @@ def subject_of_trace(run: ForeignRun) -> Subject:
         subject.notes.append(
             f"{assumed} of {len(run.edges)} edges are assumed, from the observed order alone, and hold here; "
             "--edges FILE says which are real"
+        )
+    late = len(run.delays) + len(run.begun_in)
+    if late:
+        subject.notes.append(
+            f"{late} steps began late, or in a step beside them; here nothing holds them back: a gain through them is "
+            "possible and not sure"
         )
     return subject

@@ -24,7 +24,7 @@ from harness.analysis import AttemptIndex
 from harness.simulation.what_if import Rerun
 from harness.traces.edges.kept_edges import edges_that_hold
 from harness.traces.prediction.flat_graph import WORKER, Flat, flat_graph, flat_timeline, longest_chain
-from harness.traces.prediction.list_scheduling import list_schedule
+from harness.traces.prediction.list_scheduling import list_schedule, most_at_once
 from harness.traces.spans.called_services import service_of
 from harness.traces.trace_model import ForeignRun
 
@@ -80,6 +80,8 @@ class WhatIf:
             return self.idle_nanoseconds + longest_chain(self._flat)
         slots = workers or len(self._flat.lengths) + 1
         if resources is None or self.is_large:
+            if slots >= self._most_at_once:
+                return self.idle_nanoseconds + longest_chain(self._flat)
             return self.idle_nanoseconds + list_schedule(self._flat, slots)
         if self._flat.delays:
             resources, slots = {**resources, WORKER: Resource(capacity=slots)}, 2 * len(self._flat.lengths) + 1
@@ -94,6 +96,10 @@ class WhatIf:
     @cached_property
     def _flat(self) -> Flat:
         return flat_graph(self.run, self._service_of_step, self.index, assumed=self.assumed)
+
+    @cached_property
+    def _most_at_once(self) -> int:
+        return most_at_once(self._flat)
 
     @cached_property
     def _plain(self) -> Rerun:
