@@ -19,6 +19,8 @@ from harness.traces.trace_model import Event, Link, Span, TraceFinding
 
 _SCOPES: Final = ("scopeSpans", "scope_spans", "instrumentationLibrarySpans", "instrumentation_library_spans")
 _ZERO: Final = (0, "0")
+# Nanoseconds since 1970 from which on a time is a date (2001), and no clock that began with the program.
+_DATES: Final = 10**18
 _NO_STATUS: Final = ("unset", "")
 _SNAKE: Final = {
     "trace_id": "traceId",
@@ -122,8 +124,8 @@ def span_of(raw: Any, origin: Origin, defects: Defects) -> Span | None:
     get = raw.get
     span_id = identifier(get("spanId"))
     start, end = nanoseconds(get("startTimeUnixNano")), nanoseconds(get("endTimeUnixNano"))
-    if start is None and end is not None and get("startTimeUnixNano") in _ZERO:
-        start = 0  # a clock of its own; without an end, 0 means none
+    if start is None and end is not None and end < _DATES and get("startTimeUnixNano") in _ZERO:
+        start = 0  # a clock of its own; without an end, or with a date as the end, 0 means none
     if span_id is None or start is None:
         defects.note("no_span_id" if span_id is None else "no_start")
         return None
