@@ -130,7 +130,9 @@ def _environment_folder() -> Path | None:
 def _installed_weights() -> Iterator[Path]:
     # Versions before this one kept them one folder higher.
     for folder in (weights_folder(), weights_folder().parent):
-        yield from sorted(folder.glob("**/*.gguf"))
+        # Another process may replace what is here just now: `os.walk` passes over a folder that has gone.
+        found = (Path(place, name) for place, _, names in os.walk(folder) for name in names if name.endswith(".gguf"))
+        yield from sorted(found)
     try:
         files = distribution(WEIGHTS.name).files or []
     except PackageNotFoundError:

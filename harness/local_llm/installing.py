@@ -19,6 +19,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -192,7 +193,7 @@ def _install(package: Package, folder: Path, progress: PackageProgress) -> None:
         with tempfile.TemporaryDirectory(prefix=f"{_DRAFT}{os.getpid()}-", dir=folder) as draft:
             fetched = fetch(package, Path(draft), lambda done, whole: progress(package, done, whole))
             place.parent.mkdir(parents=True, exist_ok=True)
-            if place.exists():
+            with suppress(FileNotFoundError):  # nothing is there, or another process has just moved it
                 place.replace(Path(draft) / "replaced")
             fetched.replace(place)
     except OSError as error:

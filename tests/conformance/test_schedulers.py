@@ -108,7 +108,7 @@ def test_a_run_that_imports_for_long_before_its_first_call_does_not_stand_still(
         importlib.import_module("large_framework_of_a_test")
         return on_threads(Decisions, graph, call, workers)
 
-    assert play(run, CHAIN, patience=Patience(settle=0.003, idle=0.01, standstill=0.02)).faults == ()
+    assert play(run, CHAIN, patience=Patience(settle=0.003, standstill=0.02)).faults == ()
 
 
 def test_one_that_calls_what_is_no_step_is_told_so() -> None:

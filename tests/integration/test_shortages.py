@@ -125,7 +125,8 @@ def test_a_run_with_deadlines_works_where_more_than_1024_files_are_open(backend:
     )
     done = run(Workflow(workflow_id="w", steps=steps), backend=backend, workers=2)
     assert done.outputs["node"] == 3
-    assert done.errors["late"].error_type == "Timeout"
+    # The tool ends itself at the same instant as the deadline of the run.
+    assert done.errors["late"].error_type in ("Timeout", "ToolTimeoutError")
 
 
 def test_no_thread_for_a_replacement_leaves_the_run_to_the_workers_that_are_there(

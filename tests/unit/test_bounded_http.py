@@ -132,7 +132,7 @@ def test_a_prometheus_holds_nothing_up(hostile: str) -> None:
 
 
 def test_a_model_endpoint_does_not_hold_up_the_doctor(hostile: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.doctor._ENDPOINT_SECONDS", SECONDS)
+    monkeypatch.setattr("harness.model_endpoint._SECONDS", SECONDS)
     config = Config.model_validate({"llm": {"base_url": hostile}})
     assert _endpoint(config).state == "broken"
 
