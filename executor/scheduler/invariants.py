@@ -75,7 +75,7 @@ def _validate_step(scheduler: Scheduler, index: int) -> None:
     )
     if state == READY:
         waits_elsewhere = index in scheduler._held or scheduler._locks.locked(index)
-        waits_elsewhere |= index in scheduler._to_expand
+        waits_elsewhere |= index in scheduler._to_expand or index in scheduler._to_reuse
         _demand_that(scheduler, (queued != OUT) != waits_elsewhere, "a ready step is queued, or held, or locked", index)
     _demand_that(
         scheduler, (index in scheduler._due) == (state == BACKING_OFF), "backing-off steps have a due time", index

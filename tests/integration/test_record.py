@@ -242,11 +242,15 @@ print(time.monotonic() - begin)
 def test_a_langgraph_program_is_told_what_its_barrier_costs(tmp_path: Path) -> None:
     """As it is written, without one changed line; the same steps without the barrier say what is true."""
     (tmp_path / "graph.py").write_text(GRAPH)
-    done = recorded(tmp_path, sys.executable, "graph.py", options=("--json", "found.json"))
-    rewritten = recorded(tmp_path, sys.executable, "graph.py", "rewritten")
-    assert done.returncode == rewritten.returncode == 0, done.stderr + rewritten.stderr
-    as_written, without_barrier = float(done.stdout), float(rewritten.stdout)
-    (barrier,) = json.loads((tmp_path / "found.json").read_text())["barriers"]
-    assert barrier["slowest"].endswith("slow")
-    assert [step.rpartition(" › ")[2] for step in barrier["waiting"]] == ["after_fast"]
-    assert (as_written - barrier["lost_seconds"]) / without_barrier == pytest.approx(1, abs=0.05)
+    predicted, true = [], []
+    # The shortest of three, since what else the machine does makes either longer, and never shorter.
+    for _ in range(3):
+        done = recorded(tmp_path, sys.executable, "graph.py", options=("--json", "found.json"))
+        rewritten = recorded(tmp_path, sys.executable, "graph.py", "rewritten")
+        assert done.returncode == rewritten.returncode == 0, done.stderr + rewritten.stderr
+        (barrier,) = json.loads((tmp_path / "found.json").read_text())["barriers"]
+        assert barrier["slowest"].endswith("slow")
+        assert [step.rpartition(" › ")[2] for step in barrier["waiting"]] == ["after_fast"]
+        predicted.append(float(done.stdout) - barrier["lost_seconds"])
+        true.append(float(rewritten.stdout))
+    assert min(predicted) / min(true) == pytest.approx(1, abs=0.05)

@@ -112,7 +112,10 @@ def test_langgraphs_trace_gives_its_graph(langgraph_spans: list[ReadableSpan]) -
 def test_the_cost_of_langgraphs_barrier_is_found(langgraph_spans: list[ReadableSpan]) -> None:
     [(reason, start, end), *_] = waits_of(run_of(langgraph_spans), "after")
     assert reason == "barrier"
-    assert end - start == pytest.approx(400, rel=0.05)
+    # How much longer `slow` took than `fast` this time: 400 ms, and what else the machine did.
+    ends = {span.name: span.end_time or 0 for span in langgraph_spans}
+    assert end - start == pytest.approx((ends["slow"] - ends["fast"]) / 1e6, rel=0.1)
+    assert end - start >= 350
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -133,8 +134,12 @@ def test_the_answer_of_the_store_gives_back_the_record_and_the_critical_path(
     assert found.findings == []
     timeline = timeline_from_document(ran.document["results"][0])
     assert record(found.timeline) == record(timeline)
-    figures = summary(found.timeline)
-    assert figures == summary(timeline)
+    # A span holds no message of an error unless content is asked for.
+    figures, expected = (
+        replace(one, failures=tuple(replace(group, message="") for group in one.failures))
+        for one in (summary(found.timeline), summary(timeline))
+    )
+    assert figures == expected
     assert len(figures.critical_path) >= 2
 
 

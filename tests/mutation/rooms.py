@@ -7,8 +7,8 @@ MODULES = (
         f"executor.scheduler.{name}"
         for name in (
             "admission", "backoff", "barriers", "call_tree", "constrained_start", "errors", "invariants", "items",
-            "locks", "mapped_steps", "prefetch", "ready_queue", "resources", "scheduler", "short_way", "states",
-            "wait_reasons",
+            "locks", "mapped_steps", "prefetch", "ready_queue", "resources", "reuse", "scheduler", "short_way",
+            "states", "wait_reasons",
         )
     ),
     *(f"executor.dependencies.{name}" for name in (
@@ -20,6 +20,7 @@ MODULES = (
 TESTS = (
     "tests/unit/scheduler",
     "tests/unit/dependencies",
+    "tests/unit/journal/test_resume.py",
     "tests/unit/test_mapped_steps.py",
     "tests/unit/test_timeline.py",
     "tests/unit/test_dependencies.py",
