@@ -52,6 +52,7 @@ def test_the_schema_of_the_analysis_is_one_and_allows_no_other_field(folder: Pat
             del place["more"]
 
 
+@pytest.mark.slow
 def test_our_own_serial_trace_says_what_side_by_side_would_buy_and_that_is_what_it_buys(folder: Path) -> None:
     serial = ("--policy", "serial", "--trace-file", "t.jsonl", "--json", "run.json", "--no-store")
     assert started("run", "article_pipeline", *serial).returncode == 0
@@ -72,6 +73,7 @@ def test_our_own_serial_trace_says_what_side_by_side_would_buy_and_that_is_what_
     assert found["makespan_seconds"] == run["makespan_seconds"]["median"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", list(shipped_scenarios()))
 def test_the_analysis_of_our_own_traces_is_that_of_the_run(folder: Path, scenario: str) -> None:
     called("run", scenario, "--trace-file", "t.jsonl", "--json", "run.json", "--no-store", "-q")
@@ -168,6 +170,7 @@ def test_the_scenario_of_our_own_trace_keeps_its_limits(folder: Path) -> None:
     assert makespan == pytest.approx(found["predictions"]["dataflow"]["8"]["makespan_seconds"], rel=0.05)
 
 
+@pytest.mark.slow
 def test_the_scenario_of_any_trace_runs(folder: Path) -> None:
     ugly = ["\x00", "\u202e", "a: b", "- x", '"', "{{ x }}", "é\n", "#", "steps[0]", "null", "a" * 500, " "]
     for seed in range(30):

@@ -164,6 +164,7 @@ def test_bad_input_is_exit_status_2_with_a_fix_before_anything_runs(
         assert word in done.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_writes_and_stores_what_was_finished(folder: Path, stop: signal.Signals) -> None:
     command = [*COMMAND, "bench", "joke.yaml", "-n", "5000", "--json", "out.json"]
@@ -208,6 +209,7 @@ def wait_for(condition: Any) -> None:
     pytest.fail("it never came to that")
 
 
+@pytest.mark.slow
 def test_calls_are_recorded_once_and_replayed_for_nothing(folder: Path) -> None:
     assert called("bench", "joke.yaml", "--no-store", "-n", "2", "--record", "calls.jsonl").exit_code == 0
     options = ("-n", "2", "--replay", "calls.jsonl", "-e", "threads,processes", "-w", "3", "--json", "out.json")
@@ -299,6 +301,7 @@ def model_service() -> Iterator[str]:
             thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "beginnings"), [("unique", 5), ("allow", 1)])
 def test_on_a_real_endpoint_no_two_runs_begin_alike_unless_caches_are_allowed(
     folder: Path, mode: str, beginnings: int
@@ -319,6 +322,7 @@ benchmark: {{executors: [threads, processes], workers: [1], repetitions: 1, warm
         assert all(text.endswith("Be short.") for text in Model.asked)
 
 
+@pytest.mark.slow
 def test_a_store_that_fails_in_the_middle_costs_no_result(folder: Path) -> None:
     script = f"""
 import sys
@@ -344,6 +348,7 @@ def test_progress_is_plain_lines_without_a_terminal_and_can_be_switched_off(fold
     assert "runs done" not in called("bench", "joke.yaml", "--no-store", "--no-progress").stdout
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_costs_no_result(folder: Path) -> None:
     command = f"{' '.join(COMMAND)} bench joke.yaml --json out.json | head -1"
     subprocess.run(["bash", "-c", command], check=True, capture_output=True, env=os.environ)

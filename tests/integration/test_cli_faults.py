@@ -74,6 +74,7 @@ def test_an_endless_template_loop_ends_within_its_step(folder: Path) -> None:
     assert "Traceback" not in done.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "opening"), [("deep.json", "["), ("deep.json", '{"a":'), ("deep.yaml", "[")])
 def test_100_000_nested_brackets_are_refused(name: str, opening: str, folder: Path) -> None:
     (folder / name).write_text(opening * 100_000, encoding="utf-8")

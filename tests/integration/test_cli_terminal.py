@@ -55,6 +55,7 @@ def sleeping(pid: int) -> set[int]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("executor", ["serial", "threads", "processes", "asyncio"])
 def test_an_interrupt_keeps_what_was_finished_and_leaves_no_child(

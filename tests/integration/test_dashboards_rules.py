@@ -14,6 +14,9 @@ from harness.files.packaged import dashboards_folder
 from harness.telemetry.metrics.metric_table import FAMILIES, PREFIX
 from tests.integration.prometheus_server import require
 
+# The rules are asked of a real promtool and Prometheus.
+pytestmark = pytest.mark.slow
+
 FOLDER = dashboards_folder() / "prometheus"
 RULES = FOLDER / "rules" / "makespan.rules.yml"
 

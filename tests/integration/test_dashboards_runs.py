@@ -13,6 +13,9 @@ from tests.integration.dashboards_runs import pushed
 from tests.integration.prometheus_server import PrometheusServer, running_prometheus
 from tests.integration.runs_of_scenarios import TWO_SCENARIOS, Planned, documents, end_of
 
+# Each asks a real server.
+pytestmark = pytest.mark.slow
+
 NEWEST = {one.scenario: one for one in TWO_SCENARIOS if one.compared}
 WEEK_MILLISECONDS = 7 * 86_400_000
 

@@ -79,6 +79,7 @@ def test_steps_that_call_others_end_everywhere_alike() -> None:
     assert max(step_id.count("/") for run in runs for step_id in play(run, NO_FAULTS).timeline.step_ids) >= 4
 
 
+@pytest.mark.slow
 def test_steps_that_call_others_end_on_processes_alike() -> None:
     assert_alike([with_workers(run, 2) for run in drawn_with_calls(1, first=500)], ("processes",))
 
@@ -131,6 +132,7 @@ def test_a_worker_that_really_dies_is_judged_as_such() -> None:
     assert {one.outcome for one in played.timeline.attempts} == {"worker_died", "succeeded"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["serial", "threads", "asyncio"])
 def test_fuzzing_a_real_backend_finds_nothing(backend: str) -> None:
     report = fuzz(30, seed=2, backend=backend, size=10)

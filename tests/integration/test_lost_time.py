@@ -41,6 +41,7 @@ def test_random_runs_on_real_backends(backend: str) -> None:
         assert_sums(play_for_real(scaled(random_workflow(number, 12, REAL_FEATURES), scale=0.005), backend).timeline)
 
 
+@pytest.mark.slow
 def test_random_runs_in_processes() -> None:
     for number in (2, 7, 13):
         drawn = scaled(random_workflow(number, 12, REAL_FEATURES), scale=0.005)

@@ -45,6 +45,7 @@ def result_of(folder: Path, executor: str, *options: str) -> dict[str, Any]:
     return dict(result)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["threads", "processes", "asyncio", "serial"])
 def test_a_nodes_calls_stand_in_the_result_and_keep_the_models_limit(executor: str, tmp_path: Path) -> None:
     result = result_of(tmp_path, executor)
@@ -143,6 +144,7 @@ def test_whatever_ran_when_its_caller_times_out_stands_in_the_record(timeout: fl
     assert noted <= recorded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", range(200, 620, 60))
 def test_whatever_ran_when_its_caller_fails_stands_in_the_record(after: int, tmp_path: Path) -> None:
     args = {"folder": str(tmp_path), "count": 5_000, "after": after}
@@ -160,6 +162,7 @@ class KeepsEngine(Instrument):
         self.engine = engine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("later", [False, True])
 @pytest.mark.parametrize("after", [300, 600])
 def test_whatever_ran_when_the_run_is_cancelled_stands_in_the_record(after: int, later: bool, tmp_path: Path) -> None:

@@ -353,6 +353,7 @@ def scribble(data: bytes) -> None:
             os.write(fd, data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "data",
     [b"\xff" * 64, b"\x00" * 64, b"no", MAGIC_BYTES + b"\xff" * 60, pack_result(SUCCEEDED, 0, 0, 0, 0, 0, 1 << 60)],

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+# Each test is a run of pytest of its own, which measures.
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["pytester"]
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "benchmark-in-pytest.md"

@@ -285,6 +285,7 @@ def test_spans_keep_steady_times_when_the_wall_clock_steps_back(monkeypatch: pyt
 # ---------------------------------------------------------------------- nothing is lost
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("backend", ["threads", "processes"])
 @pytest.mark.parametrize("steps", [5_000, pytest.param(100_000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
@@ -334,6 +335,7 @@ def test_a_run_that_breaks_sends_what_there_was(mode: Mode) -> None:
     assert sum(span.name.startswith("invoke_workflow") for span in spans) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("backend", ["threads", "processes"])
 def test_an_interrupted_run_sends_every_step_that_ended(tmp_path: Path, backend: str, mode: Mode) -> None:

@@ -33,6 +33,9 @@ from tests.unit.replays import (
 )
 from tests.unit.test_benchmark_calls import matrix_of
 
+# Recorded calls are played in real time.
+pytestmark = pytest.mark.slow
+
 # Workers that are processes take their time to start.
 EXECUTORS = ("serial", "threads", "asyncio", pytest.param("processes", marks=pytest.mark.slow))
 

@@ -371,6 +371,7 @@ def test_above_the_limit_hints_are_skipped_and_it_says_so() -> None:
     assert hints(planned(*many)) == ["hints-skipped"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("templates", [False, True])
 def test_a_chain_of_a_hundred_thousand_steps_is_planned(templates: bool) -> None:
     chain = [step("s0")]

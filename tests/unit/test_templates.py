@@ -146,6 +146,7 @@ def test_arguments_without_templates_are_not_copied() -> None:
     assert value(args) is args
 
 
+@pytest.mark.slow
 def test_arguments_nested_very_deeply_break_nothing() -> None:
     deep: Any = "{{ inputs.n }}"
     for _ in range(50_000):

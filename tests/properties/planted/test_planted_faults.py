@@ -19,6 +19,9 @@ from tests.properties.planted.faults import FAULTS
 from tests.properties.planted.planting import Fault, function_of, planted
 from tests.properties.scheduler_machine import SchedulerMachine
 
+# Hundreds of runs for each fault.
+pytestmark = pytest.mark.slow
+
 MOST_RUNS = 3000
 MOST_MACHINES = 300
 SEED = 7
@@ -71,22 +74,7 @@ def machines_until_failure() -> int | None:
     return None
 
 
-# Those that take some thousands of draws until they show.
-RARE = frozenset(
-    {"cancelled attempts told twice", "lock reason wrong", "refund above the burst", "resuming without a slot"}
-)
-
-
-def faults(*, by_calls: bool) -> list[Any]:
-    """The faults that runs, or calls, are to find; the rare ones are left to the slow tests."""
-    return [
-        pytest.param(fault, id=fault.name, marks=pytest.mark.slow if fault.name in RARE else ())
-        for fault in FAULTS
-        if bool(fault.by_calls) is by_calls
-    ]
-
-
-@pytest.mark.parametrize("fault", faults(by_calls=False))
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if not fault.by_calls], ids=lambda fault: fault.name)
 def test_a_planted_fault_is_found_in_random_runs(fault: Fault) -> None:
     with planted(fault):
         count, properties = first_found(fault.focus, MOST_RUNS, fault.size)
@@ -99,7 +87,7 @@ def test_a_planted_fault_is_found_in_random_runs(fault: Fault) -> None:
     assert properties <= PROPERTIES.keys() | OWN_PROPERTIES.keys()
 
 
-@pytest.mark.parametrize("fault", faults(by_calls=True))
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.by_calls], ids=lambda fault: fault.name)
 def test_a_planted_fault_is_found_by_random_calls(fault: Fault) -> None:
     with planted(fault):
         count = machines_until_failure()
@@ -122,6 +110,5 @@ def test_a_planted_fault_leaves_nothing_behind() -> None:
 
 
 def test_at_least_forty_different_faults_are_planted() -> None:
-    assert {fault.name for fault in FAULTS} >= RARE
     assert len({(fault.target, fault.old, fault.new) for fault in FAULTS}) == len(FAULTS) >= 40
     assert len({fault.name for fault in FAULTS}) == len(FAULTS)
