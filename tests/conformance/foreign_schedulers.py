@@ -37,7 +37,8 @@ def dask_distributed(graph: Graph, call: Callable[[str], object], workers: int) 
     from distributed import Client, LocalCluster
 
     _CALLS[id(graph)] = call
-    options: dict[str, Any] = {"processes": False, "dashboard_address": None, "silence_logs": 50}
+    # Any free port for its page: two clusters of one machine would want the same one.
+    options: dict[str, Any] = {"processes": False, "dashboard_address": "127.0.0.1:0", "silence_logs": 50}
     with (
         LocalCluster(n_workers=1, threads_per_worker=workers, **options) as cluster,
         Client(cluster, set_as_default=False) as client,

@@ -17,7 +17,7 @@ NAP = Step(step_id="a", tool="sleep", args={"seconds": 0.01})
 
 CLUSTER = """
 from distributed import LocalCluster
-options = {"processes": False, "protocol": "tcp://", "host": "127.0.0.1", "dashboard_address": None}
+options = {"processes": False, "protocol": "tcp://", "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
 with LocalCluster(n_workers=1, threads_per_worker=2, **options) as cluster:
     print(cluster.scheduler_address, flush=True)
     input()
