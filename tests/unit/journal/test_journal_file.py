@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -121,8 +122,8 @@ def test_a_byte_that_was_changed_in_a_batch_is_noticed(tmp_path: Path) -> None:
     connection.execute("UPDATE batches SET body = CAST(body || x'00' AS BLOB) WHERE number = 2")
     connection.commit()
     connection.close()
-    with pytest.raises(JournalError, match="is damaged"):
-        JournalFile.open(path).sessions()
+    with closing(JournalFile.open(path)) as file, pytest.raises(JournalError, match="is damaged"):
+        file.sessions()
 
 
 def test_a_batch_that_is_gone_is_noticed(tmp_path: Path) -> None:
@@ -131,8 +132,8 @@ def test_a_batch_that_is_gone_is_noticed(tmp_path: Path) -> None:
     connection.execute("DELETE FROM batches WHERE number = 2")
     connection.commit()
     connection.close()
-    with pytest.raises(JournalError, match="is damaged"):
-        JournalFile.open(path).sessions()
+    with closing(JournalFile.open(path)) as file, pytest.raises(JournalError, match="is damaged"):
+        file.sessions()
 
 
 def test_a_newer_journal_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
