@@ -2,7 +2,7 @@
 
 Rules of this module:
 - Nothing is read beyond :data:`LARGEST_BODY_BYTES`, compressed or not; a connection that says nothing is closed.
-- A page in a browser cannot send: whoever names an origin is refused.
+- A page in a browser cannot send: a request that names an origin is refused.
 - Metrics and logs are answered as if they were kept, so that nobody tries again.
 
 Source: OTLP/HTTP, https://opentelemetry.io/docs/specs/otlp/#otlphttp.
@@ -76,8 +76,8 @@ class HttpReceiver:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    # Two receivers on one port would each get some of the spans.
-    allow_reuse_address = True
+    # Two receivers on one port would each get some of the spans; newer Pythons share it unless told otherwise.
+    allow_reuse_port = False
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
