@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -16,15 +15,20 @@ from executor import run
 from executor.model.workflow import Step, ToolDeclaration, Workflow
 from executor.tools.registry import make_tool
 from executor.tools.tool import ToolOptionsError
+from tests.missing import program
 
 TRY = ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"]
 
 
-def usable() -> bool:
-    return shutil.which("bwrap") is not None and subprocess.run(TRY, check=False, capture_output=True).returncode == 0
+@pytest.fixture(scope="module")
+def bubblewrap() -> None:
+    """It is here, and the kernel lets it make namespaces."""
+    program("bwrap", "bubblewrap")
+    if subprocess.run(TRY, check=False, capture_output=True).returncode:
+        pytest.skip("the kernel lets this user make no namespaces")
 
 
-needs_bubblewrap = pytest.mark.skipif(not usable(), reason="bubblewrap is not installed, or may make no namespaces")
+needs_bubblewrap = pytest.mark.usefixtures("bubblewrap")
 
 
 def outcome(
