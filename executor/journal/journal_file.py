@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from executor.journal.journal_errors import JournalError
+from executor.sqlite_tables import migrate, transaction
 
 APPLICATION_ID: Final = 0x6D6B736A  # "mksj"
 # One entry a version, never changed once it was released: a change is a new entry at the end.
@@ -103,7 +104,7 @@ class JournalFile:
             # Until something has happened that is worth waiting for the disk.
             connection.execute("PRAGMA synchronous = NORMAL")
             if version < len(MIGRATIONS):
-                _migrate(connection, version)
+                migrate(connection, MIGRATIONS, APPLICATION_ID, lambda: _check(connection, path))
         except BaseException:
             connection.close()
             raise
@@ -123,7 +124,7 @@ class JournalFile:
         """
         text = json.dumps(head, separators=(",", ":"))
         checksum = zlib.crc32(text.encode())
-        with _speaking(self.path), self._transaction() as connection:
+        with _speaking(self.path), transaction(self._connection) as connection:
             (self._session,) = connection.execute("SELECT COUNT(*) + 1 FROM sessions").fetchone()
             (self._batches,) = connection.execute("SELECT COUNT(*) FROM batches").fetchone()
             connection.execute("INSERT INTO sessions VALUES (?, ?, ?)", (self._session, text, checksum))
@@ -142,22 +143,9 @@ class JournalFile:
             if not self._waits_for_disk:
                 self._connection.execute("PRAGMA synchronous = FULL")
                 self._waits_for_disk = True
-        with _speaking(self.path), self._transaction() as connection:
+        with _speaking(self.path), transaction(self._connection) as connection:
             connection.executemany("INSERT INTO batches VALUES (?, ?, ?, ?)", rows)
         self._batches += len(rows)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield connection
-            connection.execute("COMMIT")
-        except BaseException:
-            # SQLite has rolled back by itself when the disk is full.
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
 
     # ------------------------------------------------------------------ reading
 
@@ -238,21 +226,6 @@ def _check(connection: sqlite3.Connection, path: Path) -> int:
             "update makespan",
         )
     return int(version)
-
-
-def _migrate(connection: sqlite3.Connection, version: int) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        for statements in MIGRATIONS[version:]:
-            for statement in statements:
-                connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
+from executor.sqlite_tables import transaction
 from harness.result.cell_key import Cell, machine_class
 from harness.store.run_references import load_reference, stored_run
 from harness.store.secrets import cell_without_secrets, document_without_secrets, result_without_secrets
@@ -252,17 +253,8 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, as_store_error(self.path):
-            connection = self._connection
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                # SQLite has rolled back by itself when the disk is full.
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+        with self._lock, as_store_error(self.path), transaction(self._connection) as connection:
+            yield connection
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

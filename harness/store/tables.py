@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from executor import sqlite_tables
 from harness.store.store_errors import BUSY_SECONDS, StoreError
 
 APPLICATION_ID: Final = 0x6D6B7370  # "mksp"
@@ -121,19 +122,7 @@ def migrate(
         StoreError: another process made them newer in the meantime.
 
     """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        version = check(connection, path, len(migrations))
-        for statements in migrations[version:]:
-            for statement in statements:
-                connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {len(migrations)}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+    sqlite_tables.migrate(connection, migrations, APPLICATION_ID, lambda: check(connection, path, len(migrations)))
 
 
 def _check_readable(version: int, path: Path) -> None:
