@@ -21,7 +21,7 @@ from harness.testing.programs.known_truth import Truth
 from harness.testing.programs.program import Program
 from harness.testing.programs.program_drawing import PATTERNS, draw_program
 from harness.testing.programs.program_shrinking import shrink_program
-from harness.testing.programs.scoring import Claim, Fault, Score, score
+from harness.testing.programs.scoring import Claim, Fault, Score, Tally, score, sum_of
 
 DEFAULT_PROGRAMS: Final = 1000
 CHUNK: Final = 50
@@ -44,24 +44,14 @@ class ProgramFailure:
     smallest: Program
 
 
-@dataclass(slots=True)
-class ProgramReport:
-    """What came of it. Pairs are (right, of so many). ``too_high``: programs of which a sure gain is not there."""
+@dataclass(slots=True, kw_only=True)
+class ProgramReport(Tally):
+    """What came of many programs. ``too_high``: those of which a sure gain is not there."""
 
     seed: int
     programs: int = 0
-    spans: int = 0
     seconds: float = 0.0
     too_high: int = 0
-    edges: dict[str, tuple[int, int]] = field(default_factory=dict)
-    needs_known: tuple[int, int] = (0, 0)
-    needs_any: tuple[int, int] = (0, 0)
-    critical_named: tuple[int, int] = (0, 0)
-    critical_found: tuple[int, int] = (0, 0)
-    gaps: tuple[int, int] = (0, 0)
-    limits_found: tuple[int, int] = (0, 0)
-    limits_named: tuple[int, int] = (0, 0)
-    claims: list[Claim] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
     first: dict[str, tuple[int, tuple[str, ...]]] = field(default_factory=dict)
     failures: list[ProgramFailure] = field(default_factory=list)
@@ -69,13 +59,8 @@ class ProgramReport:
     def add(self, number: int, one: Score) -> None:
         """Count one program."""
         self.programs += 1
-        self.spans += one.spans
-        self.claims += one.claims
         self.too_high += any(claim.sure and claim.is_too_high for claim in one.claims)
-        for label, pair in one.edges.items():
-            self.edges[label] = _sum(self.edges.get(label, (0, 0)), pair)
-        for name in _COUNTED:
-            setattr(self, name, _sum(getattr(self, name), getattr(one, name)))
+        self.include(one)
         for kind in sorted({fault.kind for fault in one.faults}):
             self.faults[kind] += 1
             messages = tuple(fault.message for fault in one.faults if fault.kind == kind)
@@ -87,7 +72,7 @@ class ProgramReport:
         found = (0, 0)
         for label, pair in self.edges.items():
             if not label.startswith("assumed"):
-                found = _sum(found, pair)
+                found = sum_of(found, pair)
         return found
 
     @property
@@ -112,15 +97,6 @@ class ProgramReport:
     def ok(self) -> bool:
         """Whether no goal is missed."""
         return not self.missed
-
-
-_COUNTED: Final = (
-    "needs_known", "needs_any", "critical_named", "critical_found", "gaps", "limits_found", "limits_named",
-)  # fmt: skip
-
-
-def _sum(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
-    return one[0] + other[0], one[1] + other[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +133,7 @@ def fuzz_programs(
     if unknown:
         raise ValueError(f"no such pattern: {', '.join(sorted(unknown))}; there are {', '.join(PATTERNS)}")
     settings = ProgramSettings(seed, size, tuple(patterns or PATTERNS))
-    report = ProgramReport(seed)
+    report = ProgramReport(seed=seed)
     begun = time.monotonic()
     until = None if minutes is None else begun + 60 * minutes
     count = programs if programs is not None else (None if until else DEFAULT_PROGRAMS)
@@ -221,7 +197,7 @@ def _scores(
 
 def replay_program(program: Program) -> ProgramReport:
     """One program again."""
-    report = ProgramReport(0)
+    report = ProgramReport(seed=0)
     report.add(0, examine_program(program))
     report.failures = [
         ProgramFailure(kind, number, messages, program) for kind, (number, messages) in report.first.items()

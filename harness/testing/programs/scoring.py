@@ -11,7 +11,7 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Final, NamedTuple
 
 from executor.record.timeline import NANOSECONDS
@@ -64,10 +64,11 @@ class Fault(NamedTuple):
     message: str
 
 
-@dataclass(slots=True)
-class Score:
-    """How the analysis of one program did. Pairs are (right, of so many)."""
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What of an analysis was right. Pairs are (right, of so many), ``edges`` by label."""
 
+    spans: int = 0
     claims: list[Claim] = field(default_factory=list)
     edges: dict[str, tuple[int, int]] = field(default_factory=dict)
     needs_known: tuple[int, int] = (0, 0)
@@ -77,8 +78,30 @@ class Score:
     gaps: tuple[int, int] = (0, 0)
     limits_found: tuple[int, int] = (0, 0)
     limits_named: tuple[int, int] = (0, 0)
+
+    def include(self, other: Tally) -> None:
+        """Count in what another one has counted."""
+        self.spans += other.spans
+        self.claims += other.claims
+        for label, pair in other.edges.items():
+            self.edges[label] = sum_of(self.edges.get(label, (0, 0)), pair)
+        for name in _PAIRS:
+            setattr(self, name, sum_of(getattr(self, name), getattr(other, name)))
+
+
+_PAIRS: Final = tuple(one.name for one in fields(Tally) if one.name not in ("spans", "claims", "edges"))
+
+
+def sum_of(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    """Two pairs as one."""
+    return one[0] + other[0], one[1] + other[1]
+
+
+@dataclass(slots=True, kw_only=True)
+class Score(Tally):
+    """How the analysis of one program did."""
+
     faults: list[Fault] = field(default_factory=list)
-    spans: int = 0
 
 
 def score(program: Program) -> Score:
