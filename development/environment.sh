@@ -220,7 +220,7 @@ main() {
   python=$(find_python)
   [ -w . ] && { [ ! -e "$FOLDER" ] || [ -w "$FOLDER" ]; } ||
     fail "$PWD cannot be written to: copy it to a place of your own, and run \`$AGAIN\` there."
-  # Whoever comes second finds it made.
+  # A second call finds it made.
   if command -v flock > /dev/null; then
     exec 9< "${BASH_SOURCE[0]}"
     flock 9

@@ -1,4 +1,4 @@
-"""What the engine asks of whoever keeps a run on disk, and of whoever knows the results of an earlier one.
+"""What the engine asks of the keeper of a run on disk, and of what knows the results of an earlier run.
 
 Rules of this module:
 - Interfaces alone: the engine writes and reads nothing. :mod:`executor.journal` does.

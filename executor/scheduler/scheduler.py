@@ -1,6 +1,7 @@
 """The scheduler: which step may start now. A state machine without clock, thread, I/O, span or random source.
 
-One class: a step is admitted (`add`), becomes ready (`_decide`, `_approach`, `_enqueue`), is granted a slot and its
+One class, in one file, which passes 900 lines for that: its fields and the ways through them are read together.
+A step is admitted (`add`), becomes ready (`_decide`, `_approach`, `_enqueue`), is granted a slot and its
 limits (`start`, `_grant`), and completes (`finish`, `_settle`, `_cascade`), which decides on those that depend on it.
 
 Rules of this module:

@@ -354,7 +354,7 @@ class ChildProcess:
         """Whatever happened: kill the group, reap the leader, close everything."""
         self._signal(signal.SIGKILL)
         if self._phase != "killed":
-            # Whoever drove it was ended himself.
+            # Its driver was ended, too.
             kill_marked(self._mark)
         for pipe in self._pipes.values():
             pipe.close()

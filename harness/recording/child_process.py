@@ -53,7 +53,7 @@ def _handed_on(child: subprocess.Popen[bytes]) -> Iterator[None]:
     for name in _HANDED_ON:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
-            with suppress(ValueError):  # not the main thread: whoever embeds this handles signals
+            with suppress(ValueError):  # not the main thread: the embedding program handles signals
                 before[number] = signal.signal(number, hand_on)
     try:
         yield

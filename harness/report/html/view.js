@@ -1,5 +1,5 @@
 // What is looked at: the part of the common time axis, how rows are made, what is selected, searched, marked.
-// Whoever draws subscribes; a change is drawn once, with the next frame.
+// Each drawing subscribes; a change is drawn once, with the next frame.
 
 const view = {
   from: 0,
