@@ -23,7 +23,7 @@ from executor.engine.mapped_items import DEFAULT_ITEMS
 from executor.engine.simulated_outputs import MadeUp
 from executor.model.workflow import Step
 from executor.record.timeline import NANOSECONDS, Attempt, AttemptOutcome
-from executor.tools.tool import Simulation, Tool, ToolContext
+from executor.tools.tool import Simulation
 
 DEFAULT_SECONDS = 1.0
 
@@ -215,7 +215,13 @@ class VirtualBackend(Backend):
         step = self._engine.scheduler.steps[attempt.index]
         try:
             tool, context, prompt, args, known = self._engine.prepare_simulated(attempt)
-            simulation = self._simulation(tool, context, prompt, args, known=known)
+            try:
+                simulation = tool.simulate(context, prompt, args)
+            except Exception:
+                if known:
+                    raise
+                # It would have to look at what only a run knows.
+                simulation = None
         except Exception as error:  # noqa: BLE001  # a template or a tool that fails is a failed attempt
             return Simulated(0, "failed", Failure.of(error))
         if step.expected_seconds is not None:
@@ -230,23 +236,12 @@ class VirtualBackend(Backend):
             return Simulated(duration, "failed", Failure.of(simulation.error))
         return Simulated(duration, "succeeded", self._output(attempt, simulation, known=known))
 
-    def _simulation(
-        self, tool: Tool, context: ToolContext, prompt: str | None, args: Mapping[str, Any], *, known: bool
-    ) -> Simulation | None:
-        """What the tool says; nothing where it would have to look at what only a run knows."""
-        try:
-            return tool.simulate(context, prompt, args)
-        except Exception:
-            if known:
-                raise
-            return None
-
     def _output(self, attempt: Attempt, simulation: Simulation | None, *, known: bool) -> Any:
-        expected = self.expected_outputs
-        if attempt.step_id in expected:
-            return expected[attempt.step_id]
-        if attempt.parent is not None and attempt.parent in expected and self._is_item(attempt):
-            return expected[attempt.parent]
+        if expected := self.expected_outputs:
+            if attempt.step_id in expected:
+                return expected[attempt.step_id]
+            if attempt.parent is not None and attempt.parent in expected and self._is_item(attempt):
+                return expected[attempt.parent]
         if simulation is not None and known and not simulation.made_up:
             return simulation.output
         shown = None if simulation is None else simulation.output

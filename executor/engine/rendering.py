@@ -77,10 +77,10 @@ class Renderer:
             Exception: a template cannot be rendered, whatever the outputs; or the tool is not there.
         """
         try:
-            tool, prompt, args = self.work(step, index)
+            tool, prompt, args = self.rendered(step, index)
         except UnknownValueError:
             return self._partly_known(step, index)
-        return tool, prompt, args, not any(isinstance(value, Stub) for value in args.values())
+        return tool, prompt, args, not args or not any(isinstance(value, Stub) for value in args.values())
 
     def _partly_known(self, step: Step, index: int) -> tuple[Tool, str | None, Mapping[str, Any], bool]:
         from executor.templates.template import render_text, render_value  # noqa: PLC0415  # as in `work`
