@@ -17,9 +17,9 @@ Rules of this module:
 - The order of starts: resuming, reserved (in the order of their reservations), nested calls (deepest first), then
   priority, upward rank, file order. After every round of starts each waiting step has one reason, the first that
   applies; the record keeps the changes.
-- A completion costs O(out-degree · log ready), plus O(distinct sets of needs that wait) where steps have needs, and
-  O(steps with needs that have reserved) once some were overtaken too often. Nothing recurses: a cascade through a
-  million steps is a loop.
+- A completion costs O(out-degree · log ready), plus O(distinct sets of needs that wait) where steps have needs. The
+  steps that reserved are few (`ready_queue.RESERVED_AT_ONCE`). Nothing recurses: a cascade through a million steps is
+  a loop.
 """
 
 from __future__ import annotations
