@@ -3,7 +3,7 @@
 Rules of this module:
 - A start key is one integer: nested calls (deepest first), then priority, upward rank, file order. The smallest key
   starts first; the index of the step is in its lowest bits.
-- Steps with the same needs stand in one line, since what stops the first stops them all. A line keeps the history of
+- Steps with the same needs are in one line, since what stops the first stops them all. A line keeps the history of
   its reason, from which each step cuts its own waits.
 - A step that was overtaken :data:`OVERTAKES_UNTIL_RESERVED` times, by steps queued later, is overdue. Overdue steps
   reserve what they need, the oldest first, at most :data:`RESERVED_AT_ONCE` at once: a start looks at each of them.
@@ -118,7 +118,7 @@ class ReadyQueue:
         self.epoch_of[index] = epoch
 
     def epoch_at(self, now: int) -> Epoch:
-        """The epoch of the instant. The last one is used again if nobody waits in it any more."""
+        """The epoch of the instant. The last one is used again if no step waits in it any more."""
         epoch = self.epochs[-1]
         if epoch.time == now:
             return epoch
@@ -164,7 +164,7 @@ class ReadyQueue:
         self.leave_epoch(index)
 
     def leave_epoch(self, index: int) -> None:
-        """A step can no longer be overtaken, without having overtaken anybody."""
+        """A step can no longer be overtaken, without having overtaken any step."""
         epoch = self.epoch_of[index]
         if epoch is None:
             return
