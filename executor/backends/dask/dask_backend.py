@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, ClassVar
 
 from executor.backends.base import BackendError, usable_cores
-from executor.backends.submit import Answer, RemoteCall, SubmitBackend, Submits
+from executor.backends.batches import BatchingBackend
+from executor.backends.submit import Answer, Submits
 from executor.engine.engine import Engine
 
 try:
@@ -40,7 +41,7 @@ SUBMIT_SETTINGS = {"distributed.admin.large-graph-warning-threshold": "1 TiB"}
 SUBMITTING = threading.Lock()
 
 
-class DaskBackend(SubmitBackend):
+class DaskBackend(BatchingBackend):
     """Steps on a Dask cluster. ``address`` (``tcp://host:port``) is that of a running scheduler."""
 
     name = "dask"
@@ -110,7 +111,7 @@ class DaskBackend(SubmitBackend):
     def is_worker_death(self, error: BaseException) -> bool:
         return isinstance(error, KilledWorker) or super().is_worker_death(error)
 
-    def _submit_to_executor(self, call: RemoteCall) -> Future[Answer]:
+    def _submit_to_executor(self, call: Callable[[], Any]) -> Future[Answer]:
         with SUBMITTING, dask.config.set(SUBMIT_SETTINGS):
             return super()._submit_to_executor(call)
 
