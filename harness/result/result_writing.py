@@ -138,17 +138,29 @@ def result_document(
         "efficiency_ratio": None if speedup is None or timeline.workers < 1 else speedup.median / timeline.workers,
         **_figures(figures),
         **_cautions(figures, shown),
+        **({} if shown.trace_id is None else {"trace_id": shown.trace_id}),
+        **_states(shown),
+        **_resumed(shown),
+        **record_document(shown),
+        "samples": [_sample(one, its) for one, its in zip(repetitions, summaries, strict=True)],
+    }
+
+
+def record_document(repetition: Repetition) -> Document:
+    """What happened in one run and what came out, without a figure: the fields of a result that
+    :func:`harness.result.result_reading.timeline_from_document` reads.
+    """
+    timeline = repetition.timeline
+    return {
+        "workers": timeline.workers,
+        "policy": timeline.policy,
         "startup_seconds": timeline.startup_seconds,
         "backend": timeline.backend,
-        **({} if shown.trace_id is None else {"trace_id": shown.trace_id}),
         "resources": {
             name: resource.model_dump(mode="json", exclude={"auto"}) for name, resource in timeline.resources.items()
         },
         **_capacities(timeline),
-        **_states(shown),
-        **_resumed(shown),
-        "steps": _steps(shown),
-        "samples": [_sample(one, its) for one, its in zip(repetitions, summaries, strict=True)],
+        "steps": _steps(repetition),
     }
 
 
