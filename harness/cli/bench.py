@@ -71,7 +71,7 @@ from harness.compare import text as comparison_text
 from harness.compare.comparison import cells_of
 from harness.config import Config, load_config
 from harness.environment import usable_cores
-from harness.execution import calls_a_model, lacks_model
+from harness.execution import cache_assumed, calls_a_model, lacks_model
 from harness.exit_codes import ExitCode
 from harness.expectations import Verdict, junit
 from harness.files.json_output import STDOUT, OutputError, check_writable, write_json, write_text
@@ -114,6 +114,8 @@ def bench_scenarios(request: BenchRequest) -> ExitCode:
     if not request.quiet:
         warnings = [one for case in matrix.cases for one in case.loaded.findings if one.severity == "warning"]
         Terminal(sys.stderr).write(finding_lines(dict.fromkeys(warnings)))
+        if any(cache_assumed(case.loaded) for case in matrix.cases):
+            terminal.line("A benchmark takes nothing from the cache: steps with `cache: inputs` run each time.", "dim")
     judge = _judge_for(request, matrix, config, judge_all=not wanted.change_the_cells)
     store = store_path(request.store, config)
     seed = matrix.cases[0].seed

@@ -114,7 +114,13 @@ def _lines(runs: Sequence[StoredRun], request: HistoryRequest, path: str) -> Ite
         asked = request.scenario is not None or request.executor is not None or request.since is not None
         yield Line(f"No runs{' like that' if asked else ''} in {one_line(path, 200)}.")
         return
-    head, *rows = aligned([_HEAD, *(_row(run) for run in runs)], right=_NUMBERS)
+    # Few workflows cache anything.
+    shows_cached = any(run.cached_steps for run in runs)
+    table = [_HEAD, *(_row(run) for run in runs)]
+    if shows_cached:
+        cached = ["cached steps", *(str(run.cached_steps) for run in runs)]
+        table = [(*row[:5], number, *row[5:]) for row, number in zip(table, cached, strict=True)]
+    head, *rows = aligned(table, right=(*_NUMBERS, 5) if shows_cached else _NUMBERS)
     yield Line(head, "bold")
     for run, row in zip(runs, rows, strict=True):
         yield Line(row, _STYLES.get(run.verdict or "", ""))

@@ -1,4 +1,4 @@
-"""The journals beside a store: one file a run, from which it can be resumed.
+"""The journals beside a store: one file a run, from which it can be resumed. And where the cache stands.
 
 Rules of this module:
 - ``runs.sqlite`` has its journals in the folder ``runs.journals``, each named by the id of the run that began it.
@@ -48,6 +48,11 @@ class FoundJournal:
         """How the run was started; empty where nobody said."""
         about = self.head.get("started_as")
         return about if isinstance(about, dict) else {}
+
+
+def cache_path(store_path: Path) -> Path:
+    """Where the outputs of steps with ``cache: inputs`` are: ``runs.sqlite`` has ``runs.cache`` beside it."""
+    return store_path.with_suffix(".cache")
 
 
 class Journals:

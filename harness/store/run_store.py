@@ -16,7 +16,7 @@ import sqlite3
 import threading
 import uuid
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -352,8 +352,8 @@ class Store:
         results = document["results"]
         repetitions = sum(result["repetitions"] for result in results)
         connection.execute(
-            "UPDATE runs SET document = ?, status = ?, cells = ?, repetitions = ? WHERE sequence = ?",
-            (_packed(document), status, len(results), repetitions, sequence),
+            "UPDATE runs SET document = ?, status = ?, cells = ?, repetitions = ?, cached_steps = ? WHERE sequence = ?",
+            (_packed(document), status, len(results), repetitions, _cached_steps(results), sequence),
         )
         going_on = "AND record IS NULL" if status == "interrupted" else ""
         connection.execute(f"DELETE FROM samples WHERE sequence = ? {going_on}", (sequence,))  # noqa: S608 - as above
@@ -406,6 +406,10 @@ _INSERT_SAMPLE: Final = (
 _INSERT_SAMPLE_AGAIN: Final = f"""{_INSERT_SAMPLE}
 ON CONFLICT DO UPDATE SET sample = excluded.sample, record = excluded.record, result = COALESCE(excluded.result, result)
 """
+
+
+def _cached_steps(results: Sequence[Mapping[str, Any]]) -> int:
+    return sum(bool(step.get("cached")) for result in results for step in result["steps"])
 
 
 def _text(values: Mapping[str, Any]) -> str:

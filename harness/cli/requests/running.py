@@ -106,6 +106,10 @@ class RunRequest:
             "--durable WHEN", "When the end of a step is on the disk: 100ms later, or each: before the run goes on."
         ),
     ] = "100ms"
+    no_cache: Annotated[
+        bool,
+        option("--no-cache", "Take no output from the cache: steps with `cache: inputs` run, and leave theirs anew."),
+    ] = False
     metrics_port: MetricsPortOption = None
     store: StoreOption = None
     no_store: NoStoreOption = False
