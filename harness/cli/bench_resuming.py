@@ -138,7 +138,7 @@ def lock_bench(store: Path, run_id: str, open_things: ExitStack) -> None:
     folder = Journals(store).folder
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = RunLock(folder / f"{run_id}.bench", run_id, f"benchmark {run_id[:_ID_SHOWN]}")
+        lock = RunLock(Journals(store).bench_path(run_id), run_id, f"benchmark {run_id[:_ID_SHOWN]}")
     except OSError:
         # Where no file can be made, the store says so itself.
         return

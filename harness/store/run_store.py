@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -239,6 +240,34 @@ class Store:
         with self._reading() as connection:
             rows = connection.execute(query, (run_id,)).fetchall()
         return [StoredRepetition(json.loads(sample), self._unpacked(record, run_id)) for sample, record in rows]
+
+    def resumable_before(self, moment: float) -> list[str]:
+        """The ids of benchmarks begun before that time (seconds since 1970) that ended early, and can go on.
+
+        Raises:
+            StoreError: it cannot be read.
+
+        """
+        before = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
+        query = (
+            "SELECT run_id FROM runs WHERE started_as IS NOT NULL AND status = 'interrupted' AND started_at < ?"
+            " ORDER BY sequence"
+        )
+        with self._reading() as connection:
+            return [run_id for (run_id,) in connection.execute(query, (before,))]
+
+    def drop_repetitions(self, run_ids: Sequence[str]) -> None:
+        """Forget what these benchmarks would go on from; their results stay.
+
+        Raises:
+            StoreError: it cannot be written.
+
+        """
+        with self._transaction() as connection:
+            for run_id in run_ids:
+                sequence = self._sequence(connection, run_id)
+                connection.execute("DELETE FROM samples WHERE sequence = ?", (sequence,))
+                connection.execute("UPDATE runs SET started_as = NULL WHERE sequence = ?", (sequence,))
 
     def load(self, reference: str) -> Document:
         """The document of a run: by id or its beginning, ``@last``, ``@last~1``, git revision, file or folder.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-Status = Literal["unfinished", "interrupted", "finished"]
+Status = Literal["unfinished", "killed", "interrupted", "finished"]
 Verdict = Literal["accepted", "rejected"]
 
 
@@ -16,7 +16,7 @@ class StoredRun:
     """A line of the history. ``verdict`` is what a person, or the benchmark, thought of it; None: nobody said.
     ``cached_steps``: how many steps took their output from the cache.
 
-    An ``unfinished`` run goes on at this moment or was killed.
+    An ``unfinished`` run goes on at this moment or was killed; ``killed`` is said by those who looked whether it does.
     """
 
     run_id: str

@@ -149,6 +149,10 @@ def test_a_bench_that_was_ended_goes_on_at_the_first_repetition_that_is_missing(
     status = {signal.SIGKILL: "unfinished", signal.SIGINT: "interrupted"}[stop]
     with Store.open(folder / "runs.sqlite") as store:
         assert [row.status for row in store.history()] == [status]
+    listed = called("history", "--store", "runs.sqlite").stdout
+    assert ("killed" if stop == signal.SIGKILL else "interrupted") in listed
+    if stop == signal.SIGKILL:
+        assert f"What is missing can be done: makespan bench --resume {run_id[:12]}" in listed
     (folder / "done").unlink()
     done = bench("--resume", "@last", "--json", "out.json")
     assert done.exit_code == 0, done.output
@@ -224,7 +228,9 @@ def test_a_bench_that_goes_on_is_not_resumed_beside_itself(folder: Path) -> None
             assert time.monotonic() < deadline
             time.sleep(0.02)
         refused = bench("--resume", "@last")
+        going_on = called("history", "--store", "runs.sqlite", "--json", "-").stdout
         process.terminate()
         process.wait(60)
+    assert '"killed"' not in going_on
     assert refused.exit_code == 2
     assert f"is writing benchmark {stored(folder)[0][:12]}" in refused.stderr
