@@ -177,7 +177,7 @@ class _Planner:
         known = self._finished.earlier.steps.get(step_id)
         if step.for_each is not None:
             return ("depends", self._after(open_parents)) if open_parents else self._mapped(index, step)
-        if known is None and not self._finished.may_know(step_id, None):
+        if known is None and not self._finished.may_know(step, step_id, None):
             return "runs", self._unfinished(step_id) + self._finished_calls(step_id)
         if open_parents:
             return "depends", self._after(open_parents)
@@ -212,7 +212,7 @@ class _Planner:
         for place, item in enumerate(items):
             self._renderer.variables[index] = {"item": item, "index": place}
             step_id = f"{step.step_id}/{place + 1}"
-            if not self._finished.may_know(step_id, step.step_id):
+            if not self._finished.may_know(step, step_id, step.step_id):
                 yield None
                 continue
             try:
