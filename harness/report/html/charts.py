@@ -318,7 +318,9 @@ def makespan_strips(cells: Sequence[Cell]) -> Strips | None:
     if all(len(cell.result["samples"]) < 2 for cell in cells):
         return None
     samples = [[float(sample["makespan_seconds"]) for sample in cell.result["samples"]] for cell in cells]
-    low, high = _padded([value for one in samples for value in one])
+    intervals = [cell.result["makespan_seconds"]["ci95"] or () for cell in cells]
+    medians = [cell.makespan_seconds for cell in cells]
+    low, high = _padded([*medians, *(value for one in (*samples, *intervals) for value in one)])
     rows = []
     for cell, one in zip(cells, samples, strict=True):
         interval = cell.result["makespan_seconds"]["ci95"]
@@ -328,8 +330,8 @@ def makespan_strips(cells: Sequence[Cell]) -> Strips | None:
         if interval is not None:
             text += f" ({interval_text(*interval)})"
         label = _short(cell.label)
-        place = min(100.0, max(0.0, _percent(middle, low, high)))
-        rows.append(StripRow(label, cell.label, _dots(one, low, high), place, ends, text, len(one)))
+        dots = _dots(one, low, high)
+        rows.append(StripRow(label, cell.label, dots, _percent(middle, low, high), ends, text, len(one)))
     return Strips(rows, time_ticks(low, high))
 
 

@@ -87,7 +87,7 @@ class Cell:
         """The failed attempts in groups, as text; largest first."""
         return [
             {
-                "tool": visible(one.tool or "–"),
+                "tool": visible(one.tool or "not named"),
                 "error_type": visible(one.error_type),
                 "status": "–" if one.http_status_code is None else str(one.http_status_code),
                 "attempts": str(one.attempts),

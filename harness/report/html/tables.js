@@ -8,15 +8,11 @@ const SHORT_TEXT = 16;
 
 class DataTable {
   constructor(root, caption, columns) {
-    Object.assign(this, { root, caption, columns, rows: [], shown: [], page: 0, sortedBy: -1, descending: false });
-    this.heads = columns.map((column, number) => {
-      const button = element("button", { type: "button", textContent: column.name });
-      button.addEventListener("click", () => this.sort(number));
-      return element("th", { scope: "col", className: column.number ? "number" : "" }, button);
-    });
+    Object.assign(this, { root, caption, allColumns: columns, rows: [], shown: [], page: 0, sortedBy: -1, descending: false });
     this.body = element("tbody");
     this.title = element("caption");
-    const table = element("table", { className: "cards" }, this.title, element("thead", {}, element("tr", {}, ...this.heads)), this.body);
+    this.head = element("tr");
+    const table = element("table", { className: "cards" }, this.title, element("thead", {}, this.head), this.body);
     this.status = element("span");
     this.buttons = [["Previous", -1], ["Next", 1]].map(([name, step]) => {
       const button = element("button", { type: "button", textContent: name });
@@ -30,8 +26,22 @@ class DataTable {
     root.append(scroll, element("div", { className: "pager" }, ...this.buttons, this.status));
   }
 
+  // The columns in which some row of this cell says something.
+  setColumns(columns) {
+    this.columns = columns;
+    this.sortedBy = -1;
+    this.heads = columns.map((column, number) => {
+      const button = element("button", { type: "button", textContent: column.name });
+      button.addEventListener("click", () => this.sort(number));
+      return element("th", { scope: "col", className: column.number ? "number" : "" }, button);
+    });
+    this.head.replaceChildren(...this.heads);
+  }
+
   setRows(rows, filter) {
+    if (rows !== this.rows) this.setColumns(saying(this.allColumns, rows));
     this.rows = rows;
+    this.root.hidden = !rows.length;
     this.filter(filter);
   }
 
@@ -145,8 +155,8 @@ function makeTables() {
     { name: "released by", text: (attempt) => attempt.released?.id },
     time("CPU time", (attempt) => attempt.cpu),
   ];
-  const steps = new DataTable(document.getElementById("steps-table"), "Steps", saying(stepColumns, CELLS.flatMap((one) => one.steps)));
-  const attempts = new DataTable(document.getElementById("attempts-table"), "Attempts", saying(attemptColumns, CELLS.flatMap((one) => one.attempts)));
+  const steps = new DataTable(document.getElementById("steps-table"), "Steps", stepColumns);
+  const attempts = new DataTable(document.getElementById("attempts-table"), "Attempts", attemptColumns);
   const fill = () => {
     steps.setRows(cell().steps, filter.value);
     attempts.setRows(cell().attempts, filter.value);
