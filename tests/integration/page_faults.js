@@ -8,7 +8,7 @@
     faults.push(`${what}: ${names.filter(Boolean).join(" ")} "${(element.textContent ?? "").trim().slice(0, 60)}" ${more}`);
   };
   const isSeen = (element) =>
-    element.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && !element.closest(".unseen, .skip");
+    element.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && !element.closest(".unseen, .skip, #js-plotly-tester");
   const ownText = (element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
   const all = [...document.body.querySelectorAll("*")].filter(isSeen);
   const texts = all.filter((element) => ownText(element) && !["SCRIPT", "STYLE", "TITLE", "OPTION"].includes(element.tagName));
