@@ -125,7 +125,7 @@ class Config(StrictModel):
         return self._findings
 
     def options_of(self, executor: str, given: Mapping[str, str]) -> dict[str, str]:
-        """The options of an executor: those of the command line over those that stand here."""
+        """The options of an executor: those of the command line over those of the file."""
         return {**self.backend_options.get(executor, {}), **given}
 
     def place(self, finding: Finding) -> Finding:
