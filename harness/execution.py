@@ -201,7 +201,7 @@ def calls_a_model(loaded: Loaded, *, every_tool: bool = False) -> bool:
 
 def lacks_model(loaded: Loaded) -> bool:
     """Whether a step asks an endpoint that it does not name for a model that it does not name either. What the code of
-    a step asks for nobody knows before.
+    a step asks for is not known before.
     """
     steps = loaded.graph.steps
     asking = names_without_model(loaded.tools, {step.tool for step in steps if step.tool is not None})
@@ -246,7 +246,7 @@ def with_endpoint(
     """The declarations, in which model tools that name no ``base_url`` use the configuration's."""
     found = dict(declarations)
     if llm.base_url is None or llm.base_url == LOCAL:
-        # The local model has an address where somebody started it; nobody did where no step asks a model.
+        # The local model has an address where it was started; it was not where no step asks a model.
         return found
     if "llm" in names_used:
         found.setdefault("llm", ToolDeclaration(kind="llm"))

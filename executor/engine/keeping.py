@@ -28,8 +28,8 @@ class Keeper(Protocol):
 
 class Asked(NamedTuple):
     """A step that would start, with its call as it would be made. ``parent``: the id of the step that calls it, or of
-    the mapped step whose item it is. ``ran_before``: the steps that it builds upon in another way than by reading their
-    outputs, and that ran in this run.
+    the mapped step whose item it is. ``builds_upon``: the steps that it, or who calls it, builds upon in another way
+    than by reading their outputs; ``ran_before``: those of them that ran in this run.
     """
 
     step: Step
@@ -38,6 +38,7 @@ class Asked(NamedTuple):
     tool: Tool
     prompt: str | None
     args: Mapping[str, Any]
+    builds_upon: tuple[str, ...] = ()
     ran_before: tuple[str, ...] = ()
 
 

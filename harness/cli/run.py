@@ -139,7 +139,9 @@ def _run_loaded(
             policy=config.policy,
             seed=request.seed,
             llm=config.llm,
-            backend_options=read_settings(request.backend_options, "--backend-option"),
+            backend_options=config.options_of(
+                config.executor, read_settings(request.backend_options, "--backend-option")
+            ),
             instruments=[
                 *untraced(config, request.trace),
                 *metrics.instruments,

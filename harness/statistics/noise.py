@@ -18,7 +18,7 @@ from harness.statistics.resampling import CONFIDENCE, checked
 _Z_SCORE: Final = 3.5
 _NORMAL_MAD: Final = 0.6745  # a normal distribution's median absolute deviation, in standard deviations
 _NORMAL_MEAN: Final = 1.253314  # its standard deviation, in mean absolute deviations
-# Less than this share of the median is no deviation that anybody has to look after.
+# Less than this share of the median is no deviation to look after.
 _WORTH_SAYING_RATIO: Final = 0.05
 _DRIFT_WORTH_SAYING_RATIO: Final = 0.02
 _DRIFT_P_VALUE: Final = 0.01

@@ -1,4 +1,4 @@
-"""What ``run``, ``bench`` and ``plan`` are asked for."""
+"""What ``run``, ``bench``, ``plan`` and ``doctor`` are asked for."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -277,4 +277,20 @@ class PlanRequest:
         ),
     ] = None
     quiet: QuietOption = False
+    config_path: ConfigOption = None
+
+
+@dataclass(frozen=True)
+class DoctorRequest:
+    """``doctor``: this machine, or one executor and its cluster."""
+
+    executor: Annotated[
+        str | None,
+        option(
+            "--executor -e NAME",
+            "Look at this executor alone: run steps on all its workers, and compare their versions with those here.",
+            autocompletion=completion.executors,
+        ),
+    ] = None
+    backend_options: BackendOptionOption = ()
     config_path: ConfigOption = None
