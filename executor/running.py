@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
@@ -25,7 +25,7 @@ from executor.dependencies import Graph, plan
 from executor.engine.engine import Engine, StepError
 from executor.engine.instruments import Instrument
 from executor.model.findings import Finding, did_you_mean, raise_errors
-from executor.model.workflow import Resource, Workflow
+from executor.model.workflow import Resource, Workflow, cache_of
 from executor.record.timeline import NANOSECONDS, Attempt, StepStatus, Timeline
 from executor.scheduler import Policy
 from executor.tools.registry import Declared
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from executor.front_end import StepResult
     from executor.journal.earlier_run import EarlierRun
     from executor.journal.kept_run import Journal, KeptRun, Resume
+    from executor.output_cache.cached_outputs import Cache, CachedOutputs
 
 # Who stops a program (timeout, make) signals it and then its whole process group: that is one interrupt, not two.
 SAME_INTERRUPT_SECONDS = 0.25
@@ -48,8 +49,8 @@ class Run:
 
     ``warnings`` are for people: instruments that were switched off, calls that cannot be stopped, assumed durations.
     ``facts`` are what tools noted beside their attempts, of those that did: names of span attributes, and values.
-    ``reused`` are the steps whose result an earlier run left, with the id of that run; ``resumed`` is what was known of
-    the run that this one went on from.
+    ``reused`` are the steps whose result an earlier run left, with the id of that run; ``cached`` are those of them
+    that were taken from the cache. ``resumed`` is what was known of the run that this one went on from.
     """
 
     workflow: Workflow
@@ -69,6 +70,7 @@ class Run:
     promised: Any = None
     reused: Mapping[str, str] = field(default_factory=dict)
     resumed: EarlierRun | None = None
+    cached: Collection[str] = ()
 
     def output(self, result: Any) -> Any:
         """What a promise of :func:`executor.step` has become; in lists and mappings each promise is replaced.
@@ -123,6 +125,8 @@ class RunOptions(TypedDict, total=False):
     """A file, made by the run, in which it is kept as it goes on, so that it can be resumed."""
     resume: str | PathLike[str] | Resume | None
     """The journal of a run that did not come to its end: what is finished there is not done again."""
+    cache: str | PathLike[str] | Cache | None
+    """A file, made where there is none, from which steps with ``cache: inputs`` take outputs of earlier runs."""
 
 
 def run(workflow: Workflow | StepResult, inputs: Mapping[str, Any] | None = None, **options: Unpack[RunOptions]) -> Run:
@@ -132,8 +136,8 @@ def run(workflow: Workflow | StepResult, inputs: Mapping[str, Any] | None = None
         workflow: what is run.
         inputs: take the place of the workflow's own inputs of the same name.
         options: ``backend`` (``"threads"``), ``workers``, ``policy`` (``"dataflow"``), ``tools``, ``resources``,
-            ``seed`` (0), ``instruments``, ``scale`` (1), ``graph``, ``feed``, ``journal`` and ``resume``: see
-            :class:`RunOptions`.
+            ``seed`` (0), ``instruments``, ``scale`` (1), ``graph``, ``feed``, ``journal``, ``resume`` and
+            ``cache``: see :class:`RunOptions`.
 
     Raises:
         WorkflowError: the workflow must not run; it carries every finding.
@@ -178,7 +182,7 @@ class _Prepared:
         graph, findings = _planned(workflow, options, toolbox)
         names = dict.fromkeys(step.tool for step in graph.steps if step.tool is not None)
         if feed is not None:
-            # Nobody knows yet what the steps that arrive will use.
+            # It is not known yet what the steps that arrive will use.
             names |= dict.fromkeys(declared)
         raise_errors([*findings, *toolbox.resolve(names)])
         raise_errors(toolbox.check_calls(graph.steps))
@@ -194,6 +198,8 @@ class _Prepared:
         inputs = {**workflow.inputs, **(inputs or {})}
         context = RunContext(workflow.workflow_id, inputs, options.get("scale", 1.0), options.get("seed", 0))
         self.kept = self._kept(options, graph, context)
+        self.cached = self._cached(options, graph, context)
+        earlier = None if self.kept is None else self.kept.earlier
         self.engine = Engine(
             graph,
             self.tools,
@@ -204,12 +210,14 @@ class _Prepared:
             context=context,
             instruments=self.instruments,
             toolbox=toolbox,
-            earlier=None if self.kept is None else self.kept.earlier,
+            earlier=earlier if self.cached is None else self.cached,
         )
         if self.kept is not None:
             self.kept.attach(self.engine)
+        if self.cached is not None:
+            self.cached.attach(self.engine)
         if feed is not None:
-            # Before anybody asks whether it is done: a run without steps would be.
+            # Before the first question whether it is done: a run without steps would be.
             self.engine.scheduler.hold()
         self.startup_seconds = 0.0
         self.interrupted = False
@@ -226,6 +234,22 @@ class _Prepared:
         if self.feed is not None and resume is not None:
             raise JournalError("a run whose steps arrive cannot be resumed", "resume it with the steps as a workflow")
         return kept_run(journal, resume, graph, self.tools, context)
+
+    def _cached(self, options: RunOptions, graph: Graph, context: RunContext) -> CachedOutputs | None:
+        """The cache, where a step may want it."""
+        wanted = self.feed is not None or any(cache_of(step) is not None for step in graph.steps)
+        given = options.get("cache")
+        if given is None or not wanted or self.backend.simulates:
+            return None
+        from executor.output_cache.cached_outputs import Cache, CachedOutputs  # noqa: PLC0415  # SQLite, as above
+
+        resume = options.get("resume")
+        return CachedOutputs(
+            given if isinstance(given, Cache) else Cache(given),
+            context,
+            first=None if self.kept is None else self.kept.earlier,
+            again=getattr(resume, "rerun", ()),
+        )
 
     def drive(self) -> Run:
         began = time.perf_counter()
@@ -291,6 +315,8 @@ class _Prepared:
                 tool.prepare()
         if self.kept is not None:
             self.kept.begin()
+        if self.cached is not None:
+            self.cached.begin()
 
     def _close(self) -> None:
         try:
@@ -298,6 +324,8 @@ class _Prepared:
             for tool in list(self.tools.values()):
                 tool.close()
         finally:
+            if self.cached is not None:
+                self.engine.warnings.extend(self.cached.end())
             if self.kept is not None:
                 how = "interrupted" if self.interrupted else "finished" if self.engine.scheduler.done else "left"
                 self.engine.warnings.extend(self.kept.end(how))
@@ -323,12 +351,27 @@ class _Prepared:
             promised=self.promised,
             warnings=[*engine.warnings, *engine.instruments.warnings, *self.backend.warnings],
             facts=engine.facts,
-            reused={} if self.kept is None else self.kept.reused(scheduler.step_ids[it] for it in scheduler.reused),
+            reused=self._reused(),
+            cached=frozenset(scheduler.step_ids[it] for it in scheduler.cached),
             resumed=None if self.kept is None or self.kept.earlier is None else self.kept.earlier.earlier,
         )
         if self.interrupted:
             raise Interrupted(result)
         return result
+
+    def _reused(self) -> dict[str, str]:
+        scheduler = self.engine.scheduler
+        ids = scheduler.step_ids
+        reused = {}
+        if self.kept is not None:
+            reused = self.kept.reused(ids[index] for index in scheduler.reused if index not in scheduler.cached)
+        if self.cached is not None:
+            hits = self.cached.hits
+            for index in scheduler.cached:
+                # A mapped step has the run of its last item.
+                made = [hits[ids[item]] for item in scheduler.family_calls(index) if ids[item] in hits]
+                reused[ids[index]] = hits.get(ids[index]) or made[-1]
+        return reused
 
     def interrupt(self) -> None:
         """Cancel the run, from a signal handler too: a flag, and a wake-up for the one who waits."""

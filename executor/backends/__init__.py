@@ -9,7 +9,7 @@ from executor.backends.base import Backend, BackendError
 
 GROUP = "makespan.backends"
 
-# The one list of ours: nobody can replace one.
+# The built-in backends. No other one can replace them.
 BUILT_IN = {
     "serial": "executor.backends.serial:SerialBackend",
     "threads": "executor.backends.threads:ThreadsBackend",
@@ -17,6 +17,7 @@ BUILT_IN = {
     "asyncio": "executor.backends.asyncio:AsyncioBackend",
     "virtual": "executor.backends.virtual:VirtualBackend",
     "dask": "executor.backends.dask.dask_backend:DaskBackend",
+    "ray": "executor.backends.ray.ray_backend:RayBackend",
 }
 
 

@@ -36,7 +36,7 @@ from executor.scheduler.states import (
 if TYPE_CHECKING:
     from executor.scheduler.scheduler import Scheduler
 
-# These functions are the scheduler's own; they stand here so that its class can be read as a whole.
+# These functions are the scheduler's own; they are here so that its class can be read as a whole.
 # ruff: noqa: SLF001
 
 EVENT_OF_END = {SUCCEEDED: SUCCEED, FAILED: FAIL, CANCELLED: CANCEL}
@@ -150,6 +150,8 @@ def _end_mapped(scheduler: Scheduler, attempt: Attempt, event: int, state: int, 
     items = scheduler._call_tree.calls(index)
     if scheduler.reused and items and scheduler.reused.issuperset(items):
         scheduler.reused.add(index)
+        if scheduler.cached.issuperset(items):
+            scheduler.cached.add(index)
     scheduler._items.ended(attempt, items)
     scheduler._move(index, event, state)
     scheduler._cascade([index], index, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.properties.planted.crash_faults import CRASH_FAULTS
 from tests.properties.planted.planting import Fault
 
 S = "executor.scheduler."
@@ -575,6 +576,14 @@ FAULTS = (
         focus=SCARCE,
     ),
     Fault(
+        "reservations that are used up",
+        "After so many questions whether a step may reserve, none ever does.",
+        S + "ready_queue:ReadyQueue.may_reserve",
+        "len(self.reserved) < RESERVED_AT_ONCE",
+        "next(self._numbers) < RESERVED_AT_ONCE",
+        focus=SCARCE,
+    ),
+    Fault(
         "reserved units ignored",
         "Units that a step reserved are given to those behind it.",
         "executor.scheduler.resources:Demand.lacks_units",
@@ -716,4 +725,5 @@ FAULTS = (
         "cancelled = self.cancelled_attempts",
         by_calls=True,
     ),
+    *CRASH_FAULTS,
 )
