@@ -43,7 +43,7 @@ from harness.report.terminal.plan_text import plan_lines
 from harness.report.terminal.plots import capacity_lines, concurrency_line
 from harness.report.terminal.resume_text import resume_lines
 from harness.report.terminal.run_progress import progress_for
-from harness.report.terminal.summary_text import STEPS_SHOWN, step_lines, summary_lines
+from harness.report.terminal.summary_text import step_lines, summary_lines
 from harness.result import Document
 from harness.scenario.scenario_file import load, load_document
 from harness.scenario.scenario_model import Loaded
@@ -103,7 +103,7 @@ def run_scenario(request: RunRequest) -> ExitCode:
 def _show_plan(request: RunRequest, loaded: Loaded, terminal: Terminal) -> None:
     """Show and save what is going to run, or, where it arrived step by step, what ran."""
     if not request.quiet:
-        terminal.write(plan_lines(loaded.workflow, width=terminal.width, steps_shown=STEPS_SHOWN))
+        terminal.write(plan_lines(loaded.workflow, width=terminal.width))
         terminal.line()
     if request.save is not None:
         save_plan(workflow_document(loaded), request.save)
