@@ -12,12 +12,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from harness.cli.guard import UsageFault
 from harness.cli.requests.kept_runs import HistoryRequest
-from harness.cli.stores import store_path, store_to_read
-from harness.config import Config, load_config
+from harness.cli.stores import history_path, store_at
 from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_json
 from harness.plain_text import aligned, one_line
@@ -45,15 +45,15 @@ def show_history(request: HistoryRequest) -> ExitCode:
     since = read_since(request.since)
     if request.json_target is not None:
         check_writable(request.json_target)
-    config = load_config(request.config_path)
+    path = history_path(request.store, request.config_path)
     if request.accept or request.reject:
-        return _set_verdicts(request, config)
-    with store_to_read(request.store, config) as store:
+        return _set_verdicts(request, path)
+    with store_at(path, request.store) as store:
         runs = [] if store is None else list(_chosen(store, request, since))
     if request.json_target is not None:
         write_json({"schema": SCHEMA, "runs": [asdict(run) for run in runs]}, request.json_target)
     terminal = Terminal(sys.stderr) if request.json_target == STDOUT else Terminal()
-    terminal.write(_lines(runs, request, str(store_path(request.store, config))))
+    terminal.write(_lines(runs, request, str(path)))
     return ExitCode.FINE
 
 
@@ -79,9 +79,8 @@ def read_since(typed: str | None) -> str | None:
     return moment.isoformat(timespec="milliseconds")
 
 
-def _set_verdicts(request: HistoryRequest, config: Config) -> ExitCode:
+def _set_verdicts(request: HistoryRequest, path: Path) -> ExitCode:
     terminal = Terminal()
-    path = store_path(request.store, config)
     if not path.exists():
         raise UsageFault(f"there is no store at {str(path)!r}: nothing was kept there yet")
     with Store.open(path) as store:

@@ -26,9 +26,9 @@ from executor.model.findings import Finding, WorkflowError, did_you_mean, raise_
 from executor.model.findings import Path as FieldPath
 from executor.model.json_values import describe
 from executor.model.workflow import Resource, ToolDeclaration, Workflow, parse_workflow, translate
-from executor.running import declarations_for
 from executor.tools.registry import check_calls, check_tools, resolve_tool, tool_kind_names
 from executor.tools.tool import Tool, ToolOptionsError
+from executor.tools.toolbox import declarations_for
 from harness.config import Config, load_config
 from harness.files.packaged import shipped_scenarios
 from harness.files.strict_file import Document, parse_value, read_document
