@@ -25,7 +25,7 @@ from executor.scheduler import SchedulerError
 from executor.tools.tool import ToolOptionsError
 
 _LOOK_EVERY_SECONDS = 0.1
-# How long the end of a run waits for its feed, which was told to stop.
+# How long the end of a run waits for its feed to stop.
 _JOIN_SECONDS = 5.0
 
 
@@ -66,19 +66,19 @@ class Arrivals:
             if isinstance(made, Failure):
                 raise ToolOptionsError(made.message, field="tool")
         answers: list[list[str] | SchedulerError] = []
-        told = threading.Event()
+        answered = threading.Event()
 
         def request(now: int) -> None:
             try:
                 answers.append(self._engine.scheduler.add(steps, now))
             except SchedulerError as error:
                 answers.append(error)
-            told.set()
+            answered.set()
 
         if self.over:
             raise RunOverError("the run is over")
         self._engine.ask(request)
-        while not told.wait(_LOOK_EVERY_SECONDS):
+        while not answered.wait(_LOOK_EVERY_SECONDS):
             if self.over:
                 raise RunOverError("the run is over")
         answer = answers[0]
@@ -98,7 +98,7 @@ class Arrivals:
         self._thread = thread
 
     def end(self) -> None:
-        """The run has ended: tell the feed, and wait for it a little."""
+        """The run has ended: stop the feed, and wait for it a little."""
         self._over.set()
         if self._thread is None:
             return

@@ -1,4 +1,4 @@
-"""Names that a package shows and imports when they are first used, so that nobody pays for what they do not use."""
+"""Names that a package shows and imports when they are first used, so that an import costs only what is used."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class PreparedRun:
         graph, findings = _planned(workflow, options, toolbox)
         names = dict.fromkeys(step.tool for step in graph.steps if step.tool is not None)
         if feed is not None:
-            # Nobody knows yet what the steps that arrive will use.
+            # It is not known yet what the steps that arrive will use.
             names |= dict.fromkeys(declared)
         raise_errors([*findings, *toolbox.resolve(names)])
         raise_errors(toolbox.check_calls(graph.steps))
@@ -86,7 +86,7 @@ class PreparedRun:
         if self.kept is not None:
             self.kept.attach(self.engine)
         if feed is not None:
-            # Before anybody asks whether it is done: a run without steps would be.
+            # Before the first question whether it is done: a run without steps would be.
             self.engine.scheduler.hold()
         self.startup_seconds = 0.0
         self.interrupted = False

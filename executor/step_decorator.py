@@ -84,7 +84,7 @@ class StepResult:
 
 
 class Call:
-    """One call: the function and its arguments by name. ``number`` counts calls, so that steps stand in order."""
+    """One call: the function and its arguments by name. ``number`` counts calls, so that steps are in order."""
 
     __slots__ = ("arguments", "function", "number")
 

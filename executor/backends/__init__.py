@@ -10,7 +10,7 @@ from executor.backends.base import Backend, BackendError
 
 GROUP = "makespan.backends"
 
-# The one list of ours: nobody can replace one.
+# The built-in backends. No other one can replace them.
 BUILT_IN = {
     "serial": "executor.backends.serial:SerialBackend",
     "threads": "executor.backends.threads:ThreadsBackend",

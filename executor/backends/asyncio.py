@@ -10,7 +10,7 @@ Rules of this module:
   costs no turn of the loop. A call with a timeout, or that needs a thread, runs elsewhere: it may have to be given up
   while it still runs, and the step must not wait for that. Its task is the step's: who cancels the one cancels the
   other first.
-- Calls that never wait hold up nobody for long: between two of them others get their turn now and then.
+- Calls that never wait hold up the others only for a short time: now and then the loop runs between two of them.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class AsyncioBackend(Backend):
         self._started_workers = 0
         self._loop_thread = 0
         self._threads = DaemonThreads("makespan-asyncio")
-        # The run is over, and its workers are told so.
+        # The run is over: its workers end.
         self.ending = False
         self._waking = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -79,7 +79,7 @@ class AsyncioBackend(Backend):
 
     def drive(self, engine: Engine) -> None:
         try:
-            # What an event loop opens. One that cannot leaves a traceback and a coroutine that nobody awaits.
+            # What an event loop opens. One that cannot leaves a traceback and a coroutine without an awaiter.
             with select.epoll():
                 for end in socket.socketpair():
                     end.close()
@@ -255,7 +255,7 @@ class AsyncioBackend(Backend):
             result: tuple[Any, float] = await asyncio.shield(future)
         except asyncio.CancelledError:
             # The call goes on in its thread and keeps its limits until it returns, unless the run is over. How it ends
-            # matters to nobody.
+            # no longer matters.
             future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
             if not self.ending:
                 await asyncio.wait([future])
@@ -363,7 +363,7 @@ class _ChildAlone:
         self._backend, self._engine, self._worker = caller._backend, caller._engine, caller._worker  # noqa: SLF001
         self._parent = parent
         self._found: list[Outcomes] = []
-        self._told: asyncio.Future[None] | None = None
+        self._arrived: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._own: Attempt | None = None
         self._withdrawn = False
@@ -371,11 +371,11 @@ class _ChildAlone:
     def done(self, outcomes: Outcomes) -> None:
         """The step goes on, or is over. From any thread."""
         self._found.append(outcomes)
-        told = self._told
-        if told is not None:
-            # A loop that is closed has nobody who waits.
+        arrived = self._arrived
+        if arrived is not None:
+            # No coroutine waits in a closed loop.
             with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(_tell, told)
+                self._loop.call_soon_threadsafe(_set_arrived, arrived)
 
     async def run(self, own: Attempt) -> Outcomes:
         """Run the call, and wait until its step may go on."""
@@ -420,22 +420,22 @@ class _ChildAlone:
         if task is None or not task.cancelling():
             return
         self._withdrawn = True
-        # It is being told already, and is not to be stopped a second time.
+        # The outcomes are on their way already: it is not stopped a second time.
         self._worker.attempt = self._parent
         self._caller.withdraw(self._parent, [own.step_id])
 
     async def _wait(self) -> None:
         """The call goes on elsewhere (another attempt of it), or the step has to wait for a slot."""
-        self._told = told = self._loop.create_future()
+        self._arrived = arrived = self._loop.create_future()
         if self._found:
             return
         self._worker.waiting.add(self)
         self._backend.dispatch([])
         try:
-            await asyncio.shield(told)
+            await asyncio.shield(arrived)
         except asyncio.CancelledError:
             self._give_up()
-            await asyncio.wait([told])
+            await asyncio.wait([arrived])
             raise
         finally:
             self._worker.waiting.discard(self)
@@ -465,6 +465,6 @@ class _Within:
             return end.value
 
 
-def _tell(told: asyncio.Future[None]) -> None:
-    if not told.done():
-        told.set_result(None)
+def _set_arrived(arrived: asyncio.Future[None]) -> None:
+    if not arrived.done():
+        arrived.set_result(None)

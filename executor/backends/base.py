@@ -58,7 +58,7 @@ class Backend:
     options: ClassVar[Mapping[str, str]] = {}
     # A virtual clock: durations are stated, no tool runs.
     simulates: ClassVar[bool] = False
-    # A call that is told to stop has stopped by then (see `executor.engine.engine.Driver`).
+    # A call that was asked to stop has stopped by then (see `executor.engine.engine.Driver`).
     stops_at_once: bool = False
     # As a context manager it keeps its workers from run to run; else each run starts its own.
     keeps_workers: ClassVar[bool] = False
@@ -76,7 +76,7 @@ class Backend:
 
     @classmethod
     def default_workers(cls) -> int:
-        """How many workers there are if nobody says."""
+        """How many workers there are by default."""
         return DEFAULT_WORKERS
 
     def __enter__(self) -> Self:
@@ -107,16 +107,16 @@ class Backend:
             await asyncio.shield(driving)
         except asyncio.CancelledError:
             engine.cancel()
-            # The caller asked for the end and gets it; what else went wrong has nobody left to hear it.
+            # The caller asked for the end and gets it; any other error has no reader left.
             with suppress(Exception):
                 await driving
             raise
 
     def cancel(self, attempt: Attempt) -> None:
-        """Stop the call of an attempt if that is possible (its context was told already)."""
+        """Stop the call of an attempt if that is possible (its context is cancelled already)."""
 
     def assume_items(self, step: Step) -> int:
-        """How many items a mapped step is taken to have where only a run could know: where tools run, nobody asks."""
+        """How many items a mapped step is taken to have where only a run could know. Not asked where tools run."""
         raise NotImplementedError(f"{self.name} runs tools: it knows the list of step {step.step_id!r}")
 
     def notify(self) -> None:
@@ -174,7 +174,7 @@ class Backend:
                 cpu_clock.read(started)
             try:
                 output = call()
-            except BaseException as error:  # noqa: BLE001  # whatever a step raises is its failure and nobody else's
+            except BaseException as error:  # noqa: BLE001  # whatever a step raises is its failure alone
                 ended = clock() - origin
                 cpu = cpu_clock.stop(started, ended)
                 failure = Failure.of(error)

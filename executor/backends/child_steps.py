@@ -33,8 +33,8 @@ class EngineCaller(Caller):
         """A step of this caller waits, and gave back its slot. Under the engine's lock: only note it."""
 
     def resumed(self, who: object) -> None:
-        """``who`` waits no more: it has a slot again, or is over. From any thread, and maybe late: others may have been
-        told before, and the step may have gone on and wait again.
+        """``who`` waits no more: it has a slot again, or is over. From any thread, and maybe late: others may have
+        resumed before, and the step may have gone on and wait again.
         """
 
     def start_alone(
@@ -134,7 +134,7 @@ class Batch:
         return starts
 
     def _again(self, goes_on: bool) -> None:
-        """The step has resumed from other child steps. Nobody may want these any more: then they are not added."""
+        """The step has resumed from other child steps. If it no longer waits for these, they are not added."""
         if not goes_on or self._withdrawn:
             self._done(None)
             return
@@ -161,7 +161,7 @@ class Batch:
         self._done([outcome for outcome in outcomes if outcome is not None])
 
     def withdraw(self) -> None:
-        """Nobody waits any more: cancel what is not over."""
+        """The step no longer waits: cancel what is not over."""
         self._withdrawn = True
         self._cancel_withdrawn()
 

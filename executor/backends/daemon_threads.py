@@ -84,7 +84,7 @@ class DaemonThreads:
             try:
                 loop.call_soon_threadsafe(_resolve, future, value, failure)
             except RuntimeError:
-                # The loop is closed: the run is over and nobody waits for this call any more.
+                # The loop is closed: the run is over and no longer waits for this call.
                 return
             del task, future, function, value, failure
 

@@ -334,7 +334,7 @@ class SubmitBackend(Backend):
         tool, context, prompt, args = engine.prepare(attempt)
         call = RemoteCall(self._shared, tool, context, prompt, args)
         if context.timeout_seconds is not None:
-            # Nobody tells when the worker begins: the time runs from here.
+            # When the worker begins is not reported: the time runs from here.
             engine.started(attempt, engine.now(), self.name)
         future = self._submit_to_executor(call)
         self._futures[attempt] = future

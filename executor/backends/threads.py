@@ -259,12 +259,12 @@ class ThreadCaller(EngineCaller):
             # A thread of the step's own, or one with a coroutine on it: it can do nothing but wait.
             return super().call(running, requests, at_once)
         found: list[Outcomes] = []
-        told = allocate_lock()
-        told.acquire()
+        arrived = allocate_lock()
+        arrived.acquire()
 
         def done(outcomes: Outcomes) -> None:
             found.append(outcomes)
-            told.release()
+            arrived.release()
 
         own = self.start_alone(running, requests[0], done) if len(requests) == 1 else None
         if own is None:
@@ -272,10 +272,10 @@ class ThreadCaller(EngineCaller):
         else:
             self._run_own(running, [own], found)
         if not found:
-            worker.waiting.add(told)
+            worker.waiting.add(arrived)
             self._backend.make_up()
-        told.acquire()
-        worker.waiting.discard(told)
+        arrived.acquire()
+        worker.waiting.discard(arrived)
         return found[0]
 
     def _run_own(self, parent: Attempt, starts: list[Attempt], found: list[Outcomes]) -> None:
@@ -291,7 +291,7 @@ class ThreadCaller(EngineCaller):
             worker.attempt = own
             starts = self._runner()(own)
             worker.attempt = parent
-            # What the call computed is not the step's; of short calls nobody knows it.
+            # What the call computed is not the step's; of short calls it is not known.
             measured = own.cpu_seconds
             self._cpu_clock.cpu += clock() - began if measured is None else round(measured * NANOSECONDS)
 

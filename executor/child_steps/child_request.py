@@ -9,7 +9,7 @@ Each of its calls becomes a child step of the step that runs.
 Rules of this module:
 - Data and one interface: it knows no engine, so that tools may use it.
 - Each batch of requests is answered exactly once: the outcomes in the order of the requests, or None if the step is
-  over (cancelled, timed out, ended) and nobody wants them any more.
+  over (cancelled, timed out, ended) and no longer wants them.
 - A wrong request (an unknown tool) fails by itself; the others of its batch run.
 """
 
@@ -63,7 +63,7 @@ class Outcome(NamedTuple):
 
 Outcomes: TypeAlias = "list[Outcome] | None"
 Done: TypeAlias = Callable[[Outcomes], None]
-# Gives up child steps that nobody waits for any more: they are cancelled. `Done` is called all the same.
+# Gives up child steps that their step no longer waits for: they are cancelled. `Done` is called all the same.
 Withdraw: TypeAlias = Callable[[], None]
 
 
@@ -80,15 +80,15 @@ class Caller:
     def call(self, running: Any, requests: Sequence[ChildRequest], at_once: int | None = None) -> Outcomes:
         """The same for code that waits for the outcomes."""
         found: list[Outcomes] = []
-        told = allocate_lock()
-        told.acquire()
+        arrived = allocate_lock()
+        arrived.acquire()
 
         def done(outcomes: Outcomes) -> None:
             found.append(outcomes)
-            told.release()
+            arrived.release()
 
         self.begin(running, requests, at_once, done)
-        told.acquire()
+        arrived.acquire()
         return found[0]
 
     async def call_async(self, running: Any, requests: Sequence[ChildRequest], at_once: int | None = None) -> Outcomes:
@@ -103,11 +103,11 @@ class Caller:
 
         def done(outcomes: Outcomes) -> None:
             if get_ident() == thread:
-                _tell(future, outcomes)
+                _set_outcomes(future, outcomes)
                 return
-            # A loop that is closed has nobody who waits.
+            # No coroutine waits in a closed loop.
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(_tell, future, outcomes)
+                loop.call_soon_threadsafe(_set_outcomes, future, outcomes)
 
         withdraw = self.begin(running, requests, at_once, done)
         try:
@@ -118,6 +118,6 @@ class Caller:
             raise
 
 
-def _tell(future: asyncio.Future[Outcomes], outcomes: Outcomes) -> None:
+def _set_outcomes(future: asyncio.Future[Outcomes], outcomes: Outcomes) -> None:
     if not future.done():
         future.set_result(outcomes)

@@ -39,7 +39,7 @@ class RunningStep(NamedTuple):
 
 class Place:
     """Where a worker's code runs. ``running`` is None between steps; ``engine`` is None in a worker process.
-    ``caller`` (:class:`executor.child_steps.child_request.Caller`) makes the calls of what runs here; None where nobody
+    ``caller`` (:class:`executor.child_steps.child_request.Caller`) makes the calls of what runs here; None where none
     can.
     """
 
@@ -87,7 +87,7 @@ def _is_at_work(running: Any) -> bool:
 
 def program_environment() -> AbstractContextManager[dict[str, str]]:
     """Variables for a program that the current step starts, so that its spans return when the block ends, after the
-    program has; none where nobody traces.
+    program has; none where the run is not traced.
     """
     return nullcontext({}) if _tracing is None else _tracing()
 

@@ -92,7 +92,7 @@ def components(parents: Parents, order: Sequence[int]) -> list[list[int]]:
     Only steps that ``order`` left out can be in one. Source: R. Tarjan, "Depth-first search and linear graph
     algorithms", SIAM J. Comput. 1 (1972), without recursion.
     """
-    # The steps of the order count as done: nobody comes to them again.
+    # The steps of the order count as done: they are not visited again.
     number = {step: place for place, step in enumerate(order)}
     low: dict[int, int] = {}
     open_steps: list[int] = []

@@ -35,7 +35,7 @@ def plan(
     """Check a workflow by all rules and build its graph.
 
     ``tools``: every tool that there is (built-in ones, too), or None to check no tool. ``resources``: every resource,
-    or None to check no need. ``default_tool``: what a step without a tool gets, with a warning. Findings stand in file
+    or None to check no need. ``default_tool``: what a step without a tool gets, with a warning. Findings are in file
     order; those about the whole workflow come first. Paths count from the workflow: ``("steps", 1, "depends_on", 0)``.
     """
     steps = workflow.steps

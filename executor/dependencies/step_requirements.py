@@ -9,7 +9,7 @@ from executor.dependencies.graph import listed
 from executor.model.findings import Finding, did_you_mean
 from executor.model.workflow import Resource, Step, ToolDeclaration
 
-# What a step is taken to use of a resource with tokens per minute if nobody says more: a short prompt and answer.
+# What a step is taken to use of a resource with tokens per minute by default: a short prompt and answer.
 DEFAULT_EXPECTED_TOKENS = 256
 
 _INHERITED = ("retry", "timeout", "idempotent", "expected_seconds", "expected_tokens")

@@ -6,7 +6,7 @@ Rules of this module:
 - A step that waits for child steps is blocked: it holds neither slot nor limits. When the last of them is final, it
   comes back through the scheduler, which grants both again.
 - A step may wait in several places at once (coroutines, threads of its own): it comes back when all its child steps are
-  final. Nobody can know whether it still has something to do besides, and a slot that it kept could be the one that
+  final. It cannot be known whether it still has something to do besides, and a slot that it kept could be the one that
   they need.
 - Each wait ends exactly once: with True if the child steps are final and the step goes on, with False if the step was
   cancelled, timed out or died meanwhile.
@@ -137,7 +137,7 @@ class ChildSteps:
         return "unchanged" if len(pending) > 1 else "comes_back" if pending else "unclear"
 
     def came_back(self, attempt: Attempt) -> Sequence[Resume]:
-        """Those to tell that the attempt, whose only group of child steps is final, has its slot again."""
+        """The callbacks of an attempt that has its slot again, since its only group of child steps is final."""
         return [group.resume for group in self._waiting.pop(attempt)]
 
     def _wait_to_resume(self, attempt: Attempt, resume: Resume) -> bool:
@@ -184,7 +184,7 @@ class ChildSteps:
         return bool(pending)
 
     def withdraw(self, attempt: Attempt, ids: list[str], now: int) -> None:
-        """Nobody waits for these child steps any more: cancel those that are not final."""
+        """Their step no longer waits for these child steps: cancel those that are not final."""
         for group in self._waiting.get(attempt, ()):
             if group.ids is ids:
                 group.later.clear()
@@ -192,11 +192,11 @@ class ChildSteps:
         scheduler.cancel(now, [step_id for step_id in ids if not scheduler.is_final(scheduler.index[step_id])])
 
     def resumed(self, attempt: Attempt) -> Sequence[Resume]:
-        """Those to tell that an attempt has slot and limits again; nobody if the attempt starts afresh."""
+        """The callbacks of an attempt that has slot and limits again; none if the attempt starts afresh."""
         return self._resuming.pop(attempt, ())
 
     def abandoned(self) -> list[Resume]:
-        """Those to tell that their step does not go on."""
+        """The callbacks of a step that does not go on."""
         found: list[Resume] = []
         gone = _over(self._waiting) if self._waiting else ()
         for attempt in gone:

@@ -2,8 +2,8 @@
 
 Rules of this module:
 - Used under the engine's lock. It changes nothing of the run: it says what is due, and the engine acts.
-- :meth:`Deadlines.is_sooner` is asked whenever something may be due earlier than the waiting thread was last told.
-- What only an abandoned call could move on is given a little time, since the call was told to stop.
+- :meth:`Deadlines.is_sooner` is asked whenever something may be due earlier than the waiting thread last heard of.
+- What only an abandoned call could move on is given a little time, since the call was asked to stop.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from itertools import count
 from executor.record.timeline import NANOSECONDS, Attempt
 from executor.scheduler import Scheduler
 
-# How long a call that was told to stop may take, where nothing else of the run can move.
+# How long a call that was asked to stop may take, where nothing else of the run can move.
 STALL_GRACE_NANOSECONDS = 2 * NANOSECONDS
 
 
 class Deadlines:
     """The timeouts of the attempts that run, and the next instant at which the engine has to look again.
 
-    Instants are nanoseconds since t = 0. ``told`` is the instant that the waiting thread knows of; None: of none.
+    Instants are nanoseconds since t = 0. ``known_wake`` is the instant that the waiting thread knows of; None: of none.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
@@ -30,7 +30,7 @@ class Deadlines:
         # Of those due at one instant the first to start comes first.
         self._timeouts: list[tuple[int, int, Attempt]] = []
         self._numbers = count()
-        self._told: int | None = None
+        self._known_wake: int | None = None
         self._give_up_at: int | None = None
 
     def __bool__(self) -> bool:
@@ -63,7 +63,7 @@ class Deadlines:
         return False
 
     def is_sooner(self) -> bool:
-        """Whether the scheduler has something due earlier than the waiting thread was last told."""
+        """Whether the scheduler has something due earlier than the waiting thread last heard of."""
         wake = self._scheduler.wake_at() if self._give_up_at is None else self._give_up_at
         return wake is not None and self._is_told_sooner(wake)
 
@@ -75,11 +75,11 @@ class Deadlines:
         wake = self._scheduler.wake_at() if self._give_up_at is None else self._give_up_at
         if timeouts and (wake is None or timeouts[0][0] < wake):
             wake = timeouts[0][0]
-        self._told = wake
+        self._known_wake = wake
         return wake
 
     def _is_told_sooner(self, wake: int) -> bool:
-        if self._told is not None and self._told <= wake:
+        if self._known_wake is not None and self._known_wake <= wake:
             return False
-        self._told = wake
+        self._known_wake = wake
         return True

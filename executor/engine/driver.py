@@ -27,7 +27,7 @@ class Driver(Protocol):
 
     @property
     def stops_at_once(self) -> bool:
-        """A call that is told to stop has stopped: nothing of it is left running at that instant."""
+        """A call that is asked to stop has stopped: nothing of it is left running at that instant."""
 
     def cancel(self, attempt: Attempt) -> None:
         """Stop the call of an attempt if that is possible. Unless it :attr:`stops_at_once`, report its end as a

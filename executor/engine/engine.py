@@ -3,7 +3,7 @@
 ::
 
     backend ── completions ──▶ advance() ── starts ──▶ backend
-                                  │ one lock: record, finish, start, tell the instruments
+                                  │ one lock: record, finish, start, call the instruments
                                   ▼
                               Scheduler (pure)
 
@@ -75,7 +75,7 @@ class Engine:
         self._driver = driver
         self._clock = driver.clock
         self._lock = Lock()
-        # Nobody watches single attempts, and none has a timeout: `succeed` may take the short way.
+        # No instrument watches single attempts, and none has a timeout: `succeed` may take the short way.
         self._plain = not (self.record.watches_start or self.record.watches_finish)
         self._note_end: Callable[[Attempt], None] | None = None
         # Whether the run was asked to be cancelled, and that was not carried out yet.
@@ -102,7 +102,7 @@ class Engine:
         self.scheduler.add(graph, 0)
 
     def keep_with(self, keeper: Keeper) -> None:
-        """Have somebody keep what happens; before :meth:`begin`, and before workers are started."""
+        """Add a listener that keeps what happens; before :meth:`begin`, and before workers are started."""
         self._note_end = self.record.note_end = keeper.attempt_ended
         self.renderer.keeper = keeper
 
@@ -224,7 +224,7 @@ class Engine:
         lock = self._lock
         starts: list[Attempt] | None = None
         resumes: Sequence[Resume] = ()
-        # Nobody held the lock: the end is known as it happens, and one look at the clock is saved.
+        # The lock was free: the end is known as it happens, and one look at the clock is saved.
         now = ended
         if late or not lock.acquire(False):
             lock.acquire()
@@ -297,7 +297,7 @@ class Engine:
 
     def prepare(self, attempt: Attempt) -> tuple[Tool, ToolContext, str | None, Mapping[str, Any]]:
         """The call of an attempt: tool, context, rendered prompt and arguments. The context is kept until the call's
-        end, so that it can be told to stop.
+        end, so that it can be asked to stop.
 
         Raises:
             Exception: a template cannot be rendered; that is a failed attempt.
@@ -344,7 +344,7 @@ class Engine:
 
     def carry_out_cancel(self, now: int) -> None:
         """What :meth:`advance` does for a driver that has handed steps out ahead: it finds out first which of them have
-        begun. Anybody else's cancellation is carried out as soon as it is asked for.
+        begun. Any other cancellation is carried out as soon as it is asked for.
         """
         self.cancel_requested = False
         self.scheduler.cancel(now)

@@ -126,7 +126,7 @@ class Instruments:
                     self._by_hook.setdefault(hook, []).append(instrument)
 
     def watches(self, hook: str) -> bool:
-        """Whether anybody overrides the hook."""
+        """Whether any instrument overrides the hook."""
         return hook in self._by_hook
 
     def call(self, hook: str, *arguments: Any) -> None:

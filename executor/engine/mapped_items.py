@@ -106,7 +106,7 @@ class MappedItems:
         elif attempt.outcome == "failed":
             failed = [index for index in items if scheduler.status(index) == "failed"]
             message = f"{len(failed)} of {len(items)} items failed: "
-            message += "; ".join(self._told(index) for index in failed[:NAMED_FAILURES])
+            message += "; ".join(self._failure_text(index) for index in failed[:NAMED_FAILURES])
             if len(failed) > NAMED_FAILURES:
                 message += f"; and {len(failed) - NAMED_FAILURES:,} more"
             record.errors[attempt.step_id] = StepError(attempt.step_id, 1, "failed", "ItemsFailed", message)
@@ -114,7 +114,7 @@ class MappedItems:
             self._renderer.variables.pop(index, None)
         record.mapped_ended(attempt)
 
-    def _told(self, index: int) -> str:
+    def _failure_text(self, index: int) -> str:
         step_id = self._record.scheduler.step_ids[index]
         error = self._record.errors.get(step_id)
         why = "no error was recorded" if error is None else f"{error.error_type}: {error.message}"

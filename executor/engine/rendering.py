@@ -38,7 +38,7 @@ class Renderer:
         self._context = context
         self._outputs = outputs
         self.variables: dict[int, Mapping[str, Any]] = {}
-        # Told of each call that is made ready.
+        # Called with each call that is made ready.
         self.keeper: Keeper | None = None
 
     def work(self, step: Step, index: int) -> tuple[Tool, str | None, Mapping[str, Any]]:
@@ -71,7 +71,7 @@ class Renderer:
 
     def simulated_work(self, step: Step, index: int) -> tuple[Tool, str | None, Mapping[str, Any], bool]:
         """The same where no tool runs, and whether all of it is known. An argument that only a run knows is a value
-        that nobody can look into; such a prompt is a labelled text.
+        that cannot be looked into; such a prompt is a labelled text.
 
         Raises:
             Exception: a template cannot be rendered, whatever the outputs; or the tool is not there.

@@ -1,7 +1,7 @@
 """What the engine writes down: outputs, failures, cancellations, and completions that come too late.
 
 Rules of this module:
-- Used under the engine's lock. It starts nothing and wakes nobody: see :mod:`executor.engine.engine`.
+- Used under the engine's lock. It starts nothing and wakes no thread: see :mod:`executor.engine.engine`.
 - The end that is recorded first is the one that counts; what comes later is dropped and counted.
 """
 
@@ -23,14 +23,14 @@ class RunRecord:
 
     ``outputs`` and ``errors`` are by step id; ``null_outputs`` are the steps whose ``when`` is false, for templates.
     ``facts`` are the span attributes that tools wrote. ``contexts`` are those of the calls that run, ``to_stop`` the
-    attempts whose call has yet to be told to stop.
+    attempts whose call has yet to be asked to stop.
     """
 
     # The engine sets it before anything is recorded: the scheduler itself asks what reads this record.
     scheduler: Scheduler
 
     def __init__(self, context: RunContext, instruments: Instruments, *, stops_at_once: bool) -> None:
-        """``stops_at_once``: a call that is told to stop has stopped (:class:`executor.engine.driver.Driver`)."""
+        """``stops_at_once``: a call that is asked to stop has stopped (:class:`executor.engine.driver.Driver`)."""
         self.outputs: dict[str, Any] = {}
         self.null_outputs: dict[str, None] = {}
         self.errors: dict[str, StepError] = {}
@@ -39,7 +39,7 @@ class RunRecord:
         self.facts: dict[Attempt, dict[str, Any]] = {}
         self.contexts: dict[Attempt, ToolContext] = {}
         self.to_stop: list[Attempt] = []
-        # Told of each end, after the scheduler.
+        # Called with each end, after the scheduler.
         self.note_end: Callable[[Attempt], None] | None = None
         self.watches_start = instruments.watches("attempt_started")
         self.watches_finish = instruments.watches("attempt_finished")

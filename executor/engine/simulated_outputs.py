@@ -1,7 +1,7 @@
 """The outputs of steps that only a run knows, on the virtual clock: shown as a labelled text, unknown to templates.
 
 Rules of this module:
-- A template never reads a made-up output: it gets a value that may be handed on, and that nobody can look into.
+- A template never reads a made-up output: it gets a value that may be handed on, and that cannot be looked into.
 """
 
 from __future__ import annotations

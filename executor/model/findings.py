@@ -45,7 +45,7 @@ class Finding:
     line: int | None = None
 
     def __post_init__(self) -> None:
-        # Names from a file stand in messages; they must not steer the terminal that shows them.
+        # Messages contain names from a file; they must not steer the terminal that shows them.
         object.__setattr__(self, "message", printable(self.message))
         object.__setattr__(self, "fix", printable(self.fix))
         if self.step is not None:
@@ -119,7 +119,7 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, candidates: Iterable[str], otherwise: str | None = None) -> str:
-    """A fix for a name that nobody knows: the nearest one that is known, else ``otherwise``, by default all of them."""
+    """A fix for an unknown name: the nearest one that is known, else ``otherwise``, by default all of them."""
     known = list(candidates)
     near = nearest(name, known)
     if near is not None:

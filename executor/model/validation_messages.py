@@ -213,7 +213,7 @@ def _fields_of(model: type[BaseModel]) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _models_at(model: type[BaseModel], place: Sequence[str]) -> list[type[BaseModel]]:
-    """The models that may stand at a place, found by following the annotations."""
+    """The models that are allowed at a place, found by following the annotations."""
     candidates: list[type[BaseModel]] = [model]
     for part in place:
         deeper: list[type[BaseModel]] = []

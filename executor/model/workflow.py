@@ -1,4 +1,4 @@
-"""The words of a workflow: what a file says, before anybody asks what it means.
+"""The words of a workflow: what a file says, before it is interpreted.
 
 Frozen pydantic models in the shape of the seed's JSON. They know nothing of how anything runs.
 

@@ -108,15 +108,15 @@ class Failure:
 
 
 def _http_status_code(error: BaseException) -> int | None:
-    """The status that a service answered with, where the error tells it as clients of HTTP do: on itself, or on its
+    """The status that a service answered with, where the error has it as clients of HTTP keep it: on itself, or on its
     ``response``.
     """
     try:
-        told = [getattr(error, name, None) for name in ("http_status_code", "status_code")]
-        told.append(getattr(getattr(error, "response", None), "status_code", None))
+        statuses = [getattr(error, name, None) for name in ("http_status_code", "status_code")]
+        statuses.append(getattr(getattr(error, "response", None), "status_code", None))
     except Exception:  # noqa: BLE001  # the exception is a user's; its own properties may raise
         return None
-    codes = (code for code in told if isinstance(code, int) and _LEAST_STATUS <= code <= _LARGEST_STATUS)
+    codes = (code for code in statuses if isinstance(code, int) and _LEAST_STATUS <= code <= _LARGEST_STATUS)
     return next(map(int, codes), None)
 
 

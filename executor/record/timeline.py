@@ -1,13 +1,13 @@
 """What happened in a run, as data: the one record that every analysis reads.
 
-A backend, the simulator or a reader of foreign traces makes a :class:`Timeline`; nobody computes ratios here.
+A backend, the simulator or a reader of foreign traces makes a :class:`Timeline`; no ratio is computed here.
 
 Rules of this module:
 - All times are integer nanoseconds from the run's t = 0 (the first start call, workers already up).
 - For every attempt: ``ready <= granted <= started <= ended <= known``.
 - ``waits`` tile ``[ready, granted]`` without gaps where anything was waited for; waits after ``started`` are resumings.
-- Lists indexed by step are in file order; steps added during the run stand at the end. They may be shared with the
-  scheduler that filled them, so nobody changes them.
+- Lists indexed by step are in file order; steps added during the run come last. They may be shared with the
+  scheduler that filled them, so they are never changed.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class Attempt:
     """One try at a step.
 
     ``index`` is the step's place in the timeline's lists, ``attempt`` counts from 1, ``parent`` is the step that made
-    the call or None. ``released_by`` is the step whose end made this one ready. ``cpu_seconds`` is None where nobody
-    measured it. ``tokens_reserved`` and ``tokens_used`` belong to limits of tokens per minute. ``failure`` is None
-    where it succeeded, was cancelled, or nobody knows why.
+    the call or None. ``released_by`` is the step whose end made this one ready. ``cpu_seconds`` is None where it was
+    not measured. ``tokens_reserved`` and ``tokens_used`` belong to limits of tokens per minute. ``failure`` is None
+    where it succeeded, was cancelled, or the cause is unknown.
     """
 
     __slots__ = (
@@ -134,9 +134,9 @@ class Timeline:
 
     ``data_parents[i]`` and ``order_parents[i]`` are the indices that step i depends on; ``nested_in[i]`` is the index
     of the calling step or -1. ``needs[i]`` maps a resource to the units held, or is None. ``workers`` and the
-    capacities in ``resources`` are the largest that held during the run. ``attempts`` stand in order of grant.
+    capacities in ``resources`` are the largest that held during the run. ``attempts`` are in order of grant.
     ``capacity_changes``: of resources whose capacity was found out, (nanoseconds, capacity from then on). ``tools[i]``
-    names the tool of step i, None where nobody knows it; empty where no step's tool is known.
+    names the tool of step i, None where it is unknown; empty where no step's tool is known.
     ``reused``: the steps whose result an earlier run left; they have no attempt here.
     """
 

@@ -16,7 +16,7 @@ from executor.dependencies.graph import topological_order
 from executor.model.workflow import Step
 from executor.record.timeline import NANOSECONDS
 from executor.scheduler.barriers import Gate
-from executor.scheduler.call_tree import NOBODY
+from executor.scheduler.call_tree import NO_STEP
 from executor.scheduler.errors import SchedulerError
 from executor.scheduler.locks import StateUse
 from executor.scheduler.ready_queue import start_key
@@ -26,7 +26,7 @@ from executor.scheduler.states import BLOCKED, RUNNING
 if TYPE_CHECKING:
     from executor.scheduler.scheduler import Scheduler
 
-# These functions are the scheduler's own; they stand here so that its class can be read as a whole.
+# These functions are the scheduler's own; they are here so that its class can be read as a whole.
 # ruff: noqa: SLF001
 
 
@@ -119,7 +119,7 @@ def _check_needs(limits: Limits, step: Step) -> None:
     for name, units in (step.needs or {}).items():
         limit = limits.by_name.get(name)
         if limit is None:
-            raise SchedulerError(f"step {step.step_id!r} needs the resource {name!r}, which nobody declared")
+            raise SchedulerError(f"step {step.step_id!r} needs the resource {name!r}, which is not declared")
         capacity = limit.capacity if limit.adaptive is None else limit.resource.smallest_capacity
         if capacity is not None and units > capacity:
             raise SchedulerError(f"step {step.step_id!r} needs {units} of {name!r}, capacity {capacity}")
@@ -138,7 +138,7 @@ def add_child_steps(scheduler: Scheduler, steps: Sequence[Step], parent_id: str)
     if parent is None:
         raise SchedulerError(f"{parent_id!r} is no step, so it can make no calls")
     if scheduler._state[parent] not in (RUNNING, BLOCKED):
-        raise SchedulerError(f"only a running step can make calls, {parent_id!r} is not", scheduler.story(parent))
+        raise SchedulerError(f"only a running step can make calls, {parent_id!r} is not", scheduler.history(parent))
     for step in steps:
         _check_needs(scheduler.limits, step)
     calls = scheduler._call_tree.check_calls(
@@ -207,7 +207,7 @@ def _grow(scheduler: Scheduler, count: int) -> None:
     scheduler._fate.extend(bytes(count))
     scheduler._children.extend([] for _ in range(count))
     scheduler._ready_at.extend([0] * count)
-    scheduler._released_by.extend([NOBODY] * count)
+    scheduler._released_by.extend([NO_STEP] * count)
     scheduler._made.extend([0] * count)
     scheduler._queue.grow(count)
     scheduler.remaining += count

@@ -16,8 +16,8 @@ from executor.model.workflow import Step
 from executor.scheduler.errors import SchedulerError
 from executor.scheduler.locks import StateUse
 
-# Stands where the index of a step would, and there is none.
-NOBODY = -1
+# In place of the index of a step where there is none.
+NO_STEP = -1
 
 # A call to add: the step, its id, and the indices of what it depends on.
 Call = tuple[Step, str, tuple[int, ...]]
@@ -36,8 +36,8 @@ class CallTree:
         self._abandoned: dict[int, int] = {}
 
     def parent(self, index: int) -> int:
-        """The calling step, or :data:`NOBODY`."""
-        return self._parent.get(index, NOBODY) if self._parent else NOBODY
+        """The calling step, or :data:`NO_STEP`."""
+        return self._parent.get(index, NO_STEP) if self._parent else NO_STEP
 
     def depth(self, index: int) -> int:
         """0 for a top-level step."""
@@ -45,7 +45,7 @@ class CallTree:
 
     def parents(self, count: int) -> Sequence[int]:
         """The calling step of each of ``count`` steps."""
-        parents = [NOBODY] * count
+        parents = [NO_STEP] * count
         for index, parent in self._parent.items():
             parents[index] = parent
         return parents
@@ -172,7 +172,7 @@ class CallTree:
         return self._abandoned.get(index, 0)
 
     def abandon(self, index: int) -> None:
-        """An attempt of the step goes on although nobody waits for it."""
+        """An attempt of the step goes on although no step waits for it."""
         while index >= 0:
             self._abandoned[index] = self._abandoned.get(index, 0) + 1
             index = self.parent(index)

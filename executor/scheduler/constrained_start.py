@@ -2,7 +2,7 @@
 
 Rules of this module:
 - Resuming steps come first, then those that reserved, then the queue. A step that was overtaken too often reserves
-  before any further start.
+  before any further start, or as soon as fewer than the most have reserved.
 - What a step in front lacks counts as in use for those behind it, if it reserved.
 - Each step that still waits has one reason, the first that applies.
 """
@@ -19,7 +19,7 @@ from executor.scheduler.states import RESUMING, RUNNING, START
 if TYPE_CHECKING:
     from executor.scheduler.scheduler import Scheduler
 
-# These functions are the scheduler's own; they stand here so that its class can be read as a whole.
+# These functions are the scheduler's own; they are here so that its class can be read as a whole.
 # ruff: noqa: SLF001
 
 
@@ -28,13 +28,12 @@ def start_constrained(scheduler: Scheduler, now: int) -> list[Attempt]:
     starts: list[Attempt] = []
     scheduler.rate_opens_at = None
     while True:
-        if scheduler._queue.overdue:
-            _reserve_overdue(scheduler, now)
+        _reserve_overdue(scheduler, now)
         scheduler.limits.clear_reserved()
         _start_resuming(scheduler, now, starts)
         _start_reserved(scheduler, now, starts)
         _start_queued(scheduler, now, starts)
-        if not scheduler._queue.overdue:
+        if not scheduler._queue.may_reserve():
             break
     _note_lines(scheduler, now)
     return starts
@@ -77,10 +76,10 @@ def _start_reserved_open(scheduler: Scheduler, now: int, starts: list[Attempt], 
 
 
 def _start_queued(scheduler: Scheduler, now: int, starts: list[Attempt]) -> None:
-    """Start from the queue, until a step was overtaken too often: then reservations are due first."""
+    """Start from the queue, until a step is overdue that may reserve: that comes first."""
     queue = scheduler._queue
     open_lines = list(queue.lines.values())
-    while scheduler._free > 0 and not queue.overdue:
+    while scheduler._free > 0 and not queue.may_reserve():
         best: Line | None = None
         best_key = queue.head(queue.open_heap)
         for line in open_lines:
@@ -97,11 +96,12 @@ def _start_queued(scheduler: Scheduler, now: int, starts: list[Attempt]) -> None
 
 
 def _reserve_overdue(scheduler: Scheduler, now: int) -> None:
-    for index in scheduler._queue.overdue_steps():
+    queue = scheduler._queue
+    while queue.may_reserve() and (index := queue.next_overdue()) is not None:
         if scheduler._state[index] == RESUMING:
             scheduler._resuming_reserved.add(index)
             continue
-        if scheduler._queue.queued[index] == HANDED_OUT:
+        if queue.queued[index] == HANDED_OUT:
             # Its slot is the next one of the worker where it waits: no reservation would bring it sooner. If it is
             # taken back, it reserves then.
             continue

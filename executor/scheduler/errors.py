@@ -8,18 +8,18 @@ from executor.record.timeline import NANOSECONDS, Attempt
 
 
 class SchedulerError(Exception):
-    """The caller broke a rule of the scheduler; nothing was changed. ``story`` is the history of the step."""
+    """The caller broke a rule of the scheduler; nothing was changed. ``history`` is the history of the step."""
 
-    def __init__(self, message: str, story: str = "") -> None:
-        super().__init__(f"{message}\n{story}" if story else message)
-        self.story = story
+    def __init__(self, message: str, history: str = "") -> None:
+        super().__init__(f"{message}\n{history}" if history else message)
+        self.history = history
 
 
 def _seconds(nanoseconds: int | None) -> str:
     return "?" if nanoseconds is None else f"{nanoseconds / NANOSECONDS:.6f} s"
 
 
-def story_of(step_id: str, status: str, attempts: Sequence[Attempt]) -> str:
+def history_of(step_id: str, status: str, attempts: Sequence[Attempt]) -> str:
     """One line a fact: the step's state, and each attempt with its times and waits."""
     lines = [f"step {step_id!r} is {status}"]
     for attempt in attempts:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def _demand_that(scheduler: Scheduler, condition: bool, message: str, index: int | None = None) -> None:
     if not condition:
-        raise SchedulerError(f"broken invariant: {message}", "" if index is None else scheduler.story(index))
+        raise SchedulerError(f"broken invariant: {message}", "" if index is None else scheduler.history(index))
 
 
 def validate(scheduler: Scheduler) -> None:

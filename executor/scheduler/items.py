@@ -23,7 +23,7 @@ class Items(Protocol):
 
 
 class NoItems:
-    """Stands where nobody runs the steps: only a list that the file itself holds is known."""
+    """The items where no run evaluates them: only a list that the file itself holds is known."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self._steps = steps
@@ -34,7 +34,7 @@ class NoItems:
         return len(step.for_each) if isinstance(step.for_each, list) else step.expected_items or 0
 
     def began(self, attempt: Attempt, items: Sequence[int]) -> None:
-        """Nobody watches."""
+        """No run records it."""
 
     def ended(self, attempt: Attempt, items: Sequence[int]) -> None:
-        """Nobody watches."""
+        """No run records it."""

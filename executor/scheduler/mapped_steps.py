@@ -36,7 +36,7 @@ from executor.scheduler.states import (
 if TYPE_CHECKING:
     from executor.scheduler.scheduler import Scheduler
 
-# These functions are the scheduler's own; they stand here so that its class can be read as a whole.
+# These functions are the scheduler's own; they are here so that its class can be read as a whole.
 # ruff: noqa: SLF001
 
 EVENT_OF_END = {SUCCEEDED: SUCCEED, FAILED: FAIL, CANCELLED: CANCEL}

@@ -3,7 +3,7 @@ trip. Used by backends to which a message costs more than a short step.
 
 Rules of this module:
 - Until it starts, a step that was handed out is what it was: ready, and waiting for a worker. It takes no slot, it can
-  be taken back at any time, and cancelling it needs nobody's help.
+  be taken back at any time, and it can be cancelled without a worker.
 - It is granted when the slot before it becomes free, which the scheduler may hear of later: the record holds the time
   at which that was, and attempts stay in order of grant.
 - The order of starts holds: what is handed out is what would start next. Where a step waits for its calls, those alone
@@ -17,14 +17,14 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from executor.record.timeline import Attempt, Wait
-from executor.scheduler.call_tree import NOBODY
+from executor.scheduler.call_tree import NO_STEP
 from executor.scheduler.constrained_start import reserve
 from executor.scheduler.ready_queue import HANDED_OUT, INDEX_MASK, QUEUED
 
 if TYPE_CHECKING:
     from executor.scheduler.scheduler import Scheduler
 
-# These functions are the scheduler's own; they stand here so that its class can be read as a whole.
+# These functions are the scheduler's own; they are here so that its class can be read as a whole.
 # ruff: noqa: SLF001
 
 
@@ -43,7 +43,7 @@ def hand_out(scheduler: Scheduler, most: int, fits: Callable[[int], bool]) -> li
         or scheduler.policy == "serial"
     ):
         return handed
-    caller = _innermost_caller(scheduler) if scheduler._blocked_since else NOBODY
+    caller = _innermost_caller(scheduler) if scheduler._blocked_since else NO_STEP
     if caller is None:
         return handed
     heap = queue.open_heap
@@ -91,7 +91,7 @@ def start_handed_out(scheduler: Scheduler, index: int, at: int) -> Attempt | Non
     """The worker that has the step went on to it when its last one ended, ``at``. None: it was cancelled."""
     if scheduler._queue.queued[index] != HANDED_OUT:
         return None
-    # The worker may have been free before the step was, and nobody knew of it.
+    # The worker may have been free before the step was, and that was not known.
     attempt = scheduler._grant(index, max(at, scheduler._wait_reasons.queued_at.get(index, scheduler._ready_at[index])))
     _put_in_order(scheduler, scheduler.attempts.pop())
     return attempt

@@ -3,9 +3,10 @@
 Rules of this module:
 - A start key is one integer: nested calls (deepest first), then priority, upward rank, file order. The smallest key
   starts first; the index of the step is in its lowest bits.
-- Steps with the same needs stand in one line, since what stops the first stops them all. A line keeps the history of
+- Steps with the same needs are in one line, since what stops the first stops them all. A line keeps the history of
   its reason, from which each step cuts its own waits.
-- A step that was overtaken :data:`OVERTAKES_UNTIL_RESERVED` times, by steps queued later, reserves what it needs.
+- A step that was overtaken :data:`OVERTAKES_UNTIL_RESERVED` times, by steps queued later, is overdue. Overdue steps
+  reserve what they need, the oldest first, at most :data:`RESERVED_AT_ONCE` at once: a start looks at each of them.
   Steps queued at one instant form an epoch. The oldest epoch has been overtaken most often, so one counter is enough.
 """
 
@@ -20,6 +21,7 @@ from executor.scheduler.resources import Demand
 from executor.scheduler.wait_reasons import extend_history
 
 OVERTAKES_UNTIL_RESERVED = 1000
+RESERVED_AT_ONCE = 16
 
 INDEX_BITS = 32
 RANK_BITS = 64
@@ -51,7 +53,7 @@ class Epoch:
         self.time = time
         self.waiting = 0
         self.granted = 0
-        self.members: list[int] = []
+        self.members: deque[int] = deque()
 
 
 class Line:
@@ -116,7 +118,7 @@ class ReadyQueue:
         self.epoch_of[index] = epoch
 
     def epoch_at(self, now: int) -> Epoch:
-        """The epoch of the instant. The last one is used again if nobody waits in it any more."""
+        """The epoch of the instant. The last one is used again if no step waits in it any more."""
         epoch = self.epochs[-1]
         if epoch.time == now:
             return epoch
@@ -162,7 +164,7 @@ class ReadyQueue:
         self.leave_epoch(index)
 
     def leave_epoch(self, index: int) -> None:
-        """A step can no longer be overtaken, without having overtaken anybody."""
+        """A step can no longer be overtaken, without having overtaken any step."""
         epoch = self.epoch_of[index]
         if epoch is None:
             return
@@ -177,17 +179,20 @@ class ReadyQueue:
             self._overtakes -= epochs[0].granted
         self.overdue = self._overtakes >= OVERTAKES_UNTIL_RESERVED
 
-    def overdue_steps(self) -> list[int]:
-        """The steps overtaken too often, oldest first; they leave their epochs: they are overtaken no more."""
-        steps: list[int] = []
+    def may_reserve(self) -> bool:
+        """Whether a step is overdue and fewer than :data:`RESERVED_AT_ONCE` have reserved."""
+        return self.overdue and len(self.reserved) < RESERVED_AT_ONCE
+
+    def next_overdue(self) -> int | None:
+        """The oldest of the steps overtaken too often, or None. It leaves its epoch: it is overtaken no more."""
         while self.overdue:
             oldest = self.epochs[0]
+            index = oldest.members.popleft()
             # A step that ended and was queued again within the instant is there twice.
-            members = [index for index in dict.fromkeys(oldest.members) if self.epoch_of[index] is oldest]
-            steps.extend(members)
-            for index in members:
+            if self.epoch_of[index] is oldest:
                 self.leave_epoch(index)
-        return steps
+                return index
+        return None
 
     def reserve(self, index: int, demand: Demand | None) -> None:
         """From now on the step goes before all that did not reserve, and what it needs counts as in use for them."""

@@ -3,7 +3,7 @@
 Rules of this module:
 - All of a step's needs are granted at once or not at all.
 - A bucket counts in whole numbers: nothing is rounded, so a simulation gives the same schedule on every machine.
-- Units reserved by a step in front count as in use for those behind it (nobody starves).
+- Units reserved by a step in front count as in use for those behind it (no step starves).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Bucket:
         self.level = min(self.full, self.level - tokens * self.part)
 
     def opens_at(self, tokens: int, now: int) -> int | None:
-        """When ``tokens`` will be there if nobody takes any; None if the bucket never holds so many."""
+        """When ``tokens`` will be there if none is taken; None if the bucket never holds so many."""
         self.refill(now)
         if tokens > self.burst:
             return None
@@ -203,7 +203,7 @@ class Limits:
         """What a step asks for, or None.
 
         Raises:
-            KeyError: a need of a resource that nobody declared.
+            KeyError: a need of a resource that is not declared.
         """
         if not step.needs:
             return None

@@ -21,7 +21,7 @@ from executor.scheduler.states import READY, REUSE, SKIPPED, SUCCEEDED
 if TYPE_CHECKING:
     from executor.scheduler.scheduler import Scheduler
 
-# These functions are the scheduler's own; they stand here so that its class can be read as a whole.
+# These functions are the scheduler's own; they are here so that its class can be read as a whole.
 # ruff: noqa: SLF001
 
 # `reused`: its result is there. `left_out`: it counts as a step whose `when` is false. None: it runs.

@@ -17,9 +17,9 @@ Rules of this module:
 - The order of starts: resuming, reserved (in the order of their reservations), nested calls (deepest first), then
   priority, upward rank, file order. After every round of starts each waiting step has one reason, the first that
   applies; the record keeps the changes.
-- A completion costs O(out-degree · log ready), plus O(distinct sets of needs that wait) where steps have needs, and
-  O(steps with needs that have reserved) once some were overtaken too often. Nothing recurses: a cascade through a
-  million steps is a loop.
+- A completion costs O(out-degree · log ready), plus O(distinct sets of needs that wait) where steps have needs. The
+  steps that reserved are few (`ready_queue.RESERVED_AT_ONCE`). Nothing recurses: a cascade through a million steps is
+  a loop.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from executor.scheduler import mapped_steps, prefetch, reuse, short_way
 from executor.scheduler.admission import add_child_steps, add_graph, add_late
 from executor.scheduler.backoff import retry_wait
 from executor.scheduler.barriers import Policy, gate_for
-from executor.scheduler.call_tree import NOBODY, CallTree
+from executor.scheduler.call_tree import NO_STEP, CallTree
 from executor.scheduler.constrained_start import start_constrained
-from executor.scheduler.errors import SchedulerError, story_of
+from executor.scheduler.errors import SchedulerError, history_of
 from executor.scheduler.invariants import validate
 from executor.scheduler.items import Items, NoItems
 from executor.scheduler.locks import Locks, StateUse
@@ -124,7 +124,7 @@ class Scheduler:
         self._order_parents: list[Sequence[int]] = []  # what it follows on a state
         self._keys: list[int] = []  # its place in the order of starts
         self._ready_at: list[int] = []  # when it became ready, or its last attempt failed
-        self._released_by: list[int] = []  # the step whose end made it ready, or NOBODY
+        self._released_by: list[int] = []  # the step whose end made it ready, or NO_STEP
         self._made: list[int] = []  # how many attempts it had
         # Of steps that have it.
         self._demand: dict[int, Demand] = {}  # what it needs
@@ -197,7 +197,7 @@ class Scheduler:
 
     @property
     def abandoned(self) -> list[Attempt]:
-        """Attempts whose calls go on although nobody waits for them."""
+        """Attempts whose calls go on although no step waits for them."""
         return list(self._abandoned)
 
     @property
@@ -211,7 +211,7 @@ class Scheduler:
         return HANDED_OUT in self._queue.queued
 
     def is_abandoned(self, attempt: Attempt) -> bool:
-        """Whether the attempt's call goes on although nobody waits for it."""
+        """Whether the attempt's call goes on although no step waits for it."""
         return attempt in self._abandoned
 
     def wake_at(self) -> int | None:
@@ -284,9 +284,9 @@ class Scheduler:
         """The attempt that runs, is blocked or resumes, or None."""
         return self._live.get(index)
 
-    def story(self, index: int) -> str:
+    def history(self, index: int) -> str:
         """What happened to a step so far, for error messages."""
-        return story_of(self.step_ids[index], self.status(index), [a for a in self.attempts if a.index == index])
+        return history_of(self.step_ids[index], self.status(index), [a for a in self.attempts if a.index == index])
 
     def timeline(self, *, backend: str = "", startup_seconds: float = 0.0) -> Timeline:
         """The record so far. It shares lists with the scheduler."""
@@ -332,7 +332,7 @@ class Scheduler:
         """
         states = self._state
         if after not in MOVES[event][states[index]]:
-            raise SchedulerError(f"{EVENT_NAMES[event]!r} cannot lead to {STATE_NAMES[after]!r}", self.story(index))
+            raise SchedulerError(f"{EVENT_NAMES[event]!r} cannot lead to {STATE_NAMES[after]!r}", self.history(index))
         states[index] = after
 
     def _advance_to(self, now: int) -> int:
@@ -352,7 +352,7 @@ class Scheduler:
             raise SchedulerError(
                 f"cannot {EVENT_NAMES[event]} attempt {attempt.attempt} of step {attempt.step_id!r}, which is "
                 f"{self.status(index)}",
-                self.story(index),
+                self.history(index),
             )
         return index
 
@@ -373,7 +373,7 @@ class Scheduler:
             SchedulerError: a rule is broken; nothing was added.
         """
         first = len(self.steps)
-        caller = NOBODY
+        caller = NO_STEP
         if isinstance(steps, Graph):
             if first or parent is not None:
                 raise SchedulerError("a graph is added first, and once; later steps are added as steps")
@@ -584,7 +584,7 @@ class Scheduler:
         self._made[index] = number
         released_by = self._released_by[index]
         step_ids = self.step_ids
-        parent = self._call_tree.parent(index) if self._has_calls else NOBODY
+        parent = self._call_tree.parent(index) if self._has_calls else NO_STEP
         attempt = Attempt(
             index,
             step_ids[index],
@@ -676,7 +676,7 @@ class Scheduler:
         ``overloaded``: it failed because too much was asked of a service at once (a timeout says so, too): where the
         capacity of a resource is found out, that counts.
 
-        ``abandoned``: the call goes on although nobody waits for it (a thread past its timeout); it keeps its limits
+        ``abandoned``: the call goes on although no step waits for it (a thread past its timeout); it keeps its limits
         and locks until :meth:`returned`.
 
         Raises:
@@ -686,7 +686,7 @@ class Scheduler:
         state = self._state[index]
         if self._live.get(index) is not attempt or outcome == "cancelled":
             raise SchedulerError(
-                f"cannot finish attempt {attempt.attempt} of step {attempt.step_id!r} as {outcome}", self.story(index)
+                f"cannot finish attempt {attempt.attempt} of step {attempt.step_id!r} as {outcome}", self.history(index)
             )
         now = self._advance_to(now)
         del self._live[index]
@@ -784,7 +784,7 @@ class Scheduler:
             SchedulerError: the attempt was not abandoned.
         """
         if attempt not in self._abandoned:
-            raise SchedulerError(f"step {attempt.step_id!r} was not abandoned", self.story(attempt.index))
+            raise SchedulerError(f"step {attempt.step_id!r} was not abandoned", self.history(attempt.index))
         now = self._advance_to(now)
         demand = self._abandoned.pop(attempt)
         if demand is not None:

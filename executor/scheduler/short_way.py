@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from executor.model.workflow import Step
 from executor.record.timeline import NANOSECONDS, Attempt
-from executor.scheduler.call_tree import NOBODY
+from executor.scheduler.call_tree import NO_STEP
 from executor.scheduler.constrained_start import start_constrained
 from executor.scheduler.ready_queue import INDEX_MASK, QUEUED, start_key
 from executor.scheduler.states import BLOCKED, READY, RESUMING, RUNNING, SUCCEEDED
@@ -29,7 +29,7 @@ from executor.scheduler.states import BLOCKED, READY, RESUMING, RUNNING, SUCCEED
 if TYPE_CHECKING:
     from executor.scheduler.scheduler import Scheduler
 
-# These functions are the scheduler's own; they stand here so that its class can be read as a whole.
+# These functions are the scheduler's own; they are here so that its class can be read as a whole.
 # ruff: noqa: SLF001
 
 
@@ -84,7 +84,7 @@ def _start_plain(scheduler: Scheduler, now: int) -> list[Attempt]:
     queue = scheduler._queue
     heap = queue.open_heap
     if queue.reserved:
-        # Those who were overtaken too often stand outside of the heap.
+        # Steps that were overtaken too often are not in the heap.
         return start_constrained(scheduler, now)
     if not heap:
         return starts
@@ -106,7 +106,7 @@ def _start_plain(scheduler: Scheduler, now: int) -> list[Attempt]:
             oldest = queue.epochs[0]
         ready = scheduler._ready_at[index]
         released_by = scheduler._released_by[index]
-        parent = NOBODY if parents is None else parents(index)
+        parent = NO_STEP if parents is None else parents(index)
         attempt = Attempt(
             index,
             step_ids[index],

@@ -3,7 +3,7 @@
 Rules of this module:
 - Every change of a step's state is in :data:`TRANSITIONS`. The diagram in the docs is drawn from it, and the scheduler
   changes a state only as :data:`MOVES`, the same table by number, allows.
-- States and events are small integers inside the scheduler; everybody else sees their names.
+- States and events are small integers inside the scheduler; all other code sees their names.
 """
 
 from __future__ import annotations

@@ -187,7 +187,7 @@ def charge_text_of(value: Any) -> None:
 
 
 def charge_calculation(operator: str, left: Any, right: Any) -> None:
-    """Refuse to calculate with numbers that nobody could print: products and quotients of these are quadratic."""
+    """Refuse to calculate with numbers that could not be printed: products and quotients of these are quadratic."""
     if not (isinstance(left, int) and isinstance(right, int)):
         return
     bits = left.bit_length() + right.bit_length()

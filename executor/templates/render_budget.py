@@ -40,7 +40,7 @@ class UnknownValueError(Exception):
 
 
 class Stub:
-    """Stands for a value that only a run knows. It may be handed on; a look at it raises
+    """In place of a value that only a run knows. It may be handed on; a look at it raises
     :class:`UnknownValueError`.
     """
 
@@ -172,7 +172,7 @@ def metered(items: Iterable[Any], work: int = 1) -> Iterator[Any]:
 
 
 def check_numbers(what: str, arguments: Iterator[Any], limit: int = ARGUMENT_LIMIT) -> None:
-    """Refuse widths, counts and precisions that nobody needs."""
+    """Refuse widths, counts and precisions that are too large."""
     for argument in arguments:
         if isinstance(argument, int) and abs(argument) > limit:
             raise TemplateLimitError(f"{what} is called with a number above {limit:,}")

@@ -79,7 +79,7 @@ class Template:
     )  # fmt: skip
 
     def __init__(self, source: str, *, wants_value: bool = False) -> None:
-        """``wants_value``: this has to be one expression, which may stand without its ``{{ }}``."""
+        """``wants_value``: this has to be one expression, which may be written without its ``{{ }}``."""
         expression = wants_value and _MARKERS.match(source) is None
         self.source = source
         self.references: frozenset[str] = frozenset()

@@ -169,7 +169,7 @@ class ReplyReader:
 
 def messages_json(messages: Sequence[Mapping[str, Any]], finish_reason: str | None = None) -> str:
     """Messages as traces hold them, by the conventions for generative AI: JSON text."""
-    told = [
+    blocks = [
         {
             "role": str(message.get("role", "")),
             "parts": [{"type": "text", "content": message.get("content")}],
@@ -177,4 +177,4 @@ def messages_json(messages: Sequence[Mapping[str, Any]], finish_reason: str | No
         }
         for message in messages
     ]
-    return json.dumps(told, ensure_ascii=False)
+    return json.dumps(blocks, ensure_ascii=False)

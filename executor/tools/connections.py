@@ -109,7 +109,7 @@ class Connections:
         self._forget()
 
     def prepare(self) -> None:
-        """Import what is needed and load the certificates, before anybody's clock runs."""
+        """Import what is needed and load the certificates, before the time of an attempt runs."""
         self.client()
         # What httpx imports at its first connection from an event loop. Only a warm-up: without it nothing is lost.
         with suppress(ImportError):
@@ -166,7 +166,7 @@ class Connections:
             if self._verify is None:
                 plain = self._base_url is not None and self._base_url.startswith("http://")
                 # Loading the certificate store costs more than a call. A plain address needs none; should something
-                # lead from it to TLS all the same, an empty store trusts nobody.
+                # lead from it to TLS all the same, an empty store trusts no server.
                 only_plain = plain and not self._follow_redirects
                 self._verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if only_plain else httpx.create_ssl_context()
         return {
@@ -338,7 +338,7 @@ def record_server(context: ToolContext, url: str, *, path: bool = False) -> None
 
 
 def safe_url(url: str) -> str:
-    """Scheme, host, port and path: what may stand in a message."""
+    """Scheme, host, port and path: what a message may contain."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""

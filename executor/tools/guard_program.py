@@ -2,8 +2,8 @@
 
 Rules of this module:
 - The standard library alone, and little of it: it starts within some milliseconds, and is started as a file.
-- It kills when the process that it watches dies, however that dies, and not when it is told that all is over.
-- What it kills: the process groups that it was told of, and every process whose environment has the mark.
+- It kills when the process that it watches dies, however that dies, and not when it hears that all is over.
+- What it kills: the process groups that were sent to it, and every process whose environment has the mark.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def marked(mark: str) -> list[int]:
             continue
         try:
             environment = os.open(f"/proc/{place.name}/environ", os.O_RDONLY)
-        except OSError:  # it has ended, or is somebody else's
+        except OSError:  # it has ended, or belongs to another user
             continue
         try:
             text = b""
@@ -98,7 +98,7 @@ def watch(reading: int, parent: int, groups: set[int]) -> bool:
             else:
                 groups.discard(-number)
         if not said and reading in ready and not died:
-            # Nobody writes any more, and the process lives: it has become another program, or closed what it had.
+            # The other end is closed, and the process lives: it has become another program, or closed what it had.
             poll.unregister(reading)
         elif not said and died:
             return True
@@ -114,7 +114,7 @@ def main() -> None:
     if watch(reading, parent, groups):
         for group in groups:
             _kill(os.killpg, group)
-        # A program that was about to start bears no mark yet, and its group was not told.
+        # A program that was about to start bears no mark yet, and its group was not sent.
         for seconds in _LOOK_AGAIN_SECONDS:
             kill_marked(mark)
             time.sleep(seconds)

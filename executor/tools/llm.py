@@ -179,7 +179,7 @@ class LlmTool(Tool):
                 return self._result(context, exchange, reader, response.status_code, response.headers, refusal)
 
     def simulate(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Simulation | None:
-        """The step's stated time; without one nobody can say."""
+        """The step's stated time; without one it is unknown."""
         if context.expected_seconds is None:
             return None
         if self.options.response_format is not None or "response_format" in args:

@@ -3,7 +3,7 @@
 Rules of this module:
 - What is in a file is wrong in the file (:class:`ToolOptionsError`, with the option's name and a fix).
 - What a step passes is wrong in the call (:class:`ToolError`, not retryable: another attempt cannot help).
-- An unknown name suggests the nearest known one. Values never stand in a message: they may be secrets.
+- An unknown name suggests the nearest known one. A message never contains values: they may be secrets.
 """
 
 from __future__ import annotations

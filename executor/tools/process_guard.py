@@ -5,7 +5,7 @@ Rules of this module:
   runs of this process. It hears of every process group over a pipe; the death of this process it sees by itself.
 - Programs bear a mark in their environment, by which they are found where they have left their group (``setsid``). One
   that has left the group and cleared its environment is not found.
-- Writing to the guard never blocks. What it is not told of is found by the mark.
+- Writing to the guard never blocks. A group that was not sent to it is found by the mark.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class ProcessGuard:
         finally:
             os.close(reading)
         for group in groups:
-            self.tell(group)
+            self.send(group)
 
-    def tell(self, number: int) -> bool:
+    def send(self, number: int) -> bool:
         """A process group to watch; negative: one that is gone. False: the guard has died."""
         try:
             os.write(self._writing, number.to_bytes(NUMBER_BYTES, "little", signed=True))
@@ -71,7 +71,7 @@ class ProcessGuard:
 
     def end(self) -> None:
         """This process ends in peace."""
-        self.tell(ALL_IS_OVER)
+        self.send(ALL_IS_OVER)
         with suppress(OSError):
             os.close(self._writing)
         with suppress(subprocess.TimeoutExpired):
@@ -100,7 +100,7 @@ class _Programs:
     def begin(self, group: int) -> None:
         with self._lock:
             self._groups.add(group)
-            if self._guard is not None and not self._guard.tell(group):
+            if self._guard is not None and not self._guard.send(group):
                 self._guard = None
                 # The program runs already; the next one tries again.
                 with suppress(OSError):
@@ -110,7 +110,7 @@ class _Programs:
         with self._lock:
             self._groups.discard(group)
             if self._guard is not None and self._guard.process_id == os.getpid():
-                self._guard.tell(-group)
+                self._guard.send(-group)
 
     def leave(self) -> None:
         if not self.is_ended and self._guard is not None and self._guard.process_id == os.getpid():

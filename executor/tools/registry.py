@@ -2,7 +2,7 @@
 
 Rules of this module:
 - A kind's module is imported when a tool of that kind is made, not before.
-- Built-in kinds need no declaration and no installed package; nobody can replace one.
+- Built-in kinds need no declaration and no installed package; they cannot be replaced.
 - A name that is neither declared nor a kind may be ``module:function``.
 """
 
@@ -140,7 +140,7 @@ def check_tools(names_used: Iterable[str], declared: Mapping[str, Declared]) -> 
 
 
 def check_calls(steps: Iterable[Step], tool_of: Callable[[str], Tool | None]) -> list[Finding]:
-    """What is wrong with how steps call their tools, as far as their words tell. ``tool_of``: the tool of a name, None
+    """What is wrong with how steps call their tools, as far as their fields show. ``tool_of``: the tool of a name, None
     where it is not to be looked at.
     """
     findings = []

@@ -161,7 +161,7 @@ class Tool:
         """
 
     def call_faults(self, prompt: str | None, args: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-        """What is wrong with the call of a step, as far as its words tell before they are rendered: ``(field, message,
+        """What is wrong with the call of a step, as far as its fields show before they are rendered: ``(field, message,
         fix)``. Each would fail the step.
         """
         known = self.argument_names

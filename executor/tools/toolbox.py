@@ -2,7 +2,7 @@
 
 Rules of this module:
 - What is declared, and the kinds that need no declaration; never ``module:function``, since the caller may be a program
-  that nobody has read.
+  that was never read.
 - A tool is made once, and belongs to the run from its first step or call on: it is closed with the others.
 - The limits, retries and timeouts of a declaration hold for calls as they hold for steps.
 """
@@ -66,7 +66,7 @@ class Toolbox:
             retry: Retry | None = None
             try:
                 if not isinstance(value, ToolDeclaration):
-                    # A tool given in code may be of a kind that nobody registered.
+                    # A tool given in code may be of a kind that is not registered.
                     tool = self._tool(name)
                     value, retry = tool.declaration or ToolDeclaration(kind=tool.kind or "python"), tool.default_retry
                     retry = retry if value.retry is None else None
@@ -99,11 +99,11 @@ class Toolbox:
         return findings
 
     def check_calls(self, steps: Iterable[Step]) -> list[Finding]:
-        """What is wrong with how steps call the tools that the run uses, as far as their words tell."""
+        """What is wrong with how steps call the tools that the run uses, as far as their fields show."""
         return check_calls(steps, self.tools.get)
 
     def _declared_in_words(self) -> list[str]:
-        """The tools that are declared, and those that stand for a declaration: no functions and tools given in code."""
+        """The tools that are declared, and those made for a declaration: no functions and tools given in code."""
         return [
             name for name, value in self._declared.items()
             if isinstance(value, ToolDeclaration) or (isinstance(value, Tool) and value.declaration is not None)

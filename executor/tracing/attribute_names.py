@@ -14,7 +14,7 @@ Rules of this module:
 - Names alone, no import of OpenTelemetry: readers of traces use it too.
 - Times in attributes are integer nanoseconds from the run's t = 0, as in :class:`executor.record.timeline.Attempt`; the
   times of the spans are the same instants on the wall clock that was read once, at t = 0.
-- The names of GenAI semantic conventions stand here as strings: the constants of the conventions' package move.
+- The names of GenAI semantic conventions are strings here: the constants of the conventions' package move.
 - What is None, or an empty list, in the record is absent in the span.
 """
 
@@ -23,7 +23,7 @@ from __future__ import annotations
 from typing import Final
 
 SCOPE_NAME: Final = "makespan"
-# The root's attribute FORMAT: a reader can tell that a trace is ours, and how it is to be read.
+# The root's attribute FORMAT: a reader sees that a trace is ours, and how it is to be read.
 FORMAT_VERSION: Final = "1"
 
 # ---------------------------------------------------------------------- names of spans
@@ -45,7 +45,7 @@ RESOURCES: Final = "makespan.run.resources"  # JSON: name → the words of a `Re
 CAPACITY_CHANGES: Final = "makespan.run.capacity_changes"  # JSON: name → [[nanoseconds, capacity from then on], …]
 STARTUP_SECONDS: Final = "makespan.run.startup_seconds"
 STEPS: Final = "makespan.run.steps"  # how many
-ATTEMPTS: Final = "makespan.run.attempts"  # how many: a reader can tell whether spans were lost
+ATTEMPTS: Final = "makespan.run.attempts"  # how many: a reader sees whether spans were lost
 REPETITION: Final = "makespan.run.repetition"
 PARAMETERS: Final = "makespan.run.parameters"  # JSON
 INTERRUPTED: Final = "makespan.run.interrupted"

@@ -57,7 +57,7 @@ class ClockedSink(Sink, Protocol):
 @contextmanager
 def child_trace(sink: ClockedSink | None) -> Iterator[dict[str, str]]:
     """The environment variables for a program that the current step starts. At the end of the block, when the program
-    has ended, its spans go to ``sink``; None: nobody keeps them.
+    has ended, its spans go to ``sink``; None: they are not kept.
     """
     environment = {name.upper(): value for name, value in propagated().items()}
     if sink is None:
@@ -82,7 +82,7 @@ def child_trace(sink: ClockedSink | None) -> Iterator[dict[str, str]]:
 
 
 def continue_trace(environment: Mapping[str, str] = os.environ) -> bool:
-    """In a program that a step started: make its spans part of the step's trace. False: nobody asked for them, or the
+    """In a program that a step started: make its spans part of the step's trace. False: they are not wanted, or the
     program has a provider of its own.
     """
     carrier = {name: environment[name.upper()] for name in ("traceparent", "tracestate", "baggage")
@@ -132,7 +132,7 @@ def _read(path: Path, trace_id: int) -> Iterator[FinishedSpan]:
 
 
 def _span(line: bytes) -> FinishedSpan | None:
-    """The span that a line tells of, or None."""
+    """The span in a line, or None."""
     try:
         values = json.loads(line)
         span = FinishedSpan(*values)

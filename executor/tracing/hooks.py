@@ -23,7 +23,7 @@ class WorkerTrace(Protocol):
 
 
 def worker_tracing(carrier: Mapping[str, str] | None) -> WorkerTrace | None:
-    """What a worker process does for the run's trace; None where nobody traces."""
+    """What a worker process does for the run's trace; None where the run is not traced."""
     if carrier is None:
         return None
     from executor.tracing.worker_spans import tracing_for  # noqa: PLC0415  # OpenTelemetry costs every worker's start

@@ -40,16 +40,16 @@ _STATUS_CODES: Final = {code.name.lower(): code for code in StatusCode}
 
 
 def tracing_for_caller() -> Instrument | None:
-    """The instrument that makes a run part of the caller's trace; None where nobody traces."""
+    """The instrument that makes a run part of the caller's trace; None where the run is not traced."""
     context = get_current()
     above = trace.get_current_span(context).get_span_context()
     provider = trace.get_tracer_provider()
     if isinstance(provider, CollectingProvider):
         # It represents a run of ours: this one belongs to it if one of its steps started it.
-        tells = above.is_valid and bool(open_sinks(above.trace_id))
+        traces = above.is_valid and bool(open_sinks(above.trace_id))
     else:
-        tells = not isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider)
-    if tells:
+        traces = not isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider)
+    if traces:
         return LiveTracing(provider.get_tracer(SCOPE_NAME), context=context)
     if above.is_valid or baggage.get_all(context):
         return ContextKeeping(context)
@@ -57,7 +57,7 @@ def tracing_for_caller() -> Instrument | None:
 
 
 class ContextKeeping(Instrument):
-    """Code of steps runs in the caller's context; the run opens no spans, since nobody would take them."""
+    """Code of steps runs in the caller's context; the run opens no spans, since no exporter would take them."""
 
     traces = True
 
@@ -95,11 +95,11 @@ class LiveTracing(Instrument):
     traces = True
 
     def __init__(
-        self, tracer: trace.Tracer, *, context: Context | None = None, told: Mapping[str, Any] | None = None
+        self, tracer: trace.Tracer, *, context: Context | None = None, facts: Mapping[str, Any] | None = None
     ) -> None:
         self._tracer = tracer
         self._base = get_current() if context is None else context
-        self._told = dict(told or {})
+        self._facts = dict(facts or {})
         clock = SteadyClock()
         self._clock = clock
         self._root = tracer.start_span(WORKFLOW_SPAN, context=self._base, start_time=clock.wall)
@@ -181,7 +181,7 @@ class LiveTracing(Instrument):
 
     def _bring_home(self, spans: Sequence[FinishedSpan], below: Context | None = None) -> None:
         """Open and end what was opened in another process: parents first, as they began. ``below`` is where those go
-        whose parent is the step; without it that is known by its id, as programs are told it.
+        whose parent is the step; without it that is known by its id, as programs receive it.
         """
         opened: dict[int, Span] = {}
         for one in sorted(spans, key=lambda span: span.start):
@@ -217,7 +217,7 @@ class LiveTracing(Instrument):
             self._words.finish(timeline)
             for words in self._words.not_run():
                 self._start(words).end(self._origin + words.end)
-            root = self._words.root(engine.context.workflow_id, self._told)
+            root = self._words.root(engine.context.workflow_id, self._facts)
             self._root.update_name(root.name)
             self._root.set_attributes(root.attributes)
             _finish(self._root, root.error_type, self._origin + root.end)

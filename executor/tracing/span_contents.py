@@ -201,8 +201,8 @@ def wait_words(attempt: Attempt) -> Iterator[SpanWords]:
         yield SpanWords((*above[:2], number), above, name, start, end, {names.WAIT_REASON: reason})
 
 
-def root_attributes(timeline: Timeline, workflow: str, told: Mapping[str, Any] = _NO_FACTS) -> Attributes:
-    """Attributes of the root. ``told``: what only the caller knows (run id, scenario, repetition …), None left out."""
+def root_attributes(timeline: Timeline, workflow: str, facts: Mapping[str, Any] = _NO_FACTS) -> Attributes:
+    """Attributes of the root. ``facts``: what only the caller knows (run id, scenario, repetition …), None left out."""
     resources = {name: one.model_dump(mode="json", exclude_none=True) for name, one in timeline.resources.items()}
     changes = timeline.capacity_changes
     return {
@@ -217,7 +217,7 @@ def root_attributes(timeline: Timeline, workflow: str, told: Mapping[str, Any] =
         names.ATTEMPTS: len(timeline.attempts),
         **({names.RESOURCES: json.dumps(resources)} if resources else {}),
         **({names.CAPACITY_CHANGES: json.dumps(dict(changes), default=list)} if changes else {}),
-        **{name: value for name, value in told.items() if value is not None},
+        **{name: value for name, value in facts.items() if value is not None},
     }
 
 
@@ -282,7 +282,7 @@ class RunWords:
             self._known[attempt.index] = attempt.known or attempt.granted
 
     def not_run(self) -> Iterator[SpanWords]:
-        """A span without length for each step whose status no attempt tells."""
+        """A span without length for each step whose status no attempt shows."""
         timeline, table = self._over, self._table
         last = {attempt.index: attempt for attempt in timeline.attempts}
         end = end_of(timeline)
@@ -303,12 +303,12 @@ class RunWords:
             above = self._above(nested_in, at)
             yield SpanWords((table.step_ids[index], 0, 0), above, name, at, at, attributes, links)
 
-    def root(self, workflow: str, told: Mapping[str, Any] = _NO_FACTS) -> SpanWords:
+    def root(self, workflow: str, facts: Mapping[str, Any] = _NO_FACTS) -> SpanWords:
         """The run itself; it went well where no step failed."""
         timeline = self._over
         name = f"{names.WORKFLOW_SPAN} {workflow}".rstrip()
         failed = any(status == "failed" for status in timeline.statuses)
-        attributes = root_attributes(timeline, workflow, told)
+        attributes = root_attributes(timeline, workflow, facts)
         error_type = names.STEPS_FAILED if failed else None
         return SpanWords(ROOT_KEY, None, name, 0, end_of(timeline), attributes, (), error_type)
 
@@ -357,7 +357,7 @@ def recorded_words(
     workflow: str,
     tool_of: Callable[[int], str | None],
     facts_of: Callable[[Attempt], Mapping[str, Any]] = lambda _: _NO_FACTS,
-    told: Mapping[str, Any] = _NO_FACTS,
+    facts: Mapping[str, Any] = _NO_FACTS,
 ) -> Iterator[SpanWords]:
     """The spans of a run that is over, one after the other: the root last, as in a live trace."""
     words = RunWords(StepTable.of_timeline(timeline, tool_of), timeline.attempts)
@@ -367,4 +367,4 @@ def recorded_words(
             yield from wait_words(attempt)
     words.finish(timeline)
     yield from words.not_run()
-    yield words.root(workflow, told)
+    yield words.root(workflow, facts)

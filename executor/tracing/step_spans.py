@@ -3,7 +3,7 @@
 ::
 
     RunTracing     finds parents for the spans of user code; the run's own spans are made from the record afterwards
-    StreamTracing  the same, and tells of each attempt as it ends: for spans that leave while the run goes on
+    StreamTracing  the same, and reports each attempt as it ends: for spans that leave while the run goes on
 
 Under an active span of the caller, or with a provider of the program's, `run()` adds :mod:`executor.tracing.live_spans`
 by itself. The other end of a worker process is :mod:`executor.tracing.worker_spans`.
@@ -13,7 +13,7 @@ Rules of this module:
 - A worker attaches one span for its whole life, which resolves the running attempt on request: a step that asks
   nothing pays nothing.
 - Ids of spans are made from what they are of (:func:`executor.tracing.span_contents.span_id`): worker processes need
-  not be told.
+  no message.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from executor.tracing.span_collector import (
 )
 from executor.tracing.span_contents import EVENTS_FACT, ROOT_KEY, SpanKey, span_id
 
-# Beside the W3C names: what a worker process of this machine needs to tell the same time, and that there are no spans
+# Beside the W3C names: what a worker process of this machine needs for the same clock, and that there are no spans
 # of steps to be under, only a context to be kept.
 CLOCK = "makespan-clock"
 CONTEXT_ALONE = "makespan-context-alone"

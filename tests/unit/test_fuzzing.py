@@ -253,7 +253,7 @@ class LosingBackend(Backend):
         self.closed.set()
 
 
-def test_a_backend_that_hangs_is_reported_with_the_story_of_its_steps_and_left() -> None:
+def test_a_backend_that_hangs_is_reported_with_the_history_of_its_steps_and_left() -> None:
     run = scaled(random_workflow(1, 6, ("priorities",)))
     played = play_for_real(run, LosingBackend(2), patience_seconds=0.2)
     found = judge_real(played)

@@ -128,7 +128,7 @@ class Dispatcher(HandedOut):
         return None if soonest is None else (soonest - now) / NANOSECONDS
 
     def advance(self, *, notified: bool = False) -> None:
-        """Tell the engine what happened, and send what starts. ``notified``: others may have left something there."""
+        """Report to the engine what happened, and send what starts. ``notified``: others may have left something."""
         cancels = self._engine.cancel_requested
         if self.to_stop or (self._ahead and (notified or self.nested or self._ends_calls() or self._is_due())):
             self._settle()
@@ -148,7 +148,7 @@ class Dispatcher(HandedOut):
         return any(end[0].waiting for end in self._ends)
 
     def _end_of_one_call(self) -> list[Attempt] | None:
-        """The short way for what calls made one after the other bring. None: there is more to tell the engine."""
+        """The short way for what calls made one after the other bring. None: the engine has to hear of more."""
         if self._ahead or self._take_back or self._reports or self._sent_again:
             return None
         ((worker, item, started, ended, cpu_seconds, outcome, value, tokens_used, facts),) = self._ends
@@ -183,7 +183,7 @@ class Dispatcher(HandedOut):
         reports, self._reports = self._reports, []
         yield from reports
         ends, self._ends = self._ends, []
-        # When the slots became free that nobody went on to use yet.
+        # When the slots became free that are not used yet.
         freed: list[int] = []
         if self._ahead:
             # Those that wait for calls last: what they end has begun by then.

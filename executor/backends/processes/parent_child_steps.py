@@ -74,13 +74,13 @@ class WorkerChildSteps:
         # What workers asked for: worker, number, body; a body of None takes the calls back.
         self._asked: deque[tuple[WorkerProcess, int, bytes | bytearray | None]] = deque()
         # Left by other threads, too: outcomes on their way to a worker, and what starts.
-        self._told: deque[tuple[WorkerProcess, int, Outcomes]] = deque()
+        self._outcomes_due: deque[tuple[WorkerProcess, int, Outcomes]] = deque()
         self._starts: deque[Attempt] = deque()
         self._withdraws: dict[tuple[WorkerProcess, int], Withdraw] = {}
 
     def __bool__(self) -> bool:
         """Whether :meth:`carry_out` is due."""
-        return bool(self._asked or self._told or self._starts)
+        return bool(self._asked or self._outcomes_due or self._starts)
 
     def asked(self, worker: WorkerProcess, number: int, body: bytes | bytearray | None) -> None:
         """A worker's step makes calls, or takes them back."""
@@ -102,8 +102,8 @@ class WorkerChildSteps:
             starts = list(self._starts)
             self._starts.clear()
             self._dispatch(starts)
-        while self._told:
-            worker, number, outcomes = self._told.popleft()
+        while self._outcomes_due:
+            worker, number, outcomes = self._outcomes_due.popleft()
             self._withdraws.pop((worker, number), None)
             if worker.state < STOPPING:
                 self.pool.send_outcomes(worker, number, packed(outcomes))
@@ -115,7 +115,7 @@ class WorkerChildSteps:
             calls = [ChildRequest(*call) for call in asked]
         except Exception as error:  # noqa: BLE001  # a value's own code may raise anything
             failure = Failure("NotPicklable", f"the calls cannot be read here: {type(error).__name__}: {error}", "")
-            self._told.append((worker, number, [Outcome(None, None, failure)]))
+            self._outcomes_due.append((worker, number, [Outcome(None, None, failure)]))
             return
         if (
             not isinstance(attempt, Attempt)
@@ -123,11 +123,11 @@ class WorkerChildSteps:
             or attempt.outcome is not None
         ):
             # The step is over, or was cancelled before it was granted.
-            self._told.append((worker, number, None))
+            self._outcomes_due.append((worker, number, None))
             return
 
         def done(outcomes: Outcomes) -> None:
-            self._told.append((worker, number, outcomes))
+            self._outcomes_due.append((worker, number, outcomes))
             self._wake()
 
         caller = _WorkerCaller(self, worker)
@@ -164,14 +164,14 @@ class _WorkerCaller(EngineCaller):
         self._worker.waiting.discard(who)
 
     def begin(self, running: Attempt, calls: Sequence[ChildRequest], at_once: int | None, done: Done) -> Withdraw:
-        def told(outcomes: Outcomes) -> None:
-            self.resumed(told)
+        def arrived(outcomes: Outcomes) -> None:
+            self.resumed(arrived)
             done(outcomes)
 
-        own = self.start_alone(running, calls[0], told) if len(calls) == 1 else None
+        own = self.start_alone(running, calls[0], arrived) if len(calls) == 1 else None
         if own is None:
             return super().begin(running, calls, at_once, done)
-        self.blocked(told)
+        self.blocked(arrived)
         self.dispatch([own])
         ids = [own.step_id]
         return lambda: self.withdraw(running, ids)

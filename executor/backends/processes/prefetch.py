@@ -127,7 +127,7 @@ class HandedOut:
 
     def _settle(self) -> None:
         """What was handed out may be cancelled now. What has not begun must not begin any more, and comes back; what
-        has is heard of first, so that the record shows it: a worker tells each end before it goes on.
+        has is heard of first, so that the record shows it: a worker reports each end before it goes on.
         """
         self._reclaim_all()
         for worker in self.pool.workers:
@@ -203,7 +203,7 @@ class HandedOut:
         """Every slot is taken, and nothing waits to be sent: let some of the next steps wait where they will run."""
         short = self._short
         now = self._engine.now()
-        room: list[tuple[int, WorkerProcess]] = []
+        free_places: list[tuple[int, WorkerProcess]] = []
         for worker in self.pool.workers:
             if worker.state != BUSY or worker.large or worker.waiting:
                 continue
@@ -213,24 +213,24 @@ class HandedOut:
                 if waiting:
                     self._reclaim(worker)
             elif short.fits(index) and 2 * waiting <= (depth := short.depth(index)):
-                room.append((depth - waiting, worker))
-        if not room or self.nested or not self._engine.scheduler.may_hand_out or self._is_due():
+                free_places.append((depth - waiting, worker))
+        if not free_places or self.nested or not self._engine.scheduler.may_hand_out or self._is_due():
             # Calls that are about to be made come first; and those of a step whose time is nearly over end with it.
             return
         handed: list[int] = []
 
         def hand_out(_now: int) -> None:
-            handed.extend(self._engine.scheduler.hand_out(sum(count for count, _ in room), short.fits))
+            handed.extend(self._engine.scheduler.hand_out(sum(count for count, _ in free_places), short.fits))
 
         self._backlog.extend(self._engine.advance((), (hand_out,)))
-        self._share_out(handed, room)
+        self._share_out(handed, free_places)
 
-    def _share_out(self, handed: list[int], room: list[tuple[int, WorkerProcess]]) -> None:
+    def _share_out(self, handed: list[int], free_places: list[tuple[int, WorkerProcess]]) -> None:
         """Give each worker its part, the next steps evenly to all."""
         outgoing: Outgoing = []
         place = turn = 0
         while place < len(handed):
-            for count, worker in room:
+            for count, worker in free_places:
                 if turn >= count or place >= len(handed):
                     continue
                 index = handed[place]

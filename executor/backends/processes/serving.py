@@ -51,7 +51,7 @@ from executor.tracing.hooks import worker_tracing
 
 
 class Ending(Protocol):
-    """Whether the process was told to end."""
+    """Whether the process was asked to end."""
 
     asked: bool
 
@@ -131,7 +131,7 @@ def _close(tool: Tool, run_async: Callable[[Any], Any]) -> None:
         if type(tool).close_async is not Tool.close_async:
             run_async(tool.close_async())
         tool.close()
-    except Exception:  # noqa: BLE001  # the run is over: told, and no reason to leave the others open
+    except Exception:  # noqa: BLE001  # the run is over: reported, and no reason to leave the others open
         traceback.print_exc()
 
 
@@ -251,7 +251,7 @@ class _Server:
         raise ToolError(self._lacking.get(name, f"there is no tool {name!r}"), retryable=False)
 
     def _leave_if_not_ours(self, failure: Failure) -> None:
-        """A forked process of the step's, or a worker that was told to end, reports nothing."""
+        """A forked process of the step's, or a worker that was asked to end, reports nothing."""
         if os.getpid() != self._pid:
             sys.stderr.write(failure.traceback)
             sys.stderr.flush()

@@ -57,7 +57,7 @@ class ChildStepChannel(Caller):
     def call(self, running: Any, calls: Sequence[ChildRequest], at_once: int | None = None) -> Outcomes:
         if not self._reading.acquire(False):
             return super().call(running, calls, at_once)
-        # Nobody reads: this thread does, and saves two changes of threads.
+        # No thread reads: this one does, and saves two changes of threads.
         try:
             found: list[Outcomes] = []
             self._ask(running, calls, at_once, found.append)
@@ -95,7 +95,7 @@ class ChildStepChannel(Caller):
         except EOFError:
             first = b""
         if not first:
-            # This process is about to be told so.
+            # This process is about to hear of it.
             with self._lock:
                 waiting, self._waiting = list(self._waiting.values()), {}
             for done in waiting:

@@ -25,7 +25,7 @@ _FIRST_PACKET_BYTES = 1_048_576
 
 
 class Ending:
-    """Whether this process was told to end; the step that runs then must not be reported as failed."""
+    """Whether this process was asked to end; the step that runs then must not be reported as failed."""
 
     asked = False
 
@@ -53,10 +53,10 @@ def main(requests: int, results: int, outcomes: int, errors: int) -> None:
         try:
             orphaned = not serve(requests, results, outcomes, errors, Ending)
         finally:
-            # A parent that dies ends the channel and has this process told, which may come right here.
+            # A parent that dies ends the channel and has a signal sent to this process, which may come right here.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
     finally:
-        # The channel may end before this process is told of its new parent.
+        # The channel may end before this process has its new parent.
         if orphaned or os.getppid() != parent:
             _end_group()
 
@@ -98,7 +98,7 @@ def _end_with(parent: int) -> None:
 
 
 def _end_group() -> None:
-    """Nobody is left to kill what the steps started: take it along."""
+    """No other process is left to kill what the steps started: kill it now."""
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
 

@@ -64,7 +64,7 @@ def _rebuild(message: str, fields: Mapping[str, Any]) -> CallError:
 
 
 class StepOverError(BaseException):
-    """The step whose code waits here was cancelled, timed out or has ended: nobody wants its calls any more.
+    """The step whose code waits here was cancelled, timed out or has ended: its calls are no longer wanted.
 
     No :class:`Exception`, so that code that carries on after errors ends all the same.
     """

@@ -39,15 +39,15 @@ class ChannelTransport:
     def call(self, calls: list[Any], at_once: int | None) -> list[Any] | None:
         """Wait for the outcomes in this thread."""
         found: list[Any] = []
-        told = allocate_lock()
-        told.acquire()
+        arrived = allocate_lock()
+        arrived.acquire()
 
         def done(ended: Any) -> None:
             found.append(ended)
-            told.release()
+            arrived.release()
 
         self._begin(calls, at_once, done)
-        told.acquire()
+        arrived.acquire()
         return found[0]  # type: ignore[no-any-return]  # as the parent sends it
 
     async def call_async(self, calls: list[Any], at_once: int | None) -> list[Any] | None:
@@ -57,12 +57,12 @@ class ChannelTransport:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
 
-        def tell(ended: Any) -> None:
+        def set_ended(ended: Any) -> None:
             if not future.done():
                 future.set_result(ended)
 
         def done(ended: Any) -> None:
-            loop.call_soon_threadsafe(tell, ended)
+            loop.call_soon_threadsafe(set_ended, ended)
 
         self._begin(calls, at_once, done)
         return await future  # type: ignore[no-any-return]  # as the parent sends it

@@ -84,7 +84,7 @@ def _stored_trace(document: Mapping[str, Any], result: Mapping[str, Any]) -> Sto
         workflow=name.scenario,
         tool_of=lambda index: tools[index],
         facts_of=lambda attempt: facts.get((attempt.step_id, attempt.attempt), {}),
-        told=name.told(),
+        facts=name.facts(),
     )
     origin = _unix_nanoseconds(str(sample.get("started_at") or document["started_at"]))
     spans = spans_of(words, SpanMaker(RunIds.new(trace_id, _no_context()), origin))

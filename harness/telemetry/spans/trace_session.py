@@ -60,7 +60,7 @@ class RunName:
             self.run_id, self.scenario, self.executor, self.workers, self.policy, words, self.repetition
         )  # fmt: skip
 
-    def told(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         """What the root span says of it."""
         parameters = without_secrets(self.parameters)
         return {
@@ -137,7 +137,7 @@ class Tracing:
                 workflow=engine.context.workflow_id,
                 tool_of=_tool_of(engine),
                 facts_of=tracing.facts_of,
-                told=traced.name.told(),
+                facts=traced.name.facts(),
             )
             sender.put(spans_of(words, SpanMaker(tracing.home.ids, tracing.origin), inside), count)
 
@@ -228,7 +228,7 @@ class _Stream:
             yield maker.of_words(one)
         engine = self._tracing.engine
         workflow = "" if engine is None else engine.context.workflow_id
-        yield maker.of_words(words.root(workflow, self._name.told()))
+        yield maker.of_words(words.root(workflow, self._name.facts()))
 
     def code_span(self, span: FinishedSpan) -> Iterator[ReadableSpan]:
         """One that the code of a step opened."""

@@ -245,7 +245,7 @@ def stuck_story(engine: Engine, why: str) -> str:
     """Why a run does not end, and the stories of steps that are not final."""
     scheduler = engine.scheduler
     open_steps = [index for index in range(len(scheduler.steps)) if not scheduler.is_final(index)]
-    return "\n".join([why, *(scheduler.story(index) for index in open_steps[:5])])
+    return "\n".join([why, *(scheduler.history(index) for index in open_steps[:5])])
 
 
 def latest_heard(scheduler: Any) -> int:

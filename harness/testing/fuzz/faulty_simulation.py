@@ -207,13 +207,20 @@ def play(run: DrawnRun, faults: FaultPlan, *, check_every_turn: bool = False, gr
 
 @contextmanager
 def reserving_after(overtakes: int | None) -> Iterator[None]:
-    """Steps reserve what they need after so many overtakings (None: as always), in the scheduler and for the oracle."""
+    """Steps reserve what they need after so many overtakings, and twice as many at once (None: as always), in the
+    scheduler and for the oracle.
+    """
     if overtakes is None:
         yield
         return
-    before = ready_queue.OVERTAKES_UNTIL_RESERVED
-    ready_queue.OVERTAKES_UNTIL_RESERVED = oracle_starvation.OVERTAKEN_LIMIT = overtakes
+    before = ready_queue.OVERTAKES_UNTIL_RESERVED, ready_queue.RESERVED_AT_ONCE
+    _reserve(overtakes, 2 * overtakes)
     try:
         yield
     finally:
-        ready_queue.OVERTAKES_UNTIL_RESERVED = oracle_starvation.OVERTAKEN_LIMIT = before
+        _reserve(*before)
+
+
+def _reserve(overtakes: int, at_once: int) -> None:
+    ready_queue.OVERTAKES_UNTIL_RESERVED = oracle_starvation.OVERTAKEN_LIMIT = overtakes
+    ready_queue.RESERVED_AT_ONCE = oracle_starvation.RESERVED_AT_ONCE = at_once

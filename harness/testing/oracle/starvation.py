@@ -5,6 +5,7 @@ Rules of this module:
   hold it back.
 - Judged with a margin of one, and only against steps that certainly stand behind: those that became ready after the
   overtaken one could start, and were not themselves overtaken so often.
+- Judged only while fewer steps wait that may reserve before it than may reserve at once.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from harness.testing.oracle.events import Key, Try
 from harness.testing.oracle.finality import View, Violation, Waiting
 
 OVERTAKEN_LIMIT = 1000
+RESERVED_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,9 @@ def starved(
     view: View, capacity: Mapping[str, int], snapshots: Sequence[Snapshot], openings: Mapping[str, Key] | None
 ) -> Iterator[Violation]:
     """A step that lacks nothing but slot, limits or rates and was overtaken 1,000 times (steps that became ready later
-    were granted first) reserves units and tokens: the grant after the 1,001st overtaking must leave its units, its
-    attempt and its tokens; one that needs nothing but a slot gets the slot. ``openings`` are the replayed barriers;
-    without them a step behind a barrier is not judged.
+    were granted first) reserves units and tokens, the oldest first, 16 at once: the grant after the 1,001st overtaking
+    must leave its units, its attempt and its tokens; one that needs nothing but a slot gets the slot. ``openings`` are
+    the replayed barriers; without them a step behind a barrier is not judged.
     """
     tries = view.record.tries
     grants, readies = [one.granted for one in tries], sorted(one.ready for one in tries)
@@ -58,7 +60,7 @@ def starved(
         ]
         for other in behind[OVERTAKEN_LIMIT + 1 :]:
             taken = _taken(view, capacity, snapshots[other.position], one, other)
-            if taken is None or _often_overtaken(tries, other):
+            if taken is None or _often_overtaken(tries, other) or not _reserves(view, one, eligible, other):
                 continue
             yield Violation(
                 "no_starvation",
@@ -75,6 +77,13 @@ def _noticed(one: Try) -> int:
     if one.backoff_end <= one.ready:
         return one.ready
     return min((start for _, start, _ in one.waits if one.backoff_end <= start <= one.granted), default=one.granted)
+
+
+def _reserves(view: View, one: Try, eligible: int, other: Try) -> bool:
+    """Whether the step surely had a reservation when the other was granted: too few waited that come before it."""
+    before = sum(third.ready <= eligible for third in view.record.tries[other.position + 1 :] if third is not one)
+    # One that was cancelled while it waited is in no attempt.
+    return before + len(view.cancelled) < RESERVED_AT_ONCE
 
 
 def _often_overtaken(tries: Sequence[Try], one: Try) -> bool:

@@ -575,6 +575,14 @@ FAULTS = (
         focus=SCARCE,
     ),
     Fault(
+        "reservations that are used up",
+        "After so many questions whether a step may reserve, none ever does.",
+        S + "ready_queue:ReadyQueue.may_reserve",
+        "len(self.reserved) < RESERVED_AT_ONCE",
+        "next(self._numbers) < RESERVED_AT_ONCE",
+        focus=SCARCE,
+    ),
+    Fault(
         "reserved units ignored",
         "Units that a step reserved are given to those behind it.",
         "executor.scheduler.resources:Demand.lacks_units",

@@ -62,7 +62,7 @@ def test_the_graph_that_was_given_does_not_change_with_the_run() -> None:
         ([step("n", "m")], "step 'n' depends on 'm', which no step before it is"),
         ([step("n", "m"), step("m")], "step 'n' depends on 'm', which no step before it is"),
         ([step("n", "n")], "step 'n' depends on 'n', which no step before it is"),
-        ([step("n", needs={"gpu": 1})], "step 'n' needs the resource 'gpu', which nobody declared"),
+        ([step("n", needs={"gpu": 1})], "step 'n' needs the resource 'gpu', which is not declared"),
         ([step("n", needs={"rate": 1, "llm": 4})], "step 'n' needs 4 of 'llm', capacity 3"),
         ([step("n", needs={"auto": 3})], "step 'n' needs 3 of 'auto', capacity 2"),
         ([step("n", needs={"tokens": 1}, expected_tokens=101)],
@@ -103,8 +103,8 @@ def test_calls_are_made_by_steps_that_run_or_wait_for_their_calls() -> None:
     hand.start()
     for name in ("ready", "waits"):
         error = refusal(hand, step("x"), parent=name)
-        assert error.story.startswith(f"step '{name}' is ")
-        assert str(error) == f"only a running step can make calls, {name!r} is not\n{error.story}"
+        assert error.history.startswith(f"step '{name}' is ")
+        assert str(error) == f"only a running step can make calls, {name!r} is not\n{error.history}"
     assert hand.add(step("x"), parent="first") == ["first/1"]
     hand.scheduler.block(hand.live["first"], 0)
     assert hand.add(step("y"), step("z"), parent="first") == ["first/2", "first/3"]

@@ -50,7 +50,9 @@ class Overtaking:
 
     def overdue(self) -> list[int]:
         expected = self.queue.overdue
-        steps = self.queue.overdue_steps()
+        steps: list[int] = []
+        while (index := self.queue.next_overdue()) is not None:
+            steps.append(index)
         assert bool(steps) == expected
         return steps
 

@@ -7,7 +7,7 @@ import pytest
 from executor.model.workflow import Step
 from executor.record.timeline import Attempt, Interval, Wait
 from executor.scheduler import SchedulerError
-from executor.scheduler.errors import story_of
+from executor.scheduler.errors import history_of
 from executor.scheduler.items import NoItems
 
 
@@ -19,7 +19,7 @@ def test_a_story_tells_each_attempt_with_its_times_waits_and_blocked_intervals()
     first.outcome = "failed"
     second = Attempt(0, "a", 2, 2_000_001_000, 3_000_000_000, waits="backoff")
     second.blocked = [Interval(4_000_000_000, 5_000_000_000), Interval(6_000_000_000, 6_250_000_000)]
-    assert story_of("a", "running", [first, second]) == (
+    assert history_of("a", "running", [first, second]) == (
         "step 'a' is running\n"
         "  attempt 1: ready 0.000000 s, granted 1.500000 s, started 1.600000 s, ended 2.000000 s, known 2.000001 s, "
         "outcome failed\n"
@@ -30,13 +30,13 @@ def test_a_story_tells_each_attempt_with_its_times_waits_and_blocked_intervals()
         "    blocked from 4.000000 s to 5.000000 s\n"
         "    blocked from 6.000000 s to 6.250000 s"
     )
-    assert story_of("b", "waiting", []) == "step 'b' is waiting"
+    assert history_of("b", "waiting", []) == "step 'b' is waiting"
 
 
 def test_an_error_says_what_is_wrong_and_then_the_story_if_there_is_one() -> None:
     told, short = SchedulerError("that cannot be", "step 'a' is running"), SchedulerError("that cannot be")
-    assert (str(told), told.story) == ("that cannot be\nstep 'a' is running", "step 'a' is running")
-    assert (str(short), short.story) == ("that cannot be", "")
+    assert (str(told), told.history) == ("that cannot be\nstep 'a' is running", "step 'a' is running")
+    assert (str(short), short.history) == ("that cannot be", "")
 
 
 @pytest.mark.parametrize(

@@ -141,8 +141,8 @@ def test_a_book_that_is_wrong_about_a_step_is_named_with_the_steps_story(
     breaking(scheduler, scheduler.index[name])
     with pytest.raises(SchedulerError) as caught:
         scheduler.validate()
-    story = scheduler.story(scheduler.index[name])
-    assert (str(caught.value), caught.value.story) == (f"broken invariant: {sentence}\n{story}", story)
+    story = scheduler.history(scheduler.index[name])
+    assert (str(caught.value), caught.value.history) == (f"broken invariant: {sentence}\n{story}", story)
 
 
 def add(field: str, number: int) -> Callable[[Scheduler], None]:
@@ -187,7 +187,7 @@ def test_a_book_about_the_whole_run_that_is_wrong_is_named(
     breaking(scheduler)
     with pytest.raises(SchedulerError) as caught:
         scheduler.validate()
-    assert (str(caught.value), caught.value.story) == (f"broken invariant: {sentence}", "")
+    assert (str(caught.value), caught.value.history) == (f"broken invariant: {sentence}", "")
 
 
 def test_a_step_that_is_held_or_whose_list_is_due_stands_nowhere_else() -> None:

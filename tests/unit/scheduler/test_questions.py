@@ -217,12 +217,12 @@ def test_the_record_says_what_each_step_is_and_where_it_belongs() -> None:
     assert timeline.capacity_changes == {}
 
 
-def test_the_story_of_a_step_tells_of_its_own_attempts() -> None:
+def test_the_history_of_a_step_tells_of_its_own_attempts() -> None:
     hand = Hand([step("a", retry=RETRY), step("b")])
     hand.start()
     hand.end("a", 1, "failed")
     hand.start(3)
-    told = hand.scheduler.story(0)
+    told = hand.scheduler.history(0)
     assert told.startswith("step 'a' is running")
     assert ("attempt 1" in told, "attempt 2" in told, told.count("attempt ")) == (True, True, 2)
-    assert "attempt" in hand.scheduler.story(1)
+    assert "attempt" in hand.scheduler.history(1)

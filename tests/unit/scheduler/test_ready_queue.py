@@ -58,7 +58,7 @@ def test_ranks_beyond_the_largest_are_equal() -> None:
     assert key_of(1, rank=LARGEST_RANK) < key_of(0, rank=LARGEST_RANK - 1)
 
 
-def test_a_line_keeps_the_history_of_its_reason() -> None:
+def test_a_line_keeps_the_hihistory_of_its_reason() -> None:
     line = Line(demand_of("llm"))
     line.note("resource.llm", 1)
     line.note("worker", 4)

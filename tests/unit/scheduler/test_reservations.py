@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from executor.model.workflow import Resource, Retry, Step
-from executor.scheduler.ready_queue import OVERTAKES_UNTIL_RESERVED
+from executor.scheduler.ready_queue import OVERTAKES_UNTIL_RESERVED, RESERVED_AT_ONCE
 from tests.unit.scheduler.overtaking import Overtaken, blocked, chain, step
 from tests.unit.scheduling import Hand
 
@@ -78,6 +78,40 @@ def test_reserved_steps_start_in_the_order_of_their_reservations_with_needs_or_w
     hand.go_on(MANY)
     assert hand.go_on() == ["a"]
     assert [hand.then(name) for name in "abcd"] == [["b"], ["c"], ["d"], ["e"]]
+
+
+@pytest.mark.parametrize("needs", [None, {"llm": 1}])
+def test_no_more_than_sixteen_steps_reserve_at_once_and_the_next_one_follows_the_first_that_starts(
+    needs: dict[str, int] | None,
+) -> None:
+    count = RESERVED_AT_ONCE + 2
+    steps = [step(f"s{n:02}", needs=needs) for n in range(count)]
+    # Of all that wait the last is the most urgent, but for the chain.
+    steps[-1] = step(steps[-1].step_id, needs=needs, priority=1)
+    hand = Overtaken([*steps, *chain()], slots=1, resources=ONE)
+    hand.start()
+    hand.go_on(MANY)
+    reserved = hand.scheduler._queue.reserved
+    assert list(reserved) == list(range(RESERVED_AT_ONCE))
+    assert hand.go_on() == ["s00"]
+    assert list(reserved) == list(range(1, RESERVED_AT_ONCE + 1))
+    hand.scheduler.cancel(hand.now, ["s01"])
+    assert hand.then("s00") == ["s02"]
+    # Both are reserved now: they start in the order of their reservations, whatever their priorities are.
+    assert list(reserved) == list(range(3, count))
+
+
+def test_while_sixteen_steps_have_reserved_the_others_start_in_the_order_of_starts() -> None:
+    held = [step(f"s{n:02}", needs={"llm": 1}) for n in range(RESERVED_AT_ONCE)]
+    free = [step("low", priority=-2), step("high", priority=-1)]
+    holder = step("holder", needs={"llm": 1}, priority=10)
+    hand = Overtaken([holder, *held, *free, *chain()], slots=2, resources=ONE)
+    hand.start()
+    hand.go_on(MANY)
+    assert hand.go_on() == [f"c{MANY + 1}"]
+    hand.scheduler.resize(hand.now, slots=3)
+    assert hand.then() == ["high"]
+    assert hand.then("high") == ["low"]
 
 
 def test_a_reserved_step_that_waits_for_a_rate_wakes_the_run_and_a_cancelled_one_does_not() -> None:

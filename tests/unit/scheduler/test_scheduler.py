@@ -395,7 +395,7 @@ def test_an_illegal_call_tells_the_story_and_changes_nothing() -> None:
     before = hand.statuses()
     with pytest.raises(SchedulerError, match="step 'a' is succeeded") as caught:
         hand.scheduler.finish(hand.live["a"], "succeeded", 2)
-    assert "attempt 1: ready 0.000000 s" in caught.value.story
+    assert "attempt 1: ready 0.000000 s" in caught.value.history
     assert hand.statuses() == before
     hand.scheduler.validate()
 

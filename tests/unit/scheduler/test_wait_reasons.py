@@ -11,7 +11,7 @@ from executor.scheduler.resources import Demand, Limits
 from executor.scheduler.wait_reasons import WaitReasons, extend_history, waits_of
 
 
-def history_of(*notes: tuple[str, int]) -> list[tuple[int, str]]:
+def hihistory_of(*notes: tuple[str, int]) -> list[tuple[int, str]]:
     history: list[tuple[int, str]] = []
     for reason, now in notes:
         extend_history(history, reason, now)
@@ -19,10 +19,10 @@ def history_of(*notes: tuple[str, int]) -> list[tuple[int, str]]:
 
 
 def test_a_history_keeps_the_changes_of_a_reason_and_the_last_word_of_an_instant() -> None:
-    assert history_of(("a", 0), ("a", 1), ("b", 2)) == [(0, "a"), (2, "b")]
-    assert history_of(("a", 0), ("b", 2), ("c", 2)) == [(0, "a"), (2, "c")]
-    assert history_of(("a", 0), ("b", 2), ("a", 2), ("a", 3)) == [(0, "a")]
-    assert history_of(("a", 5), ("b", 5)) == [(5, "b")]
+    assert hihistory_of(("a", 0), ("a", 1), ("b", 2)) == [(0, "a"), (2, "b")]
+    assert hihistory_of(("a", 0), ("b", 2), ("c", 2)) == [(0, "a"), (2, "c")]
+    assert hihistory_of(("a", 0), ("b", 2), ("a", 2), ("a", 3)) == [(0, "a")]
+    assert hihistory_of(("a", 5), ("b", 5)) == [(5, "b")]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_step_waited_outside_of_the_queue_first_and_then_with_its_line() -> No
     assert (reasons.own, reasons.queued_at) == ({}, {})
 
 
-def test_a_step_that_came_straight_to_the_queue_has_no_history_of_its_own() -> None:
+def test_a_step_that_came_straight_to_the_queue_has_no_hihistory_of_its_own() -> None:
     reasons = reasons_of(("resource.llm", 3))
     reasons.enters_queue(0, 4)
     reasons.enters_queue(1, 4)
