@@ -13,7 +13,9 @@ Rules of this module:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -375,9 +377,19 @@ def load(
         WorkflowError: with all findings, at least one of them an error.
 
     """
+    look_beside(path)
     return load_document(
         read_scenario(path), settings=settings, config=config, allow_missing_inputs=allow_missing_inputs
     )
+
+
+def look_beside(path: str | Path) -> None:
+    """Let the tools of a file name modules that lie in its folder. It is looked in last, so that it hides nothing."""
+    given = Path(path)
+    with suppress(OSError, ValueError):
+        folder = str(given.resolve().parent)
+        if given.is_file() and folder not in sys.path:
+            sys.path.append(folder)
 
 
 def read_scenario(path: str | Path) -> Document:
