@@ -59,7 +59,9 @@ def show_history(request: HistoryRequest) -> ExitCode:
     if request.prune is not None or request.prune_unfinished:
         return _prune(request, config)
     path = store_path(request.store, config)
-    journals = list(Journals(path).latest())
+    # To open a journal takes a millisecond. Each of those that are newer than the last one shown is a run of its own.
+    filtered = (request.scenario, request.executor, since) != (None, None, None)
+    journals = list(Journals(path).latest(None if filtered else request.limit))
     # A run that was killed before any other had ended leaves a journal and no store.
     with nullcontext() if journals and not path.exists() else store_to_read(request.store, config) as store:
         runs = [] if store is None else list(_chosen(store, request, since))
