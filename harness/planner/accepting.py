@@ -15,7 +15,7 @@ from typing import Any, Final
 from executor.dependencies import plan
 from executor.model.findings import Finding
 from executor.model.workflow import Resource, Step, ToolDeclaration, Workflow, parse_workflow
-from executor.running import declarations_for
+from executor.tools.toolbox import declarations_for
 
 # A plan with more steps is no answer to a sentence.
 PLAN_STEPS_LIMIT: Final = 200
