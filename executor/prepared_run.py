@@ -20,7 +20,7 @@ from executor.dependencies import Graph, plan
 from executor.engine.engine import Engine
 from executor.engine.instruments import Instrument
 from executor.model.findings import Finding, did_you_mean, raise_errors
-from executor.model.workflow import Workflow
+from executor.model.workflow import Workflow, cache_of
 from executor.run_result import Interrupted, Run, RunOptions
 from executor.scheduler import Policy
 from executor.tools.tool import RunContext
@@ -29,6 +29,7 @@ from executor.tools.toolbox import Toolbox
 if TYPE_CHECKING:
     from executor.front_end import StepResult
     from executor.journal.kept_run import KeptRun
+    from executor.output_cache.cached_outputs import CachedOutputs
 
 # Who stops a program (timeout, make) signals it and then its whole process group: that is one interrupt, not two.
 SAME_INTERRUPT_SECONDS = 0.25
@@ -71,6 +72,8 @@ class PreparedRun:
         inputs = {**workflow.inputs, **(inputs or {})}
         context = RunContext(workflow.workflow_id, inputs, options.get("scale", 1.0), options.get("seed", 0))
         self.kept = self._kept(options, graph, context)
+        self.cached = self._cached(options, graph, context)
+        earlier = None if self.kept is None else self.kept.earlier
         self.engine = Engine(
             graph,
             self.tools,
@@ -81,10 +84,12 @@ class PreparedRun:
             context=context,
             instruments=self.instruments,
             toolbox=toolbox,
-            earlier=None if self.kept is None else self.kept.earlier,
+            earlier=earlier if self.cached is None else self.cached,
         )
         if self.kept is not None:
             self.kept.attach(self.engine)
+        if self.cached is not None:
+            self.cached.attach(self.engine)
         if feed is not None:
             # Before the first question whether it is done: a run without steps would be.
             self.engine.scheduler.hold()
@@ -103,6 +108,22 @@ class PreparedRun:
         if self.feed is not None and resume is not None:
             raise JournalError("a run whose steps arrive cannot be resumed", "resume it with the steps as a workflow")
         return kept_run(journal, resume, graph, self.tools, context)
+
+    def _cached(self, options: RunOptions, graph: Graph, context: RunContext) -> CachedOutputs | None:
+        """The cache, where a step may want it."""
+        wanted = self.feed is not None or any(cache_of(step) is not None for step in graph.steps)
+        given = options.get("cache")
+        if given is None or not wanted or self.backend.simulates:
+            return None
+        from executor.output_cache.cached_outputs import Cache, CachedOutputs  # noqa: PLC0415  # SQLite, as above
+
+        resume = options.get("resume")
+        return CachedOutputs(
+            given if isinstance(given, Cache) else Cache(given),
+            context,
+            first=None if self.kept is None else self.kept.earlier,
+            again=getattr(resume, "rerun", ()),
+        )
 
     def drive(self) -> Run:
         began = time.perf_counter()
@@ -170,6 +191,8 @@ class PreparedRun:
                 tool.prepare()
         if self.kept is not None:
             self.kept.begin()
+        if self.cached is not None:
+            self.cached.begin()
 
     def _close(self) -> None:
         try:
@@ -177,6 +200,8 @@ class PreparedRun:
             for tool in list(self.tools.values()):
                 tool.close()
         finally:
+            if self.cached is not None:
+                self.engine.warnings.extend(self.cached.end())
             if self.kept is not None:
                 how = "interrupted" if self.interrupted else "finished" if self.engine.scheduler.done else "left"
                 self.engine.warnings.extend(self.kept.end(how))
@@ -202,12 +227,27 @@ class PreparedRun:
             promised=self.promised,
             warnings=[*engine.warnings, *engine.instruments.warnings, *self.backend.warnings],
             facts=engine.facts,
-            reused={} if self.kept is None else self.kept.reused(scheduler.step_ids[it] for it in scheduler.reused),
+            reused=self._reused(),
+            cached=frozenset(scheduler.step_ids[it] for it in scheduler.cached),
             resumed=None if self.kept is None or self.kept.earlier is None else self.kept.earlier.earlier,
         )
         if self.interrupted:
             raise Interrupted(result)
         return result
+
+    def _reused(self) -> dict[str, str]:
+        scheduler = self.engine.scheduler
+        ids = scheduler.step_ids
+        reused = {}
+        if self.kept is not None:
+            reused = self.kept.reused(ids[index] for index in scheduler.reused if index not in scheduler.cached)
+        if self.cached is not None:
+            hits = self.cached.hits
+            for index in scheduler.cached:
+                # A mapped step has the run of its last item.
+                made = [hits[ids[item]] for item in scheduler.family_calls(index) if ids[item] in hits]
+                reused[ids[index]] = hits.get(ids[index]) or made[-1]
+        return reused
 
     def interrupt(self) -> None:
         """Cancel the run, from a signal handler too: a flag, and a wake-up for the one who waits."""

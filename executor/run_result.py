@@ -6,7 +6,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from executor.journal.earlier_run import EarlierRun
     from executor.journal.kept_run import Journal, Resume
     from executor.model.workflow import Resource, Workflow
+    from executor.output_cache.cached_outputs import Cache
     from executor.record.timeline import Attempt, StepStatus, Timeline
     from executor.scheduler import Policy
     from executor.tools.registry import Declared
@@ -31,8 +32,8 @@ class Run:
 
     ``warnings`` are for people: instruments that were switched off, calls that cannot be stopped, assumed durations.
     ``facts`` are what tools noted beside their attempts, of those that did: names of span attributes, and values.
-    ``reused`` are the steps whose result an earlier run left, with the id of that run; ``resumed`` is what was known of
-    the run that this one went on from.
+    ``reused`` are the steps whose result an earlier run left, with the id of that run; ``cached`` are those of them
+    that were taken from the cache. ``resumed`` is what was known of the run that this one went on from.
     """
 
     workflow: Workflow
@@ -52,6 +53,7 @@ class Run:
     promised: Any = None
     reused: Mapping[str, str] = field(default_factory=dict)
     resumed: EarlierRun | None = None
+    cached: Collection[str] = ()
 
     def output(self, result: Any) -> Any:
         """What a promise of :func:`executor.step` has become; in lists and mappings each promise is replaced.
@@ -106,3 +108,5 @@ class RunOptions(TypedDict, total=False):
     """A file, made by the run, in which it is kept as it goes on, so that it can be resumed."""
     resume: str | PathLike[str] | Resume | None
     """The journal of a run that did not come to its end: what is finished there is not done again."""
+    cache: str | PathLike[str] | Cache | None
+    """A file, made where there is none, from which steps with ``cache: inputs`` take outputs of earlier runs."""

@@ -28,8 +28,8 @@ def run(workflow: Workflow | StepResult, inputs: Mapping[str, Any] | None = None
         workflow: what is run.
         inputs: take the place of the workflow's own inputs of the same name.
         options: ``backend`` (``"threads"``), ``workers``, ``policy`` (``"dataflow"``), ``tools``, ``resources``,
-            ``seed`` (0), ``instruments``, ``scale`` (1), ``graph``, ``feed``, ``journal`` and ``resume``: see
-            :class:`RunOptions`.
+            ``seed`` (0), ``instruments``, ``scale`` (1), ``graph``, ``feed``, ``journal``, ``resume`` and
+            ``cache``: see :class:`RunOptions`.
 
     Raises:
         WorkflowError: the workflow must not run; it carries every finding.

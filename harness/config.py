@@ -106,6 +106,7 @@ class Config(StrictModel):
     default_tool: Name | None = None
     executor: Name = "threads"
     workers: int | None = Field(None, ge=1)
+    backend_options: Annotated[dict[Name, dict[Name, str]], BeforeValidator(_mapping)] = Field(default_factory=dict)
     policy: Policy = "dataflow"
     resources: Annotated[dict[Name, Resource], BeforeValidator(_mapping)] = Field(default_factory=dict)
     tools: Annotated[dict[Name, ToolDeclaration], BeforeValidator(_mapping)] = Field(default_factory=dict)
@@ -120,6 +121,10 @@ class Config(StrictModel):
     def findings(self) -> tuple[Finding, ...]:
         """Warnings about the configuration."""
         return self._findings
+
+    def options_of(self, executor: str, given: Mapping[str, str]) -> dict[str, str]:
+        """The options of an executor: those of the command line over those of the file."""
+        return {**self.backend_options.get(executor, {}), **given}
 
     def place(self, finding: Finding) -> Finding:
         """A finding about this configuration, with the file and line, variable or option that it is about."""

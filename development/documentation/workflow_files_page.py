@@ -7,7 +7,7 @@ from typing import Final
 
 from development.documentation.markdown import Parts, model_table, table
 from executor.dependencies.step_requirements import DEFAULT_EXPECTED_TOKENS
-from executor.model.workflow import Resource, Retry, Step, ToolDeclaration, Workflow
+from executor.model.workflow import CachedStep, Resource, Retry, ToolDeclaration, Workflow
 from executor.scheduler import WORKER_DEATH_ATTEMPTS
 from executor.templates.filters import FILTERS
 from harness.analysis.lost_time import LOST_CAUSES
@@ -85,6 +85,11 @@ _STEP: Final = {
         "model tokens that it will use, reserved from `tokens_per_minute` before it starts; "
         f"{DEFAULT_EXPECTED_TOKENS} where a limit counts tokens and nobody says"
     ),
+    "cache": (
+        "`inputs`: its output is taken from an earlier run that made the same call, see "
+        "[reuse outputs](../how-to/reuse-outputs.md); not with `idempotent: false`, `reads` or `writes`"
+    ),
+    "ttl": "seconds after which such an output is too old; without it, it never is",
 }
 _RETRY: Final = {
     "max_attempts": "how often it is tried in all, the first time included",
@@ -182,7 +187,8 @@ def _filters() -> str:
 PARTS: Final[Parts] = {
     "workflow": partial(model_table, Workflow, _WORKFLOW, _LINKS, defaults={"workflow_id": _FILE_NAME}),
     "scenario": partial(model_table, Scenario, _SCENARIO, _LINKS, defaults={"scenario": _FILE_NAME}),
-    "step": partial(model_table, Step, _STEP, _LINKS),
+    # It has all fields that a step may have.
+    "step": partial(model_table, CachedStep, _STEP, _LINKS),
     "retry": partial(model_table, Retry, _RETRY),
     "resource": partial(model_table, Resource, _RESOURCE),
     "tool": partial(model_table, ToolDeclaration, _TOOL, _LINKS),

@@ -18,6 +18,7 @@ BUILT_IN = {
     "asyncio": "executor.backends.asyncio:AsyncioBackend",
     "virtual": "executor.backends.virtual:VirtualBackend",
     "dask": "executor.backends.dask.dask_backend:DaskBackend",
+    "ray": "executor.backends.ray.ray_backend:RayBackend",
 }
 
 

@@ -28,8 +28,8 @@ class Keeper(Protocol):
 
 class Asked(NamedTuple):
     """A step that would start, with its call as it would be made. ``parent``: the id of the step that calls it, or of
-    the mapped step whose item it is. ``ran_before``: the steps that it builds upon in another way than by reading their
-    outputs, and that ran in this run.
+    the mapped step whose item it is. ``builds_upon``: the steps that it, or who calls it, builds upon in another way
+    than by reading their outputs; ``ran_before``: those of them that ran in this run.
     """
 
     step: Step
@@ -38,20 +38,23 @@ class Asked(NamedTuple):
     tool: Tool
     prompt: str | None
     args: Mapping[str, Any]
+    builds_upon: tuple[str, ...] = ()
     ran_before: tuple[str, ...] = ()
 
 
 class Found(NamedTuple):
-    """What an earlier run says of a step: its output, or that it is to be left out."""
+    """What an earlier run says of a step: its output, or that it is to be left out. ``cached``: its output is that of
+    any run that made the same call.
+    """
 
-    answer: Literal["reused", "left_out"]
+    answer: Literal["reused", "cached", "left_out"]
     output: Any = None
 
 
 class EarlierResults(Protocol):
     """Knows what earlier runs left."""
 
-    def may_know(self, step_id: str, parent: str | None) -> bool:
+    def may_know(self, step: Step, step_id: str, parent: str | None) -> bool:
         """Whether :meth:`find` could find anything for the step: a look that renders nothing."""
 
     def find(self, asked: Asked) -> Found | None:

@@ -5,7 +5,7 @@ Used under the engine's lock.
 Rules of this module:
 - A result is used only for the very call that would be made: what is in the step's templates counts as rendered.
 - A step that builds upon another without reading its output (``depends_on`` alone, a state that the other writes) is
-  done again where the other ran: what that left elsewhere may have changed.
+  done again where the other ran since: what that left elsewhere may have changed. So are its calls and items.
 """
 
 from __future__ import annotations
@@ -33,34 +33,45 @@ class Reuse:
         scheduler = self._record.scheduler
         step, step_id, caller = scheduler.steps[index], scheduler.step_ids[index], scheduler.caller(index)
         parent = None if caller < 0 else scheduler.step_ids[caller]
-        if not self._earlier.may_know(step_id, parent):
+        if not self._earlier.may_know(step, step_id, parent):
             return None
         try:
             tool, prompt, args = self._renderer.rendered(step, index)
         except Exception:  # noqa: BLE001  # it runs, and fails as it would in any run
             return None
-        found = self._earlier.find(Asked(step, step_id, parent, tool, prompt, args, self._ran_before(index, step)))
+        builds_upon = self._builds_upon(index)
+        ids = scheduler.step_ids
+        found = self._earlier.find(
+            Asked(
+                step, step_id, parent, tool, prompt, args,
+                tuple(ids[other] for other in builds_upon),
+                tuple(ids[other] for other in builds_upon if scheduler.has_run(other)),
+            )
+        )  # fmt: skip
         if found is None:
             return None
-        if found.answer == "reused":
-            self._record.outputs[step_id] = found.output
-        else:
+        if found.answer == "left_out":
             self._record.null_outputs[step_id] = None
+        else:
+            self._record.outputs[step_id] = found.output
         return found.answer
 
-    def _ran_before(self, index: int, step: Step) -> tuple[str, ...]:
+    def _builds_upon(self, index: int) -> list[int]:
+        """The steps that this one, or one that calls it, comes after without reading their outputs."""
         scheduler = self._record.scheduler
-        ran = [parent for parent in scheduler.data_parents(index) if scheduler.has_run(parent)]
-        if ran:
-            read = references_of(step)
-            ran = [parent for parent in ran if scheduler.step_ids[parent] not in read]
-        used = {*step.reads, *step.writes}
-        ran += [
-            parent
-            for parent in scheduler.order_parents(index)
-            if used.intersection(scheduler.steps[parent].writes) and scheduler.has_run(parent)
-        ]
-        return tuple(scheduler.step_ids[parent] for parent in ran)
+        found: dict[int, None] = {}
+        while index >= 0:
+            step = scheduler.steps[index]
+            parents = scheduler.data_parents(index)
+            if parents:
+                read = references_of(step)
+                found |= dict.fromkeys(parent for parent in parents if scheduler.step_ids[parent] not in read)
+            used = {*step.reads, *step.writes}
+            if used:
+                order = scheduler.order_parents(index)
+                found |= dict.fromkeys(parent for parent in order if used.intersection(scheduler.steps[parent].writes))
+            index = scheduler.caller(index)
+        return list(found)
 
 
 def references_of(step: Step) -> set[str]:

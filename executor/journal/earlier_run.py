@@ -52,6 +52,8 @@ class EarlierRun:
     closed: str | None = None
     # The instant t = 0 of each session, nanoseconds since 1970; None where it was ended before.
     zeros: list[int | None] = field(default_factory=list)
+    # By step, the last session in which it, or a step below it, had an attempt.
+    ran_in: dict[str, int] = field(default_factory=dict)
     ends: list[list[End]] = field(default_factory=list)
 
     @property
@@ -87,10 +89,20 @@ class EarlierRun:
             if above in self.steps:
                 return True
             parent = self.last.get(above)
-            if isinstance(parent, End) and parent.outcome == "succeeded":
+            # A mapped step is never reused as a whole: its items are asked for one by one.
+            if isinstance(parent, End) and parent.outcome == "succeeded" and "mapped" not in parent.more:
                 return True
             above = None if parent is None else parent.more.get("parent")
         return False
+
+    def note_ran(self, told: Start | End, session: int) -> None:
+        """The step had an attempt in this session: so had those that call it."""
+        step_id, parent = told.step_id, told.more.get("parent")
+        self.ran_in[step_id] = session
+        while parent is not None:
+            self.ran_in[parent] = session
+            above = self.last.get(parent)
+            parent = None if above is None else above.more.get("parent")
 
     def void(self, step_ids: Sequence[str]) -> None:
         """Forget that these steps, and what is below them, are finished: they were to be done again."""
@@ -123,6 +135,7 @@ def read_earlier_run(sessions: Sequence[Session], outputs: OutputFiles) -> Earli
                 start = start_of(row)
                 run.last[start.step_id] = start
                 run.steps.pop(start.step_id, None)
+                run.note_ran(start, number)
             run.closed = batch.get("closed", run.closed)
         run.zeros.append(zero)
         run.ends.append(ends)
@@ -136,12 +149,17 @@ def read_earlier_run(sessions: Sequence[Session], outputs: OutputFiles) -> Earli
 def _take_ends(
     run: EarlierRun, rows: Sequence[list[Any]], session: int, tools: Mapping[str, ToolIdentity], ends: list[End]
 ) -> None:
-    steps, last = run.steps, run.last
+    steps, last, ran_in = run.steps, run.last, run.ran_in
     for row in rows:
         end = end_of(row)
         ends.append(end)
         step_id, more = end.step_id, end.more
         last[step_id] = end
+        # A mapped step runs where one of its items does.
+        if "mapped" not in more:
+            ran_in[step_id] = session
+        if more and "parent" in more:
+            run.note_ran(end, session)
         if end.outcome != "succeeded":
             steps.pop(step_id, None)
         elif not more or "parent" not in more:

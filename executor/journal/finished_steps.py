@@ -8,11 +8,13 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Literal
 
 from executor.engine.keeping import Asked, Found
 from executor.journal.earlier_run import CallKey, EarlierRun, Finished
+from executor.model.workflow import Step
 from executor.tools.identity import CallIdentity, ToolIdentity, call_identity, tool_identity
 from executor.tools.tool import Tool
 
@@ -29,10 +31,11 @@ class FinishedSteps:
         self.reused: dict[str, Finished] = {}
         self._rerun = set(rerun)
         self._below_rerun = tuple(f"{step_id}/" for step_id in rerun)
-        self._calls = {key: list(calls) for key, calls in earlier.calls.items()}
+        # Made when the first of them is asked for.
+        self._calls: dict[CallKey, _SameCalls] = {}
         self._tools: dict[int, ToolIdentity] = {}
         self._skipped, self._skipped_calls = self._left_out(skipped)
-        self._parents = {key.parent for key in (*self._calls, *self._skipped_calls)}
+        self._parents = {key.parent for key in (*earlier.calls, *self._skipped_calls)}
 
     def _left_out(self, skipped: Collection[str]) -> tuple[set[str], dict[CallKey, int]]:
         steps: set[str] = set()
@@ -47,7 +50,7 @@ class FinishedSteps:
                 calls[key] = calls.get(key, 0) + 1
         return steps, calls
 
-    def may_know(self, step_id: str, parent: str | None) -> bool:
+    def may_know(self, step: Step, step_id: str, parent: str | None) -> bool:
         """See :class:`.EarlierResults`."""
         if parent is None:
             return (step_id in self.earlier.steps and step_id not in self._rerun) or step_id in self._skipped
@@ -74,9 +77,12 @@ class FinishedSteps:
             self._skipped_calls[key] -= 1
             return Found("left_out")
         calls = self._calls.get(key)
-        if not calls or next(self.differences(calls[-1], asked, identity), None):
-            return None
-        return calls.pop()
+        if calls is None:
+            results = self.earlier.calls.get(key)
+            if results is None:
+                return None
+            calls = self._calls[key] = _SameCalls(results)
+        return calls.take(asked.step_id, lambda one: next(self.differences(one, asked, identity), None) is None)
 
     def differences(self, finished: Finished, asked: Asked, identity: CallIdentity | None = None) -> Iterator[str]:
         """What keeps a result from being used, in words that go on behind the name of the step and a colon."""
@@ -101,9 +107,63 @@ class FinishedSteps:
             yield "its arguments have changed"
         if asked.ran_before:
             yield f"it comes after {asked.ran_before[0]!r}, which runs again"
+        for step_id in asked.builds_upon:
+            if self.earlier.ran_in.get(step_id, -1) > finished.session:
+                yield f"it comes after {step_id!r}, which ran again since"
 
     def _identity(self, tool: Tool) -> ToolIdentity:
         found = self._tools.get(id(tool))
         if found is None:
             found = self._tools[id(tool)] = tool_identity(tool)
         return found
+
+
+class _SameCalls:
+    """The results of one call that was made several times, each to be used once.
+
+    In front are those of the latest attempt of who made them, and of these the asker's own. What another one left may
+    be older than what the asker builds upon: all sessions are tried.
+    """
+
+    def __init__(self, calls: Sequence[Finished]) -> None:
+        # By place, the latest last. No search may be as long as the list: there may be 100,000 items that are alike.
+        self._left = dict(enumerate(calls))
+        self._of_session = Counter(one.session for one in calls)
+        self._own: dict[str, list[int]] = {}
+        for place, one in enumerate(calls):
+            self._own.setdefault(one.end.step_id, []).append(place)
+
+    def take(self, step_id: str, fits: Callable[[Finished], bool]) -> Finished | None:
+        """The result to be used; None: none of them can be."""
+        refused: set[int] = set()
+        for place in self._places(step_id):
+            finished = self._left[place]
+            if finished.session in refused:
+                continue
+            if fits(finished):
+                if place == next(reversed(self._left)):
+                    # A dictionary forgets its last entry for good: the next one is found at once.
+                    self._left.popitem()
+                else:
+                    del self._left[place]
+                self._of_session -= Counter({finished.session: 1})
+                return finished
+            # What it is compared by is the same in all of a session, but for an output that could not be kept.
+            if "lost" not in finished.end.more:
+                refused.add(finished.session)
+                if refused.issuperset(self._of_session):
+                    break
+        return None
+
+    def _places(self, step_id: str) -> Iterator[int]:
+        if not self._left:
+            return
+        latest = _attempt_above(self._left[next(reversed(self._left))])
+        own = [place for place in self._own.get(step_id, ()) if place in self._left]
+        yield from (place for place in reversed(own) if _attempt_above(self._left[place]) >= latest)
+        yield from reversed(self._left)
+
+
+def _attempt_above(finished: Finished) -> int:
+    attempt: int = finished.end.more.get("parent_attempt", 1)
+    return attempt

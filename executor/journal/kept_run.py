@@ -163,22 +163,39 @@ def _resumed(options: Resume, graph: Graph, tools: Mapping[str, Tool], context: 
     try:
         file = JournalFile.open(path)
         earlier = read_earlier_run(file.sessions(), OutputFiles(path))
-        rerun = list(options.rerun)
-        check_resume(earlier, graph, context.workflow_id, rerun, options.forget)
-        steps = {step.step_id: step for step in graph.steps}
-        unsure = unsure_steps(earlier, steps, rerun, options.forget)
-        _see_that_is_decided(earlier, unsure, options)
-        skipped = unsure if options.unsure == "skip" else ()
-        if options.show is not None:
-            options.show(plan_resume(graph, tools, context, earlier, rerun=rerun, skipped=skipped))
-        seam = {"steps": len(graph.steps), "resumes": earlier.run_id, "rerun": rerun}
-        file.begin_session(head_of_session(options.run_id, context.workflow_id, {**options.about, **seam}))
-        return KeptRun(file, lock, options, FinishedSteps(earlier, rerun, skipped))
+        finished = what_is_finished(earlier, options, graph, tools, context)
+        file.begin_session(head_of_resume(earlier, options, graph, context))
+        return KeptRun(file, lock, options, finished)
     except BaseException:
         if file is not None:
             file.close()
         lock.release()
         raise
+
+
+def what_is_finished(
+    earlier: EarlierRun, options: Resume, graph: Graph, tools: Mapping[str, Tool], context: RunContext
+) -> FinishedSteps:
+    """What a run that goes on from an earlier one takes from it, once that is checked and shown.
+
+    Raises:
+        JournalError: the earlier run does not fit the workflow, or nobody said what becomes of unsure steps.
+    """
+    rerun = list(options.rerun)
+    check_resume(earlier, graph, context.workflow_id, rerun, options.forget)
+    steps = {step.step_id: step for step in graph.steps}
+    unsure = unsure_steps(earlier, steps, rerun, options.forget)
+    _see_that_is_decided(earlier, unsure, options)
+    skipped = unsure if options.unsure == "skip" else ()
+    if options.show is not None:
+        options.show(plan_resume(graph, tools, context, earlier, rerun=rerun, skipped=skipped))
+    return FinishedSteps(earlier, rerun, skipped)
+
+
+def head_of_resume(earlier: EarlierRun, options: Resume, graph: Graph, context: RunContext) -> dict[str, Any]:
+    """What the session of a run that goes on from an earlier one says of itself."""
+    seam = {"steps": len(graph.steps), "resumes": earlier.run_id, "rerun": list(options.rerun)}
+    return head_of_session(options.run_id, context.workflow_id, {**options.about, **seam})
 
 
 def _see_that_is_decided(earlier: EarlierRun, unsure: Sequence[str], options: Resume) -> None:

@@ -177,7 +177,7 @@ class _Planner:
         known = self._finished.earlier.steps.get(step_id)
         if step.for_each is not None:
             return ("depends", self._after(open_parents)) if open_parents else self._mapped(index, step)
-        if known is None and not self._finished.may_know(step_id, None):
+        if known is None and not self._finished.may_know(step, step_id, None):
             return "runs", self._unfinished(step_id) + self._finished_calls(step_id)
         if open_parents:
             return "depends", self._after(open_parents)
@@ -185,7 +185,7 @@ class _Planner:
             tool, prompt, args = self._renderer.rendered(step, index)
         except Exception:  # noqa: BLE001  # it will run, and fail as in any run
             return "runs", "its templates cannot be rendered"
-        asked = Asked(step, step_id, None, tool, prompt, args, self._ran_before(index, step))
+        asked = Asked(step, step_id, None, tool, prompt, args, *self._before(index, step))
         found = self._finished.find(asked)
         if found is None:
             assert known is not None
@@ -208,19 +208,30 @@ class _Planner:
         return "runs", f"{reused:,} of its {len(items):,} items are reused"
 
     def _items(self, index: int, step: Step, items: list[Any]) -> Iterator[Found | None]:
-        before = self._ran_before(index, step)
+        before = self._before(index, step)
+        above = before
+        runs = False
         for place, item in enumerate(items):
             self._renderer.variables[index] = {"item": item, "index": place}
             step_id = f"{step.step_id}/{place + 1}"
-            if not self._finished.may_know(step_id, step.step_id):
-                yield None
-                continue
-            try:
-                tool, prompt, args = self._renderer.rendered(step, index)
-            except Exception:  # noqa: BLE001  # as above
-                yield None
-                continue
-            yield self._finished.find(Asked(step, step_id, step.step_id, tool, prompt, args, before))
+            if step.writes and place:
+                # Items that write a state come one after the other.
+                last = f"{step.step_id}/{place}"
+                before = (*above[0], last), ((*above[1], last) if runs else above[1])
+            found = self._item(index, step, step_id, before)
+            runs = found is None
+            yield found
+
+    def _item(
+        self, index: int, step: Step, step_id: str, before: tuple[tuple[str, ...], tuple[str, ...]]
+    ) -> Found | None:
+        if not self._finished.may_know(step, step_id, step.step_id):
+            return None
+        try:
+            tool, prompt, args = self._renderer.rendered(step, index)
+        except Exception:  # noqa: BLE001  # it will run, and fail as in any run
+            return None
+        return self._finished.find(Asked(step, step_id, step.step_id, tool, prompt, args, *before))
 
     def _holds(self, step: Step) -> bool:
         try:
@@ -228,8 +239,10 @@ class _Planner:
         except Exception:  # noqa: BLE001  # as above
             return True
 
-    def _ran_before(self, index: int, step: Step) -> tuple[str, ...]:
-        """As far as it is known: see :class:`executor.engine.reuse.Reuse`."""
+    def _before(self, index: int, step: Step) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What it builds upon, and what of that will run, as far as it is known: see
+        :class:`executor.engine.reuse.Reuse`.
+        """
         used = {*step.reads, *step.writes}
         steps = self._graph.steps
         order = (
@@ -239,8 +252,9 @@ class _Planner:
         )
         read = references_of(step)
         data = (parent for parent in self._graph.data_parents[index] if steps[parent].step_id not in read)
-        ran = [parent for parent in (*data, *order) if self._fates.get(parent) in ("runs", "depends")]
-        return tuple(steps[parent].step_id for parent in dict.fromkeys(ran))
+        builds_upon = dict.fromkeys((*data, *order))
+        ran = [parent for parent in builds_upon if self._fates.get(parent) in ("runs", "depends")]
+        return tuple(steps[parent].step_id for parent in builds_upon), tuple(steps[parent].step_id for parent in ran)
 
     def _after(self, parents: Sequence[int]) -> str:
         return f"after {_names([self._graph.steps[parent].step_id for parent in parents])}"

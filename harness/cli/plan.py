@@ -12,11 +12,11 @@ from executor.model.workflow import dump_workflow
 from harness.cli.requests.running import PlanRequest
 from harness.cli.typed_values import read_settings
 from harness.config import load_config
-from harness.execution import workers_for
+from harness.execution import cache_assumed, workers_for
 from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_json
 from harness.files.packaged import shipped_scenarios
-from harness.report.terminal.console import Terminal, finding_lines
+from harness.report.terminal.console import Line, Terminal, finding_lines
 from harness.report.terminal.plan_text import outlook_lines, plan_lines, remark_lines
 from harness.scenario.forecast import forecast
 from harness.scenario.scenario_file import load
@@ -67,6 +67,7 @@ def show_plan(request: PlanRequest) -> ExitCode:
         terminal.write(plan_lines(loaded.workflow, width=terminal.width))
         terminal.line()
         terminal.write(outlook_lines(loaded.graph, outlook))
+        terminal.write(Line(f"  {text}", "dim") for text in cache_assumed(loaded))
         terminal.line()
         terminal.write(remark_lines(loaded.findings))
     else:

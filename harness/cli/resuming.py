@@ -102,7 +102,8 @@ def started_as(request: RunRequest, config: Config, seed: int | None, plan: Mapp
     """How the run is started, so that it can be started like that again. ``plan``: that of a task."""
     words: dict[str, Any] = {
         "executor": config.executor, "workers": request.workers, "policy": config.policy, "seed": seed,
-        "settings": _told(request.settings), "backend_options": _told(request.backend_options),
+        "settings": typed_without_secrets(request.settings),
+        "backend_options": typed_without_secrets(request.backend_options),
         "llm": None if request.llm is None else without_secrets({"llm": request.llm})["llm"], "model": request.model,
         "config_path": None if request.config_path is None else str(Path(request.config_path).absolute()),
     }  # fmt: skip
@@ -113,7 +114,7 @@ def started_as(request: RunRequest, config: Config, seed: int | None, plan: Mapp
     return {**words, "scenario": str(Path(scenario).absolute()) if is_file else scenario}
 
 
-def _told(typed: Sequence[str]) -> list[str]:
+def typed_without_secrets(typed: Sequence[str]) -> list[str]:
     """``NAME=VALUE`` as it was typed, less what is a secret by its name or shape: that has to be given again."""
     values = {text: text.partition("=") for text in typed}
     return [text for text, (name, _, value) in values.items() if without_secrets({name: value})[name] == value]

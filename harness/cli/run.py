@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -26,7 +26,7 @@ from harness.cli.plan import is_file_argument, workflow_document
 from harness.cli.requests.running import RunRequest
 from harness.cli.resuming import as_it_was, check_resume_options, journal_meant, keeping, plan_that_was, started_as
 from harness.cli.signals import programs_ended, terminated_as_interrupted
-from harness.cli.stores import check_store, keep_run, rescue
+from harness.cli.stores import check_store, keep_run, rescue, store_path
 from harness.cli.trace_options import send_traces, traces_sent_on_error, tracing_for, untraced
 from harness.cli.typed_values import read_settings
 from harness.config import Config, load_config
@@ -46,6 +46,7 @@ from harness.scenario.scenario_model import Loaded
 
 if TYPE_CHECKING:
     from executor.journal.resume_plan import ResumePlan
+    from executor.output_cache.cached_outputs import Cache
     from harness.planner import LivePlan
     from harness.store.journals import FoundJournal
 
@@ -156,7 +157,9 @@ def _run_loaded(
             policy=config.policy,
             seed=request.seed,
             llm=config.llm,
-            backend_options=read_settings(request.backend_options, "--backend-option"),
+            backend_options=config.options_of(
+                config.executor, read_settings(request.backend_options, "--backend-option")
+            ),
             instruments=[
                 *untraced(config, request.trace),
                 *metrics.instruments,
@@ -166,6 +169,7 @@ def _run_loaded(
             feed=live,
             keep=_keep_while(loaded, request, config, journal, terminal) if live is None else None,
             resumed=None if journal is None else (journal.run_id, journal.trace_id),
+            cache=None if request.no_store else _cache(request, config),
         )
     if live is not None:
         live.finish()
@@ -241,6 +245,15 @@ def _keep_while(
     plan = workflow_document(loaded) if request.scenario is None else None
     seed = loaded.scenario.seed if request.seed is None else request.seed
     return keeping(request, config, journal, started_as(request, config, seed, plan), show)
+
+
+def _cache(request: RunRequest, config: Config) -> Callable[[str], Cache]:
+    """By the run's id, the cache beside the store."""
+    from executor.output_cache.cached_outputs import Cache  # noqa: PLC0415 - the same
+    from harness.store.journals import cache_path  # noqa: PLC0415 - the same
+
+    path = cache_path(store_path(request.store, config))
+    return lambda run_id: Cache(path, reads=not request.no_cache, run_id=run_id)
 
 
 def _load(request: RunRequest, config: Config, plan: Mapping[str, Any] | None) -> Loaded:

@@ -183,7 +183,7 @@ _OF_STEPS: Final[dict[str, Callable[[Result], list[float]]]] = {
     "step_duration_seconds": _duration_seconds,
     "first_token_seconds": _first_token_seconds,
 }
-# Names that stand for many values only mean something in brackets: p95(step_wait_seconds).
+# Names of many values only mean something in brackets: p95(step_wait_seconds).
 ONLY_AGGREGATED: Final = frozenset(_OF_STEPS)
 MAY_BE_AGGREGATED: Final = frozenset(_OF_SAMPLES) | ONLY_AGGREGATED
 METRICS: Final = tuple(sorted({*_ESTIMATES, *_OF_SAMPLES, *_ONCE, *_OF_STEPS}))

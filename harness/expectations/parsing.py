@@ -184,7 +184,7 @@ def _selector(line: str, word: _Word) -> Selector:
     head, brace, _ = word.text.partition("{")
     parameters, end = _parameters(line, word.start + len(head)) if brace else ({}, word.start + len(head))
     if end != word.start + len(word.text):
-        raise _error(line, end, "nothing may stand after the brace", "add a space before the metric")
+        raise _error(line, end, "nothing is allowed after the brace", "add a space before the metric")
     target, slash, policy = head.partition("/")
     if slash and policy not in POLICIES:
         place = word.start + len(target) + 1
@@ -211,7 +211,7 @@ def _parameters(line: str, brace: int) -> tuple[dict[str, Any], int]:
         if line[equals] != "=":
             raise _error(line, equals, f"the value of {name.group()!r} is missing", f"write {name.group()}=value")
         if name.group() in values:
-            raise _error(line, place, f"{name.group()!r} stands twice", "leave one of them out")
+            raise _error(line, place, f"{name.group()!r} is there twice", "leave one of them out")
         values[name.group()], place = _value(line, _skipped(line, equals + 1))
         if line[place] == ",":
             place = _skipped(line, place + 1)

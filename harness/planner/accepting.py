@@ -134,7 +134,7 @@ class Acceptor:
 
 
 def levels_of(steps: Sequence[Step]) -> list[int]:
-    """The level of each step: 0 without dependencies. Dependencies stand before."""
+    """The level of each step: 0 without dependencies. Dependencies come before."""
     levels: dict[str, int] = {}
     for step in steps:
         levels[step.step_id] = 1 + max((levels[parent] for parent in step.depends_on), default=-1)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Estimate,
         Repetition,
         Verdict,
+        record_document,
         result_document,
         run_document,
         step_seconds,
@@ -37,7 +38,8 @@ _NAMES = {
         "DocumentError", "attempts_before", "results_of", "run_schema", "timeline_from_document",
     ),
     "harness.result.result_writing": (
-        "SCHEMA", "Document", "Estimate", "Repetition", "Verdict", "result_document", "run_document", "step_seconds",
+        "SCHEMA", "Document", "Estimate", "Repetition", "Verdict", "record_document", "result_document",
+        "run_document", "step_seconds",
     ),
 }  # fmt: skip
 
@@ -49,6 +51,7 @@ __all__ = [
     "Repetition",
     "Verdict",
     "attempts_before",
+    "record_document",
     "result_document",
     "results_of",
     "run_document",

@@ -1,6 +1,6 @@
 """How sure one may be: intervals, verdicts, warnings about noise, tests for change, and how far workers carry.
 
-Rules of this room:
+Rules of this package:
 - Pure: numbers in, frozen values out. Everything drawn at random comes from a seed, so the same samples give the same
   answer.
 - No verdict where the interval spans 1, and no interval for one sample.

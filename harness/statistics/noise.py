@@ -18,7 +18,7 @@ from harness.statistics.resampling import CONFIDENCE, checked
 _Z_SCORE: Final = 3.5
 _NORMAL_MAD: Final = 0.6745  # a normal distribution's median absolute deviation, in standard deviations
 _NORMAL_MEAN: Final = 1.253314  # its standard deviation, in mean absolute deviations
-# A repetition that took less than this share of the median longer is none that anybody has to look after.
+# A repetition that took less than this share of the median longer is none to look after.
 _WORTH_SAYING_RATIO: Final = 0.15
 # The spread of few samples is itself uncertain: with n samples the score has to be beyond 3.5 · (1 + 8 ÷ n).
 _SMALL_SAMPLE: Final = 8

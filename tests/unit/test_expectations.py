@@ -92,7 +92,7 @@ def test_a_line_is_read(line, selector, metric, operator, threshold):
         ("threads{n} errors == 0", 10, "the value of 'n' is missing"),
         ("threads{n=} errors == 0", 11, "a value is missing"),
         ("threads{=4} errors == 0", 9, "a parameter's name is missing"),
-        ("threads{n=1, n=2} errors == 0", 14, "stands twice"),
+        ("threads{n=1, n=2} errors == 0", 14, "is there twice"),
         ("threads{n=1}x errors == 0", 13, "after the brace"),
         ("spedup_ratio > 1", 1, "there is no metric 'spedup_ratio'"),
         ("threads@4 spedup_ratio > 1", 11, "there is no metric 'spedup_ratio'"),

@@ -17,6 +17,7 @@ from executor.engine.engine import Engine
 from executor.scheduler import TRANSITIONS
 from harness.scenario.scenario_file import load
 from harness.testing.drawing.generator import FEATURES, random_workflow
+from harness.testing.fuzz.crashed_runs import play_with_crashes
 from harness.testing.fuzz.faults import FAULT_KINDS, NO_FAULTS, draw_faults
 from harness.testing.fuzz.faulty_simulation import play
 from harness.testing.fuzz.fuzzing import FuzzReport, Settings, examine, fuzz, play_part, rare_collections, replay
@@ -33,6 +34,7 @@ from harness.testing.fuzz.replay_files import (
 from harness.testing.fuzz.shrinking import Candidate, shrink, without
 from harness.testing.fuzz.transition_coverage import ALL_TRANSITIONS, missing_transitions
 from harness.testing.fuzz.watchdog import HangError, all_stacks, time_limit
+from harness.testing.oracle.judge import same_schedule
 from tests.properties.planted.faults import FAULTS
 from tests.properties.planted.planting import planted
 
@@ -167,6 +169,36 @@ def test_a_fault_that_is_gone_is_not_found_by_its_replay(tmp_path: Path) -> None
         path.write_text(json.dumps(failure.replay))
         assert not replay(str(path)).ok
     assert replay(str(path)).ok
+
+
+def test_a_run_that_dies_is_made_small_kept_and_played_again(tmp_path: Path) -> None:
+    crashing = next(one for one in map(candidate, range(400)) if one.faults.crash and len(one.faults.crash.crashes) > 1)
+
+    def fails(one: Candidate) -> bool:
+        return any(violation.property == "finished_once" for violation in examine(one))
+
+    with planted(BY_NAME["journal loses an end"]):
+        assert fails(crashing)
+        smallest = shrink(crashing, fails)
+    assert len(smallest.run.workflow.steps) == 1
+    assert smallest.faults.kinds() == {"crash"}
+    assert smallest.faults.crash is not None
+    assert len(smallest.faults.crash.crashes) == 1
+    path = tmp_path / "replay.json"
+    path.write_text(json.dumps(run_to_data(*smallest)), encoding="utf-8")
+    assert replay(str(path)).ok
+    with planted(BY_NAME["journal loses an end"]):
+        assert list(replay(str(path)).found) == ["finished_once"]
+
+
+def test_a_run_that_dies_is_the_same_each_time() -> None:
+    crashing = [one for one in map(candidate, range(300)) if one.faults.crash is not None]
+    for one in crashing:
+        first, again = (play_with_crashes(*one) for _ in range(2))
+        assert [part.crashed for part in first.parts] == [part.crashed for part in again.parts]
+        for mine, theirs in zip(first.parts, again.parts, strict=True):
+            assert same_schedule(mine.played.timeline, theirs.played.timeline) == []
+    assert sum(part.crashed for one in crashing for part in play_with_crashes(*one).parts) > len(crashing) / 2
 
 
 def test_a_loop_without_end_is_reported_with_where_it_is() -> None:

@@ -147,6 +147,11 @@ RECORDS: dict[str, tuple[PlainGraph, list[Any], list[Any]]] = {
         [*ran("a", 0, 5), ("ready", "b", 1, 5, {"released_by": "a"}), *ran("b", 5, 9)[1:]],
         [*ran("a", 0, 5), ("ready", "b", 1, 5, {"released_by": None}), *ran("b", 5, 9)[1:]],
     ),
+    "reuse": (
+        graph(step("a"), step("b", "a", reused="succeeded", reused_ns=5)),
+        [*ran("a", 0, 5), *final(a="succeeded", b="succeeded")],
+        [*ran("a", 0, 7), *final(a="succeeded", b="succeeded")],
+    ),
     "nested_calls": (
         NESTED,
         P_CALLS,

@@ -8,17 +8,20 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from executor.backends.virtual import Simulated, VirtualBackend
 from executor.dependencies import Graph, plan
 from executor.engine.engine import Engine, Failure, Request
 from executor.engine.instruments import Instrument
+from executor.engine.keeping import EarlierResults
 from executor.model.findings import raise_errors
 from executor.model.workflow import Workflow
 from executor.record.timeline import Attempt, Timeline
-from executor.tools.tool import RunContext
+from executor.tools.tool import RunContext, Tool
 from harness.testing.drawing.behaviour import Behaviour, StepPlan, graph_of_run
+from harness.testing.drawing.generator import DrawnRun
 from harness.testing.oracle.judge import Violation, check_timeline
 
 DIED = Failure("WorkerDied", "the simulated worker died")
@@ -40,6 +43,8 @@ class Simulation:
     """One drawn run. ``timeline`` after :meth:`run`."""
 
     engine_class: ClassVar[type[SimulatedEngine]] = SimulatedEngine
+    # None is asked for: attempts are played.
+    tools: Mapping[str, Tool] = MappingProxyType({})
 
     def __init__(
         self,
@@ -48,7 +53,10 @@ class Simulation:
         *,
         instruments: Sequence[Instrument] = (),
         graph: Graph | None = None,
+        earlier: EarlierResults | None = None,
     ) -> None:
+        """``earlier``: the results of a run that this one goes on from."""
+        self.earlier = earlier
         self.workflow = workflow
         self.behaviour = behaviour
         self._plans: dict[str, StepPlan] = dict(behaviour.steps)
@@ -70,15 +78,21 @@ class Simulation:
         """The engine; subclasses put faulty schedulers here."""
         return self.engine_class(
             graph,
-            {},
+            self.tools,
             self.backend,
             slots=self.backend.capacity,
             policy=self.behaviour.policy,
             resources=self.behaviour.resources,
-            context=RunContext(seed=self.behaviour.seed),
+            context=self.context_of(DrawnRun(self.workflow, self.behaviour)),
             instruments=instruments,
+            earlier=self.earlier,
             whens=self._whens,
         )
+
+    @staticmethod
+    def context_of(run: DrawnRun) -> RunContext:
+        """What all attempts of a drawn run share."""
+        return RunContext(run.workflow.workflow_id, run.workflow.inputs, seed=run.behaviour.seed)
 
     def run(self) -> Timeline:
         """Play it to its end.

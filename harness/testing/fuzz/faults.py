@@ -37,11 +37,12 @@ MISHAPS: dict[MishapKind, str] = {
 }
 FAULT_KINDS: tuple[str, ...] = (
     *get_args(MishapKind), "disorder", "clock", "instruments", "conditions", "cancellations", "resizes", "stubborn",
-    "impatience",
+    "impatience", "crash",
 )  # fmt: skip
 """What can be injected, the mishaps of attempts first. ``disorder``: news of one instant comes in any order.
 ``stubborn``: a call that is told to stop goes on for a while and keeps its limits and locks. ``impatience``: steps
-reserve what they need after a few overtakings instead of a thousand, which no small run would reach.
+reserve what they need after a few overtakings instead of a thousand, which no small run would reach. ``crash``: the
+run dies, once or again while it is resumed, and what was not durable is lost.
 """
 
 Key: TypeAlias = tuple[str, int]
@@ -56,6 +57,36 @@ class Mishap:
     after_ns: int
 
 
+Stage = Literal["before", "granted", "begun"]
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """The run dies in its ``turn``-th turn: before the engine hears its news, after that (half of what starts then has
+    begun), or after all has begun. Of the writes that nobody waited for, the last ``lost_writes`` are lost.
+    """
+
+    turn: int
+    stage: Stage
+    lost_writes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CrashPlan:
+    """A run that is kept, dies and is resumed.
+
+    ``crashes``: of the run, then of each resume; the last resume comes to its end. The journal is written every
+    ``write_period_ns``, or (``each``) at the end of each attempt. ``unsure``: what the person says of steps that must
+    not be done twice and may have been done. ``rerun``: steps that the first resume does again.
+    """
+
+    crashes: tuple[Crash, ...]
+    write_period_ns: int = 0
+    each: bool = False
+    unsure: Literal["rerun", "skip"] = "rerun"
+    rerun: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class FaultPlan:
     """All faults of a run.
@@ -64,7 +95,7 @@ class FaultPlan:
     negative, for this turn it shows so much less. ``instruments``: (hook, number of the call that raises).
     ``conditions``: steps whose ``when`` or ``for_each`` cannot be evaluated. ``cancellations``: (time, step ids or None
     for the run). ``resizes``: (time, {"workers" or a resource: its new size}). ``overtakes``: after how many a step
-    reserves.
+    reserves. With ``crash`` the other faults come in each part of the run.
     """
 
     mishaps: Mapping[Key, Mishap] = field(default_factory=dict)
@@ -76,6 +107,7 @@ class FaultPlan:
     resizes: tuple[tuple[int, tuple[tuple[str, int], ...]], ...] = ()
     stubborn: bool = False
     overtakes: int | None = None
+    crash: CrashPlan | None = None
 
     @property
     def exact(self) -> bool:
@@ -93,6 +125,7 @@ class FaultPlan:
             "resizes": bool(self.resizes),
             "stubborn": self.stubborn,
             "impatience": self.overtakes is not None,
+            "crash": self.crash is not None,
         }
         return {mishap.kind for mishap in self.mishaps.values()} | {
             kind for kind, is_there in others.items() if is_there
@@ -100,14 +133,17 @@ class FaultPlan:
 
 
 NO_FAULTS = FaultPlan()
+# A run that dies is played three times or more.
+CRASH_PERCENT = 8
 
 
 def draw_faults(seed: int, run: DrawnRun, kinds: tuple[str, ...] = FAULT_KINDS) -> FaultPlan:
     """Faults that fit a drawn run, of these kinds; the same for the same arguments."""
     source = RandomSource(seed)
+    crashes = "crash" in kinds
     if source.chance(25):
-        return NO_FAULTS
-    active = {kind for kind in kinds if source.chance(30)}
+        return replace(NO_FAULTS, crash=_crash(source, run)) if crashes and source.chance(CRASH_PERCENT) else NO_FAULTS
+    active = {kind for kind in kinds if kind != "crash" and source.chance(30)}
     size = len(run.workflow.steps)
     last_unit = 8 * size + 8
     faults = FaultPlan(
@@ -124,7 +160,34 @@ def draw_faults(seed: int, run: DrawnRun, kinds: tuple[str, ...] = FAULT_KINDS) 
     if "conditions" in active:
         # Drawn last, so that a seed from before there were lists still gives what it gave.
         faults = replace(faults, conditions=(*faults.conditions, *_lists(source, run)))
+    if crashes and source.chance(CRASH_PERCENT):
+        # As lists are: drawn after all else.
+        faults = replace(faults, crash=_crash(source, run))
     return faults
+
+
+def draw_crash(seed: int, run: DrawnRun) -> CrashPlan:
+    """How a drawn run dies and is resumed; the same for the same arguments."""
+    return _crash(RandomSource(seed), run)
+
+
+def _crash(source: RandomSource, run: DrawnRun) -> CrashPlan:
+    ids = [step.step_id for step in run.workflow.steps]
+    crashes = tuple(
+        Crash(
+            source.integer(1, len(ids) + 2),
+            source.choice(["before", "granted", "begun"]),
+            0 if source.chance(50) else source.integer(1, 4),
+        )
+        for _ in range(source.choice([1, 1, 2, 3]))
+    )
+    return CrashPlan(
+        crashes,
+        0 if source.chance(50) else _units(source, 1, 64),
+        each=source.chance(20),
+        unsure=source.choice(["rerun", "skip"]),
+        rerun=(source.choice(ids),) if ids and source.chance(15) else (),
+    )
 
 
 def _units(source: RandomSource, low: int, high: int) -> int:

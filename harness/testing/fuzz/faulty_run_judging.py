@@ -12,9 +12,10 @@ from dataclasses import replace
 from executor.dependencies import Graph
 from harness.testing.drawing.behaviour import called_by, graph_of_run, output_of
 from harness.testing.drawing.generator import DrawnRun
-from harness.testing.fuzz.faults import NO_FAULTS, FaultPlan
+from harness.testing.fuzz.faults import NO_FAULTS
 from harness.testing.fuzz.faulty_simulation import Played, play, reserving_after
 from harness.testing.oracle.judge import OPT_IN, PROPERTIES, Violation, check_timeline, outputs_equal, same_schedule
+from harness.testing.oracle.plain_graph import PlainGraph
 
 OWN_PROPERTIES = {
     "ends": "The run ends: it does not break, and it does not go round in circles.",
@@ -27,10 +28,19 @@ OWN_PROPERTIES = {
     "instruments": "An instrument that raises is switched off with a warning, and changes nothing else.",
     "determinism": "The same run with the same faults has the same schedule.",
     "serial_outputs": "A run side by side ends as a serial one does, with the same outputs.",
+    "finished_once": "A run that died and was resumed ends each step once: what was durable is not done again, nothing "
+    "else is taken for done; what must not be done twice and may have been done is asked about, never guessed.",
+    "resumed_equals_undisturbed": "It ends with the final states, skips and outputs of a run that nobody disturbed.",
+    "shown_resume": "Where a resume says beforehand that a step is reused, or that it runs, it is so.",
     "witnesses": "What the steps of a real run noted themselves agrees with its record: who began, how often; nobody "
     "goes on after a call before the record says so; never more of them really run than there are workers.",
 }
 """What is checked beside :data:`harness.testing.oracle.judge.PROPERTIES`."""
+
+BY_BATCHES = frozenset({"work_conserving", "blocked_parents_hold_no_slot", "no_starvation"})
+"""What is judged by when the batches of ``barrier`` opened."""
+HARMLESS = frozenset({"disorder", "repeated", "instruments", "conditions"})
+"""Faults that change neither final states nor outputs."""
 
 
 def judge_played(played: Played) -> list[Violation]:
@@ -60,7 +70,7 @@ def judge_again(played: Played, graph: Graph | None = None) -> list[Violation]:
     found += [
         Violation("determinism", message) for message in outputs_equal(played.engine.outputs, again.engine.outputs)
     ]
-    harmless = {"disorder", "repeated", "instruments", "conditions"}
+    harmless = set(HARMLESS)
     if not any(step.timeout is not None for step in played.run.workflow.steps):
         # With timeouts, news that is held back ends steps.
         harmless.add("held")
@@ -112,13 +122,14 @@ def _recorded(played: Played) -> Iterator[Violation]:
     except ValueError as error:
         yield Violation("calls", str(error))
         return
+    graph = with_reused(graph, played)
     statuses = dict(zip(played.timeline.step_ids, played.timeline.statuses, strict=True))
     ran = {attempt.step_id for attempt in played.timeline.attempts}
     for violation in check_timeline(
         graph,
         played.timeline,
         exact=played.faults.exact,
-        properties=_applicable(played.faults),
+        properties=_applicable(played),
         cancellations=played.cancellations,
         resizes=played.resizes,
     ):
@@ -128,8 +139,27 @@ def _recorded(played: Played) -> Iterator[Violation]:
         yield violation
 
 
-def _applicable(faults: FaultPlan) -> set[str]:
+def with_reused(graph: PlainGraph, played: Played) -> PlainGraph:
+    """The graph with the steps that have their result from an earlier run."""
+    scheduler = played.scheduler
+    if not scheduler.reused_at:
+        return graph
+    ended = {scheduler.step_ids[index]: time for index, time in scheduler.reused_at.items()}
+    left_out = {scheduler.step_ids[index] for index in scheduler.reused_at if scheduler.status(index) == "skipped"}
+    return replace(
+        graph,
+        steps=tuple(
+            step._replace(reused="skipped" if step.step_id in left_out else "succeeded", reused_ns=ended[step.step_id])
+            if step.step_id in ended
+            else step
+            for step in graph.steps
+        ),
+    )
+
+
+def _applicable(played: Played) -> set[str]:
     """The oracle's properties that such a run must have."""
+    faults = played.faults
     wanted = set(PROPERTIES) if faults.exact else set(PROPERTIES) - OPT_IN
     if faults.kinds() & {"held", "lost", "clock"}:
         # The bound is one on schedulers that hear of every end at once.
@@ -140,6 +170,9 @@ def _applicable(faults: FaultPlan) -> set[str]:
     if any(amount < 0 for _, amount in faults.clock):
         # While a clock that was set back catches up, one instant has many turns: starts come before ends there.
         wanted.discard("rates")
+    if played.scheduler.reused_at and played.run.behaviour.policy == "barrier":
+        # A batch of reused steps is over at once: the record tells which were, not when it was their turn.
+        wanted -= {"barriers", "wait_reasons", *BY_BATCHES}
     if faults.stubborn or faults.conditions:
         # Which step a batch must take next depends on locks that a call past its end holds, and on when a step without
         # attempts failed; the record tells neither.

@@ -18,6 +18,7 @@ from executor.backends.virtual import Simulated
 from executor.dependencies import Graph
 from executor.engine.engine import Request
 from executor.engine.instruments import Instrument
+from executor.engine.keeping import EarlierResults
 from executor.engine.mapped_items import MappedItems
 from executor.model.workflow import Step
 from executor.record.timeline import Attempt, Timeline
@@ -113,25 +114,32 @@ class FaultySimulation(Simulation):
     """One drawn run with its faults; see :func:`play`."""
 
     engine_class = FuzzedEngine
+    backend_class: ClassVar[type[FaultyBackend]] = FaultyBackend
     engine: FuzzedEngine
     backend: FaultyBackend
 
     def __init__(
-        self, run: DrawnRun, faults: FaultPlan, *, check_every_turn: bool = False, graph: Graph | None = None
+        self,
+        run: DrawnRun,
+        faults: FaultPlan,
+        *,
+        check_every_turn: bool = False,
+        graph: Graph | None = None,
+        earlier: EarlierResults | None = None,
     ) -> None:
         self.faults = faults
         self.check_every_turn = check_every_turn
         self.cancellations: list[tuple[int, Sequence[str] | None]] = []
         self.resizes: list[tuple[int, Mapping[str, int]]] = []
         self._all_instruments = [raising_instrument(hook, number) for hook, number in faults.instruments]
-        super().__init__(run.workflow, run.behaviour, instruments=self._all_instruments, graph=graph)
+        super().__init__(run.workflow, run.behaviour, instruments=self._all_instruments, graph=graph, earlier=earlier)
 
     def make_backend(self) -> FaultyBackend:
         """The backend that makes the faults."""
         cancellations = (*self.behaviour.cancellations, *self.faults.cancellations)
         planned = [(time, self._cancellation(ids)) for time, ids in cancellations]
         planned += [(time, self._resize(dict(sizes))) for time, sizes in self.faults.resizes]
-        return FaultyBackend(
+        return self.backend_class(
             self.behaviour.workers,
             self.faults,
             check_every_turn=self.check_every_turn,

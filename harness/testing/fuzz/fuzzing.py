@@ -27,6 +27,8 @@ from typing import Any
 
 from executor.engine.instruments import LOGGER_NAME as INSTRUMENTS
 from harness.testing.drawing.generator import FEATURES, DrawnRun, random_workflow
+from harness.testing.fuzz.crashed_run_judging import judge_crashed
+from harness.testing.fuzz.crashed_runs import play_with_crashes
 from harness.testing.fuzz.faults import NO_FAULTS, FaultPlan, draw_faults
 from harness.testing.fuzz.faulty_run_judging import judge_again, judge_played
 from harness.testing.fuzz.faulty_simulation import Played, play
@@ -221,27 +223,47 @@ def examine(candidate: Candidate, report: FuzzReport | None = None, *, thorough:
     the run again, and serially.
     """
     report = report or FuzzReport("virtual", 0)
-    began = time.perf_counter()
-    played: Played | None = None
+    parts: list[Played] = []
+    look = _look_at if candidate.faults.crash is None else _look_at_crashed
     try:
         with time_limit(SIMULATION_LIMIT_SECONDS):
-            played = play(*candidate, check_every_turn=thorough)
-            judging = time.perf_counter()
-            report.playing_seconds += judging - began
-            found = judge_played(played)
-            report.judging_seconds += time.perf_counter() - judging
-            if thorough and not found:
-                found = judge_again(played)
+            found = look(candidate, report, parts, thorough=thorough)
     except HangError as error:
         found = [Violation("ends", str(error))]
     except Exception as error:  # noqa: BLE001 - what breaks the judge is a finding too, of another kind
         found = [Violation("judging", f"{type(error).__name__}: {error}")]
     report.dags += 1
     report.faults += Counter(candidate.faults.kinds())
-    if played is not None:
+    for played in parts:
         report.steps += len(played.timeline.step_ids)
         report.attempts += len(played.timeline.attempts)
         report.transitions += played.scheduler.reached()
+    return found
+
+
+def _look_at(candidate: Candidate, report: FuzzReport, parts: list[Played], *, thorough: bool) -> list[Violation]:
+    began = time.perf_counter()
+    played = play(*candidate, check_every_turn=thorough)
+    parts.append(played)
+    judging = time.perf_counter()
+    report.playing_seconds += judging - began
+    found = judge_played(played)
+    report.judging_seconds += time.perf_counter() - judging
+    if thorough and not found:
+        found = judge_again(played)
+    return found
+
+
+def _look_at_crashed(
+    candidate: Candidate, report: FuzzReport, parts: list[Played], *, thorough: bool
+) -> list[Violation]:
+    began = time.perf_counter()
+    crashed = play_with_crashes(*candidate, check_every_turn=thorough)
+    parts += [part.played for part in crashed.parts]
+    judging = time.perf_counter()
+    report.playing_seconds += judging - began
+    found = judge_crashed(crashed)
+    report.judging_seconds += time.perf_counter() - judging
     return found
 
 

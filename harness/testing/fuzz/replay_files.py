@@ -16,7 +16,7 @@ from executor.model.workflow import Resource, Step, Workflow, dump_workflow, par
 from executor.record.timeline import NANOSECONDS
 from harness.testing.drawing.behaviour import AttemptPlan, Behaviour, Call, Child, StepPlan
 from harness.testing.drawing.generator import DrawnRun
-from harness.testing.fuzz.faults import NO_FAULTS, FaultPlan, Mishap
+from harness.testing.fuzz.faults import NO_FAULTS, Crash, CrashPlan, FaultPlan, Mishap
 
 SCHEMA = "makespan.fuzz/1"
 # More failures in a row than any retry allows: a step that never succeeds.
@@ -51,6 +51,7 @@ def run_to_data(run: DrawnRun, faults: FaultPlan) -> dict[str, Any]:
             "resizes": [[time, dict(sizes)] for time, sizes in faults.resizes],
             "stubborn": faults.stubborn,
             "overtakes": faults.overtakes,
+            "crash": None if faults.crash is None else _crash_to_data(faults.crash),
         },
     }
 
@@ -231,6 +232,27 @@ def _faults(data: Mapping[str, Any]) -> FaultPlan:
         resizes=tuple((time, tuple(sizes.items())) for time, sizes in data["resizes"]),
         stubborn=data["stubborn"],
         overtakes=data.get("overtakes"),
+        crash=_crash(data["crash"]) if data.get("crash") else None,
+    )
+
+
+def _crash_to_data(crash: CrashPlan) -> dict[str, Any]:
+    return {
+        "crashes": [[one.turn, one.stage, one.lost_writes] for one in crash.crashes],
+        "write_period_ns": crash.write_period_ns,
+        "each": crash.each,
+        "unsure": crash.unsure,
+        "rerun": list(crash.rerun),
+    }
+
+
+def _crash(data: Mapping[str, Any]) -> CrashPlan:
+    return CrashPlan(
+        crashes=tuple(Crash(turn, stage, lost) for turn, stage, lost in data["crashes"]),
+        write_period_ns=data["write_period_ns"],
+        each=data["each"],
+        unsure=data["unsure"],
+        rerun=tuple(data["rerun"]),
     )
 
 

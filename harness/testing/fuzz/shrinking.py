@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from executor.model.workflow import Step, Workflow
 from harness.testing.drawing.behaviour import AttemptPlan, Behaviour, StepPlan
 from harness.testing.drawing.generator import DrawnRun
-from harness.testing.fuzz.faults import FaultPlan
+from harness.testing.fuzz.faults import CrashPlan, FaultPlan
 from harness.testing.oracle.description import references
 from harness.testing.oracle.plain_graph import EXACT_UNIT_NANOSECONDS
 
@@ -87,8 +87,13 @@ def without(candidate: Candidate, gone: set[str]) -> Candidate:
             mishaps={key: mishap for key, mishap in faults.mishaps.items() if key[0].split("/")[0] not in gone},
             conditions=tuple(step_id for step_id in faults.conditions if step_id not in gone),
             cancellations=_without_ids(faults.cancellations, gone),
+            crash=None if faults.crash is None else _crash_without(faults.crash, gone),
         ),
     )
+
+
+def _crash_without(crash: CrashPlan, gone: set[str]) -> CrashPlan:
+    return replace(crash, rerun=tuple(step_id for step_id in crash.rerun if step_id not in gone))
 
 
 def _forget(step: Step, gone: set[str]) -> Step:
@@ -125,6 +130,7 @@ def _without_faults(candidate: Candidate) -> Iterator[Candidate]:
         "resizes",
         "stubborn",
         "overtakes",
+        "crash",
     ):
         if getattr(faults, name) != getattr(plain, name):
             yield Candidate(run, replace(faults, **{name: getattr(plain, name)}))
@@ -135,6 +141,30 @@ def _without_faults(candidate: Candidate) -> Iterator[Candidate]:
         for place in range(len(values) if len(values) > 1 else 0):
             fewer: dict[str, Any] = {name: (*values[:place], *values[place + 1 :])}
             yield Candidate(run, replace(faults, **fewer))
+    if faults.crash is not None:
+        for crash in _plainer_crashes(faults.crash):
+            yield Candidate(run, replace(faults, crash=crash))
+
+
+def _plainer_crashes(crash: CrashPlan) -> Iterator[CrashPlan]:
+    """Fewer crashes, then earlier ones that lose less."""
+    crashes = crash.crashes
+    for place, one in enumerate(crashes):
+        if len(crashes) > 1:
+            yield replace(crash, crashes=(*crashes[:place], *crashes[place + 1 :]))
+        simpler = []
+        if one.lost_writes:
+            simpler.append(replace(one, lost_writes=0))
+        if one.stage != "begun":
+            simpler.append(replace(one, stage="begun"))
+        simpler += [replace(one, turn=turn) for turn in (1, one.turn // 2, one.turn - 1) if 0 < turn < one.turn]
+        for other in simpler:
+            yield replace(crash, crashes=(*crashes[:place], other, *crashes[place + 1 :]))
+    plain = CrashPlan(crashes)
+    for name in ("write_period_ns", "each", "unsure", "rerun"):
+        if getattr(crash, name) != getattr(plain, name):
+            changed: dict[str, Any] = {name: getattr(plain, name)}
+            yield replace(crash, **changed)
 
 
 def _plainer_runs(candidate: Candidate) -> Iterator[Candidate]:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from executor.record.timeline import StepStatus
 from executor.scheduler import STATE_NAMES, TRANSITIONS, Scheduler
-from executor.scheduler.states import EVENT_NAMES
+from executor.scheduler.states import EVENT_NAMES, REUSE
 
 Transition: TypeAlias = tuple[str, str, str]
 
@@ -23,8 +23,6 @@ ALL_TRANSITIONS: tuple[Transition, ...] = tuple(
     for state, events in TRANSITIONS.items()
     for event, afters in events.items()
     for after in afters
-    # The random runs have no earlier one whose results they could use.
-    if event != "reuse"
 )
 
 
@@ -52,6 +50,8 @@ class WatchedScheduler(Scheduler):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.transitions: Counter[Transition] = Counter()
         self.illegal: list[str] = []
+        # When steps ended whose result was there, by their place.
+        self.reused_at: dict[int, int] = {}
         self._changes: Counter[tuple[int, int, int | None]] = Counter()
         self._event: int | None = None
         super().__init__(*arguments, **options)
@@ -76,6 +76,8 @@ class WatchedScheduler(Scheduler):
 
     def _move(self, index: int, event: int, after: int) -> None:
         self._event = event
+        if event == REUSE:
+            self.reused_at[index] = self._now
         try:
             super()._move(index, event, after)
         finally:

@@ -143,7 +143,9 @@ class View:
         elif status == "cancelled":
             self.cancelled.add(step_id)
         early, late = self.decided[step_id]
-        if tries:
+        if step.reused is not None and status == step.reused and not tries:
+            earliest = latest = early if early[0] == step.reused_ns else (step.reused_ns, 1)
+        elif tries:
             earliest, latest = self._ended(step, tries, status)
         elif status == "skipped":
             earliest, latest = early, late
@@ -237,6 +239,8 @@ class View:
         early, late = self.decided[step.step_id]
         stopped = self.stop is not None and self.graph.counts_as_top(step)
         found = list(touched)
+        if step.reused is not None and step.when is not False:
+            found.insert(0, step.reused)
         if step.when is False and not (stopped and self.stop is not None and early[0] > self.stop[0]):
             found.insert(0, "skipped")
         if stopped and self.stop is not None and not (step.when is False and late[0] < self.stop[0]):

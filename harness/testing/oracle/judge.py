@@ -38,6 +38,7 @@ _BY_STEP: dict[str, Callable[[View], Iterator[Violation]]] = {
     "outcomes": oracle_rules.outcomes,
     "stopping": oracle_rules.stopping,
     "readiness": oracle_rules.readiness,
+    "reuse": oracle_rules.reuse,
     "released_by": oracle_rules.released_by,
     "nested_calls": oracle_rules.nested_calls,
     "mapped_steps": oracle_rules.mapped_steps,

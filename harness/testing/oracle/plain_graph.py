@@ -14,7 +14,7 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 NANOSECONDS = 1_000_000_000
 # One 512th of a second is a whole number of nanoseconds and an exact float, so sums of such durations agree
@@ -74,6 +74,8 @@ class PlainStep(NamedTuple):
     estimate for limits of tokens per minute. ``parent`` is the step that calls it; ``call`` counts the additions to its
     scope (the parent's calls across all attempts; for top-level steps 0, or more for those added late). ``mapped``: it
     is done once for each item of a list; its items are its calls, and it holds neither slot nor limits itself.
+    ``reused``: it has its result from an earlier run and ended without an attempt, as ``succeeded``, or as ``skipped``
+    where it was left out on request; at ``reused_ns``.
     """
 
     step_id: str
@@ -93,6 +95,8 @@ class PlainStep(NamedTuple):
     parent: str | None = None
     call: int = 0
     mapped: bool = False
+    reused: Literal["succeeded", "skipped"] | None = None
+    reused_ns: int = 0
 
     def conflicts_with(self, other: PlainStep) -> bool:
         """Whether the two may not hold their states at once: one writes what the other reads or writes."""

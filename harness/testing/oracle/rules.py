@@ -302,6 +302,25 @@ def readiness(view: View) -> Iterator[Violation]:
             )
 
 
+def reuse(view: View) -> Iterator[Violation]:
+    """A step whose result an earlier run left ends when it would start, and has no attempt: all that it depends on is
+    final, its order edges are satisfied, and on an exact clock it does not wait for anything else.
+    """
+    for step in view.graph.steps:
+        if step.reused is None:
+            continue
+        told = f"step {step.step_id!r} ended by reuse at {step.reused_ns} ns"
+        if view.record.ran(step.step_id):
+            yield Violation("reuse", f"{told}, and has an attempt", (step.step_id,))
+        early, late = view.decided[step.step_id]
+        early, late = max(early, view.order_earliest[step.step_id]), max(late, view.order_latest[step.step_id])
+        if step.reused_ns < early[0]:
+            yield Violation("reuse", f"{told}; what it comes after was final only at {early[0]} ns", (step.step_id,))
+        waits = view.graph.policy in ("levels", "barrier") and step.parent is None
+        if view.options.exact and not waits and step.reused_ns > late[0]:
+            yield Violation("reuse", f"{told}; what it comes after was final at {late[0]} ns already", (step.step_id,))
+
+
 def released_by(view: View) -> Iterator[Violation]:
     """``released_by`` names the step whose end made the attempt ready (through skipped steps), the parent for a
     call that waited for no other, or nobody.
@@ -315,6 +334,9 @@ def released_by(view: View) -> Iterator[Violation]:
         if any(view.options.unlisted_cancellations or view.earliest[other] != view.latest[other] for other in ends):
             continue
         fitting: set[object] = {other for other in ends if view.earliest[other][0] == first.ready}
+        if any(view.graph.by_id[other].reused for other in step.data):
+            # A reused step may have waited for a lock or a barrier: its own end is no one's end in the record.
+            fitting |= {*ends, None}
         added = view.added(step)
         if step.parent is not None:
             fitting = fitting | {step.parent} if first.ready == added else fitting

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.properties.planted.crash_faults import CRASH_FAULTS
 from tests.properties.planted.planting import Fault
 
 S = "executor.scheduler."
@@ -724,4 +725,5 @@ FAULTS = (
         "cancelled = self.cancelled_attempts",
         by_calls=True,
     ),
+    *CRASH_FAULTS,
 )

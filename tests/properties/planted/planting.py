@@ -22,7 +22,8 @@ class Fault:
     """`target` is `module:Class.method` or `module:function`; `old` stands in its text exactly once.
 
     `focus`, `size`: the features and the most steps of the runs, where a fault concerns few of all runs. `by_calls`: no
-    run shows it, since the engine makes no such call; the machine of random calls has to find it.
+    run shows it, since the engine makes no such call; the machine of random calls has to find it. `crashes`: it
+    concerns runs that die and are resumed, and all that are drawn do.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Fault:
     focus: tuple[str, ...] = ()
     size: int = 12
     by_calls: bool = False
+    crashes: bool = False
 
 
 def function_of(target: str) -> FunctionType:

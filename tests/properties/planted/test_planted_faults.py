@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -12,8 +13,10 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from harness.testing.fuzz import fuzzing
+from harness.testing.fuzz.faults import NO_FAULTS, draw_crash
 from harness.testing.fuzz.faulty_run_judging import OWN_PROPERTIES
 from harness.testing.fuzz.fuzzing import SAMPLE, Settings, examine, quiet_instruments
+from harness.testing.fuzz.shrinking import Candidate
 from harness.testing.oracle.judge import PROPERTIES
 from tests.properties.planted.faults import FAULTS
 from tests.properties.planted.planting import Fault, function_of, planted
@@ -25,7 +28,7 @@ pytestmark = pytest.mark.slow
 MOST_RUNS = 3000
 MOST_MACHINES = 300
 SEED = 7
-FOCUSES = sorted({(fault.focus, fault.size) for fault in FAULTS if not fault.by_calls})
+FOCUSES = sorted({(fault.focus, fault.size, fault.crashes) for fault in FAULTS if not fault.by_calls})
 
 
 @pytest.fixture(autouse=True)
@@ -34,12 +37,19 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzzing, "SIMULATION_LIMIT_SECONDS", 2.0)
 
 
-def first_found(focus: tuple[str, ...], most: int, size: int = 12) -> tuple[int, set[str]]:
+def drawn(number: int, focus: tuple[str, ...], size: int, *, crashes: bool) -> Candidate:
+    """A run with faults, or with nothing but crashes."""
+    candidate = Settings(seed=SEED, size=size, features=focus or None).draw(number)
+    if not crashes:
+        return candidate
+    return Candidate(candidate.run, replace(NO_FAULTS, crash=draw_crash(number, candidate.run)))
+
+
+def first_found(focus: tuple[str, ...], most: int, size: int = 12, *, crashes: bool = False) -> tuple[int, set[str]]:
     """How many runs it takes to find anything, and the properties that are broken then; none: an empty set."""
-    drawn = Settings(seed=SEED, size=size, features=focus or None)
     with quiet_instruments():
         for number in range(most):
-            found = examine(drawn.draw(number), thorough=number % SAMPLE == 0)
+            found = examine(drawn(number, focus, size, crashes=crashes), thorough=number % SAMPLE == 0)
             if found:
                 return number + 1, {violation.property for violation in found}
     return most, set()
@@ -77,9 +87,9 @@ def machines_until_failure() -> int | None:
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if not fault.by_calls], ids=lambda fault: fault.name)
 def test_a_planted_fault_is_found_in_random_runs(fault: Fault) -> None:
     with planted(fault):
-        count, properties = first_found(fault.focus, MOST_RUNS, fault.size)
+        count, properties = first_found(fault.focus, MOST_RUNS, fault.size, crashes=fault.crashes)
     # The very run that shows the fault is in order without it: what was found is the fault, and no other.
-    run = Settings(seed=SEED, size=fault.size, features=fault.focus or None).draw(count - 1)
+    run = drawn(count - 1, fault.focus, fault.size, crashes=fault.crashes)
     with quiet_instruments():
         assert examine(run) == []
     print(f"| {fault.name} | {fault.sentence} | {', '.join(sorted(properties))} | {count} |")
@@ -95,9 +105,9 @@ def test_a_planted_fault_is_found_by_random_calls(fault: Fault) -> None:
     assert count is not None, f"{fault.sentence} Nothing found that in {MOST_MACHINES} machines"
 
 
-@pytest.mark.parametrize(("focus", "size"), FOCUSES, ids=str)
-def test_without_a_planted_fault_nothing_is_found(focus: tuple[str, ...], size: int) -> None:
-    assert first_found(focus, 300, size)[1] == set()
+@pytest.mark.parametrize(("focus", "size", "crashes"), FOCUSES, ids=str)
+def test_without_a_planted_fault_nothing_is_found(focus: tuple[str, ...], size: int, crashes: bool) -> None:
+    assert first_found(focus, 300, size, crashes=crashes)[1] == set()
 
 
 def test_a_planted_fault_leaves_nothing_behind() -> None:

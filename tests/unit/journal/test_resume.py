@@ -8,6 +8,7 @@ import random
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -296,6 +297,75 @@ def test_what_must_not_be_done_twice_is_done_or_left_out_as_the_person_says(path
     without = run(workflow, tools=tools, resume=Resume(f"{path}.second", unsure="skip"))
     assert without.statuses == {"a": "succeeded", "pay": "skipped", "z": "succeeded"}
     assert counted.done == [3]
+
+
+def test_a_step_that_comes_after_one_that_ran_again_in_a_resume_that_died_runs_again(
+    path: Path, counted: Counted
+) -> None:
+    """The second run does `a` again and ends before `b`: what `b` left in the first one is out of date."""
+    a, b = step("a", 1, writes=("file",)), step("b", 2, reads=("file",))
+    stops = step("stops", 3, depends_on=("a",), on_failure="stop", priority=1)
+    steps = (a, stops, b)
+    begun(path, counted, steps)
+    counted.broken = {3}
+    second = run(Workflow(steps=steps), tools=counted.tools, resume=Resume(path, rerun=["a"]), workers=1)
+    assert (second.statuses["b"], counted.done) == ("cancelled", [1, 3])
+    counted.broken.clear()
+    counted.done.clear()
+    assert fates(path, Workflow(steps=steps), counted.tools)["b"] == "runs: it comes after 'a', which ran again since"
+    run(Workflow(steps=steps), tools=counted.tools, resume=path)
+    assert sorted(counted.done) == [2, 3]
+
+
+def test_items_and_calls_of_a_step_that_comes_after_one_that_runs_again_are_done_again(
+    path: Path, counted: Counted
+) -> None:
+    def calling() -> Any:
+        return call_tool("double", value=30)
+
+    steps = (
+        step("a", 1, writes=("file",)),
+        step("m", "{{ item }}", for_each=[10, 20], reads=("file",)),
+        Step(step_id="c", tool="calling", reads=("file",)),
+    )
+    tools = {**counted.tools, "calling": calling}
+    run(Workflow(steps=steps), tools=tools, journal=path)
+    counted.done.clear()
+    run(Workflow(steps=steps), tools=tools, resume=path)
+    assert counted.done == []
+    run(Workflow(steps=steps), tools=tools, resume=Resume(path, rerun=["a"]))
+    assert sorted(counted.done) == [1, 10, 20, 30]
+
+
+def test_an_item_that_was_left_out_is_asked_about_again(path: Path, counted: Counted) -> None:
+    """Its mapped step has ended since, and is asked for item by item all the same."""
+
+    def pay(value: int) -> None:
+        counted.done.append(value)
+        time.sleep(0.2)
+
+    items = Step(step_id="m", tool="pay", args={"value": "{{ item }}"}, for_each=[7], timeout=0.02, idempotent=False)
+    tools = {"pay": pay}
+    assert run(Workflow(steps=(items,)), tools=tools, journal=path).statuses["m/1"] == "failed"
+    left_out = run(Workflow(steps=(items,)), tools=tools, resume=Resume(path, unsure="skip"))
+    assert (left_out.statuses, left_out.outputs) == ({"m": "succeeded", "m/1": "skipped"}, {"m": [None]})
+    with pytest.raises(JournalError, match="must not be done twice"):
+        run(Workflow(steps=(items,)), tools=tools, resume=path)
+    assert counted.done == [7]
+
+
+def test_items_that_are_alike_take_their_own_results(path: Path, counted: Counted) -> None:
+    """Of what the first run left, the third item's would be older than the second item, which ran since."""
+    items = step("m", "{{ item }}", for_each=[5, 6, 5], writes=("file",))
+    counted.broken = {6}
+    begun(path, counted, (items,), workers=1)
+    counted.broken.clear()
+    run(Workflow(steps=(items,)), tools=counted.tools, resume=path, workers=1)
+    assert counted.done == [6, 5]
+    counted.done.clear()
+    assert fates(path, Workflow(steps=(items,)), counted.tools) == {"m": "reused"}
+    run(Workflow(steps=(items,)), tools=counted.tools, resume=path, workers=1)
+    assert counted.done == []
 
 
 def test_large_outputs_stand_in_files_that_are_checked(path: Path, counted: Counted) -> None:
