@@ -38,8 +38,8 @@ _NAMES = {
         "DocumentError", "attempts_before", "results_of", "run_schema", "timeline_from_document",
     ),
     "harness.result.result_writing": (
-        "SCHEMA", "Document", "Estimate", "Repetition", "Verdict", "record_document", "result_document",
-        "run_document", "step_seconds",
+        "SCHEMA", "Document", "Estimate", "Repetition", "Verdict", "record_document", "result_document", "run_document",
+        "step_seconds",
     ),
 }  # fmt: skip
 

@@ -165,7 +165,7 @@ def test_calls_that_begin_as_others_end_stand_in_a_queue() -> None:
 def pool_of_three(**more: tuple[float, float]) -> Diagnosis:
     """Twelve calls of a second through three places, and others beside them."""
     times = {f"call {number}": (number // 3 * 1.0, number // 3 + 1.0) for number in range(12)} | more
-    return diagnose(run_of(times, names=dict.fromkeys(times, "chat")))
+    return diagnose(run_of(times, names={key: "collect" if key == "collect" else "chat" for key in times}))
 
 
 def test_a_limit_that_shows_is_raised_by_itself() -> None:

@@ -254,7 +254,7 @@ def test_a_simulation_as_text_and_as_a_document_say_the_same(folder: Path) -> No
     assert document["schema"] == "makespan.simulation/1"
     assert document["cells"][0]["makespan_seconds"] == 11
     assert document["gains"][0] == {
-        "change": "llm wide", "makespan_seconds": 11, "gain_seconds": 3,
+        "change": "llm wide", "makespan_seconds": 11, "gain_seconds": 3, "sure_gain_seconds": 3,
         "binds_next": None, "with_workers_gain_seconds": None,
     }  # fmt: skip
 

@@ -167,7 +167,7 @@ def _figures(cell: Cell, *, is_alone: bool) -> list[Figure]:
     if cell.speedup is not None:
         efficiency = share_text(result["efficiency_ratio"])
         found.append(Figure("speedup", ratio_text(cell.speedup["median"]), f"efficiency {efficiency}"))
-    bound = "" if figures.binding_bound is None else f"set by {visible(figures.binding_bound).replace('_', ' ')}"
+    bound = "" if figures.binding_bound is None else f"set by {_bound_words(figures.binding_bound)}"
     found += [
         Figure("lower bound", duration_text(figures.lower_bound_seconds), bound),
         Figure("schedule efficiency", share_text(figures.schedule_efficiency_ratio), "lower bound ÷ makespan"),
@@ -181,13 +181,20 @@ def _figures(cell: Cell, *, is_alone: bool) -> list[Figure]:
     ]
     retries = sum(1 for attempt in cell.timeline.attempts if attempt.attempt > 1)
     if retries:
-        found.append(Figure("attempts", f"{figures.attempts:,}", f"{retries:,} of them retries"))
+        found.append(
+            Figure("attempts", f"{figures.attempts:,}", f"{retries:,} {'retry' if retries == 1 else 'retries'}")
+        )
     # Of several cells it stands in their table.
     if is_alone and (cause := figures.largest_lost_cause) is not None:
         seconds = figures.lost_seconds[cause]
         if (share := seconds / figures.makespan_seconds if figures.makespan_seconds else 0.0) >= WORTH_ACTING_RATIO:
-            found.append(Figure("lost most to", visible(cause, 40), f"{duration_text(seconds)}, {share_text(share)}"))
+            found.append(Figure("largest loss", duration_text(seconds), f"{visible(cause, 60)}, {share_text(share)}"))
     return found
+
+
+def _bound_words(bound: str) -> str:
+    """``critical path``; a limit has the name that its owner gave it."""
+    return visible(bound) if "." in bound else visible(bound).replace("_", " ")
 
 
 def _notes(documents: Sequence[Mapping[str, Any]], cells: Sequence[Cell]) -> list[str]:
