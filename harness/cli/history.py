@@ -26,7 +26,6 @@ from harness.files.json_output import STDOUT, check_writable, write_json
 from harness.plain_text import aligned, counted, one_line, some_of
 from harness.report.terminal.console import Line, Terminal
 from harness.store.journals import FoundJournal, Journals
-from harness.store.pruning import prune
 from harness.store.run_store import Store
 from harness.store.stored_run import StoredRun
 
@@ -94,15 +93,13 @@ def read_since(typed: str | None, name: str = "--since") -> str | None:
 
 
 def _prune(request: HistoryRequest, path: Path) -> ExitCode:
+    from harness.store.pruning import prune  # noqa: PLC0415 - reads whole journals, and with them all of the executor
+
     if request.prune is None:
         raise UsageFault("--prune-unfinished goes with --prune TIME")
     moment = read_since(request.prune, "--prune")
     assert moment is not None
-    found = prune(
-        path,
-        datetime.fromisoformat(moment).timestamp(),
-        unfinished=request.prune_unfinished,
-    )
+    found = prune(path, datetime.fromisoformat(moment).timestamp(), unfinished=request.prune_unfinished)
     terminal = Terminal()
     terminal.line(
         f"Dropped {counted(found.journals, 'journal')} ({found.dropped_bytes / 1e6:.1f} MB), "
