@@ -20,8 +20,7 @@ from typing import Any, Final
 from executor.journal.run_lock import is_held
 from harness.cli.guard import UsageFault
 from harness.cli.requests.kept_runs import HistoryRequest
-from harness.cli.stores import store_path, store_to_read
-from harness.config import Config, load_config
+from harness.cli.stores import history_path, store_at
 from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_json
 from harness.plain_text import aligned, counted, one_line, some_of
@@ -53,21 +52,20 @@ def show_history(request: HistoryRequest) -> ExitCode:
     since = read_since(request.since)
     if request.json_target is not None:
         check_writable(request.json_target)
-    config = load_config(request.config_path)
+    path = history_path(request.store, request.config_path)
     if request.accept or request.reject:
-        return _set_verdicts(request, config)
+        return _set_verdicts(request, path)
     if request.prune is not None or request.prune_unfinished:
-        return _prune(request, config)
-    path = store_path(request.store, config)
+        return _prune(request, path)
     journals = list(Journals(path).latest())
     # A run that was killed before any other had ended leaves a journal and no store.
-    with nullcontext() if journals and not path.exists() else store_to_read(request.store, config) as store:
+    with nullcontext() if journals and not path.exists() else store_at(path, request.store) as store:
         runs = [] if store is None else list(_chosen(store, request, since))
         runs = _with_unfinished(runs, journals, store, path, request, since)
     if request.json_target is not None:
         write_json({"schema": SCHEMA, "runs": [asdict(run) for run in runs]}, request.json_target)
     terminal = Terminal(sys.stderr) if request.json_target == STDOUT else Terminal()
-    terminal.write(_lines(runs, request, str(store_path(request.store, config))))
+    terminal.write(_lines(runs, request, str(path)))
     return ExitCode.FINE
 
 
@@ -93,13 +91,13 @@ def read_since(typed: str | None, name: str = "--since") -> str | None:
     return moment.isoformat(timespec="milliseconds")
 
 
-def _prune(request: HistoryRequest, config: Config) -> ExitCode:
+def _prune(request: HistoryRequest, path: Path) -> ExitCode:
     if request.prune is None:
         raise UsageFault("--prune-unfinished goes with --prune TIME")
     moment = read_since(request.prune, "--prune")
     assert moment is not None
     found = prune(
-        store_path(request.store, config),
+        path,
         datetime.fromisoformat(moment).timestamp(),
         unfinished=request.prune_unfinished,
     )
@@ -157,9 +155,8 @@ def _of_journal(journal: FoundJournal) -> StoredRun:
     )  # fmt: skip
 
 
-def _set_verdicts(request: HistoryRequest, config: Config) -> ExitCode:
+def _set_verdicts(request: HistoryRequest, path: Path) -> ExitCode:
     terminal = Terminal()
-    path = store_path(request.store, config)
     if not path.exists():
         raise UsageFault(f"there is no store at {str(path)!r}: nothing was kept there yet")
     with Store.open(path) as store:
