@@ -22,6 +22,8 @@ _LABELS_SHOWN: Final = 6
 _SCENARIOS_SHOWN: Final = 4
 _RUN_CHARACTERS: Final = 12
 _RUNS_NAMED: Final = 3
+# Less than that share of the makespan is no loss worth a name.
+_NOTHING_RATIO: Final = 0.005
 
 
 class Figure(NamedTuple):
@@ -227,8 +229,8 @@ def _row(number: int, cell: Cell) -> CellRow:
     makespan, *ends = duration_texts(cell.makespan_seconds, *(result["makespan_seconds"]["ci95"] or ()))
     gap = f"+{share_text(figures.makespan_seconds / bound - 1)}" if bound > 0 else ""
     lost, lost_more = NOTHING, ""
-    if cause is not None and figures.makespan_seconds:
-        seconds = figures.lost_seconds[cause]
+    seconds = 0.0 if cause is None else figures.lost_seconds[cause]
+    if cause is not None and seconds > _NOTHING_RATIO * figures.makespan_seconds:
         lost, lost_more = visible(cause), f"{duration_text(seconds)} ({share_text(seconds / figures.makespan_seconds)})"
     is_baseline = result["executor"] == "serial" and speedup is not None
     values = [
@@ -247,7 +249,7 @@ def _row(number: int, cell: Cell) -> CellRow:
         Value("failed attempts", f"{sum(one.attempts for one in figures.failures):,}" if figures.failures else NOTHING),
         Value("start-up", duration_text(cell.startup_seconds) if cell.startup_counts else NOTHING),
     ]
-    return CellRow(number, cell.label, makespan, values)
+    return CellRow(number, cell.label, duration_text(cell.makespan_seconds), values)
 
 
 def _moment(text: object) -> str:
