@@ -17,7 +17,7 @@ from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
 from executor.child_steps.step_context import current_step
 from executor.model.json_values import json_faults
-from executor.model.workflow import Retry, Step
+from executor.model.workflow import Retry, step_from
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -106,7 +106,7 @@ class StepFunction(Generic[P, R]):
         self.options = dict(options)
         self._signature = inspect.signature(function)
         # What a wrong option says is said where it was written.
-        Step.model_validate({"step_id": name, "tool": name, **self.options})
+        step_from({"step_id": name, "tool": name, **self.options})
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
@@ -235,6 +235,8 @@ def step(
     on_failure: str = "continue",
     idempotent: bool | None = None,
     expected_seconds: float | None = None,
+    cache: str | None = None,
+    ttl: float | None = None,
     pure: bool = False,
 ) -> Callable[[Callable[P, R]], StepFunction[P, R]]: ...
 def step(
@@ -250,7 +252,8 @@ def step(
 
     ``name`` is the step's id (default: the function's name; further calls get ``name-2``, ``name-3``, …).
     ``description`` defaults to the first line of the docstring. ``retry``, ``timeout`` (seconds), ``needs``, ``reads``,
-    ``writes``, ``priority``, ``on_failure``, ``idempotent`` and ``expected_seconds`` mean what they mean in a file.
+    ``writes``, ``priority``, ``on_failure``, ``idempotent``, ``expected_seconds``, ``cache`` and ``ttl`` mean what they
+    mean in a file.
     ``pure``: calls with equal arguments are one step.
 
     Raises:
@@ -275,6 +278,7 @@ def step(
 
 _OPTIONS = {
     "retry", "timeout", "needs", "reads", "writes", "priority", "on_failure", "idempotent", "expected_seconds",
+    "cache", "ttl",
 }  # fmt: skip
 
 

@@ -20,20 +20,19 @@ from executor.backends.virtual import VirtualBackend
 from executor.engine.instruments import Instrument
 from executor.feed import Feed
 from executor.journal.journal_errors import JournalError
-from executor.model.workflow import ToolDeclaration
+from executor.model.workflow import ToolDeclaration, cache_of
 from executor.running import Interrupted, Run, RunOptions, run
 from harness.config import LOCAL, LanguageModel, Policy
 from harness.environment import environment_facts, usable_cores
-from harness.local_llm import local_model, suited
 from harness.result import Document, Repetition, result_document, run_document
 from harness.scenario.scenario_model import Loaded
-from harness.standin import StandIn
 from harness.standin.declarations import names_called, names_without_model, needs_stand_in, with_stand_in
 from harness.start_clock import StartClock
 from harness.telemetry.spans.trace_session import RunName, Tracing
 
 if TYPE_CHECKING:
     from executor.journal.kept_run import Journal, Resume
+    from executor.output_cache.cached_outputs import Cache
 
 # Where a run is kept, by its id and that of its trace.
 Keep: TypeAlias = "Callable[[str, str | None], Journal | Resume]"
@@ -90,13 +89,15 @@ def execute(
     feed: Feed | None = None,
     keep: Keep | None = None,
     resumed: tuple[str, str | None] | None = None,
+    cache: Callable[[str], Cache] | None = None,
 ) -> Execution:
     """Run a loaded file once and wait for its end.
 
     ``workers`` None: the executor's own default (8; processes: the usable cores; serial: 1). ``seed`` None: the
     scenario's. ``llm``: the endpoint for model tools that name none. ``feed`` adds steps while the run goes on.
     ``keep`` says where the run is kept while it goes on; one that cannot be kept runs all the same, and says so.
-    ``resumed``: the ids of the run that it goes on from and of its trace, for its own trace.
+    ``resumed``: the ids of the run that it goes on from and of its trace, for its own trace. ``cache``, by the run's
+    id, holds what steps with ``cache: inputs`` take from earlier runs and leave for later ones.
 
     Raises:
         BackendError: there is no such executor, or it cannot be had.
@@ -115,6 +116,8 @@ def execute(
     traced = None if tracing is None else tracing.begin(_name(run_id, loaded, resumed))
     with ExitStack() as open_things:
         if not simulated and llm is not None and calls_a_model(loaded, every_tool=feed is not None):
+            from harness.local_llm import local_model, suited  # noqa: PLC0415 - few runs ask a model of this machine
+
             llm = open_things.enter_context(local_model(llm, needs_name=lacks_model(loaded)))
             loaded = suited(loaded, llm)
         tools, stand_in = open_things.enter_context(
@@ -132,6 +135,8 @@ def execute(
             "graph": loaded.graph,
             "feed": feed,
         }
+        if cache is not None and not simulated:
+            options["cache"] = cache(run_id)
         try:
             done = _kept_run(loaded, options, None if keep is None or simulated else keep(run_id, trace))
         except Interrupted as interruption:
@@ -140,6 +145,8 @@ def execute(
             if tracing is not None and traced is not None:
                 tracing.add(traced)
             raise
+    if simulated:
+        done.warnings.extend(cache_assumed(loaded))
     if tracing is not None and traced is not None:
         tracing.add(traced, done.timeline)
     trace_id = None if traced is None else traced.trace_id
@@ -177,6 +184,15 @@ def _kept_run(loaded: Loaded, options: RunOptions, kept: Journal | Resume | None
         return done
 
 
+def cache_assumed(loaded: Loaded) -> list[str]:
+    """What is assumed of steps with ``cache: inputs`` where nothing runs; nothing where there is none."""
+    cached = [step.step_id for step in loaded.graph.steps if cache_of(step) is not None]
+    if not cached:
+        return []
+    those = repr(cached[0]) if len(cached) == 1 else f"{len(cached):,} steps with `cache: inputs`"
+    return [f"only a run knows what is in the cache: {those} {'is' if len(cached) == 1 else 'are'} taken to run"]
+
+
 def calls_a_model(loaded: Loaded, *, every_tool: bool = False) -> bool:
     """Whether a step, or the code of one, may ask a model for which no endpoint is named (``every_tool``: any tool)."""
     used = set(loaded.tools) if every_tool else {step.tool for step in loaded.graph.steps if step.tool is not None}
@@ -185,7 +201,7 @@ def calls_a_model(loaded: Loaded, *, every_tool: bool = False) -> bool:
 
 def lacks_model(loaded: Loaded) -> bool:
     """Whether a step asks an endpoint that it does not name for a model that it does not name either. What the code of
-    a step asks for nobody knows before.
+    a step asks for is not known before.
     """
     steps = loaded.graph.steps
     asking = names_without_model(loaded.tools, {step.tool for step in steps if step.tool is not None})
@@ -220,6 +236,8 @@ def ready_tools(
     if simulated or not needs_stand_in(tools, used):
         yield tools, False
         return
+    from harness.standin import StandIn  # noqa: PLC0415 - a server, for those who need it
+
     with StandIn(seed=seed, scale=loaded.scenario.scale) as standin:
         yield with_stand_in(tools, used, standin.base_url), True
 
@@ -230,7 +248,7 @@ def with_endpoint(
     """The declarations, in which model tools that name no ``base_url`` use the configuration's."""
     found = dict(declarations)
     if llm.base_url is None or llm.base_url == LOCAL:
-        # The local model has an address where somebody started it; nobody did where no step asks a model.
+        # The local model has an address where it was started; it was not where no step asks a model.
         return found
     if "llm" in names_used:
         found.setdefault("llm", ToolDeclaration(kind="llm"))

@@ -106,7 +106,7 @@ def _bounds() -> Panel:
         "How far is each makespan from its lower bound?",
         "No schedule of the measured durations is shorter than the lower bound, and no number of workers goes below "
         "the critical path. What lies between makespan and lower bound is what scheduling could still gain.",
-        SECONDS, height=14, colours={"makespan": "#5794f2", "lower bound": "#3b7a57", "critical path": "#b8b8b8"},
+        SECONDS, height=14, colours={"makespan": draw.BLUE, "lower bound": draw.CALM, "critical path": draw.GREY},
     )  # fmt: skip
     shown = side_by_side(
         makespan=of_one_run(RUN_MAKESPAN),

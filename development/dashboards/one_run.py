@@ -15,7 +15,16 @@ from development.dashboards.layout import Row
 from development.dashboards.links import trace_link
 from development.dashboards.panels import COUNT, GREEN, ORANGE, RATIO, RED, SECONDS, Look, Query
 from harness.dashboards.grafana.profiles import Dialect
-from harness.dashboards.grafana.queries import NO_FAILURE, NO_WAIT, counts_by_duration, curve, newest, or_else, total_by
+from harness.dashboards.grafana.queries import (
+    NO_FAILURE,
+    NO_WAIT,
+    counts_by_duration,
+    curve,
+    newest,
+    or_else,
+    short_revision,
+    total_by,
+)
 from harness.telemetry.metrics.metric_table import (
     CELL_LABELS,
     RESOURCE_CAPACITY,
@@ -110,7 +119,7 @@ def _concurrency(dialect: Dialect) -> Panel:
         "How many steps ran at each moment, and how many could have?",
         "Running against workers: below that line workers stand idle. Ready steps that wait while workers are idle "
         "wait for a limit, a lock or a barrier.",
-        COUNT, colours={"workers": "#8e8e8e", "running": "#3b7a57", "ready": "#e0b400"}, decimals=0,
+        COUNT, colours={"workers": draw.GREY, "running": draw.CALM, "ready": draw.LATE}, decimals=0,
     )  # fmt: skip
     queries = [
         Query(curve(STEPS_RUNNING, dialect), "running"),
@@ -188,7 +197,7 @@ def _failures() -> Panel:
 
 def _results() -> Panel:
     look = Look("Which tools failed?", "Attempts that ended, by tool and by result.", COUNT, width=6, decimals=0,
-                colours={"succeeded": "#3b7a57", "failed": "#c4162a", "timed_out": "#e07b39"})  # fmt: skip
+                colours={"succeeded": draw.CALM, "failed": draw.BAD, "timed_out": draw.BUSY})  # fmt: skip
     counted = f"sum by (tool, result) ({newest(STEP_ATTEMPTS)})"
     return draw.bars(look, Query(counted), rows="tool", columns="result", stacked=True)
 
@@ -203,7 +212,7 @@ def _traces() -> Panel:
     names = {name: name for name in ("run_id", "trace_id", "revision", "machine", *CELL_LABELS)}
     return draw.rows(
         look,
-        [Query(newest(RUN_INFO), kind="instant")],
+        [Query(short_revision(newest(RUN_INFO)), kind="instant")],
         names=names,
         hidden=["Time", "Value", "__name__"],
         links={"trace_id": [trace_link()]},

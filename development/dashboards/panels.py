@@ -48,10 +48,12 @@ TIMES: Final = "suffix:×"
 COUNT: Final = units.Short
 
 GREEN, ORANGE, RED = "green", "orange", "red"
+# Every fixed colour stands out from white and from Grafana's dark ground alike, at least 3 to 1.
+CALM, LATE, BAD, BUSY, GREY, BLUE = "#3f8a5f", "#b08c00", "#d9343f", "#d9662b", "#8a8a8a", "#4379d6"
 # The colours of what a run is made of, the same on every dashboard: time that was work is calm, what was lost is not.
 CAUSES: Final = {
-    "running": "#3b7a57", "slowdown": "#e0b400", "overhead": "#c4162a", "worker": "#e07b39", "barrier": "#8f3bb8",
-    "backoff": "#a0522d", "blocked": "#7f7f7f", "arrival": "#b0b0b0",
+    "running": CALM, "slowdown": LATE, "overhead": BAD, "worker": BUSY, "barrier": "#a256cc", "backoff": "#96705a",
+    "blocked": "#7f7f7f", "arrival": "#6f86a8",
 }  # fmt: skip
 
 Kind = Literal["instant", "range"]
@@ -91,10 +93,11 @@ AnyBuilder = timeseries.Panel | trend.Panel | barchart.Panel | bargauge.Panel | 
 
 def time_series(
     look: Look, queries: Sequence[Query], *, steps: bool = False, points: bool = False, fill: int = 0,
-    interval: str = "", dashed: str = "",
+    interval: str = "", dashed: str = "", limits: Mapping[str, str] | None = None,
 ) -> Panel:  # fmt: skip
     """Curves over time. ``steps``: a value holds until the next one. ``points``: each run is a point. ``dashed``: a
-    regular expression for the names of curves that are limits.
+    regular expression for the names of curves that are limits. ``limits``: names of curves that are what a value is
+    judged by, with their colours; Grafana's own lines at thresholds have no names.
     """
     panel = timeseries.Panel().draw_style(words.GraphDrawStyle.LINE).fill_opacity(fill).line_width(2)
     panel.line_interpolation(words.LineInterpolation.STEP_AFTER if steps else words.LineInterpolation.LINEAR)
@@ -107,8 +110,12 @@ def time_series(
     if dashed:
         panel.override_by_regexp(dashed, [DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [10, 10]})])
     panel.legend(_legend(look)).tooltip(common.VizTooltipOptions().mode(words.TooltipDisplayMode.MULTI))
-    if look.limits:
-        panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(words.GraphThresholdsStyleMode.DASHED))
+    for name, colour in (limits or {}).items():
+        panel.override_by_name(name, [
+            DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour}),
+            DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [10, 10]}),
+            DynamicConfigValue("custom.showPoints", "never"),
+        ])  # fmt: skip
     return _finished(panel, look, queries)
 
 
@@ -128,7 +135,7 @@ def over_workers(look: Look, query: Query, *, series: str) -> Panel:
         DataTransformerConfig(id_val="sortBy", options={"fields": {}, "sort": [{"field": f"workers\\{series}"}]})
     )
     dashed = DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [10, 10]})
-    grey = DynamicConfigValue("color", {"mode": "fixed", "fixedColor": "#8e8e8e"})
+    grey = DynamicConfigValue("color", {"mode": "fixed", "fixedColor": GREY})
     panel.override_by_name("ideal", [dashed, grey])
     # The axis below counts workers: the unit of the values is not its unit.
     panel.override_by_name(f"workers\\{series}", [DynamicConfigValue("unit", COUNT)])
@@ -161,7 +168,7 @@ def lengths(look: Look, query: Query) -> Panel:
     panel = bargauge.Panel().display_mode(words.BarGaugeDisplayMode.BASIC).show_unfilled(True)
     panel.orientation(words.VizOrientation.HORIZONTAL).value_mode(words.BarGaugeValueMode.TEXT)
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
-    panel.color_scheme(dashboard.FieldColor().mode(FieldColorModeId.FIXED).fixed_color("#5794f2"))
+    panel.color_scheme(dashboard.FieldColor().mode(FieldColorModeId.FIXED).fixed_color(BLUE))
     return _finished(panel, look, [replace(query, kind="instant")])
 
 
@@ -204,7 +211,7 @@ def heat_map(look: Look, query: Query, *, interval: str = "") -> Panel:
     )  # fmt: skip
     panel.y_axis(heatmap.YAxisConfig().unit(look.unit).axis_placement(words.AxisPlacement.LEFT))
     panel.cell_values(heatmap.CellValues().unit(COUNT)).filter_values(heatmap.FilterValueRange().le(1e-9))
-    panel.exemplars_color("rgba(0,90,255,0.9)").rows_frame(
+    panel.exemplars_color("rgba(67,121,214,0.9)").rows_frame(
         heatmap.RowsHeatmapOptions().layout(words.HeatmapCellLayout.AUTO)
     )
     if interval:

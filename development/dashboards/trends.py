@@ -6,6 +6,7 @@ Rules of this module:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from grafana_foundation_sdk.models.dashboard import Panel
@@ -15,7 +16,7 @@ from development.dashboards.layout import Row
 from development.dashboards.links import run_link, trace_link
 from development.dashboards.panels import COUNT, GREEN, ORANGE, RATIO, RED, SECONDS, TIMES, Look, Query
 from harness.dashboards.grafana.profiles import Dialect
-from harness.dashboards.grafana.queries import each_run, runs_with_end
+from harness.dashboards.grafana.queries import each_run, limit_line, runs_with_end
 from harness.telemetry.metrics.metric_table import (
     CELL_LABELS,
     RUN_LOWER_BOUND,
@@ -27,7 +28,9 @@ from harness.telemetry.metrics.metric_table import (
 )
 
 _CELL: Final = "{{scenario}} {{executor}}@{{workers}} {{policy}} {{variant}}"
-LOW_IS_BAD: Final = ((None, RED), (0.7, ORANGE), (0.9, GREEN))
+# What a curve is judged by: a name, the value and its colour.
+ONE: Final = (("as fast as serial", 1.0, RED),)
+LOW_IS_BAD: Final = (("good from 90 %", 0.9, GREEN), ("poor below 70 %", 0.7, ORANGE))
 
 
 def trends(dialect: Dialect) -> list[Row]:
@@ -40,13 +43,13 @@ def trends(dialect: Dialect) -> list[Row]:
     speedup = Look(
         "Does running side by side still buy as much?",
         "Speedup of every benchmark. Below 1 it is slower than one step at a time.",
-        TIMES, limits=((None, RED), (1.0, "transparent")), decimals=2,
+        TIMES, decimals=2,
     )  # fmt: skip
     schedule = Look(
         "Did the schedule get worse?",
         "Lower bound divided by makespan. If it falls while the lower bound stays, the schedule got worse, not the "
         "work.",
-        RATIO, limits=LOW_IS_BAD, decimals=1,
+        RATIO, decimals=1,
     )  # fmt: skip
     work = Look(
         "Did the work get more?",
@@ -61,17 +64,21 @@ def trends(dialect: Dialect) -> list[Row]:
         SECONDS,
     )  # fmt: skip
     return [
-        Row("How fast", [_curve(makespan, RUN_MAKESPAN, dialect), _curve(speedup, RUN_SPEEDUP, dialect)]),
+        Row("How fast", [_curve(makespan, RUN_MAKESPAN, dialect), _curve(speedup, RUN_SPEEDUP, dialect, ONE)]),
         Row(
             "Schedule or work",
-            [_curve(schedule, RUN_SCHEDULE_EFFICIENCY, dialect), _curve(work, RUN_LOWER_BOUND, dialect)],
+            [_curve(schedule, RUN_SCHEDULE_EFFICIENCY, dialect, LOW_IS_BAD), _curve(work, RUN_LOWER_BOUND, dialect)],
         ),
         Row("Overhead, and the runs themselves", [_curve(overhead, RUN_STEP_OVERHEAD, dialect), _runs(dialect)]),
     ]
 
 
-def _curve(look: Look, metric: MetricFamily, dialect: Dialect) -> Panel:
-    return draw.time_series(look, [Query(each_run(metric, dialect), _CELL)], points=True)
+def _curve(
+    look: Look, metric: MetricFamily, dialect: Dialect, limits: Sequence[tuple[str, float, str]] = ()
+) -> Panel:  # fmt: skip
+    queries = [Query(each_run(metric, dialect), _CELL)]
+    queries += [Query(limit_line(metric, dialect, value), name) for name, value, _ in limits]
+    return draw.time_series(look, queries, points=True, limits={name: colour for name, _, colour in limits})
 
 
 def _runs(dialect: Dialect) -> Panel:

@@ -20,7 +20,7 @@ from grafana_foundation_sdk.models.dashboard import (
 
 from development.dashboards.panels import DATA_SOURCE
 from harness.dashboards.grafana.profiles import Dialect
-from harness.dashboards.grafana.queries import selector
+from harness.dashboards.grafana.queries import selector, short_revision
 from harness.telemetry.metrics.metric_table import CELL_LABELS, RUN_INFO, RUN_MAKESPAN
 
 TRACES: Final = "traces"
@@ -67,5 +67,5 @@ def revision_marks(dialect: Dialect) -> AnnotationQuery:
     runs = selector(RUN_INFO, labels='revision!=""')
     seen = f"count by (revision) (last_over_time({runs}[{dialect.window}]))"
     known = f"count by (revision) (last_over_time({runs}[{_MEMORY}] offset {dialect.window}))"
-    marks = dashboard.AnnotationQuery().name("New revision").datasource(DATA_SOURCE).icon_color("#8f3bb8")
-    return marks.enable(True).expr(f"{seen} unless {known}").build()
+    marks = dashboard.AnnotationQuery().name("New revision").datasource(DATA_SOURCE).icon_color("#a256cc")
+    return marks.enable(True).expr(short_revision(f"({seen} unless {known})")).build()

@@ -7,7 +7,7 @@ from typing import Any
 
 from executor.dependencies.graph import listed
 from executor.model.findings import Finding, did_you_mean
-from executor.model.workflow import Resource, Step, ToolDeclaration
+from executor.model.workflow import Resource, Step, ToolDeclaration, cache_of
 
 # What a step is taken to use of a resource with tokens per minute by default: a short prompt and answer.
 DEFAULT_EXPECTED_TOKENS = 256
@@ -55,6 +55,8 @@ class Resolver:
             needs = changes["needs"] if changes is not None and "needs" in changes else step.needs
             if needs and self._resources is not None:
                 changes = self._check_needs(place, step, needs, changes)
+            if type(step) is not Step and cache_of(step) is not None:
+                self._check_cache(place, step, changes or {})
             if changes:
                 resolved = list(steps) if resolved is None else resolved
                 resolved[place] = step.model_copy(update=changes)
@@ -105,6 +107,18 @@ class Resolver:
             changes = {} if changes is None else changes
             changes[name] = value
         return changes
+
+    def _check_cache(self, place: int, step: Step, changes: Mapping[str, Any]) -> None:
+        """What has effects beside its output must be done, and what depends on more than its inputs done again."""
+        wrong = {
+            "`idempotent: false`, so each time it is done counts": changes.get("idempotent", step.idempotent) is False,
+            "`writes`: whoever takes its output from a cache does not write": bool(step.writes),
+            "`reads`: its output depends on more than its inputs": bool(step.reads),
+        }
+        for words, holds in wrong.items():
+            if holds:
+                message = f"`cache: inputs` does not go with {words}"
+                self._add("not-cacheable", message, "leave `cache` out", place, step, "cache")
 
     def _check_needs(
         self, place: int, step: Step, needs: Mapping[str, int], changes: dict[str, Any] | None

@@ -106,6 +106,17 @@ class Engine:
         self._note_end = self.record.note_end = keeper.attempt_ended
         self.renderer.keeper = keeper
 
+    def note_ends(self, note: Callable[[Attempt], None]) -> None:
+        """Have somebody hear of each end, after a keeper; under the lock: only note it. Before :meth:`begin`."""
+        before = self._note_end
+
+        def both(attempt: Attempt) -> None:
+            if before is not None:
+                before(attempt)
+            note(attempt)
+
+        self._note_end = self.record.note_end = note if before is None else both
+
     # ------------------------------------------------------------------ what is known of the run
 
     @property

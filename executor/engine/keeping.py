@@ -43,16 +43,18 @@ class Asked(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What an earlier run says of a step: its output, or that it is to be left out."""
+    """What an earlier run says of a step: its output, or that it is to be left out. ``cached``: its output is that of
+    any run that made the same call.
+    """
 
-    answer: Literal["reused", "left_out"]
+    answer: Literal["reused", "cached", "left_out"]
     output: Any = None
 
 
 class EarlierResults(Protocol):
     """Knows what earlier runs left."""
 
-    def may_know(self, step_id: str, parent: str | None) -> bool:
+    def may_know(self, step: Step, step_id: str, parent: str | None) -> bool:
         """Whether :meth:`find` could find anything for the step: a look that renders nothing."""
 
     def find(self, asked: Asked) -> Found | None:

@@ -33,7 +33,7 @@ class Reuse:
         scheduler = self._record.scheduler
         step, step_id, caller = scheduler.steps[index], scheduler.step_ids[index], scheduler.caller(index)
         parent = None if caller < 0 else scheduler.step_ids[caller]
-        if not self._earlier.may_know(step_id, parent):
+        if not self._earlier.may_know(step, step_id, parent):
             return None
         try:
             tool, prompt, args = self._renderer.rendered(step, index)
@@ -50,10 +50,10 @@ class Reuse:
         )  # fmt: skip
         if found is None:
             return None
-        if found.answer == "reused":
-            self._record.outputs[step_id] = found.output
-        else:
+        if found.answer == "left_out":
             self._record.null_outputs[step_id] = None
+        else:
+            self._record.outputs[step_id] = found.output
         return found.answer
 
     def _builds_upon(self, index: int) -> list[int]:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from executor.engine.keeping import Asked, Found
 from executor.journal.earlier_run import CallKey, EarlierRun, Finished
+from executor.model.workflow import Step
 from executor.tools.identity import CallIdentity, ToolIdentity, call_identity, tool_identity
 from executor.tools.tool import Tool
 
@@ -49,7 +50,7 @@ class FinishedSteps:
                 calls[key] = calls.get(key, 0) + 1
         return steps, calls
 
-    def may_know(self, step_id: str, parent: str | None) -> bool:
+    def may_know(self, step: Step, step_id: str, parent: str | None) -> bool:
         """See :class:`.EarlierResults`."""
         if parent is None:
             return (step_id in self.earlier.steps and step_id not in self._rerun) or step_id in self._skipped

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
@@ -66,6 +67,19 @@ class OutputFiles:
         if "file" in words:
             self._bytes(words["file"])
 
+    def keep_only(self, names: Collection[str | None], *, unchanged_since: float) -> None:
+        """Remove the files of other names that are older than that time (seconds since 1970): newer ones may belong to
+        a row that is about to be written.
+
+        Raises:
+            OSError: one cannot be removed.
+        """
+        if not self._folder.is_dir():
+            return
+        for path in self._folder.iterdir():
+            if path.name not in names and path.stat().st_mtime < unchanged_since:
+                path.unlink(missing_ok=True)
+
     def _bytes(self, name: str) -> bytes:
         path = self._folder / name
         try:
@@ -79,7 +93,9 @@ class OutputFiles:
     def _write(self, data: bytes) -> str:
         name = _digest(data)
         path = self._folder / name
-        if path.exists() and path.stat().st_size == len(data):
+        if path.exists() and path.read_bytes() == data:
+            # It belongs to a new row, too: it is as young as that one.
+            os.utime(path)
             return name
         self._folder.mkdir(mode=0o700, exist_ok=True)
         unfinished = path.with_name(f"{name}.{os.getpid()}")

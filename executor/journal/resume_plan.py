@@ -177,7 +177,7 @@ class _Planner:
         known = self._finished.earlier.steps.get(step_id)
         if step.for_each is not None:
             return ("depends", self._after(open_parents)) if open_parents else self._mapped(index, step)
-        if known is None and not self._finished.may_know(step_id, None):
+        if known is None and not self._finished.may_know(step, step_id, None):
             return "runs", self._unfinished(step_id) + self._finished_calls(step_id)
         if open_parents:
             return "depends", self._after(open_parents)
@@ -225,7 +225,7 @@ class _Planner:
     def _item(
         self, index: int, step: Step, step_id: str, before: tuple[tuple[str, ...], tuple[str, ...]]
     ) -> Found | None:
-        if not self._finished.may_know(step_id, step.step_id):
+        if not self._finished.may_know(step, step_id, step.step_id):
             return None
         try:
             tool, prompt, args = self._renderer.rendered(step, index)

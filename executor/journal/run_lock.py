@@ -1,4 +1,4 @@
-"""Who writes a journal: one process at a time, as long as it lives.
+"""Who writes a journal, or something else that belongs to one run: one process at a time, as long as it lives.
 
 Rules of this module:
 - The lock is the kernel's (POSIX record locks): it ends with its process, however that ends, and no child inherits it.
@@ -19,18 +19,20 @@ _GUARD = threading.Lock()
 
 
 class RunLock:
-    """The lock of one journal, taken when this is made.
+    """The lock of one journal, taken when this is made. ``what`` it is of, in words.
 
     Raises:
         JournalError: another run has it; the message names it.
+        OSError: its file cannot be made.
     """
 
-    def __init__(self, journal: Path, run_id: str) -> None:
+    def __init__(self, journal: Path, run_id: str, what: str = "") -> None:
+        what = what or f"the journal {str(journal)!r}"
         self._path = journal.with_name(f"{journal.name}.lock")
         self._name = str(self._path.resolve())
         with _GUARD:
             if self._name in _HELD:
-                raise _taken(journal, self._holder())
+                raise _taken(what, self._holder())
             self._file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -39,7 +41,7 @@ class RunLock:
                 # and this process has none on it.
                 os.close(self._file)
                 if isinstance(error, BlockingIOError | PermissionError):
-                    raise _taken(journal, self._holder()) from None
+                    raise _taken(what, self._holder()) from None
                 raise
             _HELD.add(self._name)
         os.ftruncate(self._file, 0)
@@ -59,9 +61,24 @@ class RunLock:
             return ""
 
 
-def _taken(journal: Path, holder: str) -> JournalError:
+def is_held(journal: Path) -> bool:
+    """Whether a run of another process writes that journal at this moment. Not for processes that write one."""
+    try:
+        file = os.open(journal.with_name(f"{journal.name}.lock"), os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+def _taken(what: str, holder: str) -> JournalError:
     who = holder or "another run"
     return JournalError(
-        f"{who} is writing the journal {str(journal)!r}: it goes on, or is resumed already",
+        f"{who} is writing {what}: it goes on, or is resumed already",
         "wait for its end, or stop it",
     )

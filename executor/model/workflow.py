@@ -17,9 +17,13 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     StringConstraints,
+    Tag,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -30,6 +34,7 @@ from executor.model.validation_messages import translate
 __all__ = [
     "PRIORITY_LIMIT",
     "AutoCapacity",
+    "CachedStep",
     "Name",
     "Names",
     "Resource",
@@ -38,8 +43,10 @@ __all__ = [
     "StrictModel",
     "ToolDeclaration",
     "Workflow",
+    "cache_of",
     "dump_workflow",
     "parse_workflow",
+    "step_from",
     "translate",
 ]
 
@@ -83,7 +90,13 @@ class StrictModel(BaseModel):
     """What all models here share."""
 
     model_config = ConfigDict(
-        strict=True, frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True, hide_input_in_errors=True
+        strict=True,
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        populate_by_name=True,
+        hide_input_in_errors=True,
+        defer_build=True,
     )
 
 
@@ -231,6 +244,48 @@ class Step(StrictModel):
     expected_tokens: int | None = Field(None, ge=0)
 
 
+class CachedStep(Step):
+    """A step whose output may come from an earlier run that made the same call (``cache: inputs``), at most ``ttl``
+    seconds before. Few steps are: one field more would nearly double the memory that every step takes.
+    """
+
+    cache: Literal["inputs"] | None = None
+    ttl: float | None = Field(None, gt=0)
+
+    @field_validator("ttl")
+    @classmethod
+    def _goes_with_cache(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if value is not None and info.data.get("cache", "") is None:
+            raise ValueError("goes with `cache: inputs`")
+        return value
+
+
+def cache_of(step: Step) -> CachedStep | None:
+    """The step, if its output may come from an earlier run."""
+    return step if isinstance(step, CachedStep) and step.cache is not None else None
+
+
+def step_from(words: dict[str, Any]) -> Step:
+    """A step of either kind from its fields.
+
+    Raises:
+        ValidationError: a field is wrong.
+    """
+    return (CachedStep if _kind_of(words) == _CACHED else Step).model_validate(words)
+
+
+_PLAIN, _CACHED = "plain step", "cached step"
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, dict):
+        return _CACHED if "cache" in value or "ttl" in value else _PLAIN
+    return _CACHED if isinstance(value, CachedStep) else _PLAIN
+
+
+AnyStep = Annotated[Annotated[Step, Tag(_PLAIN)] | Annotated[CachedStep, Tag(_CACHED)], Discriminator(_kind_of)]
+
+
 def max_parallel_resource(step_id: str) -> str:
     """The resource that holds the ``max_parallel`` of a mapped step: each of its items needs one unit."""
     return f"{step_id}.max_parallel"
@@ -242,7 +297,7 @@ class Workflow(SparseModel):
     workflow_id: Name = "workflow"
     description: str = ""
     inputs: JsonMapping = Field(default_factory=dict)
-    steps: Annotated[tuple[Step, ...], BeforeValidator(_listed)] = ()
+    steps: Annotated[tuple[AnyStep, ...], BeforeValidator(_listed)] = ()
 
 
 def parse_workflow(data: object, *, default_id: str = "workflow") -> tuple[Workflow | None, list[Finding]]:

@@ -137,7 +137,8 @@ class Timeline:
     capacities in ``resources`` are the largest that held during the run. ``attempts`` are in order of grant.
     ``capacity_changes``: of resources whose capacity was found out, (nanoseconds, capacity from then on). ``tools[i]``
     names the tool of step i, None where it is unknown; empty where no step's tool is known.
-    ``reused``: the steps whose result an earlier run left; they have no attempt here.
+    ``reused``: the steps whose result an earlier run left; they have no attempt here. ``cached``: those of them whose
+    result any run might have left, by making the same call.
     """
 
     step_ids: Sequence[str]
@@ -155,6 +156,7 @@ class Timeline:
     capacity_changes: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
     tools: Sequence[str | None] = ()
     reused: Collection[int] = ()
+    cached: Collection[int] = ()
 
     @property
     def makespan_nanoseconds(self) -> int:

@@ -150,6 +150,8 @@ def _end_mapped(scheduler: Scheduler, attempt: Attempt, event: int, state: int, 
     items = scheduler._call_tree.calls(index)
     if scheduler.reused and items and scheduler.reused.issuperset(items):
         scheduler.reused.add(index)
+        if scheduler.cached.issuperset(items):
+            scheduler.cached.add(index)
     scheduler._items.ended(attempt, items)
     scheduler._move(index, event, state)
     scheduler._cascade([index], index, now)

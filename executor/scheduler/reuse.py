@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 # These functions are the scheduler's own; they are here so that its class can be read as a whole.
 # ruff: noqa: SLF001
 
-# `reused`: its result is there. `left_out`: it counts as a step whose `when` is false. None: it runs.
-Reuse: TypeAlias = Literal["reused", "left_out"] | None
+# `reused`, `cached`: its result is there. `left_out`: it counts as a step whose `when` is false. None: it runs.
+Reuse: TypeAlias = Literal["reused", "cached", "left_out"] | None
 
 
 def end_reused(scheduler: Scheduler, now: int) -> None:
@@ -49,11 +49,13 @@ def _ask(scheduler: Scheduler, index: int, now: int) -> None:
         scheduler._push(index, now)
         return
     scheduler._wait_reasons.take_own(index, scheduler._ready_at[index], now)
-    if answer == "reused":
-        scheduler.reused.add(index)
-        scheduler._move(index, REUSE, SUCCEEDED)
-    else:
+    if answer == "left_out":
         scheduler._false_condition.add(index)
         scheduler._move(index, REUSE, SKIPPED)
+    else:
+        scheduler.reused.add(index)
+        if answer == "cached":
+            scheduler.cached.add(index)
+        scheduler._move(index, REUSE, SUCCEEDED)
     scheduler.ended_unrun = True
     scheduler._cascade([index], scheduler._released_by[index], now)

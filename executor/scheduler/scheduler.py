@@ -142,6 +142,7 @@ class Scheduler:
         self._to_join: list[int] = []  # mapped steps whose items are final
         self._items_left: dict[int, int] = {}  # how many items of a mapped step are not final
         self.reused: set[int] = set()  # those whose result an earlier run left
+        self.cached: set[int] = set()  # those of them that made the same call as a step of any run
         self._to_reuse: list[int] = []  # those that are to be asked about
         # Of the run as a whole, beside the steps.
         self.ended_unrun = False  # whether a start ended steps by reuse; the caller of `start` takes it back
@@ -312,6 +313,7 @@ class Scheduler:
             capacity_changes={limit.name: limit.changes for limit in self.limits if limit.changes},
             tools=[step.tool for step in self.steps],
             reused=frozenset(self.reused),
+            cached=frozenset(self.cached),
         )
 
     def validate(self) -> None:

@@ -6,14 +6,15 @@ those of a step with ``for_each`` see ``item`` and ``index`` too.
 Rules of this module:
 - Text that a step put out is a value, never a template: nothing is rendered twice.
 - A template that cannot be rendered raises :class:`TemplateError` with a plain message, within a second or two.
-- Jinja2 is imported when a template needs it. Constant text and plain references (``{{ steps.a.output }}``) do not.
+- Jinja2 is imported when a template needs it. Constant text, plain references (``{{ steps.a.output }}``) and simple
+  conditions (``steps.a.output == 'yes'``) do not.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from executor.model.findings import Finding, Path
@@ -26,6 +27,12 @@ from executor.templates.render_budget import (
     UnknownValueError,
     budget,
     refuse_size,
+)
+from executor.templates.simple_expressions import (
+    ABSENT,
+    SimpleExpression,
+    simple_expression,
+    truth_of,
 )
 from executor.templates.steps_view import StepsView
 
@@ -47,23 +54,14 @@ __all__ = [
 ]
 
 _MARKERS = re.compile(r"\{[{%#]")
-# Names of Jinja2 are ASCII here; what begins with "__" is left to the sandbox to refuse.
-_NAME = r"(?!__)[A-Za-z_][A-Za-z_0-9]*"
-_PLAIN = re.compile(
-    rf"\{{\{{\s*(?:steps(?:\.(?P<id>{_NAME})|\[(?P<quote>['\"])(?P<quoted>(?!__)[^'\"\\\n]+)(?P=quote)\])\.output"
-    rf"|inputs\.(?P<input>{_NAME})|(?P<item>item|index)\b)(?P<keys>(?:\.{_NAME})*)\s*\}}\}}",
-    re.ASCII,
-)
+_IN_BRACES = re.compile(r"\{\{(?![-+])([^{}\r]*)(?<![-+])\}\}")
 _NOT_AN_EXPRESSION = Finding(
     "error",
     "template-not-an-expression",
     "has to be one expression",
     "write one expression, such as steps.check.output == 'yes'",
 )
-_ABSENT = object()
 NO_ITEM: Mapping[str, Any] = {}
-# The id of a step, or the name of an input, or `item` or `index`; and the keys behind it.
-_Plain = tuple[str | None, str | None, str | None, tuple[str, ...]]
 
 
 class Template:
@@ -75,7 +73,7 @@ class Template:
     """
 
     __slots__ = (
-        "_expression", "_plain", "_single", "_text", "_value", "findings", "inputs", "of_items", "references", "source",
+        "_expression", "_parts", "_single", "_text", "_value", "findings", "inputs", "of_items", "references", "source",
     )  # fmt: skip
 
     def __init__(self, source: str, *, wants_value: bool = False) -> None:
@@ -90,14 +88,21 @@ class Template:
         self._single = expression
         self._text: Compiled | None = None
         self._value: Compiled | None = None
-        # Text and plain references in turn; None if Jinja2 has to read the template.
-        self._plain: list[str | _Plain] | None = None if wants_value else _plain_parts(source)
-        if self._plain is not None:
-            places = [part for part in self._plain if not isinstance(part, str)]
-            self.references = frozenset(place[0] for place in places if place[0] is not None)
-            self.inputs = frozenset(place[1] for place in places if place[1] is not None)
-            self.of_items = frozenset(place[2] for place in places if place[2] is not None)
-            self._single = len(places) == len(self._plain) == 1
+        # Text and simple expressions in turn; None if Jinja2 has to read the template.
+        self._parts: list[str | SimpleExpression] | None = None
+        if expression:
+            simple = simple_expression(source)
+            self._parts = None if simple is None else [simple]
+        else:
+            self._parts = _parts(source)
+        if self._parts is not None and wants_value and _is_text(self._parts):
+            self._parts = None
+        if self._parts is not None:
+            places = [place for part in self._parts if not isinstance(part, str) for place in part.references]
+            self.references = frozenset(place.step for place in places if place.step is not None)
+            self.inputs = frozenset(place.input for place in places if place.input is not None)
+            self.of_items = frozenset(place.variable for place in places if place.variable is not None)
+            self._single = not _is_text(self._parts)
             return
         from executor.templates.inspection import analyse  # noqa: PLC0415  # imports Jinja2
 
@@ -113,12 +118,7 @@ class Template:
     @property
     def is_constant(self) -> bool:
         """Whether the text means itself."""
-        return self._plain is not None and all(isinstance(part, str) for part in self._plain)
-
-    @property
-    def is_single_expression(self) -> bool:
-        """Whether this is exactly one ``{{ expression }}``, whose value can be had as it is."""
-        return self._single
+        return self._parts is not None and all(isinstance(part, str) for part in self._parts)
 
     def text(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], of_item: Mapping[str, Any] = NO_ITEM) -> str:
         """The rendered text. ``of_item``: what ``item`` and ``index`` stand for.
@@ -128,9 +128,9 @@ class Template:
             UnknownValueError: on the virtual clock: it depends on a value that only a run knows.
 
         """
-        if self._plain is not None:
+        if self._parts is not None:
             values = [
-                part if isinstance(part, str) else _look_up(part, inputs, outputs, of_item) for part in self._plain
+                part if isinstance(part, str) else part.evaluate(inputs, outputs, of_item) for part in self._parts
             ]
             if all(value is None or isinstance(value, str | int | float) for value in values):
                 text = "".join(map(str, values))
@@ -149,16 +149,23 @@ class Template:
         """
         if not self._single and not self.findings:
             return self.text(inputs, outputs, of_item)
-        if self._plain is not None:
-            place = self._plain[0]
-            value = _ABSENT if isinstance(place, str) else _look_up(place, inputs, outputs, of_item)
-            if value is not _ABSENT:
-                return value
+        value = self._simple_value(inputs, outputs, of_item)
+        if value is not ABSENT:
+            return value
         return _json_value(self._run(inputs, outputs, of_item, native=True))
 
     def truth(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> bool:
         """Whether the value counts as true (as Python and Jinja2 see it: empty and zero do not)."""
+        truth = truth_of(self._simple_value(inputs, outputs, NO_ITEM))
+        if truth is not ABSENT:
+            return bool(truth)
         return bool(self._run(inputs, outputs, NO_ITEM, native=True))
+
+    def _simple_value(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], of_item: Mapping[str, Any]) -> Any:
+        """The value of a single simple expression; ABSENT if it is none, or if Jinja2 has to say what is wrong."""
+        if self._parts is None or isinstance(self._parts[0], str):
+            return ABSENT
+        return self._parts[0].evaluate(inputs, outputs, of_item)
 
     def _run(
         self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], of_item: Mapping[str, Any], *, native: bool
@@ -182,42 +189,30 @@ class Template:
         return compiled
 
 
-def _plain_parts(source: str) -> list[str | _Plain] | None:
-    """The template as text and plain references, or None if there is more to it.
+def _is_text(parts: Sequence[str | SimpleExpression]) -> bool:
+    """Whether the parts are anything but one expression."""
+    return len(parts) != 1 or isinstance(parts[0], str)
+
+
+def _parts(source: str) -> list[str | SimpleExpression] | None:
+    """The template as text and simple expressions, or None if there is more to it.
 
     Markers are met from left to right, as Jinja2 meets them, so that ``{{{`` and the like are left to it.
     """
-    parts: list[str | _Plain] = []
+    parts: list[str | SimpleExpression] = []
     position = 0
     while (marker := _MARKERS.search(source, position)) is not None:
-        place = _PLAIN.match(source, marker.start())
-        if place is None or "\r" in source:
+        braces = _IN_BRACES.match(source, marker.start())
+        simple = None if braces is None or "\r" in source else simple_expression(braces[1])
+        if braces is None or simple is None:
             return None
-        if place.start() > position:
-            parts.append(source[position : place.start()])
-        keys = tuple(place["keys"].split(".")[1:])
-        parts.append((place["id"] or place["quoted"], place["input"], place["item"], keys))
-        position = place.end()
+        if braces.start() > position:
+            parts.append(source[position : braces.start()])
+        parts.append(simple)
+        position = braces.end()
     if position < len(source) or not parts:
         parts.append(source[position:])
     return parts
-
-
-def _look_up(place: _Plain, inputs: Mapping[str, Any], outputs: Mapping[str, Any], of_item: Mapping[str, Any]) -> Any:
-    """The value of a plain reference, or ``_ABSENT`` where Jinja2 has to say what is wrong (or knows a method)."""
-    identifier, name, variable, keys = place
-    value: Any = _ABSENT
-    if identifier is not None:
-        value = outputs.get(identifier, _ABSENT)
-    elif name is not None:
-        value = inputs.get(name, _ABSENT)
-    elif variable is not None:
-        value = of_item.get(variable, _ABSENT)
-    for key in keys:
-        if not isinstance(value, dict) or key not in value:
-            return _ABSENT
-        value = value[key]
-    return value
 
 
 class _Runs(Protocol):

@@ -65,6 +65,7 @@ NEEDS: Final = "makespan.step.needs"  # JSON: resource → units
 # attempt's outcome says it: succeeded, cancelled, and failed for every other.
 STATUS: Final = "makespan.step.status"
 REUSED: Final = "makespan.step.reused"  # on step_not_run: an earlier run left its result
+CACHED: Final = "makespan.step.cached"  # beside it: any run that made the same call might have left it
 
 # ---------------------------------------------------------------------- the attempt
 ATTEMPT: Final = "makespan.attempt.number"  # counts from 1

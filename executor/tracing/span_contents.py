@@ -298,6 +298,8 @@ class RunWords:
             attributes[names.STATUS] = status
             if index in timeline.reused:
                 attributes[names.REUSED] = True
+            if index in timeline.cached:
+                attributes[names.CACHED] = True
             name = f"{names.NOT_RUN_SPAN} {table.tool_of(index) or ''}".rstrip()
             links = table.links(index, 0, self._last_number)
             above = self._above(nested_in, at)

@@ -57,7 +57,10 @@ class BenchTraces:
                 for told in result["samples"]:
                     if told.get("repetition") == number:
                         told["trace_id"] = traced.trace_id
-            result["trace_id"] = self._traced[series.cell, _by_makespan(series)[0].repetition].trace_id
+            shown = self._traced.get((series.cell, _by_makespan(series)[0].repetition))
+            # One of an earlier sitting has no trace here.
+            if shown is not None:
+                result["trace_id"] = shown.trace_id
         self._traced.clear()
 
     def _chosen(self, series: Series) -> Sequence[Sample]:

@@ -1,15 +1,19 @@
 """Listeners that pass on what comes: repetitions to the store, calls to a recording, runs to the live metrics.
 
 Rules of this module:
-- The first repetition of a cell is stored whole, the others in figures: that much a run needs that is killed.
+- The first repetition of a cell is stored with its whole result, the others in figures: that much the document of a
+  run needs that is killed. What happened is stored of each, so that the benchmark can go on.
 - Warm-up runs are not in the metrics, as they are not in the result.
 - Nothing here raises for a full disk; the one who closes learns of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from harness.benchmark.bench_figures import sample_document, single_result, stored_cell
-from harness.benchmark.matrix import MatrixCell
+from harness.benchmark.kept_repetitions import kept_words
+from harness.benchmark.matrix import Matrix, MatrixCell
 from harness.benchmark.recorded_calls.call_recording import CallRecorder
 from harness.benchmark.runner import Measured
 from harness.benchmark.session import Listener, Sample
@@ -18,18 +22,27 @@ from harness.telemetry.metrics.live_metrics import LiveMetrics
 
 
 class StoreKeeper(Listener):
-    """Stores each repetition as it comes."""
+    """Stores each repetition as it comes. ``there``: those that an earlier sitting stored."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording, matrix: Matrix, there: Sequence[Measured] = ()) -> None:
         self._recording = recording
-        self._whole: set[MatrixCell] = set()
+        self._matrix = matrix
+        self._there = {(one.cell, one.repetition) for one in there}
+        self._whole = {one.cell for one in there}
 
     def analysed(self, sample: Sample) -> None:
         """Store it."""
         first = sample.cell not in self._whole
         self._whole.add(sample.cell)
-        result = single_result(sample) if first else None
-        self._recording.add_sample(stored_cell(sample), sample.repetition, sample_document(sample), result)
+        self._recording.add_sample(
+            stored_cell(sample),
+            sample.repetition,
+            sample_document(sample),
+            single_result(sample) if first else None,
+            kept_words(sample, self._matrix),
+            # Its serial run came in another sitting.
+            again=(sample.cell, sample.repetition) in self._there,
+        )
 
 
 class CallKeeper(Listener):

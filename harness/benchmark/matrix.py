@@ -249,7 +249,8 @@ def _cells_of(case: Case, request: MatrixRequest, config: Config) -> list[Matrix
         if executor == SERIAL:
             continue
         for workers, policy in _places(case, executor, request, config):
-            options = {name: text for name, text in request.backend_options.items() if name in backend.options}
+            given = {name: text for name, text in request.backend_options.items() if name in backend.options}
+            options = config.options_of(executor, given)
             capacity = make_backend(executor, workers, options).capacity
             cell = MatrixCell(case, executor, capacity, policy, simulated, baselines[simulated], options)
             found.setdefault(cell.label, cell)

@@ -4,6 +4,8 @@ Rules of this module:
 - In a round every cell that still wants a repetition runs once. Warm-up rounds come first and do not count.
 - A run is analysed once its baseline of the same round is there, between two runs, and told to the listener at once.
 - Whatever ends the session, every finished run is in the outcome.
+- Repetitions of an earlier sitting (:meth:`Session.restore`) count as if they had been measured in this one: what is
+  computed of them is computed again from their timelines.
 - Whether intervals are narrow enough is asked rarely: one that is asked again and again is a little too narrow when the
   answer turns to yes.
 """
@@ -41,7 +43,7 @@ MOST_REPETITIONS: Final = 100
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One repetition, analysed. ``lost_nanoseconds`` are split by the paired serial run if ``baseline_seconds`` is
-    there. ``errors`` counts failed steps.
+    there. ``errors`` counts failed steps. ``wall_seconds``, ``calls`` and ``tokens`` are those of :class:`.Measured`.
     """
 
     cell: MatrixCell
@@ -60,6 +62,9 @@ class Sample:
     started_at: str | None = None
     facts: Mapping[Attempt, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     cold_startup_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    calls: int = 0
+    tokens: int = 0
 
     @property
     def errors(self) -> int:
@@ -162,10 +167,36 @@ class Session:
         self._began = clock()
         self._pending: list[Measured] = []
         self._baselines: dict[MatrixCell, _Baseline] = {}
+        # The round that these are of.
+        self._paired_round = 0
         self._walls: dict[MatrixCell, list[float]] = {}
         self._next_look = FIRST_LOOK_REPETITIONS
         self._rounds = 0
         self._confirming = False
+        # Of an earlier sitting: which repetitions there are, and the last round that has one.
+        self._there: set[tuple[MatrixCell, int]] = set()
+        self._last_there = 0
+        self._restoring = False
+
+    def restore(self, kept: Sequence[Measured]) -> None:
+        """Before :meth:`run`: take these repetitions as measured; those that are missing are measured then. One whose
+        serial run is missing in the last round waits for it.
+        """
+        self._restoring = True
+        rounds: dict[int, list[Measured]] = {}
+        for one in kept:
+            rounds.setdefault(one.repetition, []).append(one)
+        for number in sorted(rounds):
+            self._analyse_pending(all_of_them=True)
+            self._rounds = self._last_there = self._paired_round = number
+            self._baselines.clear()
+            for one in rounds[number]:
+                self._walls.setdefault(one.cell, []).append(one.wall_seconds)
+                self._spending.add(one)
+                self._there.add((one.cell, number))
+                self._pending.append(one)
+            self._analyse_pending()
+        self._restoring = False
 
     def run(self) -> Outcome:
         """Measure. Ctrl-C ends it like any other end."""
@@ -210,7 +241,10 @@ class Session:
 
     def _warm_up(self) -> StopReason | None:
         for number in range(max(case.warmup for case in self.matrix.cases)):
-            cells = [cell for cell in self.matrix.cells if number < cell.case.warmup and not cell.simulated]
+            cells = [
+                cell for cell in self.matrix.cells
+                if number < cell.case.warmup and not cell.simulated and self._missing(cell)
+            ]  # fmt: skip
             for cell in round_order(cells, self.seed, -1 - number):
                 stop = self._measure(cell, 0)
                 if stop is not None:
@@ -223,32 +257,43 @@ class Session:
             cells = [cell for cell in self.matrix.cells if number < self._wanted(cell.case)]
             if not cells:
                 return "repetitions"
-            if number and self.budget.max_seconds is not None and self._round_seconds(cells) > self._seconds_left():
+            missing = [cell for cell in cells if (cell, number + 1) not in self._there]
+            if number and self.budget.max_seconds is not None and self._round_seconds(missing) > self._seconds_left():
                 return "time"
             number += 1
-            stop = self._round(cells)
+            stop = self._round(cells, number) if missing else None
             if stop is not None:
                 return stop
             if self.until_width_ratio is not None and number >= self._next_look:
-                if not self._too_wide():
+                # Before the end of what was there, the answer was no.
+                if number >= self._last_there and not self._too_wide():
                     return "width"
                 self._next_look = math.ceil(number * _LOOK_GROWTH)
 
     def _rounds_of(self, cells: Sequence[MatrixCell], rounds: int) -> StopReason:
         for _ in range(rounds):
-            stop = self._round(cells)
+            stop = self._round(cells, self._rounds + 1)
             if stop is not None:
                 return stop
         return "repetitions"
 
-    def _round(self, cells: Sequence[MatrixCell]) -> StopReason | None:
-        self._rounds += 1
-        self._baselines.clear()
-        for cell in round_order(cells, self.seed, self._rounds):
-            stop = self._measure(cell, self._rounds)
+    def _round(self, cells: Sequence[MatrixCell], number: int) -> StopReason | None:
+        if number != self._paired_round:
+            self._baselines.clear()
+        self._paired_round = number
+        self._rounds = max(self._rounds, number)
+        for cell in round_order(cells, self.seed, number):
+            if (cell, number) in self._there:
+                continue
+            stop = self._measure(cell, number)
             if stop is not None:
                 return stop
         return None
+
+    def _missing(self, cell: MatrixCell) -> int:
+        """How many repetitions of the cell an earlier sitting did not leave, at most."""
+        there = sum((cell, number) in self._there for number in range(1, self._wanted(cell.case) + 1))
+        return self._wanted(cell.case) - there
 
     def _wanted(self, case: Case) -> int:
         return case.repetitions
@@ -329,18 +374,21 @@ class Session:
             started_at=measured.started_at,
             facts=run.facts,
             cold_startup_seconds=measured.cold_startup_seconds,
+            wall_seconds=measured.wall_seconds,
+            calls=measured.calls,
+            tokens=measured.tokens,
         )
         samples.append(sample)
-        self._tell("analysed", sample)
+        if not self._restoring:
+            self._tell("analysed", sample)
 
     # ------------------------------------------------------------------ how long
 
     def _runs_planned(self) -> int | None:
         if self.until_width_ratio is not None:
             return None
-        return sum(
-            self._wanted(cell.case) + (0 if cell.simulated else cell.case.warmup) for cell in self.matrix.cells
-        )  # fmt: skip
+        wanted = [(cell, self._missing(cell)) for cell in self.matrix.cells]
+        return sum(missing + (0 if cell.simulated or not missing else cell.case.warmup) for cell, missing in wanted)
 
     def _round_seconds(self, cells: Sequence[MatrixCell]) -> float:
         return math.fsum(self._mean_wall(cell) for cell in cells)

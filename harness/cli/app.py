@@ -16,7 +16,7 @@ from harness.cli.requests.fuzzing import FuzzRequest
 from harness.cli.requests.kept_runs import CompareRequest, HistoryRequest, ReportRequest
 from harness.cli.requests.local_llm import LlmInstallRequest, LlmServeRequest
 from harness.cli.requests.recording import RecordRequest
-from harness.cli.requests.running import BenchRequest, PlanRequest, RunRequest
+from harness.cli.requests.running import BenchRequest, DoctorRequest, PlanRequest, RunRequest
 from harness.cli.requests.shared import ConfigOnly, NoOptions, VersionOption
 from harness.cli.requests.traces import AnalyzeRequest, SimulateRequest
 from harness.cli.requests.workloads import MakeRequest, MetgRequest
@@ -112,7 +112,7 @@ def history(request: HistoryRequest) -> ExitCode:
 @command(app, "compare", "Say what changed between two runs, and whether it is real.")
 def compare(request: CompareRequest) -> ExitCode:
     """Say what changed between two runs, for each executor, number of workers, policy and parameters: whether it is
-    real, how large it is, and whether it is the schedule's doing or the work's.
+    real, how large it is, and whether the schedule or the steps made it.
     """
     from harness.cli.compare_runs import compare_runs
 
@@ -159,12 +159,12 @@ def executors(request: NoOptions) -> ExitCode:  # noqa: ARG001 - the same
     return list_executors()
 
 
-@command(app, "doctor", "See what is missing on this machine.")
-def doctor(request: ConfigOnly) -> ExitCode:
-    """See what is missing on this machine, and how to get it."""
+@command(app, "doctor", "See what is missing on this machine, or wrong with a cluster.")
+def doctor(request: DoctorRequest) -> ExitCode:
+    """See what is missing on this machine, or wrong with an executor and its cluster, and how to mend it."""
     from harness.cli.doctor import show_diagnosis
 
-    return show_diagnosis(request.config_path)
+    return show_diagnosis(request)
 
 
 @command(app, "fuzz", "Play random workflows against scheduler and executors.", acts=True)

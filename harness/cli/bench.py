@@ -42,6 +42,15 @@ from harness.benchmark.meter import machine_facts
 from harness.benchmark.recorded_calls.recorded_call import RecordingError
 from harness.benchmark.session import MOST_REPETITIONS, Listener
 from harness.cli.baselines import Baseline, judgement_lines, limit_document
+from harness.cli.bench_resuming import (
+    ResumedBench,
+    bench_as_it_was,
+    bench_meant,
+    check_bench_resume,
+    lock_bench,
+    resumed_bench,
+    started_as,
+)
 from harness.cli.guard import UsageFault
 from harness.cli.metrics_option import Metrics
 from harness.cli.requests.running import BenchRequest
@@ -62,7 +71,7 @@ from harness.compare import text as comparison_text
 from harness.compare.comparison import cells_of
 from harness.config import Config, load_config
 from harness.environment import usable_cores
-from harness.execution import calls_a_model, lacks_model
+from harness.execution import cache_assumed, calls_a_model, lacks_model
 from harness.exit_codes import ExitCode
 from harness.expectations import Verdict, junit
 from harness.files.json_output import STDOUT, OutputError, check_writable, write_json, write_text
@@ -70,6 +79,7 @@ from harness.local_llm import local_model, suit
 from harness.report.terminal.bench_progress import BenchProgress
 from harness.report.terminal.bench_text import bench_lines, dry_run_lines, expectation_lines
 from harness.report.terminal.console import Line, Terminal, finding_lines
+from harness.report.terminal.resume_text import bench_resume_lines
 from harness.result import Document, run_document
 from harness.result.cell_key import machine_differences
 from harness.store.recording import Recording
@@ -88,22 +98,38 @@ def bench_scenarios(request: BenchRequest) -> ExitCode:
         OutputError: a result cannot be written.
 
     """
+    check_bench_resume(request)
+    _check_targets(request)
+    with _as_usage_faults():
+        stored = bench_meant(request, load_config(request.config_path))
+    if stored is not None:
+        request = bench_as_it_was(request, stored)
     width = read_width(request.until_width)
     wanted = _matrix_request(request, width)
     budget = Budget(request.max_calls, request.max_tokens, read_time(request.max_time))
     cache: CacheMode = one_of("--cache", request.cache, get_args(CacheMode))
-    _check_targets(request)
     config = load_config(request.config_path, overrides={"llm": {"base_url": request.llm, "model": request.model}})
     matrix = build_matrix(request.scenarios, wanted, config)
     terminal = Terminal(sys.stderr) if STDOUT in (request.json_target, request.junit_target) else Terminal()
     if not request.quiet:
         warnings = [one for case in matrix.cases for one in case.loaded.findings if one.severity == "warning"]
         Terminal(sys.stderr).write(finding_lines(dict.fromkeys(warnings)))
+        if any(cache_assumed(case.loaded) for case in matrix.cases):
+            terminal.line("A benchmark takes nothing from the cache: steps with `cache: inputs` run each time.", "dim")
     judge = _judge_for(request, matrix, config, judge_all=not wanted.change_the_cells)
+    store = store_path(request.store, config)
+    seed = matrix.cases[0].seed
+    words = started_as(request, matrix, seed, config.llm)
     with _as_usage_faults(), ExitStack() as open_things:
+        run_id = uuid.uuid4().hex if stored is None else stored.run_id
+        if not (request.no_store or request.dry_run):
+            lock_bench(store, run_id, open_things)
+        resumed = None if stored is None else resumed_bench(stored, words, matrix, store)
+        if resumed is not None and not request.quiet:
+            terminal.write(bench_resume_lines(run_id, matrix, resumed.kept, most=width is not None))
+            terminal.line()
         replay = None if request.replay is None else RecordedRuns(request.replay)
         metrics = Metrics(config, request.metrics_port, Terminal(sys.stderr), quiet=request.quiet)
-        run_id = uuid.uuid4().hex
         tracing = None if request.dry_run else tracing_for(config, request.trace, request.trace_file)
         traces = BenchTraces(tracing, config.telemetry, run_id)
         llm = config.llm
@@ -126,14 +152,17 @@ def bench_scenarios(request: BenchRequest) -> ExitCode:
         open_things.enter_context(metrics)
         bench = _Bench(
             request, matrix, runner, terminal, open_things, metrics, run_id=run_id, traces=traces,
-            store=store_path(request.store, config),
+            store=store, started_as=words, resumed=resumed,
         )  # fmt: skip
         # However it ends, what there is of traces is sent at the very end.
         open_things.callback(send_traces, tracing, Terminal(sys.stderr))
-        return bench.run(Session(
-            matrix, runner, seed=bench.seed, until_width_ratio=width, budget=budget,
-            usable_cores=usable_cores(), listeners=bench.listeners,
-        ), judge)  # fmt: skip
+        session = Session(
+            matrix, runner, seed=seed, until_width_ratio=width, budget=budget, usable_cores=usable_cores(),
+            listeners=bench.listeners,
+        )  # fmt: skip
+        if resumed is not None:
+            session.restore(resumed.kept)
+        return bench.run(session, judge)
 
 
 def _matrix_request(request: BenchRequest, width: float | None) -> MatrixRequest:
@@ -243,6 +272,8 @@ class _Bench:
         run_id: str,
         traces: BenchTraces,
         store: Path,
+        started_as: Mapping[str, Any],
+        resumed: ResumedBench | None,
     ) -> None:
         self.request = request
         self.traces = traces
@@ -251,13 +282,15 @@ class _Bench:
         self.store = store
         self.seed = matrix.cases[0].seed
         simulated = all(cell.simulated for cell in matrix.cells)
-        self.head = run_document(
+        self.resumed = resumed
+        self.started_as = started_as
+        self.head = {**resumed.stored.head, "results": []} if resumed is not None else run_document(
             run_id=run_id,
             scenario=" + ".join(matrix.scenarios),
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             environment={**machine_facts(), "stand_in": runner.stand_in, "simulated": simulated},
             results=[],
-        )
+        )  # fmt: skip
         self.faults: list[str] = []
         self.metrics = metrics
         self.listeners: list[Listener] = [*metrics.listeners]
@@ -266,7 +299,7 @@ class _Bench:
             self.listeners.append(CallKeeper(self.recorder))
         self.recording = None if request.no_store else self._recording(open_things)
         if self.recording is not None:
-            self.listeners.append(StoreKeeper(self.recording))
+            self.listeners.append(StoreKeeper(self.recording, matrix, () if resumed is None else resumed.kept))
         self.progress = None if request.no_progress or request.quiet else BenchProgress(terminal)
         if self.progress is not None:
             self.listeners.append(self.progress)
@@ -275,7 +308,9 @@ class _Bench:
         store = Store.open(self.store)
         open_things.callback(store.close)
         warned: list[str] = []
-        recording = Recording(store, self.head, warn=warned.append)
+        recording = Recording(
+            store, self.head, warn=warned.append, started_as=self.started_as, resumes=self.resumed is not None
+        )
         if recording.failure is not None:
             raise recording.failure
         return recording
@@ -340,7 +375,9 @@ class _Bench:
 
     def _show(self, document: Document, found: Judged) -> None:
         columns = min(_PLOT_COLUMNS, self.terminal.width) if self.terminal.is_live else None
-        self.terminal.write(bench_lines(document, plot_columns=columns, ascii_only=self.terminal.ascii_only))
+        width = self.terminal.width if self.terminal.is_live else None
+        ascii_only = self.terminal.ascii_only
+        self.terminal.write(bench_lines(document, width=width, plot_columns=columns, ascii_only=ascii_only))
         verdicts = [(case.scenario, one) for case, one in found.verdicts]
         self.terminal.write(expectation_lines(verdicts, found.skipped))
         if found.comparison is not None:

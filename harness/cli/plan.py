@@ -10,14 +10,13 @@ from executor.backends import find_backend
 from executor.dependencies import workflow_with_dependencies
 from executor.model.workflow import dump_workflow
 from harness.cli.requests.running import PlanRequest
-from harness.cli.tasks import load_task, save_plan
 from harness.cli.typed_values import read_settings
 from harness.config import load_config
-from harness.execution import workers_for
+from harness.execution import cache_assumed, workers_for
 from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_json
 from harness.files.packaged import shipped_scenarios
-from harness.report.terminal.console import Terminal, finding_lines
+from harness.report.terminal.console import Line, Terminal, finding_lines
 from harness.report.terminal.plan_text import outlook_lines, plan_lines, remark_lines
 from harness.scenario.forecast import forecast
 from harness.scenario.scenario_file import load
@@ -49,6 +48,8 @@ def show_plan(request: PlanRequest) -> ExitCode:
     if is_file_argument(request.file):
         loaded = load(request.file, settings=settings, config=config, allow_missing_inputs=True)
     else:
+        from harness.cli.tasks import load_task  # noqa: PLC0415 - planners, for a task alone
+
         loaded = load_task(
             request.file, planner=request.planner, config=config, settings=settings, allow_missing_inputs=True
         )
@@ -66,11 +67,14 @@ def show_plan(request: PlanRequest) -> ExitCode:
         terminal.write(plan_lines(loaded.workflow, width=terminal.width))
         terminal.line()
         terminal.write(outlook_lines(loaded.graph, outlook))
+        terminal.write(Line(f"  {text}", "dim") for text in cache_assumed(loaded))
         terminal.line()
         terminal.write(remark_lines(loaded.findings))
     else:
         Terminal(sys.stderr).write(finding_lines(one for one in loaded.findings if one.severity == "warning"))
     if request.save is not None:
+        from harness.cli.tasks import save_plan  # noqa: PLC0415 - the same
+
         save_plan(workflow_document(loaded), request.save)
     if request.json_target is not None:
         write_json(workflow_document(loaded), request.json_target)

@@ -3,6 +3,7 @@
 Rules of this module:
 - What is not said again is as it was: the scenario, its settings, the executor, workers, policy, seed, configuration
   and model.
+- What reads and writes journals is imported where a run is resumed or kept.
 - A run that cannot be kept runs all the same: that costs a warning.
 """
 
@@ -11,20 +12,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from executor.journal.finished_steps import Unsure
-from executor.journal.journal_writer import Durable
-from executor.journal.kept_run import Journal, Resume
-from executor.journal.resume_plan import ResumePlan
 from harness.cli.guard import UsageFault
 from harness.cli.requests.running import RunRequest
 from harness.cli.stores import store_path
 from harness.cli.typed_values import one_of
 from harness.config import Config
 from harness.execution import Keep
-from harness.store.journals import FoundJournal, Journals
 from harness.store.secrets import without_secrets
+
+if TYPE_CHECKING:
+    from executor.journal.finished_steps import Unsure
+    from executor.journal.journal_writer import Durable
+    from executor.journal.kept_run import Journal, Resume
+    from executor.journal.resume_plan import ResumePlan
+    from harness.store.journals import FoundJournal
 
 _DURABLE: Mapping[str, Durable] = {"100ms": "within_100_ms", "each": "each"}
 
@@ -61,6 +64,8 @@ def journal_meant(request: RunRequest, config: Config) -> FoundJournal | None:
     """
     if request.resume is None:
         return None
+    from harness.store.journals import Journals  # noqa: PLC0415 - only where a run is resumed or kept
+
     return Journals(store_path(request.store, config)).find(request.resume)
 
 
@@ -97,7 +102,8 @@ def started_as(request: RunRequest, config: Config, seed: int | None, plan: Mapp
     """How the run is started, so that it can be started like that again. ``plan``: that of a task."""
     words: dict[str, Any] = {
         "executor": config.executor, "workers": request.workers, "policy": config.policy, "seed": seed,
-        "settings": _told(request.settings), "backend_options": _told(request.backend_options),
+        "settings": typed_without_secrets(request.settings),
+        "backend_options": typed_without_secrets(request.backend_options),
         "llm": None if request.llm is None else without_secrets({"llm": request.llm})["llm"], "model": request.model,
         "config_path": None if request.config_path is None else str(Path(request.config_path).absolute()),
     }  # fmt: skip
@@ -108,7 +114,7 @@ def started_as(request: RunRequest, config: Config, seed: int | None, plan: Mapp
     return {**words, "scenario": str(Path(scenario).absolute()) if is_file else scenario}
 
 
-def _told(typed: Sequence[str]) -> list[str]:
+def typed_without_secrets(typed: Sequence[str]) -> list[str]:
     """``NAME=VALUE`` as it was typed, less what is a secret by its name or shape: that has to be given again."""
     values = {text: text.partition("=") for text in typed}
     return [text for text, (name, _, value) in values.items() if without_secrets({name: value})[name] == value]
@@ -122,6 +128,9 @@ def keeping(
     show: Callable[[ResumePlan], None],
 ) -> Keep:
     """How a run is kept: anew, or in the journal of the run that it resumes."""
+    from executor.journal.kept_run import Journal, Resume  # noqa: PLC0415 - only where a run is kept
+    from harness.store.journals import Journals  # noqa: PLC0415 - the same
+
     journals = Journals(store_path(request.store, config))
     durable = _DURABLE[request.durable]
     unsure: Unsure | None = "rerun" if request.rerun_unsure else "skip" if request.skip_unsure else None

@@ -105,6 +105,7 @@ def _timeline(result: Mapping[str, Any]) -> Timeline:
             for name, changes in result.get("capacity_changes", {}).items()
         },
         reused=frozenset(place for place, step in enumerate(steps) if "reused_from" in step),
+        cached=frozenset(place for place, step in enumerate(steps) if step.get("cached")),
         tools=[step.get("tool") for step in steps],
     )
 

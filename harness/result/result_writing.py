@@ -32,7 +32,7 @@ SCHEMA = "makespan.run/1"
 DEEPEST_OUTPUT = 200
 # Facts that belong to spans alone: spans and events of step code, prompts and answers.
 FACTS_LEFT_OUT = frozenset({SPANS_FACT, EVENTS_FACT, INPUT_MESSAGES, OUTPUT_MESSAGES, ERROR_MESSAGE})
-# Of larger runs the seconds of every step are told for the shown repetition alone.
+# Of larger runs the seconds of every step are given for the shown repetition alone.
 STEPS_TOLD_PER_SAMPLE = 1000
 # Characters of why an attempt failed; the step's error is whole.
 LONGEST_MESSAGE = 500
@@ -62,8 +62,8 @@ class Repetition:
     ``errors`` are shown as their text. ``foreign``: the trace was made elsewhere and may lack ``released_by``.
     ``steps`` are the words of the steps by id; ``usage`` are further figures of the sample (CPU time, memory).
     ``started_at``: when t = 0 was, ISO 8601. ``trace_id``: of its trace, 32 hexadecimal digits. ``facts`` are what
-    tools told of their attempts. ``reused``: the steps whose result an earlier run left, and its id; ``resumed``: the
-    run that this one went on from.
+    tools told of their attempts. ``reused``: the steps whose result an earlier run left, and its id; those that are
+    ``cached`` in the timeline came from the cache. ``resumed``: the run that this one went on from.
     """
 
     timeline: Timeline
@@ -108,7 +108,7 @@ def result_document(
     """One entry of ``results``: a cell of the matrix, or the one run of ``makespan run``.
 
     ``scenario`` is named where the document holds several. ``executor`` defaults to the timeline's backend;
-    ``makespan`` to the median without an interval. Speedup is null where nobody measured a baseline.
+    ``makespan`` to the median without an interval. Speedup is null where no baseline was measured.
 
     Raises:
         ValueError: there is no repetition, or a timeline's dependencies form a cycle.
@@ -138,17 +138,29 @@ def result_document(
         "efficiency_ratio": None if speedup is None or timeline.workers < 1 else speedup.median / timeline.workers,
         **_figures(figures),
         **_cautions(figures, shown),
+        **({} if shown.trace_id is None else {"trace_id": shown.trace_id}),
+        **_states(shown),
+        **_resumed(shown),
+        **record_document(shown),
+        "samples": [_sample(one, its) for one, its in zip(repetitions, summaries, strict=True)],
+    }
+
+
+def record_document(repetition: Repetition) -> Document:
+    """What happened in one run and what came out, without a figure: the fields of a result that
+    :func:`harness.result.result_reading.timeline_from_document` reads.
+    """
+    timeline = repetition.timeline
+    return {
+        "workers": timeline.workers,
+        "policy": timeline.policy,
         "startup_seconds": timeline.startup_seconds,
         "backend": timeline.backend,
-        **({} if shown.trace_id is None else {"trace_id": shown.trace_id}),
         "resources": {
             name: resource.model_dump(mode="json", exclude={"auto"}) for name, resource in timeline.resources.items()
         },
         **_capacities(timeline),
-        **_states(shown),
-        **_resumed(shown),
-        "steps": _steps(shown),
-        "samples": [_sample(one, its) for one, its in zip(repetitions, summaries, strict=True)],
+        "steps": _steps(repetition),
     }
 
 
@@ -170,11 +182,13 @@ def _states(repetition: Repetition) -> Document:
 def _cautions(figures: Summary, repetition: Repetition) -> Document:
     """What to know before acting on the figures."""
     found = [str(caution) for caution in figures.cautions]
-    if repetition.reused:
-        reused, steps = len(repetition.reused), len(repetition.timeline.step_ids)
-        found.append(
-            f"{reused} of {steps} steps were reused from an earlier run: the figures are those of the rest alone"
-        )
+    steps, cached = len(repetition.timeline.step_ids), len(repetition.timeline.cached)
+    reused = len(repetition.reused) - cached
+    rest = "the figures are those of the rest alone"
+    if reused:
+        found.append(f"{reused} of {steps} steps were reused from an earlier run: {rest}")
+    if cached:
+        found.append(f"{cached} of {steps} steps took their output from the cache: {rest}")
     return {"cautions": found}
 
 
@@ -282,6 +296,8 @@ def _step(repetition: Repetition, index: int, attempts: list[Document]) -> Docum
         step["tool"] = timeline.tools[index]
     if step_id in repetition.reused:
         step["reused_from"] = repetition.reused[step_id]
+        if index in timeline.cached:
+            step["cached"] = True
     if output_error is not None:
         step["output_error"] = output_error
     return step

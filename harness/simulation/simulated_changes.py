@@ -4,12 +4,14 @@ Rules of this module:
 - The base is the run as it was, on the virtual clock; a gain is the base's makespan less the changed one's.
 - A run that went one step at a time says nothing of more workers under its own policy: where more are asked for and no
   policy is named, it is ``dataflow``.
+- Where the subject leaves open what its steps waited for, a gain says how much of it is sure.
 - With no change asked for, the changes tried are those of :func:`harness.simulation.what_if.gains_of`, and running
   without retries where there were any.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -20,7 +22,7 @@ from harness.analysis import RunAnalysis
 from harness.plain_text import one_line
 from harness.simulation.changes import Change, combined
 from harness.simulation.subject import Subject
-from harness.simulation.what_if import gains_of
+from harness.simulation.what_if import WORKERS, gains_of
 
 _SERIAL: Final = "serial"
 # Less of the makespan than that is nothing.
@@ -29,18 +31,22 @@ _NOTHING_RATIO: Final = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """All changes together, at a number of workers under a policy. ``gain_seconds`` is against the base."""
+    """All changes together, at a number of workers under a policy. ``gain_seconds`` is against the base;
+    ``sure_gain_seconds`` of it, whatever a trace leaves open.
+    """
 
     workers: int
     policy: Policy
     makespan_seconds: float
     lower_bound_seconds: float
     gain_seconds: float
+    sure_gain_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """One change alone: what it saves of the base's makespan (negative: what it costs). ``binds_next``: why a higher
+    """One change alone: what it saves of the base's makespan (negative: what it costs), and how much of that is sure
+    whatever a trace leaves open. ``binds_next``: why a higher
     limit gains nothing by itself (``workers``, or a term of the lower bound), and what it gains with as many workers
     as there are steps; None where it gains something.
     """
@@ -48,6 +54,7 @@ class Gain:
     label: str
     makespan_seconds: float
     gain_seconds: float
+    sure_gain_seconds: float
     binds_next: str | None = None
     with_workers_gain_seconds: float | None = None
 
@@ -134,13 +141,22 @@ def _cell(subject: Subject, change: Change, base: int) -> Cell:
         makespan_seconds=makespan / NANOSECONDS,
         lower_bound_seconds=RunAnalysis(again).lower_bound.nanoseconds / NANOSECONDS,
         gain_seconds=(base - makespan) / NANOSECONDS,
+        sure_gain_seconds=subject.sure_gain(_unless_as_it_was(subject, change), base - makespan) / NANOSECONDS,
     )
+
+
+def _unless_as_it_was(subject: Subject, change: Change) -> Change:
+    """The change without a schedule that is the subject's own."""
+    if (change.workers, change.policy) == (subject.timeline.workers, subject.policy):
+        return replace(change, workers=None, policy=None)
+    return change
 
 
 def _gain(subject: Subject, change: Change, base: int) -> Gain:
     again = subject.run(change)
     makespan = again.makespan_nanoseconds
-    gain = Gain(change.label, makespan / NANOSECONDS, (base - makespan) / NANOSECONDS)
+    sure = subject.sure_gain(change, base - makespan) / NANOSECONDS
+    gain = Gain(change.label, makespan / NANOSECONDS, (base - makespan) / NANOSECONDS, sure)
     if not change.limits or change.workers is not None or base - makespan > _NOTHING_RATIO * base:
         return gain
     slots = max(subject.timeline.workers, len(subject.timeline.step_ids))
@@ -155,12 +171,23 @@ def _usual_gains(subject: Subject, base: int) -> list[Gain]:
     if "cancelled" not in subject.timeline.statuses and base > 0:
         prediction = gains_of(subject.rerun, whole=base)
         for step in prediction.steps:
-            for label, seconds in (("2× as fast", step.half_seconds), ("no time", step.whole_seconds)):
-                name = one_line(subject.name_of(step.step_id), 40)
-                found.append(Gain(f"step {name} {label}", base / NANOSECONDS - seconds, seconds))
+            name = one_line(subject.name_of(step.step_id), 40)
+            for said, divisor, seconds in (
+                ("2× as fast", 2.0, step.half_seconds),
+                ("no time", math.inf, step.whole_seconds),
+            ):
+                change = Change(f"step {name} {said}", {step.step_id: divisor})
+                found.append(_told(subject, change, base, seconds))
         for limit in prediction.limits:
-            label = f"{limit.limit} {limit.before:g} → {limit.after:g}"
-            found.append(Gain(label, base / NANOSECONDS - limit.seconds, limit.seconds))
+            change = Change(f"{limit.limit} {limit.before:g} → {limit.after:g}", limits={limit.limit: {}})
+            if limit.limit == WORKERS:
+                change = replace(change, limits={}, workers=round(limit.after))
+            found.append(_told(subject, change, base, limit.seconds))
     if any(attempts > 1 for attempts in subject.rerun.last_attempt.values()):
         found.append(_gain(subject, Change("without retries", without_retries=True), base))
     return [one for one in found if one.gain_seconds > 0]
+
+
+def _told(subject: Subject, change: Change, base: int, gain_seconds: float) -> Gain:
+    sure = subject.sure_gain(change, round(gain_seconds * NANOSECONDS)) / NANOSECONDS
+    return Gain(change.label, base / NANOSECONDS - gain_seconds, gain_seconds, sure)

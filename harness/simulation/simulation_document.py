@@ -40,6 +40,7 @@ def simulation_document(
                 "makespan_seconds": cell.makespan_seconds,
                 "lower_bound_seconds": cell.lower_bound_seconds,
                 "gain_seconds": cell.gain_seconds,
+                "sure_gain_seconds": cell.sure_gain_seconds,
                 "distribution": None if spread is None else _spread(spread),
                 "optimum": None if optimum is None else _optimum(optimum, cell.makespan_seconds),
             }
@@ -50,6 +51,7 @@ def simulation_document(
                 "change": one.label,
                 "makespan_seconds": one.makespan_seconds,
                 "gain_seconds": one.gain_seconds,
+                "sure_gain_seconds": one.sure_gain_seconds,
                 "binds_next": one.binds_next,
                 "with_workers_gain_seconds": one.with_workers_gain_seconds,
             }

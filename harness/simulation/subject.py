@@ -8,7 +8,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -32,7 +32,8 @@ class Subject:
     """``kind``: ``scenario``, ``run`` or ``trace``. ``steps``: ids by name. ``tools``: the tool of each step, by id;
     steps of one tool lend each other their durations. ``notes`` say what a reader must know of the base. ``failures``:
     by step, why it failed on the virtual clock (of a run: as recorded); ``skipped``: the steps that did not run since
-    others had failed. Neither takes the time that it would take.
+    others had failed. Neither takes the time that it would take. ``sure_gain_nanoseconds``: what a change gains at
+    least, whatever it is that the subject leaves open; None: nothing is left open, and each gain is sure.
     """
 
     name: str
@@ -44,6 +45,13 @@ class Subject:
     notes: list[str] = field(default_factory=list)
     failures: Mapping[str, str] = field(default_factory=dict)
     skipped: Sequence[str] = ()
+    sure_gain_nanoseconds: Callable[[Change], int] | None = None
+
+    def sure_gain(self, change: Change, gain_nanoseconds: int) -> int:
+        """How much of a gain is sure; all of what a change costs."""
+        if self.sure_gain_nanoseconds is None or gain_nanoseconds <= 0:
+            return gain_nanoseconds
+        return max(0, min(gain_nanoseconds, self.sure_gain_nanoseconds(change)))
 
     @property
     def is_simulated_failure(self) -> bool:

@@ -1,4 +1,4 @@
-"""The journals beside a store: one file a run, from which it can be resumed.
+"""The journals beside a store: one file a run, from which it can be resumed. And where the cache stands.
 
 Rules of this module:
 - ``runs.sqlite`` has its journals in the folder ``runs.journals``, each named by the id of the run that began it.
@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from executor.journal.journal_errors import JournalError
 from executor.journal.journal_file import JournalFile
+from executor.journal.run_lock import is_held
 from executor.model.findings import printable
 from harness.plain_text import some_of
 from harness.store.store_errors import StoreError
@@ -22,6 +24,8 @@ from harness.store.store_errors import StoreError
 _LAST: Final = re.compile(r"@last(?:~(\d{1,9}))?")
 _TRACE_ID: Final = re.compile("[0-9a-f]{32}")
 _SUFFIX: Final = ".sqlite"
+# Of a file in the same folder that a benchmark locks while it goes on, behind the id of its run.
+BENCH_SUFFIX: Final = ".bench"
 _NAMED: Final = 5
 
 
@@ -38,6 +42,16 @@ class FoundJournal:
         return str(self.head.get("run_id", ""))
 
     @property
+    def workflow_id(self) -> str:
+        """Of which workflow it is."""
+        return str(self.head.get("workflow_id", ""))
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a run of another process writes it at this moment."""
+        return is_held(self.path)
+
+    @property
     def trace_id(self) -> str | None:
         """Of its trace, hexadecimal; None without one."""
         trace_id = self.head.get("trace_id")
@@ -50,6 +64,11 @@ class FoundJournal:
         return about if isinstance(about, dict) else {}
 
 
+def cache_path(store_path: Path) -> Path:
+    """Where the outputs of steps with ``cache: inputs`` are: ``runs.sqlite`` has ``runs.cache`` beside it."""
+    return store_path.with_suffix(".cache")
+
+
 class Journals:
     """The journals of one store."""
 
@@ -60,6 +79,16 @@ class Journals:
         """Where the journal of a new run stands."""
         return self.folder / f"{run_id}{_SUFFIX}"
 
+    def bench_path(self, run_id: str) -> Path:
+        """What a benchmark locks while it goes on."""
+        return self.folder / f"{run_id}{BENCH_SUFFIX}"
+
+    def latest(self) -> Iterator[FoundJournal]:
+        """All journals that can be read, the latest first."""
+        for path in self.paths():
+            with suppress(JournalError):
+                yield FoundJournal(path, _heads(path)[-1])
+
     def find(self, reference: str) -> FoundJournal:
         """The journal of the run that is meant: ``@last``, ``@last~1``, an id or its beginning.
 
@@ -67,7 +96,7 @@ class Journals:
             StoreError: none or several are meant.
             JournalError: it cannot be read.
         """
-        paths = self._paths()
+        paths = self.paths()
         if not paths:
             raise StoreError(f"there is no run to resume: {str(self.folder)!r} holds no journal")
         match = _LAST.fullmatch(reference)
@@ -99,16 +128,17 @@ class Journals:
             if any(str(head.get("run_id", "")).startswith(reference) for head in heads):
                 yield FoundJournal(path, heads[-1])
 
-    def _paths(self) -> list[Path]:
-        """The latest first."""
+    def paths(self) -> list[Path]:
+        """The journals, the latest first."""
         try:
             found = [path for path in self.folder.iterdir() if path.suffix == _SUFFIX]
         except OSError:
             return []
-        return sorted(found, key=_written_at, reverse=True)
+        return sorted(found, key=written_at, reverse=True)
 
 
-def _written_at(path: Path) -> float:
+def written_at(path: Path) -> float:
+    """When a journal was written last: seconds since 1970."""
     log = path.with_name(f"{path.name}-wal")
     return max((one.stat().st_mtime for one in (path, log) if one.exists()), default=0.0)
 

@@ -18,15 +18,27 @@ from harness.store.store_errors import StoreError
 
 
 class Recording:
-    """One run on its way into a store. ``head`` is its document without ``results`` and has a ``run_id``."""
+    """One run on its way into a store. ``head`` is its document without ``results`` and has a ``run_id``.
+    ``started_as``: as in :meth:`Store.begin_run`. ``resumes``: the store has that run already, and it goes on.
+    """
 
-    def __init__(self, store: Store, head: Mapping[str, Any], *, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        head: Mapping[str, Any],
+        *,
+        warn: Callable[[str], None],
+        started_as: Mapping[str, Any] | None = None,
+        resumes: bool = False,
+    ) -> None:
         self.run_id = str(head["run_id"])
         self._store = store
         self._warn = warn
         self._waiting: deque[Callable[[], object]] = deque()
         self._failure: StoreError | None = None
-        self._begin = lambda: store.begin_run(head)
+        self._begin: Callable[[], object] = (
+            (lambda: store.resume_run(self.run_id)) if resumes else (lambda: store.begin_run(head, started_as))
+        )
         self._write(self._begin)
 
     @property
@@ -35,10 +47,17 @@ class Recording:
         return self._failure if self._waiting else None
 
     def add_sample(
-        self, cell: Cell, repetition: int, sample: Mapping[str, Any], result: Mapping[str, Any] | None = None
+        self,
+        cell: Cell,
+        repetition: int,
+        sample: Mapping[str, Any],
+        result: Mapping[str, Any] | None = None,
+        record: Mapping[str, Any] | None = None,
+        *,
+        again: bool = False,
     ) -> None:
         """As :meth:`Store.add_sample`."""
-        self._write(lambda: self._store.add_sample(self.run_id, cell, repetition, sample, result))
+        self._write(lambda: self._store.add_sample(self.run_id, cell, repetition, sample, result, record, again=again))
 
     def finish(
         self, document: Mapping[str, Any], *, status: Literal["finished", "interrupted"] = "finished"

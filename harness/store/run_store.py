@@ -11,22 +11,26 @@ Rules of this module:
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import threading
 import uuid
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
+from executor.model.findings import printable
 from executor.sqlite_tables import transaction
+from harness.plain_text import some_of
 from harness.result.cell_key import Cell, machine_class
 from harness.store.run_references import load_reference, stored_run
 from harness.store.secrets import cell_without_secrets, document_without_secrets, result_without_secrets
 from harness.store.store_errors import StoreError, as_store_error
-from harness.store.stored_run import Status, StoredRun, Verdict
+from harness.store.stored_run import Status, StoredBench, StoredRepetition, StoredRun, Verdict
 from harness.store.tables import connect
 
 Document = dict[str, Any]
@@ -78,8 +82,9 @@ class Store:
 
     # Writing
 
-    def begin_run(self, head: Mapping[str, Any]) -> str:
+    def begin_run(self, head: Mapping[str, Any], started_as: Mapping[str, Any] | None = None) -> str:
         """Make room for a run. ``head`` is its document without ``results``; a ``run_id`` is made where it has none.
+        ``started_as``: of a benchmark, what :meth:`bench` gives back to whoever goes on with it.
 
         Raises:
             StoreError: it cannot be written, or there is a run of that id.
@@ -87,8 +92,26 @@ class Store:
         """
         head = {"run_id": uuid.uuid4().hex, **{name: value for name, value in head.items() if name != "results"}}
         with self._transaction() as connection:
-            self._insert(connection, document_without_secrets(head))
+            sequence = self._insert(connection, document_without_secrets(head))
+            if started_as is not None:
+                connection.execute("UPDATE runs SET started_as = ? WHERE sequence = ?", (_text(started_as), sequence))
         return str(head["run_id"])
+
+    def resume_run(self, run_id: str) -> None:
+        """Say that a run goes on that was interrupted or killed; what was stored of it stays.
+
+        Raises:
+            StoreError: it cannot be written, or there is no such run.
+
+        """
+        with self._transaction() as connection:
+            sequence = self._sequence(connection, run_id)
+            # The repetitions are what there is of it again.
+            connection.execute(
+                "UPDATE runs SET status = 'unfinished', document = NULL, cells = NULL, repetitions = NULL"
+                " WHERE sequence = ?",
+                (sequence,),
+            )
 
     def add_sample(
         self,
@@ -97,10 +120,14 @@ class Store:
         repetition: int,
         sample: Mapping[str, Any],
         result: Mapping[str, Any] | None = None,
+        record: Mapping[str, Any] | None = None,
+        *,
+        again: bool = False,
     ) -> None:
         """Keep one repetition (from 1). ``sample`` is its entry of ``samples``. ``result`` is the whole entry of
         ``results`` for this repetition alone, steps and attempts included; each cell needs it at least once, or it is
-        not in the document of a run that was killed. It costs time in proportion to its size.
+        not in the document of a run that was killed. ``record`` is what :meth:`repetitions` gives back. They cost time
+        in proportion to their size. ``again``: it takes the place of one that is there.
 
         Raises:
             StoreError: it cannot be written, there is no such run, or the repetition is there already.
@@ -108,17 +135,19 @@ class Store:
         """
         key = json.dumps(asdict(cell_without_secrets(cell)), sort_keys=True)
         packed = None if result is None else _packed(result_without_secrets(result))
+        kept = None if record is None else _packed(record)
         with self._transaction() as connection:
-            row = (self._sequence(connection, run_id), key, repetition, _text(sample), packed)
+            row = (self._sequence(connection, run_id), key, repetition, _text(sample), packed, kept)
             try:
-                connection.execute("INSERT INTO samples VALUES (?, ?, ?, ?, ?)", row)
+                connection.execute(_INSERT_SAMPLE_AGAIN if again else _INSERT_SAMPLE, row)
             except sqlite3.IntegrityError as error:
                 raise StoreError(f"run {run_id}: repetition {repetition} of {cell} is stored already") from error
 
     def finish_run(
         self, run_id: str, document: Mapping[str, Any], *, status: Literal["finished", "interrupted"] = "finished"
     ) -> None:
-        """Keep the whole document; what was stored of single repetitions gives way to it.
+        """Keep the whole document; what was stored of single repetitions gives way to it, unless the run may go on from
+        there.
 
         Raises:
             StoreError: it cannot be written, or there is no such run.
@@ -170,6 +199,75 @@ class Store:
         return self._set_verdict(reference, "rejected")
 
     # Reading
+
+    def bench(self, reference: str) -> StoredBench:
+        """The benchmark that is meant: ``@last``, ``@last~1``, an id or its beginning.
+
+        Raises:
+            StoreError: it cannot be read, or none or several are meant.
+
+        """
+        with self._reading() as connection:
+            match = re.fullmatch(r"@last(?:~(\d{1,9}))?", reference)
+            if match is not None:
+                rows = connection.execute(_LAST_BENCH, (int(match.group(1) or 0),)).fetchall()
+            else:
+                rows = connection.execute(_NAMED_BENCH, (reference, reference)).fetchall()
+        if len(rows) > 1:
+            names = some_of([row[0] for row in rows], 5)
+            raise StoreError(f"{printable(reference)!r} is the beginning of {names}")
+        if not rows:
+            raise StoreError(
+                f"no benchmark is meant by {printable(reference)!r} in the store {str(self.path)!r}; `makespan "
+                "history` lists them"
+            )
+        run_id, status, head, started_as = rows[0]
+        if started_as is None:
+            raise StoreError(f"run {run_id[:12]} does not say how it was started: it is no benchmark, or an older one")
+        return StoredBench(run_id, status, json.loads(head), json.loads(started_as))
+
+    def repetitions(self, run_id: str) -> list[StoredRepetition]:
+        """The repetitions of a benchmark that may go on, in the order in which they were stored.
+
+        Raises:
+            StoreError: they cannot be read, or are damaged.
+
+        """
+        query = (
+            "SELECT sample, record FROM samples JOIN runs USING (sequence) WHERE run_id = ? AND record IS NOT NULL"
+            " ORDER BY samples.rowid"
+        )
+        with self._reading() as connection:
+            rows = connection.execute(query, (run_id,)).fetchall()
+        return [StoredRepetition(json.loads(sample), self._unpacked(record, run_id)) for sample, record in rows]
+
+    def resumable_before(self, moment: float) -> list[str]:
+        """The ids of benchmarks begun before that time (seconds since 1970) that ended early, and can go on.
+
+        Raises:
+            StoreError: it cannot be read.
+
+        """
+        before = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
+        query = (
+            "SELECT run_id FROM runs WHERE started_as IS NOT NULL AND status = 'interrupted' AND started_at < ?"
+            " ORDER BY sequence"
+        )
+        with self._reading() as connection:
+            return [run_id for (run_id,) in connection.execute(query, (before,))]
+
+    def drop_repetitions(self, run_ids: Sequence[str]) -> None:
+        """Forget what these benchmarks would go on from; their results stay.
+
+        Raises:
+            StoreError: it cannot be written.
+
+        """
+        with self._transaction() as connection:
+            for run_id in run_ids:
+                sequence = self._sequence(connection, run_id)
+                connection.execute("DELETE FROM samples WHERE sequence = ?", (sequence,))
+                connection.execute("UPDATE runs SET started_as = NULL WHERE sequence = ?", (sequence,))
 
     def load(self, reference: str) -> Document:
         """The document of a run: by id or its beginning, ``@last``, ``@last~1``, git revision, file or folder.
@@ -283,10 +381,11 @@ class Store:
         results = document["results"]
         repetitions = sum(result["repetitions"] for result in results)
         connection.execute(
-            "UPDATE runs SET document = ?, status = ?, cells = ?, repetitions = ? WHERE sequence = ?",
-            (_packed(document), status, len(results), repetitions, sequence),
+            "UPDATE runs SET document = ?, status = ?, cells = ?, repetitions = ?, cached_steps = ? WHERE sequence = ?",
+            (_packed(document), status, len(results), repetitions, _cached_steps(results), sequence),
         )
-        connection.execute("DELETE FROM samples WHERE sequence = ?", (sequence,))
+        going_on = "AND record IS NULL" if status == "interrupted" else ""
+        connection.execute(f"DELETE FROM samples WHERE sequence = ? {going_on}", (sequence,))  # noqa: S608 - as above
 
     def _set_verdict(self, reference: str, verdict: Verdict) -> str:
         run_id = stored_run(reference, self).run_id
@@ -322,9 +421,24 @@ class Store:
 _SELECT_RUNS: Final = """
 SELECT run_id, scenario, started_at, revision, machine, machine_class, status, verdict,
     COALESCE(cells, (SELECT COUNT(DISTINCT cell) FROM samples WHERE samples.sequence = runs.sequence)),
-    COALESCE(repetitions, (SELECT COUNT(*) FROM samples WHERE samples.sequence = runs.sequence))
+    COALESCE(repetitions, (SELECT COUNT(*) FROM samples WHERE samples.sequence = runs.sequence)),
+    cached_steps
 FROM runs
 """
+_LAST_BENCH: Final = """
+SELECT run_id, status, head, started_as FROM runs WHERE started_as IS NOT NULL ORDER BY sequence DESC LIMIT 1 OFFSET ?
+"""
+_NAMED_BENCH: Final = "SELECT run_id, status, head, started_as FROM runs WHERE instr(run_id, ?) = 1 AND ? != ''"
+_INSERT_SAMPLE: Final = (
+    "INSERT INTO samples (sequence, cell, repetition, sample, result, record) VALUES (?, ?, ?, ?, ?, ?)"
+)
+_INSERT_SAMPLE_AGAIN: Final = f"""{_INSERT_SAMPLE}
+ON CONFLICT DO UPDATE SET sample = excluded.sample, record = excluded.record, result = COALESCE(excluded.result, result)
+"""
+
+
+def _cached_steps(results: Sequence[Mapping[str, Any]]) -> int:
+    return sum(bool(step.get("cached")) for result in results for step in result["steps"])
 
 
 def _text(values: Mapping[str, Any]) -> str:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-Status = Literal["unfinished", "interrupted", "finished"]
+Status = Literal["unfinished", "killed", "interrupted", "finished"]
 Verdict = Literal["accepted", "rejected"]
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
     """A line of the history. ``verdict`` is what a person, or the benchmark, thought of it; None: nobody said.
+    ``cached_steps``: how many steps took their output from the cache.
 
-    An ``unfinished`` run goes on at this moment or was killed.
+    An ``unfinished`` run goes on at this moment or was killed; ``killed`` is said by those who looked whether it does.
     """
 
     run_id: str
@@ -27,6 +29,25 @@ class StoredRun:
     verdict: Verdict | None
     cells: int
     repetitions: int
+    cached_steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRepetition:
+    """A repetition of a benchmark that goes on: its entry of ``samples``, and what happened in it."""
+
+    sample: Mapping[str, Any]
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBench:
+    """A benchmark of which repetitions may be missing. ``started_as``: how, and what has to be the same to go on."""
+
+    run_id: str
+    status: Status
+    head: Mapping[str, Any]
+    started_as: Mapping[str, Any]
 
 
 class RunHistory(Protocol):

@@ -56,6 +56,14 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX runs_by_revision ON runs (revision)",
         "CREATE INDEX runs_by_scenario ON runs (scenario, machine_class, verdict)",
     ),
+    (
+        # How a benchmark was started, and what has to be the same to go on with it (JSON).
+        "ALTER TABLE runs ADD COLUMN started_as TEXT",
+        # Steps whose output came from the cache.
+        "ALTER TABLE runs ADD COLUMN cached_steps INTEGER NOT NULL DEFAULT 0",
+        # What happened in a repetition (packed JSON), for a benchmark that goes on.
+        "ALTER TABLE samples ADD COLUMN record BLOB",
+    ),
 )
 
 
@@ -69,6 +77,11 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """
     if read_only:
         connection = _opened_to_read(path)
+        if 0 < check(connection, path) < len(MIGRATIONS) and os.access(path, os.W_OK):
+            # What an older makespan left is read like any other.
+            connection.close()
+            connect(path).close()
+            connection = _opened_to_read(path)
     else:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Runs hold what models were asked and answered: nobody else's business. SQLite's side files copy the mode.
@@ -128,8 +141,8 @@ def migrate(
 def _check_readable(version: int, path: Path) -> None:
     if version < len(MIGRATIONS):
         raise StoreError(
-            f"the store {str(path)!r} is empty or from an older makespan, and was opened to be read only; open it once "
-            "where it may be written"
+            f"the store {str(path)!r} is empty, or from an older makespan and may not be written; open it once where "
+            "it may be written"
         )
 
 

@@ -44,7 +44,7 @@ def test_overhead_of_a_repetition(benchmark: BenchmarkFixture, tmp_path: Path, s
 
         def ours() -> float:
             recording = Recording(store, {**head, "run_id": str(next(numbers))}, warn=pytest.fail)
-            session = Session(matrix, runner, listeners=[StoreKeeper(recording)], usable_cores=2)
+            session = Session(matrix, runner, listeners=[StoreKeeper(recording, matrix)], usable_cores=2)
             began = time.perf_counter()
             outcome = session.run()
             taken = time.perf_counter() - began

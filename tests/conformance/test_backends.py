@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import ClassVar
 
 import pytest
 
+from executor.backends import find_backend
 from executor.backends.submit import SubmitBackend
 from harness.testing.backends.backend_suite import CANNOT, BackendConformance
 
@@ -77,3 +78,18 @@ class TestDask(BackendConformance):
     workers = 2
     many_steps = 300
     random_workflows = 3
+
+
+@pytest.mark.slow
+class TestRay(BackendConformance):
+    backend = "ray"
+    workers = 2
+    many_steps = 300
+    random_workflows = 3
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def kept(cls) -> Iterator[None]:
+        """One Ray for all runs of this process. The suite's programs start their own."""
+        with find_backend("ray")(2):
+            yield

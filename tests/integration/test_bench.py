@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -78,6 +79,22 @@ def test_each_cell_says_how_fast_it_was_could_be_and_what_held_it_back(folder: P
     assert timeline_from_document(threads).workers == 2
     assert [one["met"] for one in found["expectations"]] == [True] * 3
     assert found["environment"]["packages"]["scipy"]
+
+
+@pytest.mark.slow
+def test_serial_processes_dask_and_ray_give_the_same_outputs_in_one_table(folder: Path) -> None:
+    scenario = str(shipped_scenarios()["cpu_bound"])
+    where = ("-e", "serial,processes,dask,ray", "-w", "2", "--repetitions", "1", "--set", "numbers=2000")
+    done = started("bench", scenario, *where, "--no-store", "--json", "out.json")
+    # So few numbers gain nothing from processes, as the scenario expects of its own.
+    assert done.returncode in (0, 3), done.stdout + done.stderr
+    results = document(folder / "out.json")["results"]
+    assert [one["executor"] for one in results] == ["serial", "processes", "dask", "ray"]
+    outputs = [[step["output"] for step in one["steps"]] for one in results]
+    assert outputs[0][-1]["ranges"] == 4
+    assert all(one == outputs[0] for one in outputs)
+    for cell in ("serial@1", "processes@2/dataflow", "dask@2/dataflow", "ray@2/dataflow"):
+        assert re.search(rf"^ +{cell}\b", done.stdout, re.MULTILINE)
 
 
 def test_the_run_is_in_the_store_and_so_is_the_whole_of_it(folder: Path) -> None:

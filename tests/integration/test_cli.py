@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from executor.backends.worker_facts import worker_facts
+from harness.executor_check import _hosts
 from harness.files.packaged import shipped_scenarios
 from harness.result import timeline_from_document
 from harness.scenario.scenario_file import load
@@ -248,6 +250,15 @@ def test_doctor_finds_nothing_broken_here(folder: Path) -> None:
         assert name in done.stdout
 
 
+def test_a_worker_with_other_versions_is_called_broken() -> None:
+    here = worker_facts()
+    there = [{**here, "host": "far"}, {**here, "host": "far", "python": "3.9.1", "pydantic": None}]
+    (check,) = _hosts(there)
+    assert (check.name, check.state) == ("host far", "broken")
+    assert check.detail == f"Python 3.9.1 there, {here['python']} here; pydantic missing there, {here['pydantic']} here"
+    assert [check.state for check in _hosts([here, here])] == ["ok"]
+
+
 def test_doctor_calls_an_executor_whose_package_is_not_installed_missing_and_not_broken(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +267,24 @@ def test_doctor_calls_an_executor_whose_package_is_not_installed_missing_and_not
     done = called("doctor")
     assert done.exit_code == 0, done.output
     assert re.search(r"missing +executor dask .*pip install 'makespan\[dask\]'", done.stdout)
+
+
+def test_doctor_looks_at_the_workers_of_one_executor(folder: Path) -> None:
+    done = called("doctor", "--executor", "processes")
+    assert done.exit_code == 0, done.output
+    assert re.search(r"ok +executor processes +runs steps on \d+ workers", done.stdout)
+    assert re.search(r"ok +host \S+ +processes that ran steps: \d+; Python 3\.", done.stdout)
+    assert "model endpoint" not in done.stdout
+
+
+def test_doctor_says_what_is_wrong_with_an_executor(folder: Path) -> None:
+    done = called("doctor", "--executor", "ray", "--backend-option", "address=127.0.0.1:9")
+    assert done.exit_code == 1
+    assert re.search(r"broken +executor ray +ray: no Ray answers at 127\.0\.0\.1:9", done.stdout)
+    done = called("doctor", "--executor", "threds")
+    assert done.exit_code == 1
+    assert "there is no executor 'threds'" in done.stdout
+    assert called("doctor", "--backend-option", "address=127.0.0.1:9").exit_code == 2
 
 
 def test_doctor_calls_an_endpoint_that_does_not_answer_broken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

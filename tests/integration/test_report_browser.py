@@ -178,6 +178,7 @@ def test_the_wheel_zooms_around_the_pointer_and_a_plain_wheel_scrolls(opened):
 
 def test_dragging_pans_and_all_cells_share_one_axis(opened):
     report = opened(matrix())
+    report.page.click("#cells-all")
     assert len({json.dumps([report.rect("b", cell=cell)[side] for side in ("x", "width")]) for cell in range(5)}) == 1
     report.page.click("#zoom-in")
     report.page.locator("canvas.gantt").first.scroll_into_view_if_needed()

@@ -115,6 +115,30 @@ def test_a_killed_run_does_what_is_missing_and_the_report_shows_both_halves(kill
     assert len((killed / "done").read_text(encoding="utf-8").splitlines()) == len(lines)
 
 
+def test_a_killed_run_is_in_the_history_with_the_id_by_which_it_is_resumed(killed: Path) -> None:
+    run_id = Journals(killed / "runs.sqlite").find("@last").run_id
+    # As it is where nobody named a store, and no run ended before.
+    for path in killed.glob("runs.sqlite*"):
+        path.unlink()
+    listed = called("history", "--store", "runs.sqlite")
+    assert re.search(rf"{run_id[:12]} .* slow .* killed", listed.stdout)
+    assert f"What is missing can be done: makespan run --resume {run_id[:12]}" in listed.stdout
+    called("run", "joke.yaml", "--store", "runs.sqlite", "-q")
+    for arguments, found in (
+        ((), ["joke", "slow"]),
+        (("--scenario", "slow"), ["slow"]),
+        (("--executor", "asyncio"), []),
+        (("--executor", "threads"), ["joke", "slow"]),
+        (("--since", "2100-01-01"), []),
+        (("--limit", "1"), ["joke"]),
+    ):
+        runs = json.loads(called("history", "--store", "runs.sqlite", "--json", "-", *arguments).stdout)["runs"]
+        assert [run["scenario"] for run in runs] == found
+    assert called("run", "--resume", run_id[:12], "--rerun-unsure", "--store", "runs.sqlite", "-q").exit_code == 0
+    runs = json.loads(called("history", "--store", "runs.sqlite", "--json", "-").stdout)["runs"]
+    assert [(run["scenario"], run["status"]) for run in runs] == [("slow", "finished"), ("joke", "finished")]
+
+
 def test_what_must_not_be_done_twice_is_asked_about_and_nothing_runs_before(killed: Path) -> None:
     before = (killed / "done").read_text(encoding="utf-8")
     refused = resumed()

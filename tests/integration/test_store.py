@@ -117,6 +117,36 @@ def test_the_whole_document_takes_the_place_of_single_repetitions(store, path):
     raw.close()
 
 
+def test_a_benchmark_that_goes_on_has_its_repetitions_and_each_may_be_stored_again(store):
+    words = {"request": {"seed": 7}}
+    store.begin_run(head("abc"), words)
+    ((cell, sample, single),) = parts([1.0])
+    store.add_sample("abc", cell, 1, {**sample, "baseline_seconds": None}, single, {"cell": 0})
+    store.finish_run("abc", document(result([1.0])), status="interrupted")
+    found = store.bench("@last")
+    assert (found.run_id, found.status, found.started_as) == ("abc", "interrupted", words)
+    assert [one.record for one in store.repetitions("abc")] == [{"cell": 0}]
+    store.resume_run("abc")
+    store.add_sample("abc", cell, 1, {**sample, "baseline_seconds": 3.0}, None, {"cell": 1}, again=True)
+    ((kept),) = store.repetitions("abc")
+    assert (kept.sample["baseline_seconds"], kept.record) == (3.0, {"cell": 1})
+    # The whole result of the first time is still there.
+    assert store.load("abc")["results"][0]["steps"]
+    assert [(row.status, row.repetitions) for row in store.history()] == [("unfinished", 1)]
+    store.finish_run("abc", document(result([1.0])))
+    assert store.repetitions("abc") == []
+
+
+@pytest.mark.parametrize(("reference", "words"), [("@last~1", "no benchmark is meant"), ("ab", "is the beginning of")])
+def test_a_benchmark_that_is_not_there_or_that_several_are_is_told(store, reference, words):
+    store.begin_run(head("abc"), {})
+    store.begin_run(head("abd"))
+    with pytest.raises(StoreError, match=words):
+        store.bench(reference)
+    with pytest.raises(StoreError, match="no benchmark, or an older one"):
+        store.bench("abd")
+
+
 def test_an_interrupted_run_says_so(store):
     store.begin_run(head("abc"))
     store.finish_run("abc", document(result([1.0]), run_id="abc"), status="interrupted")

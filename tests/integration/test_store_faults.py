@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import subprocess
 import sys
 import textwrap
 import threading
+import zlib
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,25 @@ def test_an_older_store_is_brought_up_to_date_and_keeps_its_runs(path):
     assert raw.execute("SELECT run_id, note FROM runs").fetchall() == [("run-1", None)]
     assert raw.execute("PRAGMA user_version").fetchone() == (len(newer),)
     raw.close()
+
+
+def test_a_store_that_an_older_makespan_left_is_read_by_commands_that_only_look(path):
+    path.parent.mkdir()
+    raw = sqlite3.connect(path)
+    migrate(raw, path, MIGRATIONS[:1])
+    whole = document(result([1.0]))
+    packed = zlib.compress(json.dumps(whole).encode())
+    row = ("run-1", "jokes", whole["started_at"], "c", "finished", 1, 1, "{}", packed)
+    raw.execute(
+        "INSERT INTO runs (run_id, scenario, started_at, machine_class, status, cells, repetitions, head, document)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        row,
+    )
+    raw.commit()
+    raw.close()
+    with Store.open(path, read_only=True) as opened:
+        assert [(run.run_id, run.cached_steps) for run in opened.history()] == [("run-1", 0)]
+        assert opened.load("@last") == whole
 
 
 def test_a_migration_that_fails_changes_nothing(path):

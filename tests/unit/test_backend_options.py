@@ -36,6 +36,19 @@ def test_an_option_reaches_the_executor_that_has_it(folder: Path) -> None:
     assert "Traceback" not in done.output
 
 
+def test_the_configuration_holds_options_of_executors(folder: Path) -> None:
+    (folder / "config.yaml").write_text("backend_options: {ray: {address: '127.0.0.1:9'}}\n", encoding="utf-8")
+    done = called("run", "joke.yaml", "--executor", "ray")
+    assert done.exit_code == 2
+    assert "no Ray answers at 127.0.0.1:9" in done.output
+    done = called("run", "joke.yaml", "--executor", "ray", "--backend-option", "address=127.0.0.1:10")
+    assert "no Ray answers at 127.0.0.1:10" in done.output
+    assert called("run", "joke.yaml").exit_code == 0
+    done = called("bench", "joke.yaml", "--executor", "ray", "--repetitions", "1")
+    assert done.exit_code == 2
+    assert "no Ray answers at 127.0.0.1:9" in done.output
+
+
 def test_an_option_that_no_executor_has_is_refused(folder: Path) -> None:
     done = called("run", "joke.yaml", "--backend-option", "address=x")
     assert done.exit_code == 2

@@ -14,7 +14,13 @@ import yaml
 from development.dashboards.generation import all_files, generated
 from development.dashboards.links import UIDS
 from development.dashboards.panels import DATA_SOURCE
-from harness.dashboards.grafana.dashboard_files import panels_of, queries_of, read_dashboards, variables_of
+from harness.dashboards.grafana.dashboard_files import (
+    annotations_of,
+    panels_of,
+    queries_of,
+    read_dashboards,
+    variables_of,
+)
 from harness.dashboards.grafana.grafana_model import model_faults
 from harness.dashboards.grafana.profiles import DIALECTS
 from harness.dashboards.grafana.provisioning import PROMETHEUS_UID, TRACES_UID
@@ -173,3 +179,48 @@ def test_a_folder_without_dashboards_and_a_file_that_is_none_are_told(tmp_path: 
 def test_the_json_is_the_same_each_time_it_is_made() -> None:
     assert json.dumps(generated("own")) == json.dumps(MADE["own"])
     assert DATA_SOURCE.uid == "${datasource}"
+
+
+def _luminance(colour: str) -> float:
+    """Of a colour such as ``#3f8a5f``, after WCAG 2.2."""
+    values = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in values)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _contrast(one: str, other: str) -> float:
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("ground", ["#ffffff", "#181b1f"])
+def test_every_fixed_colour_stands_out_from_grafanas_light_and_dark_ground(ground: str) -> None:
+    found = set(re.findall(r'"(?:fixedColor|iconColor)": "(#\w{6})"', "".join(all_files().values())))
+    assert len(found) > 8
+    assert {colour for colour in found if _contrast(colour, ground) < 3} == set()
+
+
+@pytest.mark.parametrize("profile", DIALECTS)
+def test_what_a_curve_is_judged_by_is_a_named_dashed_curve(profile: str) -> None:
+    panels = {panel["title"]: panel for panel in panels_of(MADE[profile]["trends"])}
+    for title, names in (
+        ("Did the schedule get worse?", ["good from 90 %", "poor below 70 %"]),
+        ("Does running side by side still buy as much?", ["as fast as serial"]),
+    ):
+        panel = panels[title]
+        assert [target["legendFormat"] for target in panel["targets"]][1:] == names
+        dashed = {
+            one["matcher"]["options"] for one in panel["fieldConfig"]["overrides"]
+            if any(each["id"] == "custom.lineStyle" for each in one["properties"])
+        }  # fmt: skip
+        assert dashed == set(names)
+
+
+@pytest.mark.parametrize("profile", DIALECTS)
+def test_revisions_are_short_wherever_they_are_shown(profile: str) -> None:
+    shown = [(name, text) for name in UIDS for text in expressions(profile, name) if "makespan_run_info" in text]
+    marks = [str(mark["expr"]) for mark in annotations_of(MADE[profile]["trends"])]
+    assert {name for name, _ in shown} == {"one-run", "trends"}
+    for text in (*(text for _, text in shown), *marks):
+        assert text.startswith("label_replace(")
+        assert text.endswith(', "revision", "$1", "revision", "(.{10}).*")')

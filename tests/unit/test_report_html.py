@@ -141,7 +141,7 @@ def test_each_cell_has_its_own_name():
 
 def test_lost_time_in_the_table_sums_to_the_makespan():
     html = report_html([document(result(fork_join()))])
-    row = re.search(r'<table id="lost-table">.*?<tbody>(.*?)</tbody>', html, re.DOTALL).group(1)
+    row = re.search(r'<table id="lost-table"[^>]*>.*?<tbody>(.*?)</tbody>', html, re.DOTALL).group(1)
     assert "8 s" in row
     assert "8 s (100 %)" in row
 
@@ -154,7 +154,7 @@ def test_speedup_over_workers_is_drawn_where_there_are_several_worker_counts():
 
 def test_repetitions_are_drawn_and_step_times_are_used_where_a_document_has_them():
     one = matrix()
-    for sample, length in zip(one["results"][1]["samples"], (1.0, 2.0, 3.0), strict=True):
+    for sample, length in zip(one["results"][2]["samples"], (1.0, 2.0, 3.0), strict=True):
         sample["step_seconds"] = {"only_here": length}
     text = plain(report_html([one]))
     assert "Makespan of each repetition" in text
@@ -181,7 +181,7 @@ def test_a_very_deep_plan_takes_no_more_than_sixty_rows():
         drawing.step(f"s{number}", [f"s{number - 1}"] if number else [])
         drawing.run(f"s{number}", number, number, number + 1)
     html = report_html([document(result(drawing.timeline()))])
-    assert re.search(r'class="levels".*?</table>', html, re.DOTALL).group(0).count('<th scope="row">') <= 60
+    assert re.search(r'class="levels cards".*?</table>', html, re.DOTALL).group(0).count('<th scope="row">') <= 60
 
 
 def test_a_simulated_run_is_labelled_as_that():
@@ -257,7 +257,13 @@ def test_a_warning_about_several_cells_stands_once_with_their_names():
 
 def test_the_serial_cell_is_the_baseline_and_has_no_verdict():
     whole = matrix()
-    assert [row.verdict for row in head_of([whole], cells_of([whole])).rows] == ["baseline", *["faster"] * 4]
+    verdicts = [
+        value.text
+        for row in head_of([whole], cells_of([whole])).rows
+        for value in row.values
+        if value.column == "verdict"
+    ]
+    assert verdicts == ["baseline", *["faster"] * 4]
 
 
 def test_the_words_of_a_benchmark_on_what_held_it_back_are_kept():

@@ -35,7 +35,7 @@ def section_of(page: str) -> str:
 def rows_of(section: str, table: str) -> list[list[str]]:
     """The cells of each row of the tables of one class, as text."""
     found = []
-    for one in re.findall(rf'<table class="{table}">.*?</table>', section, re.DOTALL):
+    for one in re.findall(rf'<table class="{table} cards">.*?</table>', section, re.DOTALL):
         body = one.split("<tbody>")[1]
         for row in re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL):
             cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)

@@ -22,4 +22,4 @@ def test_each_line_of_the_table_names_one_but_the_line_of_clusters_which_nothing
     table = PAGE.split("| test |")[1].split("\n\n")[0]
     without = [line for line in table.splitlines()[2:] if "tests/" not in line]
     assert len(NAMED) > 20
-    assert [line.split(" | ")[0] for line in without] == ["| a Dask cluster"]
+    assert [line.split(" | ")[0] for line in without] == ["| a Dask or Ray cluster"]

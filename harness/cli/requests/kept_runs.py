@@ -36,6 +36,16 @@ class HistoryRequest:
             autocompletion=completion.runs,
         ),
     ] = ()
+    prune: Annotated[
+        str | None,
+        option(
+            "--prune TIME",
+            "Drop journals of finished runs, and outputs in the cache, that are older: a date, or how long ago (30d).",
+        ),
+    ] = None
+    prune_unfinished: Annotated[
+        bool, option("--prune-unfinished", "With --prune: also what runs and benchmarks could be resumed from.")
+    ] = False
     json_target: Annotated[
         str | None, option("--json FILE", "Write the list as JSON (`-`: stdout, and all text to stderr).")
     ] = None

@@ -1,4 +1,4 @@
-"""What ``run``, ``bench`` and ``plan`` are asked for."""
+"""What ``run``, ``bench``, ``plan`` and ``doctor`` are asked for."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -106,6 +106,10 @@ class RunRequest:
             "--durable WHEN", "When the end of a step is on the disk: 100ms later, or each: before the run goes on."
         ),
     ] = "100ms"
+    no_cache: Annotated[
+        bool,
+        option("--no-cache", "Take no output from the cache: steps with `cache: inputs` run, and leave theirs anew."),
+    ] = False
     metrics_port: MetricsPortOption = None
     store: StoreOption = None
     no_store: NoStoreOption = False
@@ -123,11 +127,11 @@ class BenchRequest:
     scenarios: Annotated[
         tuple[str, ...],
         argument(
-            "SCENARIO...",
-            "Scenario or workflow files (YAML or JSON), or names of shipped scenarios.",
+            "[SCENARIO...]",
+            "Scenario or workflow files (YAML or JSON), or names of shipped scenarios; or give --resume.",
             autocompletion=completion.scenarios,
         ),
-    ]
+    ] = ()
     executors: Annotated[
         tuple[str, ...],
         option(
@@ -187,6 +191,14 @@ class BenchRequest:
     seed: Annotated[
         int | None,
         option("--seed N", "Feeds the order of runs and all that is drawn (default: the scenario's).", min=0),
+    ] = None
+    resume: Annotated[
+        str | None,
+        option(
+            "--resume RUN",
+            "Go on with a benchmark that was killed, interrupted or broken, at the first repetition that is missing: "
+            "@last, @last~1, an id or its beginning.",
+        ),
     ] = None
     dry_run: Annotated[
         bool, option("--dry-run", "Say how many runs, calls, tokens and seconds it would take; run nothing.")
@@ -265,4 +277,20 @@ class PlanRequest:
         ),
     ] = None
     quiet: QuietOption = False
+    config_path: ConfigOption = None
+
+
+@dataclass(frozen=True)
+class DoctorRequest:
+    """``doctor``: this machine, or one executor and its cluster."""
+
+    executor: Annotated[
+        str | None,
+        option(
+            "--executor -e NAME",
+            "Look at this executor alone: run steps on all its workers, and compare their versions with those here.",
+            autocompletion=completion.executors,
+        ),
+    ] = None
+    backend_options: BackendOptionOption = ()
     config_path: ConfigOption = None

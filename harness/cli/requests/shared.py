@@ -46,7 +46,8 @@ BackendOptionOption = Annotated[
     tuple[str, ...],
     option(
         "--backend-option NAME=VALUE",
-        "An option of the executor, such as address=tcp://host:8786 of dask. May be given several times.",
+        "An option of the executor, such as address=tcp://host:8786 of dask or address=host:6379 of ray. "
+        "May be given several times.",
     ),
 ]
 LlmOption = Annotated[

@@ -33,6 +33,7 @@ WHAT: Final = "what"
 IDEAL: Final = "ideal"
 NO_WAIT: Final = "no wait"
 NO_FAILURE: Final = "no failure"
+REVISION_CHARACTERS: Final = 10
 
 
 def selector(metric: MetricFamily, suffix: str = "", labels: str = "") -> str:
@@ -99,11 +100,22 @@ def runs_with_end(dialect: Dialect) -> str:
     """Every run with its labels; the value is when it ended, milliseconds since 1970."""
     if dialect.profile == "own":
         info, ended = each_run(RUN_INFO, dialect), each_run(RUN_COMPLETED, dialect)
-        return f"{info} * on ({', '.join(CELL_LABELS)}) group_left () {ended} * 1000"
+        return short_revision(f"{info} * on ({', '.join(CELL_LABELS)}) group_left () {ended} * 1000")
     # A text file shows a run until the next one: the first time at which it was seen is nearest to its end.
     seen = f"min_over_time(timestamp({selector(RUN_INFO)})[{_RANGE}:1m]) * 1000"
     info, ended = newest(RUN_INFO), newest(RUN_COMPLETED)
-    return f"{seen}\nor\n{info} * on ({', '.join(CELL_LABELS)}) group_left () {ended} * 1000"
+    return short_revision(f"{seen}\nor\n{info} * on ({', '.join(CELL_LABELS)}) group_left () {ended} * 1000")
+
+
+def short_revision(expression: str) -> str:
+    """With revisions as people write them: Grafana cannot cut a label."""
+    first = f"(.{{{REVISION_CHARACTERS}}}).*"
+    return f'label_replace({expression}, "revision", "$1", "revision", "{first}")'
+
+
+def limit_line(metric: MetricFamily, dialect: Dialect, value: float) -> str:
+    """A constant that values are judged by, wherever there are values."""
+    return f"max({each_run(metric, dialect)}) * 0 + {value:g}"
 
 
 def by_cell(expression: str) -> str:

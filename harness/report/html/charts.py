@@ -9,29 +9,38 @@ Rules of this module:
 from __future__ import annotations
 
 import math
+import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from executor.record.timeline import NANOSECONDS
+from harness.analysis.families import families
 from harness.plain_text import duration_text, interval_text
 from harness.report.html.palette import KINDS, Kind, kind_of
-from harness.report.html.report_cells import Cell
+from harness.report.html.report_cells import Cell, headline
 from harness.report.html.safe_text import share_text, visible
 
 CHART_WIDTH: Final = 460
 CHART_HEIGHT: Final = 290
 LEFT, RIGHT, TOP, BOTTOM = 46, 18, 16, 40
 SERIES_STYLES: Final = 6
-STEPS_SHOWN: Final = 24
+FAMILIES_SHOWN: Final = 16
+DOTS_SHOWN: Final = 120
+CELLS_COMPARED: Final = 3
+# Below that many pixels of the line charts two numbers on the axis touch.
+_WORKERS_APART: Final = 24
+_LABEL_LIMIT: Final = 60
+_NUMBERED: Final = re.compile(r"#[0-9]+$")
 
 
 class Tick(NamedTuple):
-    """``place_percent`` from the axis' beginning."""
+    """``place_percent`` from the axis' beginning. ``is_minor``: left out where there is little space."""
 
     place_percent: float
     text: str
+    is_minor: bool = False
 
 
 def round_step(span: float, wanted: int) -> float:
@@ -54,7 +63,16 @@ def values(low: float, high: float, wanted: int = 6) -> list[float]:
 def time_ticks(low: float, high: float, wanted: int = 6) -> list[Tick]:
     """Ticks in one unit that fits the axis. Seconds."""
     unit, size = time_unit(high)
-    return [Tick(100 * (value - low) / (high - low), f"{value / size:g} {unit}") for value in values(low, high, wanted)]
+    places = values(low, high, wanted)
+    # As many digits as tell two ticks apart, however far from zero they are.
+    step = (places[1] - places[0]) / size if len(places) > 1 else 1.0
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9)) if step > 0 else 0
+    return [
+        Tick(
+            100 * (value - low) / (high - low), f"{value / size:,.{decimals if value else 0}f} {unit}", number % 2 == 1
+        )
+        for number, value in enumerate(places)
+    ]
 
 
 def time_unit(seconds: float) -> tuple[str, float]:
@@ -96,17 +114,21 @@ class LostTime(NamedTuple):
     causes: list[tuple[str, Kind]]
 
 
-def lost_time(cells: Sequence[Cell]) -> LostTime:
-    """The makespan of each cell split by cause. Parts below zero (a slowdown can be) stand in the table alone."""
+def lost_time(cells: Sequence[Cell]) -> LostTime | None:
+    """The makespan of each cell split by cause; None where nothing took time.
+
+    Parts below zero (a slowdown can be) stand in the table alone.
+    """
     longest = max(sum(seconds for seconds in cell.summary.lost_seconds.values() if seconds > 0) for cell in cells)
-    axis = longest or 1.0
-    rows = [_lost_row(cell, axis) for cell in cells]
+    if longest <= 0:
+        return None
+    rows = [_lost_row(cell, longest) for cell in cells]
     total: dict[str, float] = {}
     for row in rows:
         for part in row.parts:
             total[part.cause] = total.get(part.cause, 0.0) + part.seconds
     causes = sorted(total, key=lambda cause: (cause != "running", -total[cause]))
-    return LostTime(rows, time_ticks(0.0, axis), [(cause, KINDS[kind_of(cause)]) for cause in causes])
+    return LostTime(rows, time_ticks(0.0, longest), [(cause, KINDS[kind_of(cause)]) for cause in causes])
 
 
 def _lost_row(cell: Cell, axis: float) -> LostRow:
@@ -116,6 +138,8 @@ def _lost_row(cell: Cell, axis: float) -> LostRow:
     x = 0.0
     for cause in sorted(lost, key=lambda one: (one != "running", -lost[one])):
         seconds = lost[cause]
+        if not seconds and cause != "running":
+            continue
         percent = 100 * max(0.0, seconds) / axis
         share = share_text(seconds / whole if whole else None)
         text = duration_text(seconds)
@@ -234,11 +258,20 @@ def _line_chart(
     reach = min(float(most), top)
     ideal = (x_of(0), y_of(1), x_of(most), y_of(1)) if per_worker else (x_of(0), y_of(0), x_of(reach), y_of(reach))
     counts = sorted({workers for one in raw for workers, *_ in one})
-    shown = counts if len(counts) <= 9 else [round(value) for value in values(0, most)]
+    shown = _apart(counts if len(counts) <= 9 else [round(value) for value in values(0, most)], width / (most * 1.04))
     return LineChart(
         title, description, series, ideal,
         [(x_of(count), str(count)) for count in shown], [(y_of(value), f"{value:g}") for value in values(0, top, 5)],
     )  # fmt: skip
+
+
+def _apart(counts: Sequence[int], pixels_each: float) -> list[int]:
+    """The counts whose numbers do not touch on the axis; the largest is always one."""
+    shown: list[int] = []
+    for count in reversed(counts):
+        if not shown or (shown[-1] - count) * pixels_each >= _WORKERS_APART:
+            shown.append(count)
+    return shown[::-1]
 
 
 def _ratio(cell: Cell, *, per_worker: bool) -> tuple[int, float, float | None, float | None]:
@@ -256,22 +289,28 @@ def _ratio_words(value: float, low: float | None, high: float | None) -> str:
 
 
 class StripRow(NamedTuple):
-    """Values on an axis: ``dots`` in per cent; the middle; the interval's ends, if any."""
+    """Values on an axis: ``dots`` in per cent; the middle; the interval's ends, if any. ``style`` tells cells apart;
+    ``title`` is the label whole.
+    """
 
     label: str
+    title: str
     dots: list[float]
     middle: float
     interval: tuple[float, float] | None
     text: str
     values: int
+    style: int = 0
+    cell: str = ""
 
 
 class Strips(NamedTuple):
-    """Rows on one axis."""
+    """Rows on one axis. ``legend``: the cells by style, where there are several."""
 
     rows: list[StripRow]
     ticks: list[Tick]
     left_out: int = 0
+    legend: tuple[str, ...] = ()
 
 
 def makespan_strips(cells: Sequence[Cell]) -> Strips | None:
@@ -279,7 +318,9 @@ def makespan_strips(cells: Sequence[Cell]) -> Strips | None:
     if all(len(cell.result["samples"]) < 2 for cell in cells):
         return None
     samples = [[float(sample["makespan_seconds"]) for sample in cell.result["samples"]] for cell in cells]
-    low, high = _padded([value for one in samples for value in one])
+    intervals = [cell.result["makespan_seconds"]["ci95"] or () for cell in cells]
+    medians = [cell.makespan_seconds for cell in cells]
+    low, high = _padded([*medians, *(value for one in (*samples, *intervals) for value in one)])
     rows = []
     for cell, one in zip(cells, samples, strict=True):
         interval = cell.result["makespan_seconds"]["ci95"]
@@ -288,35 +329,105 @@ def makespan_strips(cells: Sequence[Cell]) -> Strips | None:
         text = duration_text(middle)
         if interval is not None:
             text += f" ({interval_text(*interval)})"
-        dots = [_percent(value, low, high) for value in one]
-        rows.append(StripRow(cell.label, dots, _percent(middle, low, high), ends, text, len(one)))
+        label = _short(cell.label)
+        dots = _dots(one, low, high)
+        rows.append(StripRow(label, cell.label, dots, _percent(middle, low, high), ends, text, len(one)))
     return Strips(rows, time_ticks(low, high))
 
 
-def step_strips(cells: Sequence[Cell]) -> Strips | None:
-    """Each step's run time over repetitions and cells, longest first; None where no step ran twice.
+def family_strips(cells: Sequence[Cell]) -> Strips | None:
+    """The run times of each family of steps, longest first: copies of a step, items of a list, a step over repetitions.
+    None where no family has two values.
 
     A repetition's step times are used where the document has them (``step_seconds``); else a cell counts once.
     """
-    if len(cells) == 1 and not any(sample.get("step_seconds") for sample in cells[0].result["samples"]):
+    compared = _compared(cells)
+    by_cell = [_family_seconds(cell) for cell in compared]
+    members: dict[str, list[int]] = {}
+    for style, of_cell in enumerate(by_cell):
+        for name in of_cell:
+            members.setdefault(name, []).append(style)
+    several = [name for name in members if any(len(by_cell[style][name].seconds) > 1 for style in members[name])]
+    if not several:
         return None
-    found: dict[str, list[float]] = {}
-    for cell in cells:
-        for step_id, seconds in _step_seconds(cell):
-            found.setdefault(step_id, []).append(seconds)
-    found = {step_id: those for step_id, those in found.items() if len(those) > 1}
-    if not found:
-        return None
-    middle = {step_id: statistics.median(those) for step_id, those in found.items()}
-    shown = sorted(found, key=lambda step_id: -middle[step_id])[:STEPS_SHOWN]
-    high = 1.04 * max(max(found[step_id]) for step_id in shown) or 1.0
-    rows = []
-    for step_id in shown:
-        lengths = found[step_id]
-        text = f"{duration_text(middle[step_id])} ({interval_text(min(lengths), max(lengths))})"
-        dots = [_percent(seconds, 0, high) for seconds in lengths]
-        rows.append(StripRow(visible(step_id), dots, _percent(middle[step_id], 0, high), None, text, len(lengths)))
-    return Strips(rows, time_ticks(0, high), len(found) - len(shown))
+    middle = {name: statistics.median(by_cell[members[name][0]][name].seconds) for name in several}
+    shown = sorted(several, key=lambda name: -middle[name])[:FAMILIES_SHOWN]
+    high = 1.04 * max(max(by_cell[style][name].seconds) for name in shown for style in members[name]) or 1.0
+    rows = [
+        _family_row(name, by_cell[style][name], style, compared[style].label, high)
+        for name in shown
+        for style in members[name]
+    ]
+    used = sorted({row.style for row in rows})
+    legend = tuple(compared[style].label for style in used) if len(compared) > 1 else ()
+    return Strips(rows, time_ticks(0, high), len(several) - len(shown), legend)
+
+
+class _Family(NamedTuple):
+    """The run times of a family's steps in one cell. Seconds."""
+
+    step_ids: set[str]
+    seconds: list[float]
+
+
+def _family_row(name: str, family: _Family, style: int, cell: str, high: float) -> StripRow:
+    middle = statistics.median(family.seconds)
+    text = duration_text(middle)
+    said = text if len(family.seconds) == 1 else f"{text} ({interval_text(min(family.seconds), max(family.seconds))})"
+    title = visible(name) if len(family.step_ids) == 1 else f"{visible(name)} ({len(family.step_ids)} steps)"
+    dots = _dots(family.seconds, 0, high)
+    return StripRow(
+        _short(title), title, dots, _percent(middle, 0, high), None, said, len(family.seconds), style, cell
+    )  # fmt: skip
+
+
+def _compared(cells: Sequence[Cell]) -> list[Cell]:
+    """The cell that the report speaks of, and what it is compared with: serial, else the others of its scenario."""
+    chosen = headline(cells)
+    others = [cell for cell in cells if cell is not chosen and cell.scenario == chosen.scenario]
+    serial = [cell for cell in others if cell.result["executor"] == "serial"]
+    return [chosen, *(serial or others)][:CELLS_COMPARED]
+
+
+def _family_seconds(cell: Cell) -> dict[str, _Family]:
+    """Longest family first."""
+    pairs = _step_seconds(cell)
+    names = families_of([step_id for step_id, _ in pairs])
+    found: dict[str, _Family] = {}
+    for step_id, seconds in pairs:
+        family = found.setdefault(names[step_id], _Family(set(), []))
+        family.step_ids.add(step_id)
+        family.seconds.append(seconds)
+    return found
+
+
+def families_of(step_ids: Iterable[str]) -> dict[str, str]:
+    """The name of each step's family: that of its copies or of its list, else its own."""
+    known = dict.fromkeys(step_ids)
+    # Readers of traces number the spans of one name: `call`, `call#2`.
+    names = {step_id: base if (base := _NUMBERED.sub("", step_id)) in known else step_id for step_id in known}
+    # Items come last: those of all copies are one family, and no copies.
+    for family in sorted(families(known), key=lambda one: one.kind == "items"):
+        # A step that has items is none of them.
+        names.update(
+            dict.fromkeys(family.step_ids, f"items of {family.name}" if family.kind == "items" else family.name)
+        )
+    return names
+
+
+def _short(text: str) -> str:
+    """Cut in the middle: names that begin alike differ at their end."""
+    if len(text) <= _LABEL_LIMIT:
+        return text
+    return f"{text[: _LABEL_LIMIT // 2]}…{text[1 - _LABEL_LIMIT // 2 :]}"
+
+
+def _dots(seconds: Sequence[float], low: float, high: float) -> list[float]:
+    """Places of the values; of very many so many that the shortest and the longest are among them."""
+    ordered = sorted(seconds)
+    if len(ordered) > DOTS_SHOWN:
+        ordered = [ordered[round(number * (len(ordered) - 1) / (DOTS_SHOWN - 1))] for number in range(DOTS_SHOWN)]
+    return [_percent(value, low, high) for value in ordered]
 
 
 def _step_seconds(cell: Cell) -> list[tuple[str, float]]:

@@ -1,6 +1,7 @@
 // How many attempts ran and how many waited, over time: one canvas below each Gantt chart, on the same axis.
 
 const CURVES_HEIGHT = 104;
+const CURVES_HEIGHT_WITHOUT_WAITS = 58;
 const RUNNING_PART = { top: 8, height: 42 };
 const WAITING_PART = { top: 58, height: 40 };
 
@@ -71,10 +72,10 @@ class Curves {
   draw() {
     const { gantt } = this;
     const { colours } = marks;
-    const context = prepare(this.canvas, gantt.width, CURVES_HEIGHT);
+    const context = prepare(this.canvas, gantt.width, this.most ? CURVES_HEIGHT : CURVES_HEIGHT_WITHOUT_WAITS);
     const most = Math.max(1, this.running.most, Math.min(gantt.cell.workers, 4 * this.running.most));
     drawAxis(context, gantt, "running", RUNNING_PART, most);
-    drawAxis(context, gantt, "waiting", WAITING_PART, this.most);
+    if (this.most) drawAxis(context, gantt, "waiting", WAITING_PART, this.most);
     const running = this.columns(this.running);
     context.fillStyle = colours.running;
     running.forEach((value, column) => {

@@ -103,6 +103,7 @@ function unpackCapacity([name, differences, levels]) {
 
 function unpackCell(cell, number) {
   const steps = unpackSteps(cell.steps);
+  for (const step of steps) step.cell = number;
   const attempts = unpackAttempts(cell.attempts, steps, cell.makespan);
   const reasons = cell.reasons.map(([place, kind]) => ({ text: textAt(place), kind }));
   for (const [place, ...numbers] of cell.attempts.waited ?? []) {

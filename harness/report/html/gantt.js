@@ -6,6 +6,23 @@ const RIGHT_MARGIN = 10;
 const HIGHEST_WINDOW = CELLS.length > 1 ? 380 : 560;
 const LINKS_DRAWN = 120;
 
+const stepLabels = (cell) => cell.rows.map((step) => (step.attempts.length ? step.id : `${step.id} (${step.status})`));
+const indentOf = (step) => Math.min(step.depth, 6) * 10;
+
+// As wide as the longest name of all cells needs, within reason: the charts share one axis. The curves below name
+// themselves there, too.
+const labelWidths = {};
+function gutterFor(context, width) {
+  if (!labelWidths[view.rows]) {
+    const labels = CELLS.flatMap(view.rows === "step" ? stepLabels : (cell) => cell.lanes);
+    const longest = labels.reduce((most, label) => (label.length > most.length ? label : most), "");
+    const steps = view.rows === "step" ? CELLS.flatMap((cell) => cell.rows) : [];
+    context.font = `600 ${FONT}`;
+    labelWidths[view.rows] = context.measureText(longest).width + 16 + steps.reduce((most, step) => Math.max(most, indentOf(step)), 0);
+  }
+  return Math.round(Math.max(92, Math.min(labelWidths[view.rows], width * (width < 560 ? 0.38 : 0.24))));
+}
+
 class Gantt {
   constructor(cell, panel) {
     this.cell = cell;
@@ -23,7 +40,7 @@ class Gantt {
     if (this.arrangedFor === view.rows) return;
     this.arrangedFor = view.rows;
     const byStep = view.rows === "step";
-    this.labels = byStep ? this.cell.rows.map((step) => step.id) : this.cell.lanes;
+    this.labels = byStep ? stepLabels(this.cell) : this.cell.lanes;
     this.rowOf = byStep ? (attempt) => attempt.step.row : (attempt) => attempt.lane;
     this.rows = this.labels.map(() => []);
     for (const attempt of this.cell.attempts) this.rows[this.rowOf(attempt)].push(attempt);
@@ -41,7 +58,7 @@ class Gantt {
   measure() {
     this.arrange();
     this.width = this.scroller.clientWidth || 300;
-    this.gutter = this.width < 560 ? 92 : 168;
+    this.gutter = gutterFor(this.canvas.getContext("2d"), this.width);
     const whole = AXIS_HEIGHT + this.rows.length * this.rowHeight + 6;
     this.height = Math.min(whole, HIGHEST_WINDOW);
     this.scroller.style.maxHeight = `${this.height}px`;
@@ -103,15 +120,14 @@ class Gantt {
       context.fillStyle = colours.line;
       context.fillRect(0, y + this.rowHeight - 0.5, this.width, 0.5);
       const step = view.rows === "step" ? this.cell.rows[row] : null;
-      const indent = 4 + (step ? Math.min(step.depth, 6) * 10 : 0);
+      const indent = 4 + (step ? indentOf(step) : 0);
       context.globalAlpha = step && isDim(step) ? 0.35 : 1;
       context.fillStyle = step?.critical ? colours.ink : colours.soft;
-      context.font = `${step?.critical ? "600 " : ""}12px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif`;
-      const label = step && !step.attempts.length ? `${this.labels[row]} (${step.status})` : this.labels[row];
-      context.fillText(clipped(context, label, this.gutter - indent - 8), indent, y + this.rowHeight / 2);
+      context.font = `${step?.critical ? "600 " : ""}${FONT}`;
+      context.fillText(clipped(context, this.labels[row], this.gutter - indent - 8), indent, y + this.rowHeight / 2);
       context.globalAlpha = 1;
     }
-    context.font = '12px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
+    context.font = FONT;
   }
 
   ticks() {
@@ -140,13 +156,23 @@ class Gantt {
     if (this.cell.seam && seam >= this.gutter && seam <= this.width) {
       context.fillStyle = colours.ink;
       context.fillRect(seam - 0.5, AXIS_HEIGHT - 8, 1, this.height);
-      context.fillText("resumed", seam + 4, AXIS_HEIGHT - 5);
+      this.drawSeamName(context, seam);
     }
     const end = this.x(this.cell.makespan);
     if (end >= this.gutter && end <= this.width) {
       context.fillStyle = colours.ink;
       for (let y = AXIS_HEIGHT; y < this.height; y += 6) context.fillRect(end, y, 1, 3);
     }
+  }
+
+  // In the first row, where a bar may be: on a ground of its own.
+  drawSeamName(context, seam) {
+    const width = context.measureText("resumed").width;
+    const x = seam + 4 + width > this.width ? seam - width - 4 : seam + 4;
+    context.fillStyle = marks.colours.card;
+    context.fillRect(x - 2, AXIS_HEIGHT + 1, width + 4, 14);
+    context.fillStyle = marks.colours.ink;
+    context.fillText("resumed", x, AXIS_HEIGHT + 8);
   }
 
   // One row, the critical path after the others. Bars that share one pixel with the bar before are left out.
@@ -167,7 +193,7 @@ class Gantt {
         const x = this.x(Math.max(pause.from, attempt.from));
         fillHatch(context, pause.kind, x, bar.y + 2, this.x(Math.min(pause.to, attempt.to)) - x, bar.height - 4);
       }
-      this.drawText(context, attempt, bar, critical);
+      if (attempt.from >= this.cell.seam) this.drawText(context, attempt, bar, critical);
       painted = bar.x + bar.width;
     }
     context.globalAlpha = 1;

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from harness.plain_text import duration_text, gain_text, interval_text, some_of
-from harness.report.html.report_cells import Cell, headline
-from harness.report.html.safe_text import ratio_text, share_text, visible
+from harness.analysis.remedy import WORTH_ACTING_RATIO
+from harness.plain_text import counted, duration_text, duration_texts, gain_text, interval_text, some_of
+from harness.report.html.machine import machine_words
+from harness.report.html.report_cells import Cell, headline, headlines
+from harness.report.html.safe_text import NOTHING, ratio_text, share_text, visible
 
 _VERDICTS: Final = {
     "faster": "faster than serial",
@@ -17,20 +19,9 @@ _VERDICTS: Final = {
     "undecided": "too close to serial to tell",
 }
 _LABELS_SHOWN: Final = 6
-_FACTS: Final = (
-    ("machine", "machine"),
-    ("platform", "system"),
-    ("architecture", "architecture"),
-    ("usable_cores", "usable cores"),
-    ("cores", "cores"),
-    ("cpu_limit_cores", "CPU limit (cores)"),
-    ("memory_bytes", "memory"),
-    ("memory_limit_bytes", "memory limit"),
-    ("python_version", "Python"),
-    ("python_implementation", "Python build"),
-    ("makespan_version", "makespan"),
-    ("revision", "revision"),
-)
+_SCENARIOS_SHOWN: Final = 4
+_RUN_CHARACTERS: Final = 12
+_RUNS_NAMED: Final = 3
 
 
 class Figure(NamedTuple):
@@ -41,36 +32,43 @@ class Figure(NamedTuple):
     remark: str = ""
 
 
-class CellRow(NamedTuple):
-    """A row of the table of cells, as text."""
+class Value(NamedTuple):
+    """A place of the table of cells. ``more`` is said in smaller letters."""
 
+    column: str
+    text: str
+    more: str = ""
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether it is a dash."""
+        return self.text == NOTHING
+
+
+class CellRow(NamedTuple):
+    """A row of the table of cells. ``number``: of the cell, from 0."""
+
+    number: int
     label: str
-    repetitions: int
     makespan: str
-    makespan_interval: str
-    speedup: str
-    speedup_interval: str
-    verdict: str
-    efficiency: str
-    bound: str
-    gap: str
-    concurrency: str
-    lost: str
+    values: list[Value]
 
 
 class Head(NamedTuple):
-    """Everything above the first chart."""
+    """Everything above the first chart. ``verdicts``: a sentence for each scenario, the first about ``about``."""
 
     title: str
     runs: list[tuple[str, str]]
-    verdict: str
+    verdicts: list[str]
     remedy_title: str
     remedy: str
     about: str
     figures: list[Figure]
     notes: list[str]
+    columns: list[str]
     rows: list[CellRow]
-    facts: list[list[tuple[str, str]]]
+    failures: list[dict[str, str]]
+    machines: list[tuple[str, str]]
 
 
 def head_of(
@@ -82,23 +80,59 @@ def head_of(
     chosen = headline(cells)
     analysis = analyses[cells.index(chosen)] if len(analyses) == len(cells) else None
     scenarios = list(dict.fromkeys(visible(cell.scenario, 120) for cell in cells))
+    rows = [_row(number, cell) for number, cell in enumerate(cells)]
     return Head(
         title=some_of(scenarios, 3),
         runs=[(visible(str(one["run_id"]), 80), _moment(one["started_at"])) for one in documents],
-        verdict=_verdict(chosen) if analysis is None else _conclusion(chosen, analysis),
-        remedy_title="What held it back" if analysis is None else "What would settle it",
+        verdicts=_verdicts(cells) if analysis is None else [_conclusion(chosen, analysis)],
+        remedy_title=_remedy_title(chosen) if analysis is None else "What would settle it",
         remedy=chosen.remedy if analysis is None else _settled_by(analysis),
         about=chosen.label,
-        figures=_figures(chosen),
+        figures=_figures(chosen, is_alone=len(cells) == 1),
         notes=_notes(documents, cells),
-        rows=[_row(cell) for cell in cells],
-        facts=[list(_facts(one["environment"])) for one in documents],
+        columns=_said_columns(rows),
+        rows=rows,
+        failures=chosen.failures,
+        machines=_machines(documents),
     )
+
+
+def _machines(documents: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Of each run where it ran, as far as that is known; runs of one machine together."""
+    runs: dict[str, list[str]] = {}
+    for one in documents:
+        if words := machine_words(one["environment"]):
+            runs.setdefault(words, []).append(visible(str(one["run_id"])[:_RUN_CHARACTERS]))
+    if len(runs) == 1:
+        return [("where it ran", words) for words in runs]
+    return [(f"run {some_of(those, _RUNS_NAMED)}", words) for words, those in runs.items()]
+
+
+def _said_columns(rows: Sequence[CellRow]) -> list[str]:
+    """The columns in which some cell says something. What nothing failed in says nothing."""
+    names = [value.column for value in rows[0].values]
+    return [name for place, name in enumerate(names) if not all(row.values[place].says_nothing for row in rows)]
+
+
+def _remedy_title(cell: Cell) -> str:
+    return "What failed" if cell.has_failed else "What held it back"
+
+
+def _verdicts(cells: Sequence[Cell]) -> list[str]:
+    chosen = headlines(cells)
+    if len(chosen) == 1:
+        return [_verdict(chosen[0])]
+    said = [_verdict(cell) for cell in chosen[:_SCENARIOS_SHOWN]]
+    left = len(chosen) - _SCENARIOS_SHOWN
+    return [*said, f"{counted(left, 'more scenario')} in the table."] if left > 0 else said
 
 
 def _verdict(cell: Cell) -> str:
     speedup = cell.speedup
     time = duration_text(cell.makespan_seconds)
+    if cell.has_failed:
+        failed = cell.timeline.statuses.count("failed")
+        return f"{failed:,} of {counted(len(cell.timeline.step_ids), 'step')} failed: {cell.label} ended after {time}."
     if speedup is None or cell.result["executor"] == "serial":
         share = cell.summary.schedule_efficiency_ratio
         tail = "" if share is None else f", {share_text(share)} of it the lower bound"
@@ -125,7 +159,7 @@ def _settled_by(analysis: Mapping[str, Any]) -> str:
     return f"{'; or '.join(settle)}." if settle else ""
 
 
-def _figures(cell: Cell) -> list[Figure]:
+def _figures(cell: Cell, *, is_alone: bool) -> list[Figure]:
     figures, result = cell.summary, cell.result
     statuses = Counter(cell.timeline.statuses)
     remark = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
@@ -133,7 +167,7 @@ def _figures(cell: Cell) -> list[Figure]:
     if cell.speedup is not None:
         efficiency = share_text(result["efficiency_ratio"])
         found.append(Figure("speedup", ratio_text(cell.speedup["median"]), f"efficiency {efficiency}"))
-    bound = "" if figures.binding_bound is None else f"set by {visible(figures.binding_bound).replace('_', ' ')}"
+    bound = "" if figures.binding_bound is None else f"set by {_bound_words(figures.binding_bound)}"
     found += [
         Figure("lower bound", duration_text(figures.lower_bound_seconds), bound),
         Figure("schedule efficiency", share_text(figures.schedule_efficiency_ratio), "lower bound ÷ makespan"),
@@ -147,8 +181,20 @@ def _figures(cell: Cell) -> list[Figure]:
     ]
     retries = sum(1 for attempt in cell.timeline.attempts if attempt.attempt > 1)
     if retries:
-        found.append(Figure("attempts", f"{figures.attempts:,}", f"{retries:,} of them retries"))
+        found.append(
+            Figure("attempts", f"{figures.attempts:,}", f"{retries:,} {'retry' if retries == 1 else 'retries'}")
+        )
+    # Of several cells it stands in their table.
+    if is_alone and (cause := figures.largest_lost_cause) is not None:
+        seconds = figures.lost_seconds[cause]
+        if (share := seconds / figures.makespan_seconds if figures.makespan_seconds else 0.0) >= WORTH_ACTING_RATIO:
+            found.append(Figure("largest loss", duration_text(seconds), f"{visible(cause, 60)}, {share_text(share)}"))
     return found
+
+
+def _bound_words(bound: str) -> str:
+    """``critical path``; a limit has the name that its owner gave it."""
+    return visible(bound) if "." in bound else visible(bound).replace("_", " ")
 
 
 def _notes(documents: Sequence[Mapping[str, Any]], cells: Sequence[Cell]) -> list[str]:
@@ -175,29 +221,33 @@ def _together(labels: Sequence[str], of: int) -> str:
     return some_of(labels, _LABELS_SHOWN)
 
 
-def _row(cell: Cell) -> CellRow:
+def _row(number: int, cell: Cell) -> CellRow:
     figures, result = cell.summary, cell.result
-    makespan, bound = figures.makespan_seconds, figures.lower_bound_seconds
-    cause = figures.largest_lost_cause
-    speedup = cell.speedup
-    lost = "–"
-    if cause is not None and makespan:
+    bound, cause, speedup = figures.lower_bound_seconds, figures.largest_lost_cause, cell.speedup
+    makespan, *ends = duration_texts(cell.makespan_seconds, *(result["makespan_seconds"]["ci95"] or ()))
+    gap = f"+{share_text(figures.makespan_seconds / bound - 1)}" if bound > 0 else ""
+    lost, lost_more = NOTHING, ""
+    if cause is not None and figures.makespan_seconds:
         seconds = figures.lost_seconds[cause]
-        lost = f"{visible(cause)} {duration_text(seconds)} ({share_text(seconds / makespan)})"
-    return CellRow(
-        label=cell.label,
-        repetitions=result["repetitions"],
-        makespan=duration_text(cell.makespan_seconds),
-        makespan_interval=_interval(result["makespan_seconds"]["ci95"]),
-        speedup="–" if speedup is None else ratio_text(speedup["median"]),
-        speedup_interval="" if speedup is None else _ratios(speedup["ci95"]),
-        verdict="baseline" if result["executor"] == "serial" and speedup else str(result["speedup_verdict"] or "–"),
-        efficiency=share_text(result["efficiency_ratio"]),
-        bound=duration_text(bound),
-        gap=f"+{share_text(makespan / bound - 1)}" if bound > 0 else "–",
-        concurrency="–" if figures.concurrency_mean is None else f"{figures.concurrency_mean:.2f}",
-        lost=lost,
-    )
+        lost, lost_more = visible(cause), f"{duration_text(seconds)} ({share_text(seconds / figures.makespan_seconds)})"
+    is_baseline = result["executor"] == "serial" and speedup is not None
+    values = [
+        Value("runs", str(result["repetitions"])),
+        Value("makespan (95 %)", makespan, " to ".join(ends)),
+        Value(
+            "speedup (95 %)",
+            NOTHING if speedup is None else ratio_text(speedup["median"]),
+            "" if speedup is None or is_baseline else _ratios(speedup["ci95"]),
+        ),
+        Value("verdict", "baseline" if is_baseline else str(result["speedup_verdict"] or NOTHING)),
+        Value("efficiency", share_text(result["efficiency_ratio"])),
+        Value("lower bound", duration_text(bound), gap),
+        Value("concurrency", NOTHING if figures.concurrency_mean is None else f"{figures.concurrency_mean:.2f}"),
+        Value("largest lost cause", lost, lost_more),
+        Value("failed attempts", f"{sum(one.attempts for one in figures.failures):,}" if figures.failures else NOTHING),
+        Value("start-up", duration_text(cell.startup_seconds) if cell.startup_counts else NOTHING),
+    ]
+    return CellRow(number, cell.label, makespan, values)
 
 
 def _moment(text: object) -> str:
@@ -215,29 +265,12 @@ def _ratios(ends: Sequence[float] | None) -> str:
     return "" if ends is None else f"{ends[0]:.2f} to {ends[1]:.2f}"
 
 
-def _facts(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
-    named = dict(_FACTS)
-    known = [(label, _fact(key, environment[key])) for key, label in _FACTS if environment.get(key) is not None]
-    others = [
-        (visible(key, 40).replace("_", " "), visible(str(value), 200))
-        for key, value in environment.items()
-        if key not in named and value is not None
-    ]
-    return known + others
-
-
-def _fact(key: str, value: Any) -> str:
-    if key.endswith("_bytes") and isinstance(value, int):
-        return f"{value / 2**30:.1f} GiB"
-    return visible(str(value), 200)
-
-
 def machine_line(documents: Sequence[Mapping[str, Any]]) -> str:
     """The machine of the first document in a line."""
     environment = documents[0]["environment"]
     parts = [visible(str(environment[key]), 80) for key in ("machine", "platform") if environment.get(key)]
     if environment.get("usable_cores"):
-        parts.append(f"{environment['usable_cores']} usable cores")
+        parts.append(f"{environment['usable_cores']} usable core{'' if environment['usable_cores'] == 1 else 's'}")
     if environment.get("python_version"):
         parts.append(f"Python {visible(str(environment['python_version']), 20)}")
     return " · ".join(parts)

@@ -4,14 +4,39 @@ const byId = (id) => document.getElementById(id);
 const panels = [...document.querySelectorAll(".panel")];
 const gantts = panels.map((panel) => new Gantt(CELLS[Number(panel.dataset.cell)], panel));
 const curves = panels.map((panel, number) => new Curves(gantts[number], panel));
-for (const gantt of gantts) drawers.push(() => gantt.draw());
-for (const curve of curves) drawers.push(() => curve.draw());
-panels.forEach((panel, number) => {
+const capacities = panels.map((panel, number) => {
   const canvas = panel.querySelector("canvas.capacities");
-  if (!canvas) return;
-  const capacities = new Capacities(gantts[number], canvas);
-  drawers.push(() => capacities.draw());
+  return canvas && new Capacities(gantts[number], canvas);
 });
+drawers.push(() => {
+  panels.forEach((panel, number) => {
+    if (panel.hidden) return;
+    for (const drawing of [gantts[number], curves[number], capacities[number]]) drawing?.draw();
+  });
+});
+
+// Which cells have their charts open: chosen in a list, opened by a link to one.
+const cellBoxes = [...document.querySelectorAll("#cell-list input")];
+
+function showCells(wanted) {
+  for (const box of cellBoxes) box.checked = wanted(Number(box.value));
+  panels.forEach((panel, number) => { panel.hidden = cellBoxes.length > 0 && !wanted(number); });
+  redraw();
+}
+
+const isShown = (number) => !panels[number].hidden;
+const showCell = (wanted) => showCells((number) => number === wanted || isShown(number));
+for (const box of cellBoxes) box.addEventListener("change", () => showCells((number) => cellBoxes[number].checked));
+byId("cells-all")?.addEventListener("click", () => showCells(() => true));
+byId("cells-none")?.addEventListener("click", () => showCells(() => false));
+
+function openNamedCell() {
+  const number = Number(/^#cell-(\d+)$/.exec(window.location.hash)?.[1] ?? -1);
+  if (!panels[number]) return;
+  showCell(number);
+  panels[number].scrollIntoView();
+}
+window.addEventListener("hashchange", openNamedCell);
 
 function repaint() {
   readColours();
@@ -36,12 +61,18 @@ byId("theme").addEventListener("click", () => setTheme(isDark() ? "light" : "dar
 systemDark.addEventListener("change", () => setTheme(root.dataset.theme));
 
 let themeBeforePrint;
+let closedNotes = [];
 window.addEventListener("beforeprint", () => {
   themeBeforePrint = root.dataset.theme;
+  closedNotes = [...document.querySelectorAll(".notes:not([open])")];
+  for (const notes of closedNotes) notes.open = true;
   setTheme("light");
   redrawNow();
 });
-window.addEventListener("afterprint", () => setTheme(themeBeforePrint));
+window.addEventListener("afterprint", () => {
+  for (const notes of closedNotes) notes.open = false;
+  setTheme(themeBeforePrint);
+});
 
 // Toolbar.
 byId("zoom-in").addEventListener("click", () => zoom(1.6));
@@ -83,6 +114,8 @@ searchField.addEventListener("keydown", (event) => {
 });
 
 byId("details-show").addEventListener("click", () => {
+  showCell(view.selected.cell);
+  redrawNow();
   panels[view.selected.cell].scrollIntoView({ block: "center" });
   gantts[view.selected.cell].canvas.focus({ preventScroll: true });
 });
@@ -103,12 +136,15 @@ for (const plan of document.querySelectorAll(".plan")) {
   });
 }
 
-makeTables();
+if (byId("steps-table")) makeTables();
 setTheme(root.dataset.theme);
 fit();
 redrawNow();
 const resized = new ResizeObserver(redraw);
 for (const panel of panels) resized.observe(panel);
+openNamedCell();
+// A drawing that is higher or wider than its window begins in the middle of its height, where its first step is.
+for (const graph of document.querySelectorAll(".graph")) graph.scrollTop = (graph.scrollHeight - graph.clientHeight) / 2;
 window.matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`).addEventListener("change", repaint);
 
 const attemptOf = (stepId, { cell = 0, attempt = null } = {}) => {
@@ -118,10 +154,11 @@ const attemptOf = (stepId, { cell = 0, attempt = null } = {}) => {
 
 window.makespan = Object.freeze({
   cells: CELLS.map((cell) => cell.label),
-  // {x, y, width, height} of a bar in CSS pixels of its cell's canvas, null for a step that has none.
+  showCells: (numbers) => showCells((number) => numbers.includes(number)),
+  // {x, y, width, height} of a bar in CSS pixels of its cell's canvas, null for a step that has none or is not shown.
   barRect(stepId, options = {}) {
     const found = attemptOf(stepId, options);
-    if (!found) return null;
+    if (!found || !isShown(found.cell)) return null;
     redrawNow();
     return gantts[found.cell].rect(found);
   },

@@ -1,5 +1,6 @@
 // How things look on a canvas: the colours of the style sheet as the theme has them now, and hatches as patterns.
 
+const FONT = '12px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
 const marks = { colours: {}, patterns: [], ratio: 1 };
 const probe = element("span", { hidden: true });
 document.body.append(probe);
@@ -53,7 +54,7 @@ function prepare(canvas, width, height) {
   const context = canvas.getContext("2d");
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, width, height);
-  context.font = '12px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
+  context.font = FONT;
   context.textBaseline = "middle";
   return context;
 }

@@ -25,17 +25,17 @@ from harness.files.json_output import write_whole
 from harness.report.html.charts import (
     CHART_HEIGHT,
     CHART_WIDTH,
+    family_strips,
     lost_time,
     makespan_strips,
     scaling_charts,
-    step_strips,
 )
 from harness.report.html.head import head_of, machine_line
 from harness.report.html.outlook import outlooks_of
 from harness.report.html.palette import HATCHES, KINDS
 from harness.report.html.payload import payload
 from harness.report.html.plan_section import NODE_HEIGHT, NODE_WIDTH, plans_of
-from harness.report.html.report_cells import cells_of, headline
+from harness.report.html.report_cells import cells_of, cells_shown, headline, headlines
 from harness.report.html.safe_text import script_json
 from harness.result import DocumentError
 
@@ -81,12 +81,13 @@ def report_html(documents: Sequence[Mapping[str, Any]], analyses: Sequence[Mappi
             machine=machine_line(documents),
             cells=cells,
             chosen=cells.index(chosen),
+            shown=cells_shown(cells),
             lost=lost_time(cells),
             scaling=scaling_charts(cells),
             repetitions=makespan_strips(cells),
-            steps=step_strips(cells),
+            families=family_strips(cells),
             outlooks=outlooks_of(analyses),
-            plans=plans_of(cells, chosen),
+            plans=plans_of(cells, headlines(cells)),
             kinds=KINDS,
             hatches=HATCHES,
             chart=(CHART_WIDTH, CHART_HEIGHT),

@@ -11,7 +11,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from executor.record.timeline import Attempt, Timeline
@@ -93,6 +93,13 @@ def _cell(cell: Cell, texts: Texts, limits: dict[str, int]) -> dict[str, Any]:
     }
 
 
+def _status_texts(timeline: Timeline) -> Iterator[str]:
+    """The states of all steps, with where the output came from if the step did not run."""
+    for place, status in enumerate(timeline.statuses):
+        how = "from the cache" if place in timeline.cached else "reused" if place in timeline.reused else ""
+        yield f"{status}, {how}" if how else status
+
+
 def _steps(cell: Cell, texts: Texts, limits: dict[str, int]) -> Columns:
     timeline = cell.timeline
     steps = cell.result["steps"]
@@ -110,7 +117,7 @@ def _steps(cell: Cell, texts: Texts, limits: dict[str, int]) -> Columns:
     # What most runs have nothing of is left out whole.
     sparse: Columns = {
         "status": [
-            [place, texts.place(status)] for place, status in enumerate(timeline.statuses) if status != SUCCEEDED
+            [place, texts.place(text)] for place, text in enumerate(_status_texts(timeline)) if text != SUCCEEDED
         ],
         "order": [[place, list(parents)] for place, parents in enumerate(timeline.order_parents) if parents],
         "nested": [[place, caller] for place, caller in enumerate(timeline.nested_in) if caller >= 0],

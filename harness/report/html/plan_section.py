@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from typing import Final, Literal, NamedTuple
+from unicodedata import east_asian_width
 
 from executor.record.timeline import NANOSECONDS, Timeline
 from harness.plain_text import duration_text
@@ -33,8 +34,11 @@ _LEVEL_GAP: Final = 42
 _ROW_GAP: Final = 14
 _MARGIN: Final = 12
 _SWEEPS: Final = 8
-_NAME_CHARACTERS: Final = 19
+_NAME_WIDTH: Final = NODE_WIDTH - 18
+_FONT_PIXELS: Final = 12
 _LEVELS_SHOWN: Final = 60
+_WIDE_LETTERS: Final = frozenset("mwMW@%&+<>=~#")
+_NARROW_LETTERS: Final = frozenset("fijlrtI.,:;'|!-()[] /\\")
 
 
 @dataclass(slots=True)
@@ -276,8 +280,8 @@ class Plan(NamedTuple):
     levels: list[Level]
 
 
-def plans_of(cells: Sequence[Cell], preferred: Cell) -> list[Plan]:
-    """One plan for each different graph; of cells with the same one, the preferred or else the first.
+def plans_of(cells: Sequence[Cell], preferred: Sequence[Cell]) -> list[Plan]:
+    """One plan for each different graph; of cells with the same one, a preferred or else the first.
 
     Raises:
         DocumentError: the dependencies of a cell form a cycle.
@@ -287,9 +291,9 @@ def plans_of(cells: Sequence[Cell], preferred: Cell) -> list[Plan]:
     for number, cell in enumerate(cells):
         timeline = cell.timeline
         key = (cell.scenario, tuple(timeline.step_ids), tuple(timeline.data_parents), tuple(timeline.order_parents))
-        if key not in found or cell is preferred:
+        if key not in found or any(cell is one for one in preferred):
             found[key] = number
-    return [_plan(cells[number], number) for number in found.values()]
+    return [_plan(cells[number], number) for number in found.values() if cells[number].timeline.step_ids]
 
 
 def _plan(cell: Cell, number: int) -> Plan:
@@ -317,10 +321,33 @@ def _nodes(cell: Cell, drawing: Layout, seconds: Sequence[float]) -> list[Node]:
         status = cell.timeline.statuses[step]
         time = duration_text(seconds[step]) if cell.result["steps"][step]["attempts"] else status
         name = visible(step_id)
-        short = name if len(name) <= _NAME_CHARACTERS else name[: _NAME_CHARACTERS - 1] + "…"
+        short = fitting(name, _NAME_WIDTH)
         title = f"{name}: {status}, {time}{', on the critical path' if step_id in critical else ''}"
         nodes.append(Node(step, short, title, place.x, place.y - place.height / 2, status, time, step_id in critical))
     return nodes
+
+
+def fitting(name: str, width: float) -> str:
+    """The name, or as much of it as fits into so many pixels whatever the font: estimated, and rather too little."""
+    if sum(map(_letter_pixels, name)) <= width:
+        return name
+    left = width - _letter_pixels("…")
+    for place, letter in enumerate(name):
+        left -= _letter_pixels(letter)
+        if left < 0:
+            return f"{name[:place]}…"
+    return name
+
+
+def _letter_pixels(letter: str) -> float:
+    """Of a sans-serif font in the size of a node's name. The widest in use, DejaVu Sans, is taken."""
+    if east_asian_width(letter) in "WF":
+        return 1.05 * _FONT_PIXELS
+    if letter in _NARROW_LETTERS:
+        return 0.42 * _FONT_PIXELS
+    if not letter.isascii() or letter in _WIDE_LETTERS:
+        return 1.0 * _FONT_PIXELS
+    return (0.79 if letter.isupper() else 0.65) * _FONT_PIXELS
 
 
 def _lines(cell: Cell, drawing: Layout) -> list[Line]:

@@ -3,22 +3,28 @@
 Rules of this module:
 - A name says executor and workers, and else only what differs between the cells.
 - Figures are the document's own; the timeline is made from it again.
+- Makespans of different scenarios are never compared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from executor.record.timeline import NANOSECONDS, Attempt, Interval, Timeline, Wait
 from harness.analysis import AttemptIndex, CriticalStep, Summary, remedy
+from harness.analysis.failures import FailureGroup
 from harness.analysis.lost_time import RUNNING
 from harness.plain_text import duration_text
 from harness.report.html.capacity import CapacityCurve, capacity_curves
 from harness.report.html.gantt import waited_by_reason
 from harness.report.html.safe_text import visible
 from harness.result import SCHEMA, Document, DocumentError, attempts_before, results_of, timeline_from_document
+
+_MESSAGE_LIMIT: Final = 200
+_CELLS_SHOWN: Final = 2
+_STARTUP_RATIO: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,21 @@ class Cell:
         return self.scenario, str(result["executor"]), str(result["policy"]), parameters_text(result["parameters"])
 
     @property
+    def has_failed(self) -> bool:
+        """Whether a step failed."""
+        return "failed" in self.timeline.statuses
+
+    @property
+    def startup_seconds(self) -> float:
+        """What it takes to bring the workers up where none were kept; 0 where nobody said."""
+        return float(self.result.get("cold_startup_seconds", self.result.get("startup_seconds")) or 0.0)
+
+    @property
+    def startup_counts(self) -> bool:
+        """Whether what it took to start the workers is worth a column."""
+        return not self.result.get("simulated") and self.startup_seconds >= _STARTUP_RATIO * self.makespan_seconds > 0
+
+    @property
     def waited(self) -> list[tuple[str, int, float]]:
         """``(reason, attempts, seconds)`` of all waits, longest first."""
         return [
@@ -66,12 +87,13 @@ class Cell:
         """The failed attempts in groups, as text; largest first."""
         return [
             {
-                "tool": visible(one.tool or "–"),
+                "tool": visible(one.tool or "not named"),
                 "error_type": visible(one.error_type),
                 "status": "–" if one.http_status_code is None else str(one.http_status_code),
                 "attempts": str(one.attempts),
                 "calls": str(one.calls),
                 "asked": "–" if one.retry_after_seconds is None else duration_text(one.retry_after_seconds),
+                "message": visible(one.message, _MESSAGE_LIMIT),
             }
             for one in self.summary.failures
         ]
@@ -114,7 +136,7 @@ def _cell(document: Mapping[str, Any], result: Document) -> Cell:
         return Cell(
             label="",
             run_id=str(document["run_id"]),
-            scenario=str(document["scenario"]),
+            scenario=str(result.get("scenario") or document["scenario"]),
             result=result,
             timeline=timeline,
             index=AttemptIndex(timeline),
@@ -165,6 +187,25 @@ def _summary(result: Document, timeline: Timeline) -> Summary:
         largest_lost_cause=largest,
         cpu_seconds=result["cpu_seconds"],
         cautions=(),
+        failures=tuple(_failure(one, result["steps"]) for one in result.get("failures", ())),
+    )
+
+
+def _failure(one: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> FailureGroup:
+    def is_alike(step: Mapping[str, Any]) -> bool:
+        failures = [attempt["failure"] for attempt in step["attempts"] if attempt.get("failure")]
+        kinds = {(failure["error_type"], failure["http_status_code"]) for failure in failures}
+        return step.get("tool") == one["tool"] and (one["error_type"], one["http_status_code"]) in kinds
+
+    return FailureGroup(
+        tool=one["tool"],
+        error_type=str(one["error_type"]),
+        http_status_code=one["http_status_code"],
+        attempts=one["attempts"],
+        calls=one["calls"],
+        retry_after_seconds=one["retry_after_seconds"],
+        step_ids=tuple(str(step["step_id"]) for step in steps if is_alike(step)),
+        message=str(one.get("message", "")),
     )
 
 
@@ -194,15 +235,45 @@ def _labels(cells: Sequence[Cell]) -> list[str]:
     return [visible(label) for label in labels]
 
 
-def headline(cells: Sequence[Cell]) -> Cell:
-    """The cell that the report speaks of first: the shortest median makespan, others before ``serial`` and simulated
-    ones.
+def headlines(cells: Sequence[Cell]) -> list[Cell]:
+    """The cell of each scenario that the report speaks of, in the order of the scenarios: others come before ``serial``
+    and simulated ones, then the shortest median makespan counts. Of those that are as short as its interval allows, the
+    one with the fewest workers costs least.
     """
-    return min(
-        cells,
-        key=lambda cell: (
-            cell.result["executor"] == "virtual",
-            cell.result["executor"] == "serial",
-            cell.makespan_seconds,
-        ),
-    )
+    by_scenario: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_scenario.setdefault(cell.scenario, []).append(cell)
+    return [_headline(those) for those in by_scenario.values()]
+
+
+def _headline(cells: Sequence[Cell]) -> Cell:
+    rank = min(map(_rank, cells))
+    first = [cell for cell in cells if _rank(cell) == rank]
+    shortest = min(first, key=lambda cell: cell.makespan_seconds)
+    interval = shortest.result["makespan_seconds"]["ci95"]
+    longest = shortest.makespan_seconds if interval is None else max(shortest.makespan_seconds, interval[1])
+    equal = [cell for cell in first if cell.makespan_seconds <= longest]
+    return min(equal, key=lambda cell: (int(cell.result["workers"]), cell is not shortest))
+
+
+def _rank(cell: Cell) -> tuple[bool, bool]:
+    return cell.result["executor"] == "virtual", cell.result["executor"] == "serial"
+
+
+def headline(cells: Sequence[Cell]) -> Cell:
+    """The cell that the report speaks of first."""
+    return headlines(cells)[0]
+
+
+def cells_shown(cells: Sequence[Cell]) -> set[int]:
+    """The numbers of the cells whose Gantt charts are open at first.
+
+    They are the one that the report speaks of first and what it is compared with; all of a few.
+    """
+    if len(cells) <= _CELLS_SHOWN:
+        return set(range(len(cells)))
+    chosen = headline(cells)
+    return {
+        number for number, cell in enumerate(cells)
+        if cell is chosen or (cell.scenario == chosen.scenario and cell.result["executor"] == "serial")
+    }  # fmt: skip

@@ -12,6 +12,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
+# What stands where there is no value.
+NOTHING: Final = "–"
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 # They reorder or hide the text around them: an id must not look like another.
 _INVISIBLE: Final = (*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0x061C, 0xFEFF)
@@ -62,12 +64,12 @@ def script_json(value: Any) -> str:
 
 def ratio_text(ratio: float | None) -> str:
     """``2.84×``, or a dash where there is none."""
-    return "–" if ratio is None else f"{ratio:.2f}×"
+    return NOTHING if ratio is None else f"{ratio:.2f}×"
 
 
 def share_text(ratio: float | None) -> str:
     """``72 %``, or a dash where there is none."""
     if ratio is None:
-        return "–"
+        return NOTHING
     percent = 100 * ratio
     return f"{percent:.0f} %" if percent >= 9.95 or percent == 0 else f"{percent:.1f} %"

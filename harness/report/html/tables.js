@@ -1,18 +1,18 @@
 // The tables of steps and attempts: sorted by a click on a heading, filtered, a page at a time.
 
-const PAGE_ROWS = 50;
+// On a narrow screen a row is a card.
+const PAGE_ROWS = window.matchMedia("(max-width: 700px)").matches ? 10 : 50;
+// Longer texts are cut here; the card of a step has more of them.
+const TEXT_SHOWN = 140;
+const SHORT_TEXT = 16;
 
 class DataTable {
   constructor(root, caption, columns) {
-    Object.assign(this, { root, caption, columns, rows: [], shown: [], page: 0, sortedBy: -1, descending: false });
-    this.heads = columns.map((column, number) => {
-      const button = element("button", { type: "button", textContent: column.name });
-      button.addEventListener("click", () => this.sort(number));
-      return element("th", { scope: "col", className: column.number ? "number" : "" }, button);
-    });
+    Object.assign(this, { root, caption, allColumns: columns, rows: [], shown: [], page: 0, sortedBy: -1, descending: false });
     this.body = element("tbody");
     this.title = element("caption");
-    const table = element("table", {}, this.title, element("thead", {}, element("tr", {}, ...this.heads)), this.body);
+    this.head = element("tr");
+    const table = element("table", { className: "cards" }, this.title, element("thead", {}, this.head), this.body);
     this.status = element("span");
     this.buttons = [["Previous", -1], ["Next", 1]].map(([name, step]) => {
       const button = element("button", { type: "button", textContent: name });
@@ -26,8 +26,22 @@ class DataTable {
     root.append(scroll, element("div", { className: "pager" }, ...this.buttons, this.status));
   }
 
+  // The columns in which some row of this cell says something.
+  setColumns(columns) {
+    this.columns = columns;
+    this.sortedBy = -1;
+    this.heads = columns.map((column, number) => {
+      const button = element("button", { type: "button", textContent: column.name });
+      button.addEventListener("click", () => this.sort(number));
+      return element("th", { scope: "col", className: column.number ? "number" : "" }, button);
+    });
+    this.head.replaceChildren(...this.heads);
+  }
+
   setRows(rows, filter) {
+    if (rows !== this.rows) this.setColumns(saying(this.allColumns, rows));
     this.rows = rows;
+    this.root.hidden = !rows.length;
     this.filter(filter);
   }
 
@@ -76,10 +90,13 @@ class DataTable {
 
   row(item) {
     const cells = this.columns.map((column, number) => {
-      const text = column.text(item) ?? "";
-      const cell = element(number ? "td" : "th", { className: column.number ? "number" : "" });
+      const text = String(column.text(item) ?? "");
+      const shown = text.length > TEXT_SHOWN ? `${text.slice(0, TEXT_SHOWN - 1)}…` : text;
+      const kind = column.number ? "number" : column.isWide ? "text" : "";
+      const cell = element(number ? "td" : "th", { className: text ? kind : `${kind} blank` });
+      cell.dataset.name = column.name;
       if (!number) cell.scope = "row";
-      cell.append(element("span", { className: "clip", textContent: text, title: String(text).length > 40 ? text : "" }));
+      cell.append(element("span", { textContent: shown, title: shown === text ? "" : text }));
       return cell;
     });
     const made = element("tr", { className: "click" }, ...cells);
@@ -91,33 +108,42 @@ class DataTable {
   }
 }
 
+// The columns in which some row says something; those with long texts wrap.
+function saying(columns, rows) {
+  const texts = (column) => rows.map((row) => String(column.text(row) ?? ""));
+  return columns
+    .filter((column) => column.isKept || texts(column).some((text) => text && text !== "–"))
+    .map((column) => ({ ...column, isWide: !column.number && texts(column).some((text) => text.length > SHORT_TEXT) }));
+}
+
 const time = (name, value) => ({ name, number: true, value, text: (row) => durationText(value(row)) });
-const names = (cell, indices) => indices.map((index) => cell().steps[index].id).join(", ");
+// Also of a step of another cell than the chosen one: each knows its own.
+const names = (step, indices) => indices.map((index) => CELLS[step.cell].steps[index].id).join(", ");
 
 function makeTables() {
   const chosen = document.getElementById("table-cell");
   const filter = document.getElementById("table-filter");
-  const cell = () => CELLS[Number(chosen.value)];
+  const cell = () => CELLS[Number(chosen?.value ?? 0)];
   const stepColumns = [
-    { name: "step", text: (step) => step.id },
+    { name: "step", isKept: true, text: (step) => step.id },
     { name: "about", text: (step) => step.description },
     { name: "status", text: (step) => step.status },
     { name: "attempts", number: true, value: (step) => step.attempts.length, text: (step) => step.attempts.length },
     time("run time", (step) => sum(step.attempts.map(runTime))),
     time("waited", (step) => sum(step.attempts.map(waited))),
     time("on the critical path", (step) => (step.critical ? step.criticalTime : null)),
-    { name: "depends on", text: (step) => names(cell, step.parents) },
-    { name: "in order after", text: (step) => names(cell, step.order) },
-    { name: "called by", text: (step) => (step.nested < 0 ? "" : cell().steps[step.nested].id) },
+    { name: "depends on", text: (step) => names(step, step.parents) },
+    { name: "in order after", text: (step) => names(step, step.order) },
+    { name: "called by", text: (step) => (step.nested < 0 ? "" : CELLS[step.cell].steps[step.nested].id) },
     { name: "needs", text: (step) => step.needs },
     { name: "error", text: (step) => step.error },
     { name: "output", text: (step) => step.output },
-  ].filter((column) => !["about", "in order after", "called by", "needs", "error"].includes(column.name) || CELLS.some((one) => one.steps.some((step) => (column.name === "in order after" ? step.order.length : column.name === "called by" ? step.nested >= 0 : column.text(step)))));
+  ];
   const attemptColumns = [
-    { name: "step", text: (attempt) => attempt.step.id },
+    { name: "step", isKept: true, text: (attempt) => attempt.step.id },
     { name: "attempt", number: true, value: (attempt) => attempt.number, text: (attempt) => attempt.number },
     { name: "outcome", text: (attempt) => attempt.outcome },
-    { name: "worker", text: (attempt) => cell().lanes[attempt.lane] },
+    { name: "worker", text: (attempt) => CELLS[attempt.cell].lanes[attempt.lane] },
     time("ready", (attempt) => attempt.ready),
     time("granted", (attempt) => attempt.granted),
     time("started", (attempt) => attempt.started),
@@ -135,7 +161,7 @@ function makeTables() {
     steps.setRows(cell().steps, filter.value);
     attempts.setRows(cell().attempts, filter.value);
   };
-  chosen.addEventListener("change", fill);
+  chosen?.addEventListener("change", fill);
   filter.addEventListener("input", fill);
   fill();
 }

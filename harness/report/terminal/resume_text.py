@@ -1,11 +1,14 @@
-"""What a resumed run will do, as text, before it does it. Pure."""
+"""What a resumed run or benchmark will do, as text, before it does it. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from executor.journal.resume_plan import ResumePlan
+from harness.benchmark.matrix import Matrix
+from harness.benchmark.runner import Measured
 from harness.plain_text import counted, one_line
 from harness.report.terminal.console import Line
 
@@ -32,3 +35,20 @@ def resume_lines(plan: ResumePlan) -> Iterator[Line]:
         yield Line(f"  {one_line(step.step_id, _NAME_LIMIT)} {_WORDS[step.fate]}{reason}")
     if len(told) > STEPS_SHOWN:
         yield Line(f"  … and {len(told) - STEPS_SHOWN:,} more")
+
+
+def bench_resume_lines(run_id: str, matrix: Matrix, kept: Sequence[Measured], *, most: bool) -> Iterator[Line]:
+    """How many repetitions of each cell are kept, and how many run; ``most``: at most so many, for intervals decide."""
+    there = Counter(one.cell for one in kept)
+    wanted = {cell: max(cell.case.repetitions, there[cell]) for cell in matrix.cells}
+    yield Line(
+        f"Resuming benchmark {run_id[:_ID_SHOWN]} of {one_line(' + '.join(matrix.scenarios), _NAME_LIMIT)}: "
+        f"{len(kept):,} of {'at most ' if most else ''}{counted(sum(wanted.values()), 'repetition')} are kept.",
+        "bold",
+    )
+    for cell in matrix.cells[:STEPS_SHOWN]:
+        left = wanted[cell] - there[cell]
+        runs = f"{'at most ' if most else ''}{left:,} to run" if left else "nothing to run"
+        yield Line(f"  {one_line(str(cell.key), 2 * _NAME_LIMIT)}: {there[cell]:,} kept, {runs}")
+    if len(matrix.cells) > STEPS_SHOWN:
+        yield Line(f"  … and {counted(len(matrix.cells) - STEPS_SHOWN, 'more cell')}")

@@ -17,6 +17,8 @@ _NOTES_SHOWN: Final = 10
 _FAILURES_SHOWN: Final = 5
 # A base that differs from what was measured by more than that is worth a word.
 _WORTH_SAYING_RATIO: Final = 0.05
+# Of the base's makespan: what differs by less is the same.
+_ALL_RATIO: Final = 0.005
 _KINDS: Final = {"scenario": "its stated durations", "run": "its measured durations", "trace": "its observed durations"}
 
 
@@ -66,10 +68,11 @@ def _cell_lines(simulation: Simulation, spreads: Sequence[Distribution | None]) 
     alone = len(simulation.cells) == 1 and not simulation.asked and not drawn
     if alone:
         return
-    head = ["workers", "policy", "makespan", "gain", "lower bound"]
+    leaves_open = simulation.subject.sure_gain_nanoseconds is not None
+    head = ["workers", "policy", "makespan", "gain", *(["for sure"] if leaves_open else []), "lower bound"]
     head += ["5 %", "median", "95 %", "99 %"] if drawn else []
     rows = [
-        [*_cell(cell, simulation.base_seconds), *_spread(spread)]
+        [*_cell(cell, simulation.base_seconds, leaves_open), *_spread(spread)]
         for cell, spread in zip(simulation.cells, spreads, strict=True)
     ]
     yield from table_lines(head, rows)
@@ -110,9 +113,10 @@ def _percent(ratio: float) -> str:
     return f"{100 * ratio:.1f} %"
 
 
-def _cell(cell: Cell, base: float) -> list[str]:
+def _cell(cell: Cell, base: float, leaves_open: bool) -> list[str]:
     return [
         str(cell.workers), cell.policy, duration_text(cell.makespan_seconds), gain_text(cell.gain_seconds, base),
+        *([_sure(cell.gain_seconds, cell.sure_gain_seconds, base)] if leaves_open else []),
         duration_text(cell.lower_bound_seconds),
     ]  # fmt: skip
 
@@ -138,8 +142,9 @@ def _gain_lines(simulation: Simulation) -> Iterator[Line]:
             yield Line("  No single change helps: no step by itself, no limit, no more workers.")
         return
     yield Line("  What each change alone would gain:", "bold")
-    rows = [_gain_row(one, simulation.base_seconds) for one in simulation.gains[:_GAINS_SHOWN]]
-    yield from table_lines(["change", "makespan", "gain"], rows)
+    leaves_open = simulation.subject.sure_gain_nanoseconds is not None
+    rows = [_gain_row(one, simulation.base_seconds, leaves_open) for one in simulation.gains[:_GAINS_SHOWN]]
+    yield from table_lines(["change", "makespan", "gain", *(["for sure"] if leaves_open else [])], rows)
     if len(simulation.gains) > _GAINS_SHOWN:
         yield Line(f"    … and {len(simulation.gains) - _GAINS_SHOWN} more (--json FILE)")
     for one in simulation.gains[:_GAINS_SHOWN]:
@@ -152,8 +157,15 @@ def _binding(gain: Gain, simulation: Simulation) -> str:
     if gain.with_workers_gain_seconds is None:
         return f"{one_line(str(gain.binds_next).replace('_', ' '), 60)} binds next"
     more = gain_text(gain.with_workers_gain_seconds, simulation.base_seconds)
-    return f"the {counted(simulation.workers, 'worker')} bind next; with as many as there are steps it is {more}"
+    return f"the {counted(simulation.workers, 'worker')} bind next; with as many as there are steps it gains {more}"
 
 
-def _gain_row(gain: Gain, base: float) -> list[str]:
-    return [one_line(gain.label, 80), duration_text(gain.makespan_seconds), gain_text(gain.gain_seconds, base)]
+def _gain_row(gain: Gain, base: float, leaves_open: bool) -> list[str]:
+    row = [one_line(gain.label, 80), duration_text(gain.makespan_seconds), gain_text(gain.gain_seconds, base)]
+    return [*row, _sure(gain.gain_seconds, gain.sure_gain_seconds, base)] if leaves_open else row
+
+
+def _sure(gain: float, sure: float, base: float) -> str:
+    if sure >= gain - _ALL_RATIO * base:
+        return "all"
+    return "nothing" if sure <= _ALL_RATIO * base else gain_text(sure, base)

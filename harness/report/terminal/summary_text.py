@@ -52,7 +52,8 @@ def step_lines(run: Run, *, simulated: bool = False, stand_in: bool = False, wid
     for step_id in shown:
         status = run.statuses[step_id]
         earlier = run.reused.get(step_id)
-        when = _time_of(tries.get(step_id, [])) if earlier is None else f"reused from run {earlier[:_ID_SHOWN]}"
+        how = "cached" if step_id in run.cached else "reused"
+        when = _time_of(tries.get(step_id, [])) if earlier is None else f"{how} from run {earlier[:_ID_SHOWN]}"
         yield Line(f"  {names[step_id]:<{column}}  {status:<9}  {when}".rstrip(), _STATUS_STYLES.get(status, ""))
         if status == "succeeded":
             yield Line(f"      {shown_value(run.outputs.get(step_id), width - 6)}")
@@ -102,8 +103,11 @@ def summary_lines(
     how = f"{counted(run.workers, 'worker')}, policy {run.policy}"
     yield Line(f"Summary of {one_line(name, 60)} on {where}, {how}:", "bold")
     yield _figure("makespan", duration_text(figures.makespan_seconds))
-    if run.reused:
-        yield _figure("reused", f"{counted(len(run.reused), 'step')} of an earlier run, in none of these figures")
+    if len(run.reused) > len(run.cached):
+        reused = counted(len(run.reused) - len(run.cached), "step")
+        yield _figure("reused", f"{reused} of an earlier run, in none of these figures")
+    if run.cached:
+        yield _figure("cached", f"{counted(len(run.cached), 'step')} of earlier runs, in none of these figures")
     yield _figure("lower bound", _bound(figures))
     yield _figure("mean concurrency", _concurrency(figures))
     if plot is not None:

@@ -54,6 +54,10 @@ CANNOT: Mapping[str, Mapping[str, str]] = {
         "stops_coroutines": "Dask does not stop what runs",
         "unpicklable": "outputs travel between processes",
     },
+    "ray": {
+        "calls": "there is no way back from its workers",
+        "unpicklable": "outputs travel between processes",
+    },
 }
 """By backend, what it cannot do, and why."""
 

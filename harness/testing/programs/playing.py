@@ -82,8 +82,8 @@ def play(program: Program, change: Change = AS_WRITTEN) -> Played:
     """Play it from its beginning to the end of its last statement."""
     player = _Player(program, change)
     player.clock.start(player.run(program.root, _Place()))
-    makespan = player.clock.run()
-    return Played(makespan, player.spans, player.waited, player.unseen)
+    player.clock.run()
+    return Played(player.last_end, player.spans, player.waited, player.unseen)
 
 
 class _Player:
@@ -94,6 +94,7 @@ class _Player:
         self.spans: list[PlayedSpan] = []
         self.waited: dict[int, int] = {}
         self.unseen: list[tuple[int, int]] = []
+        self.last_end = 0  # the clock itself goes on: the timer of a poll that was answered still runs out
         self._ended: dict[int, Event] = {}
         self._finished: list[int] = []
         self._early: set[int] = set()
@@ -128,6 +129,7 @@ class _Player:
 
     def _end(self, statement: Statement) -> None:
         self._finished.append(statement.key)
+        self.last_end = self.clock.now
         self.clock.happen(self._end_of(statement.key))
 
     def _end_of(self, key: int) -> Event:

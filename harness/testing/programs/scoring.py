@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from typing import Final, NamedTuple
 
 from executor.record.timeline import NANOSECONDS
+from harness.simulation.changes import Change as SimulatedChange
 from harness.simulation.changes import SimulationError
 from harness.testing.programs.known_truth import Truth
 from harness.testing.programs.playing import Change
@@ -55,6 +56,11 @@ class Claim(NamedTuple):
     def is_too_high(self) -> bool:
         """Whether a gain is foretold that is not there."""
         return self.ratio < 1 - TOLERANCE_RATIO and self.gain_ratio > NOTICEABLE_RATIO
+
+    @property
+    def is_sure_gain(self) -> bool:
+        """Whether a gain that one would notice is told as sure."""
+        return self.sure and self.gain_ratio > NOTICEABLE_RATIO
 
 
 class Fault(NamedTuple):
@@ -344,8 +350,10 @@ class _Judge:
             step_id = self.run.timeline.step_ids[step]
             if step_id in subject.steps:
                 gain = base - rerun.run(speed_ups={step_id: _FASTER}).makespan_nanoseconds
+                sure = subject.sure_gain(SimulatedChange("", {step_id: _FASTER}), gain)
                 change = Change(faster={key: _FASTER})
-                yield self._claim("faster", self.name(step), gain / NANOSECONDS, change, sure=True)
+                yield self._claim("faster", self.name(step), sure / NANOSECONDS, change, sure=True)
+                yield self._claim("faster", self.name(step), gain / NANOSECONDS, change, sure=False)
 
 
 def _can_be_seen(limited: Statement) -> bool:

@@ -82,7 +82,9 @@ def _attributes(
                 "langgraph_triggers": _triggers(statements, statement),
             }
         )
-    if program.contents != "none" and played.kind == "internal":
+    # The connection of a call, and the worker of a queue, are given nothing and give nothing.
+    is_its_own = played.name == statement.name
+    if program.contents != "none" and played.kind == "internal" and is_its_own:
         shown = played.seen if program.contents == "everything" else statement.uses
         found["input.value"] = json.dumps({"task": "plan a journey", **{f"s{key}": value_of(key) for key in shown}})
         if not played.failed:

@@ -97,22 +97,30 @@ def _uses(steps: Steps, texts: Texts, from_outside: Sequence[str]) -> Iterator[U
         step = steps.step_of[index]
         if step < 0 or _asks_others(steps, index):
             continue
-        given = "\n".join(_given(tree.spans[index]))
-        if not given:
+        texts_given = _given(tree.spans[index])
+        if not texts_given:
             continue
+        given = "\n".join(texts_given)
         start = tree.start[index]
-        found: list[int] = []
+        found: list[tuple[int, str]] = []
         for word in texts.keys() & set(_WORD.findall(given)):
             listed = texts[word]
             before = bisect_right(listed, start, key=itemgetter(0))
             for _, text, source in listed[max(0, before - _MOST_OF_A_WORD) : before]:
                 if text in given:
-                    found.append(source)
-        found.sort(key=lambda source: (-tree.end[source], source))
-        sources = [steps.step_of[source] for source in found[:_MOST_SOURCES] if steps.step_of[source] != step]
-        # Where nobody knows what the run was given, several of the earlier outputs together look like a state.
-        is_state = any(text in given for text in from_outside) if from_outside else len(set(sources)) > 1
-        yield Use(index, step, sources, is_state)
+                    found.append((source, text))
+        found.sort(key=lambda one: (-tree.end[one[0]], one[0]))
+        sources = [steps.step_of[source] for source, _ in found[:_MOST_SOURCES] if steps.step_of[source] != step]
+        if from_outside:
+            is_state = any(text in given for text in from_outside)
+        else:
+            is_state = len(set(sources)) > 1 or _is_one_of_several(texts_given, [text for _, text in found])
+        yield Use(index, step, sources, is_state, is_whole=len(found) <= _MOST_SOURCES)
+
+
+def _is_one_of_several(given: Sequence[str], found: Sequence[str]) -> bool:
+    """Whether what was found are values among others, as in a state: what is used is told about, in a text."""
+    return len(given) > 1 and set(found) <= set(given)
 
 
 def _asks_others(steps: Steps, index: int) -> bool:

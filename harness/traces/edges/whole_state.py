@@ -38,13 +38,14 @@ _LEVELS: Final = 8
 @dataclass(frozen=True, slots=True)
 class Use:
     """A span (and its step) that was given something, and the steps that had put that out. ``looks_like_state``: what
-    the run itself was given was among it.
+    the run itself was given was among it. ``is_whole``: no source was left out.
     """
 
     span: int
     step: int
     sources: Sequence[int]
     looks_like_state: bool
+    is_whole: bool = True
 
 
 def chosen_uses(
@@ -54,7 +55,8 @@ def chosen_uses(
     texts that a span was given.
     """
     lineage = Lineage(steps.nested_in)
-    ends = _ends_by_caller(steps, sources)
+    services = [steps.tree.spans[members[0]].service for members in steps.members]
+    ends = _ends_by_caller(steps, sources, services)
     chosen: list[Use] = []
     doubtful: dict[str, list[Use]] = {}
     counts: dict[str, list[int]] = {}  # by kind: those before which something was put out, and those that lack some
@@ -66,9 +68,10 @@ def chosen_uses(
         if _is_handed_state(steps, use.span, given):
             continue
         kind = _kind(span)
-        there_was = _put_out_before(steps, ends, use)
-        seen = {pair[0] for one in use.sources if (pair := lineage.siblings(one, use.step)) is not None}
-        if there_was:
+        there_was = _put_out_before(steps, ends, use, span.service)
+        pairs = (lineage.siblings(one, use.step) for one in use.sources)
+        seen = {pair[0] for pair in pairs if pair is not None and services[pair[0]] == span.service}
+        if there_was and use.is_whole:
             counted = counts.setdefault(kind, [0, 0])
             counted[0] += 1
             counted[1] += len(seen) < min(there_was, _ENOUGH)
@@ -112,28 +115,30 @@ def _kind(span: Span) -> str:
     return next((str(span.attributes[name]) for name in _KINDS if name in span.attributes), "")
 
 
-def _ends_by_caller(steps: Steps, sources: Iterable[int]) -> dict[int, list[int]]:
-    """By caller, when those of its calls ended that put out something, themselves or in what they called."""
+def _ends_by_caller(steps: Steps, sources: Iterable[int], services: Sequence[str]) -> dict[tuple[int, str], list[int]]:
+    """By caller and service, when those of its calls ended that put out something, or in which something did."""
     tellers: set[int] = set()
     for source in sources:
         at = source
         while at >= 0 and at not in tellers:
             tellers.add(at)
             at = steps.nested_in[at]
-    ends: dict[int, list[int]] = {}
+    ends: dict[tuple[int, str], list[int]] = {}
     for step in tellers:
-        ends.setdefault(steps.nested_in[step], []).append(steps.ends[step])
+        ends.setdefault((steps.nested_in[step], services[step]), []).append(steps.ends[step])
     for listed in ends.values():
         listed.sort()
     return ends
 
 
-def _put_out_before(steps: Steps, ends: dict[int, list[int]], use: Use) -> int:
-    """How many spans beside it and beside those around it had put out something when it began."""
+def _put_out_before(steps: Steps, ends: dict[tuple[int, str], list[int]], use: Use, service: str) -> int:
+    """How many spans beside it and beside those around it had put out something when it began. Those of another
+    service do not count: its clock may differ.
+    """
     begin, found, at = steps.tree.start[use.span], 0, use.step
     for _ in range(_LEVELS):
         if at < 0:
             break
         at = steps.nested_in[at]
-        found += bisect_right(ends.get(at, ()), begin)
+        found += bisect_right(ends.get((at, service), ()), begin)
     return found

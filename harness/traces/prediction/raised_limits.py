@@ -60,10 +60,24 @@ class _Unordered:
         services = [str(step) if step in self.limited else None for step in range(len(run.timeline.step_ids))]
         self.flat = flat_graph(run, services, sure.index, assumed=True, whole=self.limited)
         self.units = {unit for unit, service in enumerate(self.flat.services) if service is not None}
+        self._queue_up(sure)
+
+    def _queue_up(self, sure: WhatIf) -> None:
+        """Let those of the queue begin in the order in which they began: who asks first is first."""
+        places, services = self.flat.places, self.flat.services
+        free = sorted(places[unit] for unit in self.units)
+        in_order = sorted(self.units, key=lambda unit: (_start(sure, int(services[unit] or 0)), unit))
+        for unit, place in zip(in_order, free, strict=True):
+            places[unit] = place
 
     def makespan_nanoseconds(self, at_once: int | None) -> int:
         """With so many of the queue at once, and as many workers as there are spans."""
         return list_schedule(self.flat, len(self.flat.lengths) + 1, limited=self.units, at_once=at_once)
+
+
+def _start(sure: WhatIf, step: int) -> int:
+    tries = sure.index.tries[step]
+    return started_of(tries[0]) if tries else 0
 
 
 def _without_order(sure: WhatIf, queue: Queue, limited: set[int]) -> list[Edge]:

@@ -1,10 +1,12 @@
 """Calls that went through a limit: a pool, a semaphore, workers at a queue.
 
 Rules of this module:
-- Calls of one caller that ran side by side are looked at together, and those of each name by themselves, which is what
-  counts where it explains as much. The most that
-  ran at once may be a limit where each further one began as another ended, while as many as that ran.
+- Calls of one caller and one kind that ran side by side are looked at together, and those of each name by themselves,
+  which is what counts where it explains as much. The most that ran at once may be a limit where each further one began
+  as another ended, while as many as that ran.
+- Of several names, one that begins when all before it have ended follows them all, and waited for no place.
 - Where one begins while fewer run, nothing had to wait: what came before may be a queue, and so may what comes after.
+- A poll takes no place: it asks how far another is.
 - A call of which somebody declared what it needs waited for that, not for a limit.
 - One at a time is no limit that one can tell from a sequence.
 """
@@ -20,6 +22,7 @@ from typing import Final
 
 from executor.record.timeline import NANOSECONDS
 from harness.plain_text import some_of
+from harness.traces.spans.waiting_spans import POLL
 from harness.traces.trace_model import DECLARED, ForeignRun
 
 MOST_QUEUES: Final = 20
@@ -52,14 +55,15 @@ def queues_of(run: ForeignRun) -> list[Queue]:
     """The queues of a run, those in which most was waited first."""
     timeline = run.timeline
     declared = {edge.after for edge in run.edges if edge.label == DECLARED}
-    groups: dict[int, list[tuple[int, int, int]]] = {}
+    groups: dict[tuple[int, str], list[tuple[int, int, int]]] = {}
     nested: Sequence[int] = timeline.nested_in or [-1] * len(timeline.step_ids)
     for attempt in timeline.attempts:
         start, end, step = attempt.started, attempt.ended, attempt.index
-        if start is not None and end is not None and end > start and step not in declared:
-            groups.setdefault(nested[step], []).append((start, end, step))
+        polls = bool(run.waiting) and run.waiting[step] == POLL
+        if start is not None and end is not None and end > start and step not in declared and not polls:
+            groups.setdefault((nested[step], run.spans[step][0].kind), []).append((start, end, step))
     found: dict[tuple[int, str, int], list[Sequence[tuple[int, int, int]]]] = {}
-    for caller, calls in groups.items():
+    for (caller, _), calls in groups.items():
         calls.sort()
         by_name: dict[str, list[tuple[int, int, int]]] = {}
         for call in calls:
@@ -108,7 +112,7 @@ def _episodes(
     for cluster in _clusters(calls, least):
         most = _most_at_once(cluster)
         if most > 1 and len(cluster) >= most + _FEWEST_WAITING:
-            yield from _full_stretches(cluster, most, least, staggered)
+            yield from _full_stretches(cluster, most, least, usual, staggered)
 
 
 def _clusters(calls: Sequence[tuple[int, int, int]], least: int) -> Iterator[Sequence[tuple[int, int, int]]]:
@@ -123,7 +127,7 @@ def _clusters(calls: Sequence[tuple[int, int, int]], least: int) -> Iterator[Seq
 
 
 def _full_stretches(
-    cluster: Sequence[tuple[int, int, int]], most: int, least: int, staggered: bool
+    cluster: Sequence[tuple[int, int, int]], most: int, least: int, usual: float, staggered: bool
 ) -> Iterator[tuple[int, Sequence[tuple[int, int, int]]]]:
     running: list[tuple[int, int, int]] = []  # by end
     members: list[tuple[int, int, int]] = []
@@ -134,8 +138,9 @@ def _full_stretches(
             if len(running) == most:
                 full_until = running[0][0]
             heappop(running)
-        prompt = max(least, int(_PROMPT_RATIO * (end - start)))
-        if members and full_until is not None and start - full_until <= prompt:
+        prompt = max(least, int(_PROMPT_RATIO * min(end - start, usual)))
+        follows_all = staggered and not running
+        if members and full_until is not None and start - full_until <= prompt and not follows_all:
             members.append((start, end, step))
             waited += 1
             beside += bool(running)

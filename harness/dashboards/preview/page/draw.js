@@ -4,13 +4,17 @@ import { exemplars, series } from "./asking.js";
 import { tableOf, transformed } from "./frames.js";
 import { colour, paletteColour, plain, scaleOf, thresholdColour, written } from "./numbers.js";
 
+const FONT = 'system-ui, "Segoe UI", "DejaVu Sans", sans-serif';
 const LAYOUT = {
   margin: { l: 58, r: 14, t: 8, b: 34 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "x unified",
-  font: { size: 11, color: "#1f2328", family: 'system-ui, "Segoe UI", "DejaVu Sans", sans-serif' }, showlegend: true,
-  legend: { orientation: "h", y: -0.16, x: 0, yanchor: "top", font: { size: 10 } }, hoverlabel: { namelength: -1 },
+  showlegend: false,
 };
 const CONFIG = { displaylogo: false, responsive: true, displayModeBar: false };
-const GRID = { gridcolor: "#e5e8ec", zerolinecolor: "#c8ccd2", automargin: true };
+// Marks outside keep the lowest number of one axis off the first of the other.
+const GRID = { automargin: true, ticks: "outside", ticklen: 6, tickcolor: "rgba(0,0,0,0)" };
+const NARROW = 500;
+const MARK_HEIGHT = 13;
+const MARKS_APART = 60;
 
 export async function draw(panel, body, state) {
   const answers = await Promise.all(
@@ -29,7 +33,7 @@ async function timeSeries(panel, body, answers, state) {
   const scale = scaleFor(panel, all.flatMap((one) => one.values.map(([, value]) => value)));
   const style = panel.fieldConfig.defaults.custom || {};
   const traces = all.map((one, place) => ({
-    type: "scatter", name: plain(one.name), mode: style.showPoints === "always" ? "lines+markers" : "lines",
+    type: "scatter", name: plain(one.name), label: one.name, mode: (property(panel, one.name, "custom.showPoints") || style.showPoints) === "always" ? "lines+markers" : "lines",
     x: one.values.map(([at]) => new Date(at)), y: one.values.map(([, value]) => value * scale.factor),
     line: {
       color: colourOf(panel, one.name, place), width: 2, dash: isDashed(panel, one.name) ? "dash" : "solid",
@@ -38,11 +42,11 @@ async function timeSeries(panel, body, answers, state) {
     connectgaps: true,
   }));
   const layout = {
-    ...LAYOUT, shapes: thresholdLines(panel, scale),
+    ...LAYOUT,
     xaxis: { ...GRID, type: "date", range: state.view },
     yaxis: { ...GRID, ticksuffix: scale.suffix, rangemode: "tozero" },
   };
-  addMarks(layout, state.marks);
+  addMarks(layout, state, body.clientWidth - layout.margin.l - layout.margin.r);
   await plot(body, traces, layout);
   return traces.reduce((sum, trace) => sum + trace.y.length, 0);
 }
@@ -54,7 +58,7 @@ async function overNumbers(panel, body, answers) {
   const traces = names.map((name, place) => {
     const points = frame.rows.filter((row) => row[name] !== undefined);
     return {
-      type: "scatter", name: plain(name), mode: "lines+markers", x: points.map((row) => row[axis]),
+      type: "scatter", name: plain(name), label: name, mode: "lines+markers", x: points.map((row) => row[axis]),
       y: points.map((row) => row[name] * scale.factor), marker: { size: 8, symbol: place % 8 },
       line: { color: colourOf(panel, name, place), width: 2, dash: isDashed(panel, name) ? "dash" : "solid" },
     };
@@ -75,14 +79,13 @@ async function bars(panel, body, answers) {
   const sums = ordered.map((row) => names.reduce((sum, name) => sum + Math.max(0, row[name] ?? 0), 0));
   const scale = scaleFor(panel, stacked ? sums : ordered.flatMap((row) => names.map((name) => row[name])));
   const traces = names.map((name, place) => ({
-    type: "bar", orientation: "h", name: plain(name), y: ordered.map((row) => plain(row[axis])),
+    type: "bar", orientation: "h", name: plain(name), label: name, y: ordered.map((row) => plain(row[axis])),
     x: ordered.map((row) => (row[name] ?? null) === null ? null : row[name] * scale.factor),
     marker: { color: colourOf(panel, name, place) },
   }));
   await plot(body, traces, {
     ...LAYOUT, barmode: stacked ? "relative" : "group", bargap: 0.25, hovermode: "y unified",
-    xaxis: { ...GRID, ticksuffix: scale.suffix, rangemode: "tozero" }, yaxis: { ...GRID, type: "category" },
-    legend: { ...LAYOUT.legend, traceorder: "normal" },
+    xaxis: { ...GRID, ticksuffix: scale.suffix, rangemode: "tozero" }, yaxis: named(body, ordered.map((row) => row[axis])),
   });
   return frame.rows.length;
 }
@@ -94,13 +97,13 @@ async function lengths(panel, body, answers) {
   all.sort((one, other) => one.value - other.value || other.name.localeCompare(one.name));
   const traces = [{
     type: "bar", orientation: "h", x: all.map((one) => one.value), y: all.map((one) => plain(one.name)),
-    text: all.map((one) => written(one.value, unit, decimals)), textposition: "auto", cliponaxis: false,
-    marker: { color: colour(color?.fixedColor || "#5794f2") }, hovertemplate: "%{y}: %{text}<extra></extra>",
+    text: all.map((one) => written(one.value, unit, decimals)), textposition: "outside", cliponaxis: false,
+    marker: { color: inked(color?.fixedColor || "var(--bar)") }, hovertemplate: "%{y}: %{text}<extra></extra>",
   }];
   const most = Math.max(...all.map((one) => one.value), 0) || 1;
   await plot(body, traces, {
     ...LAYOUT, showlegend: false, hovermode: "closest", margin: { ...LAYOUT.margin, r: 40, b: 14 }, bargap: 0.4,
-    xaxis: { visible: false, range: [0, most * 1.15] }, yaxis: { ...GRID, type: "category" },
+    xaxis: { visible: false, range: [0, most * 1.15] }, yaxis: named(body, all.map((one) => one.name)),
   });
   return all.length;
 }
@@ -119,7 +122,7 @@ async function heatMap(panel, body, answers, state) {
   const z = counts.slice(first, last + 1).map((row) => row.map((count) => count || null));
   const traces = [{
     type: "heatmap", x: times.map((at) => new Date(at)), y: shown, z, zmin: 0, ygap: 2,
-    colorscale: [[0, "#fff4dc"], [0.35, "#fdbe6e"], [0.7, "#ee6a2d"], [1, "#9b1c13"]],
+    colorscale: [[0, inked("var(--faint)")], [0.35, "#d98a3d"], [0.7, "#ee6a2d"], [1, inked("var(--much)")]],
     colorbar: { thickness: 10, title: { text: "attempts", side: "right" } }, hovertemplate: "%{x}<br>%{y}<br>%{z} attempts<extra></extra>",
   }];
   if (target.exemplar) {
@@ -128,7 +131,7 @@ async function heatMap(panel, body, answers, state) {
     traces.push({
       type: "scatter", mode: "markers", name: "exemplars", x: dots.map((dot) => new Date(dot.at)), y: dots.map((dot) => row(dot.value)),
       text: dots.map((dot) => plain(`${written(dot.value, "s")}, trace ${dot.labels.trace_id || "?"}`)),
-      hovertemplate: "%{text}<extra></extra>", marker: { symbol: "diamond", size: 9, color: "#1f60c4", line: { width: 1, color: "#fff" } },
+      hovertemplate: "%{text}<extra></extra>", marker: { symbol: "diamond", size: 9, color: inked("var(--accent)"), line: { width: 1, color: inked("var(--card)") } },
     });
   }
   await plot(body, traces, {
@@ -156,6 +159,8 @@ function figures(panel, body, answers) {
 
 function rows(panel, body, answers, state) {
   const frame = transformed(tableOf(answers), panel.transformations);
+  const isSaid = (value) => value !== undefined && value !== null && value !== "";
+  frame.columns = frame.columns.filter((name) => frame.rows.some((row) => isSaid(row[name])));
   const table = element("table");
   const head = table.createTHead().insertRow();
   const isNumber = (name) => typeof frame.rows[0]?.[name] === "number" || name === "workers";
@@ -205,7 +210,7 @@ function property(panel, name, id) {
 
 function colourOf(panel, name, place) {
   const fixed = property(panel, name, "color");
-  return fixed ? colour(fixed.fixedColor) : paletteColour(place);
+  return fixed ? inked(fixed.fixedColor) : paletteColour(place);
 }
 
 function isDashed(panel, name) {
@@ -217,31 +222,92 @@ function scaleFor(panel, values) {
   return scaleOf(panel.fieldConfig.defaults.unit, largest);
 }
 
-function thresholdLines(panel, scale) {
-  const { thresholds, custom } = panel.fieldConfig.defaults;
-  if (!custom?.thresholdsStyle || custom.thresholdsStyle.mode === "off") return [];
-  return thresholds.steps.filter((step) => step.value !== null && step.color !== "transparent").map((step) => ({
-    type: "line", xref: "paper", x0: 0, x1: 1, y0: step.value * scale.factor, y1: step.value * scale.factor,
-    line: { color: colour(step.color), width: 1, dash: "dot" },
-  }));
+// Names of rows, cut in the middle where they would leave no place for the bars; a bar says its whole name.
+function named(body, names) {
+  const most = body.clientWidth < NARROW ? 18 : 34;
+  const short = (name) => (name.length > most ? `${name.slice(0, most / 2)}…${name.slice(1 - most / 2)}` : name);
+  return { ...GRID, type: "category", tickvals: names.map((name) => plain(name)), ticktext: names.map((name) => plain(short(String(name)))) };
 }
 
-function addMarks(layout, marks) {
+// Marks above the chart, each name on the lowest line where it touches no other; those that stand close share one.
+function addMarks(layout, state, width) {
+  const { marks, view } = state;
   if (!marks?.length) return;
-  layout.shapes = [...layout.shapes, ...marks.map((mark) => ({
+  layout.shapes = marks.map((mark) => ({
     type: "line", yref: "paper", y0: 0, y1: 1, x0: new Date(mark.at), x1: new Date(mark.at),
     line: { color: mark.colour, width: 1, dash: "dash" },
-  }))];
-  layout.annotations = marks.map((mark, place) => ({
-    yshift: -13 * (place % 4),
-    x: new Date(mark.at), y: 1, yref: "paper", text: plain(mark.text), showarrow: false, xanchor: "right", yanchor: "top",
-    font: { size: 10, color: mark.colour },
   }));
+  const free = [];
+  layout.annotations = together(marks, (mark) => ((mark.at - view[0]) / (view[1] - view[0])) * width).map(({ at, place, text }) => {
+    const length = text.length * 6.5 + 8;
+    const isLeft = place < width / 2;
+    const from = isLeft ? place : place - length;
+    let line = free.findIndex((end) => end <= from);
+    if (line < 0) line = free.length;
+    free[line] = from + length;
+    return {
+      x: new Date(at), y: 1, yref: "paper", yshift: MARK_HEIGHT * line, text: plain(text), showarrow: false,
+      xanchor: isLeft ? "left" : "right", yanchor: "bottom", font: { size: 10, color: inked("var(--soft)") },
+    };
+  });
+  layout.margin = { ...layout.margin, t: 8 + MARK_HEIGHT * free.length };
+}
+
+// Marks in order of time; those that stand within some pixels of the one before are counted with the newest of them.
+function together(marks, placeOf) {
+  const groups = [];
+  for (const mark of [...marks].sort((one, other) => one.at - other.at)) {
+    const place = placeOf(mark);
+    const last = groups.at(-1);
+    if (last && place - last.place < MARKS_APART) Object.assign(last, { at: mark.at, place, name: mark.text, count: last.count + 1 });
+    else groups.push({ at: mark.at, place, name: mark.text, count: 1 });
+  }
+  return groups.map((group) => ({ ...group, text: group.count > 1 ? `${group.name} and ${group.count - 1} before` : group.name }));
+}
+
+// A colour as a chart needs it: those of the style sheet by their value of now.
+function inked(name) {
+  const found = /^var\((.*)\)$/.exec(colour(name));
+  return found ? getComputedStyle(document.documentElement).getPropertyValue(found[1]).trim() : colour(name);
+}
+
+function themed(layout) {
+  const [ink, card, line, grid, zero] = ["ink", "card", "line", "grid", "zero"].map((name) => inked(`var(--${name})`));
+  const axis = { gridcolor: grid, zerolinecolor: zero };
+  return {
+    ...layout, font: { size: 11, color: ink, family: FONT }, xaxis: { ...layout.xaxis, ...axis }, yaxis: { ...layout.yaxis, ...axis },
+    hoverlabel: { namelength: -1, bgcolor: card, bordercolor: line, font: { color: ink } },
+  };
 }
 
 async function plot(body, traces, layout) {
-  body.replaceChildren();
-  await window.Plotly.newPlot(body, traces, layout, CONFIG);
+  const chart = element("div", "chart");
+  const several = traces.filter((trace) => trace.label);
+  body.replaceChildren(chart, ...(several.length ? [legendOf(several)] : []));
+  await window.Plotly.newPlot(chart, traces, themed(layout), CONFIG);
+}
+
+// What each curve or bar is; a name takes the place that it needs, and none is drawn over the chart.
+function legendOf(traces) {
+  const list = element("ul", "legend");
+  // What the others are judged by comes first: it is never below the fold.
+  const isLimit = (trace) => trace.line?.dash === "dash";
+  for (const trace of [...traces.filter(isLimit), ...traces.filter((one) => !isLimit(one))]) {
+    const item = element("li");
+    const isBar = trace.type === "bar";
+    const sign = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    const words = { width: isBar ? 10 : 20, height: 10, "aria-hidden": "true" };
+    for (const [name, value] of Object.entries(words)) sign.setAttribute(name, value);
+    const mark = document.createElementNS("http://www.w3.org/2000/svg", isBar ? "rect" : "line");
+    const look = isBar
+      ? { width: 10, height: 10, fill: trace.marker.color }
+      : { x1: 0, x2: 20, y1: 5, y2: 5, stroke: trace.line.color, "stroke-width": 2.5, "stroke-dasharray": trace.line.dash === "dash" ? "5 3" : "none" };
+    for (const [name, value] of Object.entries(look)) mark.setAttribute(name, value);
+    sign.append(mark);
+    item.append(sign, element("span", "", trace.label));
+    list.append(item);
+  }
+  return list;
 }
 
 export function element(name, kind = "", text = "") {

@@ -1,10 +1,11 @@
 // How values are written: Grafana's units that the dashboards use, and colours by threshold. Pure.
 
-const NAMED_COLOURS = { green: "#2d7d46", orange: "#b45f06", red: "#c4162a", transparent: "rgba(0,0,0,0)" };
-// Those that panels fix for one meaning (running, overhead, worker, barrier) come last.
+// What is right on a light and on a dark page. Grafana's names of colours are those of the style sheet here.
+const NAMED_COLOURS = { green: "var(--green)", orange: "var(--orange)", red: "var(--red)", transparent: "rgba(0,0,0,0)" };
+// Neither faint on white nor on black. Those that panels fix for one meaning (running, overhead, worker, barrier) come last.
 const PALETTE = [
-  "#1f60c4", "#0a9396", "#d6568c", "#b58900", "#7a5195", "#4f8f00", "#003f5c", "#94a3b8", "#e0752d", "#8f3bb8",
-  "#2d7d46", "#c4162a",
+  "#4076d8", "#0a9396", "#d6568c", "#a67c00", "#8f63ad", "#5a8f1a", "#b0603a", "#7386a1", "#d9662b", "#a45bd0",
+  "#3c8f5c", "#e0495a",
 ];
 const SECONDS = [[1e-3, 1e6, " µs"], [1, 1e3, " ms"], [120, 1, " s"], [7200, 1 / 60, " min"], [Infinity, 1 / 3600, " h"]];
 

@@ -16,6 +16,7 @@ const index = await (await fetch("dashboards/index.json")).json();
 let drawing = 0;
 
 window.addEventListener("popstate", show);
+window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
 await show();
 
 async function show() {
@@ -247,6 +248,7 @@ async function drawAll(dashboard, state, turn) {
   const waiting = dashboard.panels.map((panel) => {
     const { x, y, w, h } = panel.gridPos;
     const box = panel.type === "row" ? element("h2", "", panel.title) : frameOf(panel);
+    box.style.setProperty("--rows", h);
     box.style.gridArea = `${y + 1} / ${x + 1} / span ${h} / span ${w}`;
     main.append(box);
     return panel.type === "row" ? undefined : drawOne(panel, box, state, turn);

@@ -1,0 +1,1 @@
+"""`ray`: steps on Ray."""

@@ -1,0 +1,315 @@
+"""This process's connection to Ray: one at a time, as Ray has it, shared by the runs that go on at once.
+
+Rules of this module:
+- Ray of our own listens on loopback alone, has no dashboard, sends no usage statistics, and asks each caller for a
+  token that only its own processes know. It is gone after the last run, with everything that still ran on it.
+- A thread of its own starts Ray and stays until Ray ends: the kernel ends Ray's processes with the thread that started
+  them, and Ray leaves signal handlers alone outside of the main thread.
+- A Ray that runs already is first joined by a program of its own: an address where no Ray answers would hold this
+  process for minutes.
+- A Ray that this program has joined by itself is used as it is, and left.
+- The environment variables by which Ray is told all this are put back.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from executor.backends.base import BackendError
+from executor.tools.guard_program import MARK_VARIABLE
+from executor.tools.process_guard import next_mark
+
+START_SECONDS = 60
+JOIN_SECONDS = 30
+ANSWER_SECONDS = 5
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+# Ray's least. Larger outputs go to files.
+OBJECT_STORE_BYTES = 80 * 1024 * 1024
+# How many steps of all runs may be at work at once: the engine sees to each run's own number.
+SLOTS = 1024
+# Its sockets have at most 107 bytes of path, and Ray adds about 70.
+LONGEST_FOLDER_BYTES = 30
+REMOVALS = 20
+REMOVAL_PAUSE_SECONDS = 0.05
+# Nobody else starts as many workers as there are slots, or ends them when they have been idle for a moment.
+LOCAL_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Named for other systems, it makes Ray take the loopback address for this machine's on any.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    "RAY_enable_worker_prestart": "0",
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_num_workers_soft_limit": str(SLOTS),
+    # What steps started ends with their worker.
+    "RAY_process_group_cleanup_enabled": "1",
+    # Else Ray ends workers when the machine's memory is nearly used up, whoever uses it.
+    "RAY_memory_monitor_refresh_ms": "0",
+    # Its processes write their titles over their environments otherwise, and the mark by which the guard finds them.
+    "SPT_NOENV": "1",
+    # Devices are the engine's affair.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+QUIET: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+JOINING = """
+import json, logging, sys
+import ray
+try:
+    ray.init(address=sys.argv[1], log_to_driver=False, logging_level=logging.ERROR)
+except BaseException as error:
+    print(json.dumps({"error": f"{type(error).__name__}: {error}"}))
+else:
+    print(json.dumps({"cores": ray.cluster_resources().get("CPU", 0)}))
+"""
+
+
+@dataclass(slots=True)
+class Connection:
+    """What runs share. ``address`` None: Ray of our own."""
+
+    address: str | None
+    users: int = 0
+    # Set when nobody uses it any more.
+    unused: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
+_LOCK = threading.Lock()
+_shared: list[Connection] = []
+
+
+def connect(address: str | None) -> Connection:
+    """Start Ray, or join the one at ``address``; another run may have done so.
+
+    Raises:
+        BackendError: no Ray answers there, it does not start, or this process is connected to another one.
+    """
+    with _LOCK:
+        if _shared:
+            there = _shared[0]
+            if there.address != address:
+                raise BackendError(
+                    f"ray: this process is connected to {_named(there.address)}, and cannot use "
+                    f"{_named(address)} at the same time: end the other run first"
+                )
+        else:
+            there = Connection(address)
+            if not _is_joined():
+                _begin(there)
+            _shared.append(there)
+        there.users += 1
+        return there
+
+
+def disconnect(connection: Connection) -> None:
+    """This run does not need it any more. The last one ends it, and waits for that."""
+    with _LOCK:
+        connection.users -= 1
+        if connection.users:
+            return
+        _shared.remove(connection)
+        connection.unused.set()
+        connection.ended.wait(START_SECONDS)
+
+
+def cores_there(address: str) -> int:
+    """The cores of a Ray that runs already, found out by joining it in a program of its own.
+
+    Raises:
+        BackendError: no Ray answers at the address, or it is of another version.
+    """
+    _must_answer(address)
+    try:
+        done = subprocess.run(  # noqa: S603  # a program written here
+            [sys.executable, "-c", JOINING, address],
+            capture_output=True,
+            text=True,
+            timeout=JOIN_SECONDS,
+            check=False,
+            env={**os.environ, **_joining_environment(address)},
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired:
+        raise BackendError(f"ray: no Ray answers at {address}: nothing was heard within {JOIN_SECONDS} s") from None
+    try:
+        found: dict[str, Any] = json.loads(done.stdout.strip().rpartition("\n")[2])
+    except ValueError:
+        last = done.stderr.strip().rpartition("\n")[2]
+        raise BackendError(f"ray: joining {address} failed: {last or f'exit status {done.returncode}'}") from None
+    if "error" in found:
+        raise BackendError(f"ray: no Ray can be joined at {address}: {found['error'].partition(chr(10))[0]}")
+    return max(1, int(found["cores"]))
+
+
+def _named(address: str | None) -> str:
+    return "a Ray of its own" if address is None else f"the Ray at {address}"
+
+
+def _is_joined() -> bool:
+    """Whether this program has joined a Ray itself."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
+
+
+def _begin(connection: Connection) -> None:
+    """Have a thread start Ray, and stay with it."""
+    up = threading.Event()
+    failed: list[BaseException] = []
+    thread = threading.Thread(target=_stay, args=(connection, up, failed), name="makespan-ray", daemon=True)
+    thread.start()
+    if not up.wait(START_SECONDS):
+        raise BackendError(f"ray: {_named(connection.address)} was not there within {START_SECONDS} s")
+    if failed:
+        thread.join()
+        error = failed[0]
+        raise BackendError(f"ray: {_named(connection.address)} cannot be had: {error}") from error
+
+
+def _stay(connection: Connection, up: threading.Event, failed: list[BaseException]) -> None:
+    stop: Callable[[], None]
+    try:
+        stop = _started() if connection.address is None else _joined(connection.address)
+    except BaseException as error:  # noqa: BLE001  # told by the one who waits
+        failed.append(error)
+        up.set()
+        return
+    up.set()
+    connection.unused.wait()
+    stop()
+    connection.ended.set()
+
+
+def _started() -> Callable[[], None]:
+    folder = _folder()
+    try:
+        # However this process ends, the guard ends what bears its mark: some of Ray's outlive it by minutes.
+        with _environment({**LOCAL_ENVIRONMENT, MARK_VARIABLE: next_mark()}):
+            import ray  # noqa: PLC0415  # with the environment, which it reads when it is imported
+
+            with _quiet(), _loopback_alone(True):
+                ray.init(
+                    address="local", num_cpus=SLOTS, num_gpus=0, include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES, _temp_dir=str(folder), **QUIET,
+                )  # fmt: skip
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+    def stop() -> None:
+        ray.shutdown()
+        _remove(folder)
+
+    return stop
+
+
+def _joined(address: str) -> Callable[[], None]:
+    words = _joining_environment(address)
+    with _environment(words):
+        import ray  # noqa: PLC0415  # it is imported when it is asked for
+
+        with _quiet(), _loopback_alone("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" in words):
+            ray.init(address=address, **QUIET)
+    return ray.shutdown
+
+
+def _must_answer(address: str) -> None:
+    """Raises BackendError where nobody listens: Ray would try for minutes."""
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS):
+            pass
+    except (OSError, OverflowError) as error:
+        raise BackendError(f"ray: no Ray answers at {address}: {error}") from error
+
+
+def _joining_environment(address: str) -> dict[str, str]:
+    """How to join it. By itself Ray takes 127.0.0.1 for this machine's address in the network, where one that listens
+    on loopback alone is not found.
+    """
+    words = {"RAY_USAGE_STATS_ENABLED": "0"}
+    host, _, port = address.rpartition(":")
+    if host in LOOPBACK and not _listens_outside(int(port)):
+        words["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    return words
+
+
+def _listens_outside(port: int) -> bool:
+    """Whether somebody listens there at this machine's address in the network."""
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outward:
+        # Nothing is sent: the kernel only chooses the address.
+        outward.connect(("192.0.2.1", 9))
+        with socket.create_connection((outward.getsockname()[0], port), ANSWER_SECONDS):
+            return True
+    return False
+
+
+@contextmanager
+def _loopback_alone(wanted: bool) -> Iterator[None]:  # of this module alone
+    """What Ray has read of the environment when it was imported, for the time being."""
+    constants: Any = sys.modules["ray._private.ray_constants"]
+    before = constants.ENABLE_RAY_CLUSTER
+    if wanted:
+        constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before
+
+
+def _folder() -> Path:
+    """A folder of its own for Ray's sockets and logs."""
+    place = tempfile.gettempdir()
+    return Path(tempfile.mkdtemp(prefix="makespan-", dir=place if len(place) <= LONGEST_FOLDER_BYTES else "/tmp"))  # noqa: S108  # a new one, ours alone
+
+
+def _remove(folder: Path) -> None:
+    """Remove the folder; for a moment Ray's processes may still write there."""
+    for _ in range(REMOVALS):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(REMOVAL_PAUSE_SECONDS)
+
+
+@contextmanager
+def _environment(words: Mapping[str, str]) -> Iterator[None]:
+    """These environment variables, for the time being. What the user set stays, but for what makes it safe."""
+    before = {name: os.environ.get(name) for name in words}
+    os.environ.update(words)
+    try:
+        yield
+    finally:
+        for name, text in before.items():
+            if text is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = text
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Ray says what it is about to do in its log, which is shown. Its import sets the level."""
+    log = logging.getLogger("ray")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)

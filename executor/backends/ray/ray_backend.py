@@ -1,0 +1,166 @@
+"""`ray`: steps on Ray: one of its own on this machine, or one that runs already (``address``).
+
+Rules of this module:
+- Ray is imported when a run begins and not before.
+- Ray never runs a step again by itself: that is the engine's affair.
+- What is past its timeout or cancelled is ended with its worker, and another worker takes the place.
+- Nothing is polled: Ray calls back when a step ends.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pickle
+import re
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, ClassVar, Self
+
+from executor.backends.base import BackendError, usable_cores
+from executor.backends.ray.connection import Connection, connect, cores_there, disconnect
+from executor.backends.submit import Answer, SubmitBackend, Submits
+from executor.engine.engine import Engine
+from executor.record.timeline import Attempt
+
+if importlib.util.find_spec("ray") is None:
+    raise ImportError("No module named 'ray'. Install it with: pip install 'makespan[ray]'", name="ray")
+
+ADDRESS = re.compile(r"auto|[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}")
+WARM_SECONDS = 60
+# A call that dies with its worker raises one of these.
+DEATHS = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "LocalRayletDiedError", "OwnerDiedError")
+
+
+def run_pickled(call: bytes) -> Answer:
+    """Run a call (a pickled :class:`RemoteCall`) in a worker of Ray."""
+    answer: Answer = pickle.loads(call)()  # noqa: S301  # the words of the submitter
+    return answer
+
+
+def who_and_where(hold_seconds: float) -> int:
+    """The process id of a worker, kept busy for a moment so that others start as well."""
+    time.sleep(hold_seconds)
+    return os.getpid()
+
+
+class RayTasks:
+    """Ray as an executor: each call is a task of one core, never repeated by Ray."""
+
+    def __init__(self) -> None:
+        import ray  # noqa: PLC0415  # it is imported when a run begins
+
+        self._remote = ray.remote(num_cpus=1, max_retries=0)(run_pickled)
+
+    def submit(self, call: Callable[[], Any], /) -> Future[Answer]:
+        """Run it on a worker."""
+        future: Future[Answer] = self._remote.remote(pickle.dumps(call)).future()
+        return future
+
+
+class RayBackend(SubmitBackend):
+    """Steps on Ray. ``address`` (``host:port``, or ``auto``) is that of a running one, which this machine is a part of.
+
+    Runs that go on at once in one process share its Ray. As a context manager it keeps Ray until the block ends.
+    """
+
+    name = "ray"
+    summary = "Ray: processes of this machine, or address=HOST:PORT of a running one; timeouts kill"
+    options: ClassVar[Mapping[str, str]] = {
+        "address": "HOST:PORT of a running Ray, or auto; this machine is part of it"
+    }
+    keeps_workers = True
+
+    def __init__(self, workers: int | None = None, *, address: str | None = None) -> None:
+        if address is not None and not ADDRESS.fullmatch(address):
+            raise BackendError(f"ray: address {address!r} is none: write HOST:PORT, as in 10.0.0.7:6379, or auto")
+        self._address = address
+        self._connection: Connection | None = None
+        self._kept: Connection | None = None
+        there = None if address is None else cores_there(address)
+        super().__init__(there if workers is None else workers)
+
+    @classmethod
+    def default_workers(cls) -> int:
+        """The cores that this process may use."""
+        return usable_cores()
+
+    def __enter__(self) -> Self:
+        self._kept = connect(self._address)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        if self._kept is not None:
+            disconnect(self._kept)
+            self._kept = None
+
+    def open(self, engine: Engine) -> None:
+        """Bring Ray up, and its workers.
+
+        Raises:
+            BackendError: Ray does not start, does not answer at the address, or its workers cannot import makespan.
+        """
+        self.warnings = []
+        super().open(engine)
+
+    def make_executor(self) -> Submits:
+        self._connection = connect(self._address)
+        try:
+            self._warm()
+            return RayTasks()
+        except BaseException:
+            self._let_go()
+            raise
+
+    def close_executor(self, executor: Any, unfinished: list[str]) -> None:
+        """Let go of Ray; the last run in this process ends it, if it is of our own."""
+        self._let_go()
+
+    def cancel(self, attempt: Attempt) -> None:
+        """Its worker is ended; the end of the call is reported when it comes."""
+        future = self._futures.get(attempt)
+        if future is not None:
+            _stop(future)
+
+    def close(self) -> None:
+        """End what still runs."""
+        for future in self._futures.values():
+            if not future.done():
+                _stop(future)
+        self._futures.clear()
+        super().close()
+
+    def is_worker_death(self, error: BaseException) -> bool:
+        return type(error).__name__ in DEATHS or super().is_worker_death(error)
+
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            disconnect(connection)
+
+    def _warm(self) -> None:
+        """Have as many workers as there are slots, with makespan imported: their start is no part of the makespan."""
+        import ray  # noqa: PLC0415  # as above
+
+        warm: Callable[..., Any] = ray.remote(num_cpus=1, max_retries=0)(who_and_where).remote
+        try:
+            ray.get([warm(0.05) for _ in range(self.capacity)], timeout=WARM_SECONDS)
+        except ray.exceptions.GetTimeoutError as error:
+            raise BackendError(f"ray: its workers did not start within {WARM_SECONDS} s") from error
+        except ray.exceptions.RayError as error:
+            said = str(error).strip().rpartition("\n")[2]
+            raise BackendError(
+                f"ray: a worker cannot run steps: {said}. Install the same makespan on every machine of Ray"
+            ) from error
+
+
+def _stop(future: Any) -> None:
+    """End a call with its worker."""
+    import ray  # noqa: PLC0415  # as above
+
+    # It may have ended meanwhile, or Ray with it.
+    with suppress(ray.exceptions.RayError, ValueError, TypeError, RuntimeError):
+        ray.cancel(future.object_ref, force=True, recursive=False)

@@ -1,0 +1,241 @@
+"""Backend `ray` beside its suite: where Ray of our own listens, one that runs already, what is said when none is."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from executor import BackendError, Step, Workflow, run
+from executor.backends import find_backend, make_backend
+from harness.testing.backends.suite_steps import STEPS
+
+TOKEN = "0123456789abcdef" * 4  # of a cluster that lives for one test
+RUNNING = """
+import ray
+ray.init(address="local", num_cpus=3, include_dashboard=False, object_store_memory=80 * 2**20, log_to_driver=False)
+print(ray.get_runtime_context().gcs_address, flush=True)
+input()
+"""
+JOINING = """
+import sys
+from executor import *
+from executor.backends import make_backend
+steps = (Step(step_id="a", tool="sleep", args={"seconds": 0.01}),
+         Step(step_id="b", tool="noop", prompt="{{ steps.a.output.slept_seconds }}"))
+for _ in range(2):
+    done = run(Workflow(steps=steps), backend=make_backend("ray", options={"address": sys.argv[1]}))
+    print(done.ok, done.workers, done.outputs["b"], done.errors)
+"""
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[None]:
+    """One Ray for all runs of this process."""
+    with find_backend("ray")(2):
+        yield
+
+
+@pytest.fixture(scope="module")
+def surroundings() -> dict[str, str]:
+    """The environment of a Ray on loopback that asks for a token."""
+    return {
+        **os.environ,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": TOKEN,
+    }
+
+
+@pytest.fixture(scope="module")
+def address(surroundings: dict[str, str]) -> Iterator[str]:
+    """A Ray of somebody else's, of three cores."""
+    with subprocess.Popen(
+        [sys.executable, "-c", RUNNING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=surroundings
+    ) as program:
+        assert program.stdout is not None
+        yield program.stdout.readline().strip()
+        program.communicate("\n", timeout=60)
+
+
+def test_ray_is_imported_when_a_run_begins_and_not_before() -> None:
+    program = "import sys, executor; executor.find_backend('ray')(2); print('ray' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_where_ray_is_missing_the_error_names_the_extra() -> None:
+    program = (
+        "import sys; sys.modules['ray'] = None\n"
+        "from executor import BackendError, find_backend\n"
+        "try: find_backend('ray')\n"
+        "except BackendError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "pip install 'makespan[ray]'" in done.stdout
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "tcp://127.0.0.1:6379", "ray://127.0.0.1:10001", "", "host:port"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(BackendError, match=re.escape(f"address {address!r} is none: write HOST:PORT")):
+        make_backend("ray", 2, {"address": address})
+
+
+def test_where_nobody_listens_the_address_is_named_at_once() -> None:
+    with pytest.raises(BackendError, match=r"no Ray answers at 127\.0\.0\.1:9"):
+        make_backend("ray", 2, {"address": "127.0.0.1:9"})
+
+
+def test_ray_of_our_own_runs_steps_ends_one_past_its_timeout_and_listens_on_loopback_alone(kept: None) -> None:
+    home = Path.home() / ".ray"
+    before = home.exists()
+    steps = (
+        Step(step_id="a", tool="double", args={"value": 4}),
+        Step(step_id="b", tool="double", args={"value": "{{ steps.a.output }}"}),
+        Step(step_id="slow", tool="nap", args={"seconds": 60}, timeout=0.3),
+    )
+    done = run(Workflow(steps=steps), backend=find_backend("ray")(2), tools=STEPS)
+    assert done.outputs == {"a": 8, "b": 16}
+    assert done.errors["slow"].outcome == "timed_out"
+    assert home.exists() == before
+    listening = _listening(_below(os.getpid()) | {os.getpid()})
+    assert listening
+    assert {host for host, _ in listening} == {"127.0.0.1"}
+
+
+@pytest.mark.slow
+def test_a_process_that_has_a_ray_joins_no_other(kept: None) -> None:
+    with socket.create_server(("127.0.0.1", 0)):
+        backend = find_backend("ray")(2)
+        backend._address = "10.0.0.7:6379"  # type: ignore[attr-defined]  # the other one would be asked for its cores first
+        with pytest.raises(BackendError, match=r"cannot use the Ray at 10\.0\.0\.7:6379 at the same time"):
+            run(Workflow(steps=(Step(step_id="a", tool="noop"),)), backend=backend)
+
+
+@pytest.mark.slow
+def test_a_ray_that_runs_already_is_used_with_all_its_cores_and_left(
+    address: str, surroundings: dict[str, str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", JOINING, address], capture_output=True, text=True, check=False, env=surroundings
+    )
+    assert (done.stdout, done.stderr) == ("True 3 0.01 {}\n" * 2, "")
+
+
+@pytest.mark.slow
+def test_a_ray_that_asks_for_another_token_is_not_joined(address: str, surroundings: dict[str, str]) -> None:
+    program = (
+        "import sys\nfrom executor.backends import make_backend\nmake_backend('ray', None, {'address': sys.argv[1]})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, address],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**surroundings, "RAY_AUTH_TOKEN": "f" * 64},
+    )
+    assert "BackendError: ray: no Ray" in done.stderr
+    assert address in done.stderr
+
+
+@pytest.mark.slow
+def test_where_something_else_answers_the_address_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        there = f"127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(BackendError, match=f"no Ray answers at {there}"):
+            make_backend("ray", 2, {"address": there})
+
+
+@pytest.mark.slow
+def test_ray_of_our_own_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
+    program = (
+        "import os, tempfile\nfrom executor import *\n"
+        "print(run(Workflow(steps=(Step(step_id='a', tool='noop'),)), backend=find_backend('ray')(1)).ok)\n"
+        "print(os.listdir(tempfile.gettempdir()))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": _short_folder(tmp_path)},
+        start_new_session=True,
+    ) as started:
+        said, _ = started.communicate(timeout=100)
+    assert said == "True\n[]\n"
+    assert not _session(started.pid)
+
+
+def _short_folder(tmp_path: Path) -> str:
+    """A name for a folder that is short enough for Ray's sockets."""
+    place = Path(f"/tmp/{tmp_path.name[:4]}{os.getpid()}")
+    place.symlink_to(tmp_path)
+    return str(place)
+
+
+def _session(number: int) -> list[str]:
+    """The living processes of a session."""
+    found = []
+    for place in Path("/proc").iterdir():
+        if place.name.isdigit():
+            try:
+                fields = (place / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == number and fields[0] != "Z":
+                found.append(place.name)
+    return found
+
+
+def _below(pid: int) -> set[int]:
+    parents = {}
+    for place in Path("/proc").iterdir():
+        if place.name.isdigit():
+            try:
+                parents[int(place.name)] = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+    found: set[int] = set()
+    open_ids = {pid}
+    while open_ids:
+        open_ids = {child for child, parent in parents.items() if parent in open_ids} - found
+        found |= open_ids
+    return found
+
+
+def _listening(processes: set[int]) -> set[tuple[str, int]]:
+    """Host and port of each TCP socket on which one of these processes listens."""
+    sockets: set[str] = set()
+    for pid in processes:
+        try:
+            descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
+        except OSError:
+            continue
+        for descriptor in descriptors:
+            try:
+                target = str(descriptor.readlink())
+            except OSError:
+                continue
+            if target.startswith("socket:["):
+                sockets.add(target[8:-1])
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
+            words = line.split()
+            if words[3] == "0A" and words[9] in sockets:
+                host, port = words[1].split(":")
+                found.add((_host(host), int(port, 16)))
+    return found
+
+
+def _host(text: str) -> str:
+    raw = b"".join(bytes.fromhex(text[place : place + 8])[::-1] for place in range(0, len(text), 8))
+    if len(raw) == 16 and raw[:12] == b"\0" * 10 + b"\xff\xff":
+        raw = raw[12:]
+    return socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw)
