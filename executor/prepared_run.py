@@ -118,11 +118,13 @@ class PreparedRun:
         from executor.output_cache.cached_outputs import Cache, CachedOutputs  # noqa: PLC0415  # SQLite, as above
 
         resume = options.get("resume")
+        finished = None if self.kept is None else self.kept.earlier
         return CachedOutputs(
             given if isinstance(given, Cache) else Cache(given),
             context,
-            first=None if self.kept is None else self.kept.earlier,
+            first=finished,
             again=getattr(resume, "rerun", ()),
+            ran=() if finished is None else finished.earlier.ran_in,
         )
 
     def drive(self) -> Run:

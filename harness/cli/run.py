@@ -18,7 +18,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from executor.model.findings import Finding
-from executor.output_cache.cached_outputs import Cache
 from executor.running import Run
 from harness.analysis import summary
 from harness.cli.guard import UsageFault
@@ -44,10 +43,10 @@ from harness.report.terminal.summary_text import step_lines, summary_lines
 from harness.result import Document
 from harness.scenario.scenario_file import load, load_document
 from harness.scenario.scenario_model import Loaded
-from harness.store.journals import cache_path
 
 if TYPE_CHECKING:
     from executor.journal.resume_plan import ResumePlan
+    from executor.output_cache.cached_outputs import Cache
     from harness.planner import LivePlan
     from harness.store.journals import FoundJournal
 
@@ -250,6 +249,9 @@ def _keep_while(
 
 def _cache(request: RunRequest, config: Config) -> Callable[[str], Cache]:
     """By the run's id, the cache beside the store."""
+    from executor.output_cache.cached_outputs import Cache  # noqa: PLC0415 - the same
+    from harness.store.journals import cache_path  # noqa: PLC0415 - the same
+
     path = cache_path(store_path(request.store, config))
     return lambda run_id: Cache(path, reads=not request.no_cache, run_id=run_id)
 

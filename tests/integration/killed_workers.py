@@ -3,7 +3,7 @@
 ``python -m tests.integration.killed_workers 2000`` kills so many workers of runs that are kept, and counts them.
 
 Each call notes on the disk that it began and that it came to its end, in a file that nothing but these calls writes.
-A worker is killed once it is ready: three that die one after the other while they start end a run.
+A worker is killed once it is ready: after three in a row that die while they start, no more are started.
 """
 
 from __future__ import annotations

@@ -203,3 +203,27 @@ def test_polls_take_no_worker() -> None:
     work = [span("a", 0, 1000, "run"), span("b", 0, 1000, "run"), span("c", 1000, 1100, "run")]
     run = run_of(span("run", 0, 2000), *work, *long_polls("dequeue_event", 300, 300, 300))
     assert diagnose(run).predictions.by_workers["2"].makespan_seconds == pytest.approx(2, abs=0.01)
+
+
+def test_a_loop_that_hands_on_what_comes_in_waits_like_the_polls_in_it_beside_work_of_many_spans() -> None:
+    """What a2a-sdk's server says of an agent: its loop and its consumer wait as long as the agent works."""
+    run = run_of(
+        span("handle", 0, 1000),
+        span("EventQueue._dispatch_loop", 5, 1000, "handle", key="loop"),
+        span("put", 10, 20, "loop"),
+        span("EventQueue.dequeue_event", 15, 995, "handle", key="dequeue"),
+        span("agent", 20, 990, "handle"),
+        *(span(f"node {n}", 20 + 190 * n, 210 + 190 * n, "agent") for n in range(5)),
+    )
+    assert not any("dequeue" in name or "loop" in name for name in run.names)
+    assert {"node 0", "node 4", "put"} <= set(run.names)
+
+
+def test_a_loop_that_works_itself_is_no_wait() -> None:
+    run = run_of(
+        span("handle", 0, 1000),
+        span("event_loop", 0, 1000, "handle", key="loop"),
+        *(span(f"work {n}", 100 * n, 100 * n + 90, "loop") for n in range(10)),
+        span("log", 0, 900, "handle"),
+    )
+    assert "event_loop" in run.names

@@ -35,7 +35,8 @@ _SLEEP_FOR: Final = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _POLL: Final = re.compile(
-    r"(?:^|[^a-z])(?:(?:long[_ -]?)?poll(?:ing|s)?|dequeue(?:_\w+)?|queue\.get|b[lr]pop|xread(?:group)?)(?:$|[^a-z])",
+    r"(?:^|[^a-z])(?:(?:long[_ -]?)?poll(?:ing|s)?|dequeue(?:_\w+)?|queue\.get|b[lr]pop|xread(?:group)?"
+    r"|(?:dispatch|event|message|receive|consume|consumer|poll)[_ ]?loop)(?:$|[^a-z])",
     re.IGNORECASE | re.ASCII,
 )
 _SEND: Final = re.compile(
@@ -53,6 +54,8 @@ _CUT_SHORT_RATIO: Final = 0.9
 # What a sleep waits for ends at most that much before it, or that share of it.
 _SLEEP_SLACK_NANOSECONDS: Final = 2_000_000
 _SLEEP_SLACK_RATIO: Final = 0.02
+# What a loop that waits calls fills at most that share of it.
+_HANDED_ON_RATIO: Final = 0.2
 # Work beside a row of waits counts as what is waited for if it lasts at least that share of the row.
 _BESIDE_RATIO: Final = 0.5
 # Shorter pauses are somebody's work between two calls.
@@ -63,6 +66,8 @@ _OTHERS_RATIO: Final = 0.2
 _COVERED_RATIO: Final = 0.8
 # With children of its own: what of it the others' work must fill.
 _WORK_RATIO: Final = 0.5
+# How many of the spans around one are looked at.
+_MOST_ABOVE: Final = 64
 # How many spans beside one are looked at.
 _MOST_BESIDE: Final = 256
 
@@ -74,20 +79,7 @@ COVERS: Final = "covers the work of others"
 
 def waiting_spans(tree: Tree) -> dict[int, str]:
     """The spans that only wait, with the reason."""
-    waiting: dict[int, str] = {}
-    by_name: dict[str, str | None] = {}
-    for index, span in enumerate(tree.spans):
-        if tree.children[index]:
-            continue
-        name = span.name
-        if name in by_name:
-            reason = by_name[name]
-        else:
-            reason = by_name[name] = _reason_in_name(name)
-        if "asgi.event.type" in span.attributes or WAIT_REASON in span.attributes:
-            reason = PLUMBING
-        if reason is not None:
-            waiting[index] = reason
+    waiting = _waits_by_name(tree)
     long_polls: list[list[int]] = []
     for siblings in (tree.roots, *tree.children):
         if len(siblings) >= FEWEST_POLLS:
@@ -102,6 +94,33 @@ def waiting_spans(tree: Tree) -> dict[int, str]:
                     long_polls.append(row)
     _add_long_polls(tree, waiting, long_polls)
     return waiting
+
+
+def _waits_by_name(tree: Tree) -> dict[int, str]:
+    """Those that say so themselves."""
+    waiting: dict[int, str] = {}
+    by_name: dict[str, str | None] = {}
+    for index, span in enumerate(tree.spans):
+        name = span.name
+        if name in by_name:
+            reason = by_name[name]
+        else:
+            reason = by_name[name] = _reason_in_name(name)
+        if tree.children[index]:
+            if reason == POLL and _is_mostly_alone(tree, index):
+                waiting[index] = POLL
+            continue
+        if "asgi.event.type" in span.attributes or WAIT_REASON in span.attributes:
+            reason = PLUMBING
+        if reason is not None:
+            waiting[index] = reason
+    return waiting
+
+
+def _is_mostly_alone(tree: Tree, index: int) -> bool:
+    """Whether what a span calls is but a small part of it: a loop that hands on what comes in."""
+    called = _filled(tree, tree.children[index])
+    return called <= _HANDED_ON_RATIO * (tree.end[index] - tree.start[index])
 
 
 def _reason_in_name(name: str) -> str | None:
@@ -259,8 +278,7 @@ def covered_waits(tree: Tree, waiting: dict[int, str]) -> set[int]:
     if not waiting:
         return set()
     work = sorted(
-        (index for index in range(len(tree.spans)) if index not in waiting and not tree.children[index]),
-        key=lambda index: tree.end[index],
+        (index for index in range(len(tree.spans)) if index not in waiting), key=lambda index: tree.end[index]
     )
     ends = [tree.end[index] for index in work]
     covered: set[int] = {index for index, reason in waiting.items() if reason == PLUMBING}
@@ -273,10 +291,25 @@ def covered_waits(tree: Tree, waiting: dict[int, str]) -> set[int]:
         first, last = bisect_left(ends, finish - slack), bisect_right(ends, finish)
         for index in work[max(first, last - _MOST_BESIDE) : last]:
             overlap = tree.end[index] - max(begin, tree.start[index])
-            if overlap >= _BESIDE_RATIO * (finish - begin):
+            if overlap >= _BESIDE_RATIO * (finish - begin) and not _is_above(tree, index, row):
                 covered.update(row)
                 break
     return covered
+
+
+def _is_above(tree: Tree, index: int, row: Sequence[int]) -> bool:
+    """Whether a span holds one of these waits, and may so only be as long as they are."""
+    if not tree.children[index]:
+        return False
+    for at in {tree.parent[one] for one in row}:
+        above = at
+        for _ in range(_MOST_ABOVE):
+            if above in (index, -1):
+                break
+            above = tree.parent[above]
+        if above != -1:  # or so deep that nobody looked on
+            return True
+    return False
 
 
 def _groups(tree: Tree, waiting: dict[int, str]) -> list[list[int]]:
