@@ -58,7 +58,7 @@ def best_schedule(timeline: Timeline, *, max_seconds: float, threads: int | None
     best, bound = problem.known_ticks, problem.bound_ticks
     if bound < best:
         if len(problem.parts) > _MOST_STEPS:
-            fix = "take a smaller one; the lower bound stands beside the makespan"
+            fix = "take a smaller one; the lower bound is shown beside the makespan"
             raise SimulationError(
                 f"--optimum searches at most {_MOST_STEPS:,} steps: these are {len(problem.parts):,}", fix
             )

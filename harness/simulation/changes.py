@@ -3,7 +3,7 @@
 Rules of this module:
 - A change is data: it says what differs, and in its label how a person reads that. Several make one by
   :func:`combined`, where the later one counts.
-- Steps may be named by a pattern (``note_*``); one that fits nothing is an error like a name that nobody knows.
+- Steps may be named by a pattern (``note_*``); one that fits nothing is an error like an unknown name.
 """
 
 from __future__ import annotations

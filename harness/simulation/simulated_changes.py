@@ -177,17 +177,17 @@ def _usual_gains(subject: Subject, base: int) -> list[Gain]:
                 ("no time", math.inf, step.whole_seconds),
             ):
                 change = Change(f"step {name} {said}", {step.step_id: divisor})
-                found.append(_told(subject, change, base, seconds))
+                found.append(_gain_of(subject, change, base, seconds))
         for limit in prediction.limits:
             change = Change(f"{limit.limit} {limit.before:g} → {limit.after:g}", limits={limit.limit: {}})
             if limit.limit == WORKERS:
                 change = replace(change, limits={}, workers=round(limit.after))
-            found.append(_told(subject, change, base, limit.seconds))
+            found.append(_gain_of(subject, change, base, limit.seconds))
     if any(attempts > 1 for attempts in subject.rerun.last_attempt.values()):
         found.append(_gain(subject, Change("without retries", without_retries=True), base))
     return [one for one in found if one.gain_seconds > 0]
 
 
-def _told(subject: Subject, change: Change, base: int, gain_seconds: float) -> Gain:
+def _gain_of(subject: Subject, change: Change, base: int, gain_seconds: float) -> Gain:
     sure = subject.sure_gain(change, round(gain_seconds * NANOSECONDS)) / NANOSECONDS
     return Gain(change.label, base / NANOSECONDS - gain_seconds, gain_seconds, sure)

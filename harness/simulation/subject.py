@@ -3,7 +3,7 @@
 Rules of this module:
 - A scenario's durations are the stated ones; it runs once on the virtual clock to have them.
 - Of a document with several cells one is taken: the one that is named, else the best that really ran.
-- ``observed`` holds every run time of a step that anybody measured, in nanoseconds of one attempt.
+- ``observed`` holds every measured run time of a step, in nanoseconds of one attempt.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Subject:
 
     @property
     def is_simulated_failure(self) -> bool:
-        """Whether steps failed that nobody has seen fail: the makespan is that of a run that was cut short."""
+        """Whether steps failed in the simulation only: the makespan is that of a run that was cut short."""
         return self.kind == "scenario" and bool(self.failures)
 
     @property
@@ -120,7 +120,7 @@ def _skipped(timeline: Timeline) -> list[str]:
     behind = [status == "failed" for status in timeline.statuses]
     found = []
     changed = True
-    while changed:  # steps that were added late may stand before what they depend on
+    while changed:  # steps that were added late may come before what they depend on
         changed = False
         for step, status in enumerate(timeline.statuses):
             if status == "skipped" and not behind[step] and any(behind[one] for one in timeline.data_parents[step]):
@@ -217,7 +217,7 @@ def _observed_once(rerun: Rerun) -> dict[str, list[int]]:
 
 
 def _observed(result: Mapping[str, Any], rerun: Rerun) -> dict[str, list[int]]:
-    """The run times of each step's attempts over all repetitions. A repetition tells the sum of a step's attempts:
+    """The run times of each step's attempts over all repetitions. A repetition has the sum of a step's attempts:
     they are taken to have been as many, and as long as each other.
     """
     found: dict[str, list[int]] = {}

@@ -128,8 +128,8 @@ class Rerun:
         """``graph``: the one that was run. ``calls_together``: an attempt makes all its calls at its first one; which
         of them wait for which is said by their dependencies alone. ``ranks_follow``: whether the order of starts knows
         that a step was made faster (default: where it comes from measured durations). ``stated``: by step, what the
-        order of starts knew of it (``priority``, ``expected_seconds``, ``parallel_group``); None: nobody knows, and the
-        measured durations decide.
+        order of starts knew of it (``priority``, ``expected_seconds``, ``parallel_group``); None: it is unknown,
+        and the measured durations decide.
         """
         self.stated = stated
         self._ranks_follow = graph is None if ranks_follow is None else ranks_follow
@@ -296,7 +296,7 @@ class Rerun:
         taken = set(ids) - {ids[child] for child in self.index.call_of}
         names: dict[int, str] = {}
         counts: dict[int, int] = {}
-        # Callers stand before their calls: a call is made by a step that has a name already.
+        # Callers come before their calls: a call is made by a step that has a name already.
         for (parent, call), steps in sorted(self.children.items(), key=lambda item: self._depth_and_call(*item[0])):
             made_by = self.index.calls[parent][call].attempt
             if last_only and made_by.attempt < self.last_attempt[ids[parent]]:

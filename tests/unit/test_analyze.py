@@ -369,9 +369,9 @@ def test_the_headline_says_what_is_sure_what_is_possible_and_what_would_settle_i
 
 def test_each_advice_says_whether_it_is_sure_and_on_what_evidence() -> None:
     text = text_of(diagnose(run_of({"a": (0, 2), "b": (2, 5), "c": (5, 6)}, links={"b": [], "c": ["a"]})))
-    assert "a, b * (assumed: observed order alone stands between them)" in text
+    assert "a, b * (assumed: observed order alone is between them)" in text
     known = diagnose(run_of({"x": (0, 1), "a": (1, 3), "b": (3, 5)}, links={"a": ["x"], "b": ["x"]}))
-    assert "a, b (sure: what the later ones need is told by links)" in text_of(known)
+    assert "a, b (sure: what the later ones need is stated by links)" in text_of(known)
     assert "To check what is sure: `--scenario FILE`" in text_of(known)
 
 

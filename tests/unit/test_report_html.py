@@ -304,6 +304,6 @@ def test_a_table_of_capacities_is_short_and_says_what_it_leaves_out():
     timeline = found_out()
     timeline.capacity_changes = {HOSTILE: [(time * 1_000, 1 + time % 7) for time in range(1_000)]}
     html = report_html([document(result(timeline))])
-    assert "the first 400 changes; 600 more stand in the result document" in plain(html)
+    assert "the first 400 changes; 600 more are in the result document" in plain(html)
     assert len(data_of(html)["cells"][0]["capacities"][0][1]) == 1_000
     assert "<img" not in html

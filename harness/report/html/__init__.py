@@ -1,6 +1,6 @@
 """The HTML report: one self-contained file about one or several ``makespan.run/1`` documents.
 
-Rules of this room:
+Rules of this package:
 - The file opens from disk, asks no network for anything (its own policy forbids it), and runs no script but its own.
 - Every text that comes from a run is data: it is escaped for where it is, and control characters become signs.
 - Figures come from the document; nothing is measured, and nothing is computed twice.

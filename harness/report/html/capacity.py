@@ -48,8 +48,8 @@ def capacity_curves(timeline: Timeline) -> list[CapacityCurve]:
 
 def capacity_words(changes: Sequence[tuple[int, int]]) -> str:
     """The whole curve in words: ``4 at first, 1 to 16, 8 at the end``."""
-    told = [capacity for _, capacity in changes]
-    return f"{told[0]} at first, {min(told)} to {max(told)}, {told[-1]} at the end"
+    capacities = [capacity for _, capacity in changes]
+    return f"{capacities[0]} at first, {min(capacities)} to {max(capacities)}, {capacities[-1]} at the end"
 
 
 def capacity_columns(changes: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:

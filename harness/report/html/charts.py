@@ -64,7 +64,7 @@ def time_ticks(low: float, high: float, wanted: int = 6) -> list[Tick]:
     """Ticks in one unit that fits the axis. Seconds."""
     unit, size = time_unit(high)
     places = values(low, high, wanted)
-    # As many digits as tell two ticks apart, however far from zero they are.
+    # As many digits as distinguish two ticks, however far from zero they are.
     step = (places[1] - places[0]) / size if len(places) > 1 else 1.0
     decimals = max(0, -math.floor(math.log10(step) + 1e-9)) if step > 0 else 0
     return [
@@ -85,7 +85,7 @@ def time_unit(seconds: float) -> tuple[str, float]:
 class Part(NamedTuple):
     """A cause's part of a cell's makespan; ``from_percent`` and ``percent`` of the chart's width.
 
-    ``paler`` tells it from another of its kind.
+    ``paler`` distinguishes it from another of its kind.
     """
 
     cause: str
@@ -117,7 +117,7 @@ class LostTime(NamedTuple):
 def lost_time(cells: Sequence[Cell]) -> LostTime | None:
     """The makespan of each cell split by cause; None where nothing took time.
 
-    Parts below zero (a slowdown can be) stand in the table alone.
+    Parts below zero (a slowdown can be) are in the table alone.
     """
     longest = max(sum(seconds for seconds in cell.summary.lost_seconds.values() if seconds > 0) for cell in cells)
     if longest <= 0:
@@ -233,7 +233,7 @@ def _line_chart(
     width, height = CHART_WIDTH - LEFT - RIGHT, CHART_HEIGHT - TOP - BOTTOM
 
     def x_of(workers: float, number: int | None = None) -> float:
-        # Series stand a little beside each other, so that equal values and their intervals all show.
+        # Series are drawn a little beside each other, so that equal values and their intervals all show.
         aside = 0.0 if number is None else 5 * (number - (len(groups) - 1) / 2)
         return LEFT + width * workers / (most * 1.04) + aside
 
@@ -289,7 +289,7 @@ def _ratio_words(value: float, low: float | None, high: float | None) -> str:
 
 
 class StripRow(NamedTuple):
-    """Values on an axis: ``dots`` in per cent; the middle; the interval's ends, if any. ``style`` tells cells apart;
+    """Values on an axis: ``dots`` in per cent; the middle; the interval's ends, if any. ``style`` distinguishes cells;
     ``title`` is the label whole.
     """
 

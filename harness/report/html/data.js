@@ -74,7 +74,7 @@ function unpackAttempts(columns, steps, makespan) {
   return attempts;
 }
 
-// 0: nobody; n: the step's n-th dependency; -n: the step at place n - 1.
+// 0: no step; n: the step's n-th dependency; -n: the step at place n - 1.
 function releaser(code, step, steps) {
   if (code === 0) return null;
   return steps[code > 0 ? step.parents[code - 1] : -code - 1];

@@ -185,7 +185,7 @@ class Gantt {
       const bar = this.rect(attempt);
       const waitsVisible = this.x(attempt.granted) - this.x(attempt.waitsFrom) >= 1;
       if (!waitsVisible && bar.width <= 1 && bar.x < painted + 0.5 && !attempt.failed) continue;
-      // What an earlier run did stands before the seam, and is in no figure.
+      // What an earlier run did is drawn before the seam, and is in no figure.
       context.globalAlpha = isDim(attempt.step) ? 0.13 : attempt.from < this.cell.seam ? 0.45 : 1;
       if (waitsVisible) this.drawWaits(context, attempt, bar);
       fillBar(context, bar.x, bar.y, bar.width, bar.height, { critical, failed: attempt.failed });
@@ -213,10 +213,10 @@ class Gantt {
     const said = view.rows === "step" ? durationText(runTime(attempt)) : attempt.step.id;
     const text = attempt.number > 1 ? `#${attempt.number} ${said}` : said;
     const first = attempt.pauses[0];
-    const room = (first ? Math.min(right, this.x(first.from)) : right) - left - 6;
+    const space = (first ? Math.min(right, this.x(first.from)) : right) - left - 6;
     context.fillStyle = marks.colours[critical || attempt.failed ? "path-ink" : "bar-ink"];
     // Half a number misleads; half a name still helps.
-    const shown = view.rows === "step" && context.measureText(text).width > room ? "" : clipped(context, text, room);
+    const shown = view.rows === "step" && context.measureText(text).width > space ? "" : clipped(context, text, space);
     context.fillText(shown, left + 4, bar.y + (bar.height - (critical ? 2 : 0)) / 2 + 0.5);
   }
 

@@ -186,7 +186,7 @@ def _figures(cell: Cell, *, is_alone: bool) -> list[Figure]:
         found.append(
             Figure("attempts", f"{figures.attempts:,}", f"{retries:,} {'retry' if retries == 1 else 'retries'}")
         )
-    # Of several cells it stands in their table.
+    # Of several cells it is in their table.
     if is_alone and (cause := figures.largest_lost_cause) is not None:
         seconds = figures.lost_seconds[cause]
         if (share := seconds / figures.makespan_seconds if figures.makespan_seconds else 0.0) >= WORTH_ACTING_RATIO:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from harness.report.html.safe_text import visible
 
-# Facts that say nothing to a reader of a report: they stand in the document.
+# Facts that say nothing to a reader of a report: they are in the document.
 _LEFT_OUT: Final = {"affinity", "python_build", "python_compiler"}
 _REVISION_CHARACTERS: Final = 10
 _VALUE_LIMIT: Final = 80

@@ -19,7 +19,7 @@ _CHANGES_SHOWN: Final = 10
 _NAMES_SHOWN: Final = 6
 _NAME_LIMIT: Final = 60
 _KNOWN: Final = "the trace names all dependencies"
-# What one must know before believing a prediction; other findings stand at the top of the page.
+# What one must know before believing a prediction; other findings are at the top of the page.
 _ABOUT_PREDICTIONS: Final = ("late_start",)
 # Less than that share of the makespan is called nothing.
 _NOTHING_RATIO: Final = 0.005

@@ -2,7 +2,7 @@
 
 Rules of this module:
 - Times are nanoseconds. An attempt's columns hold differences (ready to the ready before, granted to ready, started to
-  granted, ended to started, known to ended), so that five thousand attempts take little room; null where there is none.
+  granted, ended to started, known to ended), which keeps five thousand attempts small; null where there is none.
 - Texts of steps are made visible here; the script only ever sets them as text.
 - What nearly every entry says (it succeeded, it was the first attempt) is left out; so is a column that says nothing.
 - Outputs and errors are previews: all outputs together take no more than ``PREVIEW_CHARACTERS``, all errors neither,
@@ -175,7 +175,7 @@ def _attempts(timeline: Timeline, lane_of: Sequence[int], texts: Texts, reasons:
 
 
 def _released(attempt: Attempt, parents: Sequence[int], place_of: dict[str, int]) -> int:
-    """Who released it: 0 nobody; n the n-th data dependency; -n the step at place n - 1."""
+    """Who released it: 0 no step; n the n-th data dependency; -n the step at place n - 1."""
     place = place_of.get(attempt.released_by or "")
     if place is None:
         return 0

@@ -1,4 +1,4 @@
-"""The cells of a report: one for each result of each document, with a name that tells it from the others. Pure.
+"""The cells of a report: one for each result of each document, with a name that distinguishes it. Pure.
 
 Rules of this module:
 - A name says executor and workers, and else only what differs between the cells.
@@ -72,7 +72,7 @@ class Cell:
 
     @property
     def startup_seconds(self) -> float:
-        """What it takes to bring the workers up where none were kept; 0 where nobody said."""
+        """What it takes to bring the workers up where none were kept; 0 where it is unknown."""
         return float(self.result.get("cold_startup_seconds", self.result.get("startup_seconds")) or 0.0)
 
     @property

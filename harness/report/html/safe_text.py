@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-# What stands where there is no value.
+# What is shown where there is no value.
 NOTHING: Final = "–"
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 # They reorder or hide the text around them: an id must not look like another.
@@ -58,7 +58,7 @@ def _json_pieces(value: Any) -> Iterator[str]:
 
 
 def script_json(value: Any) -> str:
-    """JSON that may stand inside a ``<script>`` element: it holds no ``<``, ``>`` or ``&``."""
+    """JSON that is allowed inside a ``<script>`` element: it holds no ``<``, ``>`` or ``&``."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).translate(_SCRIPT_ESCAPES)
 
 

@@ -24,7 +24,7 @@ function redrawNow() {
 }
 
 const SHORTEST_SPAN = 200; // nanoseconds over the whole width
-const MARGIN = 0.02; // free room after the last end
+const MARGIN = 0.02; // free space after the last end
 
 function show(from, to) {
   const whole = LONGEST * (1 + MARGIN);

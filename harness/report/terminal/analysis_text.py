@@ -27,7 +27,7 @@ _NAMES_SHOWN: Final = 8
 _WORTH_SAYING_RATIO: Final = 0.01
 _NOTHING_RATIO: Final = 0.005
 SETTLE: Final = (
-    "The trace does not tell whether steps marked * need each other: they only ran in that order. "
+    "The trace does not show whether steps marked * need each other: they only ran in that order. "
     "Say what depends on what with --edges FILE: `a -> b`, or `a -/> b` for what is not needed."
 )
 CHECK: Final = (
@@ -219,9 +219,9 @@ def _together_lines(diagnosis: Diagnosis) -> Iterator[Line]:
 def _together(diagnosis: Diagnosis, one: Together) -> str:
     evidence = ", ".join(one.evidence)
     if one.assumed:
-        return f"{_names(diagnosis, one.steps)} * (assumed: {evidence or 'observed order'} alone stands between them)"
-    told = f"what the later ones need is told by {evidence}" if evidence else "the later ones need nothing"
-    return f"{_names(diagnosis, one.steps)} (sure: {told})"
+        return f"{_names(diagnosis, one.steps)} * (assumed: {evidence or 'observed order'} alone is between them)"
+    needs = f"what the later ones need is stated by {evidence}" if evidence else "the later ones need nothing"
+    return f"{_names(diagnosis, one.steps)} (sure: {needs})"
 
 
 def prediction_lines(diagnosis: Diagnosis) -> Iterator[Line]:
@@ -312,7 +312,7 @@ def _group_lines(group: Group, typical: Diagnosis | None) -> Iterator[Line]:
     if lacking:
         yield Line(
             f"  note: of {counted(len(lacking), 'trace')} there is something to beware of, as of "
-            f"{one_line(lacking[0].trace_id, 32)} (--trace ID tells what)",
+            f"{one_line(lacking[0].trace_id, 32)} (--trace ID shows what)",
             "yellow",
         )
     if typical is not None:

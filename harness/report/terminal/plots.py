@@ -110,17 +110,17 @@ def bar_lines(bars: Sequence[Bar], width: int = 80, *, ascii_only: bool = False)
         names, texts = [_in_ascii(name) for name in names], [_in_ascii(text) for text in texts]
     column = max(map(len, names), default=0)
     tail = max(map(len, texts), default=0)
-    room = max(4, width - column - tail - 4)
+    space = max(4, width - column - tail - 4)
     top = max((bar.value for bar in bars), default=0.0)
     lines = []
     for name, text, bar in zip(names, texts, bars, strict=True):
-        drawn = _bar(bar.value / top if top > 0 else 0.0, room, ascii_only=ascii_only)
-        lines.append(f"{name:<{column}}  {drawn:<{room}}  {text}".rstrip())
+        drawn = _bar(bar.value / top if top > 0 else 0.0, space, ascii_only=ascii_only)
+        lines.append(f"{name:<{column}}  {drawn:<{space}}  {text}".rstrip())
     return lines
 
 
-def _bar(share: float, room: int, *, ascii_only: bool) -> str:
-    length = max(0.0, min(1.0, share)) * room
+def _bar(share: float, space: int, *, ascii_only: bool) -> str:
+    length = max(0.0, min(1.0, share)) * space
     if ascii_only:
         return "#" * max(round(length), 1 if share > 0 else 0)
     whole = math.floor(length)
@@ -150,9 +150,9 @@ def speedup_lines(results: Sequence[Mapping[str, Any]], width: int = 80, *, asci
         name = f"{result['executor']}@{result['workers']}"
         if result["policy"] not in ("dataflow", "serial"):
             name += f" {result['policy']}"
-        told = [f"{key}={value_text(value)}" for key, value in result["parameters"].items() if key in varying]
-        if told:
-            name += f" {', '.join(told)}"
+        parameters = [f"{key}={value_text(value)}" for key, value in result["parameters"].items() if key in varying]
+        if parameters:
+            name += f" {', '.join(parameters)}"
         bars.append(Bar(name, speedup["median"], f"{speedup['median']:.2f}×{interval}"))
     return bar_lines(bars, width, ascii_only=ascii_only)
 

@@ -29,12 +29,12 @@ def resume_lines(plan: ResumePlan) -> Iterator[Line]:
         f"{reused:,} of {counted(len(plan.steps), 'step')} are reused{calls}.",
         "bold",
     )
-    told = [step for step in plan.steps if step.fate in _WORDS]
-    for step in told[:STEPS_SHOWN]:
+    named = [step for step in plan.steps if step.fate in _WORDS]
+    for step in named[:STEPS_SHOWN]:
         reason = f": {one_line(step.reason, 200)}" if step.reason else ""
         yield Line(f"  {one_line(step.step_id, _NAME_LIMIT)} {_WORDS[step.fate]}{reason}")
-    if len(told) > STEPS_SHOWN:
-        yield Line(f"  … and {len(told) - STEPS_SHOWN:,} more")
+    if len(named) > STEPS_SHOWN:
+        yield Line(f"  … and {len(named) - STEPS_SHOWN:,} more")
 
 
 def bench_resume_lines(run_id: str, matrix: Matrix, kept: Sequence[Measured], *, most: bool) -> Iterator[Line]:

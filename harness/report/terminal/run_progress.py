@@ -32,7 +32,7 @@ from harness.plain_text import counted, duration_text, one_line, some_of
 from harness.report.terminal.console import Line, Terminal
 from harness.report.terminal.plan_text import description_of
 
-# Above this number of steps nobody reads a line for each.
+# Above this number of steps a line for each is too much to read.
 STEPS_IN_DETAIL: Final = 50
 # Above this number of steps a look at every state would burden the run.
 STEPS_WATCHED: Final = 5_000
@@ -97,7 +97,7 @@ class Progress(Instrument):
 
     def starts(self, engine: WatchedRun, started: Sequence[Attempt], running: Sequence[Attempt] = ()) -> Iterator[Line]:
         """What started: in the words of the seed where nothing ran, else in a line beside how many run now."""
-        # A mapped step waits for its items, which stand here themselves.
+        # A mapped step waits for its items, which are here themselves.
         started = [attempt for attempt in started if not engine.scheduler.is_mapped(attempt.index)]
         before = sum(1 for attempt in running if not engine.scheduler.is_mapped(attempt.index))
         together = len(started)
@@ -128,7 +128,7 @@ class Progress(Instrument):
         return name if attempt.attempt == 1 else f"{name} (attempt {attempt.attempt})"
 
     def reason(self, error: StepError | None) -> str:
-        """Why an attempt failed, to stand behind its name."""
+        """Why an attempt failed, to be shown behind its name."""
         return "" if error is None else one_line(f": {error.error_type}: {error.message}", self._terminal.width)
 
     # ------------------------------------------------------------------ the thread
@@ -181,7 +181,7 @@ class Progress(Instrument):
 
 
 class DetailedProgress(Progress):
-    """Every start and every end, told by the engine."""
+    """Every start and every end, as the engine reports it."""
 
     def __init__(self, terminal: Terminal) -> None:
         super().__init__(terminal)
@@ -237,8 +237,8 @@ class DetailedProgress(Progress):
 
 
 class DistantProgress(Progress):
-    """Failures, and the first time that steps run together, seen from afar: the engine is told of no hook, so that its
-    short way stays open.
+    """Failures, and the first time that steps run together. The engine calls no hook of it, so that its short way stays
+    open.
     """
 
     def __init__(self, terminal: Terminal) -> None:

@@ -82,13 +82,13 @@ def _cell_lines(simulation: Simulation, spreads: Sequence[Distribution | None]) 
 
 
 def _optimum_lines(simulation: Simulation, optima: Sequence[Optimum | None]) -> Iterator[Line]:
-    told: set[int] = set()
+    shown: set[int] = set()
     for cell, optimum in zip(simulation.cells, optima, strict=False):
         if optimum is None:
             continue
         where = f"on {counted(cell.workers, 'worker')}"
-        if cell.workers not in told:
-            told.add(cell.workers)
+        if cell.workers not in shown:
+            shown.add(cell.workers)
             yield Line(f"  best schedule {where}: {_known(optimum)}", "bold")
         yield Line(f"    {cell.policy} {where} is {_above(optimum, cell.makespan_seconds)}")
 

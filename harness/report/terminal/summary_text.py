@@ -23,7 +23,7 @@ _ID_SHOWN: Final = 12
 _PATH_SHOWN: Final = 8
 _WARNINGS_SHOWN: Final = 20
 _FAILURES_SHOWN: Final = 5
-# What it took to start the workers is told from so many seconds and such a share of the makespan on.
+# What it took to start the workers is shown from so many seconds and such a share of the makespan on.
 _LEAST_STARTUP_SECONDS: Final = 0.1
 _LEAST_STARTUP_RATIO: Final = 0.1
 _STATUS_STYLES: Final[dict[StepStatus, str]] = {
