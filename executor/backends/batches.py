@@ -12,7 +12,7 @@ Rules of this module:
 - A worker begins no further step of a batch that has taken long: what it has not begun goes back.
 - A batch whose worker dies has its first step tried again, and gives the others back. None may be
   ``idempotent: false``.
-- A cancellation waits until the batches are home, a second at most: what has run by then is in the record.
+- A cancellation waits until the batches are back, a second at most: what has run by then is in the record.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class BatchingBackend(SubmitBackend):
             engine.scheduler.take_back(index)
 
     def _give_up_batches(self, engine: Engine) -> None:
-        """The run is to be cancelled, and a batch does not come home: a step of it takes long."""
+        """The run is to be cancelled, and a batch does not come back: a step of it takes long."""
         if not engine.cancel_requested or not self._batches:
             return
         now = time.monotonic()
@@ -172,17 +172,17 @@ class BatchingBackend(SubmitBackend):
         scheduler = engine.scheduler
         if engine.cancel_requested or scheduler.running < scheduler.slots or not scheduler.may_hand_out:
             return []
-        room = {head: self._size(engine, head.index) - 1 for head in heads}
+        places = {head: self._size(engine, head.index) - 1 for head in heads}
         found: list[int] = []
 
         def hand_out(_now: int) -> None:
-            found.extend(scheduler.hand_out(sum(room.values()), self._short.fits))
+            found.extend(scheduler.hand_out(sum(places.values()), self._short.fits))
 
         more = engine.advance((), (hand_out,))
         turn = 0
         while found:
             for head in heads:
-                if turn < room[head] and found:
+                if turn < places[head] and found:
                     self._batches.setdefault(head, []).append(found.pop(0))
             turn += 1
         return more
@@ -220,7 +220,7 @@ class BatchingBackend(SubmitBackend):
             tool, prompt, args = engine.renderer.work(step, index)
             context = ToolContext(engine.context, engine.scheduler.step_ids[index], 1, step.expected_seconds, None)
             data = pickle.dumps(RemoteCall(self._shared, tool, context, prompt, args), PROTOCOL)
-        except Exception:  # noqa: BLE001  # a template or a value that cannot travel: told where it fails
+        except Exception:  # noqa: BLE001  # a template or a value that cannot travel: reported where it fails
             return None
         return data if len(data) <= _LARGE_BYTES else None
 

@@ -2,8 +2,8 @@
 
 Rules of this module:
 - Of a step the last that is known counts: one that began again after it had finished is not finished.
-- Calls of steps, and items of mapped ones, are told apart by what they were given, not by their number: the code that
-  makes them may make them in another order. Where several are the same, those of the latest attempt come first.
+- Calls of steps, and items of mapped ones, are distinguished by what they were given, not by their number: the code
+  that makes them may make them in another order. Where several are the same, those of the latest attempt come first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _UNSURE_OUTCOMES = frozenset({"worker_died", "cancelled", "timed_out"})
 
 
 class CallKey(NamedTuple):
-    """What calls of a step, or items of a mapped one, are told apart by."""
+    """What distinguishes calls of a step, or items of a mapped one."""
 
     parent: str
     tool: str | None
@@ -40,7 +40,7 @@ class Finished(NamedTuple):
 
 @dataclass(slots=True)
 class EarlierRun:
-    """All sessions of a journal, taken together. ``last`` is what was heard of each step last. ``steps`` are finished
+    """All sessions of a journal, taken together. ``last`` is the last row of each step. ``steps`` are finished
     steps of the workflow by id, ``calls`` those below others.
     """
 
@@ -73,18 +73,18 @@ class EarlierRun:
             yield from calls
 
     def unsure(self) -> list[Start | End]:
-        """The steps that must not be done twice, and of which nobody knows whether they were done."""
+        """The steps that must not be done twice, and of which it is unknown whether they were done."""
         return [
-            told
-            for told in self.last.values()
-            if told.more.get("once")
-            and (isinstance(told, Start) or told.outcome in _UNSURE_OUTCOMES)
-            and not self._is_settled(told)
+            row
+            for row in self.last.values()
+            if row.more.get("once")
+            and (isinstance(row, Start) or row.outcome in _UNSURE_OUTCOMES)
+            and not self._is_settled(row)
         ]
 
-    def _is_settled(self, told: Start | End) -> bool:
+    def _is_settled(self, row: Start | End) -> bool:
         """Whether a step above it is finished: then it is over, however it ended."""
-        above = told.more.get("parent")
+        above = row.more.get("parent")
         while above is not None:
             if above in self.steps:
                 return True
@@ -95,9 +95,9 @@ class EarlierRun:
             above = None if parent is None else parent.more.get("parent")
         return False
 
-    def note_ran(self, told: Start | End, session: int) -> None:
+    def note_ran(self, row: Start | End, session: int) -> None:
         """The step had an attempt in this session: so had those that call it."""
-        step_id, parent = told.step_id, told.more.get("parent")
+        step_id, parent = row.step_id, row.more.get("parent")
         self.ran_in[step_id] = session
         while parent is not None:
             self.ran_in[parent] = session

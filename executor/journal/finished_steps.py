@@ -3,7 +3,8 @@
 Rules of this module:
 - A result is given only for the same call: tool by name, declaration and code, prompt, arguments.
 - Each result of a call or item is given once: what a step asks for five times was done five times.
-- A step that must not be done twice, and of which nobody knows, is left to the person: it runs, or is left out.
+- Of a step that must not be done twice it may be unknown whether it was done. The person decides: it runs, or is left
+  out.
 """
 
 from __future__ import annotations
@@ -41,12 +42,12 @@ class FinishedSteps:
         steps: set[str] = set()
         calls: dict[CallKey, int] = {}
         for step_id in skipped:
-            told = self.earlier.last[step_id]
-            parent = told.more.get("parent")
+            row = self.earlier.last[step_id]
+            parent = row.more.get("parent")
             if parent is None:
                 steps.add(step_id)
             else:
-                key = CallKey(parent, told.tool, told.prompt, told.args)
+                key = CallKey(parent, row.tool, row.prompt, row.args)
                 calls[key] = calls.get(key, 0) + 1
         return steps, calls
 

@@ -141,7 +141,7 @@ def kept_run(
 
 
 def read_journal(path: str | PathLike[str]) -> EarlierRun:
-    """What a journal says. Nobody needs to have ended writing it.
+    """What a journal says. Its run may still write it.
 
     Raises:
         JournalError: it cannot be used.
@@ -179,7 +179,7 @@ def what_is_finished(
     """What a run that goes on from an earlier one takes from it, once that is checked and shown.
 
     Raises:
-        JournalError: the earlier run does not fit the workflow, or nobody said what becomes of unsure steps.
+        JournalError: the earlier run does not fit the workflow, or it is not said what becomes of unsure steps.
     """
     rerun = list(options.rerun)
     check_resume(earlier, graph, context.workflow_id, rerun, options.forget)

@@ -1,4 +1,4 @@
-"""Outputs in the journal: small ones stand in its rows, large ones in files that are named by their hash.
+"""Outputs in the journal: small ones are in its rows, large ones in files that are named by their hash.
 
 Rules of this module:
 - An output is kept only if it comes back the same: JSON values. Of another it is said why it was not kept.
@@ -50,7 +50,7 @@ class OutputFiles:
         return {"file": self._write(text.encode("ascii"))}
 
     def read(self, words: dict[str, Any]) -> Any:
-        """The output that a row tells of.
+        """The output that a row has or names.
 
         Raises:
             JournalError: its file is missing or altered.

@@ -70,8 +70,8 @@ def check_resume(
         raise JournalError(f"there is no step {_names(unknown)} to run again", "name steps of this workflow")
     gone = [
         step_id
-        for step_id, told in earlier.last.items()
-        if "parent" not in told.more and step_id not in graph.index and step_id not in forget
+        for step_id, row in earlier.last.items()
+        if "parent" not in row.more and step_id not in graph.index and step_id not in forget
     ]
     if gone:
         raise JournalError(
@@ -94,14 +94,14 @@ def check_resume(
 def unsure_steps(
     earlier: EarlierRun, steps: Mapping[str, Step], rerun: Collection[str], forget: Collection[str]
 ) -> list[str]:
-    """The steps that must not be done twice and of which nobody knows whether they were done."""
+    """The steps that must not be done twice and of which it is unknown whether they were done."""
     again = tuple(f"{step_id}/" for step_id in rerun)
     declared = [
-        told
-        for step_id, told in earlier.last.items()
-        if isinstance(told, Start) and step_id in steps and steps[step_id].idempotent is False
+        row
+        for step_id, row in earlier.last.items()
+        if isinstance(row, Start) and step_id in steps and steps[step_id].idempotent is False
     ]
-    ids = [told.step_id for told in (*earlier.unsure(), *declared)]
+    ids = [row.step_id for row in (*earlier.unsure(), *declared)]
     return [
         step_id
         for step_id in dict.fromkeys(ids)
@@ -110,11 +110,11 @@ def unsure_steps(
 
 
 def unsure_error(run_id: str, step_ids: Sequence[str]) -> JournalError:
-    """Nobody said what is to be done about them."""
+    """It is not said what is to be done about these steps."""
     were = "was" if len(step_ids) == 1 else "were"
     return JournalError(
         f"run {run_id[:12]} ended while {_names(step_ids)} {were} running, which must not be done twice "
-        "(idempotent: false): nobody knows whether it was done",
+        "(idempotent: false): it is unknown whether it was done",
         "look, then say --rerun-unsure to do it, or --skip-unsure to go on without it (its output is null then)",
     )
 
@@ -266,15 +266,15 @@ class _Planner:
         return f"; {number:,} of its calls {'is' if number == 1 else 'are'} finished" if number else ""
 
     def _unfinished(self, step_id: str) -> str:
-        told = self._finished.earlier.last.get(step_id)
-        if told is None:
+        row = self._finished.earlier.last.get(step_id)
+        if row is None:
             return "it had not begun"
-        if isinstance(told, Start):
+        if isinstance(row, Start):
             return "it was running when the run ended"
         return {
             "failed": "it had failed", "timed_out": "it had timed out", "worker_died": "its worker had died",
             "cancelled": "it was cancelled",
-        }.get(told.outcome, "it had not ended")  # fmt: skip
+        }.get(row.outcome, "it had not ended")  # fmt: skip
 
 
 def _names(step_ids: Collection[str]) -> str:

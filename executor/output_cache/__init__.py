@@ -7,6 +7,6 @@
 
 Rules of this package:
 - A cache never harms its run: what is wrong with it is said once, and the steps run.
-- Digests alone tell calls apart; no prompt, argument, header or key is kept. Outputs are kept as they are.
+- Digests alone distinguish calls; no prompt, argument, header or key is kept. Outputs are kept as they are.
 - Steps without ``cache`` pay one look at their class.
 """

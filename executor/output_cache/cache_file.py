@@ -4,7 +4,7 @@ Rules of this module:
 - ``user_version`` is the version of the tables, ``application_id`` marks the file as ours. What a newer makespan wrote,
   or another program, is refused and left as it is.
 - An output has a checksum, and its file is named by its hash: one that was altered is refused, and never used.
-- Readers wait for nobody (write-ahead log). A power failure may cost the last outputs; they are made again.
+- Readers never wait (write-ahead log). A power failure may cost the last outputs; they are made again.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX outputs_by_age ON outputs (stored_at)",
     ),
 )
-# Of one who writes; to read waits for nobody.
+# Of a writer; a reader never waits.
 BUSY_SECONDS: Final = 10.0
 
 
@@ -82,7 +82,7 @@ class CacheFile:
         """
         with _speaking(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Outputs are nobody else's business. SQLite's side files copy the mode.
+            # Outputs are private to the user. SQLite's side files copy the mode.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
             connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:

@@ -35,7 +35,7 @@ _NAMED: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """A file with outputs of steps that say ``cache: inputs``, made where there is none; large ones stand in a folder
+    """A file with outputs of steps that say ``cache: inputs``, made where there is none; large ones are in a folder
     beside it. ``reads``: whether outputs are taken from it; they are stored in any case. ``run_id``: who made them.
     """
 

@@ -1,8 +1,8 @@
 """The key of a call in a cache: a digest of all that shapes its output.
 
 Rules of this module:
-- It is the identity by which a resumed run knows its steps (:mod:`executor.tools.identity`), and what a tool is told of
-  the run: its seed and scale.
+- It is the identity by which a resumed run knows its steps (:mod:`executor.tools.identity`), and what a tool receives
+  of the run: its seed and scale.
 - What cannot be compared has no key, and is never taken from a cache.
 """
 

@@ -35,7 +35,7 @@ CONNECT_SECONDS = 10
 START_SECONDS = 60
 LOOPBACK = "127.0.0.1"
 OPTIONS = {"host": LOOPBACK, "port": 0, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
-# A worker that dies takes down what runs on it, and nothing waits there; whether it runs again is the engine's affair.
+# A worker that dies takes down what runs on it, and nothing waits there; the engine decides whether it runs again.
 SETTINGS = {"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.worker-saturation": 1.0}
 # Arguments may be large, and Dask would warn of each; it reads this where a call is submitted. Settings are the whole
 # process's: one thread at a time changes them and puts them back, so that other users of Dask keep their warning.

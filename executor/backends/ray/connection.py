@@ -8,7 +8,7 @@ Rules of this module:
 - A Ray that runs already is first joined by a program of its own: an address where no Ray answers would hold this
   process for minutes.
 - A Ray that this program has joined by itself is used as it is, and left.
-- The environment variables by which Ray is told all this are put back.
+- The environment variables that configure Ray for all this are put back.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ SLOTS = 1024
 LONGEST_FOLDER_BYTES = 30
 REMOVALS = 20
 REMOVAL_PAUSE_SECONDS = 0.05
-# Nobody else starts as many workers as there are slots, or ends them when they have been idle for a moment.
+# Ray starts no worker in advance, and ends none that was idle for a moment.
 LOCAL_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Named for other systems, it makes Ray take the loopback address for this machine's on any.
@@ -59,11 +59,11 @@ LOCAL_ENVIRONMENT = {
     "RAY_worker_maximum_startup_concurrency": str(SLOTS),
     # What steps started ends with their worker.
     "RAY_process_group_cleanup_enabled": "1",
-    # Else Ray ends workers when the machine's memory is nearly used up, whoever uses it.
+    # Else Ray ends workers when the machine's memory is nearly used up, by any process.
     "RAY_memory_monitor_refresh_ms": "0",
     # Its processes write their titles over their environments otherwise, and the mark by which the guard finds them.
     "SPT_NOENV": "1",
-    # Devices are the engine's affair.
+    # The engine assigns devices.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 QUIET: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
@@ -85,7 +85,7 @@ class Connection:
 
     address: str | None
     users: int = 0
-    # Set when nobody uses it any more.
+    # Set when no run uses it any more.
     unused: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -185,7 +185,7 @@ def _stay(connection: Connection, up: threading.Event, failed: list[BaseExceptio
     stop: Callable[[], None]
     try:
         stop = _started() if connection.address is None else _joined(connection.address)
-    except BaseException as error:  # noqa: BLE001  # told by the one who waits
+    except BaseException as error:  # noqa: BLE001  # raised by the thread that waits
         failed.append(error)
         up.set()
         return
@@ -229,7 +229,7 @@ def _joined(address: str) -> Callable[[], None]:
 
 
 def _must_answer(address: str) -> None:
-    """Raises BackendError where nobody listens: Ray would try for minutes."""
+    """Raises BackendError where no server listens: Ray would try for minutes."""
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
@@ -252,7 +252,7 @@ def _joining_environment(address: str) -> dict[str, str]:
 
 
 def _listens_outside(port: int) -> bool:
-    """Whether somebody listens there at this machine's address in the network."""
+    """Whether a server listens there at this machine's address in the network."""
     with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outward:
         # Nothing is sent: the kernel only chooses the address.
         outward.connect(("192.0.2.1", 9))

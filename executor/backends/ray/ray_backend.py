@@ -2,7 +2,7 @@
 
 Rules of this module:
 - Ray is imported when a run begins and not before.
-- Ray never runs a step again by itself: that is the engine's affair.
+- Ray never runs a step again by itself: the engine does.
 - What is past its timeout or cancelled is ended with its worker, and another worker takes the place.
 - Nothing is polled: Ray calls back when a step ends.
 """
