@@ -140,7 +140,7 @@ def _temporary_folder() -> list[Check]:
             file.write(b"makespan")
             file.flush()
     except OSError as error:
-        return [Check("temporary files", "broken", str(error), "set TMPDIR to a folder with room that can be written")]
+        return [Check("temporary files", "broken", str(error), "set TMPDIR to a writable folder with free space")]
     return [Check("temporary files", "ok", f"can be written in {tempfile.gettempdir()}")]
 
 

@@ -5,9 +5,9 @@
     files + options ─▶ matrix ─▶ session: rounds in seeded order ─▶ figures ─▶ document
                                     │ one run at a time
                                     ├─ runner: tools, stand-in, replay, a nonce against caches
-                                    └─ told as results come: store, recorder of calls, progress
+                                    └─ called as results come: store, recorder of calls, progress
 
-Rules of this room:
+Rules of this package:
 - In each round every cell runs once, in an order drawn from the seed, the serial baseline among them. All cells of a
   round draw from the same seed.
 - Nothing runs beside a measured run, and what a run made is looked at between two of them.

@@ -35,7 +35,7 @@ from harness.statistics import (
     paired_ratio,
 )
 
-# The gains of larger workflows take longer to predict than anybody waits.
+# The gains of larger workflows take too long to predict.
 _PREDICTED_AT_MOST_STEPS: Final = 5_000
 
 
@@ -156,8 +156,8 @@ def _cause(series: Series) -> SlowFamily | None:
         return None
     asked = {
         attempt.step_id: found
-        for sample in series.samples for attempt, told in sample.facts.items()
-        if (found := asked_in(told)) is not None
+        for sample in series.samples for attempt, facts in sample.facts.items()
+        if (found := asked_in(facts)) is not None
     }  # fmt: skip
     return slow_family(pairs, asked)
 

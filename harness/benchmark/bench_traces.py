@@ -54,9 +54,9 @@ class BenchTraces:
             for number, sample in kept.items():
                 traced = self._traced[series.cell, number]
                 self._tracing.add(traced, sample.timeline)
-                for told in result["samples"]:
-                    if told.get("repetition") == number:
-                        told["trace_id"] = traced.trace_id
+                for entry in result["samples"]:
+                    if entry.get("repetition") == number:
+                        entry["trace_id"] = traced.trace_id
             shown = self._traced.get((series.cell, _by_makespan(series)[0].repetition))
             # One of an earlier sitting has no trace here.
             if shown is not None:

@@ -17,7 +17,7 @@ from harness.benchmark.matrix import SERIAL, Case, Matrix, MatrixCell
 from harness.benchmark.runner import Measured, Runner
 from harness.scenario.forecast import forecast, items_of
 
-# An answer whose length nobody states.
+# An answer whose length is not stated.
 GUESSED_ANSWER_TOKENS: Final = 250
 
 

@@ -120,7 +120,7 @@ class BenchmarkResult:
 
 
 class _CodeRunner:
-    """Runs cells with tools that no file could declare. Asks no budget: nobody here pays for calls."""
+    """Runs cells with tools that no file could declare. Asks no budget: calls cost nothing here."""
 
     def __init__(self, tools: Mapping[str, Declared]) -> None:
         self._tools = tools

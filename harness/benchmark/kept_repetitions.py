@@ -1,7 +1,7 @@
 """Repetitions on disk: what is kept of each while a benchmark goes on, and how it comes back in another sitting.
 
 Rules of this module:
-- What happened is kept, and no figure of it: whoever takes it back computes those again, beside the same serial run.
+- What happened is kept, and no figure of it: figures are computed again, beside the same serial run.
 - A repetition comes back as the run that it was: times to the nanosecond, outputs as JSON has them, errors as text.
 """
 
@@ -53,7 +53,7 @@ def measured_again(words: Mapping[str, Any], sample: Mapping[str, Any], matrix: 
     run = Run(
         workflow=cell.case.loaded.workflow,
         outputs={step["step_id"]: step["output"] for step in record["steps"] if step["status"] == "succeeded"},
-        errors={step_id: StepError(step_id, *told) for step_id, told in words["errors"].items()},
+        errors={step_id: StepError(step_id, *error) for step_id, error in words["errors"].items()},
         timeline=timeline,
         statuses=dict(zip(timeline.step_ids, timeline.statuses, strict=True)),
         backend=timeline.backend,
@@ -85,9 +85,9 @@ def measured_again(words: Mapping[str, Any], sample: Mapping[str, Any], matrix: 
 
 
 def _facts(steps: Sequence[Mapping[str, Any]], timeline: Timeline) -> dict[Attempt, Mapping[str, Any]]:
-    told = {
+    facts = {
         (attempt["step_id"], attempt["attempt"]): attempt["facts"]
         for step in steps for attempt in step["attempts"] if "facts" in attempt
     }  # fmt: skip
     keys = {attempt: (attempt.step_id, attempt.attempt) for attempt in timeline.attempts}
-    return {attempt: told[key] for attempt, key in keys.items() if key in told}
+    return {attempt: facts[key] for attempt, key in keys.items() if key in facts}

@@ -182,7 +182,7 @@ def _check_backend_options(request: MatrixRequest, known: Sequence[str]) -> list
 
 
 def _same_names(cases: Sequence[Case]) -> list[Finding]:
-    """Cells are told apart by their scenario's name."""
+    """Cells are distinguished by their scenario's name."""
     files: dict[str, str] = {}
     findings = []
     for case in cases:

@@ -32,7 +32,7 @@ _GOVERNOR: Final = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Of this process and its children. Memory is in bytes, None where nobody knows."""
+    """Of this process and its children. Memory is in bytes, None where it is unknown."""
 
     cpu_seconds: float
     voluntary_context_switches: int

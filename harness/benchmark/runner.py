@@ -5,7 +5,7 @@ Rules of this module:
   scheduler. It is up before the first run.
 - What a run needs (declarations, graph) is made once for each case; tools are made anew, and made ready before t = 0.
   Those that replay are made once for each recorded run.
-- Workers that can be kept are kept over all runs of cells with as many: what their start took is told beside.
+- Workers that can be kept are kept over all runs of cells with as many: what their start took is reported separately.
 - Garbage of earlier runs is collected between runs and never during one because of them.
 """
 
@@ -184,7 +184,7 @@ class Runner:
         return kept
 
     def _spent(self, case: Case, steps: Sequence[Step], run: Run) -> tuple[int, int]:
-        """How many attempts asked a service, and their tokens. A mapped step asks nobody: its items do."""
+        """How many attempts asked a service, and their tokens. A mapped step asks none: its items do."""
         calling = {
             index for index, step in enumerate(steps) if step.for_each is None and self._asks_a_service(case, step)
         }  # fmt: skip

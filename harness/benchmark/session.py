@@ -2,7 +2,7 @@
 
 Rules of this module:
 - In a round every cell that still wants a repetition runs once. Warm-up rounds come first and do not count.
-- A run is analysed once its baseline of the same round is there, between two runs, and told to the listener at once.
+- A run is analysed once its baseline of the same round is there, between two runs, and given to the listener at once.
 - Whatever ends the session, every finished run is in the outcome.
 - Repetitions of an earlier sitting (:meth:`Session.restore`) count as if they had been measured in this one: what is
   computed of them is computed again from their timelines.
@@ -34,7 +34,7 @@ from harness.statistics import enough, interval
 
 StopReason = Literal["repetitions", "width", "time", "calls", "tokens", "interrupted", "failed"]
 
-# Where intervals decide: the first look, how much later each next one is, and the most repetitions if nobody says.
+# Where intervals decide: the first look, how much later each next one is, and the most repetitions by default.
 FIRST_LOOK_REPETITIONS: Final = 10
 _LOOK_GROWTH: Final = 1.5
 MOST_REPETITIONS: Final = 100
@@ -95,13 +95,13 @@ class Series:
 
 
 class Listener:
-    """Is told between runs. What it does not override does nothing."""
+    """Is called between runs. What it does not override does nothing."""
 
     def planned(self, runs: int | None) -> None:
         """How many runs there will be, warm-up included; None where that depends on what is measured."""
 
     def begins(self, cell: MatrixCell, repetition: int, seconds_left: float | None) -> None:
-        """A run begins; ``repetition`` 0 is warm-up. ``seconds_left``: for all runs, None while nobody can say."""
+        """A run begins; ``repetition`` 0 is warm-up. ``seconds_left``: for all runs, None while it is unknown."""
 
     def measured(self, measured: Measured) -> None:
         """A run is over (warm-up too)."""

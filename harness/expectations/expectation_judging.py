@@ -35,7 +35,7 @@ class Verdict:
     confirmed: bool | None = None
 
     def document(self) -> dict[str, Any]:
-        """As it may stand in JSON."""
+        """As values that JSON can hold."""
         return {name: getattr(self, name) for name in self.__slots__}
 
     def __str__(self) -> str:

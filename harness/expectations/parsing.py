@@ -23,7 +23,7 @@ from harness.expectations.measuring import (
 POLICIES: Final = ("dataflow", "levels", "barrier", "serial")
 _SHAPE: Final = "write `[executor[@workers][/policy][{parameter=value}]] metric operator number`"
 _OPERATORS: Final[tuple[Operator, ...]] = (">=", "<=", "==", "!=", ">", "<")
-# What may stand behind a number of seconds, and in seconds what it is.
+# The units that may follow a number of seconds, and each in seconds.
 TIME_UNITS: Final = {"ns": 1e-9, "µs": 1e-6, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _PARENTHESES: Final = re.compile(r"([^()]*)\((.*)\)")

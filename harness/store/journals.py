@@ -1,4 +1,4 @@
-"""The journals beside a store: one file a run, from which it can be resumed. And where the cache stands.
+"""The journals beside a store: one file a run, from which it can be resumed. And where the cache is.
 
 Rules of this module:
 - ``runs.sqlite`` has its journals in the folder ``runs.journals``, each named by the id of the run that began it.
@@ -59,7 +59,7 @@ class FoundJournal:
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """How the run was started; empty where nobody said."""
+        """How the run was started; empty where it is unknown."""
         about = self.head.get("started_as")
         return about if isinstance(about, dict) else {}
 
@@ -76,7 +76,7 @@ class Journals:
         self.folder = store_path.with_suffix(".journals")
 
     def path_of(self, run_id: str) -> Path:
-        """Where the journal of a new run stands."""
+        """The path of the journal of a new run."""
         return self.folder / f"{run_id}{_SUFFIX}"
 
     def bench_path(self, run_id: str) -> Path:

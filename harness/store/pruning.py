@@ -1,7 +1,7 @@
 """Drops what is kept beside a store and is old: journals with their outputs, cached outputs, repetitions of benchmarks.
 
 Rules of this module:
-- What somebody could still resume is kept, and named, unless it is asked for to drop that, too.
+- A run that could still be resumed is kept, and named, unless it is asked for to drop such runs, too.
 - What a run writes at this moment is left alone.
 - Results are never dropped: the history keeps its runs.
 """
@@ -76,7 +76,7 @@ def is_resumable(run: EarlierRun) -> bool:
     """Whether something of the run is left to be done."""
     if run.closed != "finished":
         return True
-    return any(not isinstance(told, End) or told.outcome != "succeeded" for told in run.last.values())
+    return any(not isinstance(row, End) or row.outcome != "succeeded" for row in run.last.values())
 
 
 def _prune_journal(path: Path, found: Pruned, *, unfinished: bool) -> None:
@@ -115,7 +115,7 @@ def _files_in(folder: Path) -> Iterator[Path]:
 
 
 def _prune_locks(store: Path, before: float) -> None:
-    """Of benchmarks: a lock says nothing once nobody holds it."""
+    """Of benchmarks: a lock that no process holds says nothing."""
     for path in _files_in(Journals(store).folder):
         if path.name.endswith(f"{BENCH_SUFFIX}.lock") and path.stat().st_mtime < before:
             try:

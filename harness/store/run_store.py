@@ -2,7 +2,7 @@
 
 Rules of this module:
 - Each call that writes is one transaction: after it the result is there, whatever happens to the process.
-- Safe with several processes at once: writers wait for each other, readers for nobody.
+- Safe with several processes at once: writers wait for each other, readers never wait.
 - Every failure is a :class:`StoreError`. It loses nothing that was stored, and nothing that the caller holds;
   :mod:`harness.store.recording` keeps what could not be written and tries again.
 - No secrets are kept (:mod:`harness.store.secrets`), and only the user may read the file.
@@ -83,8 +83,8 @@ class Store:
     # Writing
 
     def begin_run(self, head: Mapping[str, Any], started_as: Mapping[str, Any] | None = None) -> str:
-        """Make room for a run. ``head`` is its document without ``results``; a ``run_id`` is made where it has none.
-        ``started_as``: of a benchmark, what :meth:`bench` gives back to whoever goes on with it.
+        """Add an empty run. ``head`` is its document without ``results``; a ``run_id`` is made where it has none.
+        ``started_as``: of a benchmark, what :meth:`bench` gives back for going on with it.
 
         Raises:
             StoreError: it cannot be written, or there is a run of that id.

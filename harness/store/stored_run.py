@@ -13,7 +13,7 @@ Verdict = Literal["accepted", "rejected"]
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A line of the history. ``verdict`` is what a person, or the benchmark, thought of it; None: nobody said.
+    """A line of the history. ``verdict`` is what a person, or the benchmark, thought of it, if any.
     ``cached_steps``: how many steps took their output from the cache.
 
     An ``unfinished`` run goes on at this moment or was killed; ``killed`` is said by those who looked whether it does.

@@ -84,7 +84,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             connection = _opened_to_read(path)
     else:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Runs hold what models were asked and answered: nobody else's business. SQLite's side files copy the mode.
+        # Runs hold what models were asked and answered, which is private. SQLite's side files copy the mode.
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         connection = _connection(str(path), uri=False)
     try:
@@ -163,7 +163,7 @@ def _opened_to_read(path: Path) -> sqlite3.Connection:
         log = path.with_name(f"{path.name}-wal")
         if log.exists() and log.stat().st_size:
             raise
-        # In a folder that may not be written, the log's index cannot be made; without a log nobody needs it.
+        # In a folder that may not be written, the log's index cannot be made; without a log it is not needed.
         connection = _connection(f"{address}&immutable=1", uri=True)
     return connection
 

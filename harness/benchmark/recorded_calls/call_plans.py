@@ -70,7 +70,7 @@ def _add_plans(
 
 
 def _places(ready: Sequence[int | None], starts: Sequence[int]) -> list[int]:
-    """Which wait each call belongs to. Calls stand in the order in which they were made."""
+    """Which wait each call belongs to. Calls are in the order in which they were made."""
     known = [None if at is None else max(0, bisect_right(starts, at) - 1) for at in ready]
     empty = sorted(set(range(len(starts))) - {place for place in known if place is not None})
     following = len(starts) - 1

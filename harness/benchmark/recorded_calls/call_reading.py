@@ -3,7 +3,7 @@
 Rules of this module:
 - A round replays one recorded run in all its cells: a serial one where there is any, so that what it felt of others at
   the same time is no part of it.
-- What an older file cannot tell is refused before anything runs.
+- What an older file does not say is refused before anything runs.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class RecordedRuns:
         return chosen
 
     def _refuse_items(self, case: Case) -> None:
-        """Items of mapped steps stand in no older file."""
+        """Items of mapped steps are in no older file."""
         for step in case.loaded.graph.steps:
             if step.for_each is not None and is_recorded(resolve_tool(step.tool or "", case.loaded.tools)):
                 raise RecordingError(
@@ -119,7 +119,7 @@ def _check_ask(call: RecordedCall, ask: Ask, calls: Mapping[str, Sequence[Record
     for step_id in ask.calls:
         if step_id not in calls or not calls[step_id][0].called or calls[step_id][0].tool is None:
             raise ValueError(f"step {call.step_id!r} called {step_id!r}, which is not there")
-        # Who waits for what nobody ends would wait for ever.
+        # A wait for a call that never ends would never end.
         if calls[step_id][-1].outcome == "cancelled" and ask.withdrawn_after_seconds is None:
             raise ValueError(f"the call {step_id!r} was cancelled, and nothing says when")
 

@@ -98,7 +98,7 @@ class _RunRecord:
         self._run = run
         self._steps = steps
         self._inputs = case.loaded.workflow.inputs
-        # Nobody who ran depends on a step that was skipped but for its `when`: there templates see null.
+        # A step that ran depends on a skipped one only where its `when` skipped it: there templates see null.
         skipped = {step_id: None for step_id, status in run.statuses.items() if status == "skipped"}
         self._outputs: dict[str, Any] = {**skipped, **run.outputs} if skipped else run.outputs
         self._renderer = Renderer({}, RunContext(inputs=self._inputs), self._outputs)
@@ -131,7 +131,7 @@ class _RunRecord:
         return found
 
     def _is_called(self, index: int) -> bool:
-        """Whether running code called it. An item of a mapped step was called by nobody."""
+        """Whether running code called it. An item of a mapped step was not called."""
         return self._parents[index] >= 0 and self._parents[index] not in self._mapped
 
     def _is_recorded(self, name: str | None) -> bool:

@@ -127,7 +127,7 @@ class _Places:
 
     def __init__(self, asks: Sequence[Ask]) -> None:
         self._asks = asks
-        self._told: set[int] = set()
+        self._arrived: set[int] = set()
         self._withdrawn: set[int] = set()
         self._is_over = False
         self._news = threading.Condition()
@@ -138,14 +138,14 @@ class _Places:
         withdraws: dict[int, Withdraw] = {}
         for at, is_withdrawal, place in self._agenda():
             if is_withdrawal:
-                self._wait_for(partial(self._told.__contains__, place), began + at)
-                if place not in self._told:
+                self._wait_for(partial(self._arrived.__contains__, place), began + at)
+                if place not in self._arrived:
                     self._withdrawn.add(place)
                     withdraws[place]()
                 continue
             pause(max(0.0, began + at - time.monotonic()))
-            withdraws[place] = begin(self._asks[place], partial(self._tell, place))
-        self._wait_for(lambda: len(self._told) == len(self._asks), None)
+            withdraws[place] = begin(self._asks[place], partial(self._arrive, place))
+        self._wait_for(lambda: len(self._arrived) == len(self._asks), None)
         if self._is_over:
             raise StepOverError("the step was cancelled, timed out or has ended: its calls are cancelled")
 
@@ -156,9 +156,9 @@ class _Places:
                 agenda.append((one.after_seconds + one.withdrawn_after_seconds, True, place))
         return sorted(agenda)
 
-    def _tell(self, place: int, outcomes: Outcomes) -> None:
+    def _arrive(self, place: int, outcomes: Outcomes) -> None:
         with self._news:
-            self._told.add(place)
+            self._arrived.add(place)
             # Calls that are withdrawn before they were made come to nothing either.
             self._is_over |= outcomes is None and place not in self._withdrawn
             self._news.notify_all()
@@ -210,7 +210,7 @@ def _is_played(name: str, tools: Mapping[str, Declared]) -> bool:
     try:
         return is_recorded(resolve_tool(name, tools))
     except ToolOptionsError:
-        # Nobody can call it.
+        # It cannot be called.
         return False
 
 

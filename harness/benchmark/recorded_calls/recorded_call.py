@@ -90,7 +90,7 @@ def call_key(prompt: str | None, args: Mapping[str, Any]) -> str:
 
 def called_key(prompt: str | None, args: Mapping[str, Any]) -> str:
     """The same for a call that running code made. Texts, numbers and the like count by their value, anything else by
-    its type: code may have changed it since (a list of messages grows), and nobody kept a copy.
+    its type: code may have changed it since (a list of messages grows), and there is no copy.
     """
     plain = (str, int, float, type(None))
     return _digest([prompt, {name: [value] if isinstance(value, plain) else type(value).__name__

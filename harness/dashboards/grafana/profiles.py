@@ -2,7 +2,7 @@
 
 Rules of this module:
 - `own`: started as documented, written to by remote write, with exemplars and a lookback of two seconds.
-- `shared`: somebody else's, with its default flags, that reads a text file or scrapes. Nothing may be assumed of it.
+- `shared`: run by others, with its default flags; it reads a text file or scrapes. Nothing may be assumed of it.
 """
 
 from __future__ import annotations

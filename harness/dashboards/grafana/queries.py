@@ -126,13 +126,13 @@ def by_cell(expression: str) -> str:
 
 
 def by_curve(expression: str) -> str:
-    """With a label that names the cell but for its workers, which stand on the axis: ``jokes threads dataflow``."""
+    """With a label that names the cell but for its workers, which are on the axis: ``jokes threads dataflow``."""
     named = f'label_join({expression}, "{CURVE}", " ", "scenario", "executor", "policy", "variant")'
     return f'label_replace({named}, "{CURVE}", "$1", "{CURVE}", "(.*) {DEFAULT_VARIANT}")'
 
 
 def side_by_side(**expressions: str) -> str:
-    """Several figures of each cell, told apart by a label; underscores in their names become spaces."""
+    """Several figures of each cell, distinguished by a label; underscores in their names become spaces."""
     parts = [
         f'label_replace({by_cell(expression)}, "{WHAT}", "{name.replace("_", " ")}", "", "")'
         for name, expression in expressions.items()

@@ -2,7 +2,7 @@
 
 Rules of this module:
 - No shell. What a program prints goes to a log file; where it fails, the end of that is part of the message.
-- A port that is in use is found before a program is started: what it would print helps nobody.
+- A port that is in use is found before a program is started: what it would print is of no help.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ class Child:
 
 
 def check_port(port: int, what: str, option: str) -> None:
-    """See that nobody listens on that port of loopback.
+    """See that no server listens on that port of loopback.
 
     Raises:
-        ChildError: somebody does.
+        ChildError: one does.
 
     """
     with socket.socket() as listener:
@@ -83,10 +83,10 @@ def check_port(port: int, what: str, option: str) -> None:
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Nobody else uses the folder meanwhile: two Prometheus on one folder damage what is in it.
+    """No other process uses the folder meanwhile: two Prometheus on one folder damage what is in it.
 
     Raises:
-        ChildError: somebody does, or it cannot be written.
+        ChildError: another does, or it cannot be written.
 
     """
     try:

@@ -182,7 +182,7 @@ class _Asked:
                 self._outcome.faults.append(Fault(where, f"the server refuses its query: {error}", "correct the query"))
 
     def _empty(self, query: PanelQuery, expression: str, values: Mapping[str, str | Sequence[str]]) -> None:
-        """Told once for each query, however many cells it is empty for."""
+        """Report it once for each query, however many cells it is empty for."""
         place = (query.panel.get("id"), query.place)
         if place not in self._empty_places:
             self._empty_places.add(place)

@@ -16,7 +16,7 @@ from harness.dashboards.grafana.queries import CELL, CURVE
 from harness.telemetry.metrics import metric_table as table
 from harness.telemetry.metrics.labels import result_labels, with_others_summed
 
-# Labels that tell numbers of one cell apart; others (job, instance) are the server's.
+# Labels that distinguish numbers of one cell; others (job, instance) are the server's.
 _OWN_LABELS: Final = frozenset(label for family in table.FAMILIES for label in family.labels)
 # Only benchmarks measure these, and a dashboard goes on showing them after a single run of the cell.
 _NOT_ALWAYS: Final = frozenset({table.RUN_SPEEDUP.name, table.RUN_EFFICIENCY.name})
@@ -39,7 +39,7 @@ class Known:
 
 
 def known_numbers(documents: Sequence[Mapping[str, Any]]) -> list[Known]:
-    """All numbers of all documents, which stand from the oldest to the newest."""
+    """All numbers of all documents, which are in order from the oldest to the newest."""
     seen: Counter[tuple[tuple[tuple[str, str], ...], str]] = Counter()
     found: list[Known] = []
     for document in reversed(documents):

@@ -42,7 +42,7 @@ def differences(
     foreign: Collection[tuple[tuple[str, str], ...]] = (),
 ) -> Iterator[str]:  # fmt: skip
     """A sentence for each number that is not the JSON's. ``expression`` has its variables filled in; ``foreign``: the
-    labels of cells with runs that nobody has the JSON of.
+    labels of cells with runs whose JSON is not at hand.
     """
     tree = parsed(expression)
     selectors = _selectors(tree)
@@ -111,7 +111,7 @@ def _matches(text: str, operator: str, value: str) -> bool:
 
 
 def _means(known: Known, labels: Mapping[str, str]) -> bool:
-    """Where figures stand side by side, a label says which one it is."""
+    """Where figures are side by side, a label says which one it is."""
     what = labels.get(WHAT)
     return what is None or known.metric.startswith(f"{PREFIX}run_{what.replace(' ', '_')}_")
 

@@ -2,7 +2,7 @@
 
 Rules of this module:
 - As Grafana does for Prometheus: several values become a regular expression of alternatives, each escaped.
-- A word that nobody knows stays as it is; the parser finds it then.
+- An unknown word stays as it is; the parser finds it then.
 """
 
 from __future__ import annotations

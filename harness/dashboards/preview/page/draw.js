@@ -229,7 +229,7 @@ function named(body, names) {
   return { ...GRID, type: "category", tickvals: names.map((name) => plain(name)), ticktext: names.map((name) => plain(short(String(name)))) };
 }
 
-// Marks above the chart, each name on the lowest line where it touches no other; those that stand close share one.
+// Marks above the chart, each name on the lowest line where it touches no other; those that are close share one.
 function addMarks(layout, state, width) {
   const { marks, view } = state;
   if (!marks?.length) return;
@@ -253,7 +253,7 @@ function addMarks(layout, state, width) {
   layout.margin = { ...layout.margin, t: 8 + MARK_HEIGHT * free.length };
 }
 
-// Marks in order of time; those that stand within some pixels of the one before are counted with the newest of them.
+// Marks in order of time; those within some pixels of the one before are counted with the newest of them.
 function together(marks, placeOf) {
   const groups = [];
   for (const mark of [...marks].sort((one, other) => one.at - other.at)) {

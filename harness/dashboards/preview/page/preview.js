@@ -1,5 +1,5 @@
 // The preview: reads the dashboards' JSON, offers their variables and a time range, and has each panel drawn.
-// Everything that is chosen stands in the address, so that a view can be kept and sent.
+// Everything that is chosen is in the address, so that a view can be kept and sent.
 
 import { asked, filled, labelValues, milliseconds, series } from "./asking.js";
 import { draw, element } from "./draw.js";
@@ -125,7 +125,7 @@ async function chosen(dashboard, address, state) {
   return variables;
 }
 
-// The scenario of the newest run; of its cells, one that ran side by side tells more than the baseline.
+// The scenario of the newest run; of its cells, one that ran side by side shows more than the baseline.
 function preferred(name, options, newest) {
   if (name === "scenario" && options.includes(newest.scenario)) return newest.scenario;
   return (name === "executor" && options.find((one) => one !== "serial")) || options[0];
