@@ -1,4 +1,4 @@
-"""The adapter: what stands between the suite and the scheduler."""
+"""The adapter between the suite and the scheduler."""
 
 from harness.testing.schedulers import SchedulerConformance
 from tiny_scheduler import TinyScheduler

@@ -168,7 +168,7 @@ LISTED = frozenset(survivor.key for survivor in SURVIVORS)
 def table() -> str:
     """The list as it stands in docs/correctness.md."""
     rows = [f"| {_place(survivor)} | {survivor.reason} |" for survivor in SURVIVORS]
-    return "\n".join(["| mutant | why nobody can tell |", "|---|---|", *rows])
+    return "\n".join(["| mutant | why no test can find it |", "|---|---|", *rows])
 
 
 def _place(survivor: Survivor) -> str:
