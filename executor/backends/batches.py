@@ -5,8 +5,8 @@
     a step that starts  +  the next ones in the order of starts  ─▶  one call  ─▶  all their ends
 
 Rules of this module:
-- The record shows no more running than workers: the second step of a batch is granted when the first has ended, in
-  the slot of that one, and so on. Until then it is ready, and waits for a worker.
+- The record shows no more running than workers: each further step of a batch is granted when the step before it has
+  ended, in its slot. Until then it is ready, and waits for a worker.
 - Which steps are short is decided as in :mod:`executor.backends.short_steps`. Batches of a tool begin with two steps
   and double while all are short, for what comes behind a step that takes longer waits for its end.
 - A worker begins no further step of a batch that has taken long: what it has not begun goes back.

@@ -2,7 +2,7 @@
 
 Rules of this module:
 - Of a step the last that is known counts: one that began again after it had finished is not finished.
-- Calls of steps, and items of mapped ones, are distinguished by what they were given, not by their number: the code
+- Calls of steps, and items of mapped ones, are distinguished by what they were given, not by their number. The code
   that makes them may make them in another order. Where several are the same, those of the latest attempt come first.
 """
 

@@ -6,8 +6,8 @@
 
 Rules of this module:
 - The engine only appends to a deque; rows, digests and JSON are made in the writing thread.
-- What happened is on the disk within 100 ms, as fast as the disk allows; with ``durable="each"`` before the engine
-  goes on; and before it begins, the start of a step that must not be done twice.
+- What happened is on the disk within 100 ms, as fast as the disk allows; with ``durable="each"`` before the engine goes
+  on. The start of a step that must not be done twice is on the disk before the step begins.
 - What cannot be written stays in memory and is tried again; at the end of the run it is counted and said.
 """
 

@@ -1,4 +1,4 @@
-"""What has to be the same for a benchmark to go on in another sitting, and what is not the same.
+"""What has to be the same for a benchmark to go on in another session, and what is not the same.
 
 It reads nothing but files that steps name: what is in them counts.
 

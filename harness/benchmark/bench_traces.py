@@ -58,7 +58,7 @@ class BenchTraces:
                     if entry.get("repetition") == number:
                         entry["trace_id"] = traced.trace_id
             shown = self._traced.get((series.cell, _by_makespan(series)[0].repetition))
-            # One of an earlier sitting has no trace here.
+            # One of an earlier session has no trace here.
             if shown is not None:
                 result["trace_id"] = shown.trace_id
         self._traced.clear()

@@ -1,4 +1,4 @@
-"""Repetitions on disk: what is kept of each while a benchmark goes on, and how it comes back in another sitting.
+"""Repetitions on disk: what is kept of each while a benchmark goes on, and how it comes back in another session.
 
 Rules of this module:
 - What happened is kept, and no figure of it: figures are computed again, beside the same serial run.

@@ -4,7 +4,7 @@ Rules of this module:
 - The first repetition of a cell is stored with its whole result, the others in figures: that much the document of a
   run needs that is killed. What happened is stored of each, so that the benchmark can go on.
 - Warm-up runs are not in the metrics, as they are not in the result.
-- Nothing here raises for a full disk; the one who closes learns of it.
+- Nothing here raises for a full disk: the caller that ends the recording receives the error.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from harness.telemetry.metrics.live_metrics import LiveMetrics
 
 
 class StoreKeeper(Listener):
-    """Stores each repetition as it comes. ``there``: those that an earlier sitting stored."""
+    """Stores each repetition as it comes. ``there``: those that an earlier session stored."""
 
     def __init__(self, recording: Recording, matrix: Matrix, there: Sequence[Measured] = ()) -> None:
         self._recording = recording
@@ -40,7 +40,7 @@ class StoreKeeper(Listener):
             sample_document(sample),
             single_result(sample) if first else None,
             kept_words(sample, self._matrix),
-            # Its serial run came in another sitting.
+            # Its serial run came in another session.
             again=(sample.cell, sample.repetition) in self._there,
         )
 

@@ -1,8 +1,8 @@
 """What a run took from the machine: CPU time, context switches, memory. And what machine it was.
 
 Rules of this module:
-- Figures are differences over the whole run, start and end of the workers included; those of child processes count once
-  they have ended, which a backend sees to before it comes back.
+- Figures are differences over the whole run, start and end of the workers included. Figures of child processes count
+  once they have ended; a backend ends them before it returns.
 - The peak memory of this process is that of the run where the kernel lets it be reset (Linux), else that of the process
   so far. Of children it is the largest child so far: the kernel keeps no more.
 """

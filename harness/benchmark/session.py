@@ -4,7 +4,7 @@ Rules of this module:
 - In a round every cell that still wants a repetition runs once. Warm-up rounds come first and do not count.
 - A run is analysed once its baseline of the same round is there, between two runs, and given to the listener at once.
 - Whatever ends the session, every finished run is in the outcome.
-- Repetitions of an earlier sitting (:meth:`Session.restore`) count as if they had been measured in this one: what is
+- Repetitions of an earlier session (:meth:`Session.restore`) count as if they had been measured in this one: what is
   computed of them is computed again from their timelines.
 - Whether intervals are narrow enough is asked rarely: one that is asked again and again is a little too narrow when the
   answer turns to yes.
@@ -173,7 +173,7 @@ class Session:
         self._next_look = FIRST_LOOK_REPETITIONS
         self._rounds = 0
         self._confirming = False
-        # Of an earlier sitting: which repetitions there are, and the last round that has one.
+        # Of an earlier session: which repetitions there are, and the last round that has one.
         self._there: set[tuple[MatrixCell, int]] = set()
         self._last_there = 0
         self._restoring = False
@@ -291,7 +291,7 @@ class Session:
         return None
 
     def _missing(self, cell: MatrixCell) -> int:
-        """How many repetitions of the cell an earlier sitting did not leave, at most."""
+        """How many repetitions of the cell an earlier session did not leave, at most."""
         there = sum((cell, number) in self._there for number in range(1, self._wanted(cell.case) + 1))
         return self._wanted(cell.case) - there
 

@@ -2,8 +2,8 @@
 
 Rules of this module:
 - Pure: a document in, text out; the caller writes the file.
-- Text from runs stays text where it goes: Markdown marks are escaped, and a CSV field that a spreadsheet would take for
-  a formula gets an apostrophe before it (the JSON document is the faithful form).
+- Text from runs stays text in every form: Markdown marks are escaped. A CSV field that a spreadsheet would take for a
+  formula gets an apostrophe before it; the JSON document has it unchanged.
 
 Source of the trace: the Trace Event Format of Chrome, as Perfetto reads it; times are microseconds.
 """

@@ -1,8 +1,8 @@
 """How the makespan spreads where durations vary: many runs, each with durations drawn from the observed ones.
 
 Rules of this module:
-- A step that was observed more than once draws from its own run times; one that was observed once from those of the
-  steps of its tool; one whose tool was observed once, or is not known, keeps its own.
+- A step that was observed more than once draws from its own run times. A step that was observed once draws from those
+  of the steps of its tool. A step whose tool was observed once, or is not known, keeps its own.
 - Steps are drawn independently of each other, with a seed: durations that rise together (a slow model) spread wider.
 - Speed-ups and all other changes hold for what was drawn.
 """

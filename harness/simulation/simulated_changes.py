@@ -2,8 +2,8 @@
 
 Rules of this module:
 - The base is the run as it was, on the virtual clock; a gain is the base's makespan less the changed one's.
-- A run that went one step at a time says nothing of more workers under its own policy: where more are asked for and no
-  policy is named, it is ``dataflow``.
+- A run that went one step at a time shows nothing about more workers under its own policy. Where more are asked for and
+  no policy is named, the policy is ``dataflow``.
 - Where the subject leaves open what its steps waited for, a gain says how much of it is sure.
 - With no change asked for, the changes tried are those of :func:`harness.simulation.what_if.gains_of`, and running
   without retries where there were any.

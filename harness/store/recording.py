@@ -1,8 +1,8 @@
 """Keeping a run while it goes on, whatever the store does: a full disk must not cost a measured result.
 
 Rules of this module:
-- A write that fails stays in memory and is tried again with the next one, in order; the first failure is reported at
-  once, by ``warn``, and the last by :meth:`Recording.finish`.
+- A write that fails stays in memory and is tried again with the next one, in order. ``warn`` reports the first failure
+  at once, :meth:`Recording.finish` the last.
 - Nothing here raises :class:`StoreError`.
 """
 

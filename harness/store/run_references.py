@@ -1,8 +1,8 @@
 """What a reference to a run means: ``@last``, ``@last~1``, an id, a git revision, a file, a folder.
 
 Rules of this module:
-- Asked in this order: ``@…``; what looks like a path (it has a separator, or ends in .json); the store's ids, then its
-  revisions, by their beginning; a path after all; a name that git knows (``main``, ``HEAD~2``).
+- A reference is looked up in this order: ``@…``; a text that looks like a path (it has a separator, or ends in .json);
+  the store's ids, then its revisions, by their beginning; any other path; a name that git knows (``main``, ``HEAD~2``).
 - Several runs of one revision: the newest. Several ids or revisions with one beginning: an error that lists them.
 - A folder holds documents that ``--json`` wrote, a CI system's artifacts for instance; other files in it do not matter.
   Where one document is asked for, it is the one that started last.

@@ -4,7 +4,7 @@ Rules of this module:
 - Ray of our own listens on loopback alone, has no dashboard, sends no usage statistics, and asks each caller for a
   token that only its own processes know. It is gone after the last run, with everything that still ran on it.
 - A thread of its own starts Ray and stays until Ray ends: the kernel ends Ray's processes with the thread that started
-  them, and Ray leaves signal handlers alone outside of the main thread.
+  them. Outside of the main thread Ray leaves signal handlers alone.
 - A Ray that runs already is first joined by a program of its own: an address where no Ray answers would hold this
   process for minutes.
 - A Ray that this program has joined by itself is used as it is, and left.

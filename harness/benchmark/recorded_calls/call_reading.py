@@ -1,8 +1,8 @@
 """Reading a file of recorded calls.
 
 Rules of this module:
-- A round replays one recorded run in all its cells: a serial one where there is any, so that what it felt of others at
-  the same time is no part of it.
+- A round replays one recorded run in all its cells: a serial one where there is any, since no other step slowed its
+  calls down.
 - What an older file does not say is refused before anything runs.
 """
 

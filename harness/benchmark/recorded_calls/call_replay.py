@@ -1,9 +1,9 @@
 """Playing recorded calls: tools that wait as long as the recorded calls took, and end as they did.
 
 Rules of this module:
-- A caller is played without its code: it waits for its own running time, asks its calls in the same order and as many
-  at once, and ends as recorded, whatever these calls come to. So they are steps like any other call: scheduled,
-  limited, tried again, traced, and their caller is blocked meanwhile.
+- A caller is played without its code. It waits for its own running time and asks its calls in the same order, as many
+  at once. It ends as recorded, whatever the results of these calls are. So its calls are steps like any other:
+  scheduled, limited, tried again, traced, and their caller is blocked meanwhile.
 - A played caller says which recorded call it asks for. Code that really runs (of tools that compute in Python) cannot:
   its calls are found by step, attempt and what it asks.
 - Tools that really run in a replay are really asked, with the recorded arguments. Where JSON could not hold these, the

@@ -2,8 +2,8 @@
 
 Rules of this module:
 - What can be found without a server is looked for first; a file that cannot be read is asked nothing.
-- A query is asked as Grafana asks it: with its variables filled in, over the range that its dashboard opens with, up to
-  the end of the newest run.
+- A query is asked as Grafana asks it, with its variables filled in. The range is that of its dashboard, up to the end
+  of the newest run.
 - An answer without a number is a fault: the panel would stay empty.
 """
 

@@ -1,8 +1,8 @@
 """What a second of a run can be, and how each kind looks: a colour, a pattern and a letter.
 
 Rules of this module:
-- Colours are those of Okabe and Ito (2008), which people with any colour vision can distinguish; no meaning rests on
-  colour alone, so each kind also has a pattern and a letter.
+- Colours are those of Okabe and Ito (2008), which people with any colour vision can distinguish. Colour is never the
+  only sign: each kind also has a pattern and a letter.
 - The style sheet holds the colours (``--running`` and so on, light and dark); here are only names.
 """
 

@@ -242,9 +242,10 @@ def _labels(cells: Sequence[Cell]) -> list[str]:
 
 
 def headlines(cells: Sequence[Cell]) -> list[Cell]:
-    """The cell of each scenario that the report speaks of, in the order of the scenarios: others come before ``serial``
-    and simulated ones, then the shortest median makespan counts; of those that are as short, the one with the fewest
-    workers, as on the terminal.
+    """The headline cell of each scenario, in the order of the scenarios.
+
+    ``serial`` and simulated cells come last, then the shortest median makespan counts. Of cells that are as short, the
+    one with the fewest workers is taken, as on the terminal.
     """
     by_scenario: dict[str, list[Cell]] = {}
     for cell in cells:
