@@ -16,7 +16,7 @@ from harness.report.html.safe_text import NOTHING, ratio_text, share_text, visib
 _VERDICTS: Final = {
     "faster": "faster than serial",
     "slower": "slower than serial",
-    "undecided": "too close to serial to tell",
+    "undecided": "too close to serial to decide",
 }
 _LABELS_SHOWN: Final = 6
 _SCENARIOS_SHOWN: Final = 4
