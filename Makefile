@@ -114,7 +114,7 @@ docs: $(STAMP) ## make the parts of docs/ that come from code, and the picture o
 	@$(BIN)/python -m development.documentation.run_picture docs/images/run.svg
 
 # Real runs in a real browser (Debian's chromium).
-pictures: $(STAMP) ## take the pictures of docs/images that need a browser
+pictures: $(STAMP) ## take the pictures of docs/images that need a browser, and say in the documents what they show
 	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m development.documentation.report_picture docs/images/report.png
 	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m development.documentation.dashboard_pictures docs/images
 

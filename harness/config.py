@@ -18,20 +18,18 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from executor.model.findings import Finding, WorkflowError, did_you_mean
 from executor.model.findings import Path as FieldPath
 from executor.model.workflow import Name, Names, Resource, SparseModel, StrictModel, ToolDeclaration, translate
+from harness.configured import FILE_NAME, PREFIX, has_variables
 from harness.files.packaged import default_config_path
 from harness.files.strict_file import Document, parse_value, read_document
 from harness.telemetry.telemetry_settings import Telemetry
 
 POLICIES: Final = ("dataflow", "levels", "barrier", "serial")
-PREFIX: Final = "MAKESPAN_"
 # As `llm.base_url`: a model on this machine, started for the run.
 LOCAL: Final = "local"
-_FILE_NAME: Final = "config.yaml"
 _COMMAND_LINE: Final = "command line"
 
 Policy = Literal["dataflow", "levels", "barrier", "serial"]
@@ -125,20 +123,12 @@ class Config(StrictModel):
         return self._findings
 
     def options_of(self, executor: str, given: Mapping[str, str]) -> dict[str, str]:
-        """The options of an executor: those of the command line over those that stand here."""
+        """The options of an executor: those of the command line over those of the file."""
         return {**self.backend_options.get(executor, {}), **given}
 
     def place(self, finding: Finding) -> Finding:
         """A finding about this configuration, with the file and line, variable or option that it is about."""
         return self._source.place(finding) if self._source is not None else finding
-
-
-class _FromEnvironment(Config, BaseSettings):
-    """The settings as pydantic-settings looks for them in the environment. Never made: only its fields are asked for,
-    since the layers are laid by :func:`load_config`, which has to know which of them said what.
-    """
-
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", enable_decoding=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +158,7 @@ def load_config(path: str | Path | None = None, *, overrides: Mapping[str, Any] 
 
     """
     defaults = read_document(default_config_path())
-    local = Path(_FILE_NAME)
+    local = Path(FILE_NAME)
     chosen = Path(path) if path is not None else local if local.is_file() else None
     document = read_document(chosen) if chosen is not None else defaults
     data, warnings = document.data, list[Finding]()
@@ -239,7 +229,19 @@ def _validate(data: Mapping[str, Any], source: _Source) -> Config:
 
 def _environment() -> dict[str, Any]:
     """The variables that name a setting, nested as in the file; leaves are text."""
-    return EnvSettingsSource(_FromEnvironment)()
+    if not has_variables():
+        return {}
+    # Few set any, and it takes as long to import as pydantic itself.
+    from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict  # noqa: PLC0415
+
+    class FromEnvironment(Config, BaseSettings):
+        """The settings as pydantic-settings looks for them. Never made: only its fields are asked for, since the layers
+        are laid by :func:`load_config`, which has to know which of them said what.
+        """
+
+        model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", enable_decoding=False)
+
+    return EnvSettingsSource(FromEnvironment)()
 
 
 def _given(overrides: Mapping[str, Any]) -> dict[str, Any]:

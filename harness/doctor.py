@@ -3,6 +3,7 @@
 Rules of this module:
 - A check looks at the thing itself (it runs a step, it converts a page), not at whether a package is listed.
 - ``broken`` is what is needed and does not work; what is merely not installed is ``missing``, with the way to get it.
+- What a check looks with is imported by it, so that the first line is there at once.
 - Each check takes seconds at most, and one that fails in an unforeseen way is itself reported as broken.
 """
 
@@ -20,21 +21,17 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from executor.backends import BackendError, backend_names, find_backend
 from executor.model.findings import WorkflowError
-from executor.model.workflow import Step, Workflow
 from executor.running import Run, run
-from executor.tools.connections import safe_url
-from harness.config import LOCAL, Config, load_config
 from harness.environment import cpu_limit_cores, memory_bytes, memory_limit_bytes, usable_cores
 from harness.files.packaged import default_config_path, shipped_scenarios
-from harness.local_llm.files import find_program, find_weights
-from harness.local_llm.installing import tried
-from harness.local_llm.local_llm_errors import LocalModelError
-from harness.model_endpoint import NAME_IT, ModelEndpointError, listing_words, models_listed
 from harness.version import DISTRIBUTION, package_version
+
+if TYPE_CHECKING:
+    from executor.backends import BackendError
+    from harness.config import Config
 
 State = Literal["ok", "missing", "broken"]
 
@@ -66,6 +63,9 @@ def diagnose(config_path: str | None = None) -> Iterator[Check]:
     yield from _each("folder for temporary files", _temporary_folder)
     yield from _each("loopback", _loopback)
     yield from _each("shipped files", _shipped_files)
+    from executor.backends import backend_names  # noqa: PLC0415 - as the head says
+    from harness.config import load_config  # noqa: PLC0415 - the same
+
     for name in backend_names():
         yield from _each(f"executor {name}", lambda name=name: [_executor(name)])  # type: ignore[misc]  # the default binds the name of this round
     yield from _each("extra documents", _documents)
@@ -169,6 +169,9 @@ def _shipped_files() -> list[Check]:
 
 def _executor(name: str) -> Check:
     """Run two steps on it."""
+    from executor.backends import BackendError, find_backend  # noqa: PLC0415 - the same
+    from executor.model.workflow import Step, Workflow  # noqa: PLC0415 - the same
+
     label = f"executor {name}"
     workflow = Workflow(
         workflow_id="doctor",
@@ -261,6 +264,11 @@ def _testing() -> list[Check]:
 
 def _local_model(config: Config) -> Check:
     """Whether the program runs and the weights are there. Only who asks for them needs them."""
+    from harness.config import LOCAL  # noqa: PLC0415 - the same
+    from harness.local_llm.files import find_program, find_weights  # noqa: PLC0415 - the same
+    from harness.local_llm.installing import tried  # noqa: PLC0415 - the same
+    from harness.local_llm.local_llm_errors import LocalModelError  # noqa: PLC0415 - the same
+
     llm = config.llm
     is_asked_for = llm.base_url == LOCAL or llm.local.program is not None or llm.local.model is not None
     try:
@@ -276,6 +284,15 @@ def _local_model(config: Config) -> Check:
 
 def _endpoint(config: Config) -> Check:
     """Whether the model endpoint answers; without one the stand-in does."""
+    from executor.tools.connections import safe_url  # noqa: PLC0415 - the same
+    from harness.config import LOCAL  # noqa: PLC0415 - the same
+    from harness.model_endpoint import (  # noqa: PLC0415 - the same
+        NAME_IT,
+        ModelEndpointError,
+        listing_words,
+        models_listed,
+    )
+
     llm = config.llm
     if llm.base_url is None:
         detail = "none configured: the stand-in service answers, and says so"

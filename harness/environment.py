@@ -14,7 +14,6 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from executor.backends.base import usable_cores as affine_cores
 from harness.version import package_version
 
 _CGROUPS: Final = Path("/sys/fs/cgroup")
@@ -41,6 +40,8 @@ def environment_facts() -> dict[str, Any]:
 
 def usable_cores() -> int:
     """Cores that this process may keep busy: those it may run on, no more than its CPU limit allows, at least 1."""
+    from executor.backends.base import usable_cores as affine_cores  # noqa: PLC0415 - heavy, for one fact of many
+
     limit = cpu_limit_cores()
     cores = affine_cores()
     return cores if limit is None else max(1, min(cores, math.ceil(limit)))

@@ -24,10 +24,8 @@ from executor.model.workflow import ToolDeclaration, cache_of
 from executor.running import Interrupted, Run, RunOptions, run
 from harness.config import LOCAL, LanguageModel, Policy
 from harness.environment import environment_facts, usable_cores
-from harness.local_llm import local_model, suited
 from harness.result import Document, Repetition, result_document, run_document
 from harness.scenario.scenario_model import Loaded
-from harness.standin import StandIn
 from harness.standin.declarations import names_called, names_without_model, needs_stand_in, with_stand_in
 from harness.start_clock import StartClock
 from harness.telemetry.spans.trace_session import RunName, Tracing
@@ -118,6 +116,8 @@ def execute(
     traced = None if tracing is None else tracing.begin(_name(run_id, loaded, resumed))
     with ExitStack() as open_things:
         if not simulated and llm is not None and calls_a_model(loaded, every_tool=feed is not None):
+            from harness.local_llm import local_model, suited  # noqa: PLC0415 - few runs ask a model of this machine
+
             llm = open_things.enter_context(local_model(llm, needs_name=lacks_model(loaded)))
             loaded = suited(loaded, llm)
         tools, stand_in = open_things.enter_context(
@@ -201,7 +201,7 @@ def calls_a_model(loaded: Loaded, *, every_tool: bool = False) -> bool:
 
 def lacks_model(loaded: Loaded) -> bool:
     """Whether a step asks an endpoint that it does not name for a model that it does not name either. What the code of
-    a step asks for nobody knows before.
+    a step asks for is not known before.
     """
     steps = loaded.graph.steps
     asking = names_without_model(loaded.tools, {step.tool for step in steps if step.tool is not None})
@@ -236,6 +236,8 @@ def ready_tools(
     if simulated or not needs_stand_in(tools, used):
         yield tools, False
         return
+    from harness.standin import StandIn  # noqa: PLC0415 - a server, for those who need it
+
     with StandIn(seed=seed, scale=loaded.scenario.scale) as standin:
         yield with_stand_in(tools, used, standin.base_url), True
 
@@ -246,7 +248,7 @@ def with_endpoint(
     """The declarations, in which model tools that name no ``base_url`` use the configuration's."""
     found = dict(declarations)
     if llm.base_url is None or llm.base_url == LOCAL:
-        # The local model has an address where somebody started it; nobody did where no step asks a model.
+        # The local model has an address where it was started; it was not where no step asks a model.
         return found
     if "llm" in names_used:
         found.setdefault("llm", ToolDeclaration(kind="llm"))

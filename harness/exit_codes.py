@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the caller of a command is told. ``meaning`` says when."""
+    """The exit status of a command. ``meaning`` says when."""
 
     meaning: str
 

@@ -57,11 +57,11 @@ def interval_text(low: float, high: float) -> str:
 
 
 def gain_text(seconds: float, whole: float, *, nothing_ratio: float = 0.0) -> str:
-    """``−300 ms (25%)``; of less than that share of the whole, ``nothing``."""
+    """``300 ms (25%)``; of a loss ``300 ms longer (25%)``; of less than that share of the whole, ``nothing``."""
     if seconds == 0 or (whole > 0 and abs(seconds) < nothing_ratio * whole):
         return "nothing"
     share = f" ({abs(seconds) / whole:.0%})" if whole > 0 else ""
-    return f"{'−' if seconds > 0 else '+'}{duration_text(abs(seconds))}{share}"
+    return f"{duration_text(abs(seconds))}{'' if seconds > 0 else ' longer'}{share}"
 
 
 def remaining_text(seconds: float) -> str:

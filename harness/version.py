@@ -9,7 +9,7 @@ DISTRIBUTION: Final = "makespan"
 
 
 def package_version() -> str:
-    """The version that is installed; of a source tree that nobody installed, ``unknown``."""
+    """The version that is installed; of a source tree that is not installed, ``unknown``."""
     try:
         return version(DISTRIBUTION)
     except PackageNotFoundError:

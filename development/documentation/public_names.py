@@ -28,7 +28,8 @@ PUBLIC: Final[Mapping[str, Sequence[str]]] = {
     "harness.telemetry.telemetry_settings": ("Telemetry",),
     "harness.telemetry.spans.trace_session": ("RunName", "open_tracing"),
     "harness.testing.backends": ("BackendConformance", "CANNOT", "CAPABILITIES", "ProtocolError", "watch"),
-    "harness.testing.drawing": ("judge", "random_workflow", "simulate"),
+    "harness.testing.drawing": ("event_schedules", "judge", "random_workflow", "simulate", "workflows"),
+    "harness.testing.fuzz": ("read_replay", "write_replay"),
     "harness.testing.schedulers": ("RULES", "SchedulerConformance", "fuzz_target"),
     "harness.traces": ("foreign_run", "read_traces"),
 }

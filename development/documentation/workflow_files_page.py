@@ -5,11 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from development.documentation.markdown import Parts, model_table
+from development.documentation.markdown import Parts, model_table, table
 from executor.dependencies.step_requirements import DEFAULT_EXPECTED_TOKENS
 from executor.model.workflow import CachedStep, Resource, Retry, ToolDeclaration, Workflow
 from executor.scheduler import WORKER_DEATH_ATTEMPTS
 from executor.templates.filters import FILTERS
+from harness.analysis.lost_time import LOST_CAUSES
+from harness.expectations import METRICS, parse_expectation
+from harness.expectations.measuring import LOST_KINDS, MAY_BE_AGGREGATED, ONLY_AGGREGATED
+from harness.expectations.parsing import units_of
 from harness.scenario.scenario_model import Benchmark, Scenario
 
 _LINKS: Final = {
@@ -125,6 +129,57 @@ _BENCHMARK: Final = {
 }
 
 
+_METRICS: Final = {
+    "makespan_seconds": "from the first start to the last end",
+    "speedup_ratio": "the makespan of the serial run of the same round ÷ this one's",
+    "efficiency_ratio": "speedup ÷ workers",
+    "schedule_efficiency_ratio": "lower bound ÷ makespan",
+    "baseline_seconds": "the makespan of the serial run of the same round",
+    "work_seconds": "run times of all attempts together",
+    "lower_bound_seconds": "no schedule of the measured run times is shorter",
+    "critical_path_seconds": "the longest chain of steps that wait for each other",
+    "overhead_seconds_per_step": "what a step costs beside its run time",
+    "startup_seconds": "what the workers took to start, before the run",
+    "cpu_seconds": "CPU time of the steps, where it is measured",
+    "concurrency.mean": "steps that ran at once, on average",
+    "concurrency.max": "steps that ran at once, at most",
+    "errors": "steps that failed: the most of any repetition",
+    "step_wait_seconds": "of each attempt: what it waited for before it could start",
+    "step_duration_seconds": "of each attempt: its run time",
+    "first_token_seconds": "of each attempt of a model that answers piece by piece: from its request to the first text",
+}
+_LOST_METRICS: Final = {
+    "lost.CAUSE": "seconds of the makespan that went to a cause: " + ", ".join(f"`{one}`" for one in LOST_CAUSES)
+    + ", " + ", ".join(f"`{kind}NAME`" for kind in LOST_KINDS),
+    "lost.CAUSE share": "the same as a share of the makespan",
+}  # fmt: skip
+
+
+def _metrics() -> str:
+    """The metrics of ``expect``.
+
+    Raises:
+        ValueError: one has no words here, or words are about none.
+    """
+    if set(_METRICS) != set(METRICS):
+        raise ValueError(f"the words about metrics are not those of the code: {sorted(set(_METRICS) ^ set(METRICS))}")
+    rows = [[f"`{name}`", _unit(name), _summed_up(name), words] for name, words in _METRICS.items()]
+    lost = [[f"`{name}`", _unit(name), "may be", words] for name, words in _LOST_METRICS.items()]
+    return table(["metric", "number", "`p95(…)`", "means"], [*rows, *lost])
+
+
+def _unit(name: str) -> str:
+    operator = "speedup_ratio >= 1" if name == "speedup_ratio" else f"{name.replace('CAUSE', 'worker')} < 1"
+    if name in ONLY_AGGREGATED:
+        operator = f"p95({name}) < 1"
+    units = units_of(parse_expectation(operator).metric)
+    return "seconds, `900ms`, `2min`" if "ms" in units else "ratio, `90%`" if units else "number"
+
+
+def _summed_up(name: str) -> str:
+    return "always" if name in ONLY_AGGREGATED else "may be" if name in MAY_BE_AGGREGATED else "no"
+
+
 def _filters() -> str:
     return ", ".join(f"`{name}`" for name in sorted(FILTERS)) + "."
 
@@ -138,5 +193,6 @@ PARTS: Final[Parts] = {
     "resource": partial(model_table, Resource, _RESOURCE),
     "tool": partial(model_table, ToolDeclaration, _TOOL, _LINKS),
     "benchmark": partial(model_table, Benchmark, _BENCHMARK),
+    "metrics": _metrics,
     "filters": _filters,
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib import import_module
+from typing import Any
 
 from executor.backends.base import Backend, BackendError
 
@@ -23,7 +24,7 @@ BUILT_IN = {
 
 def backend_names() -> list[str]:
     """All backends that can be asked for; ours first, in the order in which reports list them."""
-    foreign = sorted({point.name for point in entry_points(group=GROUP)} - set(BUILT_IN))
+    foreign = sorted(set(_foreign()) - set(BUILT_IN))
     return [*BUILT_IN, *foreign]
 
 
@@ -33,17 +34,32 @@ def find_backend(name: str) -> type[Backend]:
     Raises:
         BackendError: there is no such backend, or it cannot be imported.
     """
-    reference = BUILT_IN.get(name)
-    if reference is None:
-        reference = next((point.value for point in entry_points(group=GROUP) if point.name == name), None)
+    reference = BUILT_IN.get(name) or _foreign().get(name)
     if reference is None:
         raise BackendError(f"there is no executor {name!r}: choose one of {', '.join(backend_names())}")
     try:
-        found = EntryPoint(name, reference, GROUP).load()
+        found = _load(reference)
     except ImportError as error:
         raise BackendError(f"executor {name!r} cannot be imported: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Backend)):
         raise BackendError(f"executor {name!r} ({reference}) is no subclass of executor.backends.Backend")
+    return found
+
+
+def _foreign() -> dict[str, str]:
+    """Name to reference of the backends of other packages."""
+    # It imports as much as a small run.
+    from importlib.metadata import entry_points  # noqa: PLC0415
+
+    return {point.name: point.value for point in entry_points(group=GROUP)}
+
+
+def _load(reference: str) -> Any:
+    """What ``module:attribute.path`` of an entry point names."""
+    module, _, path = reference.partition("[")[0].strip().partition(":")
+    found: Any = import_module(module)
+    for name in filter(None, path.split(".")):
+        found = getattr(found, name)
     return found
 
 

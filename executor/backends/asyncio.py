@@ -96,6 +96,12 @@ class AsyncioBackend(Backend):
                 await tool.close_async()
 
     async def drive_async(self, engine: Engine) -> None:
+        # Another run may have been before, which left its workers.
+        self.ending = self._waking = False
+        self._idle, self._workers = [], []
+        self._backlog = deque()
+        self._started_workers = 0
+        self._threads = DaemonThreads("makespan-asyncio")
         self._engine = engine
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()

@@ -10,14 +10,13 @@ Rules of this module:
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import copy_context
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from executor.backends.attempt_timing import SHORT_NANOSECONDS, CpuClock, TimedAttempt
 from executor.backends.auto_reset_event import AutoResetEvent
@@ -28,6 +27,9 @@ from executor.model.workflow import Step
 from executor.record.outcomes import outcome_of
 from executor.record.timeline import NANOSECONDS, Attempt
 from executor.tools.tool import ToolContext, run_call
+
+if TYPE_CHECKING:
+    import asyncio
 
 DEFAULT_WORKERS = 8
 # CPython carries out a signal's handler between two instructions: of one that comes just before the main thread begins
@@ -98,6 +100,8 @@ class Backend:
         """The same in the caller's event loop; by default :meth:`drive` in a helper thread. When it is cancelled, so is
         the run, and the thread is waited for.
         """
+        import asyncio  # noqa: PLC0415  # who runs no coroutine does not pay for its import
+
         driving = asyncio.ensure_future(asyncio.to_thread(self.drive, engine))
         try:
             await asyncio.shield(driving)
@@ -197,6 +201,8 @@ class Backend:
         """Run a coroutine to its end in this thread; the event loop is kept for the next one."""
         runner: asyncio.Runner | None = getattr(self._local, "runner", None)
         if runner is None:
+            import asyncio  # noqa: PLC0415  # who runs no coroutine does not pay for its import
+
             runner = self._local.runner = asyncio.Runner()
         # By itself a runner keeps the context of its first coroutine: calls would know another place than their own.
         return runner.run(awaitable, context=copy_context())

@@ -24,7 +24,7 @@ import pickle
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -196,7 +196,7 @@ def _unpacked_tool(data: bytes) -> Tool:
 
 
 # The end of an attempt as it is queued: its future, or why there is none.
-_End: TypeAlias = "tuple[Attempt, Future[Answer] | Exception]"
+End: TypeAlias = "tuple[Attempt, Future[Answer] | Exception]"
 
 
 class Submits(Protocol):
@@ -224,7 +224,7 @@ class SubmitBackend(Backend):
         super().__init__(workers)
         self._given = executor
         self._executor: Submits | None = executor
-        self._ends: deque[_End] = deque()
+        self._ends: deque[End] = deque()
         self._futures: dict[Attempt, Future[Answer]] = {}
         self._shared: Shared | None = None
 
@@ -246,9 +246,9 @@ class SubmitBackend(Backend):
     def drive(self, engine: Engine) -> None:
         self._submit_all(engine, engine.begin())
         while not engine.done:
-            completions = [self._completion(engine, *end) for end in self._wait_for_ends(patience_seconds(engine))]
+            ends = self._wait_for_ends(patience_seconds(engine))
             if not engine.done:
-                self._submit_all(engine, engine.advance(completions))
+                self._submit_all(engine, engine.advance(self._completions(engine, ends)))
         if engine.crash is not None:
             raise engine.crash
 
@@ -273,10 +273,10 @@ class SubmitBackend(Backend):
 
     # ------------------------------------------------------------------ ends
 
-    def _wait_for_ends(self, seconds: float) -> list[_End]:
+    def _wait_for_ends(self, seconds: float) -> list[End]:
         """All that ended, as soon as anything did; nothing if there is something else to look at."""
         self._wake.wait(seconds)
-        ends: list[_End] = []
+        ends: list[End] = []
         while self._ends:
             ends.append(self._ends.popleft())
         return ends
@@ -285,6 +285,10 @@ class SubmitBackend(Backend):
         """Have :meth:`drive` look at the end of an attempt. From any thread."""
         self._ends.append((attempt, end))
         self._wake.set()
+
+    def _completions(self, engine: Engine, ends: list[End]) -> Iterable[Completion]:
+        """What ended, for the engine, which takes it under its lock."""
+        return [self._completion(engine, *end) for end in ends]
 
     def _completion(self, engine: Engine, attempt: Attempt, end: Future[Answer] | Exception) -> Completion:
         now = engine.now()
@@ -300,10 +304,15 @@ class SubmitBackend(Backend):
         if error is not None:
             outcome, failure = self._failure(attempt, error)
             return attempt, attempt.granted, now, self.name, None, outcome, failure, None
-        times, result = unpack(end.result(), attempt.step_id)
+        times, _ = answer = end.result()
+        return self._answered(engine, attempt, answer, *times.on_our_clock(engine.origin, now))
+
+    @staticmethod
+    def _answered(engine: Engine, attempt: Attempt, answer: Answer, started: int, ended: int) -> Completion:
+        """The end of a call that came back."""
+        times, result = unpack(answer, attempt.step_id)
         if result.facts:
             engine.facts[attempt] = result.facts
-        started, ended = times.on_our_clock(engine.origin, now)
         return attempt, started, ended, times.worker, times.cpu_seconds, result.outcome, result.value, result.tokens
 
     def _failure(self, attempt: Attempt, error: BaseException) -> tuple[AttemptOutcome, Failure]:
@@ -336,11 +345,15 @@ class SubmitBackend(Backend):
         if context.timeout_seconds is not None:
             # When the worker begins is not reported: the time runs from here.
             engine.started(attempt, engine.now(), self.name)
-        future = self._submit_to_executor(call)
+        future = self._submit_to_executor(self._call_of(attempt, call, engine))
         self._futures[attempt] = future
         future.add_done_callback(lambda ended: self._ended(attempt, ended))
 
-    def _submit_to_executor(self, call: RemoteCall) -> Future[Answer]:
+    def _call_of(self, attempt: Attempt, call: RemoteCall, engine: Engine) -> Callable[[], Any]:
+        """What is submitted for an attempt."""
+        return call
+
+    def _submit_to_executor(self, call: Callable[[], Any]) -> Future[Answer]:
         assert self._executor is not None
         try:
             future: Future[Answer] = self._executor.submit(call)

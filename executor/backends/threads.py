@@ -80,6 +80,11 @@ class ThreadsBackend(Backend):
 
     def open(self, engine: Engine) -> None:
         self.calls = engine.renderer.direct_calls(engine.graph.steps, asynchronous=False)
+        # Another run may have been before, which left its workers.
+        self._closing = False
+        self._idle, self._workers = [], []
+        self._backlog = deque()
+        self._started_workers = 0
         self._engine = engine
         self._slots = engine.scheduler.slots
         try:

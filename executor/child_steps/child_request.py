@@ -15,14 +15,16 @@ Rules of this module:
 
 from __future__ import annotations
 
-import asyncio
 from _thread import allocate_lock, get_ident
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from executor.model.workflow import Step
 from executor.record.outcomes import Failure
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class ChildRequest(NamedTuple):
@@ -93,6 +95,8 @@ class Caller:
         """The same for coroutines. If the awaiting task is cancelled, so are the child steps; it waits for their end:
         until then the step has no slot to go on with.
         """
+        import asyncio  # noqa: PLC0415  # who runs no coroutine does not pay for its import
+
         loop = asyncio.get_running_loop()
         thread = get_ident()
         future: asyncio.Future[Outcomes] = loop.create_future()

@@ -8,7 +8,6 @@ Rules of this module:
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
@@ -19,8 +18,7 @@ from executor.record.timeline import Attempt, StepStatus
 from executor.scheduler import Scheduler
 from executor.tools.tool import RunContext
 
-LOGGER = logging.getLogger("makespan.instruments")
-
+LOGGER_NAME = "makespan.instruments"
 HOOKS = ("run_started", "worker_started", "attempt_started", "attempt_finished", "run_finished", "run_left")
 
 
@@ -150,4 +148,6 @@ class Instruments:
         name = type(instrument).__name__
         message = f"instrument {name} raised {type(error).__name__} in {hook} and was switched off: {error}"
         self.warnings.append(message)
-        LOGGER.warning(message)
+        import logging  # noqa: PLC0415  # few runs have anything to log
+
+        logging.getLogger(LOGGER_NAME).warning(message)

@@ -2,7 +2,8 @@
 
 Rules of this module:
 - Only steps that succeeded are stored, and only with an output that JSON gives back as it is.
-- A step that builds upon another without reading its output (``depends_on`` alone) runs where that one ran.
+- A step that builds upon another without reading its output (``depends_on`` alone) runs where that one ran, in this run
+  or in those that it goes on from.
 - A look is one row by its key, under the engine's lock. Storing is done by a thread of its own, and what is left of it
   at the end of the run.
 - An output that is too old or was altered is a miss, and is said.
@@ -45,7 +46,8 @@ class Cache:
 
 class CachedOutputs:
     """The cache of one run: an :class:`executor.engine.keeping.EarlierResults`. ``first`` is asked before it; the steps
-    ``again``, and all below them, are taken from neither.
+    ``again``, and all below them, are taken from neither. ``ran``: the steps that ran in the runs that this one goes on
+    from.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class CachedOutputs:
         *,
         first: EarlierResults | None = None,
         again: Collection[str] = (),
+        ran: Collection[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         # With each step that was taken from it, the run that made its output.
@@ -62,6 +65,7 @@ class CachedOutputs:
         self._cache = cache
         self._first = first
         self._again = set(again)
+        self._ran = ran
         self._below_again = tuple(f"{step_id}/" for step_id in again)
         self._clock = clock
         self._keys = CallKeys(context)
@@ -129,7 +133,7 @@ class CachedOutputs:
             self._say(step_id, "not cached: what it is given cannot be compared, since JSON cannot hold it")
             return None
         self._running[step_id] = key
-        if not self._cache.reads or asked.ran_before or self._is_again(step_id):
+        if not self._cache.reads or self._is_again(step_id) or self._comes_after_what_ran(asked):
             return None
         least = None if step.ttl is None else self._clock() - step.ttl
         try:
@@ -145,6 +149,9 @@ class CachedOutputs:
         del self._running[step_id]
         self.hits[step_id] = found.run_id
         return Found("cached", found.output)
+
+    def _comes_after_what_ran(self, asked: Asked) -> bool:
+        return bool(asked.ran_before) or any(step_id in self._ran for step_id in asked.builds_upon)
 
     def _is_again(self, step_id: str) -> bool:
         return step_id in self._again or step_id.startswith(self._below_again)

@@ -6,7 +6,6 @@ Rules of this module:
 
 from __future__ import annotations
 
-import traceback
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -88,6 +87,8 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException) -> Failure:
         """What an exception says, even one that cannot be printed."""
+        import traceback  # noqa: PLC0415  # runs without a fault have no need of it
+
         try:
             message = str(error)
             text = "".join(traceback.format_exception(error))

@@ -104,7 +104,8 @@ def import_callable(name: str, reference: str) -> Callable[..., Any]:
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        fix = f"install it, or put the directory that holds {module_name.partition('.')[0]!r} on the Python path"
+        top = module_name.partition(".")[0]
+        fix = f"install it, put it beside the workflow file, or put the folder that holds {top!r} on the Python path"
         raise wrong(f"there is no module {error.name!r}", fix) from error
     except Exception as error:  # a module's own code may raise anything
         raise wrong(

@@ -13,7 +13,6 @@ import importlib
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeAlias
 
 from pydantic import ValidationError
@@ -216,6 +215,8 @@ def _is_reference(name: str) -> bool:
 
 
 @functools.lru_cache(maxsize=1)
-def _foreign() -> dict[str, EntryPoint]:
-    """The kinds of other packages, by name."""
+def _foreign() -> dict[str, Any]:
+    """The entry points of the kinds of other packages, by name."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - heavy, and few look for one
+
     return {entry.name: entry for entry in entry_points(group=GROUP) if entry.name not in BUILT_IN}

@@ -4,6 +4,9 @@ Rules of this module:
 - The code of a Python function is its source, and the source of what it uses of its own module, as deep as that goes:
   functions, classes, numbers and texts; of lists and mappings how they are made. Other modules and installed packages
   are not looked at.
+- One thread at a time reads and parses sources: in CPython before 3.11.8 and 3.12.2, threads that parse at once disturb
+  each other (`SystemError: AST constructor recursion depth mismatch`, gh-106905). Code of the user may do so all the
+  same, and lines are cached for all threads: what fails is tried again before it is taken to have no source.
 """
 
 from __future__ import annotations
@@ -12,24 +15,35 @@ import ast
 import functools
 import inspect
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _OWN_PACKAGE = "executor."
-_TRIES = 3
+_TRIES = 12
+_TRIES_WITHOUT_SOURCE = 2
+_PAUSE_SECONDS = 0.001
+# Held by one that parses; what a garbage collection calls meanwhile may come here again.
+_PARSING = threading.RLock()
 _UNCHANGING = (str, bytes, int, float, complex, type(None))
 
 
 def code_of(function: Any) -> list[str]:
     """The source of a callable, and of what it uses of its own module."""
-    return list(_sources(function, set()))
+    with _PARSING:
+        return list(_sources(function, set()))
 
 
 def class_code(tool_class: type) -> list[str]:
     """The source of a tool's class; nothing for those that come with makespan."""
-    return [] if tool_class.__module__.startswith(_OWN_PACKAGE) else [_source(tool_class)]
+    if tool_class.__module__.startswith(_OWN_PACKAGE):
+        return []
+    with _PARSING:
+        return [_source(tool_class)]
 
 
 def _sources(found: Any, seen: set[int]) -> Iterator[str]:
@@ -89,10 +103,9 @@ def _value(name: str, value: Any, module: str, seen: set[int]) -> Iterator[str]:
 def _assignments(module: str) -> Mapping[str, str]:
     """How the variables of a module are made: their assignments at its top."""
     found = sys.modules.get(module)
-    try:
-        return {} if found is None else _assignments_in(_source(found))
-    except SyntaxError:
+    if found is None:
         return {}
+    return _tried(lambda: _assignments_in(_source(found)), final=(SyntaxError, ValueError)) or {}
 
 
 @functools.lru_cache(maxsize=32)
@@ -107,12 +120,27 @@ def _assignments_in(source: str) -> Mapping[str, str]:
 
 
 def _source(found: Callable[..., Any] | type | ModuleType) -> str:
-    for _ in range(_TRIES):
-        # Lines are cached for all threads, and one that formats an error may drop them meanwhile.
-        with suppress(Exception):
-            return inspect.getsource(found)
+    source = _tried(lambda: inspect.getsource(found), final=(TypeError,))
+    if source is not None:
+        return source
     code = getattr(found, "__code__", None)
     return getattr(found, "__qualname__", "") if code is None else f"{sys.version_info[:2]} {_compiled(code)}"
+
+
+def _tried(read: Callable[[], T], final: tuple[type[Exception], ...]) -> T | None:
+    """What ``read`` gives, None if it cannot: after a ``final`` error at once, after others when it was tried often."""
+    for number in range(_TRIES):
+        try:
+            return read()
+        except final:
+            return None
+        except OSError:
+            # There is none (it was typed at a prompt), or its lines were dropped a moment ago.
+            if number >= _TRIES_WITHOUT_SOURCE:
+                return None
+        except Exception:  # noqa: BLE001  # another thread that formats an error, or parses, is in the way
+            time.sleep(_PAUSE_SECONDS * number)
+    return None
 
 
 def _compiled(code: CodeType) -> str:

@@ -20,7 +20,7 @@ BLOCKED = "blocked"
 
 
 def ended_of(attempt: Attempt) -> int:
-    """When the attempt ended; its grant if nobody knows."""
+    """When the attempt ended; its grant if it is unknown."""
     return attempt.granted if attempt.ended is None else attempt.ended
 
 
@@ -30,7 +30,7 @@ def started_of(attempt: Attempt) -> int:
 
 
 def known_of(attempt: Attempt) -> int:
-    """When the engine knew of the end; the end itself where nobody recorded it."""
+    """When the engine knew of the end; the end itself where it was not recorded."""
     return ended_of(attempt) if attempt.known is None else attempt.known
 
 

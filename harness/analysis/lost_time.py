@@ -5,7 +5,7 @@ Rules of this module:
   one cause; so the parts sum to the makespan whatever the timeline looks like.
 - Over a run: ``running``. From the start back to ``ready``: each instant to its wait's reason, the rest to
   ``overhead``. From a retry's ``ready`` to the previous attempt's end, and from a first attempt's to the end of the
-  step that released it: ``overhead``. Released by nobody after t = 0: ``arrival``.
+  step that released it: ``overhead``. Released by no step after t = 0: ``arrival``.
 - A blocked interval is walked through the last-ended attempt of that call's children. A child released by its parent
   leads to the interval's beginning. What lies after the last child's ``known``, or without any: ``blocked``.
 - An attempt is entered at its end at most once; so the walk ends even where times and releases contradict each other.
@@ -108,7 +108,7 @@ class _Walk:
             self.ran[attempt] = self.ran.get(attempt, 0) + before - self.cursor
 
     def _enter(self, attempt: Attempt) -> None:
-        """Stand at the end of an attempt; nowhere if the walk was there before."""
+        """Go to the end of an attempt; nowhere if the walk was there before."""
         if attempt in self.entered:
             self.attempt = None
             return
@@ -167,7 +167,7 @@ class _Walk:
         return tries[earlier - 1] if earlier else None
 
     def _releaser(self, attempt: Attempt) -> int | None:
-        """The step that released a first attempt, or None. A step that never ran released nobody."""
+        """The step that released a first attempt, or None. A step that never ran released none."""
         step, parent = attempt.index, self.index.nested_in[attempt.index]
         if attempt.released_by is not None:
             releaser = self.step_index.get(attempt.released_by, -1)

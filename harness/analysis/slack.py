@@ -58,7 +58,7 @@ def _groups(index: AttemptIndex) -> dict[tuple[int, int], list[int]]:
 
 
 def _add_steps_that_never_ran(index: AttemptIndex, groups: Mapping[tuple[int, int], list[int]]) -> None:
-    """Chains lead through them as well; of which call they were, nobody knows, and in others they have no edges."""
+    """Chains lead through them as well; of which call they were is unknown, and in others they have no edges."""
     idle: dict[int, list[int]] = {}
     for step, parent in enumerate(index.nested_in):
         if parent >= 0 and not index.tries[step]:

@@ -30,7 +30,7 @@ class Summary:
     ``steps_run`` counts steps with at least one attempt. ``concurrency_seconds[n]``: for how long exactly n attempts
     ran. ``binding_bound`` names the largest of ``lower_bound_terms``: ``critical_path``, ``work``, ``resource.X``,
     ``rate.X``, ``tokens.X``. ``lost_seconds`` sum to the makespan, largest first; ``largest_lost_cause`` is the
-    largest but ``running``, None where nothing was lost. ``cpu_seconds`` is None where nobody measured them.
+    largest but ``running``, None where nothing was lost. ``cpu_seconds`` is None where they were not measured.
     ``failures`` are the attempts that failed, in groups.
     """
 

@@ -3,7 +3,8 @@
 Rules of this module:
 - Figures that describe one run come from the repetition with the lower median makespan.
 - A speedup is formed in each repetition with the serial run of the same round; repetitions without one do not count.
-- What would help is predicted for the fastest measured cell of each scenario and its parameters.
+- What would help is predicted for the measured cell of each scenario and its parameters that one would choose: of those
+  as fast as the fastest, the one with the fewest workers.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from harness.statistics import (
     Interval,
     PairedRatio,
     Scalability,
+    cheapest_of_equals,
     fit_scalability,
     interval,
     noise_warnings,
@@ -65,8 +67,8 @@ def bench_document(
 ) -> Document:
     """The whole ``makespan.run/1`` document. ``head`` has what is known before the first run."""
     measured = [series for series in outcome.series if series.samples]
-    fastest = _fastest(measured) if predictions else set()
-    results = [_result(series, predicted=series.cell in fastest, usable_cores=usable_cores) for series in measured]
+    chosen = _chosen(measured) if predictions else set()
+    results = [_result(series, predicted=series.cell in chosen, usable_cores=usable_cores) for series in measured]
     return {
         **head,
         "results": results,
@@ -134,7 +136,7 @@ def _result(series: Series, *, predicted: bool, usable_cores: int | None = None)
         lost_seconds=lost_seconds,
         largest_lost_cause=largest_lost_cause(lost_seconds),
         remedy=remedy_beside_serial(shown.timeline, shown.figures, lost_seconds, shown.cautions),
-        cautions=_warnings(series, shown),
+        cautions=_warnings(series, shown, None if speedup is None else speedup.verdict),
         cold_startup_seconds=_cold_startup_seconds(series),
         slack_seconds=in_seconds(RunAnalysis(shown.timeline).slack_nanoseconds),
     )
@@ -179,13 +181,14 @@ def _estimate(found: Interval) -> Estimate:
     return Estimate(found.median, found.ci95)
 
 
-def _warnings(series: Series, shown: Sample) -> list[str]:
+def _warnings(series: Series, shown: Sample, speedup_verdict: str | None) -> list[str]:
     """What to know before acting on the figures: of the run shown, of the repetitions, of the runs' own warnings."""
     found = [str(caution) for caution in shown.cautions]
     makespans = series.makespans_seconds
     if not series.cell.simulated and any(makespans):
         found += [str(warning) for warning in noise_warnings(makespans)]
-    startup = _startup_caution(series)
+    # Where nothing is gained for certain, there is nothing that the start could exceed.
+    startup = _startup_caution(series) if speedup_verdict == "faster" else None
     if startup is not None:
         found.append(startup)
     failing = sum(1 for sample in series.samples if sample.errors)
@@ -222,15 +225,23 @@ def _startup_caution(series: Series) -> str | None:
     )
 
 
-def _fastest(measured: Sequence[Series]) -> set[MatrixCell]:
-    best: dict[Case, tuple[tuple[bool, bool, float], MatrixCell]] = {}
+def _chosen(measured: Sequence[Series]) -> set[MatrixCell]:
+    """The cell of each case that one would choose."""
+    cases: dict[Case, list[Series]] = {}
     for series in measured:
-        cell = series.cell
+        cases.setdefault(series.cell.case, []).append(series)
+    found = set()
+    for members in cases.values():
         # What one can act on is what really ran, side by side, where anything did.
-        place = (cell.simulated, cell.baseline is None, _median(series.makespans_seconds))
-        if cell.case not in best or place < best[cell.case][0]:
-            best[cell.case] = place, cell
-    return {cell for _, cell in best.values()}
+        best = min((series.cell.simulated, series.cell.baseline is None) for series in members)
+        able = [one for one in members if (one.cell.simulated, one.cell.baseline is None) == best]
+        found.add(able[cheapest_of_equals([_candidate(series) for series in able])].cell)
+    return found
+
+
+def _candidate(series: Series) -> tuple[float, tuple[float, float] | None, float]:
+    found = interval(series.makespans_seconds, seed=series.cell.case.seed)
+    return found.median, found.ci95, series.samples[0].timeline.workers
 
 
 def _median(values: Sequence[float]) -> float:

@@ -20,8 +20,9 @@ from executor.backends import find_backend
 from executor.dependencies import plan
 from executor.model.findings import WorkflowError, raise_errors
 from executor.model.workflow import Resource, ToolDeclaration, Workflow, parse_workflow
-from executor.running import declarations_for, run
+from executor.running import run
 from executor.tools.registry import Declared, check_tools
+from executor.tools.toolbox import declarations_for
 from harness.benchmark import Case, Matrix, MatrixCell, Measured, Runner, Session, bench_document
 from harness.benchmark.meter import Meter
 from harness.config import POLICIES, LanguageModel, load_config

@@ -112,7 +112,7 @@ def history(request: HistoryRequest) -> ExitCode:
 @command(app, "compare", "Say what changed between two runs, and whether it is real.")
 def compare(request: CompareRequest) -> ExitCode:
     """Say what changed between two runs, for each executor, number of workers, policy and parameters: whether it is
-    real, how large it is, and whether it is the schedule's doing or the work's.
+    real, how large it is, and whether the schedule or the steps made it.
     """
     from harness.cli.compare_runs import compare_runs
 

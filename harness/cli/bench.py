@@ -375,7 +375,9 @@ class _Bench:
 
     def _show(self, document: Document, found: Judged) -> None:
         columns = min(_PLOT_COLUMNS, self.terminal.width) if self.terminal.is_live else None
-        self.terminal.write(bench_lines(document, plot_columns=columns, ascii_only=self.terminal.ascii_only))
+        width = self.terminal.width if self.terminal.is_live else None
+        ascii_only = self.terminal.ascii_only
+        self.terminal.write(bench_lines(document, width=width, plot_columns=columns, ascii_only=ascii_only))
         verdicts = [(case.scenario, one) for case, one in found.verdicts]
         self.terminal.write(expectation_lines(verdicts, found.skipped))
         if found.comparison is not None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, fields
+from functools import partial
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from harness.cli.guard import guarded
 from harness.exit_codes import ExitCode, exit_code_lines
@@ -22,18 +23,41 @@ from harness.exit_codes import ExitCode, exit_code_lines
 EPILOG: Final = "\n".join(("\b", "Exit status:", *exit_code_lines()))
 
 Request = TypeVar("Request")
+# Defaults of these types are values already.
+_READY: Final = (str, int, float, bool)
 
 
 class LightGroup(TyperGroup):
-    """Its flags (help and completion) are absent as False: to read an absent None, typer would import pydantic."""
+    """A group that reads what is absent without pydantic, which typer would import for it."""
 
     def get_params(self, ctx: Any) -> Any:
-        """The parameters, flags with a value."""
-        parameters = super().get_params(ctx)
-        for parameter in parameters:
-            if parameter.default is None and getattr(parameter, "is_flag", False):
-                parameter.default = False
-        return parameters
+        """The parameters; see :func:`_read_lightly`."""
+        return _read_lightly(super().get_params(ctx))
+
+
+class LightCommand(TyperCommand):
+    """A command that does the same."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """The parameters; see :func:`_read_lightly`."""
+        return _read_lightly(super().get_params(ctx))
+
+
+def _read_lightly(parameters: list[Any]) -> list[Any]:
+    """The parameters, of which an absent one is nothing, or its default, and no text to be read."""
+    for parameter in parameters:
+        if parameter.default is None and getattr(parameter, "is_flag", False):
+            parameter.default = False
+        parameter.process_value = partial(_value, parameter, type(parameter).process_value)
+    return parameters
+
+
+def _value(parameter: Any, read: Callable[..., Any], context: Any, value: Any) -> Any:
+    if parameter.callback is None and value in (None, (), []) and not parameter.required:
+        return () if parameter.multiple or parameter.nargs == -1 else None
+    if parameter.callback is None and value is parameter.default and type(value) in _READY:
+        return value
+    return read(parameter, context, value)
 
 
 def group_of_commands(name: str, text: str, short_help: str | None = None) -> typer.Typer:
@@ -69,7 +93,7 @@ def command(
         callback.__doc__ = body.__doc__
         wrapped: Any = guarded(callback, acts=acts)
         wrapped.__signature__ = _signature(request)
-        group.command(name, epilog=EPILOG, short_help=short_help)(wrapped)
+        group.command(name, cls=LightCommand, epilog=EPILOG, short_help=short_help)(wrapped)
         return body
 
     return register

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import os
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from typing import Final, ParamSpec
 
@@ -98,6 +97,8 @@ def _explain(error: Exception) -> ExitCode:
         return ExitCode.BAD_INPUT
     _write_error(f"internal error: {type(error).__name__}: {error}")
     if os.environ.get(DEBUG_VARIABLE, "") not in ("", "0"):
+        import traceback  # noqa: PLC0415 - the same
+
         traceback.print_exception(error, file=sys.stderr)
     else:
         _write_error(

@@ -20,14 +20,12 @@ from typing import Any, Final
 from executor.journal.run_lock import is_held
 from harness.cli.guard import UsageFault
 from harness.cli.requests.kept_runs import HistoryRequest
-from harness.cli.stores import store_path, store_to_read
-from harness.config import Config, load_config
+from harness.cli.stores import history_path, store_at
 from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_json
 from harness.plain_text import aligned, counted, one_line, some_of
 from harness.report.terminal.console import Line, Terminal
 from harness.store.journals import FoundJournal, Journals
-from harness.store.pruning import prune
 from harness.store.run_store import Store
 from harness.store.stored_run import StoredRun
 
@@ -53,21 +51,22 @@ def show_history(request: HistoryRequest) -> ExitCode:
     since = read_since(request.since)
     if request.json_target is not None:
         check_writable(request.json_target)
-    config = load_config(request.config_path)
+    path = history_path(request.store, request.config_path)
     if request.accept or request.reject:
-        return _set_verdicts(request, config)
+        return _set_verdicts(request, path)
     if request.prune is not None or request.prune_unfinished:
-        return _prune(request, config)
-    path = store_path(request.store, config)
-    journals = list(Journals(path).latest())
+        return _prune(request, path)
+    # To open a journal takes a millisecond. Each of those that are newer than the last one shown is a run of its own.
+    filtered = (request.scenario, request.executor, since) != (None, None, None)
+    journals = list(Journals(path).latest(None if filtered else request.limit))
     # A run that was killed before any other had ended leaves a journal and no store.
-    with nullcontext() if journals and not path.exists() else store_to_read(request.store, config) as store:
+    with nullcontext() if journals and not path.exists() else store_at(path, request.store) as store:
         runs = [] if store is None else list(_chosen(store, request, since))
         runs = _with_unfinished(runs, journals, store, path, request, since)
     if request.json_target is not None:
         write_json({"schema": SCHEMA, "runs": [asdict(run) for run in runs]}, request.json_target)
     terminal = Terminal(sys.stderr) if request.json_target == STDOUT else Terminal()
-    terminal.write(_lines(runs, request, str(store_path(request.store, config))))
+    terminal.write(_lines(runs, request, str(path)))
     return ExitCode.FINE
 
 
@@ -93,16 +92,14 @@ def read_since(typed: str | None, name: str = "--since") -> str | None:
     return moment.isoformat(timespec="milliseconds")
 
 
-def _prune(request: HistoryRequest, config: Config) -> ExitCode:
+def _prune(request: HistoryRequest, path: Path) -> ExitCode:
+    from harness.store.pruning import prune  # noqa: PLC0415 - reads whole journals, and with them all of the executor
+
     if request.prune is None:
         raise UsageFault("--prune-unfinished goes with --prune TIME")
     moment = read_since(request.prune, "--prune")
     assert moment is not None
-    found = prune(
-        store_path(request.store, config),
-        datetime.fromisoformat(moment).timestamp(),
-        unfinished=request.prune_unfinished,
-    )
+    found = prune(path, datetime.fromisoformat(moment).timestamp(), unfinished=request.prune_unfinished)
     terminal = Terminal()
     terminal.line(
         f"Dropped {counted(found.journals, 'journal')} ({found.dropped_bytes / 1e6:.1f} MB), "
@@ -128,25 +125,28 @@ def _with_unfinished(
 ) -> list[StoredRun]:
     """The runs, with those of which there is a journal alone, and with what became of those that are not finished."""
     folder = Journals(path)
+    begun = [] if store is None else store.begun_benchmarks()
     told = [
         replace(run, status="killed")
         if run.status == "unfinished" and not is_held(folder.bench_path(run.run_id))
         else run
-        for run in runs
+        for run in [*runs, *(one for one in begun if request.executor is None and _fits(one, request, since))]
     ]
     unlisted = [
         run
         for run in map(_of_journal, journals)
-        if (store is None or not store.matching("id", run.run_id))
-        and request.scenario in (None, run.scenario)
-        and (since is None or run.started_at >= since)
+        if (store is None or not store.matching("id", run.run_id)) and _fits(run, request, since)
     ]
     if request.executor is not None:
         executors = {one.run_id: one.about.get("executor") for one in journals}
         unlisted = [run for run in unlisted if executors[run.run_id] == request.executor]
-    if not unlisted:
+    if not unlisted and not begun:
         return told
     return sorted([*told, *unlisted], key=lambda run: run.started_at, reverse=True)[: request.limit]
+
+
+def _fits(run: StoredRun, request: HistoryRequest, since: str | None) -> bool:
+    return request.scenario in (None, run.scenario) and (since is None or run.started_at >= since)
 
 
 def _of_journal(journal: FoundJournal) -> StoredRun:
@@ -157,9 +157,8 @@ def _of_journal(journal: FoundJournal) -> StoredRun:
     )  # fmt: skip
 
 
-def _set_verdicts(request: HistoryRequest, config: Config) -> ExitCode:
+def _set_verdicts(request: HistoryRequest, path: Path) -> ExitCode:
     terminal = Terminal()
-    path = store_path(request.store, config)
     if not path.exists():
         raise UsageFault(f"there is no store at {str(path)!r}: nothing was kept there yet")
     with Store.open(path) as store:
@@ -204,7 +203,7 @@ def _lines(runs: Sequence[StoredRun], request: HistoryRequest, path: str) -> Ite
         yield Line(row, _STYLES.get(run.verdict or "", ""))
     killed = next((run for run in runs if run.status == "killed"), None)
     if killed is not None:
-        command = "bench" if killed.repetitions else "run"
+        command = "run" if killed.machine_class == "" else "bench"
         yield Line(f"What is missing can be done: makespan {command} --resume {killed.run_id[:_ID_SHOWN]}", "dim")
     if len(runs) == request.limit:
         yield Line(f"The newest {len(runs)}; --limit shows more.", "dim")

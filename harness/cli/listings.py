@@ -1,13 +1,14 @@
-"""``makespan scenarios``, ``tools`` and ``executors``: what there is."""
+"""``makespan scenarios``, ``tools`` and ``executors``: what there is.
+
+Rules of this module:
+- Each list imports what it lists: the scenarios are there without tools, executors and the configuration.
+"""
+# ruff: noqa: PLC0415 - imports in functions are what keeps the list of scenarios light
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from executor.backends import BackendError, backend_names, find_backend
-from executor.tools.registry import tool_kind, tool_kind_names
-from executor.tools.tool import ToolOptionsError
-from harness.config import load_config
 from harness.exit_codes import ExitCode
 from harness.files.packaged import shipped_scenarios
 from harness.files.strict_file import read_document
@@ -27,6 +28,10 @@ def list_scenarios() -> ExitCode:
 
 def list_tools(config_path: str | None = None) -> ExitCode:
     """Every kind of tool with what it does, and what the configuration declares."""
+    from executor.tools.registry import tool_kind, tool_kind_names
+    from executor.tools.tool import ToolOptionsError
+    from harness.config import load_config
+
     broken = False
     kinds: list[tuple[str, str]] = []
     for name in tool_kind_names():
@@ -44,6 +49,8 @@ def list_tools(config_path: str | None = None) -> ExitCode:
 
 def list_executors() -> ExitCode:
     """Every executor with what it is for and how many workers it has by default."""
+    from executor.backends import BackendError, backend_names, find_backend
+
     rows: list[tuple[str, str]] = []
     for name in backend_names():
         try:

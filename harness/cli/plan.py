@@ -10,7 +10,6 @@ from executor.backends import find_backend
 from executor.dependencies import workflow_with_dependencies
 from executor.model.workflow import dump_workflow
 from harness.cli.requests.running import PlanRequest
-from harness.cli.tasks import load_task, save_plan
 from harness.cli.typed_values import read_settings
 from harness.config import load_config
 from harness.execution import cache_assumed, workers_for
@@ -49,6 +48,8 @@ def show_plan(request: PlanRequest) -> ExitCode:
     if is_file_argument(request.file):
         loaded = load(request.file, settings=settings, config=config, allow_missing_inputs=True)
     else:
+        from harness.cli.tasks import load_task  # noqa: PLC0415 - planners, for a task alone
+
         loaded = load_task(
             request.file, planner=request.planner, config=config, settings=settings, allow_missing_inputs=True
         )
@@ -72,6 +73,8 @@ def show_plan(request: PlanRequest) -> ExitCode:
     else:
         Terminal(sys.stderr).write(finding_lines(one for one in loaded.findings if one.severity == "warning"))
     if request.save is not None:
+        from harness.cli.tasks import save_plan  # noqa: PLC0415 - the same
+
         save_plan(workflow_document(loaded), request.save)
     if request.json_target is not None:
         write_json(workflow_document(loaded), request.json_target)

@@ -3,6 +3,7 @@
 Rules of this module:
 - What is not said again is as it was: the scenario, its settings, the executor, workers, policy, seed, configuration
   and model.
+- What reads and writes journals is imported where a run is resumed or kept.
 - A run that cannot be kept runs all the same: that costs a warning.
 """
 
@@ -11,20 +12,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from executor.journal.finished_steps import Unsure
-from executor.journal.journal_writer import Durable
-from executor.journal.kept_run import Journal, Resume
-from executor.journal.resume_plan import ResumePlan
 from harness.cli.guard import UsageFault
 from harness.cli.requests.running import RunRequest
 from harness.cli.stores import store_path
 from harness.cli.typed_values import one_of
 from harness.config import Config
 from harness.execution import Keep
-from harness.store.journals import FoundJournal, Journals
 from harness.store.secrets import without_secrets
+
+if TYPE_CHECKING:
+    from executor.journal.finished_steps import Unsure
+    from executor.journal.journal_writer import Durable
+    from executor.journal.kept_run import Journal, Resume
+    from executor.journal.resume_plan import ResumePlan
+    from harness.store.journals import FoundJournal
 
 _DURABLE: Mapping[str, Durable] = {"100ms": "within_100_ms", "each": "each"}
 
@@ -61,6 +64,8 @@ def journal_meant(request: RunRequest, config: Config) -> FoundJournal | None:
     """
     if request.resume is None:
         return None
+    from harness.store.journals import Journals  # noqa: PLC0415 - only where a run is resumed or kept
+
     return Journals(store_path(request.store, config)).find(request.resume)
 
 
@@ -123,6 +128,9 @@ def keeping(
     show: Callable[[ResumePlan], None],
 ) -> Keep:
     """How a run is kept: anew, or in the journal of the run that it resumes."""
+    from executor.journal.kept_run import Journal, Resume  # noqa: PLC0415 - only where a run is kept
+    from harness.store.journals import Journals  # noqa: PLC0415 - the same
+
     journals = Journals(store_path(request.store, config))
     durable = _DURABLE[request.durable]
     unsure: Unsure | None = "rerun" if request.rerun_unsure else "skip" if request.skip_unsure else None

@@ -3,6 +3,7 @@
 Rules of this module:
 - With ``--json -`` stdout holds the document alone; everything for people goes to stderr.
 - Ctrl-C, SIGTERM and SIGHUP end the run in order: what was finished is shown, written and kept.
+- What few runs need (planners, plots, journals) is imported where it is needed.
 - A history that cannot take the run costs a warning, nothing else; one that was named is looked at before the run.
 """
 
@@ -14,11 +15,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from executor.journal.resume_plan import ResumePlan
 from executor.model.findings import Finding
-from executor.output_cache.cached_outputs import Cache
 from executor.running import Run
 from harness.analysis import summary
 from harness.cli.guard import UsageFault
@@ -28,7 +27,6 @@ from harness.cli.requests.running import RunRequest
 from harness.cli.resuming import as_it_was, check_resume_options, journal_meant, keeping, plan_that_was, started_as
 from harness.cli.signals import programs_ended, terminated_as_interrupted
 from harness.cli.stores import check_store, keep_run, rescue, store_path
-from harness.cli.tasks import can_ask, is_approved, live_plan, load_task, save_plan, with_planning_model
 from harness.cli.trace_options import send_traces, traces_sent_on_error, tracing_for, untraced
 from harness.cli.typed_values import read_settings
 from harness.config import Config, load_config
@@ -38,17 +36,19 @@ from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_json
 from harness.files.strict_file import parse_document
 from harness.plain_text import one_line
-from harness.planner import LivePlan
 from harness.report.terminal.console import Line, Terminal, finding_lines
 from harness.report.terminal.plan_text import plan_lines
-from harness.report.terminal.plots import capacity_lines, concurrency_line
-from harness.report.terminal.resume_text import resume_lines
 from harness.report.terminal.run_progress import progress_for
-from harness.report.terminal.summary_text import STEPS_SHOWN, step_lines, summary_lines
+from harness.report.terminal.summary_text import step_lines, summary_lines
 from harness.result import Document
 from harness.scenario.scenario_file import load, load_document
 from harness.scenario.scenario_model import Loaded
-from harness.store.journals import FoundJournal, cache_path
+
+if TYPE_CHECKING:
+    from executor.journal.resume_plan import ResumePlan
+    from executor.output_cache.cached_outputs import Cache
+    from harness.planner import LivePlan
+    from harness.store.journals import FoundJournal
 
 # Of a larger run no document is made just to see whether it could be.
 _STEPS_LOOKED_AT: Final = 20_000
@@ -80,13 +80,10 @@ def run_scenario(request: RunRequest) -> ExitCode:
     )
     faults = Terminal(sys.stderr)
     terminal = faults if request.json_target == STDOUT else Terminal()
-    asks = request.task is not None and not (request.yes or request.quiet) and can_ask(terminal)
     with ExitStack() as open_things:
-        # One that plans answers the steps as well.
-        config = open_things.enter_context(with_planning_model(request.task, request.planner, config))
-        live = open_things.enter_context(
-            live_plan(request.task, request.planner, config, whole=asks or bool(request.settings))
-        )
+        live, asks = None, False
+        if request.task is not None:
+            config, live, asks = _planned(request, config, terminal, open_things)
         loaded = _load(request, config, plan_that_was(request, journal)) if live is None else live.loaded
         if not request.quiet:
             faults.write(finding_lines(_warnings(loaded.findings)))
@@ -94,19 +91,40 @@ def run_scenario(request: RunRequest) -> ExitCode:
             _show_plan(request, loaded, terminal)
         elif not request.quiet:
             terminal.line("Steps start while the plan is still being written.")
-        if asks and not is_approved(terminal):
+        if asks and not _approved(terminal):
             terminal.line("Nothing was run.")
             return ExitCode.FINE
         with Metrics(config, request.metrics_port, faults, quiet=request.quiet) as metrics:
             return _run_loaded(loaded, request, config, terminal, faults, metrics, live, journal)
 
 
+def _planned(
+    request: RunRequest, config: Config, terminal: Terminal, open_things: ExitStack
+) -> tuple[Config, LivePlan | None, bool]:
+    """What a task needs: the configuration with what plans it, its plan as it is written, and whether to ask first."""
+    from harness.cli.tasks import can_ask, live_plan, with_planning_model  # noqa: PLC0415 - planners, for a task alone
+
+    asks = not (request.yes or request.quiet) and can_ask(terminal)
+    # One that plans answers the steps as well.
+    config = open_things.enter_context(with_planning_model(request.task, request.planner, config))
+    whole = asks or bool(request.settings)
+    return config, open_things.enter_context(live_plan(request.task, request.planner, config, whole=whole)), asks
+
+
+def _approved(terminal: Terminal) -> bool:
+    from harness.cli.tasks import is_approved  # noqa: PLC0415 - planners, for a task alone
+
+    return is_approved(terminal)
+
+
 def _show_plan(request: RunRequest, loaded: Loaded, terminal: Terminal) -> None:
     """Show and save what is going to run, or, where it arrived step by step, what ran."""
     if not request.quiet:
-        terminal.write(plan_lines(loaded.workflow, width=terminal.width, steps_shown=STEPS_SHOWN))
+        terminal.write(plan_lines(loaded.workflow, width=terminal.width))
         terminal.line()
     if request.save is not None:
+        from harness.cli.tasks import save_plan  # noqa: PLC0415 - the same
+
         save_plan(workflow_document(loaded), request.save)
 
 
@@ -220,6 +238,8 @@ def _keep_while(
 
     def show(plan: ResumePlan) -> None:
         if not request.quiet:
+            from harness.report.terminal.resume_text import resume_lines  # noqa: PLC0415 - the same
+
             terminal.write(resume_lines(plan))
 
     plan = workflow_document(loaded) if request.scenario is None else None
@@ -229,6 +249,9 @@ def _keep_while(
 
 def _cache(request: RunRequest, config: Config) -> Callable[[str], Cache]:
     """By the run's id, the cache beside the store."""
+    from executor.output_cache.cached_outputs import Cache  # noqa: PLC0415 - the same
+    from harness.store.journals import cache_path  # noqa: PLC0415 - the same
+
     path = cache_path(store_path(request.store, config))
     return lambda run_id: Cache(path, reads=not request.no_cache, run_id=run_id)
 
@@ -244,6 +267,8 @@ def _load(request: RunRequest, config: Config, plan: Mapping[str, Any] | None) -
         )
     if request.task is None:
         return load(request.scenario or "", settings=settings, config=config)
+    from harness.cli.tasks import load_task  # noqa: PLC0415 - planners, for a task alone
+
     return load_task(request.task, config=config, planner=request.planner, settings=settings)
 
 
@@ -271,6 +296,8 @@ def _warnings(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _show(execution: Execution, result: Document | None, terminal: Terminal) -> None:
+    from harness.report.terminal.plots import capacity_lines, concurrency_line  # noqa: PLC0415 - the same
+
     run = execution.run
     terminal.line()
     terminal.write(step_lines(run, simulated=execution.simulated, stand_in=execution.stand_in, width=terminal.width))

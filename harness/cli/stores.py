@@ -10,15 +10,18 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.cli.guard import UsageFault
-from harness.config import Config
+from harness.configured import is_configured
 from harness.files.json_output import OutputError, write_json
 from harness.store.run_store import Store, default_store_path
 from harness.store.store_errors import StoreError
+
+if TYPE_CHECKING:
+    from harness.config import Config
 
 
 def store_path(typed: str | None, config: Config) -> Path:
@@ -27,15 +30,38 @@ def store_path(typed: str | None, config: Config) -> Path:
     return default_store_path() if named is None else Path(named).expanduser()
 
 
-@contextmanager
-def store_to_read(typed: str | None, config: Config) -> Iterator[Store | None]:
+def history_path(typed: str | None, config_path: str | None) -> Path:
+    """The same for a command that asks for no other setting: where nobody configured anything, nothing is read.
+
+    Raises:
+        WorkflowError: the configuration is wrong.
+
+    """
+    if not is_configured(config_path):
+        return default_store_path() if typed is None else Path(typed).expanduser()
+    from harness.config import load_config  # noqa: PLC0415 - heavy, and few configure anything
+
+    return store_path(typed, load_config(config_path))
+
+
+def store_to_read(typed: str | None, config: Config) -> AbstractContextManager[Store | None]:
     """The store, opened to read; None where nobody named one and there is none yet.
 
     Raises:
         StoreError: it cannot be read, or the one that was named is not there.
 
     """
-    path = store_path(typed, config)
+    return store_at(store_path(typed, config), typed)
+
+
+@contextmanager
+def store_at(path: Path, typed: str | None) -> Iterator[Store | None]:
+    """The store at a path, which somebody ``typed`` or nobody; see :func:`store_to_read`.
+
+    Raises:
+        StoreError: it cannot be read, or the one that was named is not there.
+
+    """
     if typed is None and not path.exists():
         yield None
         return

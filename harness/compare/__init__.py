@@ -1,6 +1,6 @@
 """What changed between runs, and whether it is real.
 
-Rules of this room:
+Rules of this package:
 - Pure: ``makespan.run/1`` documents in; frozen values, text, Markdown or JSON out.
 - A change is real only if its 95 % interval leaves out "no change", a rank test says so after correction for the number
   of cells, and it is larger than 1 % and than the drift inside of either run. Everything else is undecided, with the

@@ -43,7 +43,7 @@ METRICS: Final = tuple(_READ)
 class Figures:
     """``values[metric]`` in order of time; empty where not every repetition has it. ``lost_seconds`` as in the
     document, one map for each. ``run_seconds``: of each step, the median over the repetitions, or in the one that is
-    shown where only that tells. ``families``: steps that are alike.
+    shown where only that shows it. ``families``: steps that are alike.
     """
 
     values: Mapping[str, Sequence[float]]

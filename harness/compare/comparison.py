@@ -242,7 +242,7 @@ def _step_changes(before: Figures, after: Figures) -> tuple[StepChange, ...]:
     """The steps that changed most, of those that both sides ran and whose change is worth a word.
 
     Copies of a step and items of a list are one: which of them was slow is chance. Where one tool or host accounts for
-    most of what grew, it stands in place of its steps.
+    most of what grew, it is in place of its steps.
     """
     whole = max(after.median("makespan"), before.median("makespan"))
     changes = {

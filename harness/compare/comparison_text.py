@@ -18,6 +18,7 @@ from harness.result.cell_key import Cell
 
 SCHEMA: Final = "makespan.compare/1"
 _HEADINGS: Final = ("cell", "before", "after", "change", "95 % interval", "verdict", "put down to")
+_PUT_DOWN_TO: Final = {"ours": "the schedule", "the work's": "the steps", "both": "both"}
 _MARKDOWN: Final = re.compile(r"([\\`*_\[\]<>#|~&])")
 
 
@@ -74,7 +75,7 @@ def _row(one: CellChange, with_scenario: bool) -> list[str]:
         "–" if change is None else f"{change.ratio.median - 1:+.1%}",
         "–" if ends is None else f"{ends[0] - 1:+.1%} to {ends[1] - 1:+.1%}",
         one.verdict,
-        one.put_down_to or "–",
+        "–" if one.put_down_to is None else _PUT_DOWN_TO[one.put_down_to],
     ]
 
 
@@ -82,9 +83,9 @@ def _explanation(one: CellChange) -> str:
     """Why it is undecided; or where the change comes from."""
     if one.verdict == "undecided":
         return f"undecided: {one.reason}"
-    ours, work = _signed(one.ours_seconds), _signed(one.work_seconds)
+    schedule, steps = _signed(one.ours_seconds), _signed(one.work_seconds)
     parts = [f"{one.verdict} by {duration_text(abs(one.seconds))}"]
-    parts.append(f"{ours} ours (above the lower bound), {work} the work's (the lower bound)")
+    parts.append(f"{schedule} by the schedule (time above the lower bound), {steps} by the steps (the lower bound)")
     causes = [f"{cause} {_signed(seconds)}" for cause, seconds in list(one.lost_seconds.items())[:3] if seconds]
     if causes:
         parts.append(f"lost time: {', '.join(causes)}")

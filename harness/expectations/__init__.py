@@ -6,7 +6,7 @@
 A line is ``[selector] metric operator number``. The selector, ``executor[@workers][/policy][{parameter=value, …}]``
 with ``*`` for any executor, leaves out what may be anything; without one, the line is about every cell.
 
-Rules of this room:
+Rules of this package:
 - Pure: text and a ``makespan.run/1`` document in, verdicts out.
 - A line that does not parse is an error that points at the column.
 - Where there is an interval, its end on the unfavourable side has to keep to the line, not the median.

@@ -20,6 +20,7 @@ Result = Mapping[str, Any]
 
 LOST: Final = "lost."
 LOST_KINDS: Final = ("resource.", "lock.", "rate.")
+_FIRST_TOKEN: Final = "makespan.first_token_seconds"  # noqa: S105 - a name, no secret
 AGGREGATE: Final = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)|median|mean|min|max")
 
 
@@ -47,7 +48,8 @@ def _values(metric: Metric, result: Result) -> list[float]:
     if metric.name in _OF_STEPS:
         values = _OF_STEPS[metric.name](result)
         if not values:
-            raise NotMeasuredError(f"{metric.name} was not measured: no step ran")
+            why = "no model answered piece by piece" if metric.name == "first_token_seconds" else "no step ran"
+            raise NotMeasuredError(f"{metric.name} was not measured: {why}")
         return values
     if metric.name.startswith(LOST):
         return _lost(metric, result)
@@ -128,6 +130,12 @@ def _duration_seconds(result: Result) -> list[float]:
     ]
 
 
+def _first_token_seconds(result: Result) -> list[float]:
+    """Of each attempt whose model answered piece by piece: from its request to the first text."""
+    facts = (attempt.get("facts", {}) for step in result["steps"] for attempt in step["attempts"])
+    return [float(found[_FIRST_TOKEN]) for found in facts if _FIRST_TOKEN in found]
+
+
 def _aggregated(aggregate: str, values: Sequence[float]) -> float:
     named: dict[str, Callable[[Sequence[float]], float]] = {
         "median": statistics.median, "mean": statistics.fmean, "min": min, "max": max,
@@ -173,8 +181,9 @@ _ONCE: Final[dict[str, Callable[[Result], Any]]] = {
 _OF_STEPS: Final[dict[str, Callable[[Result], list[float]]]] = {
     "step_wait_seconds": _wait_seconds,
     "step_duration_seconds": _duration_seconds,
+    "first_token_seconds": _first_token_seconds,
 }
-# Names that stand for many values only mean something in brackets: p95(step_wait_seconds).
+# Names of many values only mean something in brackets: p95(step_wait_seconds).
 ONLY_AGGREGATED: Final = frozenset(_OF_STEPS)
 MAY_BE_AGGREGATED: Final = frozenset(_OF_SAMPLES) | ONLY_AGGREGATED
 METRICS: Final = tuple(sorted({*_ESTIMATES, *_OF_SAMPLES, *_ONCE, *_OF_STEPS}))

@@ -23,6 +23,8 @@ from harness.expectations.measuring import (
 POLICIES: Final = ("dataflow", "levels", "barrier", "serial")
 _SHAPE: Final = "write `[executor[@workers][/policy][{parameter=value}]] metric operator number`"
 _OPERATORS: Final[tuple[Operator, ...]] = (">=", "<=", "==", "!=", ">", "<")
+# What may stand behind a number of seconds, and in seconds what it is.
+TIME_UNITS: Final = {"ns": 1e-9, "µs": 1e-6, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _PARENTHESES: Final = re.compile(r"([^()]*)\((.*)\)")
 _WORKERS: Final = re.compile(r"[1-9][0-9]{0,8}")
@@ -73,7 +75,7 @@ def parse_expectation(line: str) -> Expectation:
         raise _error(line, named[2].start, f"{named[2].text!r} is one word too many", _SHAPE)
     selector = _selector(line, named[0]) if len(named) == 2 else None
     metric = _metric(line, named[-1], share=share)
-    return Expectation(line, selector, metric, operator, _threshold(line, after))
+    return Expectation(line, selector, metric, operator, _threshold(line, after, metric))
 
 
 def _error(line: str, place: int, message: str, fix: str = "") -> ExpectationError:
@@ -119,21 +121,30 @@ def _operator(line: str, place: int) -> Operator:
     raise _error(line, place, f"{line[place]!r} is no operator", fix)
 
 
-def _threshold(line: str, after: int) -> float:
+def _threshold(line: str, after: int, metric: Metric) -> float:
     text = line[after:]
     start = after + len(text) - len(text.lstrip())
     found = _NUMBER.match(line, start)
     if found is None:
         raise _error(line, min(start, len(line.rstrip())), "a number is missing after the operator", "write one: 1.3")
     rest = line[found.end() :]
-    if rest.strip():
+    units = units_of(metric)
+    if rest.strip() and rest.strip() not in units:
         place = found.end() + len(rest) - len(rest.lstrip())
-        fix = "write shares as numbers: 0.1" if rest.lstrip().startswith("%") else "units stand in the metric's name"
+        fix = f"leave it out, or use one of {', '.join(units)}" if units else "leave it out: this is a plain number"
         raise _error(line, place, f"{rest.strip()!r} after the number means nothing", fix)
-    value = float(found.group())
+    value = float(found.group()) * units.get(rest.strip(), 1.0)
     if value in (float("inf"), float("-inf")):
         raise _error(line, start, "this number is too large", "")
     return value
+
+
+def units_of(metric: Metric) -> dict[str, float]:
+    """The units that a number of this metric may have, with what each is in the metric's own."""
+    if metric.share or metric.name.endswith("_ratio"):
+        return {"%": 0.01}
+    is_time = metric.name.startswith(LOST) or "_seconds" in metric.name
+    return TIME_UNITS if is_time else {}
 
 
 def _metric(line: str, word: _Word, *, share: bool) -> Metric:
@@ -173,7 +184,7 @@ def _selector(line: str, word: _Word) -> Selector:
     head, brace, _ = word.text.partition("{")
     parameters, end = _parameters(line, word.start + len(head)) if brace else ({}, word.start + len(head))
     if end != word.start + len(word.text):
-        raise _error(line, end, "nothing may stand after the brace", "add a space before the metric")
+        raise _error(line, end, "nothing is allowed after the brace", "add a space before the metric")
     target, slash, policy = head.partition("/")
     if slash and policy not in POLICIES:
         place = word.start + len(target) + 1
@@ -200,7 +211,7 @@ def _parameters(line: str, brace: int) -> tuple[dict[str, Any], int]:
         if line[equals] != "=":
             raise _error(line, equals, f"the value of {name.group()!r} is missing", f"write {name.group()}=value")
         if name.group() in values:
-            raise _error(line, place, f"{name.group()!r} stands twice", "leave one of them out")
+            raise _error(line, place, f"{name.group()!r} is there twice", "leave one of them out")
         values[name.group()], place = _value(line, _skipped(line, equals + 1))
         if line[place] == ",":
             place = _skipped(line, place + 1)

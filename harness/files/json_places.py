@@ -1,4 +1,4 @@
-"""Where a value stands in a JSON text: its line, found without building the whole tree again.
+"""Where a value is in a JSON text: its line, found without building the whole tree again.
 
 Rules of this module:
 - The text is known to be JSON. What is not on the way to the place is skipped by the standard library's scanner.
@@ -28,7 +28,7 @@ class JsonPlaces:
 
     def line_of(self, path: Path) -> int:
         """The line (from 1) of the value at ``path``, or of its deepest ancestor that exists. A value in a mapping
-        stands where its key does.
+        is where its key is.
         """
         shown = value = self._after_space(0)
         for part in path:

@@ -31,7 +31,7 @@ def dashboards_folder() -> Path:
 
 
 def default_config_path() -> Path:
-    """The configuration that holds where nobody wrote one."""
+    """The configuration that holds where there is no other."""
     return _data_root() / "config.yaml"
 
 

@@ -1,4 +1,4 @@
-"""Standard streams that never stop the work: not for a character, and not because nobody takes what is written.
+"""Standard streams that never stop the work: not for a character, and not because no reader takes what is written.
 
 Rules of this module:
 - A stream that is closed when the program starts is opened on the null device: else the next file that is opened, the
@@ -20,7 +20,7 @@ _CLOSED: Final = "it is closed"
 
 
 class SteadyFile(io.RawIOBase):
-    """A descriptor to write to. ``fault``: why it drops what is written, until that was told."""
+    """A descriptor to write to. ``fault``: why it drops what is written, until that was reported."""
 
     def __init__(self, descriptor: int, fault: str | None = None) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """JSON, read strictly: no duplicate keys, no NaN or Infinity, no half characters.
 
 Rules of this module:
-- The standard library's parser reads every file. Only when something is wrong, or when somebody asks for a line, is the
+- The standard library's parser reads every file. Only when something is wrong, or when a line is asked for, is the
   text walked once more by :func:`replay_json`, token by token: lines cost nothing until they are needed.
 - Nesting is counted before the parser, which recurses, sees the text.
 """

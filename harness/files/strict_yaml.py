@@ -136,7 +136,7 @@ def _syntax_error(text: str, error: yaml.MarkedYAMLError, builder: TreeBuilder) 
     here = lines[line - 1] if line <= len(lines) else ""
     fix = "check the indentation, colons and quotes around this line"
     if "\t" in here[: len(here) - len(here.lstrip())] or here[column - 1 : column] == "\t":
-        fix = "a tab stands here: YAML indents with spaces"
+        fix = "a tab is here: YAML indents with spaces"
     return builder.stop("yaml-syntax", f"not YAML, column {column}: {said}", line, fix)
 
 

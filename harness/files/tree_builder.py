@@ -1,6 +1,6 @@
 """Builds plain data from a stream of nodes, and says what is wrong with it.
 
-YAML and JSON readers push what they see (open, close, scalar, alias); this room keeps the rules both share.
+YAML and JSON readers push what they see (open, close, scalar, alias); this module keeps the rules that both share.
 
 Rules of this module:
 - Data is what JSON can say: mappings with text keys, lists, text, finite numbers, true, false, null.
@@ -188,7 +188,7 @@ class TreeBuilder:
             raise self.stop("unknown-alias", f"*{name} refers to an anchor that is not defined above", line)
         anchored = self._anchors[name]
         if anchored is None:
-            raise self.stop("recursive-alias", f"*{name} stands inside of what it refers to", line, "write it out")
+            raise self.stop("recursive-alias", f"*{name} is inside of what it refers to", line, "write it out")
         self._alias_nodes += anchored.weight
         if self._alias_nodes > ALIAS_NODE_LIMIT:
             message = f"aliases expand to more than {ALIAS_NODE_LIMIT:,} nodes"
@@ -223,7 +223,7 @@ class TreeBuilder:
             return
         first = frame.key_lines.get(value)
         if first is not None:
-            message = f"the key {value!r} stands twice: on line {first} and on line {line}"
+            message = f"the key {value!r} is there twice: on line {first} and on line {line}"
             path = (*self._path(), value)
             self.findings.append(
                 Finding("error", "duplicate-key", message, fix="keep one of them", path=path, line=line)

@@ -2,7 +2,7 @@
 
 ::
 
-    plan: what is there, what is fetched, what is in the way ─▶ a person is told ─▶ carry_out ─▶ the program is tried
+    plan: what is there, what is fetched, what is in the way ─▶ the plan is shown ─▶ carry_out ─▶ the program is tried
 
 Rules of this module:
 - What is there already is used: a program that the settings name, one on the PATH, or one of this version.

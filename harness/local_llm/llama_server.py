@@ -178,7 +178,7 @@ class LocalServer:
         environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         environment |= self._program.environment()
         if self.key:
-            # Not among the arguments: those are seen by everybody on the machine.
+            # Not among the arguments: those are seen by every user of the machine.
             environment["LLAMA_API_KEY"] = self.key
         self._process = subprocess.Popen(  # noqa: S603 - our own arguments, and no shell
             bound_to_this_process(argv),

@@ -1,4 +1,4 @@
-"""What can be wrong with a local model, told to a person."""
+"""What can be wrong with a local model, in words for a person."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Rules of this module:
 - Exactly these files are installed. One that hashes to something else came from somewhere else.
-- The sizes are what a person is told before anything is fetched. A platform's files differ by some percent.
+- The sizes are shown to a person before anything is fetched. A platform's files differ by some percent.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Rules of this module:
 - ``llm.base_url: local`` is the only sign; everything else of the scenario stays as it is.
 - Where the scenario declares a resource ``llm``, its capacity is at most the server's slots: more would only wait
-  inside the server, where nobody sees it. One that is found out (``capacity: auto``) finds that out too.
+  inside the server, where it is not seen. One that is found out (``capacity: auto``) finds that out too.
 - Steps that have the kind's own retries get some that outlast a restart of the server.
 """
 
@@ -39,7 +39,7 @@ def local_model(llm: LanguageModel, *, needs_name: bool = True) -> Iterator[Lang
 
     Raises:
         LocalModelError: it cannot be had.
-        ModelEndpointError: nobody says which model to ask.
+        ModelEndpointError: the model to ask is not named.
 
     """
     if llm.base_url != LOCAL:

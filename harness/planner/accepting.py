@@ -15,7 +15,7 @@ from typing import Any, Final
 from executor.dependencies import plan
 from executor.model.findings import Finding
 from executor.model.workflow import Resource, Step, ToolDeclaration, Workflow, parse_workflow
-from executor.running import declarations_for
+from executor.tools.toolbox import declarations_for
 
 # A plan with more steps is no answer to a sentence.
 PLAN_STEPS_LIMIT: Final = 200
@@ -134,7 +134,7 @@ class Acceptor:
 
 
 def levels_of(steps: Sequence[Step]) -> list[int]:
-    """The level of each step: 0 without dependencies. Dependencies stand before."""
+    """The level of each step: 0 without dependencies. Dependencies come before."""
     levels: dict[str, int] = {}
     for step in steps:
         levels[step.step_id] = 1 + max((levels[parent] for parent in step.depends_on), default=-1)

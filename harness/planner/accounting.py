@@ -2,7 +2,7 @@
 
 Rules of this module:
 - A word that says something (no article, no connective, no opening) has to stand in what a step is asked.
-- What the rules have no grammar for (conditions, negations, an order told backwards, loops, lists to send something to)
+- What the rules have no grammar for (conditions, negations, an order said backwards, loops, lists to send something to)
   is named although its words stand in a step: they would be asked of a model as text, and change no step.
 - It never changes a plan. Who wants such a sentence planned asks a model, or says it in the words that the rules know.
 """
@@ -56,7 +56,7 @@ _BEYOND: Final = tuple(
         (r"\bwhen(?:ever)? (?:it|they|the|that|you|there|this|done|ready|finished)\b(?: \w+){0,3}", "a condition"),
         (
             r"\b(?:before|once|while|after(?! that| this)) (?:that|this|you|it|they|\w+ing)\b(?: \w+){0,3}",
-            "an order that is told the other way round",
+            "an order that is said the other way round",
         ),
         (r"\b(?:beforehand|but first|prior to|in the meantime|meanwhile)\b(?: \w+){0,3}", "an order"),
         (r"\b(?:until|as long as|repeat\w*|over and over|keep (?:\w+ing|doing))\b(?: \w+){0,4}", "a repetition"),

@@ -112,7 +112,7 @@ def _behind(tokens: Sequence[Token], place: int, phrase: Sequence[Token]) -> int
 
 
 def _numbers_at(tokens: Sequence[Token], place: int, phrase: Sequence[Token]) -> tuple[list[str], int]:
-    """The numbers that stand at ``place``, and the place behind them: ``2``, ``2 to 4``, ``2 to chapter 4``."""
+    """The numbers at ``place``, and the place behind them: ``2``, ``2 to 4``, ``2 to chapter 4``."""
     found = _numbers_of(tokens[place]) if phrase and place < len(tokens) else []
     if len(found) == 1 and place + 1 < len(tokens) and tokens[place + 1].low in ("to", "through"):
         last = _behind(tokens, place + 2, phrase)

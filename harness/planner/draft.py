@@ -16,7 +16,7 @@ from executor.model.findings import Finding
 from executor.model.workflow import Step
 from harness.scenario.seed.seed_templates import escape
 
-# More steps than anybody means by a sentence.
+# More steps than a sentence can mean.
 STEPS_LIMIT: Final = 1_000
 
 

@@ -7,7 +7,7 @@
 Rules of this module:
 - A step starts as soon as it is accepted and its dependencies allow it; waiting for the next step is lost time of the
   cause `arrival`.
-- A plan that fails half-way cancels what has not run; what was finished is kept, and the failure is told.
+- A plan that fails half-way cancels what has not run; what was finished is kept, and the failure is reported.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ Rules of this module:
 - Where no point has a verb, the words before the list have it: ``Write jokes about: - cats - dogs`` is ``jokes about
   cats, dogs``; ``Translate to French: - good morning - good night`` is one piece of work for each point.
 - What is made with a list in it (``an article with these sections: …``) is one thing, and the list says how.
-- Words before the list that ask for nothing ("do the following") are passed over; others are told to every point.
+- Words before the list that ask for nothing ("do the following") are passed over; others apply to every point.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a model is told that is to plan a task: the words, the JSON Schema, and how faults are sent back. Pure."""
+"""The prompt of a model that plans a task: the words, the JSON Schema, and how faults are sent back. Pure."""
 
 from __future__ import annotations
 

@@ -361,6 +361,6 @@ def languages_counted(tokens: Sequence[Token]) -> int | None:
 
 
 def languages_listed(tokens: Sequence[Token]) -> tuple[list[str], list[Token]]:
-    """The languages that stand here, and the words behind them."""
+    """The languages here, and the words behind them."""
     end = next((at for at, token in enumerate(tokens) if at and token.low in _ENDING), len(tokens))
     return languages_in(tokens[:end]), list(tokens[end:])

@@ -95,7 +95,7 @@ def draft_of(task: str, *, mode: WorkflowMode, default_tool: str | None = None) 
     single.add(words, tool=default_tool or WRITER, label="answer", words=words)
     if not draft.steps:
         return single
-    why = "none of chat.workflow_mode.detect_keywords stands in it" if mode.enabled else "chat.workflow_mode is off"
+    why = "none of chat.workflow_mode.detect_keywords is in it" if mode.enabled else "chat.workflow_mode is off"
     message = f"the task is one step: it names no list and no number of things, and {why}"
     single.findings.append(Finding("hint", "one-step", message, "change chat.workflow_mode in config.yaml"))
     return single

@@ -5,7 +5,7 @@ them is read as one of the sentence's own.
 
 Rules of this module:
 - Every token knows its place in the text, so that what is said later is said in the task's own words.
-- A pair is in the table if hardly anybody means two things by it. A comma parts it: ``fish, and chips`` are two.
+- A pair is in the table if it hardly ever means two things. A comma parts it: ``fish, and chips`` are two.
 - Of a range the highest number counts. It has to rise, and to stay below a thousand: ``9 to 5`` and ``2023-2024`` count
   nothing.
 """

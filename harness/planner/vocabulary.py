@@ -39,7 +39,7 @@ VERBS: Final[dict[str, VerbKind]] = {
     **dict.fromkeys(_words("summarize summarise condense recap"), "summarize"),
 }
 
-# Also nouns: at a place where either could stand, one of them is a verb only before a word that begins an object.
+# Also nouns: at a place where either is possible, one of them is a verb only before a word that begins an object.
 AMBIGUOUS: Final = frozenset(
     _words(
         """post report list outline draft review design plan rank name title check test answer research email mail
@@ -145,7 +145,7 @@ _HISSING = ("ses", "xes", "zes", "ches", "shes")
 
 
 def singular(word: str) -> str:
-    """The singular of an English noun, as far as its ending tells."""
+    """The singular of an English noun, as far as its ending shows."""
     word = word.lower()
     if " " in word:  # a pair, a range: one word to the rules, and none to this
         return word

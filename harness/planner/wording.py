@@ -77,7 +77,7 @@ def words_of(thing: NounPhrase) -> list[Token]:
 
 
 def _platform_names(thing: NounPhrase) -> list[str]:
-    """``social media posts`` stand for one on each of the usual platforms."""
+    """``social media posts`` mean one on each of the usual platforms."""
     low = thing.name.lower()
     if not thing.plural or thing.noun != "post" or "social" not in low or thing.is_spread:
         return []

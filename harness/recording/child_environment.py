@@ -22,7 +22,7 @@ _NODE_START: Final = "--require @opentelemetry/auto-instrumentations-node/regist
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 HTTP: Final = "http/protobuf"
 GRPC: Final = "grpc"
-# What only has its say where nobody has set it: spans come while the program runs, and all of them.
+# What only counts where it is not set yet: spans come while the program runs, and all of them.
 _UNLESS_SET: Final = {"OTEL_BSP_SCHEDULE_DELAY": "500", "OTEL_TRACES_SAMPLER": "always_on"}
 
 

@@ -1,4 +1,4 @@
-"""Runs a program in this terminal as if nobody stood between: its streams, its signals and its exit status.
+"""Runs a program in this terminal as if nothing were between: its streams, its signals and its exit status.
 
 Rules of this module:
 - The program stays in this process group: what the terminal sends reaches it by itself, and is not sent again.

@@ -50,7 +50,7 @@ class GrpcReceiver:
         except RuntimeError:
             self.port = 0
         if not self.port:
-            raise PortTakenError(f"port {port} of {LOOPBACK} cannot be had: somebody listens there already")
+            raise PortTakenError(f"port {port} of {LOOPBACK} cannot be had: another program listens there already")
 
     @property
     def endpoint(self) -> str:

@@ -3,7 +3,7 @@
 Rules of this module:
 - Nothing is read beyond :data:`LARGEST_BODY_BYTES`, compressed or not; a connection that says nothing is closed.
 - A page in a browser cannot send: a request that names an origin is refused.
-- Metrics and logs are answered as if they were kept, so that nobody tries again.
+- Metrics and logs are answered as if they were kept, so that no exporter tries again.
 
 Source: OTLP/HTTP, https://opentelemetry.io/docs/specs/otlp/#otlphttp.
 """
@@ -29,7 +29,7 @@ _ANY_HEADER: Final = 47
 
 
 class PortTakenError(OSError):
-    """Somebody listens on that port already."""
+    """Another program listens on that port already."""
 
 
 class _BrokenOffError(Exception):
@@ -37,7 +37,7 @@ class _BrokenOffError(Exception):
 
 
 class _TooLargeError(Exception):
-    """The body is larger than anybody needs."""
+    """The body is too large."""
 
 
 class HttpReceiver:
@@ -76,7 +76,7 @@ class HttpReceiver:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    # Two receivers on one port would each get some of the spans; newer Pythons share it unless told otherwise.
+    # Two receivers on one port would each get some of the spans; newer Pythons share it by default.
     allow_reuse_port = False
     request_queue_size = 128
 

@@ -2,7 +2,7 @@
 
 Rules of this module:
 - Traces of one shape are repetitions of one cell. The cell has to be the same when the program is recorded again: its
-  executor is ``recorded``, its policy ``dataflow``, and nobody knows its workers, which count as :data:`WORKERS`, or
+  executor is ``recorded``, its policy ``dataflow``, and its workers are unknown, which count as :data:`WORKERS`, or
   the next power of two that is not too few.
 """
 

@@ -2,28 +2,46 @@
 
 Rules of this room:
 - Pure: the caller writes the file.
+- Names are imported when they are first used: who asks for the key of a cell alone does not load the analysis.
 - Times are seconds from the run's t = 0. Every integer nanosecond of a run of up to 20 days survives the way to
   seconds and back, so the timeline can be made from the document again, exactly.
 """
 
-from harness.result.result_reading import (
-    DocumentError,
-    attempts_before,
-    results_of,
-    run_schema,
-    timeline_from_document,
-)
-from harness.result.result_writing import (
-    SCHEMA,
-    Document,
-    Estimate,
-    Repetition,
-    Verdict,
-    record_document,
-    result_document,
-    run_document,
-    step_seconds,
-)
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from executor.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from harness.result.result_reading import (
+        DocumentError,
+        attempts_before,
+        results_of,
+        run_schema,
+        timeline_from_document,
+    )
+    from harness.result.result_writing import (
+        SCHEMA,
+        Document,
+        Estimate,
+        Repetition,
+        Verdict,
+        record_document,
+        result_document,
+        run_document,
+        step_seconds,
+    )
+
+_NAMES = {
+    "harness.result.result_reading": (
+        "DocumentError", "attempts_before", "results_of", "run_schema", "timeline_from_document",
+    ),
+    "harness.result.result_writing": (
+        "SCHEMA", "Document", "Estimate", "Repetition", "Verdict", "record_document", "result_document", "run_document",
+        "step_seconds",
+    ),
+}  # fmt: skip
 
 __all__ = [
     "SCHEMA",
@@ -41,3 +59,5 @@ __all__ = [
     "step_seconds",
     "timeline_from_document",
 ]
+
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)

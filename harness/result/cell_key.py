@@ -84,7 +84,7 @@ def cell_of(result: Mapping[str, Any], scenario: str) -> Cell:
 
 
 def machine_class(environment: Mapping[str, Any]) -> str:
-    """Equal for machines whose times may be compared: ``architecture=x86_64 cores=8 …``; facts that nobody knows are
+    """Equal for machines whose times may be compared: ``architecture=x86_64 cores=8 …``; facts that are unknown are
     left out.
     """
     known = {name: environment.get(name) for name in _MACHINE_FACTS}

@@ -32,7 +32,7 @@ SCHEMA = "makespan.run/1"
 DEEPEST_OUTPUT = 200
 # Facts that belong to spans alone: spans and events of step code, prompts and answers.
 FACTS_LEFT_OUT = frozenset({SPANS_FACT, EVENTS_FACT, INPUT_MESSAGES, OUTPUT_MESSAGES, ERROR_MESSAGE})
-# Of larger runs the seconds of every step are told for the shown repetition alone.
+# Of larger runs the seconds of every step are given for the shown repetition alone.
 STEPS_TOLD_PER_SAMPLE = 1000
 # Characters of why an attempt failed; the step's error is whole.
 LONGEST_MESSAGE = 500
@@ -108,7 +108,7 @@ def result_document(
     """One entry of ``results``: a cell of the matrix, or the one run of ``makespan run``.
 
     ``scenario`` is named where the document holds several. ``executor`` defaults to the timeline's backend;
-    ``makespan`` to the median without an interval. Speedup is null where nobody measured a baseline.
+    ``makespan`` to the median without an interval. Speedup is null where no baseline was measured.
 
     Raises:
         ValueError: there is no repetition, or a timeline's dependencies form a cycle.

@@ -1,7 +1,7 @@
 """What a result says of the run that it resumed: its attempts, on an axis of their own. Pure.
 
 Rules of this module:
-- Several sessions stand one behind the other, without the time between them: nobody knows what that was spent on.
+- Several sessions follow each other, without the time between them: it is unknown what that was spent on.
 - An attempt that was running when its session ended is cut off there.
 """
 

@@ -1,6 +1,6 @@
 """What a step gets that says little: a tool, and for a language model something to say.
 
-The seed's own plans hold a description and dependencies, no prompt, and sometimes no tool. They run as they stand: the
+The seed's own plans hold a description and dependencies, no prompt, and sometimes no tool. They run as they are: the
 configuration's ``default_tool`` does the work, and the model is asked what the description says, with the outputs of
 the steps in ``depends_on`` below it.
 
@@ -36,7 +36,7 @@ def with_prompts(
     if not changed:
         return workflow, []
     names = _named(workflow.steps, changed)
-    message = f"no prompt stands in {names}: the description is sent, with the outputs of depends_on below it"
+    message = f"there is no prompt in {names}: the description is sent, with the outputs of depends_on below it"
     hint = Finding("hint", "default-prompt", message, "write a prompt", path=("steps", changed[0]))
     return workflow.model_copy(update={"steps": tuple(steps)}), [hint]
 

@@ -31,7 +31,7 @@ class Forecast:
 
     ``largest_term`` names what the lower bound comes from. ``sufficient_workers`` is the most steps that run at once
     when each starts as soon as it can, limits aside: more workers start nothing earlier. ``items``: how many each
-    mapped step has, by id; ``assumed_items``: those of them that nobody can know yet.
+    mapped step has, by id; ``assumed_items``: those of them that cannot be known yet.
     """
 
     in_seconds: bool

@@ -59,7 +59,7 @@ class _Copy:
 
 
 class _Uncounted(_Copy):
-    """Stands for the copies that could not be counted: its item is null."""
+    """In place of the copies that could not be counted: its item is null."""
 
     def in_expression(self, match: re.Match[str]) -> str:
         return "none"

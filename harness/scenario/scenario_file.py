@@ -1,6 +1,6 @@
 """Scenarios: a workflow, and what to measure about it. Reads every kind of file that can be run.
 
-A scenario file, a bare workflow file (also the seed's JSON blocks as they stand), and the richer files of the seed's
+A scenario file, a bare workflow file (also the seed's JSON blocks as they are), and the richer files of the seed's
 system all become the same :class:`Loaded`. Order: import the seed system's form, set inputs, write copies out, model,
 rules, tools and benchmark. Each step goes on after the faults of the one before, as far as it can.
 
@@ -13,7 +13,9 @@ Rules of this module:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -26,9 +28,9 @@ from executor.model.findings import Finding, WorkflowError, did_you_mean, raise_
 from executor.model.findings import Path as FieldPath
 from executor.model.json_values import describe
 from executor.model.workflow import Resource, ToolDeclaration, Workflow, parse_workflow, translate
-from executor.running import declarations_for
 from executor.tools.registry import check_calls, check_tools, resolve_tool, tool_kind_names
 from executor.tools.tool import Tool, ToolOptionsError
+from executor.tools.toolbox import declarations_for
 from harness.config import Config, load_config
 from harness.files.packaged import shipped_scenarios
 from harness.files.strict_file import Document, parse_value, read_document
@@ -375,9 +377,19 @@ def load(
         WorkflowError: with all findings, at least one of them an error.
 
     """
+    look_beside(path)
     return load_document(
         read_scenario(path), settings=settings, config=config, allow_missing_inputs=allow_missing_inputs
     )
+
+
+def look_beside(path: str | Path) -> None:
+    """Let the tools of a file name modules that lie in its folder. It is looked in last, so that it hides nothing."""
+    given = Path(path)
+    with suppress(OSError, ValueError):
+        folder = str(given.resolve().parent)
+        if given.is_file() and folder not in sys.path:
+            sys.path.append(folder)
 
 
 def read_scenario(path: str | Path) -> Document:

@@ -69,7 +69,7 @@ class Scenario(SparseModel):
 
 
 class ScenarioFile(Scenario, Workflow):
-    """All fields that may stand at the top of a file: for messages, never made."""
+    """All fields that are allowed at the top of a file: for messages, never made."""
 
 
 @dataclass(slots=True)

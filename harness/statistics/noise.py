@@ -18,10 +18,13 @@ from harness.statistics.resampling import CONFIDENCE, checked
 _Z_SCORE: Final = 3.5
 _NORMAL_MAD: Final = 0.6745  # a normal distribution's median absolute deviation, in standard deviations
 _NORMAL_MEAN: Final = 1.253314  # its standard deviation, in mean absolute deviations
-# Less than this share of the median is no deviation that anybody has to look after.
-_WORTH_SAYING_RATIO: Final = 0.05
-_DRIFT_WORTH_SAYING_RATIO: Final = 0.02
-_DRIFT_P_VALUE: Final = 0.01
+# A repetition that took less than this share of the median longer is none to look after.
+_WORTH_SAYING_RATIO: Final = 0.15
+# The spread of few samples is itself uncertain: with n samples the score has to be beyond 3.5 · (1 + 8 ÷ n).
+_SMALL_SAMPLE: Final = 8
+_DRIFT_WORTH_SAYING_RATIO: Final = 0.05
+# A benchmark has many cells, and each is tested.
+_DRIFT_P_VALUE: Final = 0.002
 _LEAST_FOR_OUTLIERS: Final = 5
 # With n samples the widest interval there is, from the least to the greatest, covers the median in 1 − 2^(1−n) cases.
 _LEAST_FOR_INTERVAL: Final = 6
@@ -29,7 +32,9 @@ _LEAST_FOR_INTERVAL: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Outliers:
-    """Repetitions far from the others. ``repetitions`` count from 1; ``worst_ratio`` is the farthest ÷ the median."""
+    """Repetitions that took much longer than the others. ``repetitions`` count from 1; ``worst_ratio`` is the longest ÷
+    the median.
+    """
 
     repetitions: tuple[int, ...]
     worst_ratio: float
@@ -38,9 +43,9 @@ class Outliers:
         one = len(self.repetitions) == 1
         shown = ", ".join(str(number) for number in self.repetitions[:5]) + (", …" if len(self.repetitions) > 5 else "")
         return (
-            f"repetition{'' if one else 's'} {shown} {'is' if one else 'are'} far from the others (up to "
-            f"{self.worst_ratio:.2g} × the median): something else was running; close other programs and measure "
-            "again, or take more repetitions, so that the median does not feel it"
+            f"repetition{'' if one else 's'} {shown} took much longer than the others ("
+            f"{'' if one else 'up to '}{self.worst_ratio:.3g} × the median): something else was running; close other "
+            "programs and measure again, or take more repetitions, so that the median does not feel it"
         )
 
 
@@ -111,10 +116,10 @@ def noise_warnings(samples: Sequence[float]) -> tuple[NoiseWarning, ...]:
         found.append(FewRepetitions(len(values), 1 - 2.0 ** (1 - len(values))))
     far = _far_from_the_others(values)
     median = statistics.median(values)
-    if far == [0] and values[0] > median:
+    if far == [0]:
         found.append(SlowFirst(values[0] / median))
     elif far:
-        worst = max((values[place] for place in far), key=lambda value: abs(value - median))
+        worst = max(values[place] for place in far)
         found.append(Outliers(tuple(place + 1 for place in far), worst / median))
     drift = drift_of(values)
     if drift is not None:
@@ -123,16 +128,17 @@ def noise_warnings(samples: Sequence[float]) -> tuple[NoiseWarning, ...]:
 
 
 def _far_from_the_others(values: list[float]) -> list[int]:
-    """Places with a modified z-score beyond 3.5. Where more than half of the samples are the same, the mean absolute
-    deviation replaces the median one (as IBM's SPSS has it).
+    """Places of samples above the others, with a modified z-score beyond 3.5 or more, as few as they are. Where more
+    than half of the samples are the same, the mean absolute deviation replaces the median one (as IBM's SPSS has it).
     """
     median = statistics.median(values)
     if len(values) < _LEAST_FOR_OUTLIERS or median <= 0:
         return []
     deviations = [abs(value - median) for value in values]
     scale = statistics.median(deviations) / _NORMAL_MAD or statistics.fmean(deviations) * _NORMAL_MEAN
-    least = max(_Z_SCORE * scale, _WORTH_SAYING_RATIO * median)
-    return [place for place, deviation in enumerate(deviations) if deviation > least]
+    score = _Z_SCORE * (1 + _SMALL_SAMPLE / len(values))
+    least = max(score * scale, _WORTH_SAYING_RATIO * median)
+    return [place for place, value in enumerate(values) if value - median > least]
 
 
 def drift_of(samples: Sequence[float]) -> Drift | None:

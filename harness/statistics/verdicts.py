@@ -47,6 +47,25 @@ def paired_ratio(numerators: Sequence[float], denominators: Sequence[float], *, 
     return PairedRatio(ratios, found, verdict(found))
 
 
+def cheapest_of_equals(candidates: Sequence[tuple[float, tuple[float, float] | None, float]]) -> int:
+    """The place of the candidate to recommend: of those as fast as the fastest, the one that costs least.
+
+    Each candidate is a median time, its interval and a cost. One is as fast as the fastest where its interval reaches
+    down to the fastest median, or the fastest one's interval up to its own median.
+
+    Raises:
+        ValueError: there is no candidate.
+
+    """
+    fastest, ends, _ = min(candidates, key=lambda one: one[0])
+    equal_to = fastest if ends is None else ends[1]
+    equals = [
+        place for place, (median, own, _) in enumerate(candidates)
+        if median <= equal_to or (own is not None and own[0] <= fastest)
+    ]  # fmt: skip
+    return min(equals, key=lambda place: (candidates[place][2], candidates[place][0]))
+
+
 def enough(found: Interval, width_ratio: float) -> bool:
     """Whether the interval, end to end, is at most ``width_ratio`` of its median: then repeating may stop.
 

@@ -83,9 +83,9 @@ class Journals:
         """What a benchmark locks while it goes on."""
         return self.folder / f"{run_id}{BENCH_SUFFIX}"
 
-    def latest(self) -> Iterator[FoundJournal]:
-        """All journals that can be read, the latest first."""
-        for path in self.paths():
+    def latest(self, most: int | None = None) -> Iterator[FoundJournal]:
+        """The journals that can be read, the latest first, of so many at most."""
+        for path in self.paths()[:most]:
             with suppress(JournalError):
                 yield FoundJournal(path, _heads(path)[-1])
 

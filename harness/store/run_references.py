@@ -18,9 +18,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import harness.result as run_documents
 from executor.model.findings import printable
 from harness.plain_text import some_of
-from harness.result import SCHEMA, DocumentError, results_of
 from harness.store.store_errors import StoreError
 from harness.store.stored_run import RunHistory, StoredRun
 
@@ -95,10 +95,10 @@ def read_file(path: Path) -> Document:
     except (ValueError, RecursionError) as error:
         raise StoreError(f"{str(path)!r} is no JSON: {error}") from error
     if not isinstance(document, dict):
-        raise StoreError(f"{str(path)!r} is no {SCHEMA} document: it is not an object")
+        raise StoreError(f"{str(path)!r} is no {run_documents.SCHEMA} document: it is not an object")
     try:
         checked(document)
-    except DocumentError as error:
+    except run_documents.DocumentError as error:
         raise StoreError(f"{str(path)!r}: {error}") from error
     return document
 
@@ -116,7 +116,7 @@ def read_folder(path: Path) -> list[Document]:
         raise StoreError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
     documents = [read_file(file) for file in files if _names_our_schema(file)]
     if not documents:
-        raise StoreError(f"there is no {SCHEMA} document (*.json) in the folder {str(path)!r}")
+        raise StoreError(f"there is no {run_documents.SCHEMA} document (*.json) in the folder {str(path)!r}")
     return sorted(documents, key=lambda document: str(document["started_at"]))
 
 
@@ -131,10 +131,12 @@ def checked(document: Mapping[str, Any]) -> None:
         for name in ("run_id", "scenario", "started_at"):
             _must(isinstance(document[name], str), name)
         _must(isinstance(document["environment"], dict), "environment")
-        for result in results_of(document):
+        for result in run_documents.results_of(document):
             _check_result(result)
     except (KeyError, TypeError) as error:
-        raise DocumentError(f"this is no whole {SCHEMA} document: {error} is missing or of another kind") from error
+        raise run_documents.DocumentError(
+            f"this is no whole {run_documents.SCHEMA} document: {error} is missing or of another kind"
+        ) from error
 
 
 def _check_result(result: Mapping[str, Any]) -> None:

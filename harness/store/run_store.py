@@ -335,6 +335,17 @@ class Store:
         with self._reading() as connection:
             return [StoredRun(*row) for row in connection.execute(query, values)]
 
+    def begun_benchmarks(self) -> list[StoredRun]:
+        """Benchmarks of which no repetition is over: they go on at this moment, or ended before; newest first.
+
+        Raises:
+            StoreError: it cannot be read.
+
+        """
+        query = f"{_SELECT_RUNS} WHERE started_as IS NOT NULL AND NOT {_HAS_RESULTS} ORDER BY sequence DESC"
+        with self._reading() as connection:
+            return [StoredRun(*row) for row in connection.execute(query)]
+
     def matching(self, condition: Literal["id", "revision"], text: str) -> list[StoredRun]:
         """The runs whose id or revision begins with the text, newest first, those without results included.
 

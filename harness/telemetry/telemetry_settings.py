@@ -41,7 +41,7 @@ WebAddress = Annotated[str, AfterValidator(_web_address)]
 class Prometheus(SparseModel):
     """Metrics. ``url``: the server that `dashboards push` (and, with ``push``, every run) writes to and that
     `dashboards validate` asks. ``profile``: `own`, a server started as documented, written to by remote write; or
-    `shared`, somebody else's with its default flags, which reads the ``textfile`` or scrapes the ``metrics_port``.
+    `shared`, another user's with its default flags, which reads the ``textfile`` or scrapes the ``metrics_port``.
     """
 
     url: WebAddress = "http://127.0.0.1:9090"

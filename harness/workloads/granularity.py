@@ -98,7 +98,7 @@ def crossing(measure: Callable[[float], Measured], efficiency: float) -> list[Me
 
 
 def interpolated(found: list[Measured], efficiency: float) -> float | None:
-    """The duration at which the efficiency is crossed, from two that stand beside each other."""
+    """The duration at which the efficiency is crossed, from two that are beside each other."""
     for low, high in itertools.pairwise(found):
         below, above = low.efficiency_ratio, high.efficiency_ratio
         if below < efficiency <= above:

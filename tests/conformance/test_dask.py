@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -90,3 +93,44 @@ def test_what_may_run_twice_on_a_foreign_cluster_is_said(address: str) -> None:
 def test_where_no_scheduler_answers_the_address_is_named() -> None:
     with pytest.raises(BackendError, match=r"no scheduler answers at tcp://127\.0\.0\.1:9"):
         run(Workflow(steps=(NAP,)), backend=find_backend("dask")(2, address="tcp://127.0.0.1:9"))  # type: ignore[call-arg]  # an option of this backend
+
+
+def process_id() -> int:
+    return os.getpid()
+
+
+def alive(pid: int) -> bool:
+    """Whether it runs: one that has ended stays a zombie until process 1 looks after it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def slept(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
+@pytest.mark.slow
+def test_runs_that_share_an_executor_share_its_cluster_and_nothing_is_left_of_it() -> None:
+    workflow = Workflow(steps=tuple(Step(step_id=f"s{number}", tool="pid") for number in range(6)))
+    with find_backend("dask")(2) as backend:
+        first = run(workflow, backend=backend, tools={"pid": process_id})
+        workers = set(backend.worker_pids)
+        second = run(workflow, backend=backend, tools={"pid": process_id})
+        assert len(workers) == 2
+        assert set(first.outputs.values()) | set(second.outputs.values()) <= workers
+        assert second.startup_seconds < first.startup_seconds / 2
+        assert all(map(alive, workers))
+    assert not any(map(alive, workers))
+
+
+@pytest.mark.slow
+def test_a_cluster_on_which_a_call_still_runs_is_not_kept() -> None:
+    endless = Step(step_id="a", tool="slept", args={"seconds": 60}, timeout=0.5)
+    quick = Step(step_id="a", tool="slept", args={"seconds": 0})
+    with find_backend("dask")(1) as backend:
+        assert run(Workflow(steps=(endless,)), backend=backend, tools={"slept": slept}).statuses == {"a": "failed"}
+        assert backend.worker_pids == []
+        assert run(Workflow(steps=(quick,)), backend=backend, tools={"slept": slept}).ok

@@ -3,7 +3,7 @@
 ``python -m tests.integration.killed_workers 2000`` kills so many workers of runs that are kept, and counts them.
 
 Each call notes on the disk that it began and that it came to its end, in a file that nothing but these calls writes.
-A worker is killed once it is ready: three that die one after the other while they start end a run.
+A worker is killed once it is ready: after three in a row that die while they start, no more are started.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ STEPS = 300
 WORKERS = 4
 # Of so many steps one must not be done twice.
 ONCE = 20
+# How often an idle worker is killed where none is busy.
+_IDLE = 0.1
 _OFTEN = Retry(max_attempts=100, backoff_seconds=0)
 
 
@@ -104,9 +106,11 @@ class Killer:
             pool = self._backend._pool  # who is ready is nobody's business but a killer's
             workers = [] if pool is None else list(pool.workers)
             self.seen.update(worker.pid for worker in workers)
-            alive = [worker.pid for worker in workers if worker.ready and worker.pid not in self.killed]
-            if alive:
-                pid = self._draw.choice(alive)
+            alive = [worker for worker in workers if worker.ready and worker.pid not in self.killed]
+            # Mostly one that has steps: of others nothing can be lost.
+            busy = [worker for worker in alive if worker.given]
+            if busy or (alive and self._draw.random() < _IDLE):
+                pid = self._draw.choice(busy or alive).pid
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                     self.killed.add(pid)

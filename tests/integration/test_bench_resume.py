@@ -218,6 +218,26 @@ def test_without_a_benchmark_there_is_nothing_to_resume(folder: Path) -> None:
     assert "it is no benchmark, or an older one" in bench("--resume", run_id).stderr
 
 
+def test_a_bench_that_was_killed_before_its_first_repetition_is_listed_and_goes_on(folder: Path) -> None:
+    (folder / "noted.yaml").write_text(NOTED.replace("sleep 0.01", "while [ ! -e go ]; do sleep 0.02; done"))
+    with subprocess.Popen(
+        [*COMMAND, "bench", "noted.yaml", "--store", "runs.sqlite", "-q"], start_new_session=True
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not stored(folder)[0] or not runs_done(folder):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill()
+    (folder / "go").touch()
+    listed = called("history", "--store", "runs.sqlite").stdout
+    assert "killed" in listed
+    assert f"makespan bench --resume {stored(folder)[0][:12]}" in listed
+    assert "noted" not in called("history", "--store", "runs.sqlite", "--scenario", "other").stdout
+    done = bench("--resume", "@last")
+    assert done.exit_code == 0, done.output
+    assert "0 of 8 repetitions are kept." in done.stdout
+
+
 def test_a_bench_that_goes_on_is_not_resumed_beside_itself(folder: Path) -> None:
     slow = NOTED.replace("sleep 0.01", "sleep 30")
     (folder / "noted.yaml").write_text(slow, encoding="utf-8")

@@ -205,3 +205,7 @@ def test_the_example_of_the_page_passes(tests: pytest.Pytester) -> None:
     tests.makepyfile(test_page=blocks[0])
     done = tests.runpytest_subprocess("-p", "harness.pytest_plugin", "-p", "benchmark", "-p", "no:cacheprovider")
     done.assert_outcomes(passed=1)
+
+
+def test_the_plugin_registers_the_mark_of_the_suites(pytestconfig: pytest.Config) -> None:
+    assert "slow: takes long or needs much memory" in pytestconfig.getini("markers")

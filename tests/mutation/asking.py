@@ -17,12 +17,12 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from harness.testing.fuzz import fuzzing
-from harness.testing.fuzz.fuzzing import Settings, examine, quiet_instruments
+from harness.testing.fuzz.fuzzing import examine, quiet_instruments
 from tests.mutation.here import parameters_of
 from tests.mutation.mutants import Mutant, code_of
 from tests.mutation.session import Session, Verdict, protocol
 from tests.properties.planted.planting import function_of
-from tests.properties.planted.test_planted_faults import FOCUSES, machines_until_failure
+from tests.properties.planted.test_planted_faults import FOCUSES, drawn, machines_until_failure
 
 RUNS = 800
 RUNS_IN_FOCUS = 200
@@ -45,11 +45,10 @@ def by_runs(watch: Watch) -> Verdict:
     """Whether random runs or random calls show anything."""
     fuzzing.SIMULATION_LIMIT_SECONDS = 3.0
     with quiet_instruments():
-        for focus, size in FOCUSES:
-            drawn = Settings(seed=99, size=size, features=focus or None)
-            for number in range(RUNS_IN_FOCUS if focus else RUNS):
+        for focus, size, crashes in FOCUSES:
+            for number in range(RUNS_IN_FOCUS if focus or crashes else RUNS):
                 watch.done_within(60)
-                if examine(drawn.draw(number), thorough=number % 3 == 0):
+                if examine(drawn(number, focus, size, crashes=crashes, seed=99), thorough=number % 3 == 0):
                     return Verdict.BY_RUNS
     watch.done_within(300)
     return Verdict.SURVIVED if machines_until_failure() is None else Verdict.BY_CALLS

@@ -15,6 +15,7 @@ from harness.expectations import (
     judge,
     parse_expectation,
 )
+from harness.expectations.measuring import ONLY_AGGREGATED
 from harness.statistics import Interval, holm, interval, paired_ratio, verdict
 from tests.properties.effort import examples
 from tests.unit.run_documents import document, result
@@ -23,7 +24,7 @@ PIECES = [
     "threads", "@", "4", "/", "dataflow", "{", "}", "n", "=", ",", '"', "\\", " ", "errors", "speedup_ratio", "p95",
     "(", ")", ">=", "==", "<", "1", "0.3", "lost.worker", "share", "[", "]", "\t", "{n=4}", "%", "é", "\x00",
 ]  # fmt: skip
-SIMPLE = [Metric(name) for name in METRICS if not name.startswith("step_")]
+SIMPLE = [Metric(name) for name in METRICS if name not in ONLY_AGGREGATED]
 METRIC = st.one_of(
     st.sampled_from(SIMPLE),
     st.builds(Metric, st.sampled_from(["lost.worker", "lost.resource.llm", "lost.lock.α"]), share=st.booleans()),

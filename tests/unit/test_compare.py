@@ -311,7 +311,7 @@ def test_the_lag_may_be_given():
 def test_text_tells_the_change_and_where_it_comes_from():
     shown = text(compare(document(result(times(1))), document(result(times(2, 1.3)))))
     assert "threads@4/dataflow" in shown
-    assert "the work's" in shown
+    assert "the steps" in shown
     assert "steps: fetch +" in shown
     assert all(line == line.rstrip() for line in shown.splitlines())
 

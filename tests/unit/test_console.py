@@ -9,7 +9,7 @@ import pytest
 
 from executor.model.findings import Finding
 from harness.plain_text import one_line
-from harness.report.terminal.console import Line, Terminal, finding_lines, shown_value
+from harness.report.terminal.console import Line, Terminal, broken_line, finding_lines, shown_value
 
 
 class FakeTerminal(io.StringIO):
@@ -119,10 +119,38 @@ def test_a_dumb_terminal_gets_plain_lines(environment: dict[str, str]) -> None:
     assert stream.getvalue() == "failed\n"
 
 
-def test_a_long_line_is_not_broken_by_us() -> None:
-    stream = FakeTerminal()
+def test_a_long_line_stays_whole_where_it_is_no_terminal_that_shows_it() -> None:
+    stream = io.StringIO()
     Terminal(stream, environment={"TERM": "xterm"}).line("word " * 100)
     assert stream.getvalue().count("\n") == 1
+
+
+def test_a_long_line_goes_on_below_between_words_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    stream = FakeTerminal()
+    Terminal(stream, environment={"TERM": "xterm"}).line("  warning: " + "word " * 30)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) > 1
+    assert all(line.startswith("    word") and len(line) <= 60 for line in lines[1:])
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "parts"),
+    [
+        ("  met: one two three four five six", 26, ["  met: one two three four", "    five six"]),
+        ("  2. " + "abcd " * 9, 32, ["  2. abcd abcd abcd abcd abcd", "     abcd abcd abcd abcd"]),
+        ("  path  " + "abcd " * 9, 32, ["  path  abcd abcd abcd abcd abcd", "        abcd abcd abcd abcd"]),
+        ("  a@1  12 ms  10 % to 20 %  faster", 31, ["  a@1  12 ms  10 % to 20 %", "       faster"]),
+        (
+            "see https://example.org/a/long/address/here now",
+            26,
+            ["see", "  https://example.org/a/long/address/here", "  now"],
+        ),
+        ("漢字 " * 8, 26, ["漢字 漢字 漢字 漢字 漢字", "  漢字 漢字 漢字"]),
+    ],
+)
+def test_what_goes_on_below_stands_under_its_own_text(text: str, width: int, parts: list[str]) -> None:
+    assert broken_line(text.rstrip(), width) == parts
 
 
 def test_a_finding_is_shown_with_place_and_fix() -> None:

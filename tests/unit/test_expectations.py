@@ -45,6 +45,12 @@ def only(line, *results):
         ("lost.worker share < 0.1", None, Metric("lost.worker", share=True), "<", 0.1),
         ("p95(step_wait_seconds) < .2", None, Metric("step_wait_seconds", "p95"), "<", 0.2),
         ("makespan_seconds <= 3", None, Metric("makespan_seconds"), "<=", 3),
+        ("makespan_seconds <= 900ms", None, Metric("makespan_seconds"), "<=", 0.9),
+        ("makespan_seconds <= 2 min", None, Metric("makespan_seconds"), "<=", 120),
+        ("p99(first_token_seconds) < 250 ms", None, Metric("first_token_seconds", "p99"), "<", 0.25),
+        ("lost.worker share < 10%", None, Metric("lost.worker", share=True), "<", 0.1),
+        ("lost.worker < 1.5s", None, Metric("lost.worker"), "<", 1.5),
+        ("schedule_efficiency_ratio > 90 %", None, Metric("schedule_efficiency_ratio"), ">", 0.9),
         ("* lost.resource.llm > -1e-3", Selector(), Metric("lost.resource.llm"), ">", -0.001),
         ("  dask/barrier   errors != 2 ", Selector("dask", None, "barrier"), Metric("errors"), "!=", 2),
         (
@@ -71,6 +77,9 @@ def test_a_line_is_read(line, selector, metric, operator, threshold):
         ("errors == many", 11, "a number is missing"),
         ("errors > = 1", 10, "a number is missing"),
         ("errors == 10%", 13, "'%' after the number"),
+        ("errors == 10 ms", 14, "'ms' after the number"),
+        ("speedup_ratio > 1s", 18, "'s' after the number"),
+        ("makespan_seconds < 5%", 21, "'%' after the number"),
         ("errors == 1 2", 13, "'2' after the number"),
         ("makespan_seconds < 1e999", 20, "too large"),
         ("== 3", 1, "a metric is missing"),
@@ -83,7 +92,7 @@ def test_a_line_is_read(line, selector, metric, operator, threshold):
         ("threads{n} errors == 0", 10, "the value of 'n' is missing"),
         ("threads{n=} errors == 0", 11, "a value is missing"),
         ("threads{=4} errors == 0", 9, "a parameter's name is missing"),
-        ("threads{n=1, n=2} errors == 0", 14, "stands twice"),
+        ("threads{n=1, n=2} errors == 0", 14, "is there twice"),
         ("threads{n=1}x errors == 0", 13, "after the brace"),
         ("spedup_ratio > 1", 1, "there is no metric 'spedup_ratio'"),
         ("threads@4 spedup_ratio > 1", 11, "there is no metric 'spedup_ratio'"),
@@ -265,3 +274,13 @@ def test_a_verdict_is_a_document_of_plain_values():
         "low": None, "high": None, "margin": 0.0, "reason": "measured 0", "confirmed": None,
     }  # fmt: skip
     assert str(verdict) == "met: errors == 0 [threads@4/dataflow]: measured 0"
+
+
+def test_the_time_to_the_first_token_is_that_of_attempts_that_have_one():
+    found = result(FAST)
+    found["steps"][0]["attempts"][0]["facts"] = {"makespan.first_token_seconds": 0.2}
+    assert only("p95(first_token_seconds) < 250ms", found).met
+    assert not only("p95(first_token_seconds) < 150ms", found).met
+    missing = only("max(first_token_seconds) < 1s", result(FAST))
+    assert not missing.met
+    assert "piece by piece" in str(missing)

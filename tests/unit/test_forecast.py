@@ -110,9 +110,23 @@ def test_a_step_without_a_description_is_shown_by_its_id() -> None:
     assert "  1. joke" in [line.text for line in plan_lines(Workflow(steps=(Step(step_id="joke"),)))]
 
 
+def test_known_inputs_are_filled_into_a_plan() -> None:
+    prompt = "{{ inputs.count }} jokes about {{ inputs.topic }} for {{ inputs.reader }}, {{ inputs.topic | upper }}"
+    workflow = Workflow(
+        inputs={"topic": "cats", "count": 3, "reader": None}, steps=(Step(step_id="joke", tool="llm", prompt=prompt),)
+    )
+    task = [line.text for line in plan_lines(workflow)][-1]
+    assert task == "     Node task: 3 jokes about cats for {{ inputs.reader }}, {{ inputs.topic | upper }}"
+
+
+def test_a_plan_of_100_steps_is_elided() -> None:
+    workflow = Workflow(steps=tuple(Step(step_id=f"s{number}") for number in range(100)))
+    assert [line.text for line in plan_lines(workflow)][-1].startswith("  … and 70 more")
+
+
 def test_a_long_plan_can_be_cut_and_says_so() -> None:
     workflow = Workflow(steps=tuple(Step(step_id=f"s{number}") for number in range(100)))
     lines = [line.text for line in plan_lines(workflow, steps_shown=3)]
     assert lines[0] == "Workflow Plan (100 steps):"
-    assert lines[-1] == "  … and 97 more"
+    assert lines[-1] == "  … and 97 more (all of them: makespan plan … --json FILE)"
     assert len(lines) == 5

@@ -23,7 +23,14 @@ from harness.testing.fuzz.faulty_simulation import play
 from harness.testing.fuzz.fuzzing import FuzzReport, Settings, examine, fuzz, play_part, rare_collections, replay
 from harness.testing.fuzz.real_run_judging import judge_real
 from harness.testing.fuzz.real_runs import play_for_real, scaled
-from harness.testing.fuzz.replay_files import ReplayError, read_replay, run_from_data, run_to_data, scenario_of
+from harness.testing.fuzz.replay_files import (
+    ReplayError,
+    read_replay,
+    run_from_data,
+    run_to_data,
+    scenario_of,
+    write_replay,
+)
 from harness.testing.fuzz.shrinking import Candidate, shrink, without
 from harness.testing.fuzz.transition_coverage import ALL_TRANSITIONS, missing_transitions
 from harness.testing.fuzz.watchdog import HangError, all_stacks, time_limit
@@ -327,3 +334,9 @@ def test_the_garbage_collector_looks_less_often_and_is_then_set_as_before(set_to
         assert gc.get_threshold() == (set_to, *before[1:])
     finally:
         gc.set_threshold(*before)
+
+
+def test_a_run_that_is_kept_by_hand_is_read_back_as_it_was(tmp_path: Path) -> None:
+    run = random_workflow(3)
+    write_replay(tmp_path / "cases" / "found.json", run)
+    assert read_replay(tmp_path / "cases" / "found.json") == (run, NO_FAULTS)

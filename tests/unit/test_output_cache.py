@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from executor import Cache, CachedStep, Run, Step, ToolError, Workflow, WorkflowError, run, step
+from executor import Cache, CachedStep, Resume, Run, Step, ToolError, Workflow, WorkflowError, run, step
+from executor.journal.resume_plan import ResumePlan
 from executor.model.workflow import dump_workflow, parse_workflow
 from executor.output_cache.cache_file import MIGRATIONS, CacheError, CacheFile, NewOutput
 
@@ -311,11 +312,47 @@ def test_a_resumed_run_uses_its_own_steps_first_and_reruns_past_the_cache(path: 
     done(path, *steps, journal=journal)
     found = done(path, *steps, resume=journal)
     assert (set(found.reused), set(found.cached)) == ({"a", "b"}, set())
-    from executor import Resume
-
     again = done(path, *steps, resume=Resume(journal, rerun=["a"]))
     assert "a" not in again.reused
     assert CALLS.count("x") == 2
+
+
+def test_a_resumed_step_after_another_that_ran_before_the_seam_is_not_taken_from_the_cache(
+    path: Path, tmp_path: Path
+) -> None:
+    broken = {"b"}
+
+    def note(name: str) -> str:
+        CALLS.append(name)
+        if name in list(broken):
+            raise ToolError("broken", retryable=False)
+        return name
+
+    tools = {"note": note}
+    words = {"args": {"name": "b"}}
+    broken.clear()
+    done(path, cached("b", "note", **words), tools=tools)
+    broken.add("b")
+    steps = (Step(step_id="a", tool="note", args={"name": "a"}), cached("b", "note", depends_on=("a",), **words))
+    assert not done(path, *steps, tools=tools, journal=tmp_path / "run.journal").ok
+    broken.clear()
+    CALLS.clear()
+    found = done(path, *steps, tools=tools, resume=tmp_path / "run.journal")
+    # What `a` left elsewhere was made after the output in the cache.
+    assert set(found.reused) == {"a"}
+    assert CALLS == ["b"]
+
+
+def test_the_plan_of_a_resumed_run_says_what_the_cache_may_have(path: Path, tmp_path: Path) -> None:
+    steps = (cached("a", "fails"), Step(step_id="b", tool="fails"))
+    done(path, *steps, journal=tmp_path / "run.journal")
+    told: dict[str, str] = {}
+
+    def show(plan: ResumePlan) -> None:
+        told.update({one.step_id: one.reason for one in plan.steps})
+
+    done(path, *steps, resume=Resume(tmp_path / "run.journal", show=show))
+    assert told == {"a": "it had failed, unless the cache has its output", "b": "it had failed"}
 
 
 def test_old_outputs_are_dropped_with_their_files(path: Path) -> None:

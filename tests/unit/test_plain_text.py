@@ -64,10 +64,10 @@ def test_the_ends_of_an_interval_differ_where_it_has_a_width() -> None:
     assert interval_text(1.7081, 1.7114) == "1.708 s to 1.711 s"
 
 
-def test_a_gain_has_its_sign_and_its_share() -> None:
-    assert gain_text(0.3, 1.2) == "−300 ms (25%)"
-    assert gain_text(-0.3, 1.2) == "+300 ms (25%)"
-    assert gain_text(0.3, 0.0) == "−300 ms"
+def test_a_gain_has_its_share_and_a_loss_is_called_one() -> None:
+    assert gain_text(0.3, 1.2) == "300 ms (25%)"
+    assert gain_text(-0.3, 1.2) == "300 ms longer (25%)"
+    assert gain_text(0.3, 0.0) == "300 ms"
     assert gain_text(0.0, 1.2) == "nothing"
     assert gain_text(0.001, 1.2, nothing_ratio=0.005) == "nothing"
 

@@ -35,7 +35,7 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 
 def test_the_executor_imports_none_of_the_harness_libraries() -> None:
     program = (
-        "import sys, executor.running, executor.backends.threads, executor.tools.llm;"
+        "import sys, executor.prepared_run, executor.backends.threads, executor.tools.llm;"
         "print(sorted({m.split('.')[0] for m in sys.modules} & {'typer','rich','yaml','httpx','scipy','harness'}))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

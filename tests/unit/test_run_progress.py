@@ -53,11 +53,18 @@ def test_steps_that_start_together_are_shown_in_the_words_of_the_seed() -> None:
     assert "Executing 2 steps in parallel:\n  - Translate to French\n  - Translate to Spanish\n" in text
 
 
-def test_a_step_that_joins_a_running_one_is_shown_with_it() -> None:
+def test_a_step_that_joins_a_running_one_is_a_line_beside_how_many_run() -> None:
     steps = [step("long", expected_seconds=5.0), step("first"), step("second", "first")]
     text = shown(steps)
     assert "Executing 2 steps in parallel:\n  - long\n  - first\n" in text
-    assert "Executing 2 steps in parallel:\n  - long\n  - second\n" in text
+    assert "  + second · 2 running\n" in text
+    assert text.count("long") == 2  # its start and its end
+
+
+def test_steps_of_one_description_that_join_are_counted() -> None:
+    late = [step(f"t{number}", "first", description="Translate") for number in range(9)]
+    text = shown([step("long", expected_seconds=5.0), step("first"), *late], workers=12)
+    assert "  + Translate (9) · 10 running\n" in text
 
 
 def test_steps_one_after_the_other_are_not_called_parallel() -> None:

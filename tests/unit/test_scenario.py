@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from executor.model.findings import Finding, WorkflowError
 from executor.model.workflow import dump_workflow
+from executor.running import run
 from harness.config import Config, load_config
 from harness.files.packaged import default_config_path, shipped_scenarios
 from harness.files.strict_file import parse_document
@@ -294,3 +296,27 @@ def test_a_file_order_survives_being_written_and_read_again(config: Config) -> N
     second = read(dump_workflow(first.workflow), config)
     assert first.graph.data_parents == second.graph.data_parents == [(), (0,), (1,)]
     assert not second.imported
+
+
+def test_a_module_beside_the_file_is_found_wherever_the_command_is_started(
+    tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    (tmp_path / "beside_this_file.py").write_text("def greet(name):\n    return f'hello {name}'\n", encoding="utf-8")
+    path = tmp_path / "w.yaml"
+    path.write_text("steps: [{step_id: a, tool: 'beside_this_file:greet', args: {name: Ada}}]\n", encoding="utf-8")
+    made = load(path, config=config)
+    assert run(made.workflow, graph=made.graph).outputs == {"a": "hello Ada"}
+    assert sys.path[-1] == str(tmp_path)
+
+
+def test_a_copy_uses_the_output_of_its_twin(config: Config) -> None:
+    made = read(
+        "steps:\n"
+        "  - {step_id: user, copies: 2, tool: noop}\n"
+        "  - {step_id: answer, copies: 2, tool: noop, args: {value: \"{{ steps['user-{{ copy }}'].output }}\"}}\n",
+        config,
+    )
+    ids = [step.step_id for step in made.graph.steps]
+    parents = {ids[place]: [ids[one] for one in above] for place, above in enumerate(made.graph.data_parents)}
+    assert parents == {"user-1": [], "user-2": [], "answer-1": ["user-1"], "answer-2": ["user-2"]}

@@ -249,7 +249,7 @@ def test_a_simulation_as_text_and_as_a_document_say_the_same(folder: Path) -> No
     found = simulate(pipeline(folder), [Change("llm wide", limits={"llm": {"capacity": 2}})], workers=[2])
     text = "\n".join(line.text for line in simulation_lines(found, [None]))
     assert "as it is (4 workers, policy dataflow): 14 s" in text
-    assert "llm wide       11 s      −3 s (21%)" in text
+    assert "llm wide       11 s      3 s (21%)" in text
     document = read(json.dumps(simulation_document(found, [None]), allow_nan=False))
     assert document["schema"] == "makespan.simulation/1"
     assert document["cells"][0]["makespan_seconds"] == 11
@@ -332,7 +332,7 @@ def test_a_higher_limit_that_gains_nothing_by_itself_says_what_binds_next(folder
     (gain,) = found.gains
     assert (gain.gain_seconds, gain.binds_next, gain.with_workers_gain_seconds) == (0, "workers", 3)
     lines = "\n".join(line.text for line in simulation_lines(found, [None]))
-    assert "the 2 workers bind next; with as many as there are steps it is −3 s" in lines
+    assert "the 2 workers bind next; with as many as there are steps it gains 3 s" in lines
     enough = simulate(pipeline(folder), [set_capacity("llm=8", {"llm": Resource(capacity=4)})])
     assert enough.gains[0].binds_next is None
     wide = subject_of_scenario(load(folder / "p.yaml"), workers=8)

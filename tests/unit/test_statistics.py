@@ -17,6 +17,7 @@ from harness.statistics import (
     Interval,
     Outliers,
     SlowFirst,
+    cheapest_of_equals,
     drift_of,
     enough,
     fit_scalability,
@@ -138,6 +139,42 @@ def test_an_outlier_among_equal_samples_is_found():
 
 def test_a_deviation_too_small_to_matter_is_no_outlier():
     assert noise_warnings([1.0] * 9 + [1.01]) == ()
+
+
+def test_a_repetition_that_was_faster_is_no_outlier():
+    assert noise_warnings([*STEADY[:6], 0.93, *STEADY[7:]]) == ()
+    assert noise_warnings([*STEADY[:6], 0.5, *STEADY[7:]]) == ()
+
+
+@pytest.mark.parametrize("count", [5, 6, 10, 20])
+@pytest.mark.parametrize("spread", [0.02, 0.05, 0.1])
+def test_bell_shaped_noise_alarms_in_at_most_3_of_100(count, spread):
+    warned = [noise_warnings(noisy(seed, count=count, spread=spread)) for seed in range(400)]
+    assert sum(any(isinstance(one, Outliers | SlowFirst) for one in found) for found in warned) <= 12
+    assert sum(any(isinstance(one, Drift) for one in found) for found in warned) <= 12
+
+
+def test_a_planted_outlier_is_found_in_19_of_20_ordinary_series():
+    found = 0
+    for seed in range(20):
+        samples = noisy(seed, spread=0.03)
+        samples[6] *= 1.6
+        found += any(isinstance(one, Outliers) and 7 in one.repetitions for one in noise_warnings(samples))
+    assert found >= 19
+
+
+@pytest.mark.parametrize(
+    ("candidates", "place"),
+    [
+        ([(1.0, (0.98, 1.02), 8), (1.01, (0.99, 1.03), 4)], 1),
+        ([(1.0, (0.98, 1.02), 8), (1.3, (1.28, 1.32), 4)], 0),
+        ([(1.0, (0.98, 1.02), 8), (1.1, (0.99, 1.2), 4)], 1),
+        ([(1.0, (0.98, 1.02), 4), (1.01, (0.99, 1.03), 4)], 0),
+        ([(2.0, None, 1), (1.0, None, 2)], 1),
+    ],
+)
+def test_of_those_as_fast_as_the_fastest_the_cheapest_is_chosen(candidates, place):
+    assert cheapest_of_equals(candidates) == place
 
 
 def test_samples_that_grow_with_time_drift():

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import gc
 import importlib
+import inspect
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,7 @@ from executor.model.workflow import ToolDeclaration
 from executor.tools.identity import call_identity, tool_identity
 from executor.tools.python import PythonTool
 from executor.tools.registry import make_tool
+from executor.tools.source_code import _assignments_in
 
 MODULE = """
 import json
@@ -78,6 +84,89 @@ def test_what_it_does_not_use_is_not(code_after: Changed) -> None:
     assert code_after("def unused(value):\n    return value", "def unused(value):\n    return 2") == code_after(
         "3", "3"
     )
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "error"),
+    [
+        (inspect, "getsource", SystemError("AST constructor recursion depth mismatch (before=15, after=9)")),
+        (inspect, "getsource", KeyError("a file whose lines were dropped")),
+        (inspect, "getsource", OSError("could not get source code")),
+        (ast, "parse", SystemError("AST constructor recursion depth mismatch (before=15, after=9)")),
+    ],
+)
+def test_code_is_the_same_where_other_threads_are_in_the_way(
+    code_after: Changed, monkeypatch: pytest.MonkeyPatch, module: Any, name: str, error: Exception
+) -> None:
+    undisturbed = code_after("3", "3")
+    real, calls = getattr(module, name), []
+
+    def disturbed(*arguments: Any, **options: Any) -> Any:
+        calls.append(name)
+        if len(calls) % 3:
+            raise error
+        return real(*arguments, **options)
+
+    _assignments_in.cache_clear()
+    monkeypatch.setattr(module, name, disturbed)
+    assert code_after("3", "3") == undisturbed
+    assert len(calls) >= 3
+
+
+@pytest.mark.slow
+def test_code_is_the_same_whatever_threads_read_sources_and_collect_garbage() -> None:
+    def with_list() -> Any:
+        return [LOST, Lost]
+
+    class Junk:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            for _ in range(50):
+                pass
+
+    over = threading.Event()
+
+    def litter() -> None:
+        while not over.is_set():
+            for _ in range(300):
+                Junk()
+
+    def parse() -> None:
+        while not over.is_set():
+            # What a user's own threads may do; before CPython 3.11.8 it may fail.
+            with suppress(SystemError):
+                ast.parse(Path(__file__).read_text(encoding="utf-8"))
+
+    found: set[str | None] = set()
+
+    def identify() -> None:
+        for _ in range(10):
+            _assignments_in.cache_clear()
+            found.add(tool_identity(PythonTool("t", with_list)).code)
+
+    threads = [threading.Thread(target=one) for one in (litter, parse, identify, identify, identify)]
+    before = gc.get_threshold(), sys.getswitchinterval()
+    gc.set_threshold(50)
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads[2:]:
+            thread.join()
+    finally:
+        over.set()
+        gc.set_threshold(*before[0])
+        sys.setswitchinterval(before[1])
+    assert len(found) == 1
+
+
+LOST = [1, 2]
+
+
+class Lost:
+    """What a function of this module uses."""
 
 
 def test_closures_are_told_apart_by_the_functions_and_constants_in_them() -> None:

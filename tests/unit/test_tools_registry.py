@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
 from typing import Any
@@ -30,7 +31,7 @@ def test_every_built_in_kind_is_found_under_its_own_name() -> None:
 
 
 def test_built_in_kinds_need_no_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "entry_points", lambda group: [])
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [])
     registry._foreign.cache_clear()
     try:
         assert set(find_tool_kinds()) == set(registry.BUILT_IN)

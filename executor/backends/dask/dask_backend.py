@@ -4,20 +4,23 @@ Rules of this module:
 - Dask is imported when this backend is asked for and not before.
 - The cluster of its own listens on loopback alone, has one process a worker, and is gone after the run, with
   everything that still ran on it. Scripts need no ``__main__`` guard: workers are programs of their own.
+- Inside of a `with` block the cluster is kept for the next run, unless a call still runs on it.
 - A foreign cluster is left as it is. It runs a step again when the step's worker dies, before this run hears of it.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from executor.backends.base import BackendError, usable_cores
-from executor.backends.submit import Answer, RemoteCall, SubmitBackend, Submits
+from executor.backends.batches import BatchingBackend
+from executor.backends.submit import Answer, Submits
 from executor.engine.engine import Engine
 
 try:
@@ -40,12 +43,13 @@ SUBMIT_SETTINGS = {"distributed.admin.large-graph-warning-threshold": "1 TiB"}
 SUBMITTING = threading.Lock()
 
 
-class DaskBackend(SubmitBackend):
+class DaskBackend(BatchingBackend):
     """Steps on a Dask cluster. ``address`` (``tcp://host:port``) is that of a running scheduler."""
 
     name = "dask"
     summary = "a Dask cluster: processes of this machine, or address=tcp://… of a running one"
     options: ClassVar[Mapping[str, str]] = {"address": "tcp://HOST:PORT of a running scheduler"}
+    keeps_workers = True
     # A Dask future can always be cancelled, and the call goes on.
     knows_what_runs = False
 
@@ -53,12 +57,30 @@ class DaskBackend(SubmitBackend):
         self._address = address
         self._client: Any = None
         self._cluster: Any = None
+        # Whether the cluster outlives a run: inside of a `with` block.
+        self._kept = False
+        # The executor of a cluster that was kept, between two runs.
+        self._resting: Any = None
+        self._worker_pids: list[int] = []
         super().__init__(self._threads_there() if workers is None and address is not None else workers)
 
     @classmethod
     def default_workers(cls) -> int:
         """The cores that this process may use."""
         return usable_cores()
+
+    def __enter__(self) -> Self:
+        self._kept = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._kept = False
+        self.close()
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """The process ids of the workers that are kept; of a foreign cluster, and where none are kept, none."""
+        return self._worker_pids if self._kept else []
 
     def open(self, engine: Engine) -> None:
         """Bring the cluster up.
@@ -72,7 +94,29 @@ class DaskBackend(SubmitBackend):
                 "steps with `idempotent: false` may run twice: a foreign Dask cluster repeats what its dead workers ran"
             )
 
+    def close(self) -> None:
+        """End the cluster; inside of a `with` block it is kept for the next run, unless a call still runs on it."""
+        still_runs = any(not future.done() for future in self._futures.values())
+        executor = self._executor
+        if executor is not None and self._kept and not still_runs:
+            self._resting, self._executor = executor, None
+        super().close()
+        if self._resting is not None and (still_runs or not self._kept):
+            executor, self._resting = self._resting, None
+            self.close_executor(executor, [])
+
     def make_executor(self) -> Submits:
+        if self._resting is not None:
+            executor, self._resting = self._resting, None
+            try:
+                # One that a step has ended is started again by its nanny, and may not be there yet.
+                self._client.wait_for_workers(self.capacity if self._address is None else 1, timeout=START_SECONDS)
+            except Exception:  # noqa: BLE001  # whatever is wrong with it, a new one is not
+                self.close_executor(executor, [])
+            else:
+                self._find_workers()
+                kept: Submits = executor
+                return kept
         with dask.config.set(SETTINGS):
             if self._address is None:
                 # A connection that is closed in mid-message is reported with a traceback, even after
@@ -92,8 +136,14 @@ class DaskBackend(SubmitBackend):
                 if isinstance(error, TimeoutError):
                     raise BackendError(f"dask: no worker has started within {START_SECONDS} s") from error
                 raise
-        executor: Submits = self._client.get_executor(pure=False)
-        return executor
+        self._find_workers()
+        made: Submits = self._client.get_executor(pure=False)
+        return made
+
+    def _find_workers(self) -> None:
+        """Where the cluster is kept, whose CPU time counts for a run: it does not end with it."""
+        if self._kept and self._address is None:
+            self._worker_pids = list(self._client.run(os.getpid).values())
 
     def close_executor(self, executor: Any, unfinished: list[str]) -> None:
         """Close the connection, and the cluster if it is of our own."""
@@ -102,15 +152,17 @@ class DaskBackend(SubmitBackend):
         self._close_connection()
 
     def _close_connection(self) -> None:
+        self._worker_pids = []
         if self._client is not None:
             self._client.close()
         if self._cluster is not None:
             self._cluster.close()
+        self._client = self._cluster = None
 
     def is_worker_death(self, error: BaseException) -> bool:
         return isinstance(error, KilledWorker) or super().is_worker_death(error)
 
-    def _submit_to_executor(self, call: RemoteCall) -> Future[Answer]:
+    def _submit_to_executor(self, call: Callable[[], Any]) -> Future[Answer]:
         with SUBMITTING, dask.config.set(SUBMIT_SETTINGS):
             return super()._submit_to_executor(call)
 

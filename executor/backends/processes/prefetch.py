@@ -16,79 +16,23 @@ Rules of this module:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from typing import TypeAlias
 
 from executor.backends.processes.parent_child_steps import WorkerChildSteps
 from executor.backends.processes.step_requests import request_of
 from executor.backends.processes.worker_handle import BUSY, WorkerProcess
 from executor.backends.processes.worker_pool import WorkerPool
+from executor.backends.short_steps import ShortSteps
 from executor.engine.engine import Engine
-from executor.model.workflow import Step
 from executor.record.outcomes import Failure
 from executor.record.timeline import NANOSECONDS, Attempt
 
 Outgoing: TypeAlias = list[tuple[WorkerProcess, list[bytes | memoryview]]]
 
 
-SHORT_NANOSECONDS = 200_000
 # A worker whose step runs this long gives back what waits behind it. On a busy machine a worker may not even get a
 # core for a part of that: less, and steps are sent round for nothing.
 PATIENCE_NANOSECONDS = 1_000_000
-# What it takes to wake a process, and to read a request and write a result.
-_WAKING_NANOSECONDS = 50_000
-_SERVING_NANOSECONDS = 8_000
-_RECENT = 4
-_WORTH_NANOSECONDS = 1_000_000
-_LEAST, _MOST = 4, 16
-
-
-class ShortSteps:
-    """What recent steps of each tool took."""
-
-    def __init__(self, steps: Sequence[Step]) -> None:
-        self._steps = steps
-        self._allowed = not any(step.on_failure == "stop" for step in steps)
-        # By tool: how many of the last steps in a row were short; the mean duration of those.
-        self._in_a_row: dict[str, int] = {}
-        self._mean: dict[str, float] = {}
-        self._excluded: set[int] = set()
-
-    def note(self, index: int, nanoseconds: int) -> None:
-        """A step of this tool took so long."""
-        tool = self._steps[index].tool or ""
-        if nanoseconds >= SHORT_NANOSECONDS:
-            self._in_a_row[tool] = 0
-            return
-        self._in_a_row[tool] = self._in_a_row.get(tool, 0) + 1
-        mean = self._mean.get(tool)
-        self._mean[tool] = nanoseconds if mean is None else mean + (nanoseconds - mean) / 16
-
-    def exclude(self, index: int) -> None:
-        """Never hand out this step."""
-        self._excluded.add(index)
-
-    def fits(self, index: int) -> bool:
-        """Whether the step may be handed out ahead, or be the one behind which others wait."""
-        step = self._steps[index]
-        if self._in_a_row.get(step.tool or "", 0) < _RECENT or not self._allowed or index in self._excluded:
-            return False
-        return (
-            step.timeout is None
-            and step.idempotent is not False
-            and not (step.needs or step.reads or step.writes)
-            and step.on_failure != "stop"
-        )
-
-    def joins(self, index: int, waiting: int) -> bool:
-        """Whether a worker that is to run ``waiting`` steps like this one is done with them before another wakes up."""
-        mean = self._mean.get(self._steps[index].tool or "", SHORT_NANOSECONDS)
-        return waiting * (mean + _SERVING_NANOSECONDS) < _WAKING_NANOSECONDS
-
-    def depth(self, index: int) -> int:
-        """How many steps may wait behind this one."""
-        mean = self._mean.get(self._steps[index].tool or "", SHORT_NANOSECONDS)
-        return max(_LEAST, min(_MOST, int(_WORTH_NANOSECONDS / max(mean, 1.0))))
 
 
 class HandedOut:

@@ -56,6 +56,7 @@ LOCAL_ENVIRONMENT = {
     "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
     "RAY_num_workers_soft_limit": str(SLOTS),
+    "RAY_worker_maximum_startup_concurrency": str(SLOTS),
     # What steps started ends with their worker.
     "RAY_process_group_cleanup_enabled": "1",
     # Else Ray ends workers when the machine's memory is nearly used up, whoever uses it.

@@ -20,8 +20,9 @@ from contextlib import suppress
 from typing import Any, ClassVar, Self
 
 from executor.backends.base import BackendError, usable_cores
+from executor.backends.batches import BatchingBackend
 from executor.backends.ray.connection import Connection, connect, cores_there, disconnect
-from executor.backends.submit import Answer, SubmitBackend, Submits
+from executor.backends.submit import Answer, Submits
 from executor.engine.engine import Engine
 from executor.record.timeline import Attempt
 
@@ -34,10 +35,9 @@ WARM_SECONDS = 60
 DEATHS = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "LocalRayletDiedError", "OwnerDiedError")
 
 
-def run_pickled(call: bytes) -> Answer:
-    """Run a call (a pickled :class:`RemoteCall`) in a worker of Ray."""
-    answer: Answer = pickle.loads(call)()  # noqa: S301  # the words of the submitter
-    return answer
+def run_pickled(call: bytes) -> Any:
+    """Run what was submitted, pickled, in a worker of Ray."""
+    return pickle.loads(call)()  # noqa: S301  # the words of the submitter
 
 
 def who_and_where(hold_seconds: float) -> int:
@@ -60,7 +60,7 @@ class RayTasks:
         return future
 
 
-class RayBackend(SubmitBackend):
+class RayBackend(BatchingBackend):
     """Steps on Ray. ``address`` (``host:port``, or ``auto``) is that of a running one, which this machine is a part of.
 
     Runs that go on at once in one process share its Ray. As a context manager it keeps Ray until the block ends.

@@ -20,7 +20,7 @@ _LONGEST_NAME = 100
 
 
 def _run_the_users() -> None:
-    """Run the ``sitecustomize`` that this one stands before."""
+    """Run the ``sitecustomize`` that this one hides."""
     for folder in sys.path:
         place = Path(folder or ".", "sitecustomize.py")
         if str(place.parent.resolve()) != _HERE and place.is_file():

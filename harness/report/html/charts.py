@@ -406,9 +406,12 @@ def families_of(step_ids: Iterable[str]) -> dict[str, str]:
     known = dict.fromkeys(step_ids)
     # Readers of traces number the spans of one name: `call`, `call#2`.
     names = {step_id: base if (base := _NUMBERED.sub("", step_id)) in known else step_id for step_id in known}
-    # Copies come last: they win over the items that they have.
-    for family in sorted(families(known), key=lambda one: one.kind == "copies"):
-        names.update(dict.fromkeys(family.step_ids, family.name))
+    # Items come last: those of all copies are one family, and no copies.
+    for family in sorted(families(known), key=lambda one: one.kind == "items"):
+        # A step that has items is none of them.
+        names.update(
+            dict.fromkeys(family.step_ids, f"items of {family.name}" if family.kind == "items" else family.name)
+        )
     return names
 
 

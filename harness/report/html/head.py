@@ -22,6 +22,8 @@ _LABELS_SHOWN: Final = 6
 _SCENARIOS_SHOWN: Final = 4
 _RUN_CHARACTERS: Final = 12
 _RUNS_NAMED: Final = 3
+# Less than that share of the makespan is no loss worth a name.
+_NOTHING_RATIO: Final = 0.005
 
 
 class Figure(NamedTuple):
@@ -167,7 +169,7 @@ def _figures(cell: Cell, *, is_alone: bool) -> list[Figure]:
     if cell.speedup is not None:
         efficiency = share_text(result["efficiency_ratio"])
         found.append(Figure("speedup", ratio_text(cell.speedup["median"]), f"efficiency {efficiency}"))
-    bound = "" if figures.binding_bound is None else f"set by {visible(figures.binding_bound).replace('_', ' ')}"
+    bound = "" if figures.binding_bound is None else f"set by {_bound_words(figures.binding_bound)}"
     found += [
         Figure("lower bound", duration_text(figures.lower_bound_seconds), bound),
         Figure("schedule efficiency", share_text(figures.schedule_efficiency_ratio), "lower bound ÷ makespan"),
@@ -181,13 +183,20 @@ def _figures(cell: Cell, *, is_alone: bool) -> list[Figure]:
     ]
     retries = sum(1 for attempt in cell.timeline.attempts if attempt.attempt > 1)
     if retries:
-        found.append(Figure("attempts", f"{figures.attempts:,}", f"{retries:,} of them retries"))
+        found.append(
+            Figure("attempts", f"{figures.attempts:,}", f"{retries:,} {'retry' if retries == 1 else 'retries'}")
+        )
     # Of several cells it stands in their table.
     if is_alone and (cause := figures.largest_lost_cause) is not None:
         seconds = figures.lost_seconds[cause]
         if (share := seconds / figures.makespan_seconds if figures.makespan_seconds else 0.0) >= WORTH_ACTING_RATIO:
-            found.append(Figure("lost most to", visible(cause, 40), f"{duration_text(seconds)}, {share_text(share)}"))
+            found.append(Figure("largest loss", duration_text(seconds), f"{visible(cause, 60)}, {share_text(share)}"))
     return found
+
+
+def _bound_words(bound: str) -> str:
+    """``critical path``; a limit has the name that its owner gave it."""
+    return visible(bound) if "." in bound else visible(bound).replace("_", " ")
 
 
 def _notes(documents: Sequence[Mapping[str, Any]], cells: Sequence[Cell]) -> list[str]:
@@ -220,8 +229,8 @@ def _row(number: int, cell: Cell) -> CellRow:
     makespan, *ends = duration_texts(cell.makespan_seconds, *(result["makespan_seconds"]["ci95"] or ()))
     gap = f"+{share_text(figures.makespan_seconds / bound - 1)}" if bound > 0 else ""
     lost, lost_more = NOTHING, ""
-    if cause is not None and figures.makespan_seconds:
-        seconds = figures.lost_seconds[cause]
+    seconds = 0.0 if cause is None else figures.lost_seconds[cause]
+    if cause is not None and seconds > _NOTHING_RATIO * figures.makespan_seconds:
         lost, lost_more = visible(cause), f"{duration_text(seconds)} ({share_text(seconds / figures.makespan_seconds)})"
     is_baseline = result["executor"] == "serial" and speedup is not None
     values = [
@@ -240,7 +249,7 @@ def _row(number: int, cell: Cell) -> CellRow:
         Value("failed attempts", f"{sum(one.attempts for one in figures.failures):,}" if figures.failures else NOTHING),
         Value("start-up", duration_text(cell.startup_seconds) if cell.startup_counts else NOTHING),
     ]
-    return CellRow(number, cell.label, makespan, values)
+    return CellRow(number, cell.label, duration_text(cell.makespan_seconds), values)
 
 
 def _moment(text: object) -> str:

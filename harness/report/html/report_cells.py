@@ -21,6 +21,7 @@ from harness.report.html.capacity import CapacityCurve, capacity_curves
 from harness.report.html.gantt import waited_by_reason
 from harness.report.html.safe_text import visible
 from harness.result import SCHEMA, Document, DocumentError, attempts_before, results_of, timeline_from_document
+from harness.statistics import cheapest_of_equals
 
 _MESSAGE_LIMIT: Final = 200
 _CELLS_SHOWN: Final = 2
@@ -41,6 +42,11 @@ class Cell:
     # What is drawn: with a run that was resumed before it, which ends `seam` nanoseconds from the drawing's beginning.
     drawn: Timeline
     seam: int = 0
+
+    @property
+    def workers(self) -> int:
+        """How many there were."""
+        return int(self.result["workers"])
 
     @property
     def makespan_seconds(self) -> float:
@@ -237,8 +243,8 @@ def _labels(cells: Sequence[Cell]) -> list[str]:
 
 def headlines(cells: Sequence[Cell]) -> list[Cell]:
     """The cell of each scenario that the report speaks of, in the order of the scenarios: others come before ``serial``
-    and simulated ones, then the shortest median makespan counts. Of those that are as short as its interval allows, the
-    one with the fewest workers costs least.
+    and simulated ones, then the shortest median makespan counts; of those that are as short, the one with the fewest
+    workers, as on the terminal.
     """
     by_scenario: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -249,11 +255,12 @@ def headlines(cells: Sequence[Cell]) -> list[Cell]:
 def _headline(cells: Sequence[Cell]) -> Cell:
     rank = min(map(_rank, cells))
     first = [cell for cell in cells if _rank(cell) == rank]
-    shortest = min(first, key=lambda cell: cell.makespan_seconds)
-    interval = shortest.result["makespan_seconds"]["ci95"]
-    longest = shortest.makespan_seconds if interval is None else max(shortest.makespan_seconds, interval[1])
-    equal = [cell for cell in first if cell.makespan_seconds <= longest]
-    return min(equal, key=lambda cell: (int(cell.result["workers"]), cell is not shortest))
+    return first[cheapest_of_equals([(cell.makespan_seconds, _interval(cell), cell.workers) for cell in first])]
+
+
+def _interval(cell: Cell) -> tuple[float, float] | None:
+    ends = cell.result["makespan_seconds"]["ci95"]
+    return None if ends is None else (float(ends[0]), float(ends[1]))
 
 
 def _rank(cell: Cell) -> tuple[bool, bool]:

@@ -4,10 +4,13 @@ Rules of this module:
 - All of it comes from the document, so that a stored run reads like a fresh one.
 - No speedup without its interval, and no verdict where the interval spans 1.
 - What a stand-in or a simulation made is labelled as that.
+- Of cells that are as fast as the fastest, the one with the fewest workers is recommended.
+- A warning is shown once, with the cells that it is about, also where it differs between them in its figures alone.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -19,10 +22,12 @@ from harness.report.terminal.console import Line
 from harness.report.terminal.plots import lost_time_lines, speedup_lines
 from harness.report.terminal.summary_text import startup_counts
 from harness.result.cell_key import cell_of
+from harness.statistics import cheapest_of_equals
 
 Result = Mapping[str, Any]
 
-_HEAD: Final = ("cell", "makespan", "95 % interval", "speedup", "95 % interval", "verdict", "efficiency", "lower bound")
+_INTERVAL: Final = "95 % interval"
+_HEAD: Final = ("cell", "makespan", _INTERVAL, "speedup", _INTERVAL, "verdict", "efficiency", "lower bound")
 _VERDICT_STYLES: Final = {"faster": "green", "slower": "red"}
 _WARNINGS_SHOWN: Final = 20
 _LABELS_SHOWN: Final = 4
@@ -30,6 +35,10 @@ _LIMITS_SHOWN: Final = 3
 _VERDICTS_SHOWN: Final = 3
 # Gains below this share of the makespan are not worth a line.
 _WORTH_SAYING_RATIO: Final = 0.01
+# From that many programs that want to run for each core on, the machine was busy.
+_BUSY_RATIO: Final = 1.5
+_REPETITIONS: Final = re.compile(r"\brepetitions? [\d, …]+")
+_FIGURE: Final = re.compile(r"(?:up to )?[-−]?\d[\d.,]*(?: (?:h|min|s|ms|µs|ns)\b)?")
 _STOPPED: Final = {
     "width": "every interval is as narrow as asked",
     "time": "the time is up",
@@ -41,9 +50,15 @@ _STOPPED: Final = {
 
 
 def bench_lines(
-    document: Mapping[str, Any], *, plot_columns: int | None = None, ascii_only: bool = False
+    document: Mapping[str, Any],
+    *,
+    width: int | None = None,
+    plot_columns: int | None = None,
+    ascii_only: bool = False,
 ) -> Iterator[Line]:
-    """Everything there is to say about a benchmark, expectations aside. ``plot_columns``: with plots of that width."""
+    """Everything there is to say about a benchmark, expectations aside. ``width``: columns that a table may have, the
+    others go below; ``plot_columns``: with plots of that width.
+    """
     results = document["results"]
     if document["environment"].get("stand_in"):
         yield Line(
@@ -51,23 +66,31 @@ def bench_lines(
         )
     for scenario in dict.fromkeys(result["scenario"] for result in results):
         of_it = [one for one in results if one["scenario"] == scenario]
-        yield from _scenario_lines(scenario, of_it, document)
+        yield from _scenario_lines(scenario, of_it, document, width)
         if plot_columns is not None:
             yield from _plot_lines(of_it, plot_columns, ascii_only=ascii_only)
         yield Line("")
     yield from _end_lines(document)
 
 
-def _scenario_lines(scenario: str, results: Sequence[Result], document: Mapping[str, Any]) -> Iterator[Line]:
+def _scenario_lines(
+    scenario: str, results: Sequence[Result], document: Mapping[str, Any], width: int | None
+) -> Iterator[Line]:
     most = max(result["repetitions"] for result in results)
     yield Line(f"Benchmark of {one_line(scenario, 60)}, {counted(most, 'repetition')}:", "bold")
     startup = any(map(_startup_counts, results))
     table = [(*_HEAD, "start-up"), *((*_row(result), _startup(result)) for result in results)]
-    head, *rows = aligned(table if startup else [row[:-1] for row in table])
+    table = table if startup else [row[:-1] for row in table]
+    columns = _fitting_columns(table, None if width is None else width - 2)
+    head, *rows = aligned([row[:columns] for row in table])
     yield Line(f"  {head}", "dim")
-    for result, row in zip(results, rows, strict=True):
-        yield Line(f"  {row}", _VERDICT_STYLES.get(str(result["speedup_verdict"]), ""))
+    for result, row, words in zip(results, rows, table[1:], strict=True):
+        style = _VERDICT_STYLES.get(str(result["speedup_verdict"]), "")
+        yield Line(f"  {row}", style)
+        if columns < len(words):
+            yield Line(f"      {_below(words, table[0], columns)}", style)
         yield Line(f"      {_loss(result)}")
+    yield from _recommendation_lines(results)
     yield from _warning_lines(results)
     for law in document.get("benchmark", {}).get("scalability", ()):
         if law["scenario"] == scenario:
@@ -86,10 +109,65 @@ def _plot_lines(results: Sequence[Result], columns: int, *, ascii_only: bool) ->
     yield Line("  Speedup over one step at a time:", "bold")
     for line in speedup_lines(beside, columns - 4, ascii_only=ascii_only):
         yield Line(f"    {line}")
-    fastest = min(beside, key=lambda one: float(one["makespan_seconds"]["median"]))
-    yield Line(f"  Where the makespan of {_label(fastest)} went:", "bold")
-    for line in lost_time_lines(fastest["lost_seconds"], columns - 4, ascii_only=ascii_only):
+    chosen = _cheapest(beside)
+    yield Line(f"  Where the makespan of {_label(chosen)} went:", "bold")
+    for line in lost_time_lines(chosen["lost_seconds"], columns - 4, ascii_only=ascii_only):
         yield Line(f"    {line}")
+
+
+def _fitting_columns(table: Sequence[Sequence[str]], width: int | None) -> int:
+    """How many columns fit beside each other; an interval is not parted from what it belongs to."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    fitting = len(widths)
+    while width is not None and fitting > 2 and sum(widths[:fitting]) + 2 * (fitting - 1) > width:
+        fitting -= 1
+    return fitting - 1 if fitting < len(widths) and table[0][fitting] == _INTERVAL else fitting
+
+
+def _below(words: Sequence[str], head: Sequence[str], columns: int) -> str:
+    """What does not fit into a row, each with its heading."""
+    return ", ".join(
+        f"({word})" if name == _INTERVAL else f"{name} {word}"
+        for name, word in zip(head[columns:], words[columns:], strict=True) if word
+    ).replace(", (", " (")  # fmt: skip
+
+
+def _cheapest(results: Sequence[Result]) -> Result:
+    """Of those as fast as the fastest the one with the fewest workers."""
+    found = [one["makespan_seconds"] for one in results]
+    intervals = [None if one["ci95"] is None else (one["ci95"][0], one["ci95"][1]) for one in found]
+    return results[
+        cheapest_of_equals(
+            [
+                (one["median"], ends, result["workers"])
+                for one, ends, result in zip(found, intervals, results, strict=True)
+            ]
+        )
+    ]
+
+
+def _recommendation_lines(results: Sequence[Result]) -> Iterator[Line]:
+    """The cell to use, where there is a choice and one is faster than one step at a time for certain."""
+    for simulated in (False, True):
+        able = [
+            one for one in results
+            if bool(one.get("simulated")) is simulated and not _is_baseline(one)
+            and not any(step["status"] == "failed" for step in one["steps"])
+        ]  # fmt: skip
+        groups: dict[str, list[Result]] = {}
+        for one in able:
+            groups.setdefault(_parameters(one["parameters"]), []).append(one)
+        for members in groups.values():
+            chosen = _cheapest(members)
+            if len(members) == 1 or chosen["speedup_verdict"] != "faster":
+                continue
+            faster = [_label(one) for one in members if _median_seconds(one) < _median_seconds(chosen)]
+            beside = f"; not surely faster: {some_of(faster, _LABELS_SHOWN)}" if faster else ""
+            yield Line(f"  recommended: {_label(chosen)}, {chosen['speedup_ratio']['median']:.2f}×{beside}", "bold")
+
+
+def _median_seconds(result: Result) -> float:
+    return float(result["makespan_seconds"]["median"])
 
 
 def _is_baseline(result: Result) -> bool:
@@ -164,14 +242,17 @@ def _loss(result: Result) -> str:
 
 
 def _warning_lines(results: Sequence[Result]) -> Iterator[Line]:
-    """Each warning once, with the cells that it is about."""
-    about: dict[str, list[str]] = {}
+    """Each warning once, with the cells that it is about; figures are those of the first."""
+    about: dict[str, dict[str, str]] = {}
     for result in results:
         for text in result["cautions"]:
-            about.setdefault(text, []).append(_label(result))
-    for text, labels in list(about.items())[:_WARNINGS_SHOWN]:
-        names = "every cell" if len(labels) == len(results) > 1 else some_of(labels, _LABELS_SHOWN)
-        yield Line(f"  warning: {names}: {one_line(text, 500)}", "yellow")
+            alike = _FIGURE.sub("", _REPETITIONS.sub("repetitions", text))
+            about.setdefault(alike, {}).setdefault(_label(result), text)
+    for texts in list(about.values())[:_WARNINGS_SHOWN]:
+        names = "every cell" if len(texts) == len(results) > 1 else some_of(list(texts), _LABELS_SHOWN)
+        first = next(iter(texts))
+        only = f" (the figures are those of {first})" if len(set(texts.values())) > 1 else ""
+        yield Line(f"  warning: {names}: {one_line(texts[first], 500)}{only}", "yellow")
     if len(about) > _WARNINGS_SHOWN:
         yield Line(f"  … and {counted(len(about) - _WARNINGS_SHOWN, 'more warning')} (--json FILE)", "yellow")
 
@@ -192,12 +273,12 @@ def _gain_lines(result: Result) -> Iterator[Line]:
             "" if part is None or part["share_ratio"] is None else f"; {part['share_ratio']:.0%} of the critical path"
         )
         yield Line(
-            f"    step {one_line(one['step_id'], 40)!r} in half the time: {gain_text(one['half_seconds'], whole)}; "
-            f"in none: {gain_text(one['whole_seconds'], whole)}{share}"
+            f"    step {one_line(one['step_id'], 40)!r} in half the time gains "
+            f"{gain_text(one['half_seconds'], whole)}; in none {gain_text(one['whole_seconds'], whole)}{share}"
         )
     for one in limits[:_LIMITS_SHOWN]:
         change = f"{one_line(one['limit'], 40)} {one['before']:g} → {one['after']:g}"
-        yield Line(f"    {change}: {gain_text(one['seconds'], whole)}")
+        yield Line(f"    {change} gains {gain_text(one['seconds'], whole)}")
     if not steps:
         yield Line("    no step by itself: there are others as long beside each")
     if not limits:
@@ -205,6 +286,7 @@ def _gain_lines(result: Result) -> Iterator[Line]:
 
 
 def _end_lines(document: Mapping[str, Any]) -> Iterator[Line]:
+    yield from _load_lines(document)
     benchmark = document.get("benchmark", {})
     stopped = _STOPPED.get(str(benchmark.get("stopped_by")))
     if stopped is not None:
@@ -215,6 +297,19 @@ def _end_lines(document: Mapping[str, Any]) -> Iterator[Line]:
     if benchmark.get("calls"):
         tokens = f", {benchmark['tokens']:,} tokens" if benchmark["tokens"] else ""
         yield Line(f"{counted(benchmark['calls'], 'call')} to services{tokens}, warm-up included.")
+
+
+def _load_lines(document: Mapping[str, Any]) -> Iterator[Line]:
+    """That other programs kept the machine busy when the benchmark began."""
+    facts = document["environment"]
+    cores, load = facts.get("usable_cores"), facts.get("load_average_at_start")
+    really = any(not result.get("simulated") for result in document["results"])
+    if really and cores and load and load[0] >= _BUSY_RATIO * cores:
+        yield Line(
+            f"warning: the machine was busy when the benchmark began (load {load[0]:.1f} on {counted(cores, 'core')}): "
+            "other programs took part of it; close them, and measure again",
+            "yellow",
+        )
 
 
 def expectation_lines(verdicts: Iterable[tuple[str, Verdict]], skipped: Sequence[str] = ()) -> Iterator[Line]:

@@ -4,16 +4,20 @@ Rules of this module:
 - What comes from files, steps and models is data: control characters are escaped, markup is not read.
 - Colour and movement only on a terminal that can (``NO_COLOR`` and ``TERM=dumb`` are respected); else plain lines.
 - A line is text and a style; the code that composes lines knows no stream.
+- On a terminal a line that is too long goes on below, broken between words and under its own text. Elsewhere it stays
+  whole, so that it can be searched.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TextIO
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -21,6 +25,12 @@ from executor.model.findings import Finding, printable
 from harness.plain_text import LOOKED_AT, aligned, one_line
 
 _WIDTH_WITHOUT_TERMINAL: Final = 120
+# A line whose text would have fewer columns than that goes on two columns behind its beginning.
+_LEAST_TEXT_COLUMNS: Final = 24
+_LIST_MARK: Final = re.compile(r" *(?:\d+\.|[-+]) (?=\S)")
+_COLUMN_GAP: Final = re.compile(r"(  +)(?=\S)")
+_WORD_GAP: Final = re.compile(r"( +)")
+_FIRST_COLUMN: Final = re.compile(r" *\S(?:\S| (?! ))*  +(?=\S)")
 STYLES: Final = {"error": "bold red", "warning": "yellow", "hint": "cyan"}
 
 
@@ -69,6 +79,40 @@ def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Line
     return [Line(f"    {first}", "dim"), *(Line(f"    {row}") for row in others)]
 
 
+def broken_line(text: str, width: int) -> list[str]:
+    """The line in parts that fit into the columns, broken between words, and a row of a table between its columns: an
+    address that is longer stays whole.
+    """
+    if cell_len(text) <= width:
+        return [text]
+    first, others = _hanging(text, width)
+    parts, columns = [text[:first]], cell_len(text[:first])
+    pieces = _COLUMN_GAP.split(text[first:])
+    if len(pieces) == 1:
+        pieces = _WORD_GAP.split(text[first:])
+    # Words and what is between them, in turns.
+    for between, word in zip(["", *pieces[1::2]], pieces[::2], strict=True):
+        if between and columns + cell_len(between + word) > width:
+            parts.append(" " * others + word)
+            columns = others + cell_len(word)
+        else:
+            parts[-1] += between + word
+            columns += cell_len(between + word)
+    return [part.rstrip() for part in parts]
+
+
+def _hanging(text: str, width: int) -> tuple[int, int]:
+    """At which character the words of a line begin, and in which column they go on below: behind a list mark, or under
+    the second column of a row; else two columns behind the beginning of the line.
+    """
+    indent = len(text) - len(text.lstrip(" "))
+    for pattern in (_LIST_MARK, _FIRST_COLUMN):
+        found = pattern.match(text)
+        if found is not None and width - cell_len(found[0]) >= _LEAST_TEXT_COLUMNS:
+            return found.end(), cell_len(found[0])
+    return indent, min(indent + 2, max(0, width - 1))
+
+
 class Terminal:
     """Writes lines to a stream. ``is_live``: the stream is a terminal on which a line can be rewritten."""
 
@@ -102,7 +146,8 @@ class Terminal:
             self.stream.flush()
             return
         for text, style in lines:
-            console.print(Text(text, style=style), soft_wrap=True)
+            for part in broken_line(text, console.width):
+                console.print(Text(part, style=style), soft_wrap=True)
 
     def line(self, text: str = "", style: str = "") -> None:
         """Write one line."""

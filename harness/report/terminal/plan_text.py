@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from executor.dependencies import Graph
 from executor.model.findings import Finding
@@ -15,19 +16,32 @@ from harness.scenario.forecast import Forecast
 _NAME_LIMIT: Final = 40
 _LEVELS_SHOWN: Final = 20
 _NAMES_SHOWN: Final = 8
+# Of a plan with more steps than that, the first are shown.
+PLAN_STEPS_SHOWN: Final = 30
+_INPUT: Final = re.compile(r"\{\{\s*inputs\.([A-Za-z_]\w*)\s*\}\}")
 
 
-def plan_lines(workflow: Workflow, *, width: int = 120, steps_shown: int | None = None) -> Iterator[Line]:
-    """The numbered steps; below each what it is asked to do, where it is asked anything."""
+def plan_lines(workflow: Workflow, *, width: int = 120, steps_shown: int = PLAN_STEPS_SHOWN) -> Iterator[Line]:
+    """The numbered steps; below each what it is asked to do, where it is asked anything. Known inputs are filled in."""
     steps = workflow.steps
     yield Line(f"Workflow Plan ({counted(len(steps), 'step')}):", "bold")
     for number, step in enumerate(steps[:steps_shown], start=1):
         yield Line(f"  {number}. {description_of(step, width - 8)}")
         task = _task_of(step)
         if task:
-            yield Line(f"     Node task: {one_line(task, width - 16)}", "dim")
-    if steps_shown is not None and len(steps) > steps_shown:
-        yield Line(f"  … and {len(steps) - steps_shown} more")
+            yield Line(f"     Node task: {one_line(_filled_in(task, workflow.inputs), width - 16)}", "dim")
+    if len(steps) > steps_shown:
+        yield Line(f"  … and {len(steps) - steps_shown} more (all of them: makespan plan … --json FILE)")
+
+
+def _filled_in(text: str, inputs: Mapping[str, Any]) -> str:
+    """The text with each plain ``{{ inputs.name }}`` whose value is known, text or a number, replaced by it."""
+
+    def value(found: re.Match[str]) -> str:
+        known = inputs.get(found[1])
+        return str(known) if isinstance(known, str | int | float) and not isinstance(known, bool) else found[0]
+
+    return _INPUT.sub(value, text)
 
 
 def description_of(step: Step, limit: int) -> str:

@@ -7,7 +7,8 @@
 
 Rules of this module:
 - Nothing here holds up a run: hooks only append to a queue, and of a large run there are none.
-- The words of a start are the seed's: ``Executing 2 steps in parallel:`` with the descriptions below.
+- The words of a start are the seed's: ``Executing 2 steps in parallel:`` with the descriptions below. Where others run
+  already, a line says what changed: ``+ Translate (9) · 12 running``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from rich.text import Text
 from executor.engine.instruments import Instrument, WatchedRun
 from executor.record.outcomes import StepError
 from executor.record.timeline import NANOSECONDS, Attempt, StepStatus
-from harness.plain_text import counted, duration_text, one_line
+from harness.plain_text import counted, duration_text, one_line, some_of
 from harness.report.terminal.console import Line, Terminal
 from harness.report.terminal.plan_text import description_of
 
@@ -40,6 +41,8 @@ _STATUS_EVERY_SECONDS: Final = 10.0
 _RUNNING_SHOWN: Final = 8
 _WAITING_SHOWN: Final = 6
 _STARTS_SHOWN: Final = 16
+_NAMES_SHOWN: Final = 4
+_DESCRIPTION_SHOWN: Final = 40
 _FAILURES_SHOWN: Final = 20
 
 # An attempt, the state of its step after its end (None: it starts or resumes), and why it failed.
@@ -92,15 +95,27 @@ class Progress(Instrument):
         """What runs at this moment."""
         raise NotImplementedError
 
-    def starts(self, engine: WatchedRun, running: Sequence[Attempt]) -> Iterator[Line]:
-        """What runs now that something started, in the words of the seed."""
+    def starts(self, engine: WatchedRun, started: Sequence[Attempt], running: Sequence[Attempt] = ()) -> Iterator[Line]:
+        """What started: in the words of the seed where nothing ran, else in a line beside how many run now."""
         # A mapped step waits for its items, which stand here themselves.
-        running = [attempt for attempt in running if not engine.scheduler.is_mapped(attempt.index)]
-        together = len(running)
+        started = [attempt for attempt in started if not engine.scheduler.is_mapped(attempt.index)]
+        before = sum(1 for attempt in running if not engine.scheduler.is_mapped(attempt.index))
+        together = len(started)
         if not together:
             return
+        if before:
+            alike: dict[str, list[Attempt]] = {}
+            for attempt in started:
+                description = description_of(engine.scheduler.steps[attempt.index], _DESCRIPTION_SHOWN)
+                alike.setdefault(description, []).append(attempt)
+            said = [
+                self.name(engine, attempts[0]) if len(attempts) == 1 else f"{description} ({len(attempts)})"
+                for description, attempts in alike.items()
+            ]
+            yield Line(f"  + {some_of(said, _NAMES_SHOWN)} · {before + together} running")
+            return
         yield Line(f"Executing {together} steps in parallel:" if together > 1 else "Executing 1 step:", "bold")
-        for attempt in running[:_STARTS_SHOWN]:
+        for attempt in started[:_STARTS_SHOWN]:
             yield Line(f"  - {self.name(engine, attempt)}")
         if together > _STARTS_SHOWN:
             yield Line(f"  … and {together - _STARTS_SHOWN} more")
@@ -206,9 +221,10 @@ class DetailedProgress(Progress):
 
     def _group_started(self, engine: WatchedRun) -> Iterator[Line]:
         if self._group:
-            self._running.update(dict.fromkeys(self._group))
+            started, before = self._group, list(self._running)
+            self._running.update(dict.fromkeys(started))
             self._group = []
-            yield from self.starts(engine, list(self._running))
+            yield from self.starts(engine, started, before)
 
     def _end(self, engine: WatchedRun, attempt: Attempt, status: StepStatus, error: StepError | None) -> Line:
         name = self.name(engine, attempt)

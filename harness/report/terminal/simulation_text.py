@@ -157,7 +157,7 @@ def _binding(gain: Gain, simulation: Simulation) -> str:
     if gain.with_workers_gain_seconds is None:
         return f"{one_line(str(gain.binds_next).replace('_', ' '), 60)} binds next"
     more = gain_text(gain.with_workers_gain_seconds, simulation.base_seconds)
-    return f"the {counted(simulation.workers, 'worker')} bind next; with as many as there are steps it is {more}"
+    return f"the {counted(simulation.workers, 'worker')} bind next; with as many as there are steps it gains {more}"
 
 
 def _gain_row(gain: Gain, base: float, leaves_open: bool) -> list[str]:

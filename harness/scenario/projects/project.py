@@ -15,7 +15,7 @@ MOST: Final = 1_000_000
 
 @dataclass(slots=True)
 class Activity:
-    """``number`` is its name in the file; ``line`` (from 1) is where it stands. ``needs``: units by resource."""
+    """``number`` is its name in the file; ``line`` (from 1) is where it is. ``needs``: units by resource."""
 
     number: int
     line: int

@@ -1,7 +1,7 @@
 """Reads PSPLIB's ``.sm`` files: sections between lines of asterisks, tables of whole numbers.
 
 Rules of this module:
-- Sections are known by their heads; what stands between is read by position, as the library's own files have it.
+- Sections are known by their heads; what is between is read by position, as the library's own files have it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def parse_psplib(text: str, faults: Faults) -> Project:
                 "correct one of the two", line,
             )  # fmt: skip
         if number in by_number:
-            raise faults.stop("duplicate-job", f"the job {number} stands twice", "keep one of them", line)
+            raise faults.stop("duplicate-job", f"the job {number} is there twice", "keep one of them", line)
         by_number[number] = Activity(number, line, successors=successors)
     project.activities = list(by_number.values())
     wanted = 3 + len(project.capacities)

@@ -2,7 +2,7 @@
 
 Rules of this module:
 - A step is a task: it sleeps as long as the recorded run time, and needs the recorded number of cores.
-- Dependencies are what tasks say in ``parents`` and in ``children``; one that stands on one side alone counts.
+- Dependencies are what tasks say in ``parents`` and in ``children``; one that is on one side alone counts.
 - The cores of all recorded machines are one pool: which machine a task was put on is that run's choice. Where a task
   needs several cores they are the resource ``cores``; where none does, the number of workers says the same.
 - A task without a recorded run time takes no time, and a warning says so.
@@ -94,7 +94,7 @@ def _machines(holder: Fields, cores: str, form: ImportedForm) -> dict[str, int |
         if name is None:
             continue
         if name in found:
-            form.fault("duplicate-machine", f"the machine {name!r} stands twice", "keep one of them", machine.path)
+            form.fault("duplicate-machine", f"the machine {name!r} is there twice", "keep one of them", machine.path)
         found[name] = None if processor is None else processor.count(cores)
     return found
 
@@ -128,7 +128,7 @@ def _tasks_of_1_4(workflow: Fields, form: ImportedForm) -> list[_Task]:
 def _tasks_of_1_5(
     workflow: Fields, execution: Fields | None, machines: Mapping[str, int | None], form: ImportedForm
 ) -> list[_Task]:
-    """Tasks are named by their ids; how long they ran stands apart, in ``execution``."""
+    """Tasks are named by their ids; how long they ran is apart, in ``execution``."""
     specification = workflow.object("specification", required=True)
     tasks, known = [], _Known(form)
     for entry in () if specification is None else specification.objects("tasks", "a task", required=True):
@@ -180,7 +180,9 @@ class _Known:
     def add(self, step_id: str, path: Path, *names: str) -> bool:
         """Take up a task; False where another one has its id. ``names``: what others may call it."""
         if step_id in self._steps:
-            self._form.fault("duplicate-task", f"the task {step_id!r} stands twice", "give each an id of its own", path)
+            self._form.fault(
+                "duplicate-task", f"the task {step_id!r} is there twice", "give each an id of its own", path
+            )
             return False
         self._steps[step_id] = None
         for name in dict.fromkeys(names):

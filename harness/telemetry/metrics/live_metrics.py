@@ -1,4 +1,4 @@
-"""The metrics of runs while they go on: read from the engine's record when somebody asks, never written during a run.
+"""The metrics of runs while they go on: read from the engine's record when they are scraped, never written in a run.
 
 ::
 
@@ -236,7 +236,7 @@ def _never_shrinking(sample: Sample, totals: _CellTotals, running: float) -> Sam
 
 
 def _trace_id_of(engine: WatchedRun) -> str | None:
-    """The trace that the run is part of, as its worker processes are told (W3C trace context, ``traceparent``)."""
+    """The trace that the run is part of, as its worker processes receive it (W3C trace context, ``traceparent``)."""
     carrier: Mapping[str, str] = engine.context.trace or {}
     parts = carrier.get("traceparent", "").split("-")
     return parts[1] if len(parts) >= _LEAST_PARENT_PARTS else None

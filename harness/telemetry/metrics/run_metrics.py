@@ -2,9 +2,9 @@
 
 Rules of this module:
 - The numbers are those of the JSON, unchanged: a dashboard shows what the document says.
-- What the document has as null (a speedup that nobody measured) is no sample.
+- What the document has as null (a speedup that was not measured) is no sample.
 - A part that is nothing in this run is 0 all the same: else the newest sample of it would be that of an earlier run.
-- Where times are told from the wall clock, they come from the document: its repetitions' ``started_at``, else its own.
+- Where times are from the wall clock, they come from the document: its repetitions' ``started_at``, else its own.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def run_samples(
 
 
 def possible_waits(result: Mapping[str, Any]) -> list[str]:
-    """What attempts of this run could have waited for, as far as the document tells, whether or not one did."""
+    """What attempts of this run could have waited for, as far as the document shows, whether or not one did."""
     return [*_WAITS_WITHOUT_NAME, *_named_limits(result)]
 
 

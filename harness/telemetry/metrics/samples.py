@@ -2,7 +2,7 @@
 
 Rules of this module:
 - A sample names its family (from the table), what follows the family's name, its labels and its value.
-- Totals over attempts are kept as integers and bucket counts; samples are made of them when somebody asks.
+- Totals over attempts are kept as integers and bucket counts; samples are made of them when they are read.
 """
 
 from __future__ import annotations

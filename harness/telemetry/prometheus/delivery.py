@@ -19,7 +19,7 @@ def delivers_metrics(telemetry: Telemetry) -> bool:
 
 
 def with_lost_spans(document: Mapping[str, Any], lost_spans: int) -> Mapping[str, Any]:
-    """The document, in which the loss is at its first result: nobody knows which cell's spans they were."""
+    """The document, in which the loss is at its first result: which cell's spans they were is unknown."""
     if not lost_spans or not document["results"] or not document["results"][0]["samples"]:
         return document
     first, *others = document["results"]

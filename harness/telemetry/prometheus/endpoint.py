@@ -74,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by the base class
-        """Nobody reads a line for every scrape."""
+        """A line for every scrape would be noise."""
 
 
 class Endpoint:

@@ -1,4 +1,4 @@
-"""Talking to a Prometheus over HTTP: one place for its address, its time limit, and what to say where nobody answers.
+"""Talking to a Prometheus over HTTP: one place for its address, its time limit, and what to say without an answer.
 
 Rules of this module:
 - User and password in an address stand in no message.
@@ -22,7 +22,7 @@ LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 class Connection:
     """A Prometheus that is asked.
 
-    ``unreachable`` makes the exception that says that nobody answers, or that the address is none; ``when_slow`` is
+    ``unreachable`` makes the exception that says that no server answers, or that the address is none; ``when_slow`` is
     what to do where the server takes too long. ``timeout_seconds``: of a whole answer.
     """
 

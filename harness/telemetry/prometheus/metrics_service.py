@@ -16,7 +16,7 @@ from harness.telemetry.prometheus.endpoint import HOST, Endpoint
 
 
 class MetricService:
-    """A context manager. ``live`` is the instrument of the runs. ``warn`` is told what went wrong."""
+    """A context manager. ``live`` is the instrument of the runs. ``warn`` is called with what went wrong."""
 
     def __init__(self, port: int, *, run_info: bool, warn: Callable[[str], None]) -> None:
         self.live = LiveMetrics(run_info=run_info)

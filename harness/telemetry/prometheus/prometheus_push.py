@@ -44,7 +44,7 @@ class PushError(Exception):
 
 
 class UnreachableError(PushError):
-    """Nobody answers: it makes no sense to try the next run."""
+    """No server answers: it makes no sense to try the next run."""
 
 
 @dataclass(frozen=True, slots=True)

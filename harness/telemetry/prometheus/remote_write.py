@@ -78,7 +78,7 @@ def _labels(number: int, labels: Labels) -> bytes:
 
 
 def _text(number: int, text: str) -> bytes:
-    # Half a surrogate pair has no UTF-8; nobody could read it anyway.
+    # Half a surrogate pair has no UTF-8; no reader could show it anyway.
     return _field(number, text.encode("utf-8", "replace"))
 
 

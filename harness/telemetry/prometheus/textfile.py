@@ -54,8 +54,8 @@ def write_textfile(
     run_info: bool = True,
     skipped: Callable[[str], None] | None = None,
 ) -> int:
-    """Write runs, oldest first, over what the file holds. Answers how many cells it holds then. ``skipped`` is told of
-    a document that is not whole; without it that is an error.
+    """Write runs, oldest first, over what the file holds. Answers how many cells it holds then. ``skipped`` is called
+    with a document that is not whole; without it that is an error.
 
     Raises:
         TextfileError: it cannot be written, holds something else, or has a name that no collector reads.
@@ -151,7 +151,7 @@ def _read(path: Path) -> dict[Labels, _Cell]:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Nobody else adds to the file meanwhile."""
+    """No other process adds to the file meanwhile."""
     with path.with_name(f".{path.name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

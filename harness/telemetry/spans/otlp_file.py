@@ -50,7 +50,7 @@ class TraceFile:
         return 0
 
     def close(self) -> None:
-        """No more traces follow. What cannot be written now was told by :meth:`send`."""
+        """No more traces follow. What cannot be written now was reported by :meth:`send`."""
         with suppress(OSError):
             self._stream.close()
 

@@ -148,7 +148,7 @@ def _clean_value(value: Any) -> Any:
 def spans_of(
     words: Iterable[SpanWords], maker: SpanMaker, step_code: Iterable[FinishedSpan] = ()
 ) -> Iterator[ReadableSpan]:
-    """All spans of a run: those of step code first, as they ended before their steps were told of."""
+    """All spans of a run: those of step code first, as they ended before their steps were reported."""
     for finished in step_code:
         yield maker.of_step_code(finished)
     for one in words:

@@ -135,7 +135,7 @@ class HttpTransport:
 
 
 def _secrets_of(headers: Mapping[str, str]) -> list[str]:
-    """What must not be told of the headers: whole values first, and of ``Bearer KEY`` the key alone, too."""
+    """What must not be shown of the headers: whole values first, and of ``Bearer KEY`` the key alone, too."""
     whole = [value for value in headers.values() if len(value) >= _SECRET_CHARACTERS]
     keys = [value.rpartition(" ")[2] for name, value in headers.items() if name.lower() == "authorization"]
     return [*whole, *(key for key in keys if key)]

@@ -6,9 +6,11 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import executor
 from executor import Attempt, Resource, Run, Workflow
 from harness.testing.backends.backend_case import BackendFacts, needs, step
-from harness.testing.backends.suite_steps import notes
+from harness.testing.backends.protocol_watch import watch
+from harness.testing.backends.suite_steps import STEPS, notes
 from harness.testing.drawing.generator import random_workflow
 from harness.testing.oracle.description import describe
 from harness.testing.oracle.judge import assert_ok, check_timeline
@@ -56,6 +58,13 @@ class OrderFacts(BackendFacts):
         steps = [step(f"s{priority}", "noop", priority=priority, expected_seconds=1.0) for priority in range(8)]
         run = self.run(step("first", "noop", priority=100, expected_seconds=1.0), *steps, workers=1)
         assert [attempt.step_id for attempt in by_grant(run)] == ["first", *(f"s{i}" for i in range(7, -1, -1))]
+
+    def test_runs_may_share_a_backend_one_after_the_other(self) -> None:
+        with self.make() as backend:
+            for number in range(3):
+                watched = watch(backend, patience_seconds=self.patience_seconds)
+                steps = [step(f"s{number}.{place}", "noop") for place in range(5)]
+                assert executor.run(Workflow(steps=steps), backend=watched, tools=STEPS).ok
 
     @needs("tools", "parallel")
     def test_independent_steps_run_side_by_side(self, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from executor.engine.instruments import LOGGER as INSTRUMENTS_LOGGER
+from executor.engine.instruments import LOGGER_NAME as INSTRUMENTS
 from harness.testing.drawing.generator import FEATURES, DrawnRun, random_workflow
 from harness.testing.fuzz.crashed_run_judging import judge_crashed
 from harness.testing.fuzz.crashed_runs import play_with_crashes
@@ -288,12 +288,13 @@ def examine_for_real(candidate: Candidate, settings: Settings, report: FuzzRepor
 @contextmanager
 def quiet_instruments() -> Iterator[None]:
     """Instruments that are drawn to raise tell nobody: thousands do."""
-    level = INSTRUMENTS_LOGGER.level
-    INSTRUMENTS_LOGGER.setLevel(logging.CRITICAL)
+    logger = logging.getLogger(INSTRUMENTS)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        INSTRUMENTS_LOGGER.setLevel(level)
+        logger.setLevel(level)
 
 
 @contextmanager

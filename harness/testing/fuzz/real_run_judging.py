@@ -43,7 +43,7 @@ def judge_real(played: RealRun) -> list[Violation]:
         exact=False,
         properties=_applicable(played),
         outcomes=lambda step_id, number: plans[step_id].attempt(number).outcome if plans[step_id].attempts else None,
-        handed_out_ahead=played.backend == "processes",
+        handed_out_ahead=played.backend in ("processes", "dask", "ray"),
         # A step that gives up a call cancels it.
         unlisted_cancellations=bool(played.cancellations)
         or (any(seen.what == "gave_up" for seen in played.notes) and "calls"),

@@ -16,7 +16,7 @@ from executor.model.workflow import Resource, Step, Workflow, dump_workflow, par
 from executor.record.timeline import NANOSECONDS
 from harness.testing.drawing.behaviour import AttemptPlan, Behaviour, Call, Child, StepPlan
 from harness.testing.drawing.generator import DrawnRun
-from harness.testing.fuzz.faults import Crash, CrashPlan, FaultPlan, Mishap
+from harness.testing.fuzz.faults import NO_FAULTS, Crash, CrashPlan, FaultPlan, Mishap
 
 SCHEMA = "makespan.fuzz/1"
 # More failures in a row than any retry allows: a step that never succeeds.
@@ -89,6 +89,18 @@ def read_replay(path: str | Path) -> tuple[DrawnRun, FaultPlan]:
         return run_from_data(json.loads(text))
     except (ReplayError, json.JSONDecodeError, RecursionError) as error:
         raise ReplayError(f"{path}: {error}") from error
+
+
+def write_replay(path: str | Path, run: DrawnRun, faults: FaultPlan = NO_FAULTS) -> None:
+    """Keep a run, with its faults if it has any, in a file of its own; :func:`read_replay` gives the same back.
+
+    Raises:
+        OSError: it cannot be written.
+
+    """
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(run_to_data(run, faults), indent=1) + "\n", encoding="utf-8")
 
 
 def scenario_of(run: DrawnRun, name: str) -> dict[str, Any]:

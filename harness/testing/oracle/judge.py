@@ -55,7 +55,8 @@ _BY_INSTANT: dict[str, str] = {
     "start_order": "Starts of one instant come in order: resuming, calls (deepest first), priority, rank, file order.",
     "work_conserving": "No slot is free while a step is ready, in order, and fits its limits and rates (exact clock).",
     "blocked_parents_hold_no_slot": "The same, where the free slot is one that a blocked or resuming step gave back.",
-    "no_starvation": "A step that was overtaken 1,000 times goes first, and has units and tokens reserved.",
+    "no_starvation": "Of the steps that were overtaken 1,000 times the 16 oldest go first, and have units and tokens "
+    "reserved.",
     "wait_reasons": "Each wait carries the first reason that applies (exact clock).",
 }
 PROPERTIES: Mapping[str, str] = {

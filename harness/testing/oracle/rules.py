@@ -330,11 +330,11 @@ def released_by(view: View) -> Iterator[Violation]:
         if first.number != 1 or first.released_by is UNKNOWN:
             continue
         step = view.graph.by_id[step_id]
-        ends = _releasing(view, step)
+        ends, reused = _releasing(view, step)
         if any(view.options.unlisted_cancellations or view.earliest[other] != view.latest[other] for other in ends):
             continue
         fitting: set[object] = {other for other in ends if view.earliest[other][0] == first.ready}
-        if any(view.graph.by_id[other].reused for other in step.data):
+        if reused:
             # A reused step may have waited for a lock or a barrier: its own end is no one's end in the record.
             fitting |= {*ends, None}
         added = view.added(step)
@@ -355,9 +355,12 @@ def released_by(view: View) -> Iterator[Violation]:
             )
 
 
-def _releasing(view: View, step: PlainStep) -> set[str]:
-    """The steps that ran and whose end can have made this one ready, directly or through steps that never ran."""
+def _releasing(view: View, step: PlainStep) -> tuple[set[str], bool]:
+    """The steps that ran and whose end can have made this one ready, directly or through steps that never ran; and
+    whether one of these was reused.
+    """
     found: set[str] = set()
+    reused = False
     seen: set[str] = set()
     open_ids = list(step.data)
     while open_ids:
@@ -368,8 +371,9 @@ def _releasing(view: View, step: PlainStep) -> set[str]:
         if view.record.ran(other):
             found.add(other)
         else:
+            reused |= view.graph.by_id[other].reused is not None
             open_ids += view.graph.by_id[other].data
-    return found
+    return found, reused
 
 
 def nested_calls(view: View) -> Iterator[Violation]:

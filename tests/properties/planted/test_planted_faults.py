@@ -37,9 +37,9 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzzing, "SIMULATION_LIMIT_SECONDS", 2.0)
 
 
-def drawn(number: int, focus: tuple[str, ...], size: int, *, crashes: bool) -> Candidate:
+def drawn(number: int, focus: tuple[str, ...], size: int, *, crashes: bool, seed: int = SEED) -> Candidate:
     """A run with faults, or with nothing but crashes."""
-    candidate = Settings(seed=SEED, size=size, features=focus or None).draw(number)
+    candidate = Settings(seed=seed, size=size, features=focus or None).draw(number)
     if not crashes:
         return candidate
     return Candidate(candidate.run, replace(NO_FAULTS, crash=draw_crash(number, candidate.run)))

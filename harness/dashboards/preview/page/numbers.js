@@ -4,8 +4,8 @@
 const NAMED_COLOURS = { green: "var(--green)", orange: "var(--orange)", red: "var(--red)", transparent: "rgba(0,0,0,0)" };
 // Neither faint on white nor on black. Those that panels fix for one meaning (running, overhead, worker, barrier) come last.
 const PALETTE = [
-  "#4076d8", "#0a9396", "#d6568c", "#a67c00", "#8f63ad", "#5a8f1a", "#b0603a", "#7386a1", "#d9662b", "#a45bd0",
-  "#3c8f5c", "#e0495a",
+  "#4076d8", "#0a9396", "#d6568c", "#7a8a00", "#8f63ad", "#b0603a", "#7386a1", "#d9662b", "#a45bd0", "#3c8f5c",
+  "#e0495a", "#5a8f1a",
 ];
 const SECONDS = [[1e-3, 1e6, " µs"], [1, 1e3, " ms"], [120, 1, " s"], [7200, 1 / 60, " min"], [Infinity, 1 / 3600, " h"]];
 
