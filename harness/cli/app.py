@@ -8,9 +8,12 @@ Rules of this module:
 
 from __future__ import annotations
 
+import os
+import sys
+
 import typer
 
-from harness.cli.commands import command, group_of_commands
+from harness.cli.commands import command, group_of_commands, with_options_of
 from harness.cli.requests.dashboards import PushRequest, UpRequest, ValidateRequest
 from harness.cli.requests.fuzzing import FuzzRequest
 from harness.cli.requests.kept_runs import CompareRequest, HistoryRequest, ReportRequest
@@ -258,5 +261,7 @@ def main() -> None:
     from harness.files.standard_streams import steady_streams
 
     steady_streams()
+    # A shell that completes asks for any command, and has its words elsewhere.
+    meant = app if "_MAKESPAN_COMPLETE" in os.environ else with_options_of(app, sys.argv)
     with with_help_lost():
-        app(prog_name="makespan")
+        meant(prog_name="makespan")

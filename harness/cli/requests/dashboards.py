@@ -19,7 +19,7 @@ PrometheusOption = Annotated[
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class PushRequest:
     """What `makespan dashboards push` is asked for."""
 
@@ -39,7 +39,7 @@ class PushRequest:
     config_path: ConfigOption = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class UpRequest:
     """What `makespan dashboards up` is asked for."""
 
@@ -57,7 +57,7 @@ class UpRequest:
     config_path: ConfigOption = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ValidateRequest:
     """What `makespan dashboards validate` is asked for."""
 

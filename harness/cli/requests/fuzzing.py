@@ -7,7 +7,7 @@ from harness.cli.requests.parameters import option
 from harness.cli.requests.shared import QuietOption
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class FuzzRequest:
     """What `makespan fuzz` is asked for."""
 

@@ -8,7 +8,7 @@ from harness.cli.requests.parameters import argument, option
 from harness.cli.requests.shared import RUN_WORDS, ConfigOption, FailIfOption, StoreOption
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class HistoryRequest:
     """What `makespan history` is asked for."""
 
@@ -53,7 +53,7 @@ class HistoryRequest:
     config_path: ConfigOption = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class CompareRequest:
     """What `makespan compare` is asked for."""
 
@@ -95,7 +95,7 @@ class CompareRequest:
     config_path: ConfigOption = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ReportRequest:
     """What `makespan report` is asked for."""
 

@@ -7,7 +7,7 @@ from harness.cli.requests.parameters import option
 from harness.cli.requests.shared import ConfigOption
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class LlmInstallRequest:
     """What `makespan llm install` is asked for."""
 
@@ -17,7 +17,7 @@ class LlmInstallRequest:
     config_path: ConfigOption = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class LlmServeRequest:
     """What `makespan llm serve` is asked for."""
 

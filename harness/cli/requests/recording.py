@@ -8,7 +8,7 @@ from harness.cli.requests.shared import ConfigOption, NoStoreOption, QuietOption
 from harness.cli.requests.traces import EdgesOption
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class RecordRequest:
     """What `makespan record` is asked for."""
 

@@ -36,7 +36,7 @@ SaveOption = Annotated[
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class RunRequest:
     """What `makespan run` is asked for: a scenario, or a task to plan."""
 
@@ -120,7 +120,7 @@ class RunRequest:
     config_path: ConfigOption = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class BenchRequest:
     """What `makespan bench` is asked for."""
 
@@ -251,7 +251,7 @@ class BenchRequest:
     config_path: ConfigOption = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class PlanRequest:
     """What `makespan plan` is asked for."""
 
@@ -280,7 +280,7 @@ class PlanRequest:
     config_path: ConfigOption = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class DoctorRequest:
     """``doctor``: this machine, or one executor and its cluster."""
 

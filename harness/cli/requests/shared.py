@@ -72,12 +72,12 @@ FailIfOption = Annotated[
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class NoOptions:
     """A command that takes none."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ConfigOnly:
     """A command that reads the configuration alone."""
 

@@ -12,7 +12,7 @@ EdgesOption = Annotated[
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class AnalyzeRequest:
     """What `makespan analyze` is asked for."""
 
@@ -64,7 +64,7 @@ class AnalyzeRequest:
     quiet: QuietOption = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class SimulateRequest:
     """What `makespan simulate` is asked for."""
 

@@ -21,7 +21,7 @@ FractionOption = Annotated[
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class MakeRequest:
     """What `makespan workloads make` is asked for."""
 
@@ -36,7 +36,7 @@ class MakeRequest:
     save: Annotated[str, option("--save FILE", "Where the scenario is written (.yaml or .json; `-`: stdout).")] = "-"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class MetgRequest:
     """What `makespan workloads metg` is asked for."""
 
