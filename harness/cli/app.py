@@ -1,4 +1,4 @@
-"""``makespan``: its commands, in the order of its help. Their options stand in ``harness.cli.requests``.
+"""``makespan``: its commands, in the order of its help. Their options are in ``harness.cli.requests``.
 
 Rules of this module:
 - It imports nothing but typer and the requests, so that `--help` and completion answer at once: each command imports
