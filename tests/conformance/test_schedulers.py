@@ -128,7 +128,7 @@ def test_the_same_seed_finds_the_same_case() -> None:
     assert first.fault is not None
     assert second.fault is not None
     assert first.fault.case == second.fault.case
-    assert first.fault.story == second.fault.story
+    assert first.fault.history == second.fault.history
 
 
 def test_a_target_is_found_by_its_name() -> None:

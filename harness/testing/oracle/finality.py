@@ -159,9 +159,9 @@ class View:
             latest = NEVER if self.options.unlisted_cancellations else latest
         else:
             earliest, latest = early, NEVER
-        told = self.record.final_times.get(step_id)
-        if told is not None:
-            earliest = latest = earliest if earliest[0] == told else (told, 1)
+        reported = self.record.final_times.get(step_id)
+        if reported is not None:
+            earliest = latest = earliest if earliest[0] == reported else (reported, 1)
         self.earliest[step_id], self.latest[step_id] = earliest, latest
         if not tries and status == "skipped" and not self.spoilers.isdisjoint(step.data):
             self.failed_skips.add(step_id)

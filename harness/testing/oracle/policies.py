@@ -214,7 +214,7 @@ def record_order(view: View) -> Iterator[Violation]:
         yield Violation("record_order", fault, (step_id,))
     for one in view.record.tries:
         if not one.ready <= one.granted <= one.started <= one.ended <= one.known:
-            yield Violation("record_order", f"times out of order: {one.story()}", (one.step_id,), one.granted)
+            yield Violation("record_order", f"times out of order: {one.times()}", (one.step_id,), one.granted)
         edges = [one.started]
         for index, blocked in enumerate(one.blocked_at):
             edges += [blocked, one.unblocked_at[index], one.resumed_at[index]]
