@@ -40,7 +40,7 @@ PROGRAMS = (
     *("readlink", "realpath", "rm", "rmdir", "seq", "sleep", "sort", "stat", "tail", "tee", "test", "timeout", "touch"),
     *("tr", "true", "uname", "uniq", "wc", "which", "yes"),
 )
-# How this machine reaches package indexes. Where wheels may lie on its disk is not told: nothing must be there yet.
+# How this machine reaches package indexes. Where wheels may lie on its disk is left out: nothing must be there yet.
 NETWORK = (
     *("PIP_CERT", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT", "PIP_RETRIES"),
     *("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_NATIVE_TLS", "UV_HTTP_TIMEOUT"),

@@ -70,12 +70,12 @@ def environment_of(folder: str) -> dict[str, str]:
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)
-    except OSError:  # how a terminal says that nobody writes any more
+    except OSError:  # how a terminal says that no writer is left
         return b""
 
 
 def last_seen(text: str) -> list[str]:
-    """The lines as they stand at the end, after every move of the cursor."""
+    """The lines as they are at the end, after every move of the cursor."""
     lines = [""]
     row = place = 0
     for move in [*_MOVE.finditer(text), None]:

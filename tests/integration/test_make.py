@@ -201,7 +201,7 @@ def test_a_full_disk_is_named_with_what_is_free(checkout: Path) -> None:
         not_here("a file system of one's own", "run the tests as root")
     done = make_demo(checkout, prefix=[*alone, "bash", "-c", mount, str(place), str(checkout)])
     assert re.match(
-        r"the disk is full \(\d+ MB free here, \d+ MB in /tmp\): make room for about a gigabyte", fault(done)
+        r"the disk is full \(\d+ MB free here, \d+ MB in /tmp\): free about a gigabyte", fault(done)
     )
 
 
