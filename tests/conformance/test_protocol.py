@@ -1,4 +1,4 @@
-"""A backend that breaks the protocol is told which rule, with the events that led there."""
+"""Where a backend breaks the protocol, the error names the rule and the events that led there."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def pipeline(kind: str, seed: int, *, longest_seconds: float = 0.25) -> dict[str
         step: dict[str, Any] = {"step_id": f"s{number}", "expected_seconds": seconds}
         before = [f"s{one}" for one in range(max(0, number - 4), number) if draw.random() < 0.35]
         if not before and number and "anybody" in kind:
-            # Of a step without a link, a trace of anybody's does not say that it needs nobody.
+            # Of a step without a link, a foreign trace does not say that it needs no other.
             before = [f"s{number - 1}"]
         if before:
             step["depends_on"] = before
@@ -132,7 +132,7 @@ def rows(make: Callable[..., Row], folder: Path, count: int = PIPELINES, **more:
     return [make(folder, seed, **more) for seed in range(count)]
 
 
-def told(found: Sequence[Row]) -> str:
+def table_of(found: Sequence[Row]) -> str:
     """The table, with the median error and the worst."""
     lines = [f"{'pipeline':<36}{'change':<30}{'before':>9}{'predicted':>11}{'real':>9}{'error':>8}"]
     lines += [
@@ -148,5 +148,5 @@ def told(found: Sequence[Row]) -> str:
 def check(found: Sequence[Row]) -> None:
     """Hold the errors against what is promised."""
     errors = [row.error for row in found]
-    assert median(errors) <= MEDIAN_AT_MOST, told(found)
-    assert max(errors) <= WORST_AT_MOST, told(found)
+    assert median(errors) <= MEDIAN_AT_MOST, table_of(found)
+    assert max(errors) <= WORST_AT_MOST, table_of(found)
