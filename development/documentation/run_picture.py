@@ -1,7 +1,7 @@
 """The picture of a run in the README: what ``makespan run`` leaves on a terminal, as SVG.
 
-``python -m development.documentation.run_picture FILE`` runs a scenario on a terminal of its own (a pseudo-terminal),
-so that words and colours are those that a person sees, and draws what is there at the end.
+``python -m development.documentation.run_picture FILE`` runs a scenario on a terminal of its own (a pseudo-terminal)
+and draws what is there at the end. So words and colours are those that a person sees.
 
 Rules of this module:
 - Nothing is drawn that was not printed. Lines that are rewritten while the run goes on show as they were last.

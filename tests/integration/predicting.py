@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from tests.integration.calling import called, the_result
 
-KINDS = ("sleeping", "sleeping, read as anybody's trace", "stand-in with limits", "processes")
+KINDS = ("sleeping", "sleeping, read as a foreign trace", "stand-in with limits", "processes")
 PIPELINES = 20
 MEDIAN_AT_MOST = 0.05
 WORST_AT_MOST = 0.15
@@ -44,7 +44,7 @@ def pipeline(kind: str, seed: int, *, longest_seconds: float = 0.25) -> dict[str
         seconds = round(draw.uniform(0.3, 1.0) * longest_seconds, 3)
         step: dict[str, Any] = {"step_id": f"s{number}", "expected_seconds": seconds}
         before = [f"s{one}" for one in range(max(0, number - 4), number) if draw.random() < 0.35]
-        if not before and number and "anybody" in kind:
+        if not before and number and "foreign" in kind:
             # Of a step without a link, a foreign trace does not say that it needs no other.
             before = [f"s{number - 1}"]
         if before:
@@ -88,12 +88,12 @@ def analyzed(folder: Path, seed: int, **more: Any) -> Row:
     workers = random.Random(seed).choice(WORKERS)
     before = makespan(folder, scenario, "-e", executor, "--policy", "serial")
     trace = folder / "trace.jsonl"
-    if "anybody" in kind:
+    if "foreign" in kind:
         _make_anybodys(trace)
     done = called("analyze", str(trace), "-w", str(workers), "--json", "-", "-q")
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
-    assert document["from_makespan"] == ("anybody" not in kind)
+    assert document["from_makespan"] == ("foreign" not in kind)
     predicted = document["predictions"]["dataflow"][str(workers)]["makespan_seconds"]
     real = makespan(folder, scenario, "-e", executor, "-w", str(workers))
     return Row(kind, seed, f"dataflow, {workers} workers", before, predicted, real)

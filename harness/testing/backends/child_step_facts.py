@@ -1,4 +1,4 @@
-"""Facts about steps that call tools while they run: the calls are steps, and who waits for them holds no worker."""
+"""Facts about steps that call tools while they run: the calls are steps, a step that waits for them holds no worker."""
 
 from __future__ import annotations
 

@@ -230,7 +230,7 @@ class WatchedEngine:
         return "drive", f"all that was handed out is completed, and the run is not over (steps: {counted})"
 
     def fatal(self, rule: str, description: str) -> ProtocolError:
-        """A breach after which the run cannot go on: the one who waits for its end has to know."""
+        """A breach after which the run cannot go on: the thread that waits for its end has to know."""
         error = self._log.breach(rule, description)
         self._engine.crash = error
         self._notify()

@@ -387,11 +387,11 @@ def _cancellations(source: Source, theme: Theme, size: int) -> tuple[tuple[int, 
     found: list[tuple[int, tuple[str, ...] | None]] = []
     for _ in range(source.integer(1, 2)):
         time = source.integer(0, 8 * size + 8) * EXACT_UNIT_NANOSECONDS
-        whom: tuple[str, ...] | None = None
+        cancelled: tuple[str, ...] | None = None
         if not source.chance(25):
             ids = [f"s{source.integer(0, size - 1)}" for _ in range(source.integer(1, 2))]
-            whom = tuple(dict.fromkeys(ids))
-        found.append((time, whom))
+            cancelled = tuple(dict.fromkeys(ids))
+        found.append((time, cancelled))
     return tuple(sorted(found, key=lambda one: one[0]))
 
 

@@ -3,8 +3,8 @@
 Rules of this module:
 - It keeps its own books of what is durable: from the attempts that had ended at each commit that is left, never from
   what the journal's reader says.
-- What may be done again: what began again and has no durable end, a step that builds upon another without reading its
-  output where that ran since, and what now sees other outputs.
+- What may be done again: what began again and has no durable end, and what now sees other outputs. Also a step that
+  builds upon another without reading its output, where that ran since.
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ class _PartJudge:
                 )
 
     def _ran_before(self, step_id: str) -> str | None:
-        """What ran in this part of that which it, or who calls it, builds upon."""
+        """A step that ran in this part, and that it or one of its callers builds upon."""
         assert self.graph is not None
         for one in (step_id, *self.graph.ancestors(step_id)):
             for other in self.builds_upon(self.graph.by_id[one]):
@@ -209,7 +209,7 @@ class _PartJudge:
         return None
 
     def _may_run(self, step_id: str) -> bool:
-        """Whether it may be done although there is a result: it, or who calls it, builds upon what ran."""
+        """Whether it may be done although there is a result: it, or one of its callers, builds upon what ran."""
         assert self.graph is not None
         for one in (step_id, *self.graph.ancestors(step_id)):
             if any(self._has_changed(other) for other in self.builds_upon(self.graph.by_id[one])):

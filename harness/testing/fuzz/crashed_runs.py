@@ -93,7 +93,7 @@ class Watch:
         self.look()
 
     def look(self) -> None:
-        """Note who has ended."""
+        """Note which attempts have ended."""
         live: list[Attempt] = []
         for attempt in self._live:
             (self.ended if attempt.outcome is not None else live).append(attempt)
@@ -340,7 +340,7 @@ def _kept(simulation: CrashingSimulation) -> list[Mapping[str, Any]]:
 
 
 def _digests(simulation: CrashingSimulation) -> dict[str, tuple[str, Any]]:
-    """What identifies each call and item that came up: who makes it, and what it is given."""
+    """What identifies each call and item that came up: its caller, and what it is given."""
     scheduler = simulation.engine.scheduler
     words = {step.step_id: step for step in simulation.workflow.steps}
     found: dict[str, tuple[str, Any]] = {}

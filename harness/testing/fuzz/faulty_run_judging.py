@@ -81,7 +81,7 @@ def judge_again(played: Played, graph: Graph | None = None) -> list[Violation]:
 
 def compare_with_serial(played: Played, graph: Graph | None = None) -> list[Violation]:
     """Play it with one worker, one step after the other, and compare final states and outputs, as far as these do not
-    depend on who comes first.
+    depend on which step comes first.
     """
     if depends_on_order(played.run):
         return []

@@ -4,8 +4,8 @@ Rules of this module:
 - An event is ``(kind, step_id, attempt, time_ns)`` or ``(kind, step_id, attempt, time_ns, info)``; see :data:`KINDS`.
 - The events of one attempt come in the order in which they happened, and ``granted`` events in the order of grants.
   Nothing else is read from the order of events: what happened first follows from the times.
-- What a scheduler does not report is filled in with what claims least (``granted`` is ``started``, ``known`` is
-  ``ended``), and the checks that need it are left out.
+- What a scheduler does not report is filled in with what claims least: ``granted`` is ``started``, ``known`` is
+  ``ended``. The checks that need it are left out.
 """
 
 from __future__ import annotations

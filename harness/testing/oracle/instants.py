@@ -1,4 +1,4 @@
-"""Properties of instants: what is held at every moment, who starts first, and whether anything idles needlessly.
+"""Properties of instants: what is held at every moment, which step starts first, and whether anything idles needlessly.
 
 One sweep through the grants and the times of a record keeps two accounts, for the order of events within one instant is
 not in a record: `low` counts only what is surely held, `high` everything that may be. "Too much" is judged by `low`,
@@ -205,7 +205,7 @@ class Sweep:
             )
         for name, sizes in self.capacity.items():
             capacity = max(sizes)
-            if self.units_low.get(name, 0) > capacity and any(need == name for who in resumed for need, _ in who.needs):
+            if self.units_low.get(name, 0) > capacity and any(need == name for one in resumed for need, _ in one.needs):
                 self._report(
                     "limits",
                     f"{one.name} resumed at {time} ns; then {self.units_low[name]} of {capacity} of resource {name!r} "
@@ -214,7 +214,7 @@ class Sweep:
                     time,
                 )
 
-    # ---- who could have started ---------------------------------------------------------------------------------
+    # ---- which could have started ---------------------------------------------------------------------------------
 
     def _room(self, one: Try) -> bool:
         """Whether its units surely fit now."""

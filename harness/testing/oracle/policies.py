@@ -2,8 +2,8 @@
 
 Rules of this module:
 - Barriers concern top-level steps; calls belong to their parent's level or batch and pass.
-- The batches of ``barrier`` are found by logic alone (what is final after which batch), never by comparing times, so
-  that steps of no duration are judged as well.
+- The batches of ``barrier`` are found by logic alone (what is final after which batch), never by comparing times. So
+  steps of no duration are judged as well.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def openings(view: View) -> dict[str, Key]:
 
 
 def _replayed(view: View) -> tuple[dict[str, Key], list[Violation]]:
-    """:func:`batches`, once for all who ask."""
+    """:func:`batches`, once for all callers."""
     if view.batches is None:
         view.batches = batches(view)
     return view.batches

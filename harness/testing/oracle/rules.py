@@ -263,10 +263,10 @@ def stopping(view: View) -> Iterator[Violation]:
                 )
         for time, step_id in view.record.cancels:
             if time < one.granted and step_id in (None, one.step_id):
-                whom = "the run" if step_id is None else "it"
+                target = "the run" if step_id is None else "it"
                 yield Violation(
                     "stopping",
-                    f"{one.name} was granted at {one.granted} ns, though {whom} was cancelled at {time} ns",
+                    f"{one.name} was granted at {one.granted} ns, though {target} was cancelled at {time} ns",
                     (one.step_id,),
                     one.granted,
                 )

@@ -63,7 +63,7 @@ class Ticket:
 
 
 class Gate:
-    """All calls of one run: who waits, who has passed, and the events as the oracle reads them."""
+    """All calls of one run: which wait, which have passed, and the events as the oracle reads them."""
 
     def __init__(self, case: Case) -> None:
         self.case = case
@@ -121,7 +121,7 @@ class Gate:
         ticket.open(None)
         return ticket
 
-    # ------------------------------------------------------------------ for the one who opens it
+    # ------------------------------------------------------------------ for the one that opens it
 
     def finish(self) -> None:
         """The scheduler's run is over."""
