@@ -26,6 +26,9 @@ MAKE_ENVIRONMENT = PYTHON='$(PYTHON)' UV='$(UV)' MAKE_TARGET='$(firstword $(MAKE
 # The real model's tests, which nothing else needs. The model itself lies in the user's data folder, once for each version.
 MODEL := .venv-model
 MODEL_STAMP := $(MODEL)/.made-for-model
+# Real programs that `make bench` records and rewrites: a2a-sdk, LangGraph, FastAPI, Dask.
+PROGRAMS := .venv-programs
+PROGRAMS_STAMP := $(PROGRAMS)/.made-for-programs
 # What builds and checks a release, and what makes the site: neither is needed to change or to run makespan.
 RELEASE := .venv-release
 RELEASE_STAMP := $(RELEASE)/.made-for-release
@@ -102,7 +105,7 @@ mutation: $(STAMP) ## change the core in every place, and see whether the tests 
 	@$(BIN)/python -u -m tests.mutation --sample $(MUTANTS) --jobs $(JOBS)
 
 # The folder starts its own processes and measures time, so nothing runs beside it.
-bench: $(STAMP) ## measure the executors against what one would write by hand
+bench: $(STAMP) $(PROGRAMS_STAMP) ## measure the executors against what one would write by hand, and what was foretold against what then was
 	@$(BIN)/pytest -q --benchmark-only --benchmark-sort=name --timeout=0 tests/benchmarks
 
 # A test compares the pages with the code; the picture is a run on this very machine.
@@ -125,7 +128,7 @@ format: $(STAMP) ## put the code into its shape
 	@$(BIN)/ruff format $(CODE)
 
 clean: ## remove what the targets made, the environment included
-	rm -rf $(VENV) $(TRACE_STORE) $(MODEL) $(RELEASE) $(SITE) .debian-python .cache build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
+	rm -rf $(VENV) $(TRACE_STORE) $(MODEL) $(PROGRAMS) $(RELEASE) $(SITE) .debian-python .cache build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
 	find executor harness tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 environment: $(STAMP) ## make .venv with everything that development needs
@@ -136,6 +139,9 @@ $(STAMP): FORCE
 
 $(MODEL_STAMP): FORCE
 	@$(MAKE_ENVIRONMENT) model $(ONLY_WHEELS)
+
+$(PROGRAMS_STAMP): FORCE
+	@$(MAKE_ENVIRONMENT) programs $(ONLY_WHEELS)
 
 trace-store: $(TRACE_STORE_STAMP) ## make .venv-trace-store with the trace store that a slow test sends to
 

@@ -2,7 +2,7 @@
 # Makes the folders of packages that the targets of the Makefile run in: each once, and again only when what it is
 # made of has changed. Nothing is compiled: what the Makefile adds to the call (--only-binary :all:) forbids it.
 #
-#   environment.sh demo|tests|trace-store|model|release|site [further options of the installer]
+#   environment.sh demo|tests|trace-store|model|programs|release|site [further options of the installer]
 #   environment.sh python                 print the interpreter that is taken
 #
 # PYTHON names an interpreter, UV the program uv (empty: pip is used even where uv is there).
@@ -66,7 +66,12 @@ describe() {
     model)
       FOLDER=.venv-model PROGRAM=pytest NEEDED="what the tests of a real model need (about 90 MB)"
       ARGUMENTS=(-c constraints.txt -e . pytest pytest-asyncio pytest-benchmark pytest-timeout jsonschema hypothesis) ;;
-    *) fail "environment.sh makes demo, tests, trace-store, model, release or site, not '$ASKED'." ;;
+    # Real programs that are recorded: what they are made of, and what instruments them.
+    programs)
+      FOLDER=.venv-programs PROGRAM=makespan NEEDED="what the recorded programs need (about 150 MB)"
+      ARGUMENTS=(-c constraints.txt -e '.[record,dask]' 'a2a-sdk[http-server]==1.3.0' langgraph fastapi uvicorn
+        opentelemetry-instrumentation-fastapi) ;;
+    *) fail "environment.sh makes demo, tests, trace-store, model, programs, release or site, not '$ASKED'." ;;
   esac
   STAMP=$FOLDER/.made-for-$ASKED
   HALF_MADE=$FOLDER/.half-made

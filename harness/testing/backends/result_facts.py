@@ -63,7 +63,7 @@ class OrderFacts(BackendFacts):
         with self.make() as backend:
             for number in range(3):
                 watched = watch(backend, patience_seconds=self.patience_seconds)
-                steps = [step(f"s{number}.{place}", "noop") for place in range(5)]
+                steps = tuple(step(f"s{number}.{place}", "noop") for place in range(5))
                 assert executor.run(Workflow(steps=steps), backend=watched, tools=STEPS).ok
 
     @needs("tools", "parallel")
