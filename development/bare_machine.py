@@ -3,8 +3,8 @@
 The working tree (the last commit and every change over it) is cloned into an empty folder, for a user with an empty
 home: ``nobody`` where root runs this. The PATH has the programs of :data:`PROGRAMS` alone, so no compiler; of this
 process's environment only what says how to reach the network is kept. So no cache helps, and nothing can be compiled.
-Then it runs ``make demo``, the same once more, ``make environment`` and ``make test-quick``, and prints for each the
-seconds, the megabytes fetched (counted by a proxy through which all of it goes) and the packages.
+Then it runs ``make demo``, the same once more, ``make environment`` and ``make test-quick``. For each it prints the
+seconds, the megabytes fetched and the packages. A proxy, through which all traffic goes, counts the megabytes.
 
 Rules: it fails when a command fails, or fetches more than the README says; seconds are printed, never judged.
 """
@@ -40,7 +40,7 @@ PROGRAMS = (
     *("readlink", "realpath", "rm", "rmdir", "seq", "sleep", "sort", "stat", "tail", "tee", "test", "timeout", "touch"),
     *("tr", "true", "uname", "uniq", "wc", "which", "yes"),
 )
-# How this machine reaches package indexes. Where wheels may lie on its disk is not told: nothing must be there yet.
+# How this machine reaches package indexes. Where wheels may lie on its disk is left out: nothing must be there yet.
 NETWORK = (
     *("PIP_CERT", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT", "PIP_RETRIES"),
     *("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_NATIVE_TLS", "UV_HTTP_TIMEOUT"),

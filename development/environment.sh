@@ -2,7 +2,7 @@
 # Makes the folders of packages that the targets of the Makefile run in: each once, and again only when what it is
 # made of has changed. Nothing is compiled: what the Makefile adds to the call (--only-binary :all:) forbids it.
 #
-#   environment.sh demo|tests|trace-store|model|programs|release|site [what the installer is told besides]
+#   environment.sh demo|tests|trace-store|model|programs|release|site [further options of the installer]
 #   environment.sh python                 print the interpreter that is taken
 #
 # PYTHON names an interpreter, UV the program uv (empty: pip is used even where uv is there).
@@ -118,7 +118,7 @@ FULL='No space left on device|Errno 28|os error 28|Disk quota exceeded|os error 
 
 free_kilobytes() { df -Pk "$1" 2> /dev/null | awk 'NR == 2 { print $4 }'; }
 
-# From the output of pip or uv to one line. No here-documents: they need room on the disk.
+# From the output of pip or uv to one line. No here-documents: they need space on the disk.
 explain() {
   local said=$1 line last="" here there
   here=$(free_kilobytes .) there=$(free_kilobytes "${TMPDIR:-/tmp}")
@@ -127,7 +127,7 @@ explain() {
   done < <(printf '%s' "$said")
   says() { [[ $said =~ $1 ]]; }
   if says "$FULL" || [ "${here:-99999}" -lt 2048 ] || [ "${there:-99999}" -lt 2048 ]; then
-    echo "the disk is full ($((here / 1024)) MB free here, $((there / 1024)) MB in ${TMPDIR:-/tmp}): make room for about" \
+    echo "the disk is full ($((here / 1024)) MB free here, $((there / 1024)) MB in ${TMPDIR:-/tmp}): free about" \
       "a gigabyte, then run \`$AGAIN\` again."
   elif says 'Read-only file system|os error 30|Permission denied|os error 13'; then
     echo "a file cannot be written (${last:-permission denied}): see to whom it belongs, then run \`$AGAIN\` again."
@@ -143,7 +143,7 @@ explain() {
   elif says "$NOT_THERE"; then
     echo "the package index cannot be reached: check the network, or HTTPS_PROXY, then run \`$AGAIN\` again."
   elif says "$NO_PACKAGE"; then
-    echo "the package index does not answer with the package asked for: a proxy or a login page may stand in its place," \
+    echo "the package index does not answer with the package asked for: a proxy or a login page may be in its place," \
       "or a mirror lack it. Open any page in a browser, or check the index's address, then run \`$AGAIN\` again."
   elif says "$NO_WHEEL"; then
     echo "no ready-made package for $("$FOLDER/bin/python" --version) on $(uname -m) (${last:-of one that is needed})." \

@@ -7,7 +7,7 @@
 4. What the wheel brings is listed: names at the top level, packages, sizes.
 
 Rules of this module:
-- A fault is told at once, and the others are looked for; the exit status is 1 if there was one, 2 for a wrong call.
+- A fault is reported at once, and the others are looked for; the exit status is 1 if there was one, 2 for a wrong call.
 - Nothing is sent anywhere.
 """
 
@@ -49,17 +49,17 @@ def main(arguments: Sequence[str]) -> int:
 def found(folder: Path) -> Iterator[str]:
     """Does one check after the other, says how each went, and yields what is wrong (nothing where it is well)."""
     shutil.rmtree(folder, ignore_errors=True)
-    yield told("sdist and wheel", run([sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)]))
+    yield reported("sdist and wheel", run([sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)]))
     sdists, wheels = list(folder.glob("*.tar.gz")), list(folder.glob("*.whl"))
     if len(sdists) != 1 or len(wheels) != 1:
         return
     (sdist,), (wheel,) = sdists, wheels
-    yield told("twine check", run([sys.executable, "-m", "twine", "check", "--strict", str(sdist), str(wheel)]))
+    yield reported("twine check", run([sys.executable, "-m", "twine", "check", "--strict", str(sdist), str(wheel)]))
     # Modules of one name in several packages are meant (W002), and `node_runtime` beside them (W009).
     checked = run([sys.executable, "-m", "check_wheel_contents", "--ignore", "W002,W009", str(wheel)])
-    yield told("check-wheel-contents", checked)
-    yield told("files of the sdist", strange_files(sdist))
-    yield told("top level of the wheel", strange_names(wheel))
+    yield reported("check-wheel-contents", checked)
+    yield reported("files of the sdist", strange_files(sdist))
+    yield reported("top level of the wheel", strange_names(wheel))
     with tempfile.TemporaryDirectory(prefix="makespan-release-") as name:
         place = Path(name)
         programs = environment_with(wheel, place / "environment")
@@ -67,7 +67,7 @@ def found(folder: Path) -> Iterator[str]:
         brought(wheel, sdist, programs)
 
 
-def told(name: str, fault: str) -> str:
+def reported(name: str, fault: str) -> str:
     """Print how a check went. Returns the fault."""
     print(f"{'FAULT' if fault else 'ok':<6} {name}" + (f"\n{fault}" if fault else ""), flush=True)
     return fault
@@ -99,7 +99,7 @@ def strange_files(sdist: Path) -> str:
 
 
 def strange_names(wheel: Path) -> str:
-    """The names at the top level of the wheel that nobody expects there."""
+    """The names at the top level of the wheel that are not expected there."""
     return ", ".join(sorted(top_level(wheel) - TOP_LEVEL))
 
 
@@ -122,10 +122,10 @@ def tried(programs: Path, sdist: Path, place: Path) -> Iterator[str]:
             began = time.monotonic()
             fault = fault_of(example, programs, folder, sdist)
         took = f"{time.monotonic() - began:.1f} s" + (f", try {tries}" if tries > 1 else "")
-        yield told(f"README.md:{line}: {example.text if example.kind == 'console' else 'script'} ({took})", fault)
+        yield reported(f"README.md:{line}: {example.text if example.kind == 'console' else 'script'} ({took})", fault)
     for words in sorted(set(only_named(text))):
         help_of = [str(programs / "makespan"), *words, "--help"]
-        yield told(f"makespan {' '.join(words)} --help", run(help_of, place, environment_for(programs, place)))
+        yield reported(f"makespan {' '.join(words)} --help", run(help_of, place, environment_for(programs, place)))
 
 
 def fault_of(example: Example, programs: Path, folder: Path, sdist: Path) -> str:
@@ -150,7 +150,7 @@ def fault_of(example: Example, programs: Path, folder: Path, sdist: Path) -> str
 
 
 def only_named(text: str) -> Iterable[tuple[str, ...]]:
-    """The commands that stand in a sentence, or in a block that is not run: their names without what follows."""
+    """The commands in a sentence, or in a block that is not run: their names without what follows."""
     named = [match["command"] for match in re.finditer(r"`makespan (?P<command>[a-z][^`]*)`", BLOCK.sub("", text))]
     for block in BLOCK.finditer(text):
         if "no-run" in block["mark"].split():

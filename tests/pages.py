@@ -12,7 +12,7 @@ How a fenced block is marked says what is done with it. Blocks of one page share
 Behind ``python`` and ``console``: ``no-run`` leaves the block alone, ``status=1`` is the exit status that is expected,
 and ``slow`` leaves it to the slow tests, which run it where nothing but the wheel is installed.
 Behind ``console`` and ``text output``: ``exact`` compares figures too. Else times, ratios, percentages and ids may
-differ. ``…`` stands for any text within a line, and alone in a line for any lines; a command with nothing below it may
+differ. ``…`` means any text within a line, and alone in a line for any lines; a command with nothing below it may
 print anything.
 """
 
@@ -136,7 +136,7 @@ def run_in(folder: Path, example: Example, programs: Path | None = None) -> str:
 
 
 def environment_for(programs: Path, folder: Path) -> dict[str, str]:
-    """The variables of a reader: neither the settings nor the history of whoever runs the tests."""
+    """The variables of a reader: neither the settings nor the history of the user who runs the tests."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("MAKESPAN_", "PYTEST_", "COV_"))
     }
@@ -163,7 +163,7 @@ def is_what_was_printed(shown: str, printed: str, *, exact: bool) -> bool:
 
 
 def steady(text: str, *, exact: bool) -> list[str]:
-    """The lines less what differs from run to run: figures, and the white space that makes room for them."""
+    """The lines less what differs from run to run: figures, and the white space around them."""
     lines = text.strip("\n").split("\n")
     if exact:
         return [line.rstrip() for line in lines]

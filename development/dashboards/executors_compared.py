@@ -92,7 +92,7 @@ def _speedup() -> Panel:
 def _efficiency() -> Panel:
     look = Look(
         "How much of each worker is used?",
-        "Speedup divided by workers. The dashed line at 100 % is ideal; where a curve falls, further workers stand "
+        "Speedup divided by workers. The dashed line at 100 % is ideal; where a curve falls, further workers are "
         "idle.",
         RATIO, height=10,
     )  # fmt: skip
@@ -129,7 +129,7 @@ def _lost() -> Panel:
 def _figures() -> Panel:
     look = Look(
         "What are the figures of each cell?",
-        "The cells of the newest benchmark of each scenario in the time range, as they stand in its JSON.",
+        "The cells of the newest benchmark of each scenario in the time range, as they are in its JSON.",
         SECONDS, width=24, height=10, legend=False, least=None,
     )  # fmt: skip
     shown = (RUN_MAKESPAN, RUN_LOWER_BOUND, RUN_SPEEDUP, RUN_EFFICIENCY, RUN_SCHEDULE_EFFICIENCY)

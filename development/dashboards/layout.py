@@ -1,4 +1,4 @@
-"""Where panels stand, and their ids: the SDK gives no ids, and lays the grid out naively.
+"""Where panels are, and their ids: the SDK gives no ids, and lays the grid out naively.
 
 Rules of this module:
 - Panels fill a line from left to right, and start a new one where the next does not fit; a line is as high as its

@@ -117,7 +117,7 @@ def _unsent() -> Panel:
 def _concurrency(dialect: Dialect) -> Panel:
     look = Look(
         "How many steps ran at each moment, and how many could have?",
-        "Running against workers: below that line workers stand idle. Ready steps that wait while workers are idle "
+        "Running against workers: below that line workers are idle. Ready steps that wait while workers are idle "
         "wait for a limit, a lock or a barrier.",
         COUNT, colours={"workers": draw.GREY, "running": draw.CALM, "ready": draw.LATE}, decimals=0,
     )  # fmt: skip

@@ -3,7 +3,7 @@
 Rules of this module:
 - Every panel has a title that is a question, a description that says how to read the answer, and a unit.
 - Every panel asks the data source that is chosen above the dashboard.
-- Sizes are in Grafana's grid: 24 columns. Where panels stand, and their ids, is set by the layout.
+- Sizes are in Grafana's grid: 24 columns. The layout sets where panels are, and their ids.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ TIMES: Final = "suffix:×"
 COUNT: Final = units.Short
 
 GREEN, ORANGE, RED = "green", "orange", "red"
-# Every fixed colour stands out from white and from Grafana's dark ground alike, at least 3 to 1.
+# Every fixed colour has a contrast of at least 3 to 1, to white and to Grafana's dark ground alike.
 CALM, LATE, BAD, BUSY, GREY, BLUE = "#3f8a5f", "#b08c00", "#d9343f", "#d9662b", "#8a8a8a", "#4379d6"
 # The colours of what a run is made of, the same on every dashboard: time that was work is calm, what was lost is not.
 CAUSES: Final = {

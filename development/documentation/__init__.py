@@ -1,10 +1,10 @@
-"""The parts of ``docs/reference`` that are made from code: options, fields and schemas stand there as they stand here.
+"""The parts of ``docs/reference`` that are made from code: options, fields and schemas are there as they are here.
 
 A page is written by hand; between ``<!-- made: NAME -->`` and ``<!-- end -->`` is what code says. ``python -m
 development.documentation docs/reference`` fills these places in, and a test keeps pages and code the same. A file each
 for what is described; :mod:`development.documentation.run_picture` draws the picture of a run.
 
-Rules of this room:
+Rules of this package:
 - Names, types, defaults and limits come from the code. What a thing is good for is written by hand, in one table beside
   it; a name without a meaning, and a meaning without a name, is an error.
 - Nothing of the machine that a page was made on is on it.

@@ -87,7 +87,7 @@ def _description(name: str, field: Schema, schema: Schema) -> str:
         return str(field["description"])
     definition = schema.get("$defs", {}).get(field.get("$ref", "").rpartition("/")[2], {})
     if "description" not in definition:
-        raise KeyError(f"{name!r} of {schema['$id']} has no description; the schemas stand in harness/schemas")
+        raise KeyError(f"{name!r} of {schema['$id']} has no description; the schemas are in harness/schemas")
     return str(definition["description"]).rstrip(".").partition(":")[0] + "."
 
 

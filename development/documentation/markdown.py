@@ -76,7 +76,7 @@ def model_table(
     if fields.keys() != meanings.keys():
         raise KeyError(
             f"{sorted(fields.keys() ^ meanings.keys())}: a field of {model.__name__} has no meaning, or a meaning no "
-            "field; the tables of meanings stand in harness/reference"
+            "field; the tables of meanings are in development/documentation"
         )
     required = schema.get("required", ())
     said = {name: _default_words(field, name in required) for name, field in fields.items()} | dict(defaults or {})

@@ -1,7 +1,7 @@
 """The picture of a run in the README: what ``makespan run`` leaves on a terminal, as SVG.
 
-``python -m development.documentation.run_picture FILE`` runs a scenario on a terminal of its own (a pseudo-terminal),
-so that words and colours are those that a person sees, and draws what is there at the end.
+``python -m development.documentation.run_picture FILE`` runs a scenario on a terminal of its own (a pseudo-terminal)
+and draws what is there at the end. So words and colours are those that a person sees.
 
 Rules of this module:
 - Nothing is drawn that was not printed. Lines that are rewritten while the run goes on show as they were last.
@@ -70,12 +70,12 @@ def environment_of(folder: str) -> dict[str, str]:
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)
-    except OSError:  # how a terminal says that nobody writes any more
+    except OSError:  # how a terminal says that no writer is left
         return b""
 
 
 def last_seen(text: str) -> list[str]:
-    """The lines as they stand at the end, after every move of the cursor."""
+    """The lines as they are at the end, after every move of the cursor."""
     lines = [""]
     row = place = 0
     for move in [*_MOVE.finditer(text), None]:

@@ -56,7 +56,7 @@ _COMMAND_ARGS: Final = {
 _HTTP_OPTIONS: Final = {
     "base_url": "what a step's `url` is relative to; with it, no step reaches another host",
     "headers": "headers of every request",
-    "headers_from_env": "headers whose values stand in environment variables: header to variable; needs `base_url`",
+    "headers_from_env": "headers whose values are in environment variables: header to variable; needs `base_url`",
     "expect": "what the body has to be",
     "follow_redirects": "whether to go where the server points; not with `headers_from_env`",
     "max_connections": _CONNECTIONS,

@@ -59,7 +59,7 @@ _STEP: Final = {
         "a claim that all steps of this group are independent of each other; checked, and the batches of policy "
         '`barrier`. `1` and `"1"` are two groups'
     ),
-    "depends_on": "steps that have to succeed first; what a template mentions need not stand here",
+    "depends_on": "steps that have to succeed first; what a template mentions need not be here",
     "reads": "names of states that it reads: no step that writes one of them runs meanwhile",
     "writes": "names of states that it changes: no step that reads or writes one of them runs meanwhile",
     "needs": "units of resources that it holds while it runs; added to those of its tool, and its own numbers win",
@@ -83,7 +83,7 @@ _STEP: Final = {
     "expected_seconds": "how long it takes by your estimate: for plans, for order, for the stand-in and `virtual`",
     "expected_tokens": (
         "model tokens that it will use, reserved from `tokens_per_minute` before it starts; "
-        f"{DEFAULT_EXPECTED_TOKENS} where a limit counts tokens and nobody says"
+        f"{DEFAULT_EXPECTED_TOKENS} where a limit counts tokens and none is given"
     ),
     "cache": (
         "`inputs`: its output is taken from an earlier run that made the same call, see "
@@ -107,7 +107,7 @@ _RESOURCE: Final = {
     "rate_per_minute": "attempts that may start in a minute (each counts once, whatever it needs)",
     "burst": "attempts that may start at once after a pause",
     "tokens_per_minute": "model tokens that may be used in a minute",
-    "token_burst": "model tokens that may be used at once after a pause; one minute's worth where nobody says",
+    "token_burst": "model tokens that may be used at once after a pause; one minute's worth by default",
 }
 _TOOL: Final = {
     "kind": "what it is: one of [the built-in kinds](tools.md), or that of an installed package",

@@ -18,7 +18,7 @@ _STEPS_TO_JUDGE_MEMORY = 100_000
 
 
 def main() -> int:
-    """Parse, soak, tell."""
+    """Parse, soak, report."""
     parser = argparse.ArgumentParser(prog="python -m development.soak", description=__doc__)
     parser.add_argument("--steps", type=int, default=1_000_000, help="on each executor")
     parser.add_argument("--runs", type=int, default=10_000, help="of twenty steps, in one process")

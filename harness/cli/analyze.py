@@ -1,8 +1,8 @@
-"""``makespan analyze``: what traces tell of the runs that made them, and what another schedule would buy.
+"""``makespan analyze``: what traces show of the runs that made them, and what another schedule would buy.
 
 Rules of this module:
 - One trace is diagnosed; several are grouped by the shape of their workflow. ``--trace`` picks one of several.
-- A file that cannot be read is told and left out where others can be; alone, or if none can, it is the fault.
+- A file that cannot be read is reported and left out where others can be; if none can, it is the fault.
 - With ``--json -`` stdout holds the document alone.
 """
 
@@ -156,7 +156,7 @@ def _diagnosed(run: ForeignRun, workers: list[int] | None, limits: Sequence[Limi
                 fix = "its own limits are part of it: simulate it (makespan simulate FILE --rate llm=60)"
             else:
                 near = nearest(limit.service, known)
-                fix = f"did you mean {near!r}?" if near else f"it calls: {', '.join(known) or 'none that one can tell'}"
+                fix = f"did you mean {near!r}?" if near else f"it calls: {', '.join(known) or 'none that is known'}"
             raise UsageFault(f"no span of the trace calls a service {limit.service!r}: {fix}")
     return diagnosis
 

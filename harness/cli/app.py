@@ -1,4 +1,4 @@
-"""``makespan``: its commands, in the order of its help. Their options stand in ``harness.cli.requests``.
+"""``makespan``: its commands, in the order of its help. Their options are in ``harness.cli.requests``.
 
 Rules of this module:
 - It imports nothing but typer and the requests, so that `--help` and completion answer at once: each command imports
@@ -232,8 +232,8 @@ def push(request: PushRequest) -> ExitCode:
 
 @command(dashboards, "up", "Show the dashboards on this machine.", acts=True)
 def up(request: UpRequest) -> ExitCode:
-    """Show the dashboards on this machine: starts the Prometheus (and Grafana) that is on the PATH, sends it the runs
-    that were kept, and serves a preview of the panels for those who have no Grafana. Ctrl-C ends all of it.
+    """Show the dashboards on this machine: starts the Prometheus (and Grafana) that is on the PATH, and sends it the
+    runs that were kept. It also serves a preview of the panels, which needs no Grafana. Ctrl-C ends all of it.
     """
     from harness.cli.dashboards.dashboards_up import show_dashboards
 

@@ -348,7 +348,7 @@ class _Bench:
             if not self.request.quiet:
                 self._show(document, found)
         finally:
-            # Also where nobody reads the text any more (`| head`).
+            # Also where no reader takes the text any more (`| head`).
             self.metrics.finish(document)
         if outcome.failure is not None:
             raise outcome.failure
@@ -386,7 +386,7 @@ class _Bench:
             self.terminal.write(judgement_lines(found.limits, found.comparison))
 
     def _keep(self, document: Document, verdicts: Sequence[tuple[Case, Verdict]], outcome: Outcome) -> None:
-        """Write everything that can be written; what cannot is told at the end."""
+        """Write everything that can be written; what cannot is reported at the end."""
         request = self.request
         self._try(lambda: None if self.recorder is None else self.recorder.close())
         if request.json_target is not None:

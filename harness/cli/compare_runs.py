@@ -1,7 +1,7 @@
 """``makespan compare``: what changed between two runs, or between a run and those that were accepted before it.
 
 Rules of this module:
-- Without a limit (``--fail-if``) a comparison tells and judges nothing: its exit status is 0.
+- Without a limit (``--fail-if``) a comparison reports and judges nothing: its exit status is 0.
 - With ``--json -`` or ``--markdown -`` stdout holds that alone; the text goes to stderr.
 """
 
@@ -35,7 +35,7 @@ from harness.store.run_store import Store
 
 
 def compare_runs(request: CompareRequest) -> ExitCode:
-    """Compare, tell, write, judge.
+    """Compare, show, write, judge.
 
     Raises:
         UsageFault: options do not fit together.
@@ -55,7 +55,7 @@ def compare_runs(request: CompareRequest) -> ExitCode:
     to_stdout = STDOUT in (request.json_target, request.markdown_target)
     terminal = Terminal(sys.stderr) if to_stdout else Terminal()
     with ExitStack() as afterwards:
-        # One that cannot be written is told once the rest is there.
+        # One that cannot be written is reported once the rest is there.
         afterwards.callback(_write, comparison, judgements, request)
         terminal.write(Line(line) for line in text(comparison).splitlines())
         terminal.write(judgement_lines(judgements, comparison))

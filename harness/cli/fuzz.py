@@ -1,7 +1,7 @@
 """``makespan fuzz``: random workflows and faults against scheduler and backends, and what they found.
 
 Rules of this module:
-- Each fault is told with its smallest counterexample: a scenario file for ``makespan run``, a replay file, and the
+- Each fault is shown with its smallest counterexample: a scenario file for ``makespan run``, a replay file, and the
   command that plays it again.
 """
 
@@ -77,7 +77,7 @@ def play_workflows(request: FuzzRequest) -> ExitCode:
 
 
 def _fuzz_target(request: FuzzRequest, target: str) -> ExitCode:
-    """Play random graphs through somebody's scheduler, which may lie in the current folder."""
+    """Play random graphs through the user's own scheduler, which may lie in the current folder."""
     from harness.testing.schedulers.scheduler_suite import fuzz_target  # noqa: PLC0415  # needs the extra testing
 
     _look_here()

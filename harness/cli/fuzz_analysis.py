@@ -1,7 +1,7 @@
 """``makespan fuzz --analysis``: random programs with known truth against what `analyze` says of their traces.
 
 Rules of this module:
-- Each kind of fault is told with its smallest program: a file that ``--replay`` plays again, and its trace for
+- Each kind of fault is shown with its smallest program: a file that ``--replay`` plays again, and its trace for
   ``makespan analyze``.
 """
 

@@ -25,7 +25,7 @@ class UsageFault(Exception):  # noqa: N818 - it is the user's fault, no error of
 
 def guarded(command: Callable[Parameters, ExitCode], *, acts: bool) -> Callable[Parameters, None]:
     """A command that ends with an exit status, whatever happens in it. ``acts``: it is called for what it does, and not
-    for what it shows, so that text that nobody took is worth a warning alone.
+    for what it shows, so that text that no reader took is worth a warning alone.
     """
 
     @functools.wraps(command)

@@ -126,7 +126,7 @@ def _with_unfinished(
     """The runs, with those of which there is a journal alone, and with what became of those that are not finished."""
     folder = Journals(path)
     begun = [] if store is None else store.begun_benchmarks()
-    told = [
+    settled = [
         replace(run, status="killed")
         if run.status == "unfinished" and not is_held(folder.bench_path(run.run_id))
         else run
@@ -141,8 +141,8 @@ def _with_unfinished(
         executors = {one.run_id: one.about.get("executor") for one in journals}
         unlisted = [run for run in unlisted if executors[run.run_id] == request.executor]
     if not unlisted and not begun:
-        return told
-    return sorted([*told, *unlisted], key=lambda run: run.started_at, reverse=True)[: request.limit]
+        return settled
+    return sorted([*settled, *unlisted], key=lambda run: run.started_at, reverse=True)[: request.limit]
 
 
 def _fits(run: StoredRun, request: HistoryRequest, since: str | None) -> bool:
@@ -171,7 +171,7 @@ def _set_verdicts(request: HistoryRequest, path: Path) -> ExitCode:
 
 
 def _chosen(store: Store, request: HistoryRequest, since: str | None) -> Iterator[StoredRun]:
-    # Executors stand in the documents alone: as many are looked into as it takes.
+    # Only the documents name executors: as many are looked into as it takes.
     limit = request.limit if request.executor is None else None
     found = 0
     for run in store.history(scenario=request.scenario, since=since, limit=limit):

@@ -3,7 +3,7 @@
 Rules of this module:
 - The program's exit status is the command's, whatever the analysis finds: only what is asked for wrongly ends before.
 - stdout is the program's: everything that is said here goes to stderr.
-- A program that emits nothing is told how to emit. One that fails is not run again.
+- For a program that emits nothing, the command says how to emit. One that fails is not run again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from harness.traces.diagnosis.trace_groups import digest_of
 _USUAL_PORT: Final = 4318
 _LATE_SECONDS: Final = 2.0
 _INTERRUPTED: Final = (130, 143, 129)
-# A larger program is analysed, and kept by nobody.
+# A larger program is analysed, and not kept.
 _SPANS_KEPT: Final = 200_000
 _TRACES_KEPT: Final = 1_000
 _SHAPES_KEPT: Final = 20
@@ -167,7 +167,7 @@ def _run(request: RecordRequest, name: str, http: HttpReceiver, grpc: GrpcReceiv
 def _listen(
     request: RecordRequest, http: HttpReceiver, grpc: GrpcReceiver | None, received: ReceivedSpans, terminal: Terminal
 ) -> None:
-    """Receive until somebody ends it."""
+    """Receive until it is interrupted."""
     if not request.quiet:
         also = "" if grpc is None else f", and over gRPC at {grpc.endpoint}"
         terminal.line(f"Receiving OTLP over HTTP at {http.endpoint}{also}. Start the services with:", "bold")
@@ -233,8 +233,8 @@ def _keep(
         return
     fault = keep_run(document, request.store, config, status="interrupted" if interrupted else "finished")
     if fault is not None:
-        told = f"{fault}; {rescue(document)}" if request.store is not None else fault
-        terminal.line(f"warning: {one_line(told, 1000)}", "yellow")
+        warning = f"{fault}; {rescue(document)}" if request.store is not None else fault
+        terminal.line(f"warning: {one_line(warning, 1000)}", "yellow")
     elif not request.quiet:
         run_id = str(document["run_id"])[:_ID_SHOWN]
         terminal.line(f"Kept as run {run_id}, {name}: makespan history, makespan compare @last~1 @last", "dim")

@@ -73,7 +73,7 @@ def as_it_was(request: RunRequest, journal: FoundJournal) -> RunRequest:
     """The request, with what it leaves out as it was in the run that is resumed.
 
     Raises:
-        UsageFault: nobody knows which scenario it was.
+        UsageFault: it is unknown which scenario it was.
     """
     was = journal.about
     if request.scenario is None and "scenario" not in was and "plan" not in was:

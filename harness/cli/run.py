@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 # Of a larger run no document is made just to see whether it could be.
 _STEPS_LOOKED_AT: Final = 20_000
-# The document of a larger one costs more than a history is worth, unless somebody asks for it.
+# The document of a larger one costs more than a history is worth, unless it is asked for.
 _STEPS_KEPT: Final = 200_000
 # With fewer steps a line of concurrency says nothing that the steps do not.
 _LEAST_STEPS_PLOTTED: Final = 3
@@ -191,7 +191,7 @@ def _run_loaded(
         else:
             _show(execution, result, terminal)
     finally:
-        # Also where nobody reads the text any more (`| head`).
+        # Also where no reader takes the text any more (`| head`).
         if document is not None:
             _keep(document, request, config, terminal, faults, interrupted=execution.run.interrupted)
         send_traces(tracing, faults)
@@ -280,8 +280,8 @@ def _keep(
         fault = keep_run(document, request.store, config, status="interrupted" if interrupted else "finished")
         if fault is not None:
             in_vain = request.store is not None and request.json_target is None
-            told = f"{fault}; {rescue(document)}" if in_vain else fault
-            faults.line(f"warning: {one_line(told, 1000)}", "yellow")
+            warning = f"{fault}; {rescue(document)}" if in_vain else fault
+            faults.line(f"warning: {one_line(warning, 1000)}", "yellow")
         elif terminal.is_live and not request.quiet:
             run_id = str(document["run_id"])[:_ID_SHOWN]
             terminal.line(f"Kept as run {run_id}: makespan report @last -o report.html", "dim")

@@ -31,7 +31,7 @@ def store_path(typed: str | None, config: Config) -> Path:
 
 
 def history_path(typed: str | None, config_path: str | None) -> Path:
-    """The same for a command that asks for no other setting: where nobody configured anything, nothing is read.
+    """The same for a command that asks for no other setting: where there is no configuration, nothing is read.
 
     Raises:
         WorkflowError: the configuration is wrong.
@@ -45,7 +45,7 @@ def history_path(typed: str | None, config_path: str | None) -> Path:
 
 
 def store_to_read(typed: str | None, config: Config) -> AbstractContextManager[Store | None]:
-    """The store, opened to read; None where nobody named one and there is none yet.
+    """The store, opened to read; None where none was named and there is none yet.
 
     Raises:
         StoreError: it cannot be read, or the one that was named is not there.
@@ -56,7 +56,7 @@ def store_to_read(typed: str | None, config: Config) -> AbstractContextManager[S
 
 @contextmanager
 def store_at(path: Path, typed: str | None) -> Iterator[Store | None]:
-    """The store at a path, which somebody ``typed`` or nobody; see :func:`store_to_read`.
+    """The store at a path. ``typed``: the path of the command line, if there was one; see :func:`store_to_read`.
 
     Raises:
         StoreError: it cannot be read, or the one that was named is not there.

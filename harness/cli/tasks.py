@@ -1,7 +1,7 @@
 """What the command line does with a task text: plan it, show it before it runs, save it.
 
 Rules of this module:
-- A question is asked on a terminal alone; ``--yes`` answers it, and where nobody can answer none is asked.
+- A question is asked on a terminal alone; ``--yes`` answers it, and where no answer is possible none is asked.
 - A saved plan is a file like any other, with every dependency in ``depends_on``: it runs as it was planned.
 """
 
@@ -96,7 +96,7 @@ def live_plan(task: str | None, planner: str | None, config: Config, *, whole: b
 
 
 def can_ask(terminal: Terminal) -> bool:
-    """Whether somebody sits at the terminal who could answer."""
+    """Whether a person at the terminal could answer."""
     return terminal.is_live and sys.stdin.isatty()
 
 

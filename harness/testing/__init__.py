@@ -1,4 +1,4 @@
-"""The testing kit for anybody who writes a scheduler, a backend or a workflow.
+"""The testing kit for authors of schedulers, backends and workflows.
 
 - :mod:`harness.testing.backends`: the suite for backends (``BackendConformance``), and ``watch`` for one of them.
 - :mod:`harness.testing.schedulers`: the suite for schedulers of other people (``SchedulerConformance``,

@@ -154,8 +154,8 @@ def table(rows: Sequence[Row]) -> list[str]:
     lines = ["| program and change | called | as it was, s | foretold, s | really, s | foretold ÷ real |"]
     lines.append("|---|---|---|---|---|---|")
     for one in rows:
-        told = "nothing" if one.foretold is None else f"{one.foretold:.2f}"
+        foretold = "nothing" if one.foretold is None else f"{one.foretold:.2f}"
         ratio = "—" if one.ratio is None else f"{one.ratio:.3f}"
         name = "sure" if one.advice.is_sure else "possible"
-        lines.append(f"| {one.advice.what} | {name} | {one.before:.2f} | {told} | {one.real:.2f} | {ratio} |")
+        lines.append(f"| {one.advice.what} | {name} | {one.before:.2f} | {foretold} | {one.real:.2f} | {ratio} |")
     return lines

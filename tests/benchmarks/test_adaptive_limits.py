@@ -1,4 +1,4 @@
-"""`capacity: auto` against fixed capacities, with a limit that the run is not told: on the stand-in, and simulated."""
+"""`capacity: auto` against fixed capacities, with a limit unknown to the run: on the stand-in, and simulated."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def test_it_comes_within_15_percent_of_the_best_fixed_capacity() -> None:
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     best = min((name for name in medians if name != "auto"), key=medians.__getitem__)
     ratio = medians["auto"] / medians[best]
-    told = ", ".join(f"{name}: {median:.2f} s" for name, median in medians.items())
-    print(f"\nhidden limit {HIDDEN_LIMIT}; {told}; auto is {ratio:.3f} × the best ({best}); its capacities: {curve}")
+    figures = ", ".join(f"{name}: {median:.2f} s" for name, median in medians.items())
+    print(f"\nhidden limit {HIDDEN_LIMIT}; {figures}; auto is {ratio:.3f} × the best ({best}); its capacities: {curve}")
     assert ratio <= 1.15
 
 
@@ -83,9 +83,9 @@ def simulated_ratios(limit: int, calls: int, llm: Resource, *, expected: bool) -
 def test_on_the_virtual_clock_it_is_as_far_from_the_best_as_its_page_says(
     limit: int, calls: int, without: tuple[float, float], with_durations: tuple[float, float]
 ) -> None:
-    for expected, told in ((False, without), (True, with_durations)):
+    for expected, bounds in ((False, without), (True, with_durations)):
         ratios = simulated_ratios(limit, calls, AUTO, expected=expected)
-        assert (min(ratios), max(ratios)) == pytest.approx(told, abs=0.01)
+        assert (min(ratios), max(ratios)) == pytest.approx(bounds, abs=0.01)
 
 
 @pytest.mark.slow

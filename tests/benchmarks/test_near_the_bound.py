@@ -29,7 +29,7 @@ def test_makespan_over_lower_bound(benchmark: BenchmarkFixture, width: int, at_m
     parents = graphs.layered(8, width)
     seconds = [draw.lognormvariate(0, 0.8) * 0.020 for _ in parents]
     ungrouped = workflow_of(parents, seconds=seconds)
-    # Each layer is a group, as somebody would write it who knows `barrier`: ungrouped steps would run alone.
+    # Each layer is a group, as an author who knows `barrier` would write it: ungrouped steps would run alone.
     steps = [step.model_copy(update={"parallel_group": place // width}) for place, step in enumerate(ungrouped.steps)]
     workflow = Workflow(steps=tuple(steps))
     ratios: dict[str, list[float]] = {"dataflow": [], "levels": [], "barrier": []}

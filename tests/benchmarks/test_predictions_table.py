@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from tests.integration.predicting import Row, analyzed, check, rows, simulated, told
+from tests.integration.predicting import Row, analyzed, check, rows, simulated, table_of
 
 
 @pytest.mark.timeout(0)
@@ -22,5 +22,5 @@ def test_predictions_and_what_really_happened(
         found.extend(rows(make, tmp_path))  # type: ignore[arg-type] # one of the two above
 
     benchmark.pedantic(run, rounds=1)
-    print("\n" + told(found))
+    print("\n" + table_of(found))
     check(found)

@@ -71,7 +71,7 @@ class BareSpans(Instrument):
 
 
 def measured(runner: Runner, instruments: list[Instrument]) -> float:
-    """Seconds of the measured part; all of `instruments` are told what a run tells them."""
+    """Seconds of the measured part; all of `instruments` are called as in a run."""
     backend = find_backend(runner.backend)(runner.workers)
     engine = Engine(
         runner.graph, runner.tools, backend, slots=backend.capacity, policy=runner.policy, instruments=instruments

@@ -1,7 +1,7 @@
-"""Adapters for schedulers of others: what stands between each and the suite.
+"""Adapters for schedulers of others: what is between each and the suite.
 
-Each imports what it runs on when it is called. The suite's ``graph`` comes in no particular order, so those that want
-to be told of a step after what it depends on get it through graphlib.
+Each imports what it runs on when it is called. The suite's ``graph`` comes in no particular order. Those that want
+to hear of a step after what it depends on get it through graphlib.
 """
 
 from __future__ import annotations

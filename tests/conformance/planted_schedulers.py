@@ -75,7 +75,7 @@ class LooksAtOneLimit(Decisions):
 
 
 class ForgetsLimitsOfRetries(Decisions):
-    """Failed steps stand in a line of their own, behind the others, which looks at no limit."""
+    """Failed steps are in a queue of their own, behind the others, which looks at no limit."""
 
     retried = False
 

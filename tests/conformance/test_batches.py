@@ -66,7 +66,7 @@ class TestBatching(BackendConformance):
         "calls": "there is no way back from the pool",
         "unpicklable": "calls and outputs travel as bytes",
     }
-    # Its threads cannot be told to stop, and the program waits for them at its end.
+    # Its threads cannot be asked to stop, and the program waits for them at its end.
     test_ctrl_c_ends_the_run_and_keeps_what_was_done = None  # type: ignore[assignment]  # it is left out
 
 

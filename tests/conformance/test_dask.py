@@ -29,7 +29,7 @@ with LocalCluster(n_workers=1, threads_per_worker=2, **options) as cluster:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """A cluster of somebody else's, with one worker of two threads."""
+    """A cluster of another owner, with one worker of two threads."""
     with subprocess.Popen(
         [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as program:

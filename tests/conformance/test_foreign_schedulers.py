@@ -1,4 +1,4 @@
-"""The suite on schedulers that people use. What it found in them is told in docs/how-to/test-your-scheduler.md.
+"""The suite on schedulers that people use. What it found in them is in docs/how-to/test-your-scheduler.md.
 
 What a scheduler is known not to keep is excused, and a test beside it shows that it is still so. LangGraph and Prefect
 are tested where they are installed.

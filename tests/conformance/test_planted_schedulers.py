@@ -46,7 +46,7 @@ def test_there_are_more_than_twenty_planted_faults_and_none_without_one() -> Non
     assert found(lambda graph, call, workers: on_threads(Decisions, graph, call, workers), range(1)) == [False]
 
 
-# ---------------------------------------------------------------------- how a fault is told, and kept
+# ---------------------------------------------------------------------- how a fault is shown, and kept
 
 
 def leaking(graph: Graph, call: Callable[[str], object], workers: int) -> dict[str, str]:

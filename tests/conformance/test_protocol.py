@@ -1,4 +1,4 @@
-"""A backend that breaks the protocol is told which rule, with the events that led there."""
+"""Where a backend breaks the protocol, the error names the rule and the events that led there."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ FAULTS = [
     (NeverAdvances, "completed", "handed out and never completed: a#1"),
     (NeverBegins, "begin", "begin() was never called"),
     (AdvancesFirst, "begin", "advance() was called before begin()"),
-    (ForgetsWhatIsDue, "woken", "nobody called advance() since"),
+    (ForgetsWhatIsDue, "woken", "advance() was not called since"),
     (ReturnsEarly, "drive", "drive() returned too early"),
     (Raises, "drive", "LookupError: somewhere in the backend"),
     (SlowClock, "clock", "while"),
@@ -208,12 +208,12 @@ def test_a_backend_without_a_fault_passes() -> None:
     assert done.ok
 
 
-@pytest.mark.parametrize(("faulty", "rule", "story"), FAULTS, ids=lambda value: getattr(value, "__name__", ""))
-def test_a_fault_is_named_with_the_events_that_led_there(faulty: type[Inline], rule: str, story: str) -> None:
+@pytest.mark.parametrize(("faulty", "rule", "description"), FAULTS, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_fault_is_named_with_the_events_that_led_there(faulty: type[Inline], rule: str, description: str) -> None:
     with pytest.raises(ProtocolError) as caught:
         run(Workflow(steps=STEPS), backend=watch(faulty(), patience_seconds=0.4), tools={"ok": ok})
     assert caught.value.rule == rule
-    assert story in str(caught.value)
+    assert description in str(caught.value)
     assert "what led there:" in str(caught.value)
     if rule not in ("begin", "clock"):
         assert "begin() → a#1" in str(caught.value)

@@ -56,7 +56,7 @@ def surroundings() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def address(surroundings: dict[str, str]) -> Iterator[str]:
-    """A Ray of somebody else's, of three cores."""
+    """A Ray of another owner, of three cores."""
     with subprocess.Popen(
         [sys.executable, "-c", RUNNING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=surroundings
     ) as program:

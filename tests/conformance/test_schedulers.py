@@ -128,7 +128,7 @@ def test_the_same_seed_finds_the_same_case() -> None:
     assert first.fault is not None
     assert second.fault is not None
     assert first.fault.case == second.fault.case
-    assert first.fault.story == second.fault.story
+    assert first.fault.history == second.fault.history
 
 
 def test_a_target_is_found_by_its_name() -> None:
@@ -137,15 +137,15 @@ def test_a_target_is_found_by_its_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reference", "told"),
+    ("reference", "message"),
     [
         ("nowhere", "is not of the form module:function"),
         ("no.such.module:run", "there is no module 'no'"),
         ("tests.conformance.schedulers:nothing", "has no attribute 'nothing'"),
     ],
 )
-def test_a_target_that_is_not_there_is_told(reference: str, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_a_target_that_is_not_there_is_told(reference: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         fuzz_target(reference, 1)
 
 

@@ -87,11 +87,11 @@ def durable(journal: Path) -> set[tuple[str, str]]:
     names = {"a", "b", "large", "end"}
     found = {one.end.step_id: one.end for one in earlier.finished()}
     outputs = {step_id: earlier.outputs.read(dict(end.more)) for step_id, end in found.items()}
-    told = {(step_id, str(outputs[step_id])[:20]) for step_id in names & set(found)}
+    calls = {(step_id, str(outputs[step_id])[:20]) for step_id in names & set(found)}
     for step_id, output in outputs.items():
         if "/" in step_id:
-            told.add(("m" if step_id.startswith("m/") else "called", str(output)[:20]))
-    return told
+            calls.add(("m" if step_id.startswith("m/") else "called", str(output)[:20]))
+    return calls
 
 
 class Forked:
@@ -178,7 +178,7 @@ def die_in_a_write(number: int, *, before_commit: bool) -> Callable[[], None]:
 
 
 def die_after_an_end(number: int) -> Callable[[], None]:
-    """The process dies when the n-th attempt has ended, and the journal has not been told."""
+    """The process dies when the n-th attempt has ended, and the journal does not know it."""
 
     def prepare() -> None:
         make = JournalWriter.__init__
@@ -202,7 +202,7 @@ def die_after_an_end(number: int) -> Callable[[], None]:
 
 
 def undisturbed(folder: Path) -> dict[str, Any]:
-    """What the run gives when nobody kills it: of the steps of the workflow."""
+    """What the run gives when it is not killed: of the steps of the workflow."""
     found = run(workflow(), tools=tools(folder), instruments=[Instrument()])
     return {step.step_id: str(found.outputs[step.step_id]) for step in workflow().steps}
 

@@ -82,7 +82,7 @@ def workflow(folder: Path, draw: random.Random, count: int) -> Workflow:
 
 
 class Killer:
-    """Kills a ready worker every now and then, until it is told to stop."""
+    """Kills a ready worker every now and then, until it is asked to stop."""
 
     def __init__(self, backend: ProcessesBackend, draw: random.Random, seconds: float) -> None:
         self.killed: set[int] = set()
@@ -103,7 +103,7 @@ class Killer:
 
     def _work(self) -> None:
         while not self._stop.wait(self._draw.random() * self._seconds):
-            pool = self._backend._pool  # who is ready is nobody's business but a killer's
+            pool = self._backend._pool  # only a killer needs to know which are ready
             workers = [] if pool is None else list(pool.workers)
             self.seen.update(worker.pid for worker in workers)
             alive = [worker for worker in workers if worker.ready and worker.pid not in self.killed]
@@ -172,7 +172,7 @@ def _held() -> tuple[int, int, int]:
 
 
 def main(kills: int, seed: int = 1) -> Counts:
-    """Kill so many workers, and tell the counts."""
+    """Kill so many workers, and return the counts."""
     draw = random.Random(seed)  # no secret
     total = Counts()
     while total.kills < kills:

@@ -1,4 +1,4 @@
-"""A small OTLP receiver on loopback: keeps every span that it is sent, or misbehaves as told."""
+"""A small OTLP receiver on loopback: keeps every span that it is sent, or misbehaves as asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-// What is wrong with the look of a page as it stands now: a list of sentences, empty where nothing is.
+// What is wrong with the look of a page as it is now: a list of sentences, empty where nothing is.
 // What scrolls by itself (`scrolls`) may be wider than the page; what is unseen on purpose is left out.
 ({ scrolls }) => {
   const faults = [];
@@ -42,7 +42,7 @@
     });
   }
 
-  // Text stands out from what is behind it (WCAG 2.2: 4.5 to 1).
+  // Text has contrast to what is behind it (WCAG 2.2: 4.5 to 1).
   const probe = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
   const known = new Map();
   const rgba = (colour) => {

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from tests.integration.calling import called, the_result
 
-KINDS = ("sleeping", "sleeping, read as anybody's trace", "stand-in with limits", "processes")
+KINDS = ("sleeping", "sleeping, read as a foreign trace", "stand-in with limits", "processes")
 PIPELINES = 20
 MEDIAN_AT_MOST = 0.05
 WORST_AT_MOST = 0.15
@@ -44,8 +44,8 @@ def pipeline(kind: str, seed: int, *, longest_seconds: float = 0.25) -> dict[str
         seconds = round(draw.uniform(0.3, 1.0) * longest_seconds, 3)
         step: dict[str, Any] = {"step_id": f"s{number}", "expected_seconds": seconds}
         before = [f"s{one}" for one in range(max(0, number - 4), number) if draw.random() < 0.35]
-        if not before and number and "anybody" in kind:
-            # Of a step without a link, a trace of anybody's does not say that it needs nobody.
+        if not before and number and "foreign" in kind:
+            # Of a step without a link, a foreign trace does not say that it needs no other.
             before = [f"s{number - 1}"]
         if before:
             step["depends_on"] = before
@@ -88,12 +88,12 @@ def analyzed(folder: Path, seed: int, **more: Any) -> Row:
     workers = random.Random(seed).choice(WORKERS)
     before = makespan(folder, scenario, "-e", executor, "--policy", "serial")
     trace = folder / "trace.jsonl"
-    if "anybody" in kind:
+    if "foreign" in kind:
         _make_anybodys(trace)
     done = called("analyze", str(trace), "-w", str(workers), "--json", "-", "-q")
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
-    assert document["from_makespan"] == ("anybody" not in kind)
+    assert document["from_makespan"] == ("foreign" not in kind)
     predicted = document["predictions"]["dataflow"][str(workers)]["makespan_seconds"]
     real = makespan(folder, scenario, "-e", executor, "-w", str(workers))
     return Row(kind, seed, f"dataflow, {workers} workers", before, predicted, real)
@@ -132,7 +132,7 @@ def rows(make: Callable[..., Row], folder: Path, count: int = PIPELINES, **more:
     return [make(folder, seed, **more) for seed in range(count)]
 
 
-def told(found: Sequence[Row]) -> str:
+def table_of(found: Sequence[Row]) -> str:
     """The table, with the median error and the worst."""
     lines = [f"{'pipeline':<36}{'change':<30}{'before':>9}{'predicted':>11}{'real':>9}{'error':>8}"]
     lines += [
@@ -148,5 +148,5 @@ def told(found: Sequence[Row]) -> str:
 def check(found: Sequence[Row]) -> None:
     """Hold the errors against what is promised."""
     errors = [row.error for row in found]
-    assert median(errors) <= MEDIAN_AT_MOST, told(found)
-    assert max(errors) <= WORST_AT_MOST, told(found)
+    assert median(errors) <= MEDIAN_AT_MOST, table_of(found)
+    assert max(errors) <= WORST_AT_MOST, table_of(found)

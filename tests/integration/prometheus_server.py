@@ -67,7 +67,7 @@ class PrometheusServer:
 
 
 def free_port() -> int:
-    """A port that nobody listens on at this moment."""
+    """A port without a listener at this moment."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
@@ -103,7 +103,7 @@ def running_prometheus(
             f"--config.file={config_file}", f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{port}",
         ]  # fmt: skip
-    # A flag may stand there once.
+    # A flag may be there once.
     given = {one.partition("=")[0] for one in arguments}
     flags = [*(one for one in flags if one.partition("=")[0] not in given), *arguments]
     log = folder / "prometheus.log"

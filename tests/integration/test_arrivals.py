@@ -27,7 +27,7 @@ def nap(name: str, *parents: str, seconds: float = 0.02, **more: Any) -> Step:
 
 
 class Ended(Instrument):
-    """Tells when an attempt of this step has ended."""
+    """Signals when an attempt of this step has ended."""
 
     def __init__(self, step_id: str) -> None:
         self.step_id = step_id
@@ -102,14 +102,14 @@ def test_an_error_of_the_feed_cancels_the_run_and_is_raised(backend: str) -> Non
 
 @pytest.mark.parametrize("backend", REAL)
 def test_a_cancelled_run_tells_its_feed_and_takes_nothing_more(backend: str) -> None:
-    told = threading.Event()
+    heard = threading.Event()
     refused: list[Exception] = []
 
     def feed(arrivals: Arrivals) -> None:
-        arrivals.on_over(told.set)
+        arrivals.on_over(heard.set)
         arrivals.add([nap("long", seconds=30)])
         arrivals.cancel()
-        told.wait(20)
+        heard.wait(20)
         try:
             arrivals.add([nap("more")])
         except RunOverError as error:
@@ -117,7 +117,7 @@ def test_a_cancelled_run_tells_its_feed_and_takes_nothing_more(backend: str) -> 
 
     done = run(Workflow(), backend=backend, feed=feed, tools=TOOLS)
     assert done.statuses == {"long": "cancelled"}
-    assert told.is_set()
+    assert heard.is_set()
     assert len(refused) == 1
 
 

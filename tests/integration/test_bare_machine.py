@@ -137,7 +137,7 @@ def test_the_proxy_says_that_it_cannot_reach_a_server(monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def machine(repository: Path) -> Iterator[BareMachine]:
-    # Not below `tmp_path`: pytest lets nobody else into its folders.
+    # Not below `tmp_path`: pytest lets no other user into its folders.
     with tempfile.TemporaryDirectory() as folder:
         machine = BareMachine(Path(folder))
         machine.take(repository)
@@ -167,7 +167,7 @@ def test_on_a_bare_machine_nothing_of_this_process_is_seen_but_the_way_to_the_ne
     assert names.isdisjoint({"PIP_FIND_LINKS", "SECRET"})
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_root_runs_a_bare_machine_as_nobody(machine: BareMachine) -> None:
     assert machine.run(["bash", "-c", "id -un; touch $HOME/mine && echo $?"]) == (0, "nobody\n0\n")
 

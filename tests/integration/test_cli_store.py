@@ -123,7 +123,7 @@ def test_a_full_disk_costs_neither_the_run_nor_what_was_kept_before(folder: Path
 
 def test_a_run_that_could_not_be_kept_where_it_should_is_in_a_file(folder: Path) -> None:
     called("run", "joke.yaml", "--store", "s.sqlite")
-    # Another program holds the store's lock for longer than anybody waits: here, a limit that is reached at once.
+    # Another program holds the store's lock for longer than any command waits: here, a limit that is reached at once.
     script = "import harness.store.tables as s, harness.store.store_errors as e; s.BUSY_SECONDS = 0.1"
     command = f"{script}; import sys; sys.argv = ['makespan', 'run', 'joke.yaml', '--store', 's.sqlite']"
     holder = sqlite3.connect("s.sqlite", isolation_level=None)

@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full or not what they should be stop no work, and are told of."""
+"""Standard streams that are closed, full or not what they should be stop no work, and are reported."""
 
 from __future__ import annotations
 
@@ -102,9 +102,9 @@ def faults_of(cases: Sequence[tuple[str, str]], place: Path) -> str:
         expected = {2} if bad or (lost and command not in ACTING) else {0}
         if status not in (expected if command != "doctor" else expected | {1}):
             found.append(f"{where}exit status {status}, not {expected}: {errors[-300:]}")
-        told = " is lost: " in errors or "to stdout: " in errors
-        if told != (lost and "stderr" not in STREAMS[streams]):
-            found.append(f"{where}told is {told}: {errors[-300:]}")
+        reported = " is lost: " in errors or "to stdout: " in errors
+        if reported != (lost and "stderr" not in STREAMS[streams]):
+            found.append(f"{where}reported is {reported}: {errors[-300:]}")
     return "\n".join(found)
 
 

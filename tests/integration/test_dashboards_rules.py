@@ -1,4 +1,4 @@
-"""The alert rules, judged by Prometheus' own tool: who is called, when, and what they are told."""
+"""The alert rules, judged by Prometheus' own tool: who is called, when, and with which words."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def test_a_run_that_was_changed_after_it_was_sent_is_found(
 
 
 def test_a_single_run_after_a_benchmark_of_the_same_cell_is_shown_as_it_is(bench_folder: Path, tmp_path: Path) -> None:
-    """It measures no speedup, has nobody to wait for, and stands where the benchmark stood."""
+    """It measures no speedup, has nothing to wait for, and is where the benchmark was."""
     shutil.copy(bench_folder / "runs.sqlite", tmp_path)
     (tmp_path / "jobs.yaml").write_text(JOBS.replace("capacity: 1", "capacity: 2"), encoding="utf-8")
     done = started(

@@ -32,7 +32,7 @@ from tests.pages import BLOCK, PAGES, ROOT, commands_in
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = set(PROJECT["project"]["optional-dependencies"])
-# Read by nobody: output, drawings, and a diagram that a test of its own compares with the code.
+# Not read: output, drawings, and a diagram that a test of its own compares with the code.
 SHOWN = {"", "text", "mermaid"}
 READ = {"console", "json", "promql", "python", "sh", "toml", "yaml"}
 # The configuration of Prometheus, which promtool checks.

@@ -1,4 +1,4 @@
-"""`makespan fuzz`: its exit status, what it prints, and what it leaves for whoever has to mend what it found."""
+"""`makespan fuzz`: its exit status, what it prints, and what it leaves for the person who mends the faults."""
 
 from __future__ import annotations
 

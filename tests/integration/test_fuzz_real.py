@@ -129,7 +129,7 @@ def test_more_that_run_than_there_are_workers_are_found() -> None:
 
 def test_an_output_that_does_not_fit_what_was_called_is_found(played: RealRun) -> None:
     played.engine.outputs["a/1/1"] += 1
-    # What it gave to its callers is not what stands there now.
+    # What it gave to its callers is not what is there now.
     messages = [str(violation) for violation in judge_real(played)]
     assert len(messages) == 2
     assert all(message.startswith("outputs: step 'a/1") for message in messages)
@@ -148,8 +148,8 @@ def test_outcomes_in_the_wrong_order_are_found(monkeypatch: pytest.MonkeyPatch) 
     submit = Batch.submit
 
     def reversing(self: Batch) -> Any:
-        tell = self._done
-        self._done = lambda outcomes: tell(None if outcomes is None else outcomes[::-1])
+        report = self._done
+        self._done = lambda outcomes: report(None if outcomes is None else outcomes[::-1])
         return submit(self)
 
     monkeypatch.setattr(Batch, "submit", reversing)

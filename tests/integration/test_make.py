@@ -93,7 +93,7 @@ class LoginPage(http.server.BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_CONNECT = answer  # noqa: N815 - so the base class calls them
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - so the base class names it
-        """Nobody reads it."""
+        """It is not read."""
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_a_python_without_its_venv_package_is_told_how_to_get_it(checkout: Path,
 def test_a_folder_that_cannot_be_written_to_is_named(checkout: Path) -> None:
     checkout.chmod(0o555)
     if os.geteuid() == 0:
-        # Root may write anywhere; somebody else has to get as far as the folder first.
+        # Root may write anywhere; another user has to get as far as the folder first.
         shutil.copytree(checkout, elsewhere := Path(tempfile.mkdtemp()) / "checkout")
         elsewhere.parent.chmod(0o755)
         checkout = elsewhere
@@ -192,7 +192,7 @@ def test_uv_is_understood_as_well(checkout: Path, login_page: str, name: str, sa
 
 @pytest.mark.slow
 def test_a_full_disk_is_named_with_what_is_free(checkout: Path) -> None:
-    # Room for the checkout, and for half of an environment.
+    # Space for the checkout, and for half of an environment.
     mount = 'mount -t tmpfs -o size=8m tmpfs "$0" && cp -r "$1"/. "$0" && cd "$0" && exec "${@:2}"'
     place = checkout.parent / "small"
     place.mkdir()
@@ -200,9 +200,7 @@ def test_a_full_disk_is_named_with_what_is_free(checkout: Path) -> None:
     if subprocess.run([*alone, "true"], check=False, capture_output=True).returncode != 0:
         not_here("a file system of one's own", "run the tests as root")
     done = make_demo(checkout, prefix=[*alone, "bash", "-c", mount, str(place), str(checkout)])
-    assert re.match(
-        r"the disk is full \(\d+ MB free here, \d+ MB in /tmp\): make room for about a gigabyte", fault(done)
-    )
+    assert re.match(r"the disk is full \(\d+ MB free here, \d+ MB in /tmp\): free about a gigabyte", fault(done))
 
 
 @pytest.mark.slow

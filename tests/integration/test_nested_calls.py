@@ -154,7 +154,7 @@ def test_whatever_ran_when_its_caller_fails_stands_in_the_record(after: int, tmp
 
 
 class KeepsEngine(Instrument):
-    """Tells which engine runs."""
+    """Shows which engine runs."""
 
     engine: Engine | None = None
 
@@ -205,7 +205,7 @@ def test_a_cancellation_that_comes_after_the_driver_looked_waits_until_it_looks_
 
 
 async def go_on_with_the_first() -> Any:
-    """Two calls at once; as soon as one of them is told, a third that calls another."""
+    """Two calls at once; as soon as the end of one arrives, a third that calls another."""
     waits = [asyncio.ensure_future(call_tool_async("noop")) for _ in range(2)]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     found = await call_tool_async("deeper")
@@ -223,12 +223,12 @@ async def deeper() -> Any:
 def test_news_that_comes_late_does_not_undo_that_a_step_waits_again(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told, asked = itertools.count(1), itertools.count(1)
+    arrived, asked = itertools.count(1), itertools.count(1)
     third = threading.Event()
     resume, submit = Batch._resume, Batch.submit
 
     def resume_the_second_late(self: Batch, goes_on: bool) -> None:
-        if next(told) == 2 and backend == "threads":
+        if next(arrived) == 2 and backend == "threads":
             assert third.wait(30)
         resume(self, goes_on)
 

@@ -182,7 +182,7 @@ def run_live(*answers: str) -> tuple[Execution, LivePlan, Script]:
 
 
 class Begun(Instrument):
-    """Tells when the run's clock goes."""
+    """Signals when the run's clock goes."""
 
     def __init__(self) -> None:
         self.event = threading.Event()

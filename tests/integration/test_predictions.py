@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.calling import folder
-from tests.integration.predicting import analyzed, check, rows, simulated, told
+from tests.integration.predicting import analyzed, check, rows, simulated, table_of
 
 __all__ = ["folder"]
 
@@ -16,7 +16,7 @@ __all__ = ["folder"]
 @pytest.mark.timeout(600)
 def test_what_the_trace_of_a_serial_run_predicts_is_what_running_side_by_side_takes(folder: Path) -> None:
     found = rows(analyzed, folder)
-    print("\n" + told(found))
+    print("\n" + table_of(found))
     check(found)
 
 
@@ -24,7 +24,7 @@ def test_what_the_trace_of_a_serial_run_predicts_is_what_running_side_by_side_ta
 @pytest.mark.timeout(600)
 def test_what_simulate_says_of_a_higher_limit_and_a_faster_step_is_what_they_bring(folder: Path) -> None:
     found = rows(simulated, folder)
-    print("\n" + told(found))
+    print("\n" + table_of(found))
     check(found)
 
 

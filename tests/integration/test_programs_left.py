@@ -23,7 +23,7 @@ from tests.integration.calling import COMMAND, folder
 
 __all__ = ["folder"]
 
-# Each starts what does not end by itself, told apart from all else on this machine by its argument.
+# Each starts what does not end by itself, known among all else on this machine by its argument.
 SCENARIO = """
 tools:
   own: {{kind: python, callable: "starting:start"}}

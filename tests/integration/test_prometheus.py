@@ -113,9 +113,9 @@ steps:
         assert found == expected, metric
         assert len(found) == 4
     lost = prometheus.query('last_over_time(makespan_run_lost_seconds{scenario="four_series",executor="threads"}[1h])')
-    told = {(one["metric"]["policy"], one["metric"]["variant"], one["metric"]["cause"]): float(one["value"][1])
+    shown = {(one["metric"]["policy"], one["metric"]["variant"], one["metric"]["cause"]): float(one["value"][1])
             for one in lost if float(one["value"][1])}  # fmt: skip
-    assert told == {
+    assert shown == {
         (one["policy"], f"n={one['parameters']['n']}", cause): seconds
         for one in results for cause, seconds in one["lost_seconds"].items()
     }  # fmt: skip

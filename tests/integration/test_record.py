@@ -40,7 +40,7 @@ with tracer.start_as_current_span("agent"):
 print("the answer", sys.stdin.read())
 sys.exit(7)
 """
-# One that only names its spans: somebody else has to set up the SDK.
+# One that only names its spans: another part has to set up the SDK.
 WITHOUT_SDK = """
 from opentelemetry import trace
 tracer = trace.get_tracer("agent")

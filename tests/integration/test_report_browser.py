@@ -303,7 +303,7 @@ def test_a_capacity_that_was_found_out_is_a_step_line_on_the_axis_of_the_bars(op
     assert report.page.locator("canvas.capacities").count() == 1
 
     def inked(time):
-        # The rows of pixels that the line takes at a time: 40 px stand for a capacity of 6, from 10 px down.
+        # The rows of pixels that the line takes at a time: 40 px mean a capacity of 6, from 10 px down.
         first = report.rect("a", cell=1)
         x = first["x"] + time * first["width"] / 2
         return [

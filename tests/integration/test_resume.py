@@ -117,7 +117,7 @@ def test_a_killed_run_does_what_is_missing_and_the_report_shows_both_halves(kill
 
 def test_a_killed_run_is_in_the_history_with_the_id_by_which_it_is_resumed(killed: Path) -> None:
     run_id = Journals(killed / "runs.sqlite").find("@last").run_id
-    # As it is where nobody named a store, and no run ended before.
+    # As it is where no store was named, and no run ended before.
     for path in killed.glob("runs.sqlite*"):
         path.unlink()
     listed = called("history", "--store", "runs.sqlite")

@@ -75,8 +75,8 @@ def test_multi_format_export_writes_three_files_and_says_where(tmp_path: Path) -
     result = run(tmp_path, "multi_format_export", "--set", "output_folder=mine")
     written = {path.suffix: path.stat().st_size for path in (tmp_path / "mine").iterdir()}
     assert set(written) == {".pdf", ".docx", ".html"}
-    told = {Path(output["path"]).suffix: output["size_bytes"] for output in outputs(result).values()}
-    assert told == written
+    sizes = {Path(output["path"]).suffix: output["size_bytes"] for output in outputs(result).values()}
+    assert sizes == written
 
 
 def test_cpu_bound_counts_the_same_on_processes_as_on_one_thread(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Start-up counts: it is told, it is warned of where it exceeds the gain, and workers are kept where runs follow."""
+"""Start-up counts: it is reported, with a warning where it exceeds the gain, and workers are kept where runs follow."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def test_a_store_that_is_not_there_cannot_be_read(path):
 
 
 def fill_the_disk(store):
-    """SQLite's own limit answers as a full disk does. Answers how to make room again."""
+    """SQLite's own limit answers as a full disk does. Returns a function that frees space again."""
     raw = store._connection
     pages = raw.execute("PRAGMA page_count").fetchone()[0]
     raw.execute(f"PRAGMA max_page_count = {pages}")
@@ -290,7 +290,7 @@ def test_processes_that_open_a_new_store_and_write_at_once_lose_nothing(path):
 
 
 def test_a_store_whose_writer_was_killed_50_times_is_whole_each_time(path):
-    """Each writer says through a pipe what it has stored, and is killed at a moment that nobody chose."""
+    """Each writer says through a pipe what it has stored, and is killed at a random moment."""
     script = """
         import os, random, signal, sys, time
         from harness.result.cell_key import cell_of
@@ -316,17 +316,17 @@ def test_a_store_whose_writer_was_killed_50_times_is_whole_each_time(path):
             time.sleep(source.uniform(0, 0.02))
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            told = 1
+            count = 1
             while got := os.read(reading, 65536):
-                told += len(got)
+                count += len(got)
             os.close(reading)
-            stored[f"run-{kill:02}"] = told
+            stored[f"run-{kill:02}"] = count
             with Store.open(path) as store:
                 assert store._connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
                 found = {row.run_id: row.repetitions for row in store.history()}
                 assert found.keys() == stored.keys()
-                # What it could not tell any more may be there too, but no more than one.
-                assert all(told <= found[run_id] <= told + 1 for run_id, told in stored.items()), (stored, found)
+                # What it could not report any more may be there too, but no more than one.
+                assert all(count <= found[run_id] <= count + 1 for run_id, count in stored.items()), (stored, found)
                 stored = found
                 assert len(store.load("@last")["results"][0]["samples"]) == found[f"run-{kill:02}"]
         print(sum(stored.values()))

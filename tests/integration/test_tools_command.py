@@ -43,15 +43,15 @@ def context(timeout_seconds: float | None = None) -> ToolContext:
     return ToolContext(RunContext(), "a", timeout_seconds=timeout_seconds)
 
 
-def call_sync(tool: Tool, told: ToolContext, prompt: str | None, args: dict[str, Any]) -> Any:
+def call_sync(tool: Tool, tool_context: ToolContext, prompt: str | None, args: dict[str, Any]) -> Any:
     assert tool.call is not None
-    return tool.call(told, prompt, args)
+    return tool.call(tool_context, prompt, args)
 
 
-def call_async(tool: Tool, told: ToolContext, prompt: str | None, args: dict[str, Any]) -> Any:
+def call_async(tool: Tool, tool_context: ToolContext, prompt: str | None, args: dict[str, Any]) -> Any:
     async def awaited() -> Any:
         assert tool.call_async is not None
-        return await tool.call_async(told, prompt, args)
+        return await tool.call_async(tool_context, prompt, args)
 
     return asyncio.run(awaited())
 
@@ -209,20 +209,20 @@ def test_at_its_timeout_a_group_that_ignores_sigterm_is_gone(call: Caller, tmp_p
 
 @both_forms
 def test_a_cancelled_call_leaves_nothing_of_its_group(call: Caller, tmp_path: Path) -> None:
-    told = context()
+    tool_context = context()
 
     def cancel_when_both_run() -> None:
         wait_for(lambda: len(pids_in(tmp_path)) == 2)
-        told.cancel()
+        tool_context.cancel()
 
     watcher = threading.Thread(target=cancel_when_both_run)
     watcher.start()
     with pytest.raises(ToolError, match="cancelled") as caught:
-        call(tool_of(argv=[PYTHON, "-c", STUBBORN, str(tmp_path)]), told, None, {})
+        call(tool_of(argv=[PYTHON, "-c", STUBBORN, str(tmp_path)]), tool_context, None, {})
     watcher.join()
     assert not caught.value.retryable
     wait_for(lambda: not any(is_alive(pid) for pid in pids_in(tmp_path)))
-    told.cancel()
+    tool_context.cancel()
 
 
 def test_a_cancelled_coroutine_leaves_nothing_of_its_group(tmp_path: Path) -> None:
@@ -247,10 +247,10 @@ def test_a_cancelled_coroutine_leaves_nothing_of_its_group(tmp_path: Path) -> No
 
 
 def test_a_call_that_was_cancelled_before_it_began_ends_at_once() -> None:
-    told = context()
-    told.cancel()
+    tool_context = context()
+    tool_context.cancel()
     with pytest.raises(ToolError, match="cancelled"):
-        call_sync(tool_of(argv=["sleep", "120"]), told, None, {})
+        call_sync(tool_of(argv=["sleep", "120"]), tool_context, None, {})
 
 
 @both_forms

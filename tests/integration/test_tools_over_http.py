@@ -106,19 +106,19 @@ def tool_of(kind: str, **options: Any) -> Tool:
     return make_tool("web", ToolDeclaration.model_validate({"kind": kind, **options}))
 
 
-def call_sync(tool: Tool, told: ToolContext, prompt: str | None, args: dict[str, Any]) -> Any:
+def call_sync(tool: Tool, tool_context: ToolContext, prompt: str | None, args: dict[str, Any]) -> Any:
     assert tool.call is not None
     try:
-        return tool.call(told, prompt, args)
+        return tool.call(tool_context, prompt, args)
     finally:
         tool.close()
 
 
-def call_async(tool: Tool, told: ToolContext, prompt: str | None, args: dict[str, Any]) -> Any:
+def call_async(tool: Tool, tool_context: ToolContext, prompt: str | None, args: dict[str, Any]) -> Any:
     async def awaited() -> Any:
         assert tool.call_async is not None
         try:
-            return await tool.call_async(told, prompt, args)
+            return await tool.call_async(tool_context, prompt, args)
         finally:
             await tool.close_async()
 
@@ -314,11 +314,11 @@ def test_a_slow_server_meets_the_step_s_timeout(call: Caller, kind: str) -> None
 def test_a_cancelled_call_ends_at_the_next_piece() -> None:
     head = b"HTTP/1.1 200 OK\r\n\r\n"
     with ScriptedServer([head, *([b"x", 0.05] * 1000)]) as server:
-        told = context()
-        timer = threading.Timer(0.2, told.cancel)
+        tool_context = context()
+        timer = threading.Timer(0.2, tool_context.cancel)
         timer.start()
         with pytest.raises(ToolError, match="cancelled") as caught:
-            call_sync(tool_of("http"), told, None, {"url": server.url})
+            call_sync(tool_of("http"), tool_context, None, {"url": server.url})
         timer.join()
     assert not caught.value.retryable
 
@@ -415,13 +415,15 @@ def llm(server: ScriptedServer, **options: Any) -> Tool:
 def test_a_stream_is_put_together_and_its_usage_recorded(call: Caller) -> None:
     usage = {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 6}}
     with ScriptedServer(stream(piece("a\u2028"), piece(None), piece("ä", "stop"), usage)) as server:
-        told = context()
-        assert call(llm(server, system="Be brief.", temperature=0), told, "hi", {"max_tokens": "9"}) == "a\u2028ä"
-    assert told.tokens_used == 11
-    assert told.facts is not None
-    assert told.facts["gen_ai.usage.input_tokens"] == 5
-    assert told.facts["gen_ai.usage.output_tokens"] == 6
-    assert told.facts["makespan.first_token_seconds"] > 0
+        tool_context = context()
+        assert (
+            call(llm(server, system="Be brief.", temperature=0), tool_context, "hi", {"max_tokens": "9"}) == "a\u2028ä"
+        )
+    assert tool_context.tokens_used == 11
+    assert tool_context.facts is not None
+    assert tool_context.facts["gen_ai.usage.input_tokens"] == 5
+    assert tool_context.facts["gen_ai.usage.output_tokens"] == 6
+    assert tool_context.facts["makespan.first_token_seconds"] > 0
     sent = json.loads(server.requests[0].partition(b"\r\n\r\n")[2])
     assert server.requests[0].startswith(b"POST /v1/chat/completions ")
     assert sent == {
@@ -436,9 +438,9 @@ def test_a_stream_is_put_together_and_its_usage_recorded(call: Caller) -> None:
 
 def test_a_whole_answer_is_read_even_where_a_stream_was_asked_for(call: Caller) -> None:
     with ScriptedServer([completion()], [completion()]) as server:
-        told = context()
-        assert call(llm(server), told, "hi", {}) == "hello"
-        assert told.tokens_used == 7
+        tool_context = context()
+        assert call(llm(server), tool_context, "hi", {}) == "hello"
+        assert tool_context.tokens_used == 7
         assert (
             call(llm(server, stream=False), context(), None, {"messages": [{"role": "user", "content": "x"}]})
             == "hello"
@@ -448,11 +450,11 @@ def test_a_whole_answer_is_read_even_where_a_stream_was_asked_for(call: Caller) 
 
 def test_tokens_are_estimated_where_the_server_does_not_count_them(call: Caller) -> None:
     with ScriptedServer(stream(piece("12345678", "stop"))) as server:
-        told = context()
-        call(llm(server), told, "1234", {})
-    assert told.tokens_used == 3
-    assert told.facts is not None
-    assert told.facts["makespan.usage_estimated"] is True
+        tool_context = context()
+        call(llm(server), tool_context, "1234", {})
+    assert tool_context.tokens_used == 3
+    assert tool_context.facts is not None
+    assert tool_context.facts["makespan.usage_estimated"] is True
 
 
 def test_a_json_answer_is_an_output_with_fields(call: Caller) -> None:
@@ -553,10 +555,10 @@ def test_a_question_that_cannot_be_asked_is_refused_for_good(
 
 
 def test_only_the_stand_in_is_told_how_long_to_take(call: Caller) -> None:
-    told = {"expected_seconds": 5.0, "scale": 0.1, "seed": 4, "step_id": "schön/1"}
+    settings = {"expected_seconds": 5.0, "scale": 0.1, "seed": 4, "step_id": "schön/1"}
     with ScriptedServer([completion()], [completion()]) as server:
-        call(llm(server), context(**told), "hi", {})
-        call(llm(server, stand_in=True), context(**told), "hi", {})
+        call(llm(server), context(**settings), "hi", {})
+        call(llm(server, stand_in=True), context(**settings), "hi", {})
     assert b"X-Makespan" not in server.requests[0]
     assert b"X-Makespan-Expected-Seconds: 0.5\r\n" in server.requests[1]
     assert b"X-Makespan-Seed: 4\r\n" in server.requests[1]

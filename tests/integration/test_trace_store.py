@@ -162,7 +162,7 @@ def test_what_the_store_refused_is_said_and_can_be_sent_later_and_again(
     assert trace_store.rows(ran.trace_id) == 0
     for _ in range(2):
         pushed = _pushed(ran, trace_store, tmp_path)
-        # When the run began stands in the document to some microseconds; times within the run are exact.
+        # When the run began is in the document to some microseconds; times within the run are exact.
         assert from_zero(pushed) == from_zero(by_id(ran.spans))
         assert trace_store.rows(ran.trace_id) == 12
 

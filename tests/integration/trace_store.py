@@ -30,7 +30,7 @@ from tests.missing import not_here
 PROGRAM = Path(__file__).resolve().parents[2] / ".venv-trace-store" / "bin" / "mlflow"
 STARTING_SECONDS = 120.0
 STOPPING_SECONDS = 15.0
-# Every store has this experiment; the receiver of spans wants to be told of one.
+# Every store has this experiment; the receiver of spans wants the name of one.
 EXPERIMENT = {"x-mlflow-experiment-id": "0"}
 
 
@@ -58,7 +58,7 @@ class TraceStore:
             return bytes(answer.read())
 
     def rows(self, trace_id: str) -> int:
-        """How many spans of a trace stand in the store's database."""
+        """How many spans of a trace are in the store's database."""
         with closing(sqlite3.connect(self.folder / "store.db")) as database:
             (count,) = database.execute("SELECT count(*) FROM spans WHERE trace_id = ?", (f"tr-{trace_id}",)).fetchone()
         return int(count)
@@ -82,7 +82,7 @@ def running_trace_store(folder: Path) -> Iterator[TraceStore]:
         "--backend-store-uri", f"sqlite:///{folder / 'store.db'}",
         "--default-artifact-root", str(folder / "artifacts"), "--no-serve-artifacts",
     ]  # fmt: skip
-    # It must neither tell its makers of us nor start what this needs not.
+    # It must neither report its use to its makers nor start unneeded parts.
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The model that `makespan llm install` has brought for whoever runs the tests.
+"""The model that `makespan llm install` has brought for the user who runs the tests.
 
 It is looked for before the tests get a data folder of their own.
 """
@@ -36,7 +36,7 @@ def model_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_history(model_home: Path) -> Iterator[None]:
-    """As everywhere, no test touches the history of whoever runs the tests; here the model is there as well."""
+    """As everywhere, no test touches the history of the user who runs it; here the model is there as well."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(model_home))
         yield

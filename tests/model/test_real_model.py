@@ -109,7 +109,7 @@ def test_serve_answers_until_it_is_ended_and_leaves_nothing(number: signal.Signa
             line = process.stdout.readline()
             assert "3 requests at once" in line
             base_url = line.split(" answers on ")[1].split(",")[0]
-            # Nobody said how many slots there are: the server itself does.
+            # The number of slots is not given: the server itself says it.
             loaded = suited(load("three_jokes"), LanguageModel(base_url=base_url))
             assert loaded.resources["llm"].capacity == 3
             below = servers_of(process.pid)

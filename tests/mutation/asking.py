@@ -55,7 +55,7 @@ def by_runs(watch: Watch) -> Verdict:
 
 
 class Watch:
-    """By when a process ought to have come further; seen by whoever started it."""
+    """By when a process ought to have come further; the process that started it sees it."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, 8)

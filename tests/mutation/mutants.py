@@ -118,7 +118,7 @@ def all_mutants(modules: Sequence[str]) -> list[Mutant]:
 
 @cache
 def _source(function: FunctionType) -> str:
-    # Kept: somebody may change the file meanwhile.
+    # Kept: the file may change meanwhile.
     return inspect.getsource(function)
 
 

@@ -33,13 +33,13 @@ class Verdict(IntEnum):
     UNSURE = 6
 
 
-# What is told of those that are found.
+# The words for those that are found.
 WORDS = {
     Verdict.BY_TESTS: "found by tests",
     Verdict.BY_RUNS: "found by random runs",
     Verdict.BY_CALLS: "found by random calls",
     Verdict.ENDLESS: "never ends",
-    Verdict.BROKEN: "breaks whoever looks",
+    Verdict.BROKEN: "breaks the check itself",
 }
 
 

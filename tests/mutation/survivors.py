@@ -1,4 +1,4 @@
-"""The mutants that no test finds, each with the reason why it changes nothing that anybody could see.
+"""The mutants that no test finds, each with the reason why it changes nothing visible.
 
 A mutant is named by its function, the text before and after, and which of several such places it is (from 1).
 """
@@ -166,9 +166,9 @@ LISTED = frozenset(survivor.key for survivor in SURVIVORS)
 
 
 def table() -> str:
-    """The list as it stands in docs/correctness.md."""
+    """The list as it is in docs/correctness.md."""
     rows = [f"| {_place(survivor)} | {survivor.reason} |" for survivor in SURVIVORS]
-    return "\n".join(["| mutant | why no test can find it |", "|---|---|", *rows])
+    return "\n".join(["| mutant | why it changes nothing visible |", "|---|---|", *rows])
 
 
 def _place(survivor: Survivor) -> str:

@@ -1,4 +1,4 @@
-"""How hard the properties look: as hard as everybody's `make test` has time for, or as hard as a night has.
+"""How hard the properties look: as hard as an ordinary `make test` has time for, or as hard as a night has.
 
 ``HYPOTHESIS_PROFILE=thorough`` (`make nightly`) gives every property twenty times its examples.
 """

@@ -1,7 +1,7 @@
 """The combinations that break schedulers, named, so that it can be counted how often they are drawn.
 
 Rules of this module:
-- A case is told from the drawn run alone, before anything runs.
+- A case is recognised from the drawn run alone, before anything runs.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def frozen(value: Any) -> Any:
 
 
 class SchedulerMachine(RuleBasedStateMachine):
-    """The scheduler, called by somebody who forgets and repeats things."""
+    """The scheduler, called by an engine that forgets and repeats things."""
 
     @initialize(run=workflows(max_steps=8, features=FEATURES), slots=st.integers(1, 4), broken=st.booleans())
     def begin(self, run: DrawnRun, slots: int, broken: bool) -> None:
@@ -313,7 +313,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.latest = self.scheduler._now
 
     def teardown(self) -> None:
-        """Whoever goes on properly comes to the end."""
+        """A run that goes on properly comes to the end."""
         if not hasattr(self, "scheduler"):
             return
         scheduler = self.scheduler

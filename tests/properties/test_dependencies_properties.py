@@ -138,7 +138,7 @@ def test_a_group_is_refused_exactly_if_two_members_conflict_or_have_a_path(workf
     assert bool(findings) == bool(clashing or below)
     named = {finding.path[1] for finding in findings}
     assert named <= clashing | below
-    # A path that only says that two members conflict is not told again.
+    # A path that only says that two members conflict is not reported again.
     assert below - clashing <= {finding.path[1] for finding in findings if finding.code == "group-dependency"}
 
 

@@ -19,9 +19,9 @@ def test_a_program_that_the_analysis_was_wrong_about_is_read_right(path: Path) -
 
 def test_what_is_called_known_is_true_and_what_is_called_sure_is_there() -> None:
     report = fuzz_programs(80, seed=11, shrink_seconds=0.01)
-    right, told = report.known_edges
-    assert told > 50
-    assert right == told
+    right, claimed = report.known_edges
+    assert claimed > 50
+    assert right == claimed
     assert report.missed == []
     assert report.with_sure_gain > 0.5 * report.programs
 

@@ -29,7 +29,7 @@ PLANNED = frozenset({"nested", "failures", "retries", "resources", "rates", "tim
 
 
 def has_ties(timeline: Timeline, caller: int) -> bool:
-    """Whether two waits of a step meet in one instant: on a virtual clock nobody can tell whose calls are whose."""
+    """Whether two waits of a step meet in one instant: on a virtual clock it is unknown whose calls are whose."""
     waits = [wait for attempt in timeline.attempts if attempt.index == caller for wait in attempt.blocked]
     return any(one.end >= other.start for one, other in pairwise(waits))
 
@@ -42,7 +42,7 @@ def test_the_record_of_a_caller_gives_back_its_plan(run: DrawnRun) -> None:
     mapped = {index for index, step in enumerate(run.workflow.steps) if step.for_each is not None}
     plans = plans_of(timeline, mapped)
     ids = timeline.step_ids
-    # Between two waits nobody can tell to which of them a call belongs that never began.
+    # A call between two waits that never began could belong to either of them.
     began = {attempt.step_id for attempt in timeline.attempts}
     callers = {parent for parent in timeline.nested_in if parent >= 0} - mapped
     for caller in callers:

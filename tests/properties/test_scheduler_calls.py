@@ -16,7 +16,7 @@ MOST_STEPS = 40
 
 
 class Pair:
-    """Both schedulers, told the same. ``short_ways`` counts what the one did in a short way."""
+    """Both schedulers, called alike. ``short_ways`` counts what the one did in a short way."""
 
     def __init__(self, steps: list[Step], slots: int) -> None:
         self.short, self.general = Scheduler(slots, max_depth=3), Scheduler(slots, max_depth=3)

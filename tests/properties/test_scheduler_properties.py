@@ -88,7 +88,7 @@ RESOURCES = {"llm": Resource(capacity=2), "api": Resource(rate_per_minute=60e9, 
 
 
 def order_of(steps: list[Step]) -> dict[str, list[tuple[str, str]]]:
-    """Order edges in file order (parents stand before children, so that is a topological order)."""
+    """Order edges in file order (parents come before children, so that is a topological order)."""
     edges: dict[str, list[tuple[str, str]]] = {}
     for place, step in enumerate(steps):
         for state in (*step.writes, *step.reads):

@@ -1,4 +1,4 @@
-"""Services of which nobody says how much they bear, on the virtual clock: they refuse, or they become slower."""
+"""Services whose limit is unknown, on the virtual clock: they refuse, or they become slower."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class HiddenLimit:
             self.refusals += 1
             wait = (self._ends[0] - now) / NANOSECONDS
             return Simulated(1_000_000, "failed", Failure("Refused", "429", retry_after_seconds=wait, overloaded=True))
-        # Of those that are there it follows the one that makes room for it.
+        # Of those that are there it follows the one whose place it gets.
         free = sorted(self._ends)[-self.limit] if len(self._ends) >= self.limit else now
         heappush(self._ends, free + lasts)
         return Simulated(free - now + lasts)

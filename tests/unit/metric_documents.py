@@ -58,5 +58,5 @@ def run_document_of(
 
 
 def is_stale(value: float) -> bool:
-    """Whether the value is the marker that a series has ended: only its bits tell."""
+    """Whether the value is the marker that a series has ended: only its bits show it."""
     return struct.pack("<d", value) == struct.pack("<d", STALE)

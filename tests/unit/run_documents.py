@@ -23,7 +23,7 @@ ENVIRONMENT: dict[str, Any] = {
 
 
 def timeline(seconds: float, overhead_seconds: float = 0.0, **more: Any) -> Timeline:
-    """A step that runs for ``seconds`` after ``overhead_seconds`` in which nobody started it."""
+    """A step that runs for ``seconds`` after ``overhead_seconds`` in which it was not started."""
     start, end = round(overhead_seconds * NANOSECONDS), round((seconds + overhead_seconds) * NANOSECONDS)
     attempt = Attempt(0, "fetch", 1, 0, start)
     attempt.started, attempt.ended, attempt.known, attempt.outcome = start, end, end, "succeeded"

@@ -286,7 +286,7 @@ def test_a_run_without_one_says_nothing_of_capacities() -> None:
 def test_the_curve_is_drawn_in_one_line() -> None:
     timeline = played(6)[1].timeline
     (line,) = capacity_lines(timeline, 20)
-    told = [capacity for _, capacity in timeline.capacity_changes["llm"]]
+    found = [capacity for _, capacity in timeline.capacity_changes["llm"]]
     assert line.startswith("llm ")
-    assert line.endswith(f" 4 at first, {min(told)} to {max(told)}, {told[-1]} at the end")
+    assert line.endswith(f" 4 at first, {min(found)} to {max(found)}, {found[-1]} at the end")
     assert capacity_lines(timeline, 20, ascii_only=True)[0].isascii()

@@ -130,7 +130,7 @@ def test_a_limit_binds_where_its_units_are_the_scarcest():
         .run("c", 0, 0, 0, 3)
         .timeline()
     )  # fmt: skip
-    # 2 units × 20 ns ÷ 3 units, rounded up: the run as a whole could not tell that only one fits at a time.
+    # 2 units × 20 ns ÷ 3 units, rounded up: the run as a whole could not show that only one fits at a time.
     assert RunAnalysis(timeline).lower_bound.terms == {"critical_path": 10, "work": 6, "resource.llm": 14}
     assert RunAnalysis(timeline).lower_bound.binding == "resource.llm"
     assert RunAnalysis(timeline).lost_nanoseconds == {"running": 10, "resource.llm": 10}

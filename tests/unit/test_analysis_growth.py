@@ -17,7 +17,7 @@ from tests.unit.trace_making import run_of
 from tests.unit.trace_shapes import SHAPES, Spans, shaped
 
 SMALL, LARGE = 400, 1_600
-# Four times the spans: n log n makes less than five of it, n² sixteen. Between them is room for a busy machine.
+# Four times the spans: n log n makes less than five of it, n² sixteen. Between them is a margin for a busy machine.
 AT_MOST = 9.0
 
 

@@ -1,4 +1,4 @@
-"""What the analysis tells a person: remedies and cautions."""
+"""What the analysis says to a person: remedies and cautions."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_cpu_bound_threads_are_told_to_use_processes():
         ([4, 4, 4, 4], [4] + [0.01] * 3, "threads"),  # one computes, alone
         ([4, 4, 4, 4], [3.9] * 4, "threads"),  # the interpreter lock was released
         ([4, 4, 4, 4], [1] * 4, "processes"),  # no lock to share, cores unknown
-        ([4, 4, 4, 4], None, "threads"),  # nobody measured
+        ([4, 4, 4, 4], None, "threads"),  # not measured
         ([4], [1], "threads"),  # nothing beside it
     ],
 )

@@ -89,7 +89,7 @@ def test_calls_of_one_name_in_a_loop_are_one_set_though_the_trace_does_not_say_t
 
 
 def test_a_pair_that_runs_together_moves_what_follows_only_as_far_as_its_order_allows() -> None:
-    # c ran after b, and nobody says whether it needs b: it stays behind everything that was before it.
+    # c ran after b, and it is unknown whether it needs b: it stays behind everything that was before it.
     found = diagnose(run_of({"a": (0, 4), "x": (4, 5), "b": (5, 7), "c": (7, 8)}, links={"x": ["a"], "c": ["x", "b"]}))
     gains = {tuple(names(found, one.steps)): one.gain_seconds for one in found.pairs}
     assert gains == {("a", "b"): 2, ("x", "b"): 1}

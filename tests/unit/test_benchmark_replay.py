@@ -1,4 +1,4 @@
-"""Recorded calls of code and of mapped steps, replayed: the same steps, outputs and limits, and nobody is asked."""
+"""Recorded calls of code and of mapped steps, replayed: the same steps, outputs and limits, and no service is asked."""
 
 from __future__ import annotations
 

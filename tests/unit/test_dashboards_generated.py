@@ -171,9 +171,9 @@ def test_a_folder_without_dashboards_and_a_file_that_is_none_are_told(tmp_path: 
     assert "there is no dashboard" in str(read_dashboards(tmp_path)[1][0])
     (tmp_path / "broken.json").write_text("{", "utf-8")
     (tmp_path / "list.json").write_text("[]", "utf-8")
-    told = [fault.what for fault in read_dashboards(tmp_path)[1]]
-    assert told[0].startswith("it cannot be read: ")
-    assert told[1] == "it is no dashboard: not an object"
+    messages = [fault.what for fault in read_dashboards(tmp_path)[1]]
+    assert messages[0].startswith("it cannot be read: ")
+    assert messages[1] == "it is no dashboard: not an object"
 
 
 def test_the_json_is_the_same_each_time_it_is_made() -> None:

@@ -24,7 +24,7 @@ def answered(value: float, **labels: str) -> dict[str, Any]:
     return {"metric": labels, "value": [0, str(value)]}
 
 
-def told(expression: str, answer: list[dict[str, Any]], numbers: list[Known], **options: Any) -> list[str]:
+def faults_of(expression: str, answer: list[dict[str, Any]], numbers: list[Known], **options: Any) -> list[str]:
     return list(differences(expression, answer, numbers, **{"instant": True, **options}))
 
 
@@ -61,8 +61,8 @@ def test_a_span_is_read_as_seconds(text: str, seconds: float) -> None:
 
 def test_a_number_that_is_the_jsons_is_fine_and_one_that_is_not_is_told_with_it() -> None:
     numbers = [known(2.0), known(5.0, SERIAL)]
-    assert told(MAKESPAN, [answered(2.0, **CELL), answered(5.0, **SERIAL)], numbers) == []
-    (sentence,) = told(MAKESPAN, [answered(5.0, **CELL)], numbers)
+    assert faults_of(MAKESPAN, [answered(2.0, **CELL), answered(5.0, **SERIAL)], numbers) == []
+    (sentence,) = faults_of(MAKESPAN, [answered(5.0, **CELL)], numbers)
     assert sentence.startswith("it shows 5 for scenario jokes, executor threads")
     assert sentence.endswith("the JSON of the run says 2")
 
@@ -70,14 +70,14 @@ def test_a_number_that_is_the_jsons_is_fine_and_one_that_is_not_is_told_with_it(
 def test_rounding_is_no_difference_and_a_millionth_is_one() -> None:
     assert close(0.1 + 0.2, 0.3)
     assert not close(1.0, 1.000001)
-    assert told(MAKESPAN, [answered(2.000002, **CELL)], [known(2.0)])
+    assert faults_of(MAKESPAN, [answered(2.000002, **CELL)], [known(2.0)])
 
 
 def test_at_one_moment_only_the_newest_run_counts_and_over_a_range_every_run() -> None:
     numbers = [known(2.0), known(3.0, age=1)]
-    assert told(MAKESPAN, [answered(3.0, **CELL)], numbers)
+    assert faults_of(MAKESPAN, [answered(3.0, **CELL)], numbers)
     curve = {"metric": CELL, "values": [[0, "3.0"], [1, "2.0"]]}
-    assert told(MAKESPAN, [curve], numbers, instant=False) == []
+    assert faults_of(MAKESPAN, [curve], numbers, instant=False) == []
 
 
 def test_a_sum_is_compared_with_the_sum_of_what_the_matchers_take() -> None:
@@ -88,42 +88,42 @@ def test_a_sum_is_compared_with_the_sum_of_what_the_matchers_take() -> None:
         known(1.0, {**CELL, "tool": "b", "result": "failed"}, metric),
     ]
     expression = f'sum({metric}{{result!="succeeded"}})'
-    assert told(expression, [answered(3.0)], numbers) == []
-    assert told(expression, [answered(7.0)], numbers)
+    assert faults_of(expression, [answered(3.0)], numbers) == []
+    assert faults_of(expression, [answered(7.0)], numbers)
 
 
 def test_a_count_is_compared_with_how_many_there_are() -> None:
     numbers = [known(2.0), known(5.0, SERIAL)]
-    assert told(f"count({MAKESPAN})", [answered(2)], numbers) == []
-    assert told(f"count({MAKESPAN})", [answered(3)], numbers) == ["it counts 3; the JSON of the runs has 2"]
+    assert faults_of(f"count({MAKESPAN})", [answered(2)], numbers) == []
+    assert faults_of(f"count({MAKESPAN})", [answered(3)], numbers) == ["it counts 3; the JSON of the runs has 2"]
 
 
 def test_figures_that_stand_side_by_side_are_not_taken_for_one_another() -> None:
     numbers = [known(2.0), known(1.0, metric="makespan_run_lower_bound_seconds")]
     expression = f"{MAKESPAN} or makespan_run_lower_bound_seconds"
-    assert told(expression, [answered(1.0, **CELL, what="lower bound")], numbers) == []
-    assert told(expression, [answered(1.0, **CELL, what="makespan")], numbers)
+    assert faults_of(expression, [answered(1.0, **CELL, what="lower bound")], numbers) == []
+    assert faults_of(expression, [answered(1.0, **CELL, what="makespan")], numbers)
 
 
 def test_a_cells_name_is_read_as_the_queries_write_it() -> None:
     numbers = [known(2.0), known(5.0, SERIAL)]
-    assert told(MAKESPAN, [answered(2.0, cell="jokes threads@4 dataflow")], numbers) == []
-    assert told(MAKESPAN, [answered(5.0, cell="jokes threads@4 dataflow")], numbers)
-    assert told(MAKESPAN, [answered(5.0, series="jokes serial dataflow")], numbers) == []
+    assert faults_of(MAKESPAN, [answered(2.0, cell="jokes threads@4 dataflow")], numbers) == []
+    assert faults_of(MAKESPAN, [answered(5.0, cell="jokes threads@4 dataflow")], numbers)
+    assert faults_of(MAKESPAN, [answered(5.0, series="jokes serial dataflow")], numbers) == []
 
 
 def test_what_a_query_makes_up_and_cells_of_unknown_runs_are_left_out() -> None:
     numbers = [known(2.0)]
-    assert told(MAKESPAN, [answered(9.0, series="ideal", workers="9")], numbers) == []
+    assert faults_of(MAKESPAN, [answered(9.0, series="ideal", workers="9")], numbers) == []
     foreign = [tuple(CELL.items())]
-    assert told(MAKESPAN, [answered(9.0, **CELL)], numbers, foreign=foreign) == []
+    assert faults_of(MAKESPAN, [answered(9.0, **CELL)], numbers, foreign=foreign) == []
 
 
 def test_a_series_of_a_metric_whose_numbers_nobody_states_is_not_judged_by_another_ones() -> None:
     expression = f"makespan_step_wait_seconds_sum or {MAKESPAN}"
-    assert told(expression, [answered(9.0, **CELL, reason="worker")], [known(2.0)]) == []
+    assert faults_of(expression, [answered(9.0, **CELL, reason="worker")], [known(2.0)]) == []
     waited = known(3.0, {**CELL, "reason": "worker"}, "makespan_step_wait_seconds_sum")
-    assert told(expression, [answered(9.0, **CELL, reason="worker")], [known(2.0), waited])
+    assert faults_of(expression, [answered(9.0, **CELL, reason="worker")], [known(2.0), waited])
 
 
 def test_the_numbers_of_documents_are_those_of_their_json() -> None:

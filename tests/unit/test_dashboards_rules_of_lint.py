@@ -84,10 +84,10 @@ FAULTS: dict[str, tuple[Callable[[Dashboard], Any], str]] = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_dashboard_is_told_to_have(name: str) -> None:
-    spoil, told = FAULTS[name]
+    spoil, message = FAULTS[name]
     spoiled = copy.deepcopy(GOOD)
     spoil(spoiled)
-    assert any(told in str(fault) for fault in static_faults({"one-run.json": spoiled}))
+    assert any(message in str(fault) for fault in static_faults({"one-run.json": spoiled}))
 
 
 def test_a_good_dashboard_is_told_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Why attempts failed: kept for each, counted, told in documents, spans and metrics, and what to do about it."""
+"""Why attempts failed: kept for each, counted, shown in documents, spans and metrics, and what to do about it."""
 
 from __future__ import annotations
 

@@ -276,7 +276,7 @@ def test_the_stacks_of_all_threads_are_told() -> None:
 
 
 class LosingBackend(Backend):
-    """Starts what it is given, and never tells of an end."""
+    """Starts what it is given, and never reports an end."""
 
     name = "losing"
 

@@ -1,4 +1,4 @@
-"""Where documents go, and the facts that stand in them."""
+"""Where documents go, and the facts in them."""
 
 from __future__ import annotations
 

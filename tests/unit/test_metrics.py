@@ -98,10 +98,10 @@ def test_reasons_of_ten_thousand_states_share_few_labels() -> None:
 
 def test_losses_that_share_a_label_still_sum_to_the_same() -> None:
     lost = {f"lock.{number}": float(number) for number in range(1_000)} | {"running": 5.0, "slowdown": -1.0}
-    told = with_others_summed(lost)
-    assert len(told) == REASONS_TOLD_APART + 3
-    assert told["lock.999"] == 999.0
-    assert sum(told.values()) == pytest.approx(sum(lost.values()))
+    summed = with_others_summed(lost)
+    assert len(summed) == REASONS_TOLD_APART + 3
+    assert summed["lock.999"] == 999.0
+    assert sum(summed.values()) == pytest.approx(sum(lost.values()))
 
 
 def test_the_gauges_of_a_run_are_the_numbers_of_its_document() -> None:

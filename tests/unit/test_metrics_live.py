@@ -42,7 +42,7 @@ def watched_run(live: LiveMetrics, flow: Workflow, **more: Any) -> Any:
 
 @pytest.fixture
 def looking() -> Iterator[tuple[LiveMetrics, list[list[Sample]]]]:
-    """Live metrics that somebody looks at without a pause."""
+    """Live metrics that are read without a pause."""
     live = LiveMetrics()
     seen: list[list[Sample]] = []
     ended = threading.Event()

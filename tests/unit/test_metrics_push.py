@@ -29,7 +29,7 @@ Answer = Callable[[str], tuple[int, bytes]]
 
 @contextmanager
 def server(answer: Answer) -> Iterator[str]:
-    """A server that answers as told: path to status and body."""
+    """A server with given answers: path to status and body."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -270,9 +270,9 @@ def test_a_document_that_is_not_whole_does_not_keep_the_others_out_of_the_file(t
     path = tmp_path / "makespan.prom"
     good = document(result([1.0]))
     broken = {**good, "run_id": "broken", "results": [{**good["results"][0], "samples": [{}]}]}
-    told: list[str] = []
-    assert write_textfile([broken, good], path, skipped=told.append) == 1
-    assert [one.startswith("run broken cannot be written") for one in told] == [True]
+    messages: list[str] = []
+    assert write_textfile([broken, good], path, skipped=messages.append) == 1
+    assert [one.startswith("run broken cannot be written") for one in messages] == [True]
 
 
 def test_two_that_write_at_once_lose_nothing(tmp_path: Path) -> None:

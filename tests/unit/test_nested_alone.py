@@ -1,4 +1,4 @@
-"""A single call that its step waits for, run by the thread or the coroutine of the step: nobody sees the difference."""
+"""A single call that its step waits for, run by the thread or the coroutine of the step: no difference is visible."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_run_that_its_host_cancels_takes_its_steps_along_at_once_those_in_a_ca
 
 
 class Begun(Instrument):
-    """Tells when all of these steps have begun."""
+    """Signals when all of these steps have begun."""
 
     def __init__(self, *step_ids: str) -> None:
         self.missing = set(step_ids)
@@ -130,7 +130,7 @@ def test_who_waits_no_longer_for_a_call_that_it_runs_itself_cancels_it() -> None
                     await call_tool_async("slow", "a")
             except TimeoutError:
                 found.append("went on")
-            # Neither of the two is told to stop once more.
+            # Neither of the two is asked to stop once more.
             await asyncio.sleep(0.05)
         return [*found, await call_tool_async("shout", "b")]
 

@@ -116,7 +116,7 @@ def test_a_run_that_cannot_be_shorter_is_above_by_exactly_nothing(tmp_path: Path
 
 
 def hard(folder: Path) -> Loaded:
-    """A packing that nobody proves in a moment."""
+    """A packing that takes long to prove."""
     draw = random.Random(4)
     steps = [{"step_id": f"s{number}", "tool": "sleep", "args": {"seconds": draw.randrange(100, 999) / 1000},
               "needs": {"units": draw.randrange(2, 8)}} for number in range(60)]  # fmt: skip

@@ -280,7 +280,7 @@ def test_a_step_that_needs_only_a_slot_and_was_overtaken_a_thousand_times_has_th
     found = check(described, events, exact=True, properties={"no_starvation"})
     assert [violation.steps for violation in found] == ([("a", "b1001")] if starved else [])
     assert not starved or "was granted the slot that it needs" in found[0].message
-    # Where clocks are real, or steps wait at a worker, the record does not tell who could have had the slot.
+    # Where clocks are real, or steps wait at a worker, the record does not say which step could have had the slot.
     assert check(described, events, properties={"no_starvation"}) == []
     assert check(described, events, exact=True, handed_out_ahead=True, properties={"no_starvation"}) == []
 

@@ -346,13 +346,13 @@ def test_a_resumed_step_after_another_that_ran_before_the_seam_is_not_taken_from
 def test_the_plan_of_a_resumed_run_says_what_the_cache_may_have(path: Path, tmp_path: Path) -> None:
     steps = (cached("a", "fails"), Step(step_id="b", tool="fails"))
     done(path, *steps, journal=tmp_path / "run.journal")
-    told: dict[str, str] = {}
+    reasons: dict[str, str] = {}
 
     def show(plan: ResumePlan) -> None:
-        told.update({one.step_id: one.reason for one in plan.steps})
+        reasons.update({one.step_id: one.reason for one in plan.steps})
 
     done(path, *steps, resume=Resume(tmp_path / "run.journal", show=show))
-    assert told == {"a": "it had failed, unless the cache has its output", "b": "it had failed"}
+    assert reasons == {"a": "it had failed, unless the cache has its output", "b": "it had failed"}
 
 
 def test_old_outputs_are_dropped_with_their_files(path: Path) -> None:

@@ -1,6 +1,6 @@
 """Twenty questions of a newcomer, and the file in which each behaviour is found.
 
-The tree alone should lead there: whoever renames or moves one of these files looks whether its new name still does.
+The tree alone should lead there: after a rename or a move of one of these files, check that its new name still does.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PLACES = [
     ("Zipkin's JSON is read", "harness/traces/formats/zipkin.py", "def span_of"),
     ("Edges of LangGraph runs are found", "harness/traces/edges/framework_edges.py", "def framework_edges"),
     (
-        "The names and help texts of all metrics stand",
+        "The names and help texts of all metrics are listed",
         "harness/telemetry/metrics/metric_table.py",
         "class MetricFamily",
     ),

@@ -61,7 +61,7 @@ SENTENCES: list[tuple[str, list[str]]] = [
     ("write recipes for fish, and chips", ["Write recipe for fish", "Write recipe for chips"]),
     ("write posts for Ben & Jerry's and Marks & Spencer",
      ["Write post for Ben & Jerry's", "Write post for Marks & Spencer"]),
-    # numbers that leave some room
+    # numbers that leave a range
     ("write 2 to 3 jokes", ["Write joke 1", "Write joke 2", "Write joke 3"]),
     ("write 2–3 jokes about cats, dogs and birds",
      ["Write joke about cats", "Write joke about dogs", "Write joke about birds"]),
@@ -141,7 +141,7 @@ SENTENCES: list[tuple[str, list[str]]] = [
     ("summarize chapter 1. Then summarize chapter 2.", ["Summarize chapter 1", "Summarize chapter 2 <- step1"]),
     ("Compare:\n- Python\n- Rust", ["Compare"]),
     ("* [ ] write a story\n* [x] illustrate it", ["Write a story", "Illustrate it <- step1"]),
-    # one more of what was named, things for other things, and letters to somebody
+    # one more of what was named, things for other things, and letters to a person
     ("Create 2 flashcards for biology and 3 for chemistry",
      ["Create flashcard 1 for biology", "Create flashcard 2 for biology",
       *(f"Create flashcard {number} for chemistry" for number in (1, 2, 3))]),

@@ -1,4 +1,4 @@
-"""Where things stand in a report: lanes, rows, levels, the graph, ticks."""
+"""Where things are in a report: lanes, rows, levels, the graph, ticks."""
 
 from __future__ import annotations
 

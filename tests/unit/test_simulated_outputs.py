@@ -1,4 +1,4 @@
-"""On the virtual clock nobody knows what a tool puts out: that is handed on, assumed or said, and fails nothing."""
+"""On the virtual clock the output of a tool is unknown: it is handed on, assumed or said, and fails nothing."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def test_constraints_hold_names_and_versions_and_no_addresses() -> None:
 def test_every_direct_dependency_is_locked() -> None:
     locked = {canonicalize_name(line.partition("==")[0]) for line in CONSTRAINTS}
     extras = PROJECT["project"]["optional-dependencies"]
-    # The local model is nobody's unasked, and fetched by itself.
+    # The local model is fetched by itself, and only when asked for.
     locked_extras = (texts for extra, texts in extras.items() if extra != "local-llm")
     asked_for = [*PROJECT["project"]["dependencies"], *(text for texts in locked_extras for text in texts)]
     names = {canonicalize_name(Requirement(text).name) for text in asked_for} - {"makespan"}

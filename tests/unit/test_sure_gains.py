@@ -1,4 +1,4 @@
-"""What a faster step of somebody's trace saves for sure, and what only if the observed order holds. Milliseconds."""
+"""What a faster step of a foreign trace saves for sure, and what only if the observed order holds. Milliseconds."""
 
 from __future__ import annotations
 
@@ -88,9 +88,9 @@ def test_a_simulated_trace_says_beside_each_gain_how_much_of_it_is_sure() -> Non
     run = run_of(span("run", 0, 400), span("one", 0, 200, "run"), span("two", 300, 400, "run"))
     subject = subject_of_trace(run)
     found = simulate(subject, [speed_up("one=2x", subject.steps), speed_up("two=2x", subject.steps)])
-    told = {one.label: (one.gain_seconds, one.sure_gain_seconds) for one in found.gains}
-    assert told["step one 2× as fast"] == pytest.approx((0.1, 0.0))
-    assert told["step two 2× as fast"] == pytest.approx((0.05, 0.05))
+    gains = {one.label: (one.gain_seconds, one.sure_gain_seconds) for one in found.gains}
+    assert gains["step one 2× as fast"] == pytest.approx((0.1, 0.0))
+    assert gains["step two 2× as fast"] == pytest.approx((0.05, 0.05))
     lines = [line.text for line in simulation_lines(found, [None])]
     assert [line.split()[-1] for line in lines if "as fast" in line] == ["nothing", "all"]
     assert any("for sure" in line for line in lines)

@@ -10,7 +10,7 @@ from executor.record.timeline import Attempt, Interval, Timeline, Wait
 
 
 @pytest.mark.parametrize(
-    ("granted", "waits", "told"),
+    ("granted", "waits", "recorded"),
     [
         (5, None, []),
         (5, "worker", [Wait("worker", 2, 5)]),
@@ -19,13 +19,13 @@ from executor.record.timeline import Attempt, Interval, Timeline, Wait
         (5, (), []),
     ],
 )
-def test_the_waits_of_an_attempt(granted: int, waits: str | Sequence[Wait] | None, told: list[Wait]) -> None:
+def test_the_waits_of_an_attempt(granted: int, waits: str | Sequence[Wait] | None, recorded: list[Wait]) -> None:
     attempt = Attempt(0, "a", 1, 2, granted, waits=[*waits] if isinstance(waits, list) else waits)
-    assert list(attempt.waits) == told
+    assert list(attempt.waits) == recorded
     for later in (Wait("resuming", 7, 8), Wait("worker", 9, 10)):
         attempt.add_wait(later)
-        told = [*told, later]
-        assert list(attempt.waits) == told
+        recorded = [*recorded, later]
+        assert list(attempt.waits) == recorded
     attempt.waits = None
     assert list(attempt.waits) == []
 

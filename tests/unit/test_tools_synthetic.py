@@ -24,16 +24,16 @@ def context(**given: Any) -> ToolContext:
     return ToolContext(run, given.pop("step_id", "a"), **given)
 
 
-def both_forms(kind: str, told: dict[str, Any], prompt: str | None = None, **given: Any) -> list[Any]:
+def both_forms(kind: str, args: dict[str, Any], prompt: str | None = None, **given: Any) -> list[Any]:
     tool = tool_of(kind)
     assert tool.call is not None
     assert tool.call_async is not None
 
     async def awaited() -> Any:
         assert tool.call_async is not None
-        return await tool.call_async(context(**given), prompt, told)
+        return await tool.call_async(context(**given), prompt, args)
 
-    return [tool.call(context(**given), prompt, told), asyncio.run(awaited())]
+    return [tool.call(context(**given), prompt, args), asyncio.run(awaited())]
 
 
 def test_noop_returns_its_prompt_in_both_forms() -> None:
@@ -133,12 +133,12 @@ def test_busy_coroutines_take_turns_and_each_uses_its_own_time() -> None:
 def test_a_cancelled_load_ends_long_before_its_time(kind: str) -> None:
     tool = tool_of(kind)
     assert tool.call is not None
-    told = context()
-    timer = threading.Timer(0.05, told.cancel)
+    stopped = context()
+    timer = threading.Timer(0.05, stopped.cancel)
     timer.start()
     begin = time.perf_counter()
     with pytest.raises(ToolError, match="cancelled"):
-        tool.call(told, None, {"seconds": 60})
+        tool.call(stopped, None, {"seconds": 60})
     timer.join()
     assert time.perf_counter() - begin < 30
 
@@ -172,21 +172,21 @@ def test_flaky_by_ratio_is_drawn_from_seed_step_and_attempt_alone() -> None:
 def test_flaky_wants_exactly_one_way_to_fail() -> None:
     tool = tool_of("flaky")
     assert tool.call is not None
-    for told in ({}, {"fail_times": 1, "fail_ratio": 0.5}, {"fail_ratio": 2}):
+    for args in ({}, {"fail_times": 1, "fail_ratio": 0.5}, {"fail_ratio": 2}):
         with pytest.raises(ToolError) as caught:
-            tool.call(context(), None, told)
+            tool.call(context(), None, args)
         assert not caught.value.retryable
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "args"),
     [("sleep", {"seconds": 0.01}), ("busy", {"seconds": 0.01}), ("flaky", {"fail_times": 0}), ("noop", {})],
 )
-def test_simulation_gives_the_output_of_the_real_call(kind: str, told: dict[str, Any]) -> None:
-    simulated = tool_of(kind).simulate(context(), None, told)
+def test_simulation_gives_the_output_of_the_real_call(kind: str, args: dict[str, Any]) -> None:
+    simulated = tool_of(kind).simulate(context(), None, args)
     assert simulated is not None
-    assert simulated.duration_seconds == told.get("seconds", 0)
-    assert [simulated.output] * 2 == both_forms(kind, told)
+    assert simulated.duration_seconds == args.get("seconds", 0)
+    assert [simulated.output] * 2 == both_forms(kind, args)
 
 
 def test_synthetic_tools_travel_to_other_processes() -> None:

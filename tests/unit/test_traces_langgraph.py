@@ -301,7 +301,7 @@ def test_of_several_assumed_nodes_one_is_real_so_no_prediction_begins_before_the
     assert [(names[edge.before], names[edge.after]) for edge in edges_that_hold(run)] == [("one", "after")]
     found = diagnose(run)
     unlimited = found.predictions.by_workers["unlimited"]
-    # Of these 10 ms between the last node and the end of the graph belong to nobody.
+    # Of these 10 ms between the last node and the end of the graph belong to no node.
     assert unlimited.makespan_seconds == 0.06
     assert unlimited.without_assumed_seconds == 0.05
 

@@ -304,10 +304,10 @@ def test_one_trace_may_be_spread_over_many_files(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_told_of_and_left_out(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(lines(request(*SPANS)))
     (tmp_path / "b.json").write_text("oh no")
-    told: list[TraceError] = []
-    [trace] = read_traces([tmp_path / "b.json", tmp_path / "a.json"], on_error=told.append)
+    errors: list[TraceError] = []
+    [trace] = read_traces([tmp_path / "b.json", tmp_path / "a.json"], on_error=errors.append)
     assert len(trace.spans) == 3
-    assert len(told) == 1
+    assert len(errors) == 1
     with pytest.raises(TraceError):
         list(read_traces([tmp_path / "a.json", tmp_path / "b.json"]))
 

@@ -251,7 +251,7 @@ def test_a_tool_declaration_keeps_the_options_of_its_kind_and_refuses_what_json_
 
 
 class Cell(StrictModel):
-    """A model of another room, for :func:`translate`."""
+    """A model of another package, for :func:`translate`."""
 
     model_config = ConfigDict(extra="forbid")
 

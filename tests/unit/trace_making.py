@@ -52,7 +52,7 @@ def trace(
 
 
 def run_of(times: Mapping[str, tuple[float, float]], **more: Any) -> ForeignRun:
-    """The run that such a trace tells of."""
+    """The run of such a trace."""
     return foreign_run(trace(times, **more))
 
 

@@ -94,7 +94,7 @@ def read(document: Any, **options: Any) -> list[Trace]:
 
 
 def run_of(*spans: dict[str, Any], **options: Any) -> ForeignRun:
-    """The run that these spans tell of."""
+    """The run of these spans."""
     [trace] = read(request(*spans))
     return foreign_run(trace, **options)
 

@@ -80,7 +80,7 @@ def document_1_4(truth: Known, seed: int = 0) -> dict[str, Any]:
 
 
 def document_1_5(truth: Known, seed: int = 0) -> dict[str, Any]:
-    """Version 1.5. Each edge stands in the parents of one side, in the children of the other, or in both."""
+    """Version 1.5. Each edge is in the parents of one side, in the children of the other, or in both."""
     draw = random.Random(seed)
     written = {edge: draw.choice(("parents", "children", "both")) for edge in sorted(truth.edges)}
     specification = [

@@ -2,7 +2,7 @@
 
 Rules of this module:
 - The oldest run first, one in memory at a time.
-- A run that cannot be sent does not keep the others from being sent; what failed is told at the end.
+- A run that cannot be sent does not keep the others from being sent; what failed is reported at the end.
 - Where an OTLP endpoint is configured, the traces of the runs are sent there too.
 """
 

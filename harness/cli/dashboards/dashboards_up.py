@@ -31,7 +31,7 @@ def show_dashboards(request: UpRequest) -> ExitCode:
     ports = Ports(request.port, request.page_port, request.grafana_port)
     settings = config.telemetry.prometheus
 
-    def tell(preview: RunningPreview) -> None:
+    def show_addresses(preview: RunningPreview) -> None:
         terminal.line(f"Preview of the dashboards: {preview.page_url}")
         if preview.grafana_url is not None:
             terminal.line(f"Grafana: {preview.grafana_url}")
@@ -44,7 +44,7 @@ def show_dashboards(request: UpRequest) -> ExitCode:
         with terminated_as_interrupted(), preview_up(
             data_folder(request.data), ports, scrape_port=settings.metrics_port or None
         ) as preview:  # fmt: skip
-            tell(preview)
+            show_addresses(preview)
             keep_sending(preview, store_path(request.store, config), terminal.line, run_info=settings.run_info)
     except KeyboardInterrupt:
         terminal.line("ended")

@@ -78,15 +78,15 @@ def needs(*capabilities: str) -> Callable[[Callable[P, None]], Callable[P, None]
 
     def mark(test: Callable[P, None]) -> Callable[P, None]:
         @functools.wraps(test)
-        def told(*args: P.args, **kwargs: P.kwargs) -> None:
+        def explained(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
                 test(*args, **kwargs)
             except Exception as error:
                 error.add_note(_needed(capabilities))
                 raise
 
-        told.__dict__["needs"] = capabilities
-        return told
+        explained.__dict__["needs"] = capabilities
+        return explained
 
     return mark
 

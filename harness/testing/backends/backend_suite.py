@@ -4,8 +4,8 @@
         backend = MyBackend          # a name, a class, or a function of the number of workers
         cannot = {"stops_functions": "a thread cannot be stopped"}
 
-Run it with pytest. Every run in it is watched (:mod:`harness.testing.backends.protocol_watch`): a backend that loses a
-completion, runs a step twice or forgets to advance is told which rule it broke, with the events that led there.
+Run it with pytest. Every run in it is watched (:mod:`harness.testing.backends.protocol_watch`). Where a backend loses a
+completion, runs a step twice or forgets to advance, the error names the rule and the events that led there.
 
 Rules of this module:
 - It only puts the groups of facts together, with those that need a notebook or much memory.
@@ -79,7 +79,7 @@ class BackendConformance(
 
     ``cannot`` says what it cannot do (:data:`CAPABILITIES`), by default :data:`CANNOT`; ``workers`` how many each run
     has; ``many_steps`` how many the longest run has, and ``random_workflows`` how many are drawn; ``patience_seconds``
-    after how long a run in which nothing happens is said to stand still.
+    after how long a run in which nothing happens counts as a standstill.
     """
 
     @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Facts about steps that call tools while they run: the calls are steps, and who waits for them holds no worker."""
+"""Facts about steps that call tools while they run: the calls are steps, a step that waits for them holds no worker."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def call_naps(count: int, seconds: float) -> list[Any]:
 
 
 def call_one_that_fails() -> dict[str, Any]:
-    """What a call's failure tells, and what is kept of the others."""
+    """What the error of a failed call holds, and what is kept of the others."""
     try:
         call_tools_parallel([("echo", None, {"value": 1}), ("fail", None, {"message": "no"}), ("echo", "a prompt")])
     except CallError as error:
@@ -69,10 +69,10 @@ def call_one_that_fails() -> dict[str, Any]:
 
 
 def call_many_things(folder: str) -> list[Any]:
-    """Odd ones: nobody, an unknown tool, a spare for one that fails."""
-    nobody = call_tools_parallel([])
+    """Odd ones: no call at all, an unknown tool, a spare for one that fails."""
+    none = call_tools_parallel([])
     (unknown,) = call_tools_parallel([("ecko", None, {})], return_exceptions=True)
-    return [nobody, str(unknown), call_tool_resilient(["refuse_note", "note_of"], folder=folder, text="here")]
+    return [none, str(unknown), call_tool_resilient(["refuse_note", "note_of"], folder=folder, text="here")]
 
 
 def note_of(folder: str, text: str) -> str:
@@ -181,14 +181,14 @@ class CallFacts(BackendFacts):
     def test_a_call_that_fails_is_named_and_the_others_are_kept(self) -> None:
         run = self.run_calls(step("a", "call_one_that_fails"))
         assert run.statuses == {"a": "succeeded", "a/1": "succeeded", "a/2": "failed", "a/3": "succeeded"}
-        told = {"tool": "fail", "step_id": "a/2", "reason": "no", "results": [1, "no", "a prompt"]}
-        assert run.outputs["a"] == told
+        expected = {"tool": "fail", "step_id": "a/2", "reason": "no", "results": [1, "no", "a prompt"]}
+        assert run.outputs["a"] == expected
 
     @needs("tools", "calls")
     def test_no_calls_unknown_calls_and_calls_with_a_spare(self, tmp_path: Path) -> None:
         run = self.run_calls(step("a", "call_many_things", folder=str(tmp_path)))
-        nobody, unknown, spare = run.outputs["a"]
-        assert (nobody, spare) == ([], "here")
+        none, unknown, spare = run.outputs["a"]
+        assert (none, spare) == ([], "here")
         assert "there is no tool 'ecko'" in unknown
         assert "did you mean 'echo'" in unknown
 
@@ -212,7 +212,7 @@ class CallFacts(BackendFacts):
 
     @needs("tools", "calls")
     def test_a_call_is_retried_as_its_tool_says(self) -> None:
-        # The declaration's retry is the tool's affair: the oracle is not told of it.
+        # The declaration's retry is the tool's affair: the oracle does not know it.
         flaky = {"kind": "flaky", "retry": {"max_attempts": 2, "backoff_seconds": 0.01}}
         run = self.run(step("a", "call_flaky", fail_times=1), tools={**STEPS, **CALLING, "flaky": flaky})
         assert run.statuses == {"a": "succeeded", "a/1": "succeeded"}

@@ -191,14 +191,14 @@ class TimeoutFacts(BackendFacts):
         """Whether a call ends when its timeout is over: it gives no sign of life any more, while the run goes on."""
         self.run(
             step("a", tool, folder=str(folder), seconds=10 * SHORT_SECONDS, timeout=SHORT_SECONDS),
-            # The call is told to stop; a moment later it must have.
+            # The call is asked to stop; a moment later it must have.
             step("pause", "sleep", seconds=4 * SHORT_SECONDS, priority=-1),
             step("then", "note", folder=str(folder), text="then", depends_on=("pause",)),
             step("longer", "sleep", seconds=10 * HEARTBEAT_SECONDS, depends_on=("then",)),
             workers=2,
         )
         found = notes(folder)
-        # With one worker the step after it ran after it, so that only the beats after "then" are told apart.
+        # With one worker the step after it ran after it, so that only the beats after "then" count.
         return "beat" in found and "beat" not in found[found.index("then") :]
 
 

@@ -5,7 +5,7 @@ backend misbehaves, a standstill included.
 
 Rules of this module:
 - The engine is the one that every run has; only what passes between it and the backend is looked at.
-- It changes nothing: the engine gets what the backend said, unless nobody could go on from it. Events are kept as
+- It changes nothing: the engine gets what the backend said, unless the run could not go on from it. Events are kept as
   they come and written out only on demand: a watched run is nearly as fast as any.
 - A breach is noted where it happens and raised where :meth:`WatchedBackend.drive` ends, so that the watched backend
   goes its way undisturbed.
@@ -35,7 +35,7 @@ RULES = {
     "completion": "a completion is (attempt, started, ended, worker, cpu_seconds, outcome, value, tokens_used)",
     "times": "times are whole nanoseconds from the run's t = 0 by the backend's clock: granted ≤ started ≤ ended ≤ now",
     "clock": "the clock counts nanoseconds and never runs backwards",
-    "woken": "when wake_at() has passed, somebody calls engine.advance()",
+    "woken": "when wake_at() has passed, the backend calls engine.advance()",
     "drive": "drive() returns when the engine is done, and raises nothing of its own",
 }
 EVENTS_SHOWN = 30
@@ -44,10 +44,11 @@ EVENTS_SHOWN = 30
 class ProtocolError(AssertionError):
     """A backend broke the protocol. ``rule`` is a key of :data:`RULES`."""
 
-    def __init__(self, rule: str, story: str, events: Sequence[str]) -> None:
+    def __init__(self, rule: str, description: str, events: Sequence[str]) -> None:
         self.rule = rule
-        told = "\n".join(f"  {event}" for event in events) or "  nothing"
-        super().__init__(f"the backend broke a rule of the protocol: {RULES[rule]}\n  {story}\nwhat led there:\n{told}")
+        before = "\n".join(f"  {event}" for event in events) or "  nothing"
+        broken = f"the backend broke a rule of the protocol: {RULES[rule]}"
+        super().__init__(f"{broken}\n  {description}\nwhat led there:\n{before}")
 
 
 class Log:
@@ -62,7 +63,7 @@ class Log:
         self._count = 0
 
     def note(self, what: str, said: Sequence[Any] = (), answer: Sequence[Any] = ()) -> None:
-        """Keep an event: attempts are named when somebody asks, and not before."""
+        """Keep an event: attempts are named only on demand."""
         with self._lock:
             now = time.monotonic()
             if said or answer:
@@ -71,9 +72,9 @@ class Log:
             self._count += 1
             self._events.append((now, threading.current_thread().name, what, said, answer))
 
-    def breach(self, rule: str, story: str) -> ProtocolError:
+    def breach(self, rule: str, description: str) -> ProtocolError:
         """Keep a breach with the events up to now."""
-        error = ProtocolError(rule, story, self.events())
+        error = ProtocolError(rule, description, self.events())
         with self._lock:
             self.breaches.append(error)
         return error
@@ -91,7 +92,7 @@ class Log:
 
 def stacks(*watchers: str, without: Collection[int | None] = ()) -> str:
     """What all other threads are doing, without the lines of the files that only watch. ``without``: threads, by their
-    ident, that belong to somebody else.
+    ident, that belong to others.
     """
     our_files = (threading.__file__, *watchers)
     names = {thread.ident: thread.name for thread in threading.enumerate()}
@@ -213,7 +214,7 @@ class WatchedEngine:
     # ------------------------------------------------------------------ what is looked at
 
     def standstill(self) -> tuple[str, str]:
-        """The rule that a run breaks which does not move, and the story."""
+        """The rule that a run without progress breaks, and a description."""
         engine = self._engine
         if not self._begun:
             return "begin", "begin() was never called"
@@ -222,15 +223,15 @@ class WatchedEngine:
             named = ", ".join(map(said_of, open_attempts[:10]))
             return "completed", f"handed out and never completed: {named}"
         statuses = Counter(engine.scheduler.statuses())
-        told = ", ".join(f"{count} {status}" for status, count in statuses.items())
+        counted = ", ".join(f"{count} {status}" for status, count in statuses.items())
         if self._woke is not None and self._woke <= engine.now():
             due = self._woke / NANOSECONDS
-            return "woken", f"something was due at {due:.3f} s, and nobody called advance() since (steps: {told})"
-        return "drive", f"all that was handed out is completed, and the run is not over (steps: {told})"
+            return "woken", f"something was due at {due:.3f} s, and advance() was not called since (steps: {counted})"
+        return "drive", f"all that was handed out is completed, and the run is not over (steps: {counted})"
 
-    def fatal(self, rule: str, story: str) -> ProtocolError:
-        """A breach after which the run cannot go on: the one who waits for its end has to know."""
-        error = self._log.breach(rule, story)
+    def fatal(self, rule: str, description: str) -> ProtocolError:
+        """A breach after which the run cannot go on: the thread that waits for its end has to know."""
+        error = self._log.breach(rule, description)
         self._engine.crash = error
         self._notify()
         return error
@@ -325,7 +326,7 @@ CLOCK_SAMPLE_SECONDS = 0.05
 
 def watch(backend: Backend, *, patience_seconds: float = 60.0) -> WatchedBackend:
     """The same backend under watch. ``patience_seconds``: how long nothing may pass between it and the engine (no step
-    may take longer) until the run is said to stand still.
+    may take longer) before the run counts as a standstill.
     """
     return WatchedBackend(backend, patience_seconds)
 
@@ -405,7 +406,7 @@ class WatchedBackend(Backend):
         self.backend.notify()
 
     def close(self) -> None:
-        """See :meth:`Backend.close`; of a backend that stands still it is not waited for."""
+        """See :meth:`Backend.close`; for a backend at a standstill it does not wait."""
         if not self._stuck:
             self.backend.close()
             return
@@ -438,9 +439,9 @@ class WatchedBackend(Backend):
         wrong_clock = self._clock_rate(began)
         if self.log.breaches:
             return
-        rule, story = ("clock", wrong_clock) if wrong_clock else watched.standstill()
-        story += f"; nothing has happened for {self.patience_seconds:g} s. The threads:\n{threads}"
-        watched.fatal(rule, story)
+        rule, description = ("clock", wrong_clock) if wrong_clock else watched.standstill()
+        description += f"; nothing has happened for {self.patience_seconds:g} s. The threads:\n{threads}"
+        watched.fatal(rule, description)
 
     def _judge(
         self, engine: Engine, watched: WatchedEngine, failures: list[BaseException], began: tuple[float, int]
@@ -451,11 +452,11 @@ class WatchedBackend(Backend):
             error = failures[0]
             if isinstance(error, BackendError | KeyboardInterrupt | SystemExit):
                 raise error
-            told = "".join(traceback.format_exception(error)).rstrip()
-            raise self.log.breach("drive", f"it raised {type(error).__name__}: {error}\n{told}") from error
+            trace = "".join(traceback.format_exception(error)).rstrip()
+            raise self.log.breach("drive", f"it raised {type(error).__name__}: {error}\n{trace}") from error
         if not engine.done:
-            rule, story = watched.standstill()
-            raise self.log.breach(rule, f"drive() returned too early: {story}")
+            rule, description = watched.standstill()
+            raise self.log.breach(rule, f"drive() returned too early: {description}")
         if wrong_clock := self._clock_rate(began):
             raise self.log.breach("clock", wrong_clock)
 

@@ -145,12 +145,12 @@ class MuteError(Exception):
 
 
 def mute() -> NoReturn:
-    """Raise an error that cannot be told."""
+    """Raise an error without words."""
     raise MuteError
 
 
 def local_error() -> NoReturn:
-    """Raise an error of a class that nobody can import, which holds what nobody can pickle."""
+    """Raise an error of a class that cannot be imported, with a value that cannot be pickled."""
 
     class LocalError(Exception):
         pass

@@ -84,7 +84,7 @@ class Broken(Instrument):
 
 
 class InstrumentFacts(BackendFacts):
-    """What instruments see, and that they harm nobody."""
+    """What instruments see, and that they do no harm."""
 
     def test_an_instrument_sees_the_run_from_start_to_end(self) -> None:
         watcher = Watcher()

@@ -1,4 +1,4 @@
-"""What the outside world does in a drawn run: how long attempts take, how they end, whom they call, who is cancelled.
+"""What the outside world does in a drawn run: how long attempts take, how they end, what they call, what is cancelled.
 
 A workflow says what should happen; a :class:`Behaviour` says what does. A simulation plays it, the oracle reads it.
 
@@ -30,7 +30,7 @@ class Call(NamedTuple):
 
 
 class AttemptPlan(NamedTuple):
-    """One attempt: how long it runs, how it ends, what it uses, whom it calls (offsets never fall).
+    """One attempt: how long it runs, how it ends, what it uses, what it calls (offsets never fall).
 
     ``outcome`` is ``succeeded``, ``failed`` or ``worker_died``; a timeout or a cancellation may come before.
     """
@@ -64,7 +64,7 @@ class Child(NamedTuple):
 
 
 def called_by(plan: StepPlan) -> Iterator[Child]:
-    """Whom a step and its items may call, and whom these may. As deep as calls were drawn: a few levels."""
+    """What a step and its items may call, and what these may call. As deep as calls were drawn: a few levels."""
     for part in (plan, *plan.items):
         for attempt in part.attempts:
             for call in attempt.calls:

@@ -242,7 +242,7 @@ def _common(
     if "retries" in active and source.chance(40):
         fields["retry"] = _retry(source, active)
     if "timeouts" in active and source.chance(25):
-        # Never the very duration: which of the two comes first would be anybody's guess.
+        # Never the very duration: which of the two comes first would be open.
         limit = max(1, units + source.integer(-6, 6))
         fields["timeout"] = _seconds(limit + (limit == units))
     return fields
@@ -252,7 +252,7 @@ BLANK = Step(step_id="blank")
 
 
 def _made_step(step_id: str, fields: Mapping[str, Any]) -> Step:
-    """A step of fields that are drawn as the words want them, so nobody has to look at them again."""
+    """A step of drawn fields, which are valid as they are: they are not validated again."""
     return BLANK.model_copy(update={"step_id": step_id, **fields})
 
 
@@ -387,11 +387,11 @@ def _cancellations(source: Source, theme: Theme, size: int) -> tuple[tuple[int, 
     found: list[tuple[int, tuple[str, ...] | None]] = []
     for _ in range(source.integer(1, 2)):
         time = source.integer(0, 8 * size + 8) * EXACT_UNIT_NANOSECONDS
-        whom: tuple[str, ...] | None = None
+        cancelled: tuple[str, ...] | None = None
         if not source.chance(25):
             ids = [f"s{source.integer(0, size - 1)}" for _ in range(source.integer(1, 2))]
-            whom = tuple(dict.fromkeys(ids))
-        found.append((time, whom))
+            cancelled = tuple(dict.fromkeys(ids))
+        found.append((time, cancelled))
     return tuple(sorted(found, key=lambda one: one[0]))
 
 

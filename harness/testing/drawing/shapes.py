@@ -173,7 +173,7 @@ class InTree(Shape):
     """A reduction: leaves first, then each step joins the two oldest open ones."""
 
     def parents(self, source: Source, step: int) -> list[int]:
-        """Two that nobody has joined yet."""
+        """Two that no step has joined yet."""
         leaves = (self.size + 1) // 2
         first = 2 * (step - leaves)
         return [other for other in (first, first + 1) if other < step] if step >= leaves else []

@@ -1,7 +1,7 @@
 """Plays a drawn run through the production scheduler and engine on the virtual clock, thousands in a minute.
 
 Rules of this module:
-- Nothing of the executor is replaced but what is outside it: how long attempts take, how they end, whom they call.
+- Nothing of the executor is replaced but what is outside it: how long attempts take, how they end, what they call.
 - Same workflow and behaviour, same record.
 """
 

@@ -3,8 +3,8 @@
 Rules of this module:
 - It keeps its own books of what is durable: from the attempts that had ended at each commit that is left, never from
   what the journal's reader says.
-- What may be done again: what began again and has no durable end, a step that builds upon another without reading its
-  output where that ran since, and what now sees other outputs.
+- What may be done again: what began again and has no durable end, and what now sees other outputs. Also a step that
+  builds upon another without reading its output, where that ran since.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Books:
 
 
 def judge_crashed(played: CrashedPlay, *, compares: bool = True) -> list[Violation]:
-    """All that is wrong with it. ``compares``: with the run that nobody disturbed, too."""
+    """All that is wrong with it. ``compares``: with the undisturbed run, too."""
     if played.refusal is not None:
         return [Violation("ends", f"the resume was refused: {played.refusal}")]
     for part in played.parts:
@@ -105,7 +105,9 @@ class _PartJudge:
     def _asked(self) -> Iterator[Violation]:
         unsure = {step_id for step_id in self.books.open if not self._is_settled(step_id)}
         if unsure and not self.part.refused:
-            yield _once(f"{_named(unsure)} may have been done and must not be done twice, and nobody was asked", unsure)
+            yield _once(
+                f"{_named(unsure)} may have been done and must not be done twice: the resume did not ask", unsure
+            )
         if self.crash.unsure == "skip":
             for step_id in sorted(unsure):
                 if "/" not in step_id and step_id in self.ran and step_id not in self.rerun:
@@ -165,7 +167,7 @@ class _PartJudge:
                 yield other
 
     def _calls(self) -> Iterator[Violation]:
-        """Calls and items, told apart by what they were given: each result is used once, and before anything runs."""
+        """Calls and items, identified by what they were given: each result is used once, and before anything runs."""
         assert self.graph is not None
         scheduler = self.part.played.scheduler
         groups: dict[tuple[str, Any], list[str]] = {}
@@ -181,8 +183,8 @@ class _PartJudge:
             for step_id in members:
                 since = self._ran_before(step_id) if step_id in self.reused else None
                 if since is not None:
-                    told = f"{step_id!r} is taken for done in part {self.number}"
-                    yield _once(f"{told}, although {since!r}, upon which it builds, runs again", [step_id])
+                    claim = f"{step_id!r} is taken for done in part {self.number}"
+                    yield _once(f"{claim}, although {since!r}, upon which it builds, runs again", [step_id])
             reused = [step_id for step_id in members if step_id in self.reused]
             there = self.books.calls[key]
             if len(reused) > there:
@@ -198,7 +200,7 @@ class _PartJudge:
                 )
 
     def _ran_before(self, step_id: str) -> str | None:
-        """What ran in this part of that which it, or who calls it, builds upon."""
+        """A step that ran in this part, and that it or one of its callers builds upon."""
         assert self.graph is not None
         for one in (step_id, *self.graph.ancestors(step_id)):
             for other in self.builds_upon(self.graph.by_id[one]):
@@ -207,7 +209,7 @@ class _PartJudge:
         return None
 
     def _may_run(self, step_id: str) -> bool:
-        """Whether it may be done although there is a result: it, or who calls it, builds upon what ran."""
+        """Whether it may be done although there is a result: it, or one of its callers, builds upon what ran."""
         assert self.graph is not None
         for one in (step_id, *self.graph.ancestors(step_id)):
             if any(self._has_changed(other) for other in self.builds_upon(self.graph.by_id[one])):
@@ -220,12 +222,12 @@ class _PartJudge:
     def _shown(self) -> Iterator[Violation]:
         if self.part.shown is None or self.part.crashed:
             return
-        for told in self.part.shown.steps:
-            if told.fate == "reused" and told.step_id in self.ran:
-                yield Violation("shown_resume", f"step {told.step_id!r} was to be reused, and runs", (told.step_id,))
+        for shown in self.part.shown.steps:
+            if shown.fate == "reused" and shown.step_id in self.ran:
+                yield Violation("shown_resume", f"step {shown.step_id!r} was to be reused, and runs", (shown.step_id,))
             # What it comes after may not run after all: that is known only then.
-            if told.fate == "runs" and not told.reason.startswith("it comes after") and told.step_id in self.reused:
-                yield Violation("shown_resume", f"step {told.step_id!r} was to run, and is reused", (told.step_id,))
+            if shown.fate == "runs" and not shown.reason.startswith("it comes after") and shown.step_id in self.reused:
+                yield Violation("shown_resume", f"step {shown.step_id!r} was to run, and is reused", (shown.step_id,))
 
 
 def _take_in(books: _Books, played: CrashedPlay, number: int) -> None:
@@ -285,7 +287,7 @@ def _named(steps: set[str]) -> str:
 
 
 def _compared(played: CrashedPlay) -> Iterator[Violation]:
-    """Against the run that nobody disturbed, as far as its end does not depend on who comes first."""
+    """Against the undisturbed run, as far as its end does not depend on which step comes first."""
     last = played.last.played
     if depends_on_order(played.run):
         return
@@ -296,11 +298,11 @@ def _compared(played: CrashedPlay) -> Iterator[Violation]:
         return
     left_out = [last.scheduler.step_ids[index] for index in last.scheduler.reused_at if _is_left_out(played, index)]
     if any("/" in step_id for step_id in left_out):
-        # Nobody can tell the other run to leave out a call.
+        # The other run has no way to leave out a call.
         return
     other = play_undisturbed(played, left_out)
     if other.error is not None:
-        yield Violation("resumed_equals_undisturbed", f"the run that nobody disturbed broke: {other.error}")
+        yield Violation("resumed_equals_undisturbed", f"the undisturbed run broke: {other.error}")
         return
     ids = [step.step_id for step in played.run.workflow.steps]
     mine, theirs = (dict(zip(one.timeline.step_ids, one.timeline.statuses, strict=True)) for one in (last, other))
@@ -308,7 +310,7 @@ def _compared(played: CrashedPlay) -> Iterator[Violation]:
         if mine[step_id] != theirs[step_id]:
             yield Violation(
                 "resumed_equals_undisturbed",
-                f"step {step_id!r} is {mine[step_id]}, and {theirs[step_id]} where nobody disturbs the run",
+                f"step {step_id!r} is {mine[step_id]}, and {theirs[step_id]} in the undisturbed run",
                 (step_id,),
             )
     outputs = [

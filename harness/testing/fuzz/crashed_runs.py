@@ -6,7 +6,7 @@
 
 Rules of this module:
 - Writer, reader, checks, reuse, engine and scheduler are those of every run. Only the file is in memory.
-- A write that somebody waited for is durable; of the others the last may be lost.
+- A write that a thread waited for is durable; of the others the last may be lost.
 - A call does what its arguments say: those that behave alike are given the same arguments, all others different ones.
 - What was durable is noted here by looking at the attempts at each commit, not by reading what was written.
 """
@@ -56,7 +56,7 @@ class MemoryJournal(JournalFile):
         self.path = _PLACE
         self.commits: list[Sequence[str]] = []
         self.durable = 0
-        # Nobody waits for what is written now.
+        # No thread waits for what is written now.
         self.in_background = False
         # By commit, how many attempts had ended.
         self.ended_before: list[int] = []
@@ -93,7 +93,7 @@ class Watch:
         self.look()
 
     def look(self) -> None:
-        """Note who has ended."""
+        """Note which attempts have ended."""
         live: list[Attempt] = []
         for attempt in self._live:
             (self.ended if attempt.outcome is not None else live).append(attempt)
@@ -205,7 +205,7 @@ class CrashingSimulation(FaultySimulation):
 class Part:
     """A run, or a resume of it, up to its crash (``crashed``) or its end. ``kept_ends``: so many of ``watch.ended`` are
     durable. ``unsure``: the steps that the resume asked about; ``refused``: whether it would not begin without an
-    answer. ``shown``: what it said that it would do. ``digests``: what calls and items are told apart by, by id.
+    answer. ``shown``: what it said that it would do. ``digests``: what identifies calls and items, by id.
     """
 
     played: Played
@@ -340,7 +340,7 @@ def _kept(simulation: CrashingSimulation) -> list[Mapping[str, Any]]:
 
 
 def _digests(simulation: CrashingSimulation) -> dict[str, tuple[str, Any]]:
-    """What each call and item that came up is told apart by: who makes it, and what it is given."""
+    """What identifies each call and item that came up: its caller, and what it is given."""
     scheduler = simulation.engine.scheduler
     words = {step.step_id: step for step in simulation.workflow.steps}
     found: dict[str, tuple[str, Any]] = {}
@@ -373,7 +373,7 @@ def play_undisturbed(played: CrashedPlay, without: Sequence[str]) -> Played:
         return CrashingSimulation(run, played.faults, None, None).play()
 
 
-# ------------------------------------------------------------------ calls that are told apart
+# ------------------------------------------------------------------ calls and what identifies them
 
 
 @cache

@@ -1,7 +1,7 @@
 """What goes wrong around a run: workers die, news is lost, late or repeated, clocks jump, instruments raise.
 
 Rules of this module:
-- A plan of faults is plain data, written out in full: what does not stand in it does not happen, so that it can be kept
+- A plan of faults is plain data, written out in full: what is not in it does not happen, so that it can be kept
   in a file and made smaller fault by fault.
 - Of the kinds of faults each run gets its own random part, many get none (see
   :mod:`harness.testing.drawing.generator`).
@@ -30,7 +30,7 @@ MISHAPS: dict[MishapKind, str] = {
     "repeated": "the news of its end arrives, and later again",
     "dies": "its worker dies so long after its start, whatever it does then: run, be blocked, resume",
     "returns": "so long after its start, if it is blocked or resumes then, it returns without waiting for its calls",
-    "late": "told to stop, it tells its end only later",
+    "late": "asked to stop, it reports its end only later",
     "dies_resuming": "its worker dies while it waits to go on after its calls",
     "returns_resuming": "it returns while it waits to go on after its calls",
     "cancelled_resuming": "it is cancelled while it waits to go on after its calls",
@@ -40,7 +40,7 @@ FAULT_KINDS: tuple[str, ...] = (
     "impatience", "crash",
 )  # fmt: skip
 """What can be injected, the mishaps of attempts first. ``disorder``: news of one instant comes in any order.
-``stubborn``: a call that is told to stop goes on for a while and keeps its limits and locks. ``impatience``: steps
+``stubborn``: a call that is asked to stop goes on for a while and keeps its limits and locks. ``impatience``: steps
 reserve what they need after a few overtakings instead of a thousand, which no small run would reach. ``crash``: the
 run dies, once or again while it is resumed, and what was not durable is lost.
 """
@@ -63,7 +63,7 @@ Stage = Literal["before", "granted", "begun"]
 @dataclass(frozen=True, slots=True)
 class Crash:
     """The run dies in its ``turn``-th turn: before the engine hears its news, after that (half of what starts then has
-    begun), or after all has begun. Of the writes that nobody waited for, the last ``lost_writes`` are lost.
+    begun), or after all has begun. Of the writes that no thread waited for, the last ``lost_writes`` are lost.
     """
 
     turn: int

@@ -25,7 +25,7 @@ TURNS_PER_STEP = 2000
 
 
 class StuckError(Exception):
-    """The run goes round in circles, or nothing can happen any more; the message has the story."""
+    """The run goes round in circles, or nothing can happen any more; the message has the history."""
 
 
 class FaultyBackend(VirtualBackend):
@@ -38,7 +38,7 @@ class FaultyBackend(VirtualBackend):
         # Steps that were cancelled, or called by one that returned without waiting for them: (time, their ids).
         self.asked: list[tuple[int, list[str]]] = []
         self.stale_news = 0
-        # Starts beside a call that goes on past its end and still holds what they need, as stories.
+        # Starts beside a call that goes on past its end and still holds what they need, as sentences.
         self.overlaps: list[str] = []
         self.turns = 0
         self._check_every_turn = check_every_turn
@@ -47,7 +47,7 @@ class FaultyBackend(VirtualBackend):
         self._shuffle = None if faults.disorder is None else random.Random(faults.disorder)  # noqa: S311 - a test case
         # Later news: (time, count, completion). Blows: (time, count, attempt, what happens to it).
         self._news: list[tuple[int, int, Completion]] = []
-        # Calls that were told to stop and go on, and until when.
+        # Calls that were asked to stop and go on, and until when.
         self._lingering: dict[Attempt, int] = {}
         self._blows: list[tuple[int, int, Attempt, Mishap]] = []
 
@@ -82,32 +82,32 @@ class FaultyBackend(VirtualBackend):
     def _next_instant(self, engine: Engine) -> int:
         self.turns += 1
         if self.turns > TURNS_PER_STEP * (len(engine.scheduler.steps) + 1):
-            raise StuckError(stuck_story(engine, f"{self.turns} turns, and the run is not over"))
+            raise StuckError(why_stuck(engine, f"{self.turns} turns, and the run is not over"))
         self._clock_back = 0
         try:
             instant = super()._next_instant(engine)
         except RuntimeError as error:
-            raise StuckError(stuck_story(engine, str(error))) from error
+            raise StuckError(why_stuck(engine, str(error))) from error
         jump = self._jumps.get(self.turns, 0)
         self._clock_back = max(0, -jump)
         return instant + max(0, jump)
 
     def _happening(self) -> tuple[list[Completion], list[Request]]:
-        told, requests = super()._happening()
+        arrived, requests = super()._happening()
         if self.faults.mishaps:
-            ended, told = told, []
+            ended, arrived = arrived, []
             for completion in ended:
-                self._tell(completion, told)
+                self._deliver(completion, arrived)
         while self._news and self._news[0][0] <= self._time:
             news = heappop(self._news)[2]
             self._lingering.pop(news[0], None)
-            told.append(news)
+            arrived.append(news)
         if self._blows:
-            self._strike(told, requests)
+            self._strike(arrived, requests)
         if self._shuffle is not None:
-            self._shuffle.shuffle(told)
+            self._shuffle.shuffle(arrived)
         seen: set[Attempt] = set()
-        for completion in told:
+        for completion in arrived:
             attempt = completion[0]
             if attempt.outcome is not None or attempt in seen:
                 self.stale_news += 1
@@ -115,7 +115,7 @@ class FaultyBackend(VirtualBackend):
         if self._clock_back:
             # A turn of its own, so that it is one in which the clock is read.
             requests.append(_nothing)
-        return told, requests
+        return arrived, requests
 
     def _start(self, starts: Sequence[Attempt]) -> None:
         super()._start(starts)
@@ -168,17 +168,17 @@ class FaultyBackend(VirtualBackend):
         mishaps = self.faults.mishaps
         return mishaps.get((attempt.step_id, attempt.attempt)) if mishaps else None
 
-    def _tell(self, completion: Completion, told: list[Completion]) -> None:
+    def _deliver(self, completion: Completion, arrived: list[Completion]) -> None:
         mishap = self._mishap(completion[0])
         kind = None if mishap is None else mishap.kind
         if mishap is None or kind not in ("held", "lost", "repeated"):
-            told.append(completion)
+            arrived.append(completion)
             return
         if kind == "lost":
             attempt, started, ended, worker, cpu_seconds, *_ = completion
             completion = (attempt, started, ended, worker, cpu_seconds, "worker_died", DIED, None)
         if kind == "repeated":
-            told.append(completion)
+            arrived.append(completion)
             attempt, started, ended, worker, cpu_seconds, outcome, value, tokens = completion
             value = "repeated news" if outcome == "succeeded" and mishap.after_ns else value
             completion = (attempt, started, ended, worker, cpu_seconds, outcome, value, tokens)
@@ -194,7 +194,7 @@ class FaultyBackend(VirtualBackend):
         heappush(self._news, (self._time + after, self._count, completion))
         self._let_happen(self._time + after)
 
-    def _strike(self, told: list[Completion], requests: list[Request]) -> None:
+    def _strike(self, arrived: list[Completion], requests: list[Request]) -> None:
         """What hits attempts at this instant, whatever they do."""
         while self._blows and self._blows[0][0] <= self._time:
             _, _, attempt, mishap = heappop(self._blows)
@@ -221,7 +221,7 @@ class FaultyBackend(VirtualBackend):
                 outcome, value = "succeeded", running.plan.value
                 if running.plan.outcome != "succeeded":
                     outcome, value = "failed", FAILED
-            told.append((attempt, attempt.granted, self._time, running.worker, None, outcome, value, None))
+            arrived.append((attempt, attempt.granted, self._time, running.worker, None, outcome, value, None))
 
     def _cancellation(self, step_id: str) -> Request:
         def cancel(now: int) -> None:
@@ -241,8 +241,8 @@ def _nothing(now: int) -> None:
     """A request for the sake of its instant."""
 
 
-def stuck_story(engine: Engine, why: str) -> str:
-    """Why a run does not end, and the stories of steps that are not final."""
+def why_stuck(engine: Engine, why: str) -> str:
+    """Why a run does not end, and the histories of steps that are not final."""
     scheduler = engine.scheduler
     open_steps = [index for index in range(len(scheduler.steps)) if not scheduler.is_final(index)]
     return "\n".join([why, *(scheduler.history(index) for index in open_steps[:5])])
@@ -250,5 +250,5 @@ def stuck_story(engine: Engine, why: str) -> str:
 
 def latest_heard(scheduler: Any) -> int:
     """The latest time that the scheduler heard."""
-    latest: int = scheduler._now  # noqa: SLF001 - nobody else needs to know it
+    latest: int = scheduler._now  # noqa: SLF001 - no other reader needs to know it
     return latest

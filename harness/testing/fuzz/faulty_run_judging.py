@@ -19,7 +19,7 @@ from harness.testing.oracle.plain_graph import PlainGraph
 
 OWN_PROPERTIES = {
     "ends": "The run ends: it does not break, and it does not go round in circles.",
-    "transitions": "Every change of a step's state stands in the table.",
+    "transitions": "Every change of a step's state is in the table.",
     "invariants": "The scheduler's books agree with the states, after each turn.",
     "calls": "The steps that were called are those that the running steps asked for.",
     "calls_past_their_end": "A call that goes on past its end keeps its states, and its step is not tried again.",
@@ -30,9 +30,9 @@ OWN_PROPERTIES = {
     "serial_outputs": "A run side by side ends as a serial one does, with the same outputs.",
     "finished_once": "A run that died and was resumed ends each step once: what was durable is not done again, nothing "
     "else is taken for done; what must not be done twice and may have been done is asked about, never guessed.",
-    "resumed_equals_undisturbed": "It ends with the final states, skips and outputs of a run that nobody disturbed.",
+    "resumed_equals_undisturbed": "It ends with the final states, skips and outputs of an undisturbed run.",
     "shown_resume": "Where a resume says beforehand that a step is reused, or that it runs, it is so.",
-    "witnesses": "What the steps of a real run noted themselves agrees with its record: who began, how often; nobody "
+    "witnesses": "What the steps of a real run noted themselves agrees with its record: which began, how often; none "
     "goes on after a call before the record says so; never more of them really run than there are workers.",
 }
 """What is checked beside :data:`harness.testing.oracle.judge.PROPERTIES`."""
@@ -81,7 +81,7 @@ def judge_again(played: Played, graph: Graph | None = None) -> list[Violation]:
 
 def compare_with_serial(played: Played, graph: Graph | None = None) -> list[Violation]:
     """Play it with one worker, one step after the other, and compare final states and outputs, as far as these do not
-    depend on who comes first.
+    depend on which step comes first.
     """
     if depends_on_order(played.run):
         return []
@@ -165,24 +165,24 @@ def _applicable(played: Played) -> set[str]:
         # The bound is one on schedulers that hear of every end at once.
         wanted.discard("graham_bound")
     if faults.overtakes is not None:
-        # The oracle knows that something is reserved, but not the reason that others are told for it.
+        # The oracle knows that something is reserved, but not the reason that others get for it.
         wanted.discard("wait_reasons")
     if any(amount < 0 for _, amount in faults.clock):
         # While a clock that was set back catches up, one instant has many turns: starts come before ends there.
         wanted.discard("rates")
     if played.scheduler.reused_at and played.run.behaviour.policy == "barrier":
-        # A batch of reused steps is over at once: the record tells which were, not when it was their turn.
+        # A batch of reused steps is over at once: the record says which were, not when it was their turn.
         wanted -= {"barriers", "wait_reasons", *BY_BATCHES}
     if faults.stubborn or faults.conditions:
         # Which step a batch must take next depends on locks that a call past its end holds, and on when a step without
-        # attempts failed; the record tells neither.
+        # attempts failed; the record has neither.
         wanted -= {"barriers", "wait_reasons"}
     return wanted
 
 
 def _stale_news(played: Played) -> Iterator[Violation]:
     dropped = played.engine.dropped_completions
-    # A call that is told to stop and goes on tells its end late: that is no stale news, somebody waits for it.
+    # A call that is asked to stop and goes on reports its end late: that is no stale news, the run waits for it.
     if dropped != played.stale_news and not played.faults.stubborn:
         yield Violation("stale_news", f"{played.stale_news} late or repeated completions came, {dropped} were dropped")
 
@@ -213,4 +213,4 @@ def _instruments(played: Played) -> Iterator[Violation]:
     raised = sum(instrument.calls_left <= 0 for instrument in played.instruments)
     warned = len(played.engine.instruments.warnings)
     if raised != warned:
-        yield Violation("instruments", f"{raised} instruments raised, and {warned} warnings tell of one")
+        yield Violation("instruments", f"{raised} instruments raised, and {warned} warnings say so")

@@ -155,7 +155,7 @@ class FaultySimulation(Simulation):
         return engine
 
     def attempt(self, attempt: Attempt) -> Simulated:
-        """What the behaviour says of an attempt; its output tells which outputs it saw."""
+        """What the behaviour says of an attempt; its output shows which outputs it saw."""
         simulated = super().attempt(attempt)
         scheduler = self.engine.scheduler
         if simulated.outcome != "succeeded" or attempt.parent is not None:

@@ -46,7 +46,7 @@ DEFAULT_SIZE = 20
 SAMPLE = 10
 CHUNK = 200
 REAL_CHUNK = 10
-# Failures that are shrunk and told in full; the others are counted.
+# Failures that are shrunk and reported in full; the others are counted.
 MOST_FAILURES = 5
 SIMULATION_LIMIT_SECONDS = 20.0
 # A simulated run leaves about a thousand objects in circles, and hardly anything lives longer than its run.
@@ -159,7 +159,7 @@ def fuzz(
 
     ``size`` is the most top-level steps of a run. ``features``: see :data:`harness.testing.drawing.generator.FEATURES`;
     by default all that the backend can show. ``faults``: inject some (on `virtual`). ``jobs``: processes that play side
-    by side. ``progress`` is told the report so far, every now and then.
+    by side. ``progress`` is called with the report so far, every now and then.
 
     Raises:
         BackendError: the backend cannot be had.
@@ -287,7 +287,7 @@ def examine_for_real(candidate: Candidate, settings: Settings, report: FuzzRepor
 
 @contextmanager
 def quiet_instruments() -> Iterator[None]:
-    """Instruments that are drawn to raise tell nobody: thousands do."""
+    """Instruments that are drawn to raise log nothing: thousands do."""
     logger = logging.getLogger(INSTRUMENTS)
     level = logger.level
     logger.setLevel(logging.CRITICAL)

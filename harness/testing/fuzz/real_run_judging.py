@@ -97,10 +97,10 @@ def _outputs(played: RealRun, graph: PlainGraph, plans: Mapping[str, StepPlan]) 
             found = _found(plans[step_id].attempt(number), given_up.get((step_id, number), []), called, results)
             expected = output_of(step_id, [prompt, *found])
         if outputs[step_id] != expected:
-            told = (
+            message = (
                 f"step {step_id!r} gave {outputs[step_id]!r}; from what it depends on and calls it must be {expected!r}"
             )
-            yield Violation("outputs", told, (step_id,))
+            yield Violation("outputs", message, (step_id,))
 
 
 def _given_up(notes: Sequence[Seen]) -> dict[tuple[str, int], list[bool]]:
@@ -146,8 +146,8 @@ def _witnesses(played: RealRun, doing: Container[str]) -> Iterator[Violation]:
         yield from _agrees(one, notes.get(key, []), played.engine.origin)
     for (step_id, number), _ in sorted(notes.items()):
         if (step_id, number) not in attempts:
-            told = f"step {step_id!r} attempt {number} began, but the record has no such attempt: it is {{}}"
-            yield Violation("witnesses", told.format(played.statuses.get(step_id)), (step_id,))
+            message = f"step {step_id!r} attempt {number} began, but the record has no such attempt: it is {{}}"
+            yield Violation("witnesses", message.format(played.statuses.get(step_id)), (step_id,))
     yield from _really_running(played, attempts, notes)
 
 
@@ -166,8 +166,8 @@ def _agrees(one: Attempt, notes: list[Seen], origin: int) -> Iterator[Violation]
     for seen, (_, until) in zip(back[::-1], list(one.blocked)[::-1], strict=False):
         resumed = max([until, *(end for _, start, end in one.waits if start == until)])
         if seen.time_ns - origin < resumed:
-            told = f"{name} went on at {seen.time_ns - origin} ns, but by the record only at {resumed} ns"
-            yield Violation("witnesses", told, (one.step_id,))
+            message = f"{name} went on at {seen.time_ns - origin} ns, but by the record only at {resumed} ns"
+            yield Violation("witnesses", message, (one.step_id,))
         if len(back) != len(one.blocked):
             break
     over = [seen for seen in notes if seen.what == "ended"]
@@ -200,6 +200,6 @@ def _really_running(
     for time, change, step_id in sorted(changes):
         running += change
         if running > workers:
-            told = f"step {step_id!r} ran at {time} ns; then {running} steps really run on {workers} workers"
-            yield Violation("witnesses", told, (step_id,), time)
+            message = f"step {step_id!r} ran at {time} ns; then {running} steps really run on {workers} workers"
+            yield Violation("witnesses", message, (step_id,), time)
             return

@@ -2,7 +2,7 @@
 :mod:`harness.testing.fuzz.real_steps`, how such runs are judged in :mod:`harness.testing.fuzz.real_run_judging`.
 
 Rules of this module:
-- A run that does not end is reported with the stories of its open steps and the stacks of all threads, and left behind.
+- A run that does not end is left. The report has the histories of its open steps and the stacks of all threads.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from executor.tools.tool import RunContext, Tool
 from harness.testing.backends.backend_case import CANNOT
 from harness.testing.drawing.behaviour import Call, Child, StepPlan, called_by
 from harness.testing.drawing.generator import DEFAULT_FEATURES, DrawnRun
-from harness.testing.fuzz.faulty_backend import stuck_story
+from harness.testing.fuzz.faulty_backend import why_stuck
 from harness.testing.fuzz.real_steps import FOLLOWING, DrawnToolbox, Seen, drawn_steps, read_notes
 from harness.testing.fuzz.transition_coverage import WatchedScheduler
 from harness.testing.fuzz.watchdog import all_stacks
@@ -233,7 +233,7 @@ def _drive(played: RealRun, backend: Backend, patience_seconds: float) -> None:
     if not thread.is_alive():
         return
     why = f"no end after {patience_seconds:g} s on {backend.name}"
-    played.hang = f"{stuck_story(engine, why)}\n{all_stacks()}"
+    played.hang = f"{why_stuck(engine, why)}\n{all_stacks()}"
     for leave in (engine.cancel, backend.close):
         helper = threading.Thread(target=_quietly, args=(leave,), daemon=True)
         helper.start()

@@ -3,7 +3,7 @@
 Rules of this module:
 - A called step is a step of the run like any other, with the limits, retries and timeouts that were drawn for it. What
   it is to do is under a key, which its call carries.
-- A step's output tells which prompt it saw and what its calls gave: it shows whether all arrived.
+- A step's output shows which prompt it saw and what its calls gave: it shows whether all arrived.
 - Whatever can be written in more than one way is: plain functions and coroutines, with and without a context, calls
   one by one, in a batch, from several places at once. Which way is decided by the run's seed, workers and policy, and
   the step's key.
@@ -74,7 +74,7 @@ class Drawn(NamedTuple):
 
 def drawn_steps(behaviour: Behaviour, *, steady: bool) -> Drawn:
     """What the steps of a run do. ``steady``: no attempt ends before its plan does, so calls need not be made in one
-    batch to be told apart afterwards; else their callers give some up.
+    batch to be identified afterwards; else their callers give some up.
     """
     drawn = Drawn({}, {}, {})
     salt = f"{behaviour.seed} {behaviour.workers} {behaviour.policy}"
@@ -136,9 +136,9 @@ def _chance(text: str, sides: int) -> int:
 
 
 def _tool_for(key: str, plan: StepPlan, ways: Sequence[str]) -> str:
-    """The tool that does it. Only those with a context can tell how many tokens they used."""
-    tells = any(attempt.tokens_used is not None for part in (plan, *plan.items) for attempt in part.attempts)
-    names = [name for name in ways if not (tells and FOLLOWING[name].alone)] or ["either_way"]
+    """The tool that does it. Only those with a context can report how many tokens they used."""
+    reports = any(attempt.tokens_used is not None for part in (plan, *plan.items) for attempt in part.attempts)
+    names = [name for name in ways if not (reports and FOLLOWING[name].alone)] or ["either_way"]
     return names[_chance(key, len(names))]
 
 
@@ -341,7 +341,7 @@ class _Witness:
         self._attempt = attempt
 
     def note(self, what: str) -> None:
-        """A line at once, whole, from any process. One that goes on when all is over has nobody to tell."""
+        """A line at once, whole, from any process. One that goes on when all is over has no listener."""
         line = f"{what} {self._attempt} {time.perf_counter_ns()} {self.step_id}\n"
         try:
             place = os.open(self._path, os.O_WRONLY | os.O_APPEND)

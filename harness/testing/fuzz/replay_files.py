@@ -2,7 +2,7 @@
 
 Rules of this module:
 - What is read back plays exactly as what was written.
-- A scenario file is an approximation, and says so: durations, failures and dependencies stand in it, faults do not.
+- A scenario file is an approximation, and says so: durations, failures and dependencies are in it, faults are not.
 """
 
 from __future__ import annotations

@@ -104,8 +104,8 @@ def graham_bound(view: View) -> Iterator[Violation]:
 
 
 def _critical_path(view: View, times: Mapping[int, int]) -> int:
-    """The longest chain of run times over data and order edges, with all attempts and served backoffs of each step, and
-    with the longest chain of the calls in each blocked interval.
+    """The longest chain of run times over data and order edges. A step counts with all attempts and served backoffs,
+    and with the longest chain of the calls in each blocked interval.
     """
     graph = view.graph
     weights: dict[str, int] = {}

@@ -1,6 +1,6 @@
 """The plain graph of a run in which steps called others: for the oracle, which takes no graph from a scheduler.
 
-It has a module of its own, without assertions, so that who imports it leaves the suites to be rewritten by pytest.
+It has a module of its own, without assertions, so that an import of it leaves the suites to be rewritten by pytest.
 """
 
 from __future__ import annotations

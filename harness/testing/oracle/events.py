@@ -3,9 +3,9 @@
 Rules of this module:
 - An event is ``(kind, step_id, attempt, time_ns)`` or ``(kind, step_id, attempt, time_ns, info)``; see :data:`KINDS`.
 - The events of one attempt come in the order in which they happened, and ``granted`` events in the order of grants.
-  Nothing else is read from the order of events: what happened first is told by times.
-- What a scheduler does not report is filled in with what claims least (``granted`` is ``started``, ``known`` is
-  ``ended``), and the checks that need it are passed over.
+  Nothing else is read from the order of events: what happened first follows from the times.
+- What a scheduler does not report is filled in with what claims least: ``granted`` is ``started``, ``known`` is
+  ``ended``. The checks that need it are left out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KINDS = {
     "ended": "the worker is done; info may carry the outcome",
     "known": "the scheduler has the result; info: {outcome, tokens_used}",
     "final": "the step is in a final state (attempt is ignored, time may be None); info: {status}",
-    "cancel": "somebody asked to cancel this step (an empty id: the whole run)",
+    "cancel": "a cancellation of this step was asked for (an empty id: the whole run)",
     "resized": "the limits changed; info: {workers: n, resource name: capacity}",
 }
 FAILURES = frozenset({"failed", "timed_out", "worker_died"})
@@ -83,7 +83,7 @@ class Try:
         sure = self.outcome in ("succeeded", "failed") and self.holds[-1][0] < self.known
         return (self.known, 0 if sure else 1)
 
-    def story(self) -> str:
+    def times(self) -> str:
         """Its times, for messages."""
         names = ("ready", "granted", "started", "ended", "known")
         return f"{self.name}: " + ", ".join(f"{name} {getattr(self, name)}" for name in names) + f", {self.outcome}"

@@ -19,7 +19,7 @@ from harness.testing.oracle.plain_graph import PlainGraph, PlainStep
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A rule that a run broke: the property's name, the story, and the steps and the instant that it is about."""
+    """A rule that a run broke: the property's name, a message, and the steps and the instant that it is about."""
 
     property: str
     message: str
@@ -36,7 +36,7 @@ class Options:
 
     ``handed_out_ahead``: steps are given to workers before these are free, so a slot is used from started to ended.
     ``unretryable``: attempts (step id, number) whose failure no other attempt can help.
-    ``unlisted_cancellations``: somebody may have cancelled anything, or any call, without an event that says so.
+    ``unlisted_cancellations``: anything, or any call, may have been cancelled without an event.
     ``reasons``: the reasons of waits are judged. ``tolerance_ns``: how far two clocks of a real run may lie apart.
     """
 
@@ -52,8 +52,8 @@ class Options:
 class View:
     """A record with everything derived from it.
 
-    By step: the ``earliest`` and ``latest`` at which it was final, at which its fate was ``decided``, and at which each
-    of its order edges, in ``locks`` with its state, was satisfied (absent: it has none).
+    By step: the ``earliest`` and ``latest`` time at which it was final, and those at which its fate was ``decided``.
+    ``locks``: when each of its order edges was satisfied, with the edge's state (absent: it has none).
     """
 
     def __init__(self, graph: PlainGraph, record: Record, options: Options) -> None:
@@ -101,7 +101,7 @@ class View:
                     self._cancelled_at.setdefault(other, []).append(time)
 
     def cancel_times(self, step: PlainStep) -> list[int]:
-        """When somebody, or the death of its caller, may have cancelled the step."""
+        """When a request, or the death of its caller, may have cancelled the step."""
         times = list(self._cancelled_at.get(step.step_id, ()))
         if step.parent is not None:
             tries = self.record.by_step.get(step.parent, ())
@@ -159,9 +159,9 @@ class View:
             latest = NEVER if self.options.unlisted_cancellations else latest
         else:
             earliest, latest = early, NEVER
-        told = self.record.final_times.get(step_id)
-        if told is not None:
-            earliest = latest = earliest if earliest[0] == told else (told, 1)
+        reported = self.record.final_times.get(step_id)
+        if reported is not None:
+            earliest = latest = earliest if earliest[0] == reported else (reported, 1)
         self.earliest[step_id], self.latest[step_id] = earliest, latest
         if not tries and status == "skipped" and not self.spoilers.isdisjoint(step.data):
             self.failed_skips.add(step_id)

@@ -1,4 +1,4 @@
-"""Properties of instants: what is held at every moment, who starts first, and whether anything idles needlessly.
+"""Properties of instants: what is held at every moment, which step starts first, and whether anything idles needlessly.
 
 One sweep through the grants and the times of a record keeps two accounts, for the order of events within one instant is
 not in a record: `low` counts only what is surely held, `high` everything that may be. "Too much" is judged by `low`,
@@ -85,7 +85,7 @@ class Sweep:
         granted = moments.get("granted", ())
         if self.exact and self.sees_ready:
             for one in moments.get("ready", ()):
-                # One that is granted at once, and alone, neither waits nor keeps anybody waiting.
+                # One that is granted at once, and alone, neither waits nor keeps another waiting.
                 if one.granted != time or len(granted) > 1:
                     self.waiting[one.position] = self._candidate(one)
         for one in granted:
@@ -165,7 +165,7 @@ class Sweep:
         if self.reserving:
             self._snapshot()
         if self.view.graph.by_id[one.step_id].mapped:
-            # It takes no slot, so it overtakes nobody.
+            # It takes no slot, so it overtakes none.
             self._acquire(one, high=True, low=False)
             return
         if not self.view.options.handed_out_ahead and self.slots_low + 1 > max(self.workers):
@@ -194,7 +194,7 @@ class Sweep:
             self._acquire(one, high=True, low=False)
 
     def _held_after(self, time: int, resumed: list[Try]) -> None:
-        """After an instant in which somebody resumed: nothing is exceeded."""
+        """After an instant in which a caller resumed: nothing is exceeded."""
         one = resumed[-1]
         if not self.view.options.handed_out_ahead and self.slots_low > max(self.workers):
             self._report(
@@ -205,7 +205,7 @@ class Sweep:
             )
         for name, sizes in self.capacity.items():
             capacity = max(sizes)
-            if self.units_low.get(name, 0) > capacity and any(need == name for who in resumed for need, _ in who.needs):
+            if self.units_low.get(name, 0) > capacity and any(need == name for one in resumed for need, _ in one.needs):
                 self._report(
                     "limits",
                     f"{one.name} resumed at {time} ns; then {self.units_low[name]} of {capacity} of resource {name!r} "
@@ -214,7 +214,7 @@ class Sweep:
                     time,
                 )
 
-    # ---- who could have started ---------------------------------------------------------------------------------
+    # ---- which could have started ---------------------------------------------------------------------------------
 
     def _room(self, one: Try) -> bool:
         """Whether its units surely fit now."""
@@ -246,7 +246,7 @@ class Sweep:
                 self._report(
                     "start_order",
                     f"{one.name} was granted at {time} ns, while {parent.name} was waiting to resume since {since} ns "
-                    "and had room",
+                    "and had its slot and limits",
                     one,
                     time,
                 )
@@ -280,7 +280,7 @@ class Sweep:
         return other.rank > mine.rank + (0 if self.exact_ranks else RATE_TOLERANCE_NS)
 
     def _settled(self, time: int, after: int) -> None:
-        """Between two instants no slot is free while somebody could start or resume, and waits have their reasons."""
+        """Between two instants no slot is free while a step could start or resume, and waits have their reasons."""
         for other in self.waiting.values() if self.view.options.reasons else ():
             if other.explained_until < after:
                 fault = reason_fault(self, other, time, after)
@@ -382,7 +382,7 @@ def _busy(view: View) -> Sequence[Violation]:
 
 
 def reason_fault(sweep: Sweep, waiting: Waiting, time: int, after: int) -> str | None:
-    """The story of a wrong reason in [time, after], or None."""
+    """The message about a wrong reason in [time, after], or None."""
     for recorded, start, end in waiting.one.waits:
         if start <= time and after <= end:
             expected, until = _expected(sweep, waiting, time, after)
@@ -391,21 +391,21 @@ def reason_fault(sweep: Sweep, waiting: Waiting, time: int, after: int) -> str |
             if expected == recorded:
                 waiting.explained_until = min(until, end)
                 return None
-            told = f"{waiting.one.name} waited for {recorded} in [{time}, {after}] ns"
-            return f"{told}; the first reason that applied was {expected}"
+            recorded_wait = f"{waiting.one.name} waited for {recorded} in [{time}, {after}] ns"
+            return f"{recorded_wait}; the first reason that applied was {expected}"
     return None
 
 
 def _expected(sweep: Sweep, waiting: Waiting, time: int, after: int) -> tuple[str | None, int]:
-    """The first reason that applies, None where the record does not tell, and until when it surely is the first."""
+    """The first reason that applies, None where the record leaves it open, and until when it surely is the first."""
     one = waiting.one
     view = sweep.view
     if one.backoff_end > time:
         return "backoff", one.backoff_end
     opening = waiting.opening[0]
     if opening > time:
-        told = view.stop is None and not view.record.cancels
-        return ("barrier" if told and opening >= after else None), opening
+        undisturbed = view.stop is None and not view.record.cancels
+        return ("barrier" if undisturbed and opening >= after else None), opening
     for state, early, late in view.locks.get(one.step_id, ()):
         if early[0] > time:
             return f"lock.{state}", early[0]

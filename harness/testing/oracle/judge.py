@@ -1,10 +1,10 @@
 """The oracle: judges a run by its record alone, with a slow and obvious model of what a run means.
 
-It serves anybody's scheduler: :func:`check` takes a plain graph and plain tuples. It shares no code with the scheduler
+It serves any scheduler: :func:`check` takes a plain graph and plain tuples. It shares no code with the scheduler
 that it judges. For a :class:`executor.record.timeline.Timeline` there is :func:`check_timeline`.
 
 Rules of this module:
-- Each property has a name, a sentence and a message that tells the story; one cause is reported as one violation as far
+- Each property has a name, a sentence and a message about the breach. One cause is reported as one violation as far
   as the record allows.
 - What a record leaves open is never a violation.
 """
@@ -148,7 +148,7 @@ def check_timeline(
 
 
 def assert_ok(violations: Sequence[Violation], limit: int = 10) -> None:
-    """Raise AssertionError with the stories of the first violations, if there are any."""
+    """Raise AssertionError with the messages of the first violations, if there are any."""
     if violations:
         more = f"\n… and {len(violations) - limit} more" if len(violations) > limit else ""
         raise AssertionError("\n".join(str(violation) for violation in violations[:limit]) + more)

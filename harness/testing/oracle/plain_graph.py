@@ -178,7 +178,7 @@ class PlainGraph:
         return step.parent is None or self.is_item(step)
 
     def start_depth(self, step: PlainStep) -> int:
-        """Its depth in the order of starts: items of mapped steps stand among the steps of the workflow."""
+        """Its depth in the order of starts: items of mapped steps come among the steps of the workflow."""
         return 0 if self.is_item(step) else self.depths[step.step_id]
 
     @cached_property
@@ -273,7 +273,7 @@ def order_edges(graph: PlainGraph) -> dict[str, tuple[tuple[str, str], ...]]:
     """Rule 3: conflicting steps of one scope run in one fixed order, by edges to the last writer and the readers since.
 
     A scope is the top level, or the calls of one step. Steps added together are ordered by :func:`earliest_first` over
-    data edges; later additions stand behind. Writes come before reads in each step's list.
+    data edges; later additions come behind. Writes come before reads in each step's list.
     """
     edges: dict[str, tuple[tuple[str, str], ...]] = {step.step_id: () for step in graph.steps}
     if not any(step.reads or step.writes for step in graph.steps):

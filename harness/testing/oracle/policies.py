@@ -2,8 +2,8 @@
 
 Rules of this module:
 - Barriers concern top-level steps; calls belong to their parent's level or batch and pass.
-- The batches of ``barrier`` are found by logic alone (what is final after which batch), never by comparing times, so
-  that steps of no duration are judged as well.
+- The batches of ``barrier`` are found by logic alone (what is final after which batch), never by comparing times. So
+  steps of no duration are judged as well.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def openings(view: View) -> dict[str, Key]:
 
 
 def _replayed(view: View) -> tuple[dict[str, Key], list[Violation]]:
-    """:func:`batches`, once for all who ask."""
+    """:func:`batches`, once for all callers."""
     if view.batches is None:
         view.batches = batches(view)
     return view.batches
@@ -214,7 +214,7 @@ def record_order(view: View) -> Iterator[Violation]:
         yield Violation("record_order", fault, (step_id,))
     for one in view.record.tries:
         if not one.ready <= one.granted <= one.started <= one.ended <= one.known:
-            yield Violation("record_order", f"times out of order: {one.story()}", (one.step_id,), one.granted)
+            yield Violation("record_order", f"times out of order: {one.times()}", (one.step_id,), one.granted)
         edges = [one.started]
         for index, blocked in enumerate(one.blocked_at):
             edges += [blocked, one.unblocked_at[index], one.resumed_at[index]]

@@ -1,7 +1,7 @@
-"""Properties of order, fate, attempts and the record: what can be told step by step.
+"""Properties of order, fate, attempts and the record: what can be judged step by step.
 
 Rules of this module:
-- One function is one named property; it yields a :class:`Violation` for each breach, with the story.
+- One function is one named property; it yields a :class:`Violation` for each breach, with a message.
 - A mapped step is judged by its items, which are judged like all other steps.
 - Each function reads the :class:`View` alone and represents a sentence of the semantics of a run.
 """
@@ -29,7 +29,7 @@ def data_edges(view: View) -> Iterator[Violation]:
         first = min(tries, key=lambda one: one.position)
         for other in step.data:
             before = view.record.by_step.get(other)
-            told = f"step {step.step_id!r} was granted at {first.granted} ns"
+            granted = f"step {step.step_id!r} was granted at {first.granted} ns"
             if not view.fulfils(other):
                 state = view.statuses.get(other) or "in no final state"
                 why = f"its data dependency {other!r}, which is {state}, did not end well"
@@ -39,7 +39,7 @@ def data_edges(view: View) -> Iterator[Violation]:
                 why = f"its data dependency {other!r} was granted only after it, in the same instant"
             else:
                 continue
-            yield Violation("data_edges", f"{told}, but {why}", (step.step_id, other), first.granted)
+            yield Violation("data_edges", f"{granted}, but {why}", (step.step_id, other), first.granted)
 
 
 def order_edges(view: View) -> Iterator[Violation]:
@@ -102,10 +102,10 @@ def conflicting_states(view: View) -> Iterator[Violation]:
 
 def final_states(view: View) -> Iterator[Violation]:
     """Every step ends in exactly one final state, and the right one."""
-    told = "final" in view.record.reports
+    reports_final = "final" in view.record.reports
     for step in view.graph.steps:
         reported = view.record.statuses.get(step.step_id, [])
-        if told and (len(reported) != 1 or reported[0] not in FINAL):
+        if reports_final and (len(reported) != 1 or reported[0] not in FINAL):
             ended = f"reported {', '.join(reported)}" if reported else "in no final state"
             yield Violation(
                 "final_states", f"step {step.step_id!r} ends {ended}; it must end in one final state", (step.step_id,)
@@ -123,13 +123,13 @@ def final_states(view: View) -> Iterator[Violation]:
                 (step.step_id,),
                 tries[0].granted,
             )
-        elif told and status not in allowed:
-            yield Violation("final_states", _fate_story(view, step, status, allowed), (step.step_id, *step.data))
-        elif not told and not tries and not allowed:
-            yield Violation("final_states", _fate_story(view, step, None, allowed), (step.step_id, *step.data))
+        elif reports_final and status not in allowed:
+            yield Violation("final_states", _fate_message(view, step, status, allowed), (step.step_id, *step.data))
+        elif not reports_final and not tries and not allowed:
+            yield Violation("final_states", _fate_message(view, step, None, allowed), (step.step_id, *step.data))
 
 
-def _fate_story(view: View, step: PlainStep, status: str | None, allowed: Sequence[str]) -> str:
+def _fate_message(view: View, step: PlainStep, status: str | None, allowed: Sequence[str]) -> str:
     tries = view.record.by_step.get(step.step_id)
     parts = [f"its dependency {other!r} is {view.statuses.get(other)}" for other in step.data]
     if step.when is not None:
@@ -263,10 +263,10 @@ def stopping(view: View) -> Iterator[Violation]:
                 )
         for time, step_id in view.record.cancels:
             if time < one.granted and step_id in (None, one.step_id):
-                whom = "the run" if step_id is None else "it"
+                target = "the run" if step_id is None else "it"
                 yield Violation(
                     "stopping",
-                    f"{one.name} was granted at {one.granted} ns, though {whom} was cancelled at {time} ns",
+                    f"{one.name} was granted at {one.granted} ns, though {target} was cancelled at {time} ns",
                     (one.step_id,),
                     one.granted,
                 )
@@ -309,21 +309,21 @@ def reuse(view: View) -> Iterator[Violation]:
     for step in view.graph.steps:
         if step.reused is None:
             continue
-        told = f"step {step.step_id!r} ended by reuse at {step.reused_ns} ns"
+        ended = f"step {step.step_id!r} ended by reuse at {step.reused_ns} ns"
         if view.record.ran(step.step_id):
-            yield Violation("reuse", f"{told}, and has an attempt", (step.step_id,))
+            yield Violation("reuse", f"{ended}, and has an attempt", (step.step_id,))
         early, late = view.decided[step.step_id]
         early, late = max(early, view.order_earliest[step.step_id]), max(late, view.order_latest[step.step_id])
         if step.reused_ns < early[0]:
-            yield Violation("reuse", f"{told}; what it comes after was final only at {early[0]} ns", (step.step_id,))
+            yield Violation("reuse", f"{ended}; what it comes after was final only at {early[0]} ns", (step.step_id,))
         waits = view.graph.policy in ("levels", "barrier") and step.parent is None
         if view.options.exact and not waits and step.reused_ns > late[0]:
-            yield Violation("reuse", f"{told}; what it comes after was final at {late[0]} ns already", (step.step_id,))
+            yield Violation("reuse", f"{ended}; what it comes after was final at {late[0]} ns already", (step.step_id,))
 
 
 def released_by(view: View) -> Iterator[Violation]:
     """``released_by`` names the step whose end made the attempt ready (through skipped steps), the parent for a
-    call that waited for no other, or nobody.
+    call that waited for no other, or no step.
     """
     for step_id, tries in view.record.by_step.items():
         first = tries[0]
@@ -388,7 +388,7 @@ def nested_calls(view: View) -> Iterator[Violation]:
         parent = graph.by_id[step.parent]
         callers = view.record.by_step.get(step.parent, ())
         first, last = tries[0], tries[-1]
-        told = f"call {step_id!r} ran"
+        ran = f"call {step_id!r} ran"
         faults = []
         if not set(step.reads) <= {*parent.reads, *parent.writes} or not set(step.writes) <= set(parent.writes):
             faults.append("though it touches states that its parent does not hold")
@@ -411,12 +411,12 @@ def nested_calls(view: View) -> Iterator[Violation]:
         elif not callers:
             faults.append("though its parent never ran")
         for fault in faults:
-            yield Violation("nested_calls", f"{told} {fault}", (step_id, step.parent), first.granted)
+            yield Violation("nested_calls", f"{ran} {fault}", (step_id, step.parent), first.granted)
 
 
 def mapped_steps(view: View) -> Iterator[Violation]:
     """A mapped step has one attempt, which ends when its last item is final: failed if an item failed, else cancelled
-    if one was cancelled, else succeeded; unless somebody cancelled it before.
+    if one was cancelled, else succeeded; unless it was cancelled before.
     """
     for step in view.graph.steps:
         tries = view.record.by_step.get(step.step_id, ()) if step.mapped else ()

@@ -1,9 +1,9 @@
 """No starvation: a step that was overtaken a thousand times goes first, and has its units and tokens reserved.
 
 Rules of this module:
-- A step that needs nothing but a slot is judged on an exact clock alone: elsewhere a record does not tell all that may
+- A step that needs nothing but a slot is judged on an exact clock alone: elsewhere a record does not hold all that may
   hold it back.
-- Judged with a margin of one, and only against steps that certainly stand behind: those that became ready after the
+- Judged with a margin of one, and only against steps that certainly come behind: those that became ready after the
   overtaken one could start, and were not themselves overtaken so often.
 - Judged only while fewer steps wait that may reserve before it than may reserve at once.
 """
@@ -73,7 +73,7 @@ def starved(
 
 
 def _noticed(one: Try) -> int:
-    """When the end of its backoff was noticed, which a real clock may do late: only then does it stand in line."""
+    """When the end of its backoff was noticed, which a real clock may do late: only then is it in the queue."""
     if one.backoff_end <= one.ready:
         return one.ready
     return min((start for _, start, _ in one.waits if one.backoff_end <= start <= one.granted), default=one.granted)

@@ -41,7 +41,7 @@ class Bucket:
         self.high = min(self.burst, self.high + gained)
 
     def settle(self, lows: Iterable[float], highs: Iterable[float]) -> None:
-        """Give back (or take, if negative) before any grant of this instant, in an order that nobody knows: what is
+        """Give back (or take, if negative) before any grant of this instant, in an unknown order: what is
         given back to a full bucket is lost, so the least is left if that comes first, and the most if it comes last.
         """
         for low in sorted(lows, reverse=True):

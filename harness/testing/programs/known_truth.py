@@ -71,5 +71,5 @@ class Truth:
         return self._makespans[words]
 
     def limits_that_held(self) -> Iterable[Statement]:
-        """The pools and queues in which somebody waited for a place."""
+        """The pools and queues in which a step waited for a place."""
         return [self.statements[key] for key, waited in self.played.waited.items() if waited > 0]

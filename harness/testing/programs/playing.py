@@ -38,7 +38,7 @@ AS_WRITTEN: Final = Change()
 class PlayedSpan:
     """A span: the statement that it is of, its place among the spans, that of its parent (-1: none). Times are
     nanoseconds since the beginning. ``level``: of a framework, from 1. ``seen``: the statements that had ended when it
-    began, where everybody is handed the whole state. ``first_part``: when a stream's first part came.
+    began, where each step gets the whole state. ``first_part``: when a stream's first part came.
     """
 
     statement: int

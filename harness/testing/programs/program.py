@@ -2,7 +2,7 @@
 
 Rules of this module:
 - Data only. What the program does is in :mod:`harness.testing.programs.playing`.
-- A statement uses only statements that stand before it in the text, so there are no circles.
+- A statement uses only statements before it in the text, so there are no circles.
 - What is read back from JSON plays exactly as what was written.
 """
 
@@ -25,7 +25,7 @@ then one that succeeds. ``block``: a span around statements in a row; ``sequence
 ``gather``: statements side by side. ``supersteps``: gathers in a row, run by a framework that says so. ``pool``: side
 by side under a semaphore. ``queue``: so many workers take the statements in order. ``poll``: a client asks again and
 again until a server's statements have ended. ``call``: a client's span around a server's. ``stream``: a span of
-which others may use the first part. ``detached``: statements that nobody waits for.
+which others may use the first part. ``detached``: statements that no other waits for.
 """
 Contents = Literal["none", "used", "everything"]
 KINDS: Final = get_args(Kind)
@@ -76,7 +76,7 @@ class Program:
     """A program and how it is traced.
 
     ``clocks``: by service, what its clock is ahead, in nanoseconds. ``contents``: which values the spans carry: none,
-    those that are used, or (``everything``) the state that a framework hands to everybody. ``lost``: keys of
+    those that are used, or (``everything``) the state that a framework hands to every step. ``lost``: keys of
     statements whose spans never arrive. ``overhead_nanoseconds``: what passes before each span begins.
     """
 
@@ -136,7 +136,7 @@ def program_from_data(data: Any) -> Program:
         raise ProgramError(f"is no program: {type(error).__name__}: {error}") from error
     keys = [statement.key for statement in program.root.walk()]
     if len(set(keys)) < len(keys) or any(one.kind not in KINDS for one in program.root.walk()):
-        raise ProgramError("is no program: a key stands twice, or a kind is unknown")
+        raise ProgramError("is no program: a key is there twice, or a kind is unknown")
     return program
 
 

@@ -48,7 +48,7 @@ class ProgramFailure:
 @dataclass(slots=True, kw_only=True)
 class ProgramReport(Tally):
     """What came of many programs. ``too_high``: those of which a sure gain is not there; ``with_sure_gain``: those of
-    which anything is told as a sure gain.
+    which any gain is reported as sure.
     """
 
     seed: int
@@ -100,7 +100,7 @@ class ProgramReport(Tally):
             )
         if self.programs and self.too_high > (1 - GOALS["sure_claims"]) * self.programs:
             found.append(
-                f"in {100 * self.too_high / self.programs:.1f} % of the programs a gain told as sure is not there, "
+                f"in {100 * self.too_high / self.programs:.1f} % of the programs a gain reported as sure is not there, "
                 f"and it may be {100 * (1 - GOALS['sure_claims']):.0f} %"
             )
         error = self.sure_error
@@ -239,7 +239,7 @@ def report_lines(report: ProgramReport) -> Iterator[str]:
     yield f"  gaps in which unseen code ran: {_share(report.gaps)}"
     yield f"  limits that held, and are named: {_share(report.limits_found)}"
     yield f"  limits named that held: {_share(report.limits_named)}"
-    yield "  foretold ÷ true makespan of the changed program (below 1: a gain told too large):"
+    yield "  foretold ÷ true makespan of the changed program (below 1: the gain is said too large):"
     for kind, sure in sorted({(claim.kind, claim.sure) for claim in report.claims}):
         yield _claim_line(kind, sure, [one for one in report.claims if (one.kind, one.sure) == (kind, sure)])
     yield f"  programs with a sure gain that is more than 5 % too large: {_share((report.too_high, report.programs))}"

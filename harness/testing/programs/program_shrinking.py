@@ -37,7 +37,7 @@ def shrink_program(program: Program, fails: Callable[[Program], bool], *, second
 
 
 def _is_whole(program: Program) -> bool:
-    """Whether all that waits for others has somebody to wait for."""
+    """Whether each statement that waits for others has one to wait for."""
     for statement in program.root.walk():
         if statement.kind not in LEAVES and not statement.children:
             return False

@@ -2,10 +2,10 @@
 
 Rules of this module:
 - A claim of a makespan is judged by playing the changed program. Its ratio is claimed ÷ true makespan: below 1 the
-  gain was told too large. A claim that is not sure is counted apart.
+  gain was said too large. A claim that is not sure is counted apart.
 - An edge is true if something in the later span needs something in the earlier one.
 - A step is critical if the makespan shrinks when it takes half as long.
-- What stays below :data:`NOTICEABLE_RATIO` of the makespan is not judged: nobody would act on it.
+- What stays below :data:`NOTICEABLE_RATIO` of the makespan is not judged: it is too small to act on.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Claim(NamedTuple):
 
     @property
     def is_sure_gain(self) -> bool:
-        """Whether a gain that one would notice is told as sure."""
+        """Whether a noticeable gain is reported as sure."""
         return self.sure and self.gain_ratio > NOTICEABLE_RATIO
 
 
@@ -196,7 +196,7 @@ class _Judge:
     # ------------------------------------------------------------------ the critical path, gaps, limits
 
     def critical_path(self) -> None:
-        """Of the steps on the path, how many are critical; and of the critical leaves, how many stand on the path."""
+        """Of the steps on the path, how many are critical; and of the critical leaves, how many are on the path."""
         callers = set(self.nested)
         floor = NOTICEABLE_RATIO * self.truth.played.makespan
         named = {
@@ -219,7 +219,7 @@ class _Judge:
 
     def gaps(self) -> None:
         """Stretches on the way that no child covers: in how many code ran, or a message was on its way, for at least
-        half of the time. Where clocks differ or spans were lost nobody could tell.
+        half of the time. Where clocks differ or spans were lost that is unknown.
         """
         program = self.truth.program
         if program.lost or any(program.clocks.values()):
@@ -245,7 +245,7 @@ class _Judge:
         return unseen / NANOSECONDS
 
     def limits(self) -> None:
-        """Pools and queues in which somebody waited, and those that the analysis names: a name is right if most of the
+        """Pools and queues in which a step waited, and those that the analysis names: a name is right if most of the
         steps are members of such a pool, and as many were let through.
         """
         played = self.truth.played
@@ -259,7 +259,7 @@ class _Judge:
             if pool is None or pool.limit != queue.at_once:
                 self.fault(
                     "false limit",
-                    f"{queue.at_once} at once of {queue.name!r} is told as a limit, and nothing limits them so",
+                    f"{queue.at_once} at once of {queue.name!r} is named as a limit, and nothing limits them so",
                 )
         true = [pool for queue, pool in named if pool is not None and pool.limit == queue.at_once]
         found = [one for one in held if one in true]
@@ -288,7 +288,7 @@ class _Judge:
             if claim.sure and claim.is_too_high:
                 self.fault(
                     f"sure gain too high ({claim.kind})",
-                    f"{claim.what}: {100 * claim.gain_ratio:.0f} % to gain is told as sure, "
+                    f"{claim.what}: {100 * claim.gain_ratio:.0f} % to gain is reported as sure, "
                     f"{100 * claim.true_gain_ratio:.0f} % is so",
                 )
 
@@ -309,7 +309,7 @@ class _Judge:
             yield self._claim("dataflow", "no assumed edge is real", gain, all_at_once, sure=False)
 
     def _together(self) -> Iterator[Claim]:
-        for one in self._told_together():
+        for one in self._named_together():
             keys = tuple(dict.fromkeys(self.keys[step] for step in one.steps))
             if len(keys) < 2 or any(
                 self.truth.is_inside(inner, outer) for inner in keys for outer in keys if inner != outer
@@ -318,9 +318,9 @@ class _Judge:
             what = " beside ".join(self.name(step) for step in one.steps)
             yield self._claim("together", what, one.gain_seconds, Change(together=keys), sure=not one.assumed)
 
-    def _told_together(self) -> Sequence[Together]:
-        told = [*self.diagnosis.together, *self.diagnosis.pairs]
-        return sorted(told, key=lambda one: (one.assumed, -one.gain_seconds))[:_MOST_TOGETHER]
+    def _named_together(self) -> Sequence[Together]:
+        named = [*self.diagnosis.together, *self.diagnosis.pairs]
+        return sorted(named, key=lambda one: (one.assumed, -one.gain_seconds))[:_MOST_TOGETHER]
 
     def _raised(self) -> Iterator[Claim]:
         """A limit that was named, higher. Where nothing limits these steps, the change is to begin them together."""

@@ -87,7 +87,7 @@ class VirtualClock:
 
 
 class Places:
-    """A semaphore: who asked first is first."""
+    """A semaphore: first come, first served."""
 
     def __init__(self, clock: VirtualClock, count: int) -> None:
         self._clock = clock
@@ -104,7 +104,7 @@ class Places:
         yield place
 
     def give_back(self) -> None:
-        """Give a place back, to the one who waits longest."""
+        """Give a place back, to the one that waits longest."""
         if self._queue:
             self._clock.happen(self._queue.popleft())
         else:

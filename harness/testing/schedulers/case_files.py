@@ -1,4 +1,4 @@
-"""A case for somebody's scheduler in a file: what ``makespan fuzz --target`` writes, and ``--replay`` plays again.
+"""A case for a user's scheduler in a file: what ``makespan fuzz --target`` writes, and ``--replay`` plays again.
 
 Rules of this module:
 - JSON, whole: the case, the target and what it supports. What is missing or wrong is named.
@@ -31,7 +31,7 @@ class TargetCase(NamedTuple):
 
 
 def case_data(target: str, case: Case, supports: Collection[str] = ()) -> dict[str, Any]:
-    """As it stands in the file."""
+    """As it is in the file."""
     return {"schema": SCHEMA, "target": target, "supports": sorted(supports), "case": asdict(case)}
 
 

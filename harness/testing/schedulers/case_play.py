@@ -1,9 +1,9 @@
-"""Plays a case through somebody's scheduler, and judges what it did.
+"""Plays a case through a user's scheduler, and judges what it did.
 
 Rules of this module:
 - The scheduler runs as it always does, on its own threads or event loop; only its calls are held at a gate.
 - The gate opens when the scheduler is quiet, so that what happens next depends on the case alone.
-- Nothing is waited for without a bound. What stands still is a finding, with the stacks of all threads.
+- Nothing is waited for without a bound. A standstill is a finding, with the stacks of all threads.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Played:
 
     case: Case
     faults: tuple[Violation, ...]
-    story: str
+    history: str
 
     def message(self) -> str:
         """The rule, the graph and the events that led there, then the first fault with all that belongs to it."""
@@ -72,7 +72,8 @@ class Played:
         )
         return (
             f"the scheduler broke a rule: {RULES[fault.property]} ({fault.property})\n"
-            f"{self.case.told()}\nwhat happened:\n{self.story}\n  {first}{more}" + (f"\n{details}" if details else "")
+            f"{self.case.description()}\nwhat happened:\n{self.history}\n  {first}{more}"
+            + (f"\n{details}" if details else "")
         )
 
 
@@ -85,7 +86,7 @@ class _Runner:
         self.returned: Any = None
         self.error: BaseException | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
-        # Threads of earlier cases may still stand where these left them.
+        # Threads of earlier cases may still be where these left them.
         self.before = {thread.ident for thread in threading.enumerate()}
         self._run = run
         self._task: asyncio.Task[Any] | None = None
@@ -110,7 +111,7 @@ class _Runner:
         self.returned = await self._run(self.graph, self.gate.call_async, workers)
 
     def cancel(self) -> None:
-        """Tell the scheduler that its run is to end."""
+        """Ask the scheduler to end its run."""
         for function in self.graph.cancel_functions:
             if self.loop is not None:
                 self.loop.call_soon_threadsafe(function)
@@ -148,11 +149,11 @@ def play(
         gate.abandon()
         runner.leave()
     runner.thread.join(patience.settle)
-    return Played(case, tuple(fault for fault in faults if fault.property not in excused), gate.story())
+    return Played(case, tuple(fault for fault in faults if fault.property not in excused), gate.history())
 
 
 def _open_gates(runner: _Runner, patience: Patience, *, conserving: bool) -> None:
-    """Let calls through, an instant at a time, until the run is over or stands still."""
+    """Let calls through, an instant at a time, until the run is over or at a standstill."""
     gate = runner.gate
     schedule = gate.case.schedule()
     cancelled = False
@@ -210,12 +211,12 @@ def _cancel(runner: _Runner, patience: Patience) -> None:
 def _stand_still(runner: _Runner, patience: Patience) -> None:
     gate = runner.gate
     waiting = gate.could_start()
-    told = f", and {', '.join(waiting)} could be called" if waiting else ""
+    could = f", and {', '.join(waiting)} could be called" if waiting else ""
     names = ", ".join(step for step, _ in gate.case.steps if step not in gate.counts)
     never = f"; never called: {names}" if names else ""
     gate.fault(
         "returns",
-        f"no call is running{told}, and run has not returned for {patience.standstill:g} s{never}. The threads:\n"
+        f"no call is running{could}, and run has not returned for {patience.standstill:g} s{never}. The threads:\n"
         f"{stacks(__file__, scheduler_gate.__file__, without=runner.before)}",
     )
 
@@ -225,7 +226,7 @@ def _judge(runner: _Runner, supports: Collection[str]) -> list[Violation]:
     over = gate.over
     cancelled = any(event[0] == "cancel" for event in gate.events)
     as_it_should = error is None or _allowed(error, failed=bool(gate.failed), cancelled=cancelled)
-    told = _final_events(runner) if "states" in supports and over and error is None else []
+    finals = _final_events(runner) if "states" in supports and over and error is None else []
     found = list(gate.faults)
     if over and gate.running:
         names = ", ".join(ticket.step for ticket in gate.running)
@@ -233,7 +234,7 @@ def _judge(runner: _Runner, supports: Collection[str]) -> list[Violation]:
     if error is not None and not as_it_should:
         found.append(Violation("raises", f"run raised {type(error).__name__}: {error}"))
     later = gate.instant + 1
-    events = [*gate.events, *told]
+    events = [*gate.events, *finals]
     events += [("known", one.step, one.number, later, {"outcome": "succeeded"}) for one in gate.running]
     wanted = ["data_edges", "attempts", "workers", "limits", "stopping"]
     complete = over and as_it_should and not (gate.failed and "fail_fast" in supports)
@@ -245,7 +246,7 @@ def _judge(runner: _Runner, supports: Collection[str]) -> list[Violation]:
     found += [Violation(one.property, re.sub(r"(\d\]?) ns\b", r"\1", one.message), one.steps) for one in judged]
     if complete and not cancelled:
         found += _given_up(gate)
-    # What stands still or raises is told first; idleness last, since it follows from much else.
+    # A standstill and an error come first; idleness comes last, since it follows from much else.
     order = [*([] if over else ["returns"]), "raises", *RULES]
     return sorted(found, key=lambda one: order.index(one.property))
 
@@ -260,11 +261,11 @@ def _given_up(gate: Gate) -> list[Violation]:
 
 
 def _final_events(runner: _Runner) -> list[tuple[Any, ...]]:
-    told = runner.returned
-    if not isinstance(told, Mapping):
-        runner.gate.fault("returns", f"run returned {told!r}; it says that it returns a mapping from steps to states")
+    returned = runner.returned
+    if not isinstance(returned, Mapping):
+        runner.gate.fault("returns", f"run returned {returned!r}; it promises a mapping from steps to states")
         return []
-    return [("final", step, 0, None, {"status": told.get(step)}) for step, _ in runner.gate.case.steps]
+    return [("final", step, 0, None, {"status": returned.get(step)}) for step, _ in runner.gate.case.steps]
 
 
 def _allowed(error: BaseException, *, failed: bool, cancelled: bool) -> bool:

@@ -3,7 +3,7 @@
 Rules of this module:
 - A smaller case counts only if it breaks the same rule.
 - It ends: each step makes the case smaller, and the time is bounded. On real threads a case costs milliseconds, and
-  one that stands still much more.
+  one at a standstill much more.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class Ticket:
 
 
 class Gate:
-    """All calls of one run: who waits, who has passed, and the events as the oracle reads them."""
+    """All calls of one run: which wait, which have passed, and the events as the oracle reads them."""
 
     def __init__(self, case: Case) -> None:
         self.case = case
@@ -76,7 +76,7 @@ class Gate:
         self.counts = Counter[str]()
         self.over = False
         self._dependencies = dict(case.steps)
-        self._story: list[tuple[int, str]] = []
+        self._history: list[tuple[int, str]] = []
         self._changed = threading.Condition()
         self._arrivals = 0
         self._abandoned = False
@@ -121,7 +121,7 @@ class Gate:
         ticket.open(None)
         return ticket
 
-    # ------------------------------------------------------------------ for the one who opens it
+    # ------------------------------------------------------------------ for the one that opens it
 
     def finish(self) -> None:
         """The scheduler's run is over."""
@@ -154,14 +154,14 @@ class Gate:
             ticket.open(ticket.error)
 
     def note_cancellation(self) -> None:
-        """Begin an instant: the run is cancelled. The next one begins as soon as everybody has been told."""
+        """Begin an instant: the run is cancelled. The next one begins once the scheduler was asked to stop."""
         with self._changed:
             self.instant += 1
             self.events.append(("cancel", "", 0, self.instant))
             self._tell("the run is cancelled")
 
     def after_cancellation(self) -> None:
-        """Everybody has been told: what is called from now on comes too late."""
+        """The scheduler has been asked to stop: a step that is called from now on comes too late."""
         with self._changed:
             self.instant += 1
 
@@ -200,15 +200,15 @@ class Gate:
             )
         ]
 
-    def fault(self, rule: str, story: str) -> None:
+    def fault(self, rule: str, description: str) -> None:
         """Keep a fault that the oracle does not see."""
         with self._changed:
-            self._fault(rule, story)
+            self._fault(rule, description)
 
-    def story(self) -> str:
+    def history(self) -> str:
         """What happened, an instant a line."""
         lines: dict[int, list[str]] = {}
-        for instant, text in self._story:
+        for instant, text in self._history:
             lines.setdefault(instant, []).append(text)
         return shortened([f"  instant {instant}: {', '.join(texts)}" for instant, texts in lines.items()])
 
@@ -224,11 +224,11 @@ class Gate:
         verb = {"succeeded": "ends well", "failed": "fails"}.get(outcome, "is cancelled")
         self._tell(f"{self._name(ticket)} {verb}")
 
-    def _fault(self, rule: str, story: str) -> None:
-        self.faults.append(Violation(rule, story))
+    def _fault(self, rule: str, description: str) -> None:
+        self.faults.append(Violation(rule, description))
 
     def _tell(self, text: str) -> None:
-        self._story.append((self.instant, text))
+        self._history.append((self.instant, text))
 
     def _name(self, ticket: Ticket) -> str:
         return ticket.step if ticket.number == 1 else f"{ticket.step} (call {ticket.number})"

@@ -1,4 +1,4 @@
-"""Test cases for anybody's scheduler: a small graph, what its calls do, and in which order they end.
+"""Test cases for any scheduler: a small graph, what its calls do, and in which order they end.
 
 Rules of this module:
 - A case is plain data that prints as what a person can read, and says the same of a run every time it is played.
@@ -90,7 +90,7 @@ class Case:
         """The order in which calls end, from its beginning."""
         return EventSchedule(tuple((1, picks) for picks in self.order))
 
-    def told(self) -> str:
+    def description(self) -> str:
         """The graph and what its calls do, for people."""
         lines = [f"the graph, on {'1 worker' if self.workers == 1 else f'{self.workers} workers'}:"]
         for name, units in self.limits.items():

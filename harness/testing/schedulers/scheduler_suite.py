@@ -11,7 +11,7 @@ coroutine function where ``run`` is one). Hypothesis draws which of the running 
 failures replay and shrink, on real threads or a real event loop. Nothing else of ours is needed.
 
 Rules of this module:
-- A case that failed fails again with the same story: threads never make a finding "flaky".
+- A case that failed fails again with the same message: threads never make a finding "flaky".
 - It runs under pytest, and without it (:func:`fuzz_target`).
 """
 
@@ -155,7 +155,7 @@ class TargetReport:
     supports: tuple[str, ...] = ()
 
     def message(self) -> str:
-        """For people: the story of the fault, or that there is none."""
+        """For people: the history of the fault, or that there is none."""
         if self.fault is None:
             return f"{self.reference}: no fault in {self.dags} graphs (seed {self.seed})"
         return f"{self.reference}: found among {self.dags} graphs (seed {self.seed})\n{self.fault.message()}"

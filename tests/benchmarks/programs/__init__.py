@@ -1,1 +1,1 @@
-"""Small real programs, each as somebody would write it (``before``) and as the advice has it (``after``)."""
+"""Small real programs, each as an author would write it (``before``) and as the advice has it (``after``)."""

@@ -20,7 +20,7 @@ CRASH_FAULTS = (
     ),
     Fault(
         "journal keeps no starts",
-        "Nobody knows which steps were running when the run died.",
+        "It is unknown which steps were running when the run died.",
         J + "journal_writer:JournalWriter._collect",
         "if starts:",
         "if False:",
@@ -37,7 +37,7 @@ CRASH_FAULTS = (
         crashes=True,
     ),
     Fault(
-        "nobody waits for each end",
+        "no wait for each end",
         "`--durable each` goes on before the end is on the disk.",
         J + "journal_writer:JournalWriter._note_and_write",
         "self.write()",
@@ -129,7 +129,7 @@ CRASH_FAULTS = (
         crashes=True,
     ),
     Fault(
-        "nobody is asked",
+        "no question is asked",
         "What must not be done twice is done again without a question.",
         J + "resume_plan:unsure_steps",
         "for step_id in dict.fromkeys(ids)",
@@ -182,7 +182,7 @@ CRASH_FAULTS = (
         crashes=True,
     ),
     Fault(
-        "reused step releases nobody",
+        "reused step releases no other",
         "What depends on a reused step waits for ever.",
         S + "reuse:_ask",
         "scheduler._cascade([index], scheduler._released_by[index], now)",

@@ -1,4 +1,4 @@
-"""The faults that are planted: what somebody might get wrong in scheduler, engine, limits, locks and calls."""
+"""The faults that are planted: what an author might get wrong in scheduler, engine, limits, locks and calls."""
 
 from __future__ import annotations
 
@@ -265,7 +265,7 @@ FAULTS = (
     ),
     Fault(
         "wake-up lost",
-        "Nobody is woken when a rate opens.",
+        "No step is woken when a rate opens.",
         S + "constrained_start:_wake_for_rate",
         "scheduler.rate_opens_at = opens_at",
         "scheduler.rate_opens_at = scheduler.rate_opens_at",
@@ -290,7 +290,7 @@ FAULTS = (
     ),
     Fault(
         "lock never released by one that never ran",
-        "Whoever waits for a state after a skipped step waits for ever.",
+        "A step that waits for a state after a skipped step waits for ever.",
         S + "scheduler:Scheduler._is_released",
         "and not self._locks.locked(index)",
         "and self._made[index] > 0",
@@ -530,7 +530,7 @@ FAULTS = (
     ),
     Fault(
         "calls never end",
-        "A step whose calls are done is not told.",
+        "A step whose calls are done is not resumed.",
         "executor.engine.child_step_links:ChildSteps.unblock_finished",
         "if not pending:",
         "if not pending and len(self._waiting) > 1:",
@@ -568,7 +568,7 @@ FAULTS = (
     ),
     # ---- reservations
     Fault(
-        "nobody ever reserves",
+        "no step ever reserves",
         "However often a step is overtaken, it reserves nothing.",
         S + "ready_queue:ReadyQueue.granted",
         "self.overdue = True",
@@ -593,7 +593,7 @@ FAULTS = (
         size=40,
     ),
     Fault(
-        "overtaken, and nobody cares",
+        "overtaken without end",
         "That a step was overtaken too often is noticed, and it reserves nothing.",
         S + "constrained_start:reserve",
         "scheduler._queue.reserve(index, scheduler._demand.get(index))",
@@ -711,15 +711,15 @@ FAULTS = (
     ),
     Fault(
         "returned without having been given up",
-        "A call that nobody gave up can return.",
+        "A call that was not given up can return.",
         S + "scheduler:Scheduler.returned",
         "if attempt not in self._abandoned:",
         "if False:",
         by_calls=True,
     ),
     Fault(
-        "cancelled attempts told twice",
-        "The backend is told again and again to stop what was stopped.",
+        "cancelled attempts reported twice",
+        "The backend is asked again and again to stop what was stopped.",
         S + "scheduler:Scheduler.take_cancelled",
         "cancelled, self.cancelled_attempts = self.cancelled_attempts, []",
         "cancelled = self.cancelled_attempts",

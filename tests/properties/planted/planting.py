@@ -19,7 +19,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Fault:
-    """`target` is `module:Class.method` or `module:function`; `old` stands in its text exactly once.
+    """`target` is `module:Class.method` or `module:function`; `old` is in its text exactly once.
 
     `focus`, `size`: the features and the most steps of the runs, where a fault concerns few of all runs. `by_calls`: no
     run shows it, since the engine makes no such call; the machine of random calls has to find it. `crashes`: it
@@ -64,7 +64,7 @@ def compiled(function: FunctionType, source: str) -> CodeType:
     flags = __future__.annotations.compiler_flag
     free = function.__code__.co_freevars
     if free:
-        # Such as `__class__`, which `super()` reads: somebody around it has to have the name.
+        # Such as `__class__`, which `super()` reads: a function around it has to have the name.
         names = "".join(f"    {name} = None\n" for name in free)
         source = f"def around():\n{names}{textwrap.indent(source, '    ')}"
     around = compile(source, f"<planted in {function.__qualname__}>", "exec", flags=flags, dont_inherit=True)

@@ -60,7 +60,7 @@ class Life:
 
 
 class StartingRules:
-    """A run as it stands, and what its rules say of each step."""
+    """A run as it is, and what its rules say of each step."""
 
     def __init__(self, graph: PlainGraph, behaviour: Behaviour) -> None:
         self.behaviour = behaviour
@@ -146,7 +146,7 @@ class StartingRules:
         return not list(self.lacking(life))
 
     def _rates_open(self, life: Life) -> Iterator[int]:
-        """From when each bucket holds what the step takes, if nobody takes anything."""
+        """From when each bucket holds what the step takes, if no step takes anything."""
         for name, _ in life.step.needs:
             for kind, amount in (("rate", 1), ("tokens", life.step.tokens)):
                 if (kind, name) not in self.levels:

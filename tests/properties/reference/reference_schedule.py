@@ -57,7 +57,7 @@ class Reference(StartingRules):
             self._end(life, "timed_out", life.plan.attempt(life.attempt))
 
     def _pass_time(self) -> None:
-        """Go to the next instant at which anything happens, and note what everybody waits for until then."""
+        """Go to the next instant at which anything happens, and note what every step waits for until then."""
         times = [life.due for life in self.lives.values() if life.holds]
         times += [life.backoff_until for life in self.lives.values() if life.status == "ready"]
         times += [self._times_out_at(life) for life in self._happening()]

@@ -1,1 +1,1 @@
-"""Facts about the rooms of the dependencies, one file a room."""
+"""Facts about the modules of the dependencies, one file each."""

@@ -71,7 +71,7 @@ def test_a_step_is_offered_to_one_group_and_groups_across_levels_are_passed_over
 def test_a_step_that_shares_state_with_a_member_is_not_offered(
     first: dict[str, tuple[str, ...]], second: dict[str, tuple[str, ...]]
 ) -> None:
-    # The later one of two that share state stands on a lower level.
+    # The later one of two that share state is on a lower level.
     apart = [step("r"), step("m", "r", parallel_group=1, **first), step("o", "r", **second)]
     assert codes(planned(*apart, hints=True)) == []
     # Two that could join alone cannot join together.

@@ -15,7 +15,7 @@ def parents_of(*steps: Step) -> list[tuple[int, ...]]:
     return References(steps, {one.step_id: place for place, one in enumerate(steps)}, {}).read()
 
 
-# -- where templates stand --------------------------------------------------------------------------------------------
+# -- where templates are ----------------------------------------------------------------------------------------------
 
 
 def test_the_templates_of_a_step_are_told_with_their_places() -> None:

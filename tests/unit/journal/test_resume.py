@@ -54,18 +54,18 @@ CHAIN = (step("a", 1), step("b", "{{ steps.a.output }}"), step("c", "{{ steps.b.
 
 def fates(path: Path, workflow: Workflow, tools: Tools, **options: Any) -> dict[str, str]:
     """What a resumed run would do, without its doing anything: `runs: why` or the like, by step."""
-    told: dict[str, str] = {}
+    shown: dict[str, str] = {}
 
     class Enough(Exception):  # noqa: N818  # no error
         pass
 
     def show(plan: ResumePlan) -> None:
-        told.update({one.step_id: f"{one.fate}: {one.reason}".removesuffix(": ") for one in plan.steps})
+        shown.update({one.step_id: f"{one.fate}: {one.reason}".removesuffix(": ") for one in plan.steps})
         raise Enough
 
     with pytest.raises(Enough):
         run(workflow, tools=tools, resume=Resume(path, show=show, **options))
-    return told
+    return shown
 
 
 def begun(path: Path, counted: Counted, steps: tuple[Step, ...] = CHAIN, **options: Any) -> Run:
@@ -129,8 +129,8 @@ def test_a_resumed_run_can_be_resumed(path: Path, counted: Counted) -> None:
 def test_what_has_changed_runs_again_and_says_why(path: Path, counted: Counted) -> None:
     begun(path, counted)
     changed = (CHAIN[0], step("b", "{{ steps.a.output + 1 }}"), CHAIN[2])
-    told = fates(path, Workflow(steps=changed), counted.tools)
-    assert told == {"a": "reused", "b": "runs: its arguments have changed", "c": "depends: after 'b'"}
+    shown = fates(path, Workflow(steps=changed), counted.tools)
+    assert shown == {"a": "reused", "b": "runs: its arguments have changed", "c": "depends: after 'b'"}
     second = run(Workflow(steps=changed), tools=counted.tools, resume=path)
     assert second.outputs == {"a": 2, "b": 6, "c": 12}
     assert counted.done == [3, 6]

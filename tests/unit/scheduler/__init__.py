@@ -1,1 +1,1 @@
-"""Facts about the rooms of the scheduler, one file a room."""
+"""Facts about the modules of the scheduler, one file each."""

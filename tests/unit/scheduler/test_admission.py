@@ -1,4 +1,4 @@
-"""Steps that come in late, and calls: what is checked, and where they stand among those that are there."""
+"""Steps that come in late, and calls: what is checked, and their place among those that are there."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def test_a_run_is_not_done_while_further_steps_may_come() -> None:
     hand.scheduler.validate()
 
 
-# ----------------------------------------------------------------------------------------------- where they stand
+# -------------------------------------------------------------------------------------------- their place in the order
 
 
 def test_late_steps_that_come_together_are_ranked_among_themselves_and_equals_start_as_listed() -> None:

@@ -126,7 +126,7 @@ def test_all_that_are_overdue_are_named_the_oldest_first() -> None:
     first, second, third = play.come(), play.come(), play.come(2)
     play.pass_by(OVERTAKES_UNTIL_RESERVED - 1)
     play.go(third[:1])
-    # The third ones stand at 999.
+    # The third ones are at 999.
     assert play.overdue() == [*first, *second]
     play.pass_by(1)
     assert play.overdue() == third[1:]

@@ -1,4 +1,4 @@
-"""What error messages tell of a step, the table of states, and lists that only the file knows."""
+"""What error messages say of a step, the table of states, and lists that only the file knows."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def test_a_story_tells_each_attempt_with_its_times_waits_and_blocked_intervals()
 
 
 def test_an_error_says_what_is_wrong_and_then_the_story_if_there_is_one() -> None:
-    told, short = SchedulerError("that cannot be", "step 'a' is running"), SchedulerError("that cannot be")
-    assert (str(told), told.history) == ("that cannot be\nstep 'a' is running", "step 'a' is running")
+    full, short = SchedulerError("that cannot be", "step 'a' is running"), SchedulerError("that cannot be")
+    assert (str(full), full.history) == ("that cannot be\nstep 'a' is running", "step 'a' is running")
     assert (str(short), short.history) == ("that cannot be", "")
 
 

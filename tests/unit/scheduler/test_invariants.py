@@ -49,7 +49,7 @@ def busy() -> Scheduler:
 
 
 def barred() -> Scheduler:
-    """A step stands at a barrier."""
+    """A step is at a barrier."""
     hand = Hand([step("runs"), step("ended"), step("held", "ended")], policy="levels")
     hand.start()
     hand.turn(1, "ended")
@@ -141,8 +141,8 @@ def test_a_book_that_is_wrong_about_a_step_is_named_with_the_steps_story(
     breaking(scheduler, scheduler.index[name])
     with pytest.raises(SchedulerError) as caught:
         scheduler.validate()
-    story = scheduler.history(scheduler.index[name])
-    assert (str(caught.value), caught.value.history) == (f"broken invariant: {sentence}\n{story}", story)
+    history = scheduler.history(scheduler.index[name])
+    assert (str(caught.value), caught.value.history) == (f"broken invariant: {sentence}\n{history}", history)
 
 
 def add(field: str, number: int) -> Callable[[Scheduler], None]:

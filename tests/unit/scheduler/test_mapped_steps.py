@@ -16,28 +16,28 @@ def mapped(name: str, *depends_on: str, **fields: object) -> Step:
 
 
 class Lists:
-    """Knows the lists of mapped steps, and notes what it is asked and told. A length of None: it cannot be had."""
+    """Knows the lists of mapped steps, and notes the questions and the reports. A length of None: it cannot be had."""
 
     def __init__(self, counts: Mapping[int, int | None]) -> None:
         self.counts = counts
-        self.told: list[object] = []
+        self.noted: list[object] = []
 
     def count(self, index: int) -> int:
-        self.told.append(("count", index))
+        self.noted.append(("count", index))
         count = self.counts[index]
         if count is None:
             raise ValueError("no such list")
         return count
 
     def began(self, attempt: Attempt, items: Sequence[int]) -> None:
-        self.told.append(("began", attempt.step_id, list(items), attempt.started, attempt.outcome))
+        self.noted.append(("began", attempt.step_id, list(items), attempt.started, attempt.outcome))
 
     def ended(self, attempt: Attempt, items: Sequence[int]) -> None:
-        self.told.append(("ended", attempt.step_id, list(items), attempt.outcome))
+        self.noted.append(("ended", attempt.step_id, list(items), attempt.outcome))
 
     def heard(self) -> list[object]:
-        told, self.told = self.told, []
-        return told
+        noted, self.noted = self.noted, []
+        return noted
 
 
 def record_of(hand: Hand, step_id: str) -> Attempt:
@@ -161,7 +161,7 @@ def test_lists_are_asked_for_in_the_order_of_starts() -> None:
     steps = [mapped("m"), mapped("first", priority=1), mapped("long", expected_seconds=9), mapped("n")]
     hand = Hand(steps, items=lists)
     assert hand.start() == ["first/1", "m/1", "n/1"]
-    assert [told[1] for told in lists.heard() if isinstance(told, tuple) and told[0] == "count"] == [1, 2, 0, 3]
+    assert [noted[1] for noted in lists.heard() if isinstance(noted, tuple) and noted[0] == "count"] == [1, 2, 0, 3]
 
 
 def test_mapped_steps_whose_last_items_end_in_one_instant_end_in_the_order_of_the_file() -> None:
@@ -188,7 +188,7 @@ def test_a_step_that_is_cancelled_before_its_list_was_asked_for_has_none() -> No
     hand = Hand([mapped("m"), mapped("n")], items=lists)
     hand.scheduler.cancel(0, ["m"])
     assert hand.start() == ["n/1"]
-    assert [told for told in lists.heard() if told == ("count", 0)] == []
+    assert [noted for noted in lists.heard() if noted == ("count", 0)] == []
 
 
 def test_a_step_that_is_cancelled_after_its_last_item_ended_and_before_that_was_noted_stays_cancelled() -> None:

@@ -1,4 +1,4 @@
-"""What is handed out ahead of its grant, when that counts as granted, and where it stands in the record."""
+"""What is handed out ahead of its grant, when that counts as granted, and where it is in the record."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_it_is_granted_when_the_worker_was_free_or_else_when_it_could_start() ->
     assert hand_out(hand) == ["c", "d", "r"]
     assert go_on_to(hand, "c", 15) == 15
     assert go_on_to(hand, "d", 7) == 10
-    # Nobody knew that its worker was free at 18; until 20 it could not have run.
+    # It was unknown that its worker was free at 18; until 20 it could not have run.
     assert go_on_to(hand, "r", 18) == 20
     assert hand.waits("r") == [("lock.s", 0, 20e-9)]
 

@@ -82,7 +82,7 @@ def test_a_service_that_answers_in_time_is_asked_more_whatever_the_hour() -> Non
 
 
 def test_the_latency_is_the_workers_own_time() -> None:
-    # From the second round on each step stands at its worker before and after it runs: the service is no slower.
+    # From the second round on each step waits at its worker before and after it runs: the service is no slower.
     hand = asking(200)
     for name in hand.start(0):
         hand.end(name, 1)

@@ -42,7 +42,7 @@ def test_a_history_keeps_the_changes_of_a_reason_and_the_last_word_of_an_instant
 def test_the_waits_of_a_time_are_what_the_history_says_of_it_and_none_is_of_no_length(
     start: int, end: int, waits: list[Wait]
 ) -> None:
-    # From 6 to 8 nobody noticed that nothing stood in the way.
+    # From 6 to 8 it was not noticed that nothing was in the way.
     assert waits_of([(2, "a"), (4, "b"), (6, ""), (8, "a")], start, end) == waits
 
 
