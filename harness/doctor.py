@@ -263,7 +263,7 @@ def _testing() -> list[Check]:
 
 
 def _local_model(config: Config) -> Check:
-    """Whether the program runs and the weights are there. Only who asks for them needs them."""
+    """Whether the program runs and the weights are there. Only users who ask for the local model need them."""
     from harness.config import LOCAL  # noqa: PLC0415 - the same
     from harness.local_llm.files import find_program, find_weights  # noqa: PLC0415 - the same
     from harness.local_llm.installing import tried  # noqa: PLC0415 - the same

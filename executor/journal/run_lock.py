@@ -1,4 +1,4 @@
-"""Who writes a journal, or something else that belongs to one run: one process at a time, as long as it lives.
+"""The lock of a journal, or of another file of one run: one process at a time writes it, as long as it lives.
 
 Rules of this module:
 - The lock is the kernel's (POSIX record locks): it ends with its process, however that ends, and no child inherits it.
