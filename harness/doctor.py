@@ -37,8 +37,8 @@ State = Literal["ok", "missing", "broken"]
 
 OLDEST_PYTHON: Final = (3, 11)
 _EXECUTOR_SECONDS: Final = 20.0
-# What takes seconds to start is started when it is named (`harness.executor_check`).
-_STARTED_WHEN_NAMED: Final = ("ray",)
+# What takes seconds to start is started when it is named (`harness.executor_check`): the executor, and its package.
+_STARTED_WHEN_NAMED: Final = {"dask": "distributed", "ray": "ray"}
 _GIB: Final = 1024**3
 _REQUIREMENT: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?P<rest>[^;]*)(?:;\s*(?P<marker>.*))?")
 _EXTRA: Final = re.compile(r"""extra\s*==\s*['"](?P<extra>[^'"]+)['"]""")
@@ -177,10 +177,11 @@ def _executor(name: str) -> Check:
         workflow_id="doctor",
         steps=(Step(step_id="one", tool="noop"), Step(step_id="two", tool="noop", depends_on=("one",))),
     )
+    package = _STARTED_WHEN_NAMED.get(name)
+    if package is not None and importlib.util.find_spec(package) is not None:
+        return Check(label, "ok", f"is installed; to see it run steps: makespan doctor --executor {name}")
     try:
         found = find_backend(name)
-        if name in _STARTED_WHEN_NAMED:
-            return Check(label, "ok", f"is installed; to see it run steps: makespan doctor --executor {name}")
         done = _within(_EXECUTOR_SECONDS, lambda: run(workflow, backend=found(1)))
     except BackendError as error:
         absent = absent_package(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -96,9 +97,13 @@ def test_what_is_found_can_be_replayed_and_run(tmp_path: Path) -> None:
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 
-def test_somebody_elses_scheduler_in_the_current_folder_is_tested_and_its_fault_told() -> None:
-    done = makespan("fuzz", "--target", "test_tiny_scheduler:TestTinyScheduler", "--dags", "100", cwd=EXAMPLES)
+def test_somebody_elses_scheduler_in_the_current_folder_is_tested_and_its_fault_told(
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(EXAMPLES, tmp_path, dirs_exist_ok=True)
+    done = makespan("fuzz", "--target", "test_tiny_scheduler:TestTinyScheduler", "--dags", "100", cwd=tmp_path)
     assert done.returncode == 1
+    assert (tmp_path / "fuzz-findings" / "target-seed-0.json").is_file()
     assert "the scheduler broke a rule" in done.stderr
     assert "what happened:" in done.stderr
 
