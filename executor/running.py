@@ -58,7 +58,7 @@ async def arun(
 
 
 def _loop_is_running() -> bool:
-    # Where nobody has imported it, no loop runs.
+    # Where it is not imported, no loop runs.
     asyncio = sys.modules.get("asyncio")
     if asyncio is None:
         return False

@@ -1,7 +1,7 @@
 """Where a configuration comes from, and whether there is any: without reading it.
 
 Rules of this module:
-- It imports nothing heavy: a command that needs one setting alone asks here first whether anybody made one.
+- It imports nothing heavy: a command that needs one setting alone asks here first whether there is one.
 """
 
 from __future__ import annotations

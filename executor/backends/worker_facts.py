@@ -1,4 +1,4 @@
-"""What a worker is and has, told by a step that runs on it: for those who check a cluster."""
+"""What a worker is and has, found by a step that runs on it: for those who check a cluster."""
 
 from __future__ import annotations
 

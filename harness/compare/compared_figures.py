@@ -78,11 +78,11 @@ def figures_of(results: Sequence[Mapping[str, Any]]) -> Figures:
 
 
 def _median_run_seconds(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    told = [sample["step_seconds"] for result in results for sample in result["samples"] if sample.get("step_seconds")]
-    if not told:
+    known = [sample["step_seconds"] for result in results for sample in result["samples"] if sample.get("step_seconds")]
+    if not known:
         return _run_seconds(results[-1]["steps"])
-    step_ids = dict.fromkeys(step_id for one in told for step_id in one)
-    return {step_id: statistics.median(one[step_id] for one in told if step_id in one) for step_id in step_ids}
+    step_ids = dict.fromkeys(step_id for one in known for step_id in one)
+    return {step_id: statistics.median(one[step_id] for one in known if step_id in one) for step_id in step_ids}
 
 
 def _families(steps: Sequence[Mapping[str, Any]]) -> tuple[Family, ...]:

@@ -273,8 +273,8 @@ class LocalServer:
         return os.pread(number, _TAIL_BYTES, begin).decode(errors="replace")
 
     def _last_words(self) -> str:
-        told = [line.strip() for line in self._log_end().splitlines() if line.strip()]
-        errors = [line for line in told if "error" in line.lower()] or told
+        lines = [line.strip() for line in self._log_end().splitlines() if line.strip()]
+        errors = [line for line in lines if "error" in line.lower()] or lines
         return " / ".join(errors[-_LINES_SHOWN:]).replace(self.key or "\x00", "***") or "none"
 
 

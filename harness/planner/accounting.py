@@ -93,7 +93,7 @@ def not_understood(task: str, draft: Draft) -> list[Finding]:
     """A warning for each part of the task that no step accounts for."""
     plain = task
     if any(step.prompt is not None and _is_material(task, step) for step in draft.steps):
-        # Behind the colon stands the text to work on, whatever it says.
+        # Behind the colon is the text to work on, whatever it says.
         plain = task.partition(":")[0]
     plain = _NO_WORDS.sub(" ", plain)
     found = [*_beyond(plain), *_without_sources(draft), *_unordered_parts(draft)]

@@ -120,8 +120,8 @@ def _clauses_of_points(text: str, tokens: Sequence[Token], found: _Points) -> li
     if any(_asks(point) for point in found.points):
         if before[-1].kind in ("translate", "convert", "summarize", "edit"):  # a list to be worked on, whatever it says
             return sentence_clauses(text, tokens)
-        told = Clause("", None, tuple(lead), "stop", said(text, lead))
-        return [clause for one in _each_its_own(text, found) for clause in (one, told)]
+        of_all = Clause("", None, tuple(lead), "stop", said(text, lead))
+        return [clause for one in _each_its_own(text, found) for clause in (one, of_all)]
     return _given_to(text, before, lead, found)
 
 

@@ -205,12 +205,12 @@ def _finding(code: str, message: str, fix: str) -> Finding:
     return Finding("error", code, message, fix)
 
 
-def _reason(reader: PlanReader, told: str) -> str | None:
+def _reason(reader: PlanReader, ending: str) -> str | None:
     """What is wrong with a text that the tool refuses; nothing if the plan in it is whole all the same."""
     try:
         reader.finish()
     except BrokenPlanError as error:
-        return f"{error} ({told})"
+        return f"{error} ({ending})"
     return None
 
 

@@ -1,6 +1,6 @@
 """The machine-readable result: the ``makespan.run/1`` document, from timelines and back.
 
-Rules of this room:
+Rules of this package:
 - Pure: the caller writes the file.
 - Names are imported when they are first used: who asks for the key of a cell alone does not load the analysis.
 - Times are seconds from the run's t = 0. Every integer nanosecond of a run of up to 20 days survives the way to

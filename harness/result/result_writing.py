@@ -62,7 +62,7 @@ class Repetition:
     ``errors`` are shown as their text. ``foreign``: the trace was made elsewhere and may lack ``released_by``.
     ``steps`` are the words of the steps by id; ``usage`` are further figures of the sample (CPU time, memory).
     ``started_at``: when t = 0 was, ISO 8601. ``trace_id``: of its trace, 32 hexadecimal digits. ``facts`` are what
-    tools told of their attempts. ``reused``: the steps whose result an earlier run left, and its id; those that are
+    tools noted of their attempts. ``reused``: the steps whose result an earlier run left, and its id; those that are
     ``cached`` in the timeline came from the cache. ``resumed``: the run that this one went on from.
     """
 
@@ -316,7 +316,7 @@ def _stated(words: Step) -> Document:
 
 
 def _attempt(attempt: Attempt, place: int, facts: Mapping[str, Any] | None) -> Document:
-    told = {name: value for name, value in (facts or {}).items() if name not in FACTS_LEFT_OUT}
+    noted = {name: value for name, value in (facts or {}).items() if name not in FACTS_LEFT_OUT}
     return {
         "step_id": attempt.step_id,
         "attempt": attempt.attempt,
@@ -338,7 +338,7 @@ def _attempt(attempt: Attempt, place: int, facts: Mapping[str, Any] | None) -> D
         "tokens_used": attempt.tokens_used,
         "outcome": attempt.outcome,
         **({} if attempt.failure is None else {"failure": _failure(attempt.failure)}),
-        **({"facts": told} if told else {}),
+        **({"facts": noted} if noted else {}),
     }
 
 

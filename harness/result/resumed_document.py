@@ -42,7 +42,7 @@ def earlier_attempts(earlier: EarlierRun) -> list[Attempt]:
 
 
 def _running(earlier: EarlierRun) -> list[Start]:
-    return [told for told in earlier.last.values() if isinstance(told, Start)]
+    return [last for last in earlier.last.values() if isinstance(last, Start)]
 
 
 def _length(earlier: EarlierRun) -> int:

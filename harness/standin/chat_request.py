@@ -71,8 +71,8 @@ class ChatRequest:
 
     def identity(self) -> str:
         """A short name that depends on what is asked, for ids and seeds."""
-        told = json.dumps([self.seed, self.model, self.messages], ensure_ascii=False)
-        return hashlib.blake2b(told.encode(errors="replace"), digest_size=12).hexdigest()
+        request = json.dumps([self.seed, self.model, self.messages], ensure_ascii=False)
+        return hashlib.blake2b(request.encode(errors="replace"), digest_size=12).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

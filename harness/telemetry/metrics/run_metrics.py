@@ -92,8 +92,8 @@ def repetition_begins(document: Mapping[str, Any], result: Mapping[str, Any]) ->
     simulated = is_simulated(document, result)
     begins = []
     for sample in result["samples"]:
-        told = sample.get("started_at")
-        begins.append(cursor if told is None else unix_nanoseconds(str(told)))
+        started_at = sample.get("started_at")
+        begins.append(cursor if started_at is None else unix_nanoseconds(str(started_at)))
         cursor = begins[-1] if simulated else begins[-1] + nanoseconds(sample["makespan_seconds"])
     return begins
 
@@ -168,8 +168,8 @@ def ended_attempts(timeline: Timeline) -> list[Attempt]:
 
 def is_simulated(document: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
     """Whether no tool ran: the makespan passed on no clock."""
-    told = result.get("simulated")
-    return bool((document.get("environment") or {}).get("simulated") if told is None else told)
+    simulated = result.get("simulated")
+    return bool((document.get("environment") or {}).get("simulated") if simulated is None else simulated)
 
 
 def unix_nanoseconds(text: str) -> int:

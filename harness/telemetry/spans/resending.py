@@ -75,8 +75,8 @@ def _stored_trace(document: Mapping[str, Any], result: Mapping[str, Any]) -> Sto
         result.get("parameters") or {},
         sample.get("repetition"),
     )
-    told = result.get("trace_id") or sample.get("trace_id")
-    trace_id = name.trace_id if told is None else int(str(told), 16)
+    known = result.get("trace_id") or sample.get("trace_id")
+    trace_id = name.trace_id if known is None else int(str(known), 16)
     tools = [step.get("tool") for step in result["steps"]]
     facts = _facts(result)
     words = recorded_words(

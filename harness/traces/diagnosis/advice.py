@@ -36,7 +36,7 @@ _BUDGET_PER_SPAN: Final = 2
 class Together:
     """Steps (indices, in order of time) that ran one after the other and might not need to. ``assumed``: an assumed
     edge lies between two of them. ``evidence``: from where it is known what the later ones need (sources of edges, as
-    ``links``); of those that are assumed, what stands between them.
+    ``links``); of those that are assumed, what is between them.
     """
 
     steps: tuple[int, ...]
@@ -154,9 +154,9 @@ class _Groups:
                 latest = max(latest, self.ends[step])
         self.edges_to: dict[int, list[tuple[int, str]]] = {}
         kept = {(edge.before, edge.after) for edge in edges_that_hold(run)}
-        self._told: dict[int, set[tuple[str, str]]] = {}  # by step: the labels and sources of its edges
+        self._stated: dict[int, set[tuple[str, str]]] = {}  # by step: the labels and sources of its edges
         for before, after, label, source in run.edges:
-            self._told.setdefault(after, set()).add((label, source))
+            self._stated.setdefault(after, set()).add((label, source))
             known = INFERRED if label == ASSUMED and (before, after) in kept else label
             self.edges_to.setdefault(after, []).append((before, known))
         self._waited_for: dict[int, dict[int, list[int]]] = {}
@@ -181,8 +181,8 @@ class _Groups:
 
     def evidence(self, later: Sequence[int], *, assumed: bool) -> tuple[str, ...]:
         """The sources of those edges of the later steps that are assumed, or that are not."""
-        told = [one for step in later for one in self._told.get(step, ())]
-        return tuple(sorted({source for label, source in told if (label == ASSUMED) == assumed}))
+        stated = [one for step in later for one in self._stated.get(step, ())]
+        return tuple(sorted({source for label, source in stated if (label == ASSUMED) == assumed}))
 
     def in_a_row(self, earlier: int, later: int) -> bool:
         """Whether the second began after the first had ended."""
@@ -235,7 +235,7 @@ class _Groups:
         return latest - last
 
     def _opening(self, caller: int) -> int:
-        """When the caller's first step began: where one that waits for nobody begins."""
+        """When the caller's first step began: where one that waits for no other begins."""
         return self.starts[self.members[caller][0]]
 
     def _observed(self, caller: int) -> dict[int, list[int]]:

@@ -2,7 +2,7 @@
 
 Rules of this module:
 - Figures are those of :mod:`harness.analysis`, over the trace's timeline; of our own traces they are those of the run.
-- In a trace of others, the time of a span that its children do not cover is ``gap``: nobody can say what it was for.
+- In a trace of others, the time of a span that its children do not cover is ``gap``: what it was for is unknown.
 - The parts of the lost time sum to the makespan exactly.
 - A conclusion carries what it rests on: ``assumed`` is True where an assumed edge is part of it.
 """
@@ -252,7 +252,7 @@ def _barriers(index: AttemptIndex, pieces: Sequence[Piece]) -> list[Barrier]:
 
 
 def _possible_barriers(run: ForeignRun, index: AttemptIndex) -> list[Barrier]:
-    """Steps that follow several of a level only because nobody says which of them they need: at most the time between
+    """Steps that follow several of a level only because it is unknown which of them they need: at most the time between
     the first and the last end was lost.
     """
     needed: dict[int, list[int]] = {}

@@ -3,8 +3,8 @@
 Rules of this module:
 - Only where contents were captured. A text counts if it is long enough to mean something, if the span did not get it
   itself, and if the run was not given it from outside.
-- What a span was given is asked of those that call nobody: the model or tool that a node calls gets what is used. Where
-  everybody is handed everything, it is no evidence (:mod:`harness.traces.edges.whole_state`).
+- What a span was given is asked of those that call no other: the model or tool that a node calls gets what is used.
+  Where every span is handed everything, it is no evidence (:mod:`harness.traces.edges.whole_state`).
 - Linear in the text: a text is looked for by its longest word, and compared only where that word occurs.
 """
 
@@ -119,7 +119,7 @@ def _uses(steps: Steps, texts: Texts, from_outside: Sequence[str]) -> Iterator[U
 
 
 def _is_one_of_several(given: Sequence[str], found: Sequence[str]) -> bool:
-    """Whether what was found are values among others, as in a state: what is used is told about, in a text."""
+    """Whether what was found are values among others, as in a state: what is used is in a text."""
     return len(given) > 1 and set(found) <= set(given)
 
 

@@ -4,7 +4,7 @@ In this order, the first that says something about a pair winning: a file of edg
 ``makespan.step.depends_on``; LangGraph's and OpenInference's metadata; data seen to flow; the observed order.
 
 Rules of this module:
-- A step about which somebody declared something is not given edges of the observed order: its declared ones are all
+- A step with declared edges is not given edges of the observed order: its declared ones are all
   it needs, save where one of them (a trigger of LangGraph) leaves open who it was.
 """
 

@@ -17,14 +17,14 @@ from harness.traces.edges.stated_edges import StatedEdges
 from harness.traces.spans.span_steps import Steps
 from harness.traces.trace_model import DECLARED, Edge, EdgeLabel
 
-# Two clocks, or two readings of one, may differ by this much where somebody says that one span followed the other.
+# Two clocks, or two readings of one, may differ by this much where it is stated that one span followed the other.
 TOLERANCE_NANOSECONDS = 1_000_000
 
 
 @dataclass(slots=True)
 class Edges:
     """The edges found so far. ``covered``: steps that need no assumption; ``levels``: by step, the level of a
-    framework that runs level by level. ``unsettled``: by step, those of which it needs one or more, and nobody says
+    framework that runs level by level. ``unsettled``: by step, those of which it needs one or more, and it is unknown
     which. ``stated``: what the user says, ``settled``: steps of which the user says what they need, ``overruled``: how
     many declared edges the user denied. ``begun_in``: by step, the one beside it in which it began and which it
     outlasts. ``inferred_triggers``: how many steps follow what a framework's trigger does not name.

@@ -5,8 +5,8 @@ Rules of this module:
   (``branch:to:c``) was fired by a node of the superstep before (``langgraph_step`` less one). Which one is inferred:
   from where its routing function or command said to go, else from the data that the node was seen to use, else
   because it was the only one. Of several that are left each is assumed.
-- A routing function is a child of its node that carries the node's own metadata and calls nobody; its output is a name,
-  a list of names, or ``Send(node=…)``. A node that returns ``Command(goto=…)`` says it in its own output.
+- A routing function is a child of its node that carries the node's own metadata and calls no other; its output is a
+  name, a list of names, or ``Send(node=…)``. A node that returns ``Command(goto=…)`` says it in its own output.
 - What is looked at of one node is bounded.
 - Metadata may be a JSON text, a mapping, or flat attributes under the prefixes that instrumentations use.
 
@@ -175,7 +175,7 @@ def _named(node: Node, latest: Mapping[str, Sequence[Node]], before: Sequence[No
 
 
 def _routed_to(edges: Edges, before: Sequence[Node]) -> dict[str, list[Node]]:
-    """By name of a node, those of the superstep before that sent it, as far as something tells."""
+    """By name of a node, those of the superstep before that sent it, as far as anything shows it."""
     found: dict[str, list[Node]] = {}
     for one in before:
         for name in routes_of(edges.steps, one.step, langgraph_metadata):

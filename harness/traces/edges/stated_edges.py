@@ -8,7 +8,7 @@ Rules of this module:
 - Of a name that recurs, each later span needs those before it since the last of its own name began: so a loop's
   second round needs the second round.
 - Of a span that is said to need something, that is all it needs; of one that is said not to need something, the rest
-  is as the trace tells it.
+  is as the trace has it.
 - A name that is not in the trace is an error with the nearest one that is: a misspelt edge would change the figures.
 """
 
@@ -47,7 +47,7 @@ class StatedEdges:
     denied: dict[int, list[set[int]]] = field(default_factory=dict)
 
     def denies(self, before: int, after: int) -> bool:
-        """Whether somebody said that the second does not need the first."""
+        """Whether it was stated that the second does not need the first."""
         return any(before in those for those in self.denied.get(after, ()))
 
 

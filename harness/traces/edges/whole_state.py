@@ -1,12 +1,12 @@
 """Which spans were handed everything there was so far, and not what they use.
 
 A framework such as LangGraph hands its whole state to each node: each earlier output then is in each later input,
-and tells nothing about who uses what.
+and is no evidence of what is used.
 
 Rules of this module:
 - A node of LangGraph is handed the state, unless it was sent by ``Send``, which carries what the node gets. So is what
   is in the node and was given as much, save tools and models.
-- What stands in the messages to a model is used, however much that is.
+- What is in the messages to a model is used, however much that is.
 - Of other spans those of one kind are looked at together: where each was given the run's own input and all that those
   before it had put out, it was the state. Where many lack something, what they are given was chosen.
 """

@@ -79,7 +79,7 @@ class SureGains:
 
     @cached_property
     def held(self) -> list[bool]:
-        """By step, whether nobody can say what its start waited for."""
+        """By step, whether it is unknown what its start waited for."""
         return [self._is_held(step) for step in range(len(self.starts))]
 
     def _is_held(self, step: int) -> bool:

@@ -90,7 +90,7 @@ class WhatIf:
 
     @property
     def is_large(self) -> bool:
-        """Whether the production scheduler would take longer than anybody waits, and limits are left out."""
+        """Whether the production scheduler would take too long, and limits are left out."""
         return len(self.run.timeline.step_ids) > LARGE
 
     @cached_property

@@ -39,7 +39,7 @@ class Unpacked:
         """The damage for a person, if there is any."""
         if self.damage is None:
             return None
-        effect = "what stands before that is read; what follows is missing, so that work and makespan may be too small"
+        effect = "what is before that is read; what follows is missing, so that work and makespan may be too small"
         message = f"{name}: {self.damage}; unpacked are {self.given_bytes:,} bytes"
         return TraceFinding("damaged_compression", message, effect)
 

@@ -167,7 +167,7 @@ class JsonText:
                 found.append(value)
                 at = space(text, end + 1).end()  # type: ignore[union-attr]
         except (StopIteration, json.JSONDecodeError, IndexError):
-            pass  # the next one is cut, or broken: `value` tells which
+            pass  # the next one is cut, or broken: `value` shows which
         self._at = at
         return found
 

@@ -47,7 +47,7 @@ def not_json(name: str, beginning: str, fault: JsonTextError) -> TraceError:
 
 def truncated(name: str, where: str) -> TraceFinding:
     """The finding of a file that breaks off."""
-    effect = "what stands before that is read; what follows is missing, so that work and makespan may be too small"
+    effect = "what is before that is read; what follows is missing, so that work and makespan may be too small"
     return TraceFinding("truncated_file", f"{name}: breaks off or goes wrong ({where})", effect)
 
 

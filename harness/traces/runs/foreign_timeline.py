@@ -3,9 +3,9 @@
 Rules of this module:
 - ``ready`` is when the last step that it needs ended; without one, when the call that it belongs to began, or t = 0.
 - What lies between ``ready`` and the start is given to one of: ``worker`` (others ran, one after the other),
-  ``barrier`` (others ran side by side, and all had ended before it began), ``gap`` (nobody ran: time inside the
-  parent that no child covers), ``late_start`` (others ran, none of them ended, and nothing tells what it waited for).
-- A step's calls are the stretches in which its children ran. A step among whose children somebody declared what
+  ``barrier`` (others ran side by side, and all had ended before it began), ``gap`` (no child ran: time inside the
+  parent that no child covers), ``late_start`` (others ran, none of them ended, and it is unknown what it waited for).
+- A step's calls are the stretches in which its children ran. A step among whose children some declare what
   depends on what makes one call of them all: what lies between is theirs to shorten.
 """
 
@@ -53,8 +53,8 @@ def timeline_of(steps: Steps, edges: Edges, origin: int) -> Timeline:
 
 
 def late_starts(timeline: Timeline, edges: Edges) -> dict[int, int]:
-    """By step, how long it waited while others ran and none of them ended, and nothing tells for what: of those of
-    which nobody declared what they need. Notes it, where it is worth a word.
+    """By step, how long it waited while others ran and none of them ended, and it is unknown for what: of those of
+    which it is not declared what they need. Notes it, where it is worth a word.
     """
     late: dict[int, int] = {}
     for attempt in timeline.attempts:
@@ -89,7 +89,7 @@ class _Siblings:
         return self.ends[place - 1] if place else None
 
     def busy_since(self, last: int, time: int) -> int:
-        """From when on somebody ran until that instant, if none ended between ``last`` and it."""
+        """From when on a sibling ran until that instant, if none ended between ``last`` and it."""
         begun = bisect_right(self.starts, last)
         if begun > bisect_right(self.ends, last):
             return last

@@ -5,8 +5,8 @@ Rules of this module:
   asked.
 - Spans that are lost are counted against what the root says there were. What is left is still read: a step that is
   not in the trace is left out, and so are the edges to it.
-- An attribute that does not hold what it should is a finding, and the trace is read as anybody's. So is a record that
-  the analyses cannot reckon with: times in disorder, steps that wait for themselves.
+- An attribute that does not hold what it should is a finding, and the trace is read as a foreign one. So is a record
+  that the analyses cannot reckon with: times in disorder, steps that wait for themselves.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def _attempt(attributes: Mapping[str, Any]) -> Attempt:
     attempt.cpu_seconds = None if cpu is None else float(cpu)
     if attributes.get(names.OUTCOME) is not None:
         attempt.outcome = _one_of(_OUTCOMES, attributes[names.OUTCOME])
-    # Where nobody knows why, the type is how the attempt ended.
+    # Where the cause is unknown, the type is how the attempt ended.
     if attributes.get(names.ERROR_TYPE) not in (None, attempt.outcome):
         after = attributes.get(names.RETRY_AFTER_SECONDS)
         attempt.failure = AttemptFailure(

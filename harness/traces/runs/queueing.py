@@ -7,7 +7,7 @@ Rules of this module:
 - Of several names, one that begins when all before it have ended follows them all, and waited for no place.
 - Where one begins while fewer run, nothing had to wait: what came before may be a queue, and so may what comes after.
 - A poll takes no place: it asks how far another is.
-- A call of which somebody declared what it needs waited for that, not for a limit.
+- A call of which it is declared what it needs waited for that, not for a limit.
 - One at a time is no limit that one can tell from a sequence.
 """
 
@@ -144,7 +144,7 @@ def _full_stretches(
             members.append((start, end, step))
             waited += 1
             beside += bool(running)
-        elif members:  # one began although a place was free: nobody waited any longer
+        elif members:  # one began although a place was free: none waited any longer
             yield from _accepted(members, most, waited, beside, staggered)
             members, waited, beside, full_until = [], 0, 0, None
         heappush(running, (end, start, step))

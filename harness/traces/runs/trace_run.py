@@ -1,4 +1,4 @@
-"""From a trace to a run that can be analysed: our own exactly, any other as far as it tells.
+"""From a trace to a run that can be analysed: our own exactly, any other as far as it shows.
 
 Rules of this module:
 - A trace of ours is read by its attributes, and every other by its tree, its times and what frameworks say.
@@ -20,7 +20,7 @@ from harness.traces.trace_model import ForeignRun, Trace, TraceFinding
 
 
 def foreign_run(trace: Trace, *, edges_file: str | Path | None = None) -> ForeignRun:
-    """The run that a trace tells of.
+    """The run that a trace shows.
 
     Raises:
         TraceError: the file of edges cannot be read, or names a span that is not there.
@@ -32,7 +32,7 @@ def foreign_run(trace: Trace, *, edges_file: str | Path | None = None) -> Foreig
             with paused_collector():
                 return own_run(trace, root)
         except NotOursError as error:
-            effect = "read as anybody's: its graph comes from links and times"
+            effect = "read as a foreign one: its graph comes from links and times"
             message = f"the trace says that it is one of makespan, but: {printable(str(error))}"
             trace.findings.append(TraceFinding("unreadable_own_trace", message, effect))
     with paused_collector():

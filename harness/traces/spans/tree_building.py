@@ -148,7 +148,7 @@ def _break_cycles(tree: Tree) -> None:
     tree.note(
         "parent_cycle",
         "cycles of spans that are each other's ancestors",
-        "the earliest span of each stands at the top",
+        "the earliest span of each is at the top",
         cut,
     )
 

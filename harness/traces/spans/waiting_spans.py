@@ -5,9 +5,9 @@ They win a naive critical path, and advice to run them side by side is nonsense.
 Rules of this module:
 - A client's span that holds the server's span as its child is no matter here: the tree says it already.
 - A name alone makes a span a wait only where the name can mean nothing else.
-- A row of polls is told from a row of queries by its rhythm: pauses that are longer than the calls, and even. Long
-  polls have no pauses: each lasts as long as the others, the last one is cut short, and it ends as the work of another
-  service beside them ends.
+- A row of polls is distinguished from a row of queries by its rhythm: pauses that are longer than the calls, and
+  even. Long polls have no pauses: each lasts as long as the others, the last one is cut short, and it ends as the
+  work of another service beside them ends.
 - A call that covers another service's work may have children of its own: the innermost that holds the work covers it.
 """
 
@@ -58,7 +58,7 @@ _SLEEP_SLACK_RATIO: Final = 0.02
 _HANDED_ON_RATIO: Final = 0.2
 # Work beside a row of waits counts as what is waited for if it lasts at least that share of the row.
 _BESIDE_RATIO: Final = 0.5
-# Shorter pauses are somebody's work between two calls.
+# Shorter pauses are work between two calls.
 _SHORTEST_PAUSE_NANOSECONDS: Final = 20_000_000
 # The share of other spans that may begin between the polls.
 _OTHERS_RATIO: Final = 0.2
@@ -307,7 +307,7 @@ def _is_above(tree: Tree, index: int, row: Sequence[int]) -> bool:
             if above in (index, -1):
                 break
             above = tree.parent[above]
-        if above != -1:  # or so deep that nobody looked on
+        if above != -1:  # or so deep that the search ended
             return True
     return False
 
