@@ -112,7 +112,7 @@ class Resolver:
         """What has effects beside its output must be done, and what depends on more than its inputs done again."""
         wrong = {
             "`idempotent: false`, so each time it is done counts": changes.get("idempotent", step.idempotent) is False,
-            "`writes`: whoever takes its output from a cache does not write": bool(step.writes),
+            "`writes`: a step whose output comes from a cache does not write": bool(step.writes),
             "`reads`: its output depends on more than its inputs": bool(step.reads),
         }
         for words, holds in wrong.items():

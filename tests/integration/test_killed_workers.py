@@ -12,6 +12,13 @@ from tests.integration.killed_workers import kill_workers
 
 @pytest.mark.slow
 def test_a_run_whose_workers_are_killed_loses_nothing_and_leaves_nothing(tmp_path: Path) -> None:
-    counts = kill_workers(tmp_path, random.Random(3), seconds=0.3, steps=80)
-    assert counts.kills >= 3
-    assert counts.steps == 80
+    # On a busy machine the killer comes to its turn less often.
+    draw, kills = random.Random(3), 0
+    for number in range(5):
+        (folder := tmp_path / str(number)).mkdir()
+        counts = kill_workers(folder, draw, seconds=0.3, steps=80)
+        assert counts.steps == 80
+        kills += counts.kills
+        if kills >= 3:
+            return
+    pytest.fail(f"{kills} workers were killed in 5 runs")

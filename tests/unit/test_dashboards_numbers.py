@@ -138,3 +138,10 @@ def test_a_speedup_stays_that_of_the_newest_run_that_measured_one() -> None:
     numbers = known_numbers([older, document(result([2.0]), run_id="b")])
     speedups = {one.run_id: (one.value, one.age) for one in numbers if one.metric == "makespan_run_speedup_ratio"}
     assert speedups == {"a": (2.0, 0)}
+
+
+def test_a_limit_that_a_query_draws_is_no_number_of_a_run() -> None:
+    numbers = [known(0.97)]
+    for factor, faults in ((0, 0), (1, 1)):
+        expression = f"max(last_over_time({MAKESPAN}[5s])) * {factor} + 0.9"
+        assert len(faults_of(expression, [answered(0.9)], numbers)) == faults

@@ -3,7 +3,8 @@
 Rules of this module:
 - A series is judged by the numbers that its labels and the query's matchers leave: one of them, or their sum where the
   query adds up.
-- What the query makes up itself (the ideal line, `no wait`) is left out; so are metrics whose numbers no JSON states.
+- What the query makes up itself (the ideal line, `no wait`, a limit as `… * 0 + 0.9`) is left out; so are metrics whose
+  numbers no JSON states.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ def differences(
     labels of cells with runs whose JSON is not at hand.
     """
     tree = parsed(expression)
+    if _is_constant(tree):
+        return
     selectors = _selectors(tree)
     taken = [one for one in known if any(selector.takes(one) for selector in selectors)]
     newest = [one for one in taken if one.age == 0]
@@ -65,6 +68,20 @@ def differences(
         if not fitting and not all_known:
             continue
         yield from _judged(series, labels, fitting)
+
+
+def _is_constant(tree: Any) -> bool:
+    """Whether it is ``… * 0 + number``: one value, wherever there are samples at all."""
+    if not isinstance(tree, promql_parser.BinaryExpr) or str(tree.op) != "+":
+        return False
+    nothing = tree.lhs
+    return (
+        isinstance(tree.rhs, promql_parser.NumberLiteral)
+        and isinstance(nothing, promql_parser.BinaryExpr)
+        and str(nothing.op) == "*"
+        and isinstance(nothing.rhs, promql_parser.NumberLiteral)
+        and nothing.rhs.val == 0
+    )
 
 
 def _judged(series: Mapping[str, Any], labels: Mapping[str, str], fitting: Sequence[Known]) -> Iterator[str]:

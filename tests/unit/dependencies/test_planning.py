@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from executor.dependencies import Plan, plan, workflow_with_dependencies
-from executor.model.workflow import Resource, ToolDeclaration, Workflow
+from executor.model.workflow import CachedStep, Resource, ToolDeclaration, Workflow
 from tests.unit.dependencies.plans import codes, graph_of, planned, said, step
 
 WAIT = "the steps wait for each other"
@@ -164,3 +164,35 @@ def test_a_cycle_hides_no_fault_of_the_steps_in_it() -> None:
     ring[1] = step("b", "a", "x")
     ring.append(step("x", parallel_group=1))
     assert codes(planned(*ring)) == [("cycle", "b"), ("group-dependency", "c")]
+
+
+# -- outputs of earlier runs ------------------------------------------------------------------------------------------
+
+
+def test_what_has_effects_or_depends_on_more_than_its_inputs_takes_no_output_from_the_cache() -> None:
+    found = planned(
+        CachedStep(step_id="once", cache="inputs", idempotent=False),
+        CachedStep(step_id="writer", cache="inputs", writes=("s",)),
+        CachedStep(step_id="reader", cache="inputs", reads=("s",)),
+        CachedStep(step_id="fine", cache="inputs"),
+        CachedStep(step_id="off", idempotent=False),
+        step("z", idempotent=False, reads=("s",), writes=("s",)),
+    )
+    reasons = {
+        "once": "`idempotent: false`, so each time it is done counts",
+        "writer": "`writes`: a step whose output comes from a cache does not write",
+        "reader": "`reads`: its output depends on more than its inputs",
+    }
+    expected = []
+    for place, (name, reason) in enumerate(reasons.items()):
+        where = f"error[not-cacheable] step {name!r}, steps[{place}].cache"
+        expected += [f"{where}: `cache: inputs` does not go with {reason}", "fix: leave `cache` out"]
+    assert said(found) == expected
+
+
+def test_a_tool_that_must_not_be_called_twice_takes_no_output_from_the_cache() -> None:
+    tools = {"pay": ToolDeclaration(kind="noop", idempotent=False)}
+    again = CachedStep(step_id="again", tool="pay", cache="inputs", idempotent=True)
+    assert codes(planned(CachedStep(step_id="a", tool="pay", cache="inputs"), again, tools=tools)) == [
+        ("not-cacheable", "a")
+    ]
