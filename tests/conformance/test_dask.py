@@ -123,7 +123,11 @@ def test_runs_that_share_an_executor_share_its_cluster_and_nothing_is_left_of_it
         assert set(first.outputs.values()) | set(second.outputs.values()) <= workers
         assert second.startup_seconds < first.startup_seconds / 2
         assert all(map(alive, workers))
-    assert not any(map(alive, workers))
+    # Dask asks its workers to end, and a busy machine lets them do so later.
+    until = time.monotonic() + 30
+    while any(map(alive, workers)):
+        assert time.monotonic() < until, "workers were left"
+        time.sleep(0.05)
 
 
 @pytest.mark.slow
