@@ -111,9 +111,10 @@ class PreparedRun:
 
     def _cached(self, options: RunOptions, graph: Graph, context: RunContext) -> CachedOutputs | None:
         """The cache, where a step may want it."""
-        wanted = self.feed is not None or any(cache_of(step) is not None for step in graph.steps)
         given = options.get("cache")
-        if given is None or not wanted or self.backend.simulates:
+        if given is None or self.backend.simulates:
+            return None
+        if self.feed is None and all(cache_of(step) is None for step in graph.steps):
             return None
         from executor.output_cache.cached_outputs import Cache, CachedOutputs  # noqa: PLC0415  # SQLite, as above
 

@@ -7,9 +7,43 @@ Rules of this module:
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from sqlite3 import Connection
+
+# A writer waits so long for another one; a reader never waits.
+BUSY_SECONDS = 10.0
+
+
+def connect(
+    path: Path, migrations: Sequence[Sequence[str]], application_id: int, check: Callable[[Connection], int]
+) -> Connection:
+    """Open a file of ours with a write-ahead log and the newest tables. ``check`` answers the version that the file
+    has, and raises what is wrong with it. A power failure may cost the last transactions, and damages nothing.
+    """
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        version = check(connection)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        if version < len(migrations):
+            migrate(connection, migrations, application_id, lambda: check(connection))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def version_and_owner(connection: Connection, application_id: int) -> tuple[int, bool]:
+    """The version of the tables, and whether the file is ours: it bears the mark, or is empty."""
+    # One statement: another process may make the tables between two.
+    version, owner, tables = connection.execute(
+        "SELECT (SELECT user_version FROM pragma_user_version), (SELECT application_id FROM pragma_application_id),"
+        " (SELECT COUNT(*) FROM sqlite_schema)"
+    ).fetchone()
+    return int(version), owner == application_id or not (tables or version or owner)
 
 
 @contextmanager

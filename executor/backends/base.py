@@ -71,6 +71,8 @@ class Backend:
         # By step: the call that needs no context (filled by subclasses that run calls in this process).
         self.calls: list[Callable[[], Any] | None] = []
         self._wake = AutoResetEvent()
+        # Whether it is shared among runs: inside of a `with` block.
+        self._kept = False
         self.clock: Callable[[], int] = time.perf_counter_ns
         self._local = threading.local()
 
@@ -83,10 +85,12 @@ class Backend:
         """Share it among runs, one after the other: ``with find_backend("processes")(4) as backend: run(…,
         backend=backend)``. Its workers may be kept until the block ends (:attr:`keeps_workers`).
         """
+        self._kept = True
         return self
 
     def __exit__(self, *_: object) -> None:
         """The workers that were kept end."""
+        self._kept = False
         self.close()
 
     def open(self, engine: Engine) -> None:

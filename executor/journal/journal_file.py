@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from executor.journal.journal_errors import JournalError
-from executor.sqlite_tables import migrate, transaction
+from executor.sqlite_tables import connect, transaction, version_and_owner
 
 APPLICATION_ID: Final = 0x6D6B736A  # "mksj"
 # One entry a version, never changed once it was released: a change is a new entry at the end.
@@ -38,7 +38,6 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         """,
     ),
 )
-BUSY_SECONDS: Final = 10.0
 _HEADER_BYTES: Final = 100
 _LARGEST_PAGE: Final = 65536
 # Fast, and a quarter of the size.
@@ -97,18 +96,8 @@ class JournalFile:
 
     @classmethod
     def _connected(cls, path: Path) -> JournalFile:
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        try:
-            version = _check(connection, path)
-            connection.execute("PRAGMA journal_mode = WAL")
-            # Until something has happened that is worth waiting for the disk.
-            connection.execute("PRAGMA synchronous = NORMAL")
-            if version < len(MIGRATIONS):
-                migrate(connection, MIGRATIONS, APPLICATION_ID, lambda: _check(connection, path))
-        except BaseException:
-            connection.close()
-            raise
-        return cls(path, connection)
+        # It does not wait for the disk until something has happened that is worth it: see `append`.
+        return cls(path, connect(path, MIGRATIONS, APPLICATION_ID, lambda connection: _check(connection, path)))
 
     def close(self) -> None:
         """Close it; it cannot be used any more."""
@@ -213,11 +202,8 @@ def _is_cut_off(path: Path) -> bool:
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> int:
-    version, owner, tables = connection.execute(
-        "SELECT (SELECT user_version FROM pragma_user_version), (SELECT application_id FROM pragma_application_id),"
-        " (SELECT COUNT(*) FROM sqlite_schema)"
-    ).fetchone()
-    if owner != APPLICATION_ID and (tables or version or owner):
+    version, is_ours = version_and_owner(connection, APPLICATION_ID)
+    if not is_ours:
         raise JournalError(f"{str(path)!r} is another program's database, and no journal")
     if version > len(MIGRATIONS):
         raise JournalError(
@@ -225,7 +211,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> int:
             f"knows up to {len(MIGRATIONS)})",
             "update makespan",
         )
-    return int(version)
+    return version
 
 
 @contextmanager

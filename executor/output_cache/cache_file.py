@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from executor.journal.journal_errors import JournalError
 from executor.journal.output_files import OutputFiles
-from executor.sqlite_tables import migrate, transaction
+from executor.sqlite_tables import connect, transaction, version_and_owner
 
 APPLICATION_ID: Final = 0x6D6B6361  # "mkca"
 # One entry a version, never changed once it was released: a change is a new entry at the end.
@@ -39,8 +39,6 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX outputs_by_age ON outputs (stored_at)",
     ),
 )
-# Of a writer; a reader never waits.
-BUSY_SECONDS: Final = 10.0
 
 
 class CacheError(Exception):
@@ -84,17 +82,7 @@ class CacheFile:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Outputs are private to the user. SQLite's side files copy the mode.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            try:
-                version = _check(connection, path)
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = NORMAL")
-                if version < len(MIGRATIONS):
-                    migrate(connection, MIGRATIONS, APPLICATION_ID, lambda: _check(connection, path))
-            except BaseException:
-                connection.close()
-                raise
-        return cls(path, connection)
+            return cls(path, connect(path, MIGRATIONS, APPLICATION_ID, lambda connection: _check(connection, path)))
 
     def close(self) -> None:
         """Close it; it cannot be used any more."""
@@ -150,15 +138,12 @@ class CacheFile:
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> int:
-    version, owner, tables = connection.execute(
-        "SELECT (SELECT user_version FROM pragma_user_version), (SELECT application_id FROM pragma_application_id),"
-        " (SELECT COUNT(*) FROM sqlite_schema)"
-    ).fetchone()
-    if owner != APPLICATION_ID and (tables or version or owner):
+    version, is_ours = version_and_owner(connection, APPLICATION_ID)
+    if not is_ours:
         raise CacheError(f"{str(path)!r} is another program's database, and no cache")
     if version > len(MIGRATIONS):
         raise CacheError(f"the cache {str(path)!r} was written by a newer makespan")
-    return int(version)
+    return version
 
 
 @contextmanager

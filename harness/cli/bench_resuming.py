@@ -3,7 +3,7 @@
 Rules of this module:
 - What is not said again is as it was; what figures depend on must be as it was, or the benchmark is refused and what
   differs is named.
-- One sitting at a time: a benchmark that goes on is not resumed.
+- One session at a time: a benchmark that goes on is not resumed.
 """
 
 from __future__ import annotations

@@ -110,13 +110,8 @@ def check(connection: sqlite3.Connection, path: Path, known: int = len(MIGRATION
         StoreError: the file is another program's, or a newer makespan's.
 
     """
-    # One statement: another process may make the tables between two.
-    found = connection.execute(
-        "SELECT (SELECT user_version FROM pragma_user_version), (SELECT application_id FROM pragma_application_id),"
-        " (SELECT COUNT(*) FROM sqlite_schema)"
-    ).fetchone()
-    version, owner, tables = map(int, found)
-    if owner != APPLICATION_ID and (tables or version or owner):
+    version, is_ours = sqlite_tables.version_and_owner(connection, APPLICATION_ID)
+    if not is_ours:
         raise StoreError(f"the store {str(path)!r} is another program's database; use another one with --store")
     if version > known:
         raise StoreError(

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from executor.backends.base import BackendError, usable_cores
 from executor.backends.batches import BatchingBackend
@@ -57,8 +57,6 @@ class DaskBackend(BatchingBackend):
         self._address = address
         self._client: Any = None
         self._cluster: Any = None
-        # Whether the cluster outlives a run: inside of a `with` block.
-        self._kept = False
         # The executor of a cluster that was kept, between two runs.
         self._resting: Any = None
         self._worker_pids: list[int] = []
@@ -68,14 +66,6 @@ class DaskBackend(BatchingBackend):
     def default_workers(cls) -> int:
         """The cores that this process may use."""
         return usable_cores()
-
-    def __enter__(self) -> Self:
-        self._kept = True
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._kept = False
-        self.close()
 
     @property
     def worker_pids(self) -> list[int]:

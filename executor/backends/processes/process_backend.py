@@ -15,7 +15,6 @@ from __future__ import annotations
 import pickle
 import sys
 import threading
-from typing import Self
 
 from executor.backends.base import Backend, BackendError, usable_cores
 from executor.backends.pickling import PROTOCOL, NotPicklableError, dumps
@@ -40,17 +39,7 @@ class ProcessesBackend(Backend):
         self._pool: WorkerPool | None = None
         self._dispatcher: Dispatcher | None = None
         self._closing = False
-        # Whether workers outlive a run: inside of a `with` block.
-        self._kept = False
         self._driving = threading.Lock()
-
-    def __enter__(self) -> Self:
-        self._kept = True
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._kept = False
-        self.close()
 
     @property
     def worker_pids(self) -> list[int]:

@@ -78,7 +78,7 @@ class RayBackend(BatchingBackend):
             raise BackendError(f"ray: address {address!r} is none: write HOST:PORT, as in 10.0.0.7:6379, or auto")
         self._address = address
         self._connection: Connection | None = None
-        self._kept: Connection | None = None
+        self._held: Connection | None = None
         there = None if address is None else cores_there(address)
         super().__init__(there if workers is None else workers)
 
@@ -88,14 +88,14 @@ class RayBackend(BatchingBackend):
         return usable_cores()
 
     def __enter__(self) -> Self:
-        self._kept = connect(self._address)
-        return self
+        self._held = connect(self._address)
+        return super().__enter__()
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
-        if self._kept is not None:
-            disconnect(self._kept)
-            self._kept = None
+        if self._held is not None:
+            disconnect(self._held)
+            self._held = None
 
     def open(self, engine: Engine) -> None:
         """Bring Ray up, and its workers.
