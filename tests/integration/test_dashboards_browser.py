@@ -9,18 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from development.dashboards.generation import generated
 from development.dashboards.links import UIDS
 from harness.dashboards.grafana.dashboard_files import panels_of
 from harness.dashboards.preview.preview_page import Preview
+from tests.integration.browsing import browser
 from tests.integration.dashboards_runs import bench_folder, pushed, stored
 from tests.integration.prometheus_server import PrometheusServer, running_prometheus
 from tests.integration.test_report_browser import HOSTILE
-from tests.missing import program
 
-__all__ = ["bench_folder"]
+__all__ = ["bench_folder", "browser"]
 
 # A browser of Debian is needed, as for the report.
 pytestmark = pytest.mark.slow
@@ -38,14 +38,6 @@ def server(bench_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
                 result["trace_id"] = f"{number + 1:032x}"
         pushed(running.url, documents)
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program("chromium", "chromium"), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -10,15 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from development.dashboards.generation import generated
 from development.dashboards.links import UIDS
 from harness.dashboards.preview.preview_page import Preview
+from tests.integration.browsing import browser
 from tests.integration.dashboards_runs import pushed
 from tests.integration.prometheus_server import running_prometheus
 from tests.integration.runs_of_scenarios import documents
-from tests.missing import program
+
+__all__ = ["browser"]
 
 # A browser of Debian is needed, as for the report.
 pytestmark = pytest.mark.slow
@@ -40,14 +42,6 @@ def preview(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preview]:
         pushed(server.url, runs)
         with Preview(generated("own"), server.url, "own") as started:
             yield started
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program("chromium", "chromium"), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from development.dashboards.generation import generated
 from harness.dashboards.preview.preview_page import Preview
+from tests.integration.browsing import browser
 from tests.integration.dashboards_runs import pushed
 from tests.integration.prometheus_server import PrometheusServer, running_prometheus
 from tests.integration.runs_of_scenarios import TWO_SCENARIOS, Planned, documents, end_of
-from tests.missing import program
+
+__all__ = ["browser"]
 
 # A browser of Debian is needed, as for the report.
 pytestmark = pytest.mark.slow
@@ -30,14 +32,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusServe
     with running_prometheus(tmp_path_factory.mktemp("prometheus")) as running:
         pushed(running.url, list(documents()))
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program("chromium", "chromium"), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -11,15 +11,17 @@ import re
 import unicodedata
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 from pypdf import PdfReader
 
 from executor import Step, Workflow, run
 from executor.model.workflow import Retry
 from harness.report.html import write_report
 from harness.result import Repetition, result_document
-from tests.missing import program
+from tests.integration.browsing import browser
 from tests.unit.reporting import Drawing, document, fork_join, found_out, matrix, nested, result, simulated
+
+__all__ = ["browser"]
 
 pytestmark = pytest.mark.slow
 
@@ -62,14 +64,6 @@ class Report:
 
     def frame(self):
         self.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program("chromium", "chromium"), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -6,17 +6,19 @@ Debian's Chromium, driven by Playwright. Without Chromium these tests fail: what
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from harness.report.html.page import report_html
+from tests.integration.browsing import browser
 from tests.integration.random_reports import random_report
-from tests.missing import program
 from tests.unit.reporting import Drawing, document, found_out, matrix, result
+
+__all__ = ["browser"]
 
 pytestmark = pytest.mark.slow
 
@@ -27,11 +29,8 @@ SCROLLS = {NARROW: ".graph", WIDE: ".graph, .scroll"}
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program("chromium", "chromium"), args=["--no-sandbox"])
-        yield browser.new_page()
-        browser.close()
+def page(browser: Browser) -> Page:
+    return browser.new_page()
 
 
 def opened(page: Page, path: Path, documents: Sequence[Any], analyses: Sequence[Any] = (), *, width: int) -> None:
