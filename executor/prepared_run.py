@@ -188,6 +188,8 @@ class PreparedRun:
         for instrument in self.instruments:
             self.engine.context.trace = self.engine.context.trace or instrument.carrier
             self.engine.context.capture_content |= instrument.captures_content
+        # Of a run before this one, where the backend is shared.
+        self.backend.warnings.clear()
         self.backend.open(self.engine)
         if not self.backend.simulates:
             for tool in self.tools.values():

@@ -32,6 +32,17 @@ def test_an_executor_that_is_given_stays_open() -> None:
         assert pool.submit(int, "7").result() == 7
 
 
+def test_a_run_says_nothing_of_the_one_before_it_that_shared_its_executor() -> None:
+    with ThreadPoolExecutor(2) as pool, SubmitBackend(2, executor=pool) as backend:
+        goes_on = threading.Event()
+        late = Step(step_id="late", tool="wait", timeout=0.01)
+        first = run(Workflow(steps=(late,)), backend=backend, tools={"wait": goes_on.wait})
+        second = run(Workflow(steps=(Step(step_id="a", tool="noop"),)), backend=backend)
+        goes_on.set()
+    assert "cannot be stopped" in " ".join(first.warnings)
+    assert (second.ok, second.warnings) == (True, [])
+
+
 def test_without_an_executor_it_says_what_to_do() -> None:
     with pytest.raises(BackendError, match=r"give one, as in SubmitBackend\(4, executor=pool\)"):
         run(Workflow(steps=(Step(step_id="a", tool="noop"),)), backend=SubmitBackend(2))

@@ -69,7 +69,6 @@ class ProcessesBackend(Backend):
         else:
             self._pool.renew(dispatcher, setup, slots, spare)
         self._closing = False
-        self.warnings = []
         dispatcher.pool = dispatcher.nested.pool = self._pool
         self._pool.open()
 

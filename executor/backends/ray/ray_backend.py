@@ -103,7 +103,6 @@ class RayBackend(BatchingBackend):
         Raises:
             BackendError: Ray does not start, does not answer at the address, or its workers cannot import makespan.
         """
-        self.warnings = []
         super().open(engine)
 
     def make_executor(self) -> Submits:
