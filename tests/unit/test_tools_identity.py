@@ -129,12 +129,13 @@ def test_code_is_the_same_whatever_threads_read_sources_and_collect_garbage() ->
     over = threading.Event()
 
     def litter() -> None:
-        while not over.is_set():
+        # A pause, so that a busy machine leaves time to the threads that are waited for.
+        while not over.wait(0.001):
             for _ in range(300):
                 Junk()
 
     def parse() -> None:
-        while not over.is_set():
+        while not over.wait(0.001):
             # What a user's own threads may do; before CPython 3.11.8 it may fail.
             with suppress(SystemError):
                 ast.parse(Path(__file__).read_text(encoding="utf-8"))
