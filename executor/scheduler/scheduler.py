@@ -171,6 +171,7 @@ class Scheduler:
     hand_out = prefetch.hand_out
     take_back = prefetch.take_back
     start_handed_out = prefetch.start_handed_out
+    move_grant = prefetch.move_grant
     regrant = prefetch.regrant
 
     # ------------------------------------------------------------------ questions
@@ -205,6 +206,12 @@ class Scheduler:
     def may_hand_out(self) -> bool:
         """Whether :meth:`hand_out` could find anything: a look that needs no lock."""
         return bool(self._queue.open_heap)
+
+    def first_in_order(self) -> int | None:
+        """The step that may start next if it needs but a slot, or one that has ended meanwhile; None: there is none.
+        A look that needs no lock.
+        """
+        return next((key & INDEX_MASK for key in self._queue.open_heap[:1]), None)
 
     @property
     def has_handed_out(self) -> bool:

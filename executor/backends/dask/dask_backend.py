@@ -13,20 +13,21 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, ClassVar
 
 from executor.backends.base import BackendError, usable_cores
-from executor.backends.batches import BatchingBackend
 from executor.backends.submit import Answer, Submits
+from executor.backends.window import WindowBackend
 from executor.engine.engine import Engine
 
 try:
     import dask
     from distributed import Client, KilledWorker, Scheduler, SpecCluster
 
+    from executor.backends.dask.calls import DaskCalls
     from executor.backends.dask.cluster_worker import WorkerProgram
 except ImportError as error:
     raise ImportError(f"{error}. Install it with: pip install 'makespan[dask]'", name=error.name) from error
@@ -35,15 +36,15 @@ CONNECT_SECONDS = 10
 START_SECONDS = 60
 LOOPBACK = "127.0.0.1"
 OPTIONS = {"host": LOOPBACK, "port": 0, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
-# A worker that dies takes down what runs on it, and nothing waits there; the engine decides whether it runs again.
-SETTINGS = {"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.worker-saturation": 1.0}
+# A worker that dies takes down what runs on it, and the one call that waits there; the engine decides what runs again.
+SETTINGS = {"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.worker-saturation": 5.0}
 # Arguments may be large, and Dask would warn of each; it reads this where a call is submitted. Settings are the whole
 # process's: one thread at a time changes them and puts them back, so that other users of Dask keep their warning.
 SUBMIT_SETTINGS = {"distributed.admin.large-graph-warning-threshold": "1 TiB"}
 SUBMITTING = threading.Lock()
 
 
-class DaskBackend(BatchingBackend):
+class DaskBackend(WindowBackend):
     """Steps on a Dask cluster. ``address`` (``tcp://host:port``) is that of a running scheduler."""
 
     name = "dask"
@@ -60,6 +61,7 @@ class DaskBackend(BatchingBackend):
         # The executor of a cluster that was kept, between two runs.
         self._resting: Any = None
         self._worker_pids: list[int] = []
+        self._threads_of_it = 0
         super().__init__(self._threads_there() if workers is None and address is not None else workers)
 
     @classmethod
@@ -127,8 +129,8 @@ class DaskBackend(BatchingBackend):
                     raise BackendError(f"dask: no worker has started within {START_SECONDS} s") from error
                 raise
         self._find_workers()
-        made: Submits = self._client.get_executor(pure=False)
-        return made
+        self._threads_of_it = sum(self._client.nthreads().values())
+        return DaskCalls(self._client)
 
     def _find_workers(self) -> None:
         """Where the cluster is kept, whose CPU time counts for a run: it does not end with it."""
@@ -138,7 +140,7 @@ class DaskBackend(BatchingBackend):
     def close_executor(self, executor: Any, unfinished: list[str]) -> None:
         """Close the connection, and the cluster if it is of our own."""
         with suppress(Exception):
-            executor.shutdown(wait=False)
+            executor.shutdown()
         self._close_connection()
 
     def _close_connection(self) -> None:
@@ -148,6 +150,14 @@ class DaskBackend(BatchingBackend):
         if self._cluster is not None:
             self._cluster.close()
         self._client = self._cluster = None
+
+    def recall(self, futures: Sequence[Any]) -> None:
+        assert isinstance(self._executor, DaskCalls)
+        self._executor.recall(futures)
+
+    def lets_calls_wait(self) -> bool:
+        """Whether Dask runs no more at once than there are workers."""
+        return self._address is None or self.capacity >= self._threads_of_it
 
     def is_worker_death(self, error: BaseException) -> bool:
         return isinstance(error, KilledWorker) or super().is_worker_death(error)
