@@ -12,8 +12,8 @@ Rules of this module:
 - What was submitted cannot be stopped once it runs: past its timeout it is given up, as on threads.
 - A pool of its own that breaks (its process died) is replaced; the steps that ran in it are run again while their
   attempts last.
-- Times are nanoseconds of the machine's monotonic clock, which all its processes share. From another machine only the
-  duration counts.
+- Times are nanoseconds of the machine's monotonic clock, which all its processes share. Those of another machine are
+  brought onto the driver's clock (:mod:`executor.backends.clocks`).
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ from typing import Any, Protocol, TypeAlias
 
 from executor.backends.attempt_timing import CpuClock, TimedAttempt
 from executor.backends.base import Backend, BackendError, patience_seconds
+from executor.backends.clocks.placed_times import PlacedTimes, worker_name
 from executor.backends.pickling import NotPicklableError, dumps, not_picklable, unreadable_result
 from executor.child_steps.step_context import Place, RunningStep, enter_place
 from executor.engine.engine import Engine
-from executor.host_id import machine
+from executor.host_id import host, machine
 from executor.record.outcomes import Completion, Failure
 from executor.record.timeline import Attempt, AttemptOutcome
 from executor.tools.tool import RunContext, Tool, ToolContext, run_call
@@ -51,12 +52,7 @@ class Times:
     machine: str
     worker: str
     cpu_seconds: float | None
-
-    def on_our_clock(self, origin: int, now: int) -> tuple[int, int]:
-        """``(started, ended)`` from the run's t = 0. Of another machine's clock only the difference is known."""
-        if self.machine == machine():
-            return self.started - origin, self.ended - origin
-        return now - (self.ended - self.started), now
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +136,7 @@ class TravelledCall:
             call = (_unpacked_tool(tool), context, prompt, pickle.loads(args))  # noqa: S301  # as above
         except Exception as error:  # noqa: BLE001  # importing the user's modules may raise anything
             message = f"step {said[0]!r}: its call cannot be had in a worker process: {type(error).__name__}: {error}"
-            times = Times(started, time.perf_counter_ns(), machine(), worker, 0.0)
+            times = Times(started, time.perf_counter_ns(), machine(), worker, 0.0, host())
             return times, Result("failed", Failure(type(error).__name__, message))
         return _packed(run_tool(*call, worker), said[0])
 
@@ -155,7 +151,7 @@ def run_tool(tool: Tool, context: ToolContext, prompt: str | None, args: Mapping
         tracing.enter(place)
     with TimedAttempt(time.perf_counter_ns, CpuClock()) as run:
         run.value = run_call(tool, context, prompt, args, _run_awaitable)
-    times = Times(run.started, run.ended, machine(), worker, run.cpu_seconds)
+    times = Times(run.started, run.ended, machine(), worker, run.cpu_seconds, host())
     facts = context.facts if tracing is None else tracing.facts(place.running, context.facts)
     return times, Result(run.outcome, run.value, context.tokens_used, facts)
 
@@ -227,6 +223,7 @@ class SubmitBackend(Backend):
         self._ends: deque[End] = deque()
         self._futures: dict[Attempt, Future[Answer]] = {}
         self._shared: Shared | None = None
+        self.placed = PlacedTimes()
 
     def make_executor(self) -> Submits:
         """A new executor with :attr:`capacity` workers; one run uses it, and :meth:`close_executor` closes it."""
@@ -240,6 +237,7 @@ class SubmitBackend(Backend):
 
     def open(self, engine: Engine) -> None:
         self._shared = Shared(engine.context)
+        self.placed = PlacedTimes()
         if self._executor is None:
             self._executor = self.make_executor()
 
@@ -249,6 +247,7 @@ class SubmitBackend(Backend):
             ends = self._wait_for_ends(patience_seconds(engine))
             if not engine.done:
                 self._submit_all(engine, engine.advance(self._completions(engine, ends)))
+        engine.clocks = self.placed.clocks.readings()
         if engine.crash is not None:
             raise engine.crash
 
@@ -283,6 +282,7 @@ class SubmitBackend(Backend):
 
     def _ended(self, attempt: Attempt, end: Future[Answer] | Exception) -> None:
         """Have :meth:`drive` look at the end of an attempt. From any thread."""
+        self.placed.note_return(attempt, self.clock())
         self._ends.append((attempt, end))
         self._wake.set()
 
@@ -293,6 +293,8 @@ class SubmitBackend(Backend):
     def _completion(self, engine: Engine, attempt: Attempt, end: Future[Answer] | Exception) -> Completion:
         now = engine.now()
         self._futures.pop(attempt, None)
+        if isinstance(end, Exception) or end.cancelled() or end.exception() is not None:
+            self.placed.forget(attempt)
         if isinstance(end, Exception):
             outcome, failure = self._failure(attempt, end)
             return attempt, now, now, self.name, None, outcome, failure, None
@@ -304,16 +306,17 @@ class SubmitBackend(Backend):
         if error is not None:
             outcome, failure = self._failure(attempt, error)
             return attempt, attempt.granted, now, self.name, None, outcome, failure, None
-        times, _ = answer = end.result()
-        return self._answered(engine, attempt, answer, *times.on_our_clock(engine.origin, now))
+        answer = end.result()
+        [(started, ended)] = self.placed.spans(attempt, [answer[0]], engine.origin)
+        return self._answered(engine, attempt, answer, started, ended)
 
-    @staticmethod
-    def _answered(engine: Engine, attempt: Attempt, answer: Answer, started: int, ended: int) -> Completion:
+    def _answered(self, engine: Engine, attempt: Attempt, answer: Answer, started: int, ended: int) -> Completion:
         """The end of a call that came back."""
         times, result = unpack(answer, attempt.step_id)
         if result.facts:
-            engine.facts[attempt] = result.facts
-        return attempt, started, ended, times.worker, times.cpu_seconds, result.outcome, result.value, result.tokens
+            engine.facts[attempt] = self.placed.facts(times.machine, result.facts, engine.context.trace)
+        worker = worker_name(times.host, times.worker)
+        return attempt, started, ended, worker, times.cpu_seconds, result.outcome, result.value, result.tokens
 
     def _failure(self, attempt: Attempt, error: BaseException) -> tuple[AttemptOutcome, Failure]:
         """What went wrong between here and the call, which reports its own errors as answers."""
@@ -345,6 +348,7 @@ class SubmitBackend(Backend):
         if context.timeout_seconds is not None:
             # When the worker begins is not reported: the time runs from here.
             engine.started(attempt, engine.now(), self.name)
+        self.placed.note_sending(attempt, self.clock())
         future = self._submit_to_executor(self._call_of(attempt, call, engine))
         self._futures[attempt] = future
         future.add_done_callback(lambda ended: self._ended(attempt, ended))
