@@ -27,8 +27,6 @@ from executor.record.timeline import ClockReading
 # Linux lets nobody slew a clock faster (adjtimex); a quartz is below 100.
 MOST_DRIFT_PARTS_PER_MILLION = 500
 _MILLION = 1_000_000
-# A drift from less time says nothing.
-_LEAST_NANOSECONDS = 100_000_000
 
 
 class RoundTrip(NamedTuple):
@@ -119,7 +117,8 @@ class WorkerClock:
     def _drift_ratio(self) -> float | None:
         (first_time, first), (last_time, last) = self._first, self._last
         passed = last.middle - first.middle
-        if passed < max(_LEAST_NANOSECONDS, 2 * (first.error + last.error)):
+        # What is known less well than that it is below the most says nothing.
+        if passed * MOST_DRIFT_PARTS_PER_MILLION < (first.error + last.error) * _MILLION or passed <= 0:
             return None
         ratio = (last_time - first_time - passed) / passed
         most = MOST_DRIFT_PARTS_PER_MILLION / _MILLION
