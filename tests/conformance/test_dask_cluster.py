@@ -22,6 +22,8 @@ from executor.backends.worker_check import must_fit
 from executor.backends.worker_facts import portable_look, worker_facts
 from harness.analysis.run_analysis import RunAnalysis
 from tests.conformance.dask_programs import DaskPrograms
+from tests.integration.otlp_receiver import OtlpReceiver
+from tests.integration.test_tracing import opens_spans, prompted, step_spans, traced_run
 
 SHIFT_SECONDS = 5
 SECOND = 1_000_000_000
@@ -111,6 +113,26 @@ def test_times_of_a_worker_whose_clock_is_seconds_ahead_are_right_within_the_sta
     analysis = RunAnalysis(done.timeline)
     assert sum(analysis.lost_time.by_cause.values()) == done.timeline.makespan_nanoseconds
     assert analysis.lower_bound.nanoseconds <= done.timeline.makespan_nanoseconds
+
+
+@pytest.mark.slow
+def test_spans_of_step_code_come_from_such_a_worker_under_the_right_parent_at_the_right_time(
+    cluster: DaskPrograms,
+) -> None:
+    backend = make_backend("dask", None, {"address": cluster.address})
+    with OtlpReceiver() as receiver:
+        done, *_ = traced_run(receiver.endpoint, prompted(20), backend=backend, tools={"own": opens_spans})
+        spans = receiver.spans
+    assert len(done.timeline.clocks) == 1
+    [reading] = done.timeline.clocks.values()
+    steps = step_spans(spans)
+    for (step_id, _), step in steps.items():
+        [outer] = [span for span in spans if span.name == f"outer of {step_id}"]
+        assert outer.parent_span_id == step.span_id
+        error = 2 * reading.error_nanoseconds
+        assert step.start_time_unix_nano - error <= outer.start_time_unix_nano
+        assert outer.end_time_unix_nano <= step.end_time_unix_nano + error
+    assert len(steps) == 20
 
 
 @pytest.mark.slow
