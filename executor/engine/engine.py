@@ -276,6 +276,40 @@ class Engine:
             resume(True)
         return starts
 
+    def succeed_together(self, completions: Sequence[Completion]) -> list[Attempt] | None:
+        """:meth:`advance` for attempts that all ended well, and at this instant: what a plain simulation is made of.
+        None: not a plain case, that has to be done the long way.
+        """
+        with self._lock:
+            try:
+                scheduler = self.scheduler
+                if not (self._plain and scheduler.plain) or self.cancel_requested or self._asked:
+                    return None
+                attempts = []
+                for attempt, started, ended, worker, cpu_seconds, outcome, _, tokens_used in completions:
+                    if outcome != "succeeded" or tokens_used is not None or attempt.outcome is not None:
+                        return None
+                    attempt.started = started
+                    attempt.ended = ended
+                    attempt.worker = worker
+                    attempt.cpu_seconds = cpu_seconds
+                    attempts.append(attempt)
+                starts = scheduler.succeed_together(attempts, self._clock() - self.origin)
+                if starts is None:
+                    return None
+                outputs = self.record.outputs
+                for completion in completions:
+                    outputs[completion[0].step_id] = completion[6]
+                if self._note_end is not None:
+                    for attempt in attempts:
+                        self._note_end(attempt)
+                if not scheduler.remaining:
+                    self._driver.notify()
+            except BaseException as error:
+                self._break(error)
+                raise
+        return starts
+
     def start_child_alone(self, attempt: Attempt, step: Step, resume: Resume) -> Attempt | None:
         """What :meth:`child_step_request` and :meth:`advance` do for a single child step that the running ``attempt``
         waits for, in the fewest steps. It starts, and nothing else; ``resume`` follows. None: that has to be done the

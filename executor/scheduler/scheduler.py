@@ -167,6 +167,7 @@ class Scheduler:
 
     # The short ways of plain runs, and what is handed out before its slot is free.
     succeed = short_way.succeed
+    succeed_together = short_way.succeed_together
     call = short_way.call
     come_back = short_way.come_back
     hand_out = prefetch.hand_out
