@@ -26,6 +26,7 @@ from typing import Any
 from executor.backends.batches import BatchCall, BatchingBackend
 from executor.backends.submit import Answer, End
 from executor.engine.engine import Engine
+from executor.host_id import machine
 from executor.record.outcomes import Completion
 from executor.record.timeline import Attempt
 
@@ -44,12 +45,14 @@ class RecallError(Exception):
 class Waiting:
     """A call that was submitted before its first step had a slot: the steps in it, and the attempt once it has one."""
 
-    __slots__ = ("attempt", "future", "indices")
+    __slots__ = ("attempt", "future", "indices", "returned", "sent")
 
     def __init__(self, indices: list[int]) -> None:
         self.indices = indices
         self.future: Future[Any] | None = None
         self.attempt: Attempt | None = None
+        # When it was sent and when its answer came, by the driver's clock.
+        self.sent = self.returned = 0
 
 
 class WindowBackend(BatchingBackend):
@@ -85,6 +88,13 @@ class WindowBackend(BatchingBackend):
         self._forget()
         super().close()
 
+    def forget_waiting(self) -> None:
+        """What waits at workers is lost: it waits here again."""
+        for waiting in self._waiting:
+            self._to_take_back.extend(waiting.indices)
+        self._waiting.clear()
+        self._wake.set()
+
     def _forget(self) -> None:
         self._waiting.clear()
         self._unsure.clear()
@@ -105,13 +115,16 @@ class WindowBackend(BatchingBackend):
 
     def _completions(self, engine: Engine, ends: list[End]) -> Iterable[Completion]:
         came: list[tuple[int, Attempt | Waiting, Future[Any] | Exception]] = [
-            (_began(end, engine), attempt, end) for attempt, end in ends
+            (self._began(end, engine), attempt, end) for attempt, end in ends
         ]
         came += [
-            (_began(waiting.future, engine), waiting.attempt or waiting, waiting.future)
+            (self._began(waiting.future, engine), waiting.attempt or waiting, waiting.future)
             for waiting in self._arrived
             if waiting.future is not None
         ]
+        for waiting in self._arrived:
+            if waiting.attempt is not None:
+                self.placed.note_return(waiting.attempt, waiting.returned)
         self._arrived.clear()
         came.sort(key=_first)
         # When the slots became free that are not used yet.
@@ -156,6 +169,8 @@ class WindowBackend(BatchingBackend):
             # It was cancelled where it waited, and ran all the same.
             self._take_back(engine, rest)
             return
+        self.placed.note_sending(attempt, waiting.sent)
+        self.placed.note_return(attempt, waiting.returned)
         yield from self._of_batch(engine, attempt, end, rest)
 
     # A worker went on to a step when the slot became free that was so last before: of those that are free, and of those
@@ -193,13 +208,28 @@ class WindowBackend(BatchingBackend):
             return self._grant(engine, index, at)
         if other is None:
             return self._grant(engine, index, min(started, engine.now()))
-        at, until = other.granted, answers[-1][0].on_our_clock(engine.origin, engine.now())[1]
+        at, until = other.granted, self._instant(answers[-1][0].machine, answers[-1][0].ended, engine)
         attempt = self._grant(engine, index, at)
         if attempt is not None:
             if freed:
                 until = freed.pop(freed.index(min(freed)))
             engine.scheduler.move_grant(other, max(at, until))
         return attempt
+
+    def _began(self, end: Future[Any] | Exception, engine: Engine) -> int:
+        """When the first step of a call began, on our clock; for what failed, late."""
+        if isinstance(end, Exception) or _failed(end):
+            return _UNKNOWN
+        answer = end.result()
+        times = (answer[0] if isinstance(answer, list) else answer)[0]
+        return self._instant(times.machine, times.started, engine)
+
+    def _instant(self, where: str, instant: int, engine: Engine) -> int:
+        """An instant of a worker's clock on ours, from the run's t = 0."""
+        if where == machine():
+            return instant - engine.origin
+        placed = self.placed.clocks.instant(where, instant)
+        return engine.now() if placed is None else placed - engine.origin
 
     def _last_before(self, started: int) -> Attempt | None:
         """Of the steps that have a slot and may not have begun: the one that got it last before ``started``."""
@@ -219,6 +249,7 @@ class WindowBackend(BatchingBackend):
                 self._take_back(engine, rest)
                 continue
             waiting.attempt = attempt
+            self.placed.note_sending(attempt, waiting.sent)
             self._futures[attempt] = waiting.future
             self._batches[attempt] = rest
             self._unsure[attempt] = None
@@ -310,6 +341,7 @@ class WindowBackend(BatchingBackend):
         if not calls:
             self._wake.set()
             return
+        waiting.sent = self.clock()
         try:
             waiting.future = self._submit_to_executor(BatchCall(calls))
         except Exception:  # noqa: BLE001  # the executor is broken: what is granted will hear of it
@@ -322,6 +354,7 @@ class WindowBackend(BatchingBackend):
         waiting.future.add_done_callback(lambda _future: self._ended_ahead(waiting))
 
     def _ended_ahead(self, waiting: Waiting) -> None:
+        waiting.returned = self.clock()
         self._ends_ahead.append(waiting)
         self._wake.set()
 
@@ -345,12 +378,3 @@ def _failed(end: Future[Any]) -> bool:
 
 def _first(came: tuple[int, Any, Any]) -> int:
     return came[0]
-
-
-def _began(end: Future[Any] | Exception, engine: Engine) -> int:
-    """When the first step of a call began, on our clock; for what failed, late."""
-    if isinstance(end, Exception) or _failed(end):
-        return _UNKNOWN
-    answer = end.result()
-    times = (answer[0] if isinstance(answer, list) else answer)[0]
-    return int(times.on_our_clock(engine.origin, engine.now())[0])

@@ -86,8 +86,8 @@ class DaskCalls:
         self._numbers = count()
         self._calls: dict[int, Call] = {}
         self._lock = threading.Lock()
-        # Workers that have died, with the call that each ran.
-        self._dead: set[str] = set()
+        # Of workers that have died: how many calls they ran.
+        self._dead: dict[str, int] = {}
         client.subscribe_topic(self._topic, self._heard)
 
     def submit(self, call: Callable[[], Any], /) -> Future[Any]:
@@ -115,13 +115,20 @@ class DaskCalls:
         with self._lock:
             numbers = [call.number for call in self._calls.values() if call.answer in wanted]
         if numbers:
-            self._client.run(note_recalled, self._topic, numbers, on_error="ignore")
+            self._client.loop.add_callback(self._tell_recalled, numbers)
+
+    async def _tell_recalled(self, numbers: Sequence[int]) -> None:
+        # Where a worker cannot be asked, its calls go on.
+        with suppress(Exception):
+            await self._client._run(note_recalled, self._topic, numbers, on_error="ignore")  # noqa: SLF001  # the coroutine of `run`
 
     def shutdown(self) -> None:
         """No more calls; what has not begun never will."""
         with self._lock:
             calls = list(self._calls.values())
             self._calls.clear()
+        if self._client.status != "running":
+            return
         self._client.unsubscribe_topic(self._topic)
         if calls:
             self._client.cancel([call.task for call in calls], force=True)
@@ -143,6 +150,12 @@ class DaskCalls:
     def _ended(self, call: Call, task: Any) -> None:
         if call.answer.done():
             return
+        if task.status == "cancelled":
+            # The connection broke: Dask has forgotten what ran, and who listens.
+            call.answer.cancel()
+            with suppress(Exception):
+                self._client.subscribe_topic(self._topic, self._heard)
+            return
         try:
             answer = task.result()
         except BaseException as error:  # noqa: BLE001  # whatever it is, it is the end of this call
@@ -151,16 +164,18 @@ class DaskCalls:
             else:
                 self._settle(call, error)
         else:
-            self._settle(call, answer)
+            if answer is None:
+                # The event was lost with the connection.
+                call.answer.cancel()
+            else:
+                self._settle(call, answer)
 
     def _only_waited(self, call: Call, error: KilledWorker) -> bool:
         """Whether it waited behind another call when its worker died. Dask reports them in the order of the worker."""
-        if error.allowed_failures:
-            return False
-        address = str(error.last_worker.address)
-        is_first = address not in self._dead
-        self._dead.add(address)
-        return call.may_run_again and not is_first
+        worker = error.last_worker
+        before = self._dead.get(str(worker.address), 0)
+        self._dead[str(worker.address)] = before + 1
+        return call.may_run_again and before >= worker.nthreads
 
     def _send_again(self, call: Call) -> None:
         with self._lock:
