@@ -60,6 +60,7 @@ class Backend:
     simulates: ClassVar[bool] = False
     # A call that was asked to stop has stopped by then (see `executor.engine.engine.Driver`).
     stops_at_once: bool = False
+    outputs_may_stay: bool = False
     # As a context manager it keeps its workers from run to run; else each run starts its own.
     keeps_workers: ClassVar[bool] = False
 
