@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 from executor.backends.base import BackendError, usable_cores
 from executor.backends.batches import BatchingBackend
 from executor.backends.clocks.worker_clock import RoundTrip
+from executor.backends.cluster_size import resize
 from executor.backends.submit import Answer, Submits
 from executor.backends.worker_check import must_fit
 from executor.engine.engine import Engine
@@ -231,15 +232,8 @@ class DaskBackend(BatchingBackend):
 
     def _resize(self, workers: int, now: int) -> None:
         assert self._engine is not None
-        scheduler = self._engine.scheduler
-        was_empty = scheduler.slots == 0
         self.capacity = workers
-        scheduler.resize(now, workers)
-        # Without workers nothing can move the run on, and yet it is not stuck.
-        if not workers and not was_empty:
-            scheduler.hold()
-        elif workers and was_empty:
-            scheduler.release()
+        resize(self._engine, workers, now)
 
     def _scheduler_lost(self) -> None:
         self._give_up(self._gone())

@@ -10,26 +10,33 @@ Rules of this module:
 from __future__ import annotations
 
 import importlib.util
-import os
 import pickle
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, ClassVar, Self
 
 from executor.backends.base import BackendError, usable_cores
 from executor.backends.batches import BatchingBackend
+from executor.backends.clocks.worker_clock import RoundTrip
+from executor.backends.cluster_size import resize
+from executor.backends.file_lists import listed_files
 from executor.backends.ray.connection import Connection, connect, cores_there, disconnect
+from executor.backends.ray.node_watch import NodeWatch
 from executor.backends.submit import Answer, Submits
+from executor.backends.worker_check import must_fit
+from executor.backends.worker_facts import look
 from executor.engine.engine import Engine
+from executor.host_id import machine
 from executor.record.timeline import Attempt
 
 if importlib.util.find_spec("ray") is None:
     raise ImportError("No module named 'ray'. Install it with: pip install 'makespan[ray]'", name="ray")
 
 ADDRESS = re.compile(r"auto|[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}")
+SUFFIXES = (".py", ".whl")
 WARM_SECONDS = 60
 # A call that dies with its worker raises one of these.
 DEATHS = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "LocalRayletDiedError", "OwnerDiedError")
@@ -40,10 +47,10 @@ def run_pickled(call: bytes) -> Any:
     return pickle.loads(call)()  # noqa: S301  # the words of the submitter
 
 
-def who_and_where(hold_seconds: float) -> int:
-    """The process id of a worker, kept busy for a moment so that others start as well."""
+def look_held(hold_seconds: float) -> dict[str, Any]:
+    """What a worker has, kept busy for a moment so that others start as well."""
     time.sleep(hold_seconds)
-    return os.getpid()
+    return look()
 
 
 class RayTasks:
@@ -69,14 +76,20 @@ class RayBackend(BatchingBackend):
     name = "ray"
     summary = "Ray: processes of this machine, or address=HOST:PORT of a running one; timeouts kill"
     options: ClassVar[Mapping[str, str]] = {
-        "address": "HOST:PORT of a running Ray, or auto; this machine is part of it"
+        "address": "HOST:PORT of a running Ray, or auto; this machine is part of it",
+        "files": "modules and packages that the workers lack: FILE.py or FOLDER, with commas between",
     }
     keeps_workers = True
+    import_remedy = "install it there, or send it along with --backend-option files=PATH"
 
-    def __init__(self, workers: int | None = None, *, address: str | None = None) -> None:
+    def __init__(self, workers: int | None = None, *, address: str | None = None, files: str | None = None) -> None:
         if address is not None and not ADDRESS.fullmatch(address):
             raise BackendError(f"ray: address {address!r} is none: write HOST:PORT, as in 10.0.0.7:6379, or auto")
         self._address = address
+        self._files = () if files is None else tuple(map(str, listed_files(files, "ray", SUFFIXES)))
+        # The nodes may come to have more cores: not more of them are used than were asked for.
+        self._most = workers
+        self._watch: NodeWatch | None = None
         self._connection: Connection | None = None
         self._held: Connection | None = None
         there = None if address is None else cores_there(address)
@@ -88,7 +101,7 @@ class RayBackend(BatchingBackend):
         return usable_cores()
 
     def __enter__(self) -> Self:
-        self._held = connect(self._address)
+        self._held = connect(self._address, self._files)
         return super().__enter__()
 
     def __exit__(self, *error: object) -> None:
@@ -104,9 +117,22 @@ class RayBackend(BatchingBackend):
             BackendError: Ray does not start, does not answer at the address, or its workers cannot import makespan.
         """
         super().open(engine)
+        if self._address is not None:
+            self._watch = NodeWatch(lambda cores: self._cores_changed(engine, cores))
+            if not self._watch.begin():
+                self.warnings.append("this version of Ray does not report nodes that come and go")
+
+    def _cores_changed(self, engine: Engine, cores: int) -> None:
+        workers = cores if self._most is None else min(cores, self._most)
+
+        def change(now: int) -> None:
+            self.capacity = workers
+            resize(engine, workers, now)
+
+        engine.ask(change)
 
     def make_executor(self) -> Submits:
-        self._connection = connect(self._address)
+        self._connection = connect(self._address, self._files)
         try:
             self._warm()
             return RayTasks()
@@ -116,6 +142,9 @@ class RayBackend(BatchingBackend):
 
     def close_executor(self, executor: Any, unfinished: list[str]) -> None:
         """Let go of Ray; the last run in this process ends it, if it is of our own."""
+        if self._watch is not None:
+            self._watch.end()
+            self._watch = None
         self._let_go()
 
     def cancel(self, attempt: Attempt) -> None:
@@ -135,6 +164,15 @@ class RayBackend(BatchingBackend):
     def is_worker_death(self, error: BaseException) -> bool:
         return type(error).__name__ in DEATHS or super().is_worker_death(error)
 
+    def _learn(self, found: Sequence[Mapping[str, Any]], sent: int) -> None:
+        returned = time.perf_counter_ns()
+        if self._address is not None:
+            must_fit({f"process-{facts['process_id']}": facts for facts in found}, "ray", self.warnings)
+        for facts in found:
+            if facts["machine"] != machine():
+                trip = RoundTrip(sent, facts["received"], facts["answered"], returned)
+                self.placed.clocks.learn(facts["machine"], trip)
+
     def _let_go(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -144,9 +182,13 @@ class RayBackend(BatchingBackend):
         """Have as many workers as there are slots, with makespan imported: their start is no part of the makespan."""
         import ray  # noqa: PLC0415  # as above
 
-        warm: Callable[..., Any] = ray.remote(num_cpus=1, max_retries=0)(who_and_where).remote
+        warm: Callable[..., Any] = ray.remote(num_cpus=1, max_retries=0)(look_held).remote
         try:
-            ray.get([warm(0.05) for _ in range(self.capacity)], timeout=WARM_SECONDS)
+            # The second round shows their clocks: in the first one they start.
+            for hold_seconds in (0.05, 0.0) if self._address is not None else (0.05,):
+                sent = time.perf_counter_ns()
+                found = ray.get([warm(hold_seconds) for _ in range(self.capacity)], timeout=WARM_SECONDS)
+                self._learn(found, sent)
         except ray.exceptions.GetTimeoutError as error:
             raise BackendError(f"ray: its workers did not start within {WARM_SECONDS} s") from error
         except ray.exceptions.RayError as error:
