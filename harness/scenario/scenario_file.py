@@ -25,6 +25,7 @@ from pydantic import BaseModel, ValidationError
 
 from executor.backends import backend_names
 from executor.dependencies import Plan, plan
+from executor.garbage_collection import rare_collections
 from executor.model.findings import Finding, WorkflowError, did_you_mean, raise_errors
 from executor.model.findings import Path as FieldPath
 from executor.model.json_values import describe
@@ -364,6 +365,7 @@ def _exists(data: Any, path: FieldPath) -> bool:
     return True
 
 
+@rare_collections()
 def load(
     path: str | Path,
     *,
