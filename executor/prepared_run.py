@@ -223,7 +223,7 @@ class PreparedRun:
             workflow=self.workflow,
             outputs=engine.outputs,
             errors=engine.errors,
-            timeline=scheduler.timeline(backend=self.backend.name, startup_seconds=self.startup_seconds),
+            timeline=engine.timeline(self.startup_seconds),
             statuses=dict(zip(scheduler.step_ids, scheduler.statuses(), strict=True)),
             backend=self.backend.name,
             workers=scheduler.largest_slots,

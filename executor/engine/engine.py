@@ -38,7 +38,7 @@ from executor.engine.run_record import RunRecord
 from executor.engine.simulated_outputs import SimulatedOutputs
 from executor.model.workflow import Resource, Step
 from executor.record.outcomes import Completion, Failure, StepError
-from executor.record.timeline import Attempt
+from executor.record.timeline import Attempt, ClockReading, Timeline
 from executor.scheduler import Policy, Scheduler
 from executor.templates.render_budget import UnknownValueError
 from executor.tools.tool import RunContext, Tool, ToolContext
@@ -70,6 +70,8 @@ class Engine:
         self.context = context or RunContext()
         self.origin = 0
         self.crash: BaseException | None = None
+        # Of workers with another clock than the driver's, what is known of it: written by the backend.
+        self.clocks: Mapping[str, ClockReading] = {}
         self.instruments = Instruments(instruments)
         self.record = RunRecord(self.context, self.instruments, stops_at_once=driver.stops_at_once)
         self._driver = driver
@@ -147,6 +149,12 @@ class Engine:
     def outcome_of(self, step_id: str) -> Outcome:
         """How a child step ended that is final."""
         return self.record.outcome_of(step_id)
+
+    def timeline(self, startup_seconds: float = 0.0) -> Timeline:
+        """The record so far."""
+        timeline = self.scheduler.timeline(backend=self.backend_name, startup_seconds=startup_seconds)
+        timeline.clocks = self.clocks
+        return timeline
 
     # ------------------------------------------------------------------ what a backend calls
 

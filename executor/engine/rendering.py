@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from executor.child_steps.child_request import ChildStep
+from executor.child_steps.child_step import ChildStep
 from executor.engine.keeping import Keeper
 from executor.model.workflow import Step
 from executor.templates.render_budget import STUB, Stub, UnknownValueError

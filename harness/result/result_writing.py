@@ -168,12 +168,27 @@ def record_document(repetition: Repetition) -> Document:
 
 
 def _capacities(timeline: Timeline) -> Document:
-    """The capacities that were found out during the run."""
+    """What held for a part of the run alone: capacities that were found out, numbers of workers; and their clocks."""
     curves = {
         name: [[_seconds(time), capacity] for time, capacity in _thinned(changes)]
         for name, changes in timeline.capacity_changes.items()
     }
-    return {"capacity_changes": curves} if curves else {}
+    workers = [[_seconds(time), count] for time, count in _thinned(timeline.worker_changes)]
+    clocks = {
+        worker: {
+            "offset_seconds": _seconds(reading.offset_nanoseconds),
+            "error_seconds": _seconds(reading.error_nanoseconds),
+            "drift_ratio": reading.drift_ratio,
+            "round_trips": reading.round_trips,
+            "resets": reading.resets,
+        }
+        for worker, reading in timeline.clocks.items()
+    }
+    return {
+        **({"capacity_changes": curves} if curves else {}),
+        **({"worker_changes": workers} if workers else {}),
+        **({"clocks": clocks} if clocks else {}),
+    }
 
 
 def _states(repetition: Repetition) -> Document:
