@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from executor.model.workflow import Resource
+if TYPE_CHECKING:
+    from executor.model.workflow import Resource
 
 AttemptOutcome = Literal["succeeded", "failed", "timed_out", "worker_died", "cancelled"]
 StepStatus = Literal[

@@ -63,7 +63,7 @@ def cluster(surroundings: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
         program.communicate("end\n", timeout=60)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_nodes_that_come_are_used_and_modules_that_workers_lack_are_sent_along(
     cluster: subprocess.Popen[str], surroundings: dict[str, str], tmp_path: Path
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
 from io import BytesIO
@@ -17,7 +16,7 @@ from executor.record.timeline import ClockReading, Timeline
 from executor.tracing.span_contents import recorded_words
 from executor.tracing.step_spans import RunIds
 from harness.analysis import summary
-from harness.telemetry.spans.otlp_file import request_json
+from harness.telemetry.spans.otlp_file import request_text
 from harness.telemetry.spans.span_building import SpanMaker, spans_of
 from harness.testing.drawing.generator import FEATURES, DrawnRun, random_workflow
 from harness.testing.drawing.simulated_run import simulate
@@ -57,7 +56,7 @@ def json_lines(spans: list[ReadableSpan], lines: int, shuffled: random.Random) -
     shuffled.shuffle(spans)
     size = -(-len(spans) // lines)
     batches = [spans[begin : begin + size] for begin in range(0, len(spans), size)]
-    return b"".join(json.dumps(request_json(batch)).encode() + b"\n" for batch in batches)
+    return b"".join(request_text(batch).encode() + b"\n" for batch in batches)
 
 
 def without_messages(timeline: Timeline) -> Timeline:
