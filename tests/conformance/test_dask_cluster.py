@@ -238,6 +238,16 @@ def test_a_module_that_workers_lack_is_named_and_can_be_sent_along(
 
 
 @pytest.mark.slow
+def test_the_example_of_the_page_on_clusters_runs(cluster: DaskPrograms) -> None:
+    example = Path(__file__).parents[2] / "docs" / "examples" / "clusters" / "on_a_cluster.py"
+    command = [sys.executable, str(example), cluster.address]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert f"outputs {[number * number for number in range(12)]}" in done.stdout
+    assert "workers (from, how many) [(0, 2)]" in done.stdout
+
+
+@pytest.mark.slow
 def test_a_worker_without_makespan_is_named_before_the_first_step(cluster: DaskPrograms, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(BARE)
     bare = cluster.worker("bare", environment={"PYTHONPATH": str(tmp_path)})
