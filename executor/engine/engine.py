@@ -19,7 +19,7 @@ Rules of this module:
 from __future__ import annotations
 
 import time
-from collections import ChainMap, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Any, ClassVar
@@ -34,7 +34,7 @@ from executor.engine.keeping import EarlierResults, Keeper
 from executor.engine.mapped_items import MappedItems
 from executor.engine.rendering import Renderer
 from executor.engine.reuse import Reuse
-from executor.engine.run_record import RunRecord
+from executor.engine.run_record import RunRecord, VisibleOutputs
 from executor.engine.simulated_outputs import SimulatedOutputs
 from executor.model.workflow import Resource, Step
 from executor.record.outcomes import Completion, Failure, StepError
@@ -86,7 +86,7 @@ class Engine:
         self._asked: deque[Request] = deque()
         # What running steps may call.
         self.toolbox = toolbox or Toolbox(tools, resources, tools)
-        outputs: Mapping[str, Any] = ChainMap(self.record.outputs, self.record.null_outputs)
+        outputs: Mapping[str, Any] = VisibleOutputs(self.record.outputs, self.record.null_outputs)
         visible = SimulatedOutputs(outputs) if self.simulates else outputs
         self.renderer = Renderer(self.toolbox.tools, self.context, visible)
         self.items = self.items_class(self.record, self.renderer, driver.assume_items)
