@@ -38,7 +38,7 @@ from executor.engine.run_record import RunRecord
 from executor.engine.simulated_outputs import SimulatedOutputs
 from executor.model.workflow import Resource, Step
 from executor.record.outcomes import Completion, Failure, StepError
-from executor.record.timeline import Attempt
+from executor.record.timeline import Attempt, ClockReading, Timeline
 from executor.scheduler import Policy, Scheduler
 from executor.templates.render_budget import UnknownValueError
 from executor.tools.tool import RunContext, Tool, ToolContext
@@ -70,12 +70,14 @@ class Engine:
         self.context = context or RunContext()
         self.origin = 0
         self.crash: BaseException | None = None
+        # Of workers with another clock than the driver's, what is known of it: written by the backend.
+        self.clocks: Mapping[str, ClockReading] = {}
         self.instruments = Instruments(instruments)
         self.record = RunRecord(self.context, self.instruments, stops_at_once=driver.stops_at_once)
         self._driver = driver
         self._clock = driver.clock
         self._lock = Lock()
-        # No instrument watches single attempts, and none has a timeout: `succeed` may take the short way.
+        # No instrument watches single attempts: `succeed` may take the short way.
         self._plain = not (self.record.watches_start or self.record.watches_finish)
         self._note_end: Callable[[Attempt], None] | None = None
         # Whether the run was asked to be cancelled, and that was not carried out yet.
@@ -147,6 +149,12 @@ class Engine:
     def outcome_of(self, step_id: str) -> Outcome:
         """How a child step ended that is final."""
         return self.record.outcome_of(step_id)
+
+    def timeline(self, startup_seconds: float = 0.0) -> Timeline:
+        """The record so far."""
+        timeline = self.scheduler.timeline(backend=self.backend_name, startup_seconds=startup_seconds)
+        timeline.clocks = self.clocks
+        return timeline
 
     # ------------------------------------------------------------------ what a backend calls
 
@@ -228,7 +236,8 @@ class Engine:
         *,
         late: bool = False,
     ) -> list[Attempt]:
-        """:meth:`advance` for one attempt that ended well, in the fewest steps: what every plain run is made of.
+        """:meth:`advance` for one attempt that ended well, in the fewest steps: what every plain run is made of. Its
+        context has no facts and no tokens to be recorded.
 
         ``late``: some time has passed since it ended.
         """
@@ -242,12 +251,21 @@ class Engine:
             now = self._clock() - self.origin
         try:
             scheduler = self.scheduler
-            if self._plain and scheduler.plain and attempt.outcome is None and not self.cancel_requested:
+            if (
+                self._plain
+                and scheduler.short
+                and attempt.outcome is None
+                and not self.cancel_requested
+                and not (self.deadlines and self.deadlines.is_due(now))
+            ):
                 attempt.started = started
                 attempt.ended = ended
                 attempt.worker = worker
                 attempt.cpu_seconds = cpu_seconds
-                self.record.outputs[attempt.step_id] = output
+                record = self.record
+                record.outputs[attempt.step_id] = output
+                if record.contexts:
+                    record.contexts.pop(attempt, None)
                 if attempt.parent is None:
                     starts = scheduler.succeed(attempt, now)
                 else:
@@ -268,6 +286,43 @@ class Engine:
             resume(True)
         return starts
 
+    def succeed_together(self, completions: Sequence[Completion]) -> list[Attempt] | None:
+        """:meth:`advance` for attempts that all ended well, and at this instant: what a plain simulation is made of.
+        None: not a plain case, that has to be done the long way.
+        """
+        with self._lock:
+            try:
+                scheduler = self.scheduler
+                now = self._clock() - self.origin
+                if not (self._plain and scheduler.short) or self.cancel_requested or self._asked:
+                    return None
+                if self.deadlines and self.deadlines.is_due(now):
+                    return None
+                outputs = self.record.outputs
+                attempts = []
+                for attempt, started, ended, worker, cpu_seconds, outcome, output, tokens_used in completions:
+                    if outcome != "succeeded" or tokens_used is not None or attempt.outcome is not None:
+                        return None
+                    attempt.started = started
+                    attempt.ended = ended
+                    attempt.worker = worker
+                    attempt.cpu_seconds = cpu_seconds
+                    # A condition that this decides reads it. In the long way it is written again.
+                    outputs[attempt.step_id] = output
+                    attempts.append(attempt)
+                starts = scheduler.succeed_together(attempts, now)
+                if starts is None:
+                    return None
+                if self._note_end is not None:
+                    for attempt in attempts:
+                        self._note_end(attempt)
+                if not scheduler.remaining:
+                    self._driver.notify()
+            except BaseException as error:
+                self._break(error)
+                raise
+        return starts
+
     def start_child_alone(self, attempt: Attempt, step: Step, resume: Resume) -> Attempt | None:
         """What :meth:`child_step_request` and :meth:`advance` do for a single child step that the running ``attempt``
         waits for, in the fewest steps. It starts, and nothing else; ``resume`` follows. None: that has to be done the
@@ -275,7 +330,7 @@ class Engine:
         """
         with self._lock:
             try:
-                if not self._plain or self.cancel_requested or self._asked:
+                if not self._plain or self.deadlines or self.cancel_requested or self._asked:
                     return None
                 now = self._clock() - self.origin
                 child = self.scheduler.call(attempt, step, now)
@@ -296,7 +351,6 @@ class Engine:
                 return
             attempt.started = max(at, attempt.granted)
             attempt.worker = worker
-            self._plain = False
             sooner = self.deadlines.add(attempt, timeout)
         if sooner:
             self._driver.notify()

@@ -1,8 +1,9 @@
 """Scenarios: a workflow, and what to measure about it. Reads every kind of file that can be run.
 
-A scenario file, a bare workflow file (also the seed's JSON blocks as they are), and the richer files of the seed's
-system all become the same :class:`Loaded`. Order: import the seed system's form, set inputs, write copies out, model,
-rules, tools and benchmark. Each step goes on after the faults of the one before, as far as it can.
+There are scenario files, bare workflow files (also the seed's JSON blocks as they are), and the richer files of the
+seed's system. All become the same :class:`Loaded`. Order: import the
+seed system's form, set inputs, write copies out, model, rules, tools and benchmark. Each step goes on after the faults
+of the one before, as far as it can.
 
 Rules of this module:
 - One report holds all findings of a file: model, rules, resources, tools, benchmark. Each has its file and line.
@@ -24,6 +25,7 @@ from pydantic import BaseModel, ValidationError
 
 from executor.backends import backend_names
 from executor.dependencies import Plan, plan
+from executor.garbage_collection import rare_collections
 from executor.model.findings import Finding, WorkflowError, did_you_mean, raise_errors
 from executor.model.findings import Path as FieldPath
 from executor.model.json_values import describe
@@ -244,7 +246,10 @@ class Loading:
         if workflow is None:
             return None
         known = {**declared, **_undeclared(workflow, declared)}
-        tools = declarations_for(known, known)
+        # The retries of a kind are in its module: those of kinds that no step uses need not be known.
+        names = {step.tool for step in workflow.steps} | {self.config.default_tool}
+        used = {name: declaration for name, declaration in known.items() if name in names}
+        tools = {**known, **declarations_for(used, used)}
         planned = plan(workflow, tools=tools, resources=resources, default_tool=self.config.default_tool)
         # Of a workflow with parts left out, only what is surely wrong is worth saying.
         self.findings += [finding for finding in planned.findings if complete or finding.severity == "error"]
@@ -360,6 +365,7 @@ def _exists(data: Any, path: FieldPath) -> bool:
     return True
 
 
+@rare_collections()
 def load(
     path: str | Path,
     *,
