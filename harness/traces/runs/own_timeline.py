@@ -19,7 +19,16 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from executor.model.workflow import Resource
-from executor.record.timeline import Attempt, AttemptFailure, AttemptOutcome, Interval, StepStatus, Timeline, Wait
+from executor.record.timeline import (
+    Attempt,
+    AttemptFailure,
+    AttemptOutcome,
+    DeviceAttempt,
+    Interval,
+    StepStatus,
+    Timeline,
+    Wait,
+)
 from executor.tracing import attribute_names as names
 from harness.traces.trace_model import DECLARED, Edge, ForeignRun, Span, Trace, TraceFinding
 
@@ -48,7 +57,7 @@ class _StepSpans:
     depends_on: Sequence[str] = ()
     order_after: Sequence[str] = ()
     nested_in: str | None = None
-    needs: Mapping[str, int] | None = None
+    needs: Mapping[str, float] | None = None
     tool: str | None = None
     status: StepStatus | None = None
     span: Span | None = None
@@ -160,11 +169,17 @@ def _read_words(step: _StepSpans, attributes: Mapping[str, Any]) -> None:
     step.tool = attributes.get(names.TOOL_NAME)
     needs = attributes.get(names.NEEDS)
     if needs is not None:
-        step.needs = {str(name): int(units) for name, units in _decoded(needs).items()}
+        step.needs = {str(name): _amount(units) for name, units in _decoded(needs).items()}
+
+
+def _amount(value: Any) -> float:
+    """Whole units as such; a share or an amount of memory of a device is no whole number."""
+    return value if isinstance(value, float) and not value.is_integer() else int(value)
 
 
 def _attempt(attributes: Mapping[str, Any]) -> Attempt:
-    attempt = Attempt(
+    devices = attributes.get(names.DEVICES)
+    attempt = (Attempt if devices is None else DeviceAttempt)(
         int(attributes[names.STEP_INDEX]),
         str(attributes[names.STEP_ID]),
         int(attributes[names.ATTEMPT]),
@@ -177,6 +192,8 @@ def _attempt(attributes: Mapping[str, Any]) -> Attempt:
     attempt.started = _optional_int(attributes.get(names.STARTED))
     attempt.ended = _optional_int(attributes.get(names.ENDED))
     attempt.known = _optional_int(attributes.get(names.KNOWN))
+    if isinstance(attempt, DeviceAttempt):
+        attempt.held_devices = {str(kind): tuple(map(str, ids)) for kind, ids in _decoded(devices).items()}
     blocked = attributes.get(names.BLOCKED) or ()
     attempt.blocked = [Interval(int(start), int(end)) for start, end in zip(blocked[::2], blocked[1::2], strict=True)]
     attempt.worker = attributes.get(names.WORKER)
