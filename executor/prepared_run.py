@@ -20,6 +20,7 @@ from executor.backends.own_environment import shared_environment_warnings
 from executor.dependencies import Graph, plan
 from executor.engine.engine import Engine
 from executor.engine.instruments import Instrument
+from executor.garbage_collection import rare_collections
 from executor.model.findings import Finding, did_you_mean, raise_errors
 from executor.model.workflow import Workflow, cache_of
 from executor.run_result import Interrupted, Run, RunOptions
@@ -39,6 +40,7 @@ SAME_INTERRUPT_SECONDS = 0.25
 class PreparedRun:
     """A run that was checked and can start."""
 
+    @rare_collections()
     def __init__(self, workflow: Workflow | StepResult, inputs: Mapping[str, Any] | None, options: RunOptions) -> None:
         for name in options:
             if name not in RunOptions.__annotations__:
@@ -230,7 +232,7 @@ class PreparedRun:
             workflow=self.workflow,
             outputs=engine.outputs,
             errors=engine.errors,
-            timeline=scheduler.timeline(backend=self.backend.name, startup_seconds=self.startup_seconds),
+            timeline=engine.timeline(self.startup_seconds),
             statuses=dict(zip(scheduler.step_ids, scheduler.statuses(), strict=True)),
             backend=self.backend.name,
             workers=scheduler.largest_slots,

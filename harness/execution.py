@@ -22,6 +22,7 @@ from executor.feed import Feed
 from executor.journal.journal_errors import JournalError
 from executor.model.workflow import ToolDeclaration, cache_of
 from executor.running import Interrupted, Run, RunOptions, run
+from harness.analysis import Summary, summary
 from harness.config import LOCAL, LanguageModel, Policy
 from harness.environment import environment_facts, usable_cores
 from harness.result import Document, Repetition, result_document, run_document
@@ -54,6 +55,10 @@ class Execution:
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     trace_id: str | None = None
 
+    def figures(self) -> Summary:
+        """Every figure of the run."""
+        return summary(self.run.timeline, usable_cores=usable_cores())
+
     def repetition(self, *, baseline_seconds: float | None = None) -> Repetition:
         """The run as the result document takes it."""
         return Repetition(
@@ -70,9 +75,14 @@ class Execution:
             resumed=self.run.resumed,
         )
 
-    def result(self) -> Document:
-        """One entry of ``results``: this run alone."""
-        return result_document([self.repetition()], executor=self.executor, parameters=self.loaded.parameters)
+    def result(self, figures: Summary | None = None) -> Document:
+        """One entry of ``results``: this run alone. ``figures``: those of :meth:`figures`, where they are at hand."""
+        return result_document(
+            [self.repetition()],
+            executor=self.executor,
+            parameters=self.loaded.parameters,
+            summaries=None if figures is None else [figures],
+        )
 
 
 def execute(

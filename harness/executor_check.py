@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from executor.backends import BackendError, make_backend
-from executor.backends.worker_facts import PACKAGES, worker_facts
+from executor.backends.worker_facts import PACKAGES, differences, worker_facts
 from executor.model.workflow import Step, Workflow
 from executor.running import run
 from harness.doctor import Check, absent_package
@@ -59,18 +59,10 @@ def _hosts(found: list[dict[str, Any]]) -> Iterator[Check]:
     for host in dict.fromkeys(facts["host"] for facts in found):
         there = [facts for facts in found if facts["host"] == host]
         processes = len({facts["process_id"] for facts in there})
-        differing = sorted({text for facts in there for text in _differences(facts, here)})
+        differing = sorted({text for facts in there for text in differences(facts, here)})
         label = f"host {host}"
         if differing:
             yield Check(label, "broken", "; ".join(differing), _REMEDY)
         else:
             versions = ", ".join(f"{name} {here[name]}" for name in PACKAGES if here[name] is not None)
             yield Check(label, "ok", f"processes that ran steps: {processes}; Python {here['python']}, {versions}")
-
-
-def _differences(facts: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
-    if facts["python"].rpartition(".")[0] != here["python"].rpartition(".")[0]:
-        yield f"Python {facts['python']} there, {here['python']} here"
-    for name in PACKAGES:
-        if facts[name] != here[name]:
-            yield f"{name} {facts[name] or 'missing'} there, {here[name] or 'missing'} here"

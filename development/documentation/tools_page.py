@@ -10,7 +10,7 @@ from executor.tools.command import INHERITED, CommandArgs, CommandOptions
 from executor.tools.http import HttpArgs, HttpOptions
 from executor.tools.llm import LlmArgs, LlmOptions
 from executor.tools.node import NodeOptions
-from executor.tools.python import PythonOptions
+from executor.tools.python_options import PythonOptions
 from executor.tools.registry import BUILT_IN, tool_kind
 
 _CONNECTIONS: Final = "connections that are open at once"

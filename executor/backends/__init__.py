@@ -1,12 +1,19 @@
-"""Where steps run: built-in backends, and those of other packages (entry point group `makespan.backends`)."""
+"""Where steps run: built-in backends, and those of other packages (entry point group `makespan.backends`).
+
+Rules of this module:
+- The engine is imported when a backend is asked for: worker processes import modules of this package, and no engine.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from executor.backends.base import Backend, BackendError
+from executor.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from executor.backends.base import Backend, BackendError
 
 GROUP = "makespan.backends"
 
@@ -34,6 +41,8 @@ def find_backend(name: str) -> type[Backend]:
     Raises:
         BackendError: there is no such backend, or it cannot be imported.
     """
+    from executor.backends.base import Backend, BackendError  # noqa: PLC0415  # as the head says
+
     reference = BUILT_IN.get(name) or _foreign().get(name)
     if reference is None:
         raise BackendError(f"there is no executor {name!r}: choose one of {', '.join(backend_names())}")
@@ -69,6 +78,8 @@ def make_backend(name: str, workers: int | None = None, options: Mapping[str, st
     Raises:
         BackendError: there is no such backend or option, or it cannot be had.
     """
+    from executor.backends.base import BackendError  # noqa: PLC0415  # as the head says
+
     found = find_backend(name)
     for option in options or {}:
         if option not in found.options:
@@ -78,3 +89,5 @@ def make_backend(name: str, workers: int | None = None, options: Mapping[str, st
 
 
 __all__ = ["BUILT_IN", "GROUP", "Backend", "BackendError", "backend_names", "find_backend", "make_backend"]
+
+__getattr__, __dir__ = lazy_names(__name__, {"executor.backends.base": ("Backend", "BackendError")})

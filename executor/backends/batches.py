@@ -27,7 +27,6 @@ from executor.backends.pickling import PROTOCOL
 from executor.backends.short_steps import ShortSteps
 from executor.backends.submit import Answer, End, RemoteCall, SubmitBackend
 from executor.engine.engine import Engine
-from executor.host_id import machine
 from executor.record.outcomes import Completion
 from executor.record.timeline import Attempt
 from executor.tools.tool import ToolContext
@@ -109,19 +108,17 @@ class BatchingBackend(SubmitBackend):
             return
         self._futures.pop(attempt, None)
         answers: list[Answer] = end.result()
-        # Of another machine's clock only differences are known.
-        last = answers[-1][0]
-        shift = -engine.origin if last.machine == machine() else engine.now() - last.ended
+        spans = self.placed.spans(attempt, [times for times, _ in answers], engine.origin)
         free_at = attempt.granted
         granted: Attempt | None = attempt
-        for place, answer in enumerate(answers):
+        for place, (answer, (started, ended)) in enumerate(zip(answers, spans, strict=True)):
             if place:
                 granted = self._grant(engine, rest[place - 1], free_at)
             if granted is None:
                 # It was cancelled where it waited, and ran all the same.
                 continue
-            began = max(answer[0].started + shift, free_at, granted.granted)
-            free_at = max(answer[0].ended + shift, began)
+            began = max(started, free_at, granted.granted)
+            free_at = max(ended, began)
             completion = self._answered(engine, granted, answer, began, free_at)
             self._note(engine, completion)
             yield completion

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from executor.child_steps.child_request import Caller, ChildRequest, ChildStep, Done, Outcome, Withdraw
+from executor.child_steps.child_request import Caller, ChildRequest, Done, Outcome, Withdraw
+from executor.child_steps.child_step import ChildStep
 from executor.engine.engine import Engine
 from executor.record.outcomes import Failure
 from executor.record.timeline import Attempt

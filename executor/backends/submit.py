@@ -12,8 +12,8 @@ Rules of this module:
 - What was submitted cannot be stopped once it runs: past its timeout it is given up, as on threads.
 - A pool of its own that breaks (its process died) is replaced; the steps that ran in it are run again while their
   attempts last.
-- Times are nanoseconds of the machine's monotonic clock, which all its processes share. From another machine only the
-  duration counts.
+- Times are nanoseconds of the machine's monotonic clock, which all its processes share. Those of another machine are
+  brought onto the driver's clock (:mod:`executor.backends.clocks`).
 """
 
 from __future__ import annotations
@@ -28,15 +28,16 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from executor.backends.attempt_timing import CpuClock, TimedAttempt
 from executor.backends.base import Backend, BackendError, patience_seconds
+from executor.backends.clocks.placed_times import PlacedTimes, worker_name
 from executor.backends.own_environment import own_environment
 from executor.backends.pickling import NotPicklableError, dumps, not_picklable, unreadable_result
 from executor.child_steps.step_context import Place, RunningStep, enter_place
 from executor.engine.engine import Engine
-from executor.host_id import machine
+from executor.host_id import host, machine
 from executor.model.device_needs import HeldDevices
 from executor.record.outcomes import Completion, Failure
 from executor.record.timeline import Attempt, AttemptOutcome
@@ -53,12 +54,7 @@ class Times:
     machine: str
     worker: str
     cpu_seconds: float | None
-
-    def on_our_clock(self, origin: int, now: int) -> tuple[int, int]:
-        """``(started, ended)`` from the run's t = 0. Of another machine's clock only the difference is known."""
-        if self.machine == machine():
-            return self.started - origin, self.ended - origin
-        return now - (self.ended - self.started), now
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +71,8 @@ class Result:
 
 
 Answer: TypeAlias = tuple[Times, Result]
+# The type of the failure where a worker lacks a module.
+LACKING = ModuleNotFoundError.__name__
 
 
 class Shared:
@@ -143,11 +141,21 @@ class TravelledCall:
             context = ToolContext(pickle.loads(run), *said)  # noqa: S301  # the words of the submitter
             call = (_unpacked_tool(tool), context, prompt, pickle.loads(args))  # noqa: S301  # as above
         except Exception as error:  # noqa: BLE001  # importing the user's modules may raise anything
-            message = f"step {said[0]!r}: its call cannot be had in a worker process: {type(error).__name__}: {error}"
-            times = Times(started, time.perf_counter_ns(), machine(), worker, 0.0)
-            return times, Result("failed", Failure(type(error).__name__, message))
+            times = Times(started, time.perf_counter_ns(), machine(), worker, 0.0, host())
+            return times, Result("failed", _cannot_begin(said[0], error))
         with own_environment(context.devices):
             return _packed(run_tool(*call, worker), said[0])
+
+
+def _cannot_begin(step_id: str, error: BaseException) -> Failure:
+    """Why a call cannot be made here. A module that is not there is named, wherever that came up."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ModuleNotFoundError):
+            return Failure(LACKING, f"step {step_id!r}: its worker cannot import {cause.name!r}: {error}")
+        cause = cause.__cause__ or cause.__context__
+    message = f"step {step_id!r}: its call cannot be made in a worker process: {type(error).__name__}: {error}"
+    return Failure(type(error).__name__, message)
 
 
 def run_tool(tool: Tool, context: ToolContext, prompt: str | None, args: Mapping[str, Any], worker: str) -> Answer:
@@ -160,7 +168,7 @@ def run_tool(tool: Tool, context: ToolContext, prompt: str | None, args: Mapping
         tracing.enter(place)
     with TimedAttempt(time.perf_counter_ns, CpuClock()) as run:
         run.value = run_call(tool, context, prompt, args, _run_awaitable)
-    times = Times(run.started, run.ended, machine(), worker, run.cpu_seconds)
+    times = Times(run.started, run.ended, machine(), worker, run.cpu_seconds, host())
     facts = context.facts if tracing is None else tracing.facts(place.running, context.facts)
     return times, Result(run.outcome, run.value, context.tokens_used, facts)
 
@@ -222,6 +230,8 @@ class SubmitBackend(Backend):
 
     name = "submit"
     summary = "anything with submit(callable) -> Future"
+    # What to do where a worker lacks a module.
+    import_remedy: ClassVar[str] = ""
     # Whether `Future.cancel` refuses where the call is running already.
     knows_what_runs = True
 
@@ -232,6 +242,7 @@ class SubmitBackend(Backend):
         self._ends: deque[End] = deque()
         self._futures: dict[Attempt, Future[Answer]] = {}
         self._shared: Shared | None = None
+        self.placed = PlacedTimes()
 
     def make_executor(self) -> Submits:
         """A new executor with :attr:`capacity` workers; one run uses it, and :meth:`close_executor` closes it."""
@@ -245,6 +256,7 @@ class SubmitBackend(Backend):
 
     def open(self, engine: Engine) -> None:
         self._shared = Shared(engine.context)
+        self.placed = PlacedTimes()
         if self._executor is None:
             self._executor = self.make_executor()
 
@@ -254,6 +266,7 @@ class SubmitBackend(Backend):
             ends = self._wait_for_ends(patience_seconds(engine))
             if not engine.done:
                 self._submit_all(engine, engine.advance(self._completions(engine, ends)))
+        engine.clocks = self.placed.clocks.readings()
         if engine.crash is not None:
             raise engine.crash
 
@@ -288,6 +301,7 @@ class SubmitBackend(Backend):
 
     def _ended(self, attempt: Attempt, end: Future[Answer] | Exception) -> None:
         """Have :meth:`drive` look at the end of an attempt. From any thread."""
+        self.placed.note_return(attempt, self.clock())
         self._ends.append((attempt, end))
         self._wake.set()
 
@@ -298,34 +312,46 @@ class SubmitBackend(Backend):
     def _completion(self, engine: Engine, attempt: Attempt, end: Future[Answer] | Exception) -> Completion:
         now = engine.now()
         self._futures.pop(attempt, None)
+        if isinstance(end, Exception) or end.cancelled() or end.exception() is not None:
+            self.placed.forget(attempt)
         if isinstance(end, Exception):
-            outcome, failure = self._failure(attempt, end)
-            return attempt, now, now, self.name, None, outcome, failure, None
+            outcome, failure = self._failure(engine, attempt, end)
+            begun = attempt.granted if outcome == "worker_died" else now
+            return attempt, begun, now, self.name, None, outcome, failure, None
         if end.cancelled():
             # Cancelled by the engine (which knows and takes this as the call's return) or lost by the executor.
-            lost = Failure("WorkerDied", f"{self.name} gave up the call before it ended")
+            message = f"{self.name} gave up the call before it ended{_not_again(engine, attempt)}"
+            lost = Failure("WorkerDied", message)
             return attempt, attempt.granted, now, self.name, None, "worker_died", lost, None
         error = end.exception()
         if error is not None:
-            outcome, failure = self._failure(attempt, error)
+            outcome, failure = self._failure(engine, attempt, error)
             return attempt, attempt.granted, now, self.name, None, outcome, failure, None
-        times, _ = answer = end.result()
-        return self._answered(engine, attempt, answer, *times.on_our_clock(engine.origin, now))
+        answer = end.result()
+        [(started, ended)] = self.placed.spans(attempt, [answer[0]], engine.origin)
+        return self._answered(engine, attempt, answer, started, ended)
 
-    @staticmethod
-    def _answered(engine: Engine, attempt: Attempt, answer: Answer, started: int, ended: int) -> Completion:
+    def _answered(self, engine: Engine, attempt: Attempt, answer: Answer, started: int, ended: int) -> Completion:
         """The end of a call that came back."""
         times, result = unpack(answer, attempt.step_id)
+        if self.import_remedy and getattr(result.value, "error_type", "") == LACKING:
+            message = f"{result.value.message} (worker {times.worker} on {times.host}): {self.import_remedy}"
+            result = replace(result, value=replace(result.value, message=message))
         if result.facts:
-            engine.facts[attempt] = result.facts
-        return attempt, started, ended, times.worker, times.cpu_seconds, result.outcome, result.value, result.tokens
+            engine.facts[attempt] = self.placed.facts(times.machine, result.facts, engine.context.trace)
+        worker = worker_name(times.host, times.worker)
+        return attempt, started, ended, worker, times.cpu_seconds, result.outcome, result.value, result.tokens
 
-    def _failure(self, attempt: Attempt, error: BaseException) -> tuple[AttemptOutcome, Failure]:
+    def _failure(self, engine: Engine, attempt: Attempt, error: BaseException) -> tuple[AttemptOutcome, Failure]:
         """What went wrong between here and the call, which reports its own errors as answers."""
         if self.is_worker_death(error):
-            message = f"the worker of step {attempt.step_id!r} died: {type(error).__name__}: {error}"
-            return "worker_died", Failure("WorkerDied", message)
+            message = f"the worker of step {attempt.step_id!r} died: {self.describe_death(error)}"
+            return "worker_died", Failure("WorkerDied", message + _not_again(engine, attempt))
         return "failed", _as_failure(attempt.step_id, error)
+
+    def describe_death(self, error: BaseException) -> str:
+        """What is known of it, in words."""
+        return f"{type(error).__name__}: {error}"
 
     def is_worker_death(self, error: BaseException) -> bool:
         """Whether this error of a future means that the call's worker is gone."""
@@ -350,6 +376,7 @@ class SubmitBackend(Backend):
         if context.timeout_seconds is not None:
             # When the worker begins is not reported: the time runs from here.
             engine.started(attempt, engine.now(), self.name)
+        self.placed.note_sending(attempt, self.clock())
         future = self._submit_to_executor(self._call_of(attempt, call, engine))
         self._futures[attempt] = future
         future.add_done_callback(lambda ended: self._ended(attempt, ended))
@@ -369,6 +396,12 @@ class SubmitBackend(Backend):
             self._executor = self.make_executor()
             future = self._executor.submit(call)
         return future
+
+
+def _not_again(engine: Engine, attempt: Attempt) -> str:
+    if engine.scheduler.steps[attempt.index].idempotent is not False:
+        return ""
+    return "; it may have done its work, and is not tried again: it is `idempotent: false`"
 
 
 def _is_over(future: Future[Answer]) -> bool:

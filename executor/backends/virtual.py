@@ -21,6 +21,7 @@ from executor.backends.base import Backend
 from executor.engine.engine import Completion, Engine, Failure, Request
 from executor.engine.mapped_items import DEFAULT_ITEMS
 from executor.engine.simulated_outputs import MadeUp
+from executor.garbage_collection import rare_collections
 from executor.model.workflow import Step
 from executor.record.timeline import NANOSECONDS, Attempt, AttemptOutcome
 from executor.tools.tool import Simulation
@@ -102,15 +103,13 @@ class VirtualBackend(Backend):
 
     def drive(self, engine: Engine) -> None:
         self._engine = engine
-        self._start(engine.begin())
-        while not engine.done:
-            self._time = self._next_instant(engine)
-            ends, requests = self._happening()
-            if len(ends) == 1 and not requests and ends[0][5] == "succeeded" and ends[0][7] is None:
-                attempt, started, ended, worker, _, _, output, _ = ends[0]
-                self._start(engine.succeed(attempt, started, ended, worker, None, output))
-            else:
-                self._start(engine.advance(ends, requests))
+        # All that piles up is the record, and no step's own code runs.
+        with rare_collections():
+            self._start(engine.begin())
+            while not engine.done:
+                self._time = self._next_instant(engine)
+                ends, requests = self._happening()
+                self._start(self._advance(engine, ends, requests))
         if engine.crash is not None:
             raise engine.crash
         if self._assumed:
@@ -124,6 +123,16 @@ class VirtualBackend(Backend):
             self.warnings.append(
                 f"the list of step {step_id!r} is only known in a run: {items} assumed (expected_items)"
             )
+
+    @staticmethod
+    def _advance(engine: Engine, ends: list[Completion], requests: list[Request]) -> list[Attempt]:
+        starts: list[Attempt] | None = None
+        if len(ends) == 1 and not requests and ends[0][5] == "succeeded" and ends[0][7] is None:
+            attempt, started, ended, worker, _, _, output, _ = ends[0]
+            return engine.succeed(attempt, started, ended, worker, None, output)
+        if len(ends) > 1 and not requests:
+            starts = engine.succeed_together(ends)
+        return engine.advance(ends, requests) if starts is None else starts
 
     def assume_items(self, step: Step) -> int:
         """As many as the step expects, else one."""
@@ -194,12 +203,21 @@ class VirtualBackend(Backend):
         return self._engine.child_step_request(attempt, steps, resume, answer)
 
     def _start(self, starts: Sequence[Attempt]) -> None:
+        engine = self._engine
+        assert engine is not None
+        steps, names, now = engine.scheduler.steps, self._free_names, self._time
+        running, events, behaviour = self._running, self._events, self._behaviour
         for attempt in starts:
-            worker = self._free_names.pop() if self._free_names else self._new_name()
-            if self._engine is not None:
-                self._engine.started(attempt, self._time, worker)
-            running = self._running[attempt] = _Running(self._behaviour(attempt), worker)
-            self._push(attempt, running)
+            worker = names.pop() if names else self._new_name()
+            if steps[attempt.index].timeout is not None:
+                engine.started(attempt, now, worker)
+            plan = behaviour(attempt)
+            simulated = running[attempt] = _Running(plan, worker)
+            if plan.calls:
+                self._push(attempt, simulated)
+                continue
+            self._count += 1
+            heappush(events, (now + plan.duration, self._count, attempt, False))
 
     def _push(self, attempt: Attempt, running: _Running) -> None:
         after, is_call = running.next_event()
@@ -211,10 +229,13 @@ class VirtualBackend(Backend):
         return f"virtual-{self._names}"
 
     def _as_stated(self, attempt: Attempt) -> Simulated:
-        assert self._engine is not None
-        step = self._engine.scheduler.steps[attempt.index]
+        engine = self._engine
+        assert engine is not None
+        step = engine.scheduler.steps[attempt.index]
+        if engine.renderer.is_unsimulated(step):
+            return self._simulated(attempt, step, None, known=True)
         try:
-            tool, context, prompt, args, known = self._engine.prepare_simulated(attempt)
+            tool, context, prompt, args, known = engine.prepare_simulated(attempt)
             try:
                 simulation = tool.simulate(context, prompt, args)
             except Exception:
@@ -224,6 +245,10 @@ class VirtualBackend(Backend):
                 simulation = None
         except Exception as error:  # noqa: BLE001  # a template or a tool that fails is a failed attempt
             return Simulated(0, "failed", Failure.of(error))
+        return self._simulated(attempt, step, simulation, known=known)
+
+    def _simulated(self, attempt: Attempt, step: Step, simulation: Simulation | None, *, known: bool) -> Simulated:
+        assert self._engine is not None
         if step.expected_seconds is not None:
             seconds = step.expected_seconds * self._engine.context.scale
         elif simulation is not None:

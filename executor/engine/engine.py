@@ -39,7 +39,7 @@ from executor.engine.simulated_outputs import SimulatedOutputs
 from executor.model.device_needs import HeldDevices
 from executor.model.workflow import Resource, Step
 from executor.record.outcomes import Completion, Failure, StepError
-from executor.record.timeline import Attempt
+from executor.record.timeline import Attempt, ClockReading, Timeline
 from executor.scheduler import Policy, Scheduler
 from executor.templates.render_budget import UnknownValueError
 from executor.tools.tool import RunContext, Tool, ToolContext
@@ -71,6 +71,8 @@ class Engine:
         self.context = context or RunContext()
         self.origin = 0
         self.crash: BaseException | None = None
+        # Of workers with another clock than the driver's, what is known of it: written by the backend.
+        self.clocks: Mapping[str, ClockReading] = {}
         self.instruments = Instruments(instruments)
         self.record = RunRecord(self.context, self.instruments, stops_at_once=driver.stops_at_once)
         self._driver = driver
@@ -150,6 +152,12 @@ class Engine:
     def outcome_of(self, step_id: str) -> Outcome:
         """How a child step ended that is final."""
         return self.record.outcome_of(step_id)
+
+    def timeline(self, startup_seconds: float = 0.0) -> Timeline:
+        """The record so far."""
+        timeline = self.scheduler.timeline(backend=self.backend_name, startup_seconds=startup_seconds)
+        timeline.clocks = self.clocks
+        return timeline
 
     # ------------------------------------------------------------------ what a backend calls
 
@@ -269,6 +277,40 @@ class Engine:
             return self.advance(((attempt, started, ended, worker, cpu_seconds, "succeeded", output, None),))
         for resume in resumes:
             resume(True)
+        return starts
+
+    def succeed_together(self, completions: Sequence[Completion]) -> list[Attempt] | None:
+        """:meth:`advance` for attempts that all ended well, and at this instant: what a plain simulation is made of.
+        None: not a plain case, that has to be done the long way.
+        """
+        with self._lock:
+            try:
+                scheduler = self.scheduler
+                if not (self._plain and scheduler.plain) or self.cancel_requested or self._asked:
+                    return None
+                attempts = []
+                for attempt, started, ended, worker, cpu_seconds, outcome, _, tokens_used in completions:
+                    if outcome != "succeeded" or tokens_used is not None or attempt.outcome is not None:
+                        return None
+                    attempt.started = started
+                    attempt.ended = ended
+                    attempt.worker = worker
+                    attempt.cpu_seconds = cpu_seconds
+                    attempts.append(attempt)
+                starts = scheduler.succeed_together(attempts, self._clock() - self.origin)
+                if starts is None:
+                    return None
+                outputs = self.record.outputs
+                for completion in completions:
+                    outputs[completion[0].step_id] = completion[6]
+                if self._note_end is not None:
+                    for attempt in attempts:
+                        self._note_end(attempt)
+                if not scheduler.remaining:
+                    self._driver.notify()
+            except BaseException as error:
+                self._break(error)
+                raise
         return starts
 
     def start_child_alone(self, attempt: Attempt, step: Step, resume: Resume) -> Attempt | None:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 from executor.child_steps.step_context import Place
 from executor.dependencies import Graph
 from executor.record.outcomes import StepError
-from executor.record.timeline import Attempt, StepStatus
+from executor.record.timeline import Attempt, StepStatus, Timeline
 from executor.scheduler import Scheduler
 from executor.tools.tool import RunContext
 
@@ -70,6 +70,9 @@ class WatchedRun(Protocol):
 
     def now(self) -> int:
         """Nanoseconds since t = 0."""
+
+    def timeline(self, startup_seconds: float = 0.0) -> Timeline:
+        """The record so far."""
 
     def cancel(self) -> None:
         """Cancel the run: from another thread, never from a hook."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from executor.child_steps.child_request import ChildStep
+from executor.child_steps.child_step import ChildStep
 from executor.engine.keeping import Keeper
 from executor.model.device_needs import HeldDevices
 from executor.model.workflow import Step
@@ -123,6 +123,13 @@ class Renderer:
                 known[name] = STUB
         return tool, prompt, known, False
 
+    def is_unsimulated(self, step: Step) -> bool:
+        """Whether nothing of a step is rendered, and its tool has no words for the virtual clock."""
+        tool = self.tools.get(step.tool or "")
+        if tool is None or type(tool).simulate is not Tool.simulate:
+            return False
+        return not (step.prompt or step.args) or _is_constant(step)
+
     def direct_calls(self, steps: Sequence[Step], *, asynchronous: bool) -> list[Callable[[], Any] | None]:
         """For each step its call without context, or None where it needs templates, a context or a timeout.
 
@@ -180,8 +187,14 @@ class Renderer:
         if tool is None:
             raise ToolError(f"there is no tool {step.tool!r}", retryable=False)
         args: Mapping[str, Any] = _NO_ARGS if step.args is None else step.args
-        constant = isinstance(step, ChildStep) or ("{" not in (step.prompt or "") and not _has_template(args))
-        return tool, step.prompt, args, constant
+        return tool, step.prompt, args, _is_constant(step)
+
+
+def _is_constant(step: Step) -> bool:
+    """Whether neither prompt nor arguments of a step hold a template."""
+    return isinstance(step, ChildStep) or (
+        "{" not in (step.prompt or "") and (not step.args or not _has_template(step.args))
+    )
 
 
 def _has_template(value: Any) -> bool:

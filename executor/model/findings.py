@@ -91,11 +91,6 @@ class WorkflowError(ValueError):
         return type(self), (self.findings,)
 
 
-def errors_of(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings that forbid a run."""
-    return [finding for finding in findings if finding.severity == "error"]
-
-
 def raise_errors(findings: Sequence[Finding]) -> None:
     """Raise :class:`WorkflowError` with all findings if any of them is an error."""
     if any(finding.severity == "error" for finding in findings):

@@ -2,8 +2,8 @@
 
 Rules of this module:
 - Only steps that succeeded are stored, and only with an output that JSON gives back as it is.
-- A step that builds upon another without reading its output (``depends_on`` alone) runs where that one ran, in this run
-  or in those that it goes on from.
+- A step may build upon another without reading its output (``depends_on`` alone). It runs where that one ran: in this
+  run, or in those that it goes on from.
 - A look is one row by its key, under the engine's lock. Storing is done by a thread of its own, and what is left of it
   at the end of the run.
 - An output that is too old or was altered is a miss, and is said.

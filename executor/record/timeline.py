@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from executor.model.workflow import Resource
+if TYPE_CHECKING:
+    from executor.model.workflow import Resource
 
 AttemptOutcome = Literal["succeeded", "failed", "timed_out", "worker_died", "cancelled"]
 StepStatus = Literal[
@@ -52,6 +53,20 @@ class AttemptFailure(NamedTuple):
     message: str = ""
     http_status_code: int | None = None
     retry_after_seconds: float | None = None
+
+
+class ClockReading(NamedTuple):
+    """What is known of the clock of a worker on another machine. ``offset_nanoseconds``: by how much it was ahead of
+    the driver's at the last round trip. ``error_nanoseconds``: by how much a time of that worker is off at most.
+    ``drift_ratio``: how much faster it runs, None where too little time was seen. ``resets``: how often it was set or
+    stopped.
+    """
+
+    offset_nanoseconds: int
+    error_nanoseconds: int
+    drift_ratio: float | None
+    round_trips: int
+    resets: int
 
 
 class Attempt:
@@ -156,6 +171,8 @@ class Timeline:
     ``attempts`` are in order of grant.
     ``capacity_changes``: of resources whose capacity was found out, (nanoseconds, capacity from then on). ``tools[i]``
     names the tool of step i, None where it is unknown; empty where no step's tool is known.
+    ``worker_changes``: where the number of workers changed, (nanoseconds, workers from then on), the first at t = 0.
+    ``clocks``: of each worker whose times were measured by another clock than the driver's.
     ``reused``: the steps whose result an earlier run left; they have no attempt here. ``cached``: those of them whose
     result any run might have left, by making the same call.
     """
@@ -173,6 +190,8 @@ class Timeline:
     backend: str = ""
     startup_seconds: float = 0.0
     capacity_changes: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
+    worker_changes: Sequence[tuple[int, int]] = ()
+    clocks: Mapping[str, ClockReading] = field(default_factory=dict)
     tools: Sequence[str | None] = ()
     reused: Collection[int] = ()
     cached: Collection[int] = ()

@@ -110,6 +110,7 @@ class Scheduler:
         self.remaining = 0  # how many steps are not final, those that may still be added included
         self.held = 0  # how many steps may still be added
         self.slots = self.largest_slots = 1 if policy == "serial" else slots  # now, and at most so far
+        self.slot_changes: list[tuple[int, int]] = []  # when they became how many, once they changed
         self._free = self.slots  # slots that no step has; below zero after a `resize` to fewer
         # Only data dependencies, slots and calls: short ways are open.
         self.plain = policy in ("dataflow", "serial") and reuse is None
@@ -166,6 +167,7 @@ class Scheduler:
 
     # The short ways of plain runs, and what is handed out before its slot is free.
     succeed = short_way.succeed
+    succeed_together = short_way.succeed_together
     call = short_way.call
     come_back = short_way.come_back
     hand_out = prefetch.hand_out
@@ -316,6 +318,7 @@ class Scheduler:
             backend=backend,
             startup_seconds=startup_seconds,
             capacity_changes={limit.name: limit.changes for limit in self.limits if limit.changes},
+            worker_changes=self.slot_changes,
             tools=[step.tool for step in self.steps],
             reused=frozenset(self.reused),
             cached=frozenset(self.cached),
@@ -419,6 +422,9 @@ class Scheduler:
         self._advance_to(now)
         if slots is not None and self.policy != "serial":
             self._free += slots - self.slots
+            if slots != self.slots:
+                self.slot_changes = self.slot_changes or [(0, self.slots)]
+                self.slot_changes.append((self._now, slots))
             self.slots = slots
             self.largest_slots = max(self.largest_slots, slots)
         for name, capacity in (capacities or {}).items():

@@ -5,8 +5,9 @@ step itself. The same holds for a single call that its step waits for: it takes 
 gives it back to the step. Code that calls tools one after the other does little else.
 
 Rules of this module:
-- :func:`succeed` does exactly what :meth:`Scheduler.finish` and :meth:`Scheduler.start` do; :func:`call` what `add`,
-  `block` and `start` do; :func:`come_back` what `finish`, `unblock` and `start` do. Property tests hold them equal.
+- :func:`succeed` does exactly what :meth:`Scheduler.finish` and :meth:`Scheduler.start` do, :func:`succeed_together`
+  what a `finish` for each of several attempts and one `start` do; :func:`call` what `add`, `block` and `start` do;
+  :func:`come_back` what `finish`, `unblock` and `start` do. Property tests hold them equal.
 - They are taken only while :attr:`Scheduler.plain` is True; whatever is not plain makes that False for good.
 - :func:`succeed` is not for steps that made calls, nor while a step waits to resume from them; the other two are taken
   only where it is certain beforehand that no other step would start or resume.
@@ -16,6 +17,7 @@ Rules of this module:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
@@ -55,6 +57,35 @@ def succeed(scheduler: Scheduler, attempt: Attempt, now: int) -> list[Attempt] |
     children = scheduler._children[index]
     if children:
         _release_plain(scheduler, index, children, now)
+    return _start_plain(scheduler, now)
+
+
+def succeed_together(scheduler: Scheduler, attempts: Sequence[Attempt], now: int) -> list[Attempt] | None:
+    """Finish ``attempts`` as succeeded, all of one instant, and start what can start. None: not a plain case, nothing
+    was changed.
+    """
+    live = scheduler._live
+    if not scheduler.plain or scheduler._has_calls or len(set(attempts)) < len(attempts):
+        return None
+    for attempt in attempts:
+        if live.get(attempt.index) is not attempt:
+            return None
+    if now > scheduler._now:
+        scheduler._now = now
+    else:
+        now = scheduler._now
+    states, all_children = scheduler._state, scheduler._children
+    for attempt in attempts:
+        index = attempt.index
+        del live[index]
+        attempt.outcome = "succeeded"
+        attempt.known = now
+        states[index] = SUCCEEDED
+        children = all_children[index]
+        if children:
+            _release_plain(scheduler, index, children, now)
+    scheduler._free += len(attempts)
+    scheduler.remaining -= len(attempts)
     return _start_plain(scheduler, now)
 
 

@@ -6,8 +6,8 @@ Rules of this module:
 - It sees a scrubbed environment, as a ``command`` does; its memory and its output are limited; at its timeout, when it
   is cancelled, and when it has ended it dies with its whole process group.
 - This keeps mistakes in, not attackers: a node is a program of the same user.
-- Errors carry what the node raised and at which line of its code, and the end of what it wrote to stderr, less the
-  values let in by ``inherit_env``.
+- Errors carry what the node raised, the line of its code, and the end of what it wrote to stderr. The values let in by
+  ``inherit_env`` are taken out of it.
 """
 
 from __future__ import annotations

@@ -4,23 +4,32 @@ Rules of this module:
 - What is in a file is wrong in the file (:class:`ToolOptionsError`, with the option's name and a fix).
 - What a step passes is wrong in the call (:class:`ToolError`, not retryable: another attempt cannot help).
 - An unknown name suggests the nearest known one. A message never contains values: they may be secrets.
+- pydantic is imported where a model is read: a worker process that calls tools without models starts without it.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from executor.model.findings import did_you_mean
-from executor.model.workflow import ToolDeclaration
 from executor.tools.isolation import Isolation, NotIsolatedError, check_isolation
 from executor.tools.tool import ToolError, ToolOptionsError
 
-Model = TypeVar("Model", bound=BaseModel)
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
 
-_DECLARATION_FIELDS = tuple(name for name in ToolDeclaration.model_fields if name != "kind")
+    from executor.model.workflow import ToolDeclaration
+
+Model = TypeVar("Model", bound="BaseModel")
+
+
+@functools.cache
+def _declaration_fields() -> tuple[str, ...]:
+    from executor.model.workflow import ToolDeclaration  # noqa: PLC0415  # as the head says
+
+    return tuple(name for name in ToolDeclaration.model_fields if name != "kind")
 
 
 def read_options(model: type[Model], name: str, declaration: ToolDeclaration) -> Model:
@@ -30,10 +39,12 @@ def read_options(model: type[Model], name: str, declaration: ToolDeclaration) ->
         ToolOptionsError: an option is unknown, missing or wrong; all of them in the message, the first in ``field``.
 
     """
+    from pydantic import ValidationError  # noqa: PLC0415  # as the head says
+
     try:
         return model.model_validate(declaration.options)
     except ValidationError as error:
-        faults = list(_faults(error, [*model.model_fields, *_DECLARATION_FIELDS]))
+        faults = list(_faults(error, [*model.model_fields, *_declaration_fields()]))
         text = "; ".join(f"{field}: {message}" for field, message, _ in faults)
         first_field, _, first_fix = faults[0]
         raise ToolOptionsError(
@@ -52,7 +63,7 @@ def no_options(name: str, declaration: ToolDeclaration) -> None:
         raise ToolOptionsError(
             f"tool {name!r} (kind {declaration.kind!r}): {option}: unknown option; this kind has none of its own",
             field=option,
-            fix=did_you_mean(option, _DECLARATION_FIELDS),
+            fix=did_you_mean(option, _declaration_fields()),
         )
 
 
@@ -78,6 +89,8 @@ def read_args(model: type[Model], name: str, args: Mapping[str, Any]) -> Model:
         ToolError: not retryable; an argument is unknown, missing or wrong.
 
     """
+    from pydantic import ValidationError  # noqa: PLC0415  # as the head says
+
     try:
         return model.model_validate(dict(args))
     except ValidationError as error:

@@ -16,22 +16,14 @@ import inspect
 import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from executor.model.findings import did_you_mean
-from executor.model.workflow import StrictModel, ToolDeclaration
-from executor.tools.options import read_options
 from executor.tools.source_code import code_of
 from executor.tools.tool import Tool, ToolContext, ToolOptionsError
 
-
-class PythonOptions(StrictModel):
-    """``callable`` is ``module:function`` (dots after the colon reach into classes). ``cpu_bound``: it computes in
-    Python, so that threads cannot run it side by side.
-    """
-
-    callable: str
-    cpu_bound: bool = False
+if TYPE_CHECKING:
+    from executor.model.workflow import ToolDeclaration
 
 
 class PythonTool(Tool):
@@ -62,6 +54,10 @@ class PythonTool(Tool):
     @classmethod
     def from_declaration(cls, name: str, declaration: ToolDeclaration) -> Tool:
         """Import the callable and make the tool; see :meth:`Tool.from_declaration`."""
+        # A worker process that starts needs no models.
+        from executor.tools.options import read_options  # noqa: PLC0415
+        from executor.tools.python_options import PythonOptions  # noqa: PLC0415
+
         options = read_options(PythonOptions, name, declaration)
         return cls(name, import_callable(name, options.callable), cpu_bound=options.cpu_bound)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
@@ -40,17 +39,6 @@ Declared: TypeAlias = ToolDeclaration | Tool | type[Tool] | Callable[..., Any] |
 def tool_kind_names() -> list[str]:
     """All kinds, built-in ones first. Imports none of them."""
     return [*BUILT_IN, *sorted(_foreign())]
-
-
-def find_tool_kinds() -> dict[str, type[Tool]]:
-    """Every kind with its class. One of another package that cannot be imported is left out with a warning."""
-    kinds: dict[str, type[Tool]] = {}
-    for kind in tool_kind_names():
-        try:
-            kinds[kind] = tool_kind(kind)
-        except ToolOptionsError as error:
-            warnings.warn(str(error), RuntimeWarning, stacklevel=2)
-    return kinds
 
 
 def tool_kind(kind: str) -> type[Tool]:
@@ -100,21 +88,11 @@ def make_tool(name: str, declaration: ToolDeclaration) -> Tool:
         raise ToolOptionsError(f"tool {name!r} (kind {declaration.kind!r}): {error}") from error
 
 
-def resolve_tools(names_used: Iterable[str], declared: Mapping[str, Declared]) -> dict[str, Tool]:
-    """A tool for each name that a workflow uses.
-
-    Raises:
-        ToolOptionsError: a name means nothing, or its declaration is wrong. :func:`check_tools` finds all such faults.
-
-    """
-    return {name: resolve_tool(name, declared) for name in dict.fromkeys(names_used)}
-
-
 def resolve_tool(name: str, declared: Mapping[str, Declared]) -> Tool:
     """The tool of one name: as declared, else the built-in kind of that name, else ``module:function``.
 
     Raises:
-        ToolOptionsError: see :func:`resolve_tools`.
+        ToolOptionsError: the name means nothing, or its declaration is wrong. :func:`check_tools` finds all.
 
     """
     if name in declared:

@@ -10,17 +10,18 @@ Rules of this module:
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import math
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from executor.model.workflow import ToolDeclaration
 from executor.tools.options import check_names, no_options
 from executor.tools.tool import Simulation, Tool, ToolContext, ToolError
+
+if TYPE_CHECKING:
+    from executor.model.workflow import ToolDeclaration
 
 # Sleeps below this are not worth an event that a cancellation could set.
 _UNINTERRUPTED_SECONDS = 0.02
@@ -83,7 +84,7 @@ class SleepTool(_Synthetic):
     async def call_async(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Any:
         """Sleep without a thread."""
         seconds = _scaled_seconds(self.name, context, args, ("seconds",))
-        await asyncio.sleep(seconds)
+        await _sleep_async(seconds)
         return {"slept_seconds": seconds}
 
     def simulate(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Simulation:
@@ -120,7 +121,7 @@ class BusyTool(_Synthetic):
                 _spin()
                 now = time.thread_time()
             left_seconds -= now - begin
-            await asyncio.sleep(0)
+            await _sleep_async(0)
         return {"busy_seconds": seconds}
 
     def simulate(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Simulation:
@@ -150,7 +151,7 @@ class FlakyTool(_Synthetic):
         """Wait, then fail or succeed."""
         seconds, failure = self._fate(context, args)
         if seconds:
-            await asyncio.sleep(seconds)
+            await _sleep_async(seconds)
         if failure is not None:
             raise failure
         return {"succeeded_on_attempt": context.attempt}
@@ -205,6 +206,12 @@ def _scaled_seconds(
     if seconds is None:
         raise ToolError(f"tool {name!r}: say how long: args.seconds, or the step's expected_seconds", retryable=False)
     return _number(name, "seconds", seconds) * context.run.scale
+
+
+async def _sleep_async(seconds: float) -> None:
+    import asyncio  # noqa: PLC0415  # who runs no coroutine does not pay for its import
+
+    await asyncio.sleep(seconds)
 
 
 def _sleep(name: str, context: ToolContext, seconds: float) -> None:

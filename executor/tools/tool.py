@@ -12,15 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from executor.model.device_needs import HeldDevices
 from executor.model.findings import did_you_mean
-from executor.model.workflow import Retry, ToolDeclaration
 from executor.record.outcomes import ToolError, ToolTimeoutError
 from executor.tools.source_code import class_code
+
+if TYPE_CHECKING:
+    from executor.model.workflow import Retry, ToolDeclaration
 
 
 class ToolOptionsError(ValueError):
@@ -190,6 +190,8 @@ class Tool:
         """What of its declaration shapes its outputs, as JSON values: an earlier result is used only where this is the
         same. By default all ``options``.
         """
+        from pydantic import BaseModel  # noqa: PLC0415  # a worker process that starts needs no models
+
         options = getattr(self, "options", None)
         return options.model_dump(mode="json") if isinstance(options, BaseModel) else None
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 
-from executor.child_steps.child_request import ChildRequest, ChildStep
+from executor.child_steps.child_request import ChildRequest
+from executor.child_steps.child_step import ChildStep
 from executor.dependencies.step_requirements import Resolver
 from executor.model.findings import Finding, did_you_mean
 from executor.model.workflow import Resource, Retry, Step, ToolDeclaration

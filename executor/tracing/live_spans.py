@@ -213,7 +213,7 @@ class LiveTracing(Instrument):
             self.attempt_finished(attempt, "running")
         self._bring_home(list(self._home.spans))
         if self._recording and self._words is not None:
-            timeline = engine.scheduler.timeline(backend=engine.backend_name, startup_seconds=self._startup_seconds)
+            timeline = engine.timeline(self._startup_seconds)
             self._words.finish(timeline)
             for words in self._words.not_run():
                 self._start(words).end(self._origin + words.end)

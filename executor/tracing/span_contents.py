@@ -205,7 +205,8 @@ def wait_words(attempt: Attempt) -> Iterator[SpanWords]:
 def root_attributes(timeline: Timeline, workflow: str, facts: Mapping[str, Any] = _NO_FACTS) -> Attributes:
     """Attributes of the root. ``facts``: what only the caller knows (run id, scenario, repetition …), None left out."""
     resources = {name: one.model_dump(mode="json", exclude_none=True) for name, one in timeline.resources.items()}
-    changes = timeline.capacity_changes
+    changes, resizes = timeline.capacity_changes, timeline.worker_changes
+    clocks = {worker: reading._asdict() for worker, reading in timeline.clocks.items()}
     return {
         names.FORMAT: names.FORMAT_VERSION,
         names.OPERATION: names.WORKFLOW_SPAN,
@@ -218,6 +219,8 @@ def root_attributes(timeline: Timeline, workflow: str, facts: Mapping[str, Any] 
         names.ATTEMPTS: len(timeline.attempts),
         **({names.RESOURCES: json.dumps(resources)} if resources else {}),
         **({names.CAPACITY_CHANGES: json.dumps(dict(changes), default=list)} if changes else {}),
+        **({names.WORKER_CHANGES: json.dumps(list(resizes))} if resizes else {}),
+        **({names.CLOCKS: json.dumps(clocks)} if clocks else {}),
         **{name: value for name, value in facts.items() if value is not None},
     }
 

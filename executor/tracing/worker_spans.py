@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -28,11 +28,13 @@ from executor.tracing.span_collector import (
     open_sink,
     open_sinks,
 )
-from executor.tracing.span_contents import SPANS_FACT
+from executor.tracing.span_contents import EVENTS_FACT, SPANS_FACT
 from executor.tracing.step_spans import CLOCK, CONTEXT_ALONE, RunIds, SpanCollector, StepSpan
 
 # Runs whose spans a process of a long-lived cluster still keeps a place for.
 _MOST_RUNS = 8
+# No machine runs for that long, and since 1970 more has passed: what is later is no monotonic clock's.
+_STATED_NANOSECONDS = 10**18
 
 
 class WorkerTracing:
@@ -84,6 +86,37 @@ def tracing_for(carrier: Mapping[str, str]) -> WorkerTracing:
         return _RUNS[key]
 
 
+def moved_facts(
+    facts: dict[str, Any], carrier: Mapping[str, str], on_driver: Callable[[int], int | None]
+) -> dict[str, Any]:
+    """The facts of a call on another machine, its spans and events at the instants of the run's wall clock.
+
+    ``on_driver`` turns an instant of that machine's monotonic clock into one of the driver's, in nanoseconds. Instants
+    that step code states itself stay as they are.
+    """
+    if CLOCK not in carrier or not (SPANS_FACT in facts or EVENTS_FACT in facts):
+        return facts
+    wall, monotonic, _ = carrier[CLOCK].split(" ", 2)
+    clock = SteadyClock(int(wall), int(monotonic))
+
+    def moved(instant: int) -> int:
+        here = None if instant >= _STATED_NANOSECONDS else on_driver(instant)
+        return instant if here is None else clock.at(here)
+
+    def events(listed: Any) -> list[tuple[str, int, Any]]:
+        return [(name, moved(at), words) for name, at, words in listed]
+
+    found = dict(facts)
+    if SPANS_FACT in facts:
+        found[SPANS_FACT] = [
+            span._replace(start=moved(span.start), end=moved(span.end), events=events(span.events))
+            for span in facts[SPANS_FACT]
+        ]
+    if EVENTS_FACT in facts:
+        found[EVENTS_FACT] = events(facts[EVENTS_FACT])
+    return found
+
+
 # By process, since a forked one has a copy of them, and carrier.
 _RUNS: dict[tuple[Any, ...], WorkerTracing] = {}
 _LOCK = threading.Lock()
@@ -100,8 +133,8 @@ def _new(carrier: Mapping[str, str]) -> WorkerTracing:
             return WorkerTracing(sink, base, is_ours=True)
     root = SpanContext(above.trace_id, above.span_id, False, above.trace_flags, above.trace_state)
     wall, monotonic, where = carrier[CLOCK].split(" ", 2)
-    # The monotonic clock of another machine says nothing here.
-    clock = SteadyClock(int(wall), int(monotonic)) if where == machine() else SteadyClock()
+    # On another machine: its monotonic clock as it is, which the run brings onto its own.
+    clock = SteadyClock(int(wall), int(monotonic)) if where == machine() else SteadyClock(0, 0)
     home = SpanCollector(RunIds(root), clock)
     if install():
         open_sink(home)

@@ -115,8 +115,8 @@ class _LongestChain:
             else:
                 self._return(node, children.get(node, ()))
             for other in self._reached(node, children, heirs[step]):
-                waiting_for[other] -= 1
-                if waiting_for[other] == 0:
+                left = waiting_for[other] = waiting_for[other] - 1
+                if left == 0:
                     queue.append(other)
         if visited < len(waiting_for):
             stuck = next(node for node, count in enumerate(waiting_for) if count > 0)
@@ -155,12 +155,23 @@ class _LongestChain:
 
     def _enter(self, step: int) -> None:
         """The longest chains that reach a step, by the rules for steps that ran, were skipped, were cancelled."""
-        by_data = self._longest(2 * self.last_node[parent] for parent in self.timeline.data_parents[step])
-        by_order = self._longest(self._order_state(parent) for parent in self.timeline.order_parents[step])
+        length, last_node = self.length, self.last_node
+        by_data = longest = NO_CHAIN
+        for parent in self.timeline.data_parents[step]:
+            state = 2 * last_node[parent]
+            if length[state] > longest:
+                by_data, longest = state, length[state]
+        order_parents = self.timeline.order_parents[step]
+        by_order = self._longest([self._order_state(parent) for parent in order_parents]) if order_parents else NO_CHAIN
         if self.ran[step]:
             call = self.call_of.get(step)
-            by_call = NO_CHAIN if call is None else self._call_state(call[0])
-            self._set(2 * step, self._longest((by_data, by_order, by_call)), self.gain[step])
+            best = by_data if by_order == NO_CHAIN else self._longest((by_data, by_order))
+            if call is not None:
+                by_call = self._call_state(call[0])
+                if length[by_call] > (NO_CHAIN if best == NO_CHAIN else length[best]):
+                    best = by_call
+            length[2 * step] = self.gain[step] + (length[best] if best != NO_CHAIN else 0)
+            self.link[2 * step] = best
         elif self.timeline.statuses[step] in ("skipped", "failed", "succeeded"):
             self._pass_on(2 * step, by_data)
             self._pass_on(2 * step + 1, self._longest((by_data, by_order)))
@@ -170,7 +181,7 @@ class _LongestChain:
     def _return(self, node: int, children: Sequence[int]) -> None:
         step = self.step_of[node]
         before = 2 * (node - 1 if node > self.returns[step] else step)
-        best = self._longest((before, *(2 * self.last_node[child] for child in children)))
+        best = self._longest([before, *[2 * self.last_node[child] for child in children]])
         self._set(2 * node, best, self.gain[node])
 
     def _order_state(self, step: int) -> int:
@@ -182,10 +193,10 @@ class _LongestChain:
         return 2 * (self.returns[step] + call.call - 1 if call.call else step)
 
     def _longest(self, states: Iterable[int]) -> int:
-        best, length = NO_CHAIN, NO_CHAIN
+        best, longest, length = NO_CHAIN, NO_CHAIN, self.length
         for state in states:
-            if state != NO_CHAIN and self.length[state] > length:
-                best, length = state, self.length[state]
+            if state != NO_CHAIN and length[state] > longest:
+                best, longest = state, length[state]
         return best
 
     def _set(self, state: int, before: int, gain: int) -> None:
@@ -199,8 +210,11 @@ class _LongestChain:
 
 def own_parts(index: AttemptIndex, step: int) -> list[int]:
     """The step's own time, cut at each of its calls: run times of all its attempts and the backoffs served between."""
+    tries = index.tries[step]
+    if len(tries) == 1 and not index.pauses(tries[0]):
+        return [max(0, ended_of(tries[0]) - started_of(tries[0]))]
     parts = [0]
-    for number, attempt in enumerate(index.tries[step]):
+    for number, attempt in enumerate(tries):
         waits = attempt.waits if number else ()
         if waits and waits[0].reason == "backoff":
             parts[-1] += waits[0].end - waits[0].start

@@ -96,8 +96,8 @@ class _Walk:
         self._spend(OVERHEAD, 0)
 
     def _spend(self, cause: str, until: int) -> None:
-        until = max(until, 0)
-        if until < self.cursor:
+        if until < self.cursor and self.cursor > 0:
+            until = max(until, 0)
             self.lost[cause] = self.lost.get(cause, 0) + self.cursor - until
             self.cursor = until
 
@@ -133,12 +133,15 @@ class _Walk:
         return None
 
     def _back_to_ready(self, attempt: Attempt) -> None:
-        started = started_of(attempt)
-        for reason, start, end in reversed(attempt.waits):
-            if start < started:
-                self._spend(OVERHEAD, max(end, attempt.ready))
-                self._spend(reason, max(start, attempt.ready))
-        self._spend(OVERHEAD, attempt.ready)
+        waits = attempt.waits
+        if waits:
+            started = started_of(attempt)
+            for reason, start, end in reversed(waits):
+                if start < started:
+                    self._spend(OVERHEAD, max(end, attempt.ready))
+                    self._spend(reason, max(start, attempt.ready))
+        if attempt.ready < self.cursor:
+            self._spend(OVERHEAD, attempt.ready)
 
     def _leave(self, attempt: Attempt) -> None:
         """From an attempt's ``ready`` to what made it ready."""
@@ -201,6 +204,8 @@ class _TellingWalk(_Walk):
 
     def _spend(self, cause: str, until: int) -> None:
         before = self.cursor
-        super()._spend(cause, until)
-        if self.cursor < before:
-            self.pieces.append(Piece(cause, self.cursor, before, self.attempt))
+        if until < before and before > 0:
+            until = max(until, 0)
+            self.lost[cause] = self.lost.get(cause, 0) + before - until
+            self.cursor = until
+            self.pieces.append(Piece(cause, until, before, self.attempt))

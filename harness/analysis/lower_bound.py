@@ -2,7 +2,8 @@
 
 Rules of this module:
 - The largest of: the critical path, the work divided by the workers, and for each limit what its units, its rate
-  and its tokens allow. Workers and capacities are the largest that held during the run.
+  and its tokens allow. Capacities are the largest that held during the run.
+- Workers count for as long as they were there. What still ran on more of them than there were counts as nothing.
 - Whole nanoseconds. Work and units are rounded up, since no schedule ends between two; rates are rounded down.
 - Devices have terms of their own (:mod:`harness.analysis.device_bound`).
 - A step holds its units while it runs; whatever else it held them for was the schedule's doing.
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 from executor.model.workflow import Resource
 from executor.record.timeline import Attempt
@@ -52,7 +54,7 @@ def lower_bound(index: AttemptIndex, *, critical_path_nanoseconds: int, work_nan
     timeline = index.timeline
     terms = {"critical_path": critical_path_nanoseconds}
     if timeline.workers > 0:
-        terms["work"] = -(-work_nanoseconds // timeline.workers)
+        terms["work"] = _work_term(index, work_nanoseconds)
     for name, use in _uses(index).items():
         terms.update(_limit_terms(name, timeline.resources[name], use))
     if timeline.needs and any(resource.devices is not None for resource in timeline.resources.values()):
@@ -62,6 +64,40 @@ def lower_bound(index: AttemptIndex, *, critical_path_nanoseconds: int, work_nan
     binding = max(terms, key=terms.__getitem__)
     bound = terms[binding]
     return LowerBound(bound, binding if bound > 0 else None, terms)
+
+
+def _work_term(index: AttemptIndex, work_nanoseconds: int) -> int:
+    """When the workers that there were had worked for so long."""
+    timeline = index.timeline
+    changes = timeline.worker_changes
+    if not changes:
+        return -(-work_nanoseconds // timeline.workers)
+    left = work_nanoseconds - _beyond(index)
+    for (since, workers), (until, _) in pairwise(changes):
+        if workers and left <= workers * (until - since):
+            return since - (-left // workers) if left > 0 else 0
+        left -= workers * (until - since)
+    since, workers = changes[-1]
+    return since + (-(-max(0, left) // workers) if workers else 0)
+
+
+def _beyond(index: AttemptIndex) -> int:
+    """Worker nanoseconds of attempts that went on although there were fewer workers by then."""
+    events = sorted(
+        [(time, 1, workers) for time, workers in index.timeline.worker_changes]
+        + [(end, 0, -1) for attempt in index.ended for _, end in index.run_segments(attempt)]
+        + [(start, 2, 1) for attempt in index.ended for start, _ in index.run_segments(attempt)]
+    )
+    beyond = running = before = 0
+    workers = index.timeline.workers
+    for time, kind, number in events:
+        beyond += max(0, running - workers) * (time - before)
+        before = time
+        if kind == 1:
+            workers = number
+        else:
+            running += number
+    return beyond
 
 
 def _uses(index: AttemptIndex) -> dict[str, _Use]:

@@ -23,6 +23,7 @@ from harness.report.terminal.analysis_text import analysis_lines, many_lines
 from harness.report.terminal.console import Line, Terminal
 from harness.simulation.changes import SimulationError, worker_counts
 from harness.traces import ForeignRun, Trace, TraceError, foreign_run, read_traces
+from harness.traces.collector_pause import paused_collector
 from harness.traces.diagnosis.analysis_document import analysis_document, many_document, run_documents, trace_document
 from harness.traces.diagnosis.diagnosis import Diagnosis, diagnose
 from harness.traces.diagnosis.trace_groups import Digest, Group, digest_of, groups_of
@@ -48,6 +49,11 @@ def analyze_traces(request: AnalyzeRequest, terminal: Terminal | None = None, *,
 
     """
     _check(request)
+    with paused_collector():  # each part pauses it, too; between them it would look at all spans
+        return _analyze(request, terminal, origin)
+
+
+def _analyze(request: AnalyzeRequest, terminal: Terminal | None, origin: str | None) -> ExitCode:
     faults: list[TraceError] = []
     others: list[str] = []
     traces = _chosen(request, _sources(request), faults.append, others, origin)

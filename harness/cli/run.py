@@ -17,9 +17,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from executor.garbage_collection import rare_collections
 from executor.model.findings import Finding
 from executor.running import Run
-from harness.analysis import summary
+from harness.analysis import Summary
 from harness.cli.guard import UsageFault
 from harness.cli.metrics_option import Metrics
 from harness.cli.plan import is_file_argument, workflow_document
@@ -30,7 +31,6 @@ from harness.cli.stores import check_store, keep_run, rescue, store_path
 from harness.cli.trace_options import send_traces, traces_sent_on_error, tracing_for, untraced
 from harness.cli.typed_values import read_settings
 from harness.config import Config, load_config
-from harness.environment import usable_cores
 from harness.execution import Execution, Keep, document_of, execute, workers_for
 from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_json
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from executor.output_cache.cached_outputs import Cache
     from harness.planner import LivePlan
     from harness.store.journals import FoundJournal
+    from harness.telemetry.spans.trace_session import Tracing
 
 # Of a larger run no document is made just to see whether it could be.
 _STEPS_LOOKED_AT: Final = 20_000
@@ -178,18 +179,34 @@ def _run_loaded(
         if not request.quiet:
             terminal.line()
         _show_plan(request, loaded, terminal)
-    steps = len(loaded.graph.steps)
+    return _report(execution, request, config, terminal, faults, metrics, tracing, live)
+
+
+@rare_collections()
+def _report(
+    execution: Execution,
+    request: RunRequest,
+    config: Config,
+    terminal: Terminal,
+    faults: Terminal,
+    metrics: Metrics,
+    tracing: Tracing | None,
+    live: LivePlan | None,
+) -> ExitCode:
+    """Show, keep and send what came of a run."""
+    steps = len(execution.loaded.graph.steps)
     if steps > _STEPS_KEPT and not request.no_store and request.store is None:
         faults.line(f"warning: runs of more than {_STEPS_KEPT:,} steps are kept only with --store FILE", "yellow")
         request = replace(request, no_store=True)
     written = not request.no_store or request.json_target is not None or metrics.wants_document
-    result = execution.result() if written or steps <= _STEPS_LOOKED_AT else None
+    figures = execution.figures()
+    result = execution.result(figures) if written or steps <= _STEPS_LOOKED_AT else None
     document = document_of(execution, result) if written else None
     try:
         if request.quiet:
             faults.write(_fault_lines(execution.run))
         else:
-            _show(execution, result, terminal)
+            _show(execution, figures, result, terminal)
     finally:
         # Also where no reader takes the text any more (`| head`).
         if document is not None:
@@ -295,14 +312,13 @@ def _warnings(findings: Sequence[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.severity == "warning"]
 
 
-def _show(execution: Execution, result: Document | None, terminal: Terminal) -> None:
+def _show(execution: Execution, figures: Summary, result: Document | None, terminal: Terminal) -> None:
     from harness.report.terminal.plots import capacity_lines, concurrency_line  # noqa: PLC0415 - the same
 
     run = execution.run
     terminal.line()
     terminal.write(step_lines(run, simulated=execution.simulated, stand_in=execution.stand_in, width=terminal.width))
     terminal.line()
-    figures = summary(run.timeline, usable_cores=usable_cores())
     name = execution.loaded.scenario.scenario
     warnings = [*run.warnings, *_unstorable(result)]
     plot = None

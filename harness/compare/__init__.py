@@ -2,9 +2,9 @@
 
 Rules of this package:
 - Pure: ``makespan.run/1`` documents in; frozen values, text, Markdown or JSON out.
-- A change is real only if its 95 % interval leaves out "no change", a rank test says so after correction for the number
-  of cells, and it is larger than 1 % and than the drift inside of either run. Everything else is undecided, with the
-  reason.
+- A change is real only if three things hold. Its 95 % interval leaves out "no change". A rank test says so after
+  correction for the number of cells. It is larger than 1 % and than the drift inside of either run. Everything else is
+  undecided, with the reason.
 - A change is put down to *ours* (what the schedule and its overhead cost above the lower bound) or to *the work's* (the
   lower bound itself: durations of steps, time of models, limits).
 - Runs of different scenarios, or from different classes of machine, are compared only by force.

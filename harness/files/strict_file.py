@@ -44,6 +44,8 @@ class Document:
     text: str = field(repr=False)
     _root: Place | None = field(default=None, repr=False)
     _places: JsonPlaces | None = field(default=None, repr=False)
+    # Of the data as a whole: what is said of a large file is said of that, and no line has to be looked for.
+    _first_line: int | None = field(default=None, repr=False)
 
     def line_of(self, path: FieldPath) -> int:
         """The line (from 1) of the node at ``path``, or of its deepest ancestor that exists."""
@@ -51,6 +53,8 @@ class Document:
             if self._places is None:
                 self._places = JsonPlaces(self.text)
             return self._places.line_of(path)
+        if not path and self._first_line is not None:
+            return self._first_line
         if self._root is None:
             builder = TreeBuilder(keep_places=True)
             read_yaml(self.text, builder)
@@ -112,7 +116,8 @@ def parse_document(text: str, *, source: str, format: Format) -> Document:  # no
         raise WorkflowError(_in_file(error.findings, source)) from None
     if builder.findings:
         raise WorkflowError(_in_file(builder.findings, source))
-    return Document(data, source, format, text)
+    first_line = None if format == "json" else builder.root_place.line
+    return Document(data, source, format, text, _first_line=first_line)
 
 
 def parse_value(text: str) -> Any:

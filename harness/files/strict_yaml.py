@@ -50,30 +50,34 @@ def _push_events(text: str, builder: TreeBuilder) -> None:
     documents = 0
     event: Any  # the stubs let every event lack its mark, and an alias its name; the parsers set both
     for event in yaml.parse(text, Loader=_LOADER):
-        line = event.start_mark.line + 1
-        if isinstance(event, yaml.ScalarEvent):
-            _push_scalar(event, line, builder)
-        elif isinstance(event, yaml.MappingStartEvent):
+        kind = type(event)
+        if kind is yaml.ScalarEvent:
+            _push_scalar(event, event.start_mark.line + 1, builder)
+        elif kind is yaml.MappingStartEvent:
+            line = event.start_mark.line + 1
             _check_collection_tag(event.tag, "map", line, builder)
             builder.open({}, line, event.anchor)
-        elif isinstance(event, yaml.SequenceStartEvent):
+        elif kind is yaml.SequenceStartEvent:
+            line = event.start_mark.line + 1
             _check_collection_tag(event.tag, "seq", line, builder)
             builder.open([], line, event.anchor)
-        elif isinstance(event, yaml.CollectionEndEvent):
+        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
             builder.close()
-        elif isinstance(event, yaml.AliasEvent):
-            builder.alias(cast("str", event.anchor), line)
-        elif isinstance(event, yaml.DocumentStartEvent):
+        elif kind is yaml.AliasEvent:
+            builder.alias(cast("str", event.anchor), event.start_mark.line + 1)
+        elif kind is yaml.DocumentStartEvent:
             documents += 1
             if documents > 1:
                 fix = "put each document into a file of its own"
-                raise builder.stop("several-documents", "the file holds more than one document", line, fix)
+                raise builder.stop(
+                    "several-documents", "the file holds more than one document", event.start_mark.line + 1, fix
+                )
 
 
 def _push_scalar(event: yaml.ScalarEvent, line: int, builder: TreeBuilder) -> None:
     plain_text = event.value if event.implicit[0] else None
     try:
-        value = _scalar_value(event)
+        value = plain_scalar(plain_text) if plain_text is not None and event.tag is None else _scalar_value(event)
     except ScalarError as error:
         builder.fault(error.code, str(error), line, _TAGS_FIX if error.code == "unknown-tag" else "")
         value = event.value

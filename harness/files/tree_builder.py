@@ -32,6 +32,7 @@ _WORDS: Final[dict[str, bool | None]] = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
 }  # fmt: skip
+_NUMBERS_BEGIN: Final = frozenset("+-.0123456789")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _NO_KEY: Final = object()
@@ -56,6 +57,8 @@ def plain_scalar(text: str) -> Any:
     """
     if text in _WORDS:
         return _WORDS[text]
+    if text[0] not in _NUMBERS_BEGIN:
+        return text
     if _INTEGER.fullmatch(text):
         return integer(text)
     if _HEXADECIMAL.fullmatch(text):
@@ -126,6 +129,10 @@ class _Anchored:
     weight: int
 
 
+# Where lines are not kept.
+_NOWHERE: Final = Place(1)
+
+
 class TreeBuilder:
     """Takes nodes in document order; afterwards ``root``, ``root_place`` and ``findings`` hold the result.
 
@@ -179,8 +186,10 @@ class TreeBuilder:
             self._anchors[anchor] = _Anchored(value, Place(line), 1)
         if self._expects_key():
             self._key(value, line, plain_text)
-        else:
+        elif self._keep_places or not self._stack:
             self._attach(value, Place(line), 1)
+        else:
+            self._attach(value, _NOWHERE, 1)
 
     def alias(self, name: str, line: int) -> None:
         """``*name``: what was anchored, again. Its nodes count against a budget."""
@@ -208,7 +217,10 @@ class TreeBuilder:
         return WorkflowError(self.findings)
 
     def _expects_key(self) -> bool:
-        return bool(self._stack) and isinstance(self._stack[-1].container, dict) and self._stack[-1].key is _NO_KEY
+        if not self._stack:
+            return False
+        frame = self._stack[-1]
+        return frame.key is _NO_KEY and isinstance(frame.container, dict)
 
     def _key(self, value: Any, line: int, plain_text: str | None) -> None:
         frame = self._stack[-1]

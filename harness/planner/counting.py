@@ -112,13 +112,8 @@ def _behind(tokens: Sequence[Token], place: int, phrase: Sequence[Token]) -> int
 
 
 def _numbers_at(tokens: Sequence[Token], place: int, phrase: Sequence[Token]) -> tuple[list[str], int]:
-    """The numbers at ``place``, and the place behind them: ``2``, ``2 to 4``, ``2 to chapter 4``."""
+    """The numbers at ``place``, and the place behind them: ``2``, ``2 to 4``."""
     found = _numbers_of(tokens[place]) if phrase and place < len(tokens) else []
-    if len(found) == 1 and place + 1 < len(tokens) and tokens[place + 1].low in ("to", "through"):
-        last = _behind(tokens, place + 2, phrase)
-        reached = range_of(f"{found[0]} to {tokens[last].low}") if place + 2 < last < len(tokens) else None
-        if reached is not None:
-            return [str(number) for number in range(reached[0], reached[1] + 1)], last + 1
     return found, place + bool(found)
 
 

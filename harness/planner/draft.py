@@ -38,13 +38,16 @@ class DraftStep:
 
 @dataclass(slots=True)
 class Draft:
-    """The steps so far. ``has_list``: the text names several things, or a number of them."""
+    """The steps so far. ``has_list``: the text names several things, or a number of them. ``unsure``: words of the
+    task, and what the rules do not know of them.
+    """
 
     steps: list[DraftStep] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     inputs: dict[str, Any] = field(default_factory=dict)
     tools: dict[str, dict[str, Any]] = field(default_factory=dict)
     has_list: bool = False
+    unsure: list[tuple[str, str]] = field(default_factory=list)
 
     def add(
         self,

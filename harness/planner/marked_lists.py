@@ -145,19 +145,13 @@ def _asks(point: Sequence[Token]) -> bool:
 def _given_to(text: str, before: list[Clause], lead: Sequence[Token], found: _Points) -> list[Clause]:
     """The points handed to the verb that precedes them."""
     last, points = before[-1], found.points
-    begins = {point[0].low for point in points}
     if not last.tokens or all(token.low in LEAD_WORDS for token in last.tokens):
         if last.kind == "write":
             return clauses_in(text, [*_up_to_verb(lead, last), *_in_a_row(points)])
     elif lead[-1].low in PREPOSITIONS or (last.kind == "write" and _announces_topics(last.tokens)):
         return clauses_in(text, [*_without_announcement(lead), *_in_a_row(points)])
-    elif last.kind == "write" and len(begins) == 1 and begins <= PREPOSITIONS:
-        return clauses_in(text, [*lead, points[0][0], *_in_a_row([point[1:] or point for point in points])])
-    elif last.kind == "write" and begins == {"one"}:
-        colon = Token(":", "other", lead[-1].end, lead[-1].end)
-        return clauses_in(text, [*lead, colon, *_in_a_row(points)])
     if any(point[0].low in REMARKS for point in points):
-        return [*before, *(Clause("", None, point, "stop", said(text, point)) for point in points)]
+        return [*before, *(Clause("", None, point, "and", said(text, point)) for point in points)]
     if last.kind in ("translate", "convert", "summarize", "edit") or last.verb in ITEMWISE:
         return [*before[:-1], *(replace(last, material=said(text, point), link="point") for point in points)]
     material = "; ".join(said(text, point) for point in points)

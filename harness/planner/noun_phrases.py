@@ -6,7 +6,6 @@ and posts`` are three things.
 Rules of this module:
 - Behind "about" and its like a list goes on with topics, until an item names something that can be made (a summary).
 - A number that says how long something is (``3 sentences``, ``a 500 word essay``) counts nothing.
-- ``one about war`` is one more of what was named before.
 - The last "to" before a known language leads to the languages, else the last "to" that words follow which could be one.
 """
 
@@ -23,6 +22,8 @@ from harness.planner.vocabulary import (
     DIFFERENT,
     DISTRIBUTORS,
     LANGUAGES,
+    NEVER_FIRST,
+    NEVER_IN_A_NAME,
     NUMBERS,
     PLATFORMS,
     PREPOSITIONS,
@@ -66,6 +67,14 @@ class NounPhrase:
         return not {"it", "them"}.isdisjoint(self.name.lower().split())
 
     @property
+    def is_sure(self) -> bool:
+        """Whether its name reads like one: ``set it to music`` and ``neither a joke`` do not."""
+        words = self.name.lower().split()
+        words = words[: words.index("comparing")] if "comparing" in words else words
+        first, *others = words or [""]
+        return not ("at" in others or first in NEVER_FIRST or not NEVER_IN_A_NAME.isdisjoint(words))
+
+    @property
     def is_spread(self) -> bool:
         """Whether every topic gets a thing of its own."""
         if len(self.topics) < 2 or self.preposition == "between":
@@ -91,7 +100,7 @@ def noun_phrases_of(text: str, tokens: Sequence[Token]) -> list[NounPhrase]:
         rest = list(tokens[numbered.end :])
         things = [NounPhrase(numbered.noun, name, is_name=True) for name in numbered.names]
         return [_with_topic(text, thing, rest) if rest else thing for thing in things]
-    items = _completed(_with_ones(_items(tokens)))
+    items = _completed(_items(tokens))
     things = [thing for item in items if (thing := _thing(text, item)) is not None]
     return _with_shared_topic(things)
 
@@ -110,17 +119,20 @@ def languages_in(tokens: Sequence[Token]) -> list[str]:
 
 
 def names_of_items(text: str, items: Sequence[Sequence[Token]]) -> list[str]:
-    """What each item of a list is called: ``recursion to a child, a student`` names recursion for both."""
+    """What each item of a list is called: ``the history of Rome, Athens`` names the history of both."""
     place = _preposition_at(items[0])
-    alone = place == 0 or any(_preposition_at(item) for item in items[1:])
-    begins_anew = items[1][0].low in DETERMINERS and place > 0 and items[0][place].low not in ("to", "for")
-    if items[1][0].low in PREPOSITIONS and place > 0:  # "the way to Rome and from Athens"
-        shared = said(text, items[0][:place])
-        return [said(text, items[0]), *(f"{shared} {said(text, item)}" for item in items[1:])]
-    if alone or begins_anew:
+    own_words = any(_preposition_at(item) or item[0].low in (*DETERMINERS, *PREPOSITIONS) for item in items[1:])
+    if place == 0 or own_words:
         return [said(text, item) for item in items]
     shared = said(text, items[0][: place + 1])
     return [said(text, items[0]), *(f"{shared} {said(text, item)}" for item in items[1:])]
+
+
+def shares_words(first: Sequence[Token], item: Sequence[Token]) -> bool:
+    """Whether an item may go on with words of the first one: ``recursion to a child, a student``, ``… and to him``."""
+    if item[0].low in PREPOSITIONS:
+        return True
+    return item[0].low in DETERMINERS and _preposition_at(first) > 0 and not _preposition_at(item)
 
 
 def knows_language(tokens: Sequence[Token]) -> bool:
@@ -134,10 +146,7 @@ def _items(tokens: Sequence[Token]) -> list[_Item]:
     while place < len(tokens):
         item = items[-1]
         after = separator(tokens, place)
-        if tokens[place].text == ":" and item.head and not item.rest and _is_one_more(tokens, place + 1):
-            items.append(_Item())
-            place += 1
-        elif after > place:
+        if after > place:
             if not item.rest or _names_a_product(tokens, after):
                 items.append(_Item())
             else:
@@ -160,40 +169,11 @@ def _is_count_of(head: Sequence[Token], token: Token) -> bool:
 
 
 def _names_a_product(tokens: Sequence[Token], place: int) -> bool:
-    """Whether the item that begins here has a known head: ``…, a short summary``, or is ``one about war``."""
-    if _is_one_more(tokens, place):
-        return True
+    """Whether the item that begins here has a known head: ``…, a short summary``."""
     end = place
     while end < len(tokens) and separator(tokens, end) == end and tokens[end].low not in PREPOSITIONS:
         end += 1
     return end > place and singular(tokens[end - 1].low) in PRODUCTS
-
-
-def _is_one_more(tokens: Sequence[Token], place: int) -> bool:
-    """``one about war``, ``3 for chemistry``; not ``3 of them``."""
-    if place + 1 >= len(tokens) or tokens[place + 1].low not in PREPOSITIONS:
-        return False
-    return tokens[place].low == "one" or (number_of(tokens[place].low) is not None and tokens[place + 1].low != "of")
-
-
-def _with_ones(items: list[_Item]) -> list[_Item]:
-    """``two poems, one about love and one about war``: each one is a poem, and the two are these."""
-    done: list[_Item] = []
-    named: list[Token] = []
-    for item in items:
-        is_one = [token.low for token in item.head] == ["one"]
-        if named and (is_one or (done and len(item.head) == 1 and number_of(item.head[0].low) is not None)):
-            done.append(_Item([*item.head, *named], item.rest, is_one=is_one))
-            continue
-        _, place = counted_at(item.head, 0)
-        named = item.head[place:]
-        named = named[1:] if named and named[0].low in DETERMINERS else named
-        done.append(item)
-    count, _ = counted_at(done[0].head, 0) if done else (None, 0)
-    ones = len(done) - 1
-    if count is not None and count == ones and not done[0].rest and all(item.head[0].low == "one" for item in done[1:]):
-        return done[1:]
-    return done
 
 
 def _completed(items: list[_Item]) -> list[_Item]:

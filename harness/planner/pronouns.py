@@ -58,6 +58,8 @@ class Scope:
         self.clauses: list[list[Product]] = []
         self._used: set[int] = set()
         self._sources: set[int] = set()
+        # What "each" was said of, and no step made.
+        self.unknown: list[str] = []
 
     def add(self, products: list[Product], used: Iterable[int]) -> None:
         """What a clause made, and the steps that it was made from."""
@@ -146,6 +148,8 @@ class Scope:
         product = self.named(noun)
         if product is not None:
             return Reference(product.steps, place, end + 1, each=True, noun=noun)
+        if noun and end == place + 1 and noun not in ANYTHING:
+            self.unknown.append(f"{tokens[place].text} {tokens[end].text}")
         return Reference(self.last_steps(), place, end, each=True)
 
     def _numbered_at(self, tokens: Sequence[Token], place: int) -> Reference | None:

@@ -32,6 +32,7 @@ from harness.planner.noun_phrases import (
     languages_listed,
     names_of_items,
     noun_phrases_of,
+    shares_words,
 )
 from harness.planner.planned_task import Planned, check_task
 from harness.planner.pronouns import Product, Reference, Scope
@@ -47,7 +48,10 @@ from harness.planner.vocabulary import (
     PRONOUNS_PLURAL,
     PRONOUNS_SINGULAR,
     QUESTIONS,
+    REMARK_OPENERS,
+    REMARKS,
     USUAL_LANGUAGES,
+    VerbKind,
     singular,
 )
 from harness.planner.wording import asked_of, capital, literal_in, whole_of, without_shared_topic, words_of, works_of
@@ -119,6 +123,7 @@ class _Rules:
         self._default_tool = default_tool
         self._draft = Draft()
         self._scope = Scope()
+        self._last_kind: VerbKind | None = None
         self._makers = {
             "write": self._write,
             "translate": self._translate,
@@ -133,6 +138,7 @@ class _Rules:
         loose_points = 0
         for clause in clauses_of(self._task):
             self._draft.has_list |= clause.link == "point"
+            self._doubt(clause)
             if clause.kind is None and self._scope:
                 self._draft.remark(self._scope.last_steps(), f"{capital(clause.text)}.")
                 continue
@@ -142,7 +148,22 @@ class _Rules:
             loose_points += clause.link == "point" and bool(self._scope) and not sources and not clause.material
             self._scope.add(products, sources)
         self._assume(assumptions.of_points(loose_points))
+        self._draft.unsure += [(words, "what is to be done for each") for words in self._scope.unknown]
         return self._draft
+
+    def _doubt(self, clause: Clause) -> None:
+        """Note of a clause that has no verb what it may be."""
+        first = clause.tokens[0].low if clause.tokens else ""
+        after_other = bool(self._scope) and clause.link in ("then", "and") and self._last_kind != "write"
+        if clause.kind is None and clause.link == "stop" and first not in REMARK_OPENERS:
+            self._draft.unsure.append((clause.text, "whether that is a step or says how the step before is to be done"))
+        elif first in REMARKS and not clause.verb and not self._scope:
+            self._draft.unsure.append((clause.text, "which step that is for"))
+        elif clause.is_implied and after_other:
+            self._draft.unsure.append((clause.text, "what is to be done with it"))
+        elif clause.kind == "other" and not clause.verb and self._scope and self._scope.find(clause.tokens) is None:
+            self._draft.unsure.append((clause.text, "what is to be done"))
+        self._last_kind = clause.kind
 
     def _sources_of_all(self, products: Sequence[Product]) -> set[int]:
         made = [self._draft.steps[step] for product in products for step in product.steps]
@@ -163,6 +184,8 @@ class _Rules:
 
     def _write(self, clause: Clause) -> list[Product]:
         things = noun_phrases_of(self._task, clause.tokens)
+        if clause.tokens and clause.tokens[0].low in ("it", "them"):  # "make it shorter"
+            return self._edit(clause)
         if not things or clause.material or clause.tokens[0].low in PREPOSITIONS:  # "write to John and Mary"
             return self._other(clause)
         self._draft.has_list |= len(things) > 1
@@ -170,6 +193,8 @@ class _Rules:
         for thing in things:
             products.append(self._write_thing(clause, without_shared_topic(thing, products), products))
             self._assume(assumptions.of_thing(thing))
+            if not thing.is_sure:
+                self._draft.unsure.append((thing.name, "what is to be made"))
         numbered = numbered_at(clause.tokens)
         self._assume(assumptions.of_numbered(numbered.names) if numbered else [])
         return products
@@ -232,6 +257,8 @@ class _Rules:
             languages, note = self._languages_after(tokens[place + 1 :])
             what = tokens[:place]
         self._draft.has_list |= len(languages) > 1
+        if languages and not clause.material and knows_language(what):  # "A to French and B to German"
+            self._draft.unsure.append((said(self._task, what), "what is to be in which language"))
         reference = self._scope.find(what)
         literal = clause.material or ("" if reference is not None else literal_in(self._task, what))
         if reference is None and not literal and self._scope:
@@ -239,7 +266,9 @@ class _Rules:
         if reference is not None and not clause.material:
             named = reference.noun if len(reference.steps) == 1 else ""
             return [self._translations(reference.steps, languages, named=named, note=note, each=True)]
-        if not literal or (what and not clause.material and singular(what[-1].low) in _EMPTY_WORDS):
+        if not literal or (
+            what and not clause.material and (singular(what[-1].low) in _EMPTY_WORDS or what[0].low in _EMPTY_WORDS)
+        ):
             self._warn("the task does not hold the text to translate", "add it: translate to French: good morning")
         names = self._numbered(clause, what)
         if clause.link == "point" and clause.material and languages:
@@ -368,6 +397,10 @@ class _Rules:
         asks_whole = bool(items) and items[0][0].low in QUESTIONS and items[-1][0].low not in QUESTIONS
         if not names and clause.verb in ITEMWISE and len(items) > 1 and not clause.material and not asks_whole:
             names = names_of_items(self._task, items)
+            self._draft.unsure += [
+                (said(self._task, item), f"whether it is what is to be {clause.verb}ed")
+                for item in items[1:] if shares_words(items[0], item)
+            ]  # fmt: skip
             self._assume(assumptions.of_items(clause.verb, names, clause.tokens))
         if clause.verb in ITEMWISE and not clause.material:
             self._assume(assumptions.of_pairs(clause.tokens))

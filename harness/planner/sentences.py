@@ -39,7 +39,7 @@ class Clause:
     """A piece that asks for something. ``link``: how it follows the one before; ``tokens``: without the verb.
 
     ``verb`` is empty where there is none; ``kind`` None represents a remark on the clause before. ``material``: the
-    text to work on, where it follows a colon.
+    text to work on, where it follows a colon. ``is_implied``: the words have no verb, and "write" is taken for it.
     """
 
     verb: str
@@ -48,6 +48,7 @@ class Clause:
     link: Link
     text: str
     material: str = ""
+    is_implied: bool = False
 
 
 def sentence_clauses(text: str, tokens: Sequence[Token]) -> list[Clause]:
@@ -69,12 +70,12 @@ def clauses_in(text: str, tokens: Sequence[Token], link: Link = "first") -> list
     while place < len(tokens):
         after, found = _connector(tokens, place)
         if after > place and (after >= len(tokens) or begins_clause(tokens, after, found)):
-            clauses += _clause(text, tokens[begin:place], link, clauses)
+            clauses += _clause(text, tokens[begin:place], link)
             begin, link = skipped(tokens, after, found)
             place = begin
         else:
             place += 1
-    return clauses + _clause(text, tokens[begin:], link, clauses)
+    return clauses + _clause(text, tokens[begin:], link)
 
 
 def _connector(tokens: Sequence[Token], place: int) -> tuple[int, Link]:
@@ -134,7 +135,7 @@ def begins_clause(tokens: Sequence[Token], place: int, link: Link) -> bool:
     return following is not None and (following.low in OBJECT_OPENERS or following.kind == "quoted")
 
 
-def _clause(text: str, tokens: Sequence[Token], link: Link, before: Sequence[Clause]) -> list[Clause]:
+def _clause(text: str, tokens: Sequence[Token], link: Link) -> list[Clause]:
     tokens = list(tokens)
     while tokens and tokens[-1].kind in ("stop", "comma", "other") and tokens[-1].text not in ("}", "]"):
         tokens.pop()
@@ -151,19 +152,10 @@ def _clause(text: str, tokens: Sequence[Token], link: Link, before: Sequence[Cla
         if VERBS[first] == "write" and rest and rest[0].low in ("me", "us"):
             rest = rest[1:]
         return [Clause(first, VERBS[first], tuple(rest), link, words)]
-    if link == "then" and before and before[-1].verb and _names_a_known_thing(tokens):  # "summarize A, then the B"
-        last = before[-1]
-        return [Clause(last.verb, last.kind, tuple(tokens), link, f"{last.verb} {words}")]
     is_thing = first in DETERMINERS or first in VAGUE_COUNTS or number_of(first) is not None or first.isdecimal()
     if is_thing and link != "stop":
-        return [Clause("write", "write", tuple(tokens), link, words)]
+        return [Clause("write", "write", tuple(tokens), link, words, is_implied=True)]
     return [Clause("", None if link == "stop" else "other", tuple(tokens), link, words)]
-
-
-def _names_a_known_thing(tokens: Sequence[Token]) -> bool:
-    """``the article``, ``chapter 2``: what the verb of the clause before is meant for."""
-    is_numbered = len(tokens) > 1 and tokens[0].text.isalpha() and number_of(tokens[1].low) is not None
-    return tokens[0].low in ("the", "my", "our", "your") or (is_numbered and number_of(tokens[0].low) is None)
 
 
 def _makes_a_remark(tokens: Sequence[Token]) -> bool:

@@ -49,6 +49,10 @@ AMBIGUOUS: Final = frozenset(
 
 # Sentences that begin so say how something is to be, not what else is to be made.
 REMARKS: Final = frozenset(_words("keep use include ensure avoid be limit"))
+# A sentence that begins so goes on about what was asked before: "It should be funny.", "No rhymes, please."
+REMARK_OPENERS: Final = REMARKS | frozenset(
+    _words("it they them this that these those the a an no not each every all both its their make my our your i we")
+)
 # Before a list that is marked as one ("do the following:") these ask for nothing.
 LEAD_WORDS: Final = frozenset(
     _words(
@@ -117,6 +121,10 @@ ANYTHING: Final = frozenset(_words("result text output content document file ans
 
 TOPIC_PREPOSITIONS: Final = frozenset(_words("about on regarding concerning for covering in of from with to between"))
 PREPOSITIONS: Final = TOPIC_PREPOSITIONS | frozenset(_words("by using that which who as at into based per under"))
+
+# What a thing that is to be made is not called, and how its name does not begin: verbs that the rules do not know, too.
+NEVER_IN_A_NAME: Final = DETERMINERS | frozenset(_words("all it them me us you if neither nor either both not"))
+NEVER_FIRST: Final = PREPOSITIONS | frozenset(_words("have get let go ask wait start stop try call when"))
 
 PLATFORMS: Final = ("Twitter", "LinkedIn", "Facebook", "Instagram", "Mastodon", "Threads", "Bluesky", "Reddit")
 

@@ -4,7 +4,7 @@ Rules of this package:
 - Pure: the caller writes the file.
 - Names are imported when they are first used: who asks for the key of a cell alone does not load the analysis.
 - Times are seconds from the run's t = 0. Every integer nanosecond of a run of up to 20 days survives the way to
-  seconds and back, so the timeline can be made from the document again, exactly.
+  seconds and back: the timeline that is made from the document is exact.
 """
 
 from __future__ import annotations

@@ -10,7 +10,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from executor.model.workflow import Resource
-from executor.record.timeline import NANOSECONDS, Attempt, AttemptFailure, DeviceAttempt, Interval, Timeline, Wait
+from executor.record.timeline import (
+    NANOSECONDS,
+    Attempt,
+    AttemptFailure,
+    ClockReading,
+    DeviceAttempt,
+    Interval,
+    Timeline,
+    Wait,
+)
 from harness.files.packaged import schema
 from harness.result.result_writing import SCHEMA, Document
 
@@ -103,6 +112,17 @@ def _timeline(result: Mapping[str, Any]) -> Timeline:
         capacity_changes={
             name: [(_nanoseconds(time), capacity) for time, capacity in changes]
             for name, changes in result.get("capacity_changes", {}).items()
+        },
+        worker_changes=[(_nanoseconds(time), count) for time, count in result.get("worker_changes", ())],
+        clocks={
+            worker: ClockReading(
+                _nanoseconds(words["offset_seconds"]),
+                _nanoseconds(words["error_seconds"]),
+                words["drift_ratio"],
+                words["round_trips"],
+                words["resets"],
+            )
+            for worker, words in result.get("clocks", {}).items()
         },
         reused=frozenset(place for place, step in enumerate(steps) if "reused_from" in step),
         cached=frozenset(place for place, step in enumerate(steps) if step.get("cached")),

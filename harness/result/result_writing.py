@@ -104,11 +104,13 @@ def result_document(
     speedup: Estimate | None = None,
     speedup_verdict: Verdict | None = None,
     scenario: str | None = None,
+    summaries: Sequence[Summary] | None = None,
 ) -> Document:
     """One entry of ``results``: a cell of the matrix, or the one run of ``makespan run``.
 
     ``scenario`` is named where the document holds several. ``executor`` defaults to the timeline's backend;
-    ``makespan`` to the median without an interval. Speedup is null where no baseline was measured.
+    ``makespan`` to the median without an interval. Speedup is null where no baseline was measured. ``summaries``: of
+    the repetitions, where they are at hand.
 
     Raises:
         ValueError: there is no repetition, or a timeline's dependencies form a cycle.
@@ -116,9 +118,10 @@ def result_document(
     """
     if not repetitions:
         raise ValueError("a result needs at least one repetition")
-    summaries = [
-        summary(one.timeline, usable_cores=one.usable_cores, foreign=one.foreign) for one in repetitions
-    ]  # fmt: skip
+    if summaries is None:
+        summaries = [
+            summary(one.timeline, usable_cores=one.usable_cores, foreign=one.foreign) for one in repetitions
+        ]  # fmt: skip
     order = sorted(range(len(repetitions)), key=lambda number: summaries[number].makespan_seconds)
     chosen = order[(len(order) - 1) // 2]
     shown, figures = repetitions[chosen], summaries[chosen]
@@ -165,12 +168,27 @@ def record_document(repetition: Repetition) -> Document:
 
 
 def _capacities(timeline: Timeline) -> Document:
-    """The capacities that were found out during the run."""
+    """What held for a part of the run alone: capacities that were found out, numbers of workers; and their clocks."""
     curves = {
         name: [[_seconds(time), capacity] for time, capacity in _thinned(changes)]
         for name, changes in timeline.capacity_changes.items()
     }
-    return {"capacity_changes": curves} if curves else {}
+    workers = [[_seconds(time), count] for time, count in _thinned(timeline.worker_changes)]
+    clocks = {
+        worker: {
+            "offset_seconds": _seconds(reading.offset_nanoseconds),
+            "error_seconds": _seconds(reading.error_nanoseconds),
+            "drift_ratio": reading.drift_ratio,
+            "round_trips": reading.round_trips,
+            "resets": reading.resets,
+        }
+        for worker, reading in timeline.clocks.items()
+    }
+    return {
+        **({"capacity_changes": curves} if curves else {}),
+        **({"worker_changes": workers} if workers else {}),
+        **({"clocks": clocks} if clocks else {}),
+    }
 
 
 def _states(repetition: Repetition) -> Document:
@@ -349,8 +367,8 @@ def _failure(failure: AttemptFailure) -> Document:
 
 def _storable(output: Any) -> tuple[Any, str | None]:
     """The output as JSON will give it back, or null and why it cannot be stored."""
-    if output is None:
-        return None, None
+    if output is None or (type(output) is str and output.isascii()):
+        return output, None
     if _is_too_deep(output):
         return None, f"the output cannot be stored as JSON: it is nested deeper than {DEEPEST_OUTPUT} levels"
     try:

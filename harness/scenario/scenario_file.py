@@ -1,8 +1,9 @@
 """Scenarios: a workflow, and what to measure about it. Reads every kind of file that can be run.
 
-A scenario file, a bare workflow file (also the seed's JSON blocks as they are), and the richer files of the seed's
-system all become the same :class:`Loaded`. Order: import the seed system's form, set inputs, write copies out, model,
-rules, tools and benchmark. Each step goes on after the faults of the one before, as far as it can.
+There are scenario files, bare workflow files (also the seed's JSON blocks as they are), and the richer files of the
+seed's system. All become the same :class:`Loaded`. Order: import the
+seed system's form, set inputs, write copies out, model, rules, tools and benchmark. Each step goes on after the faults
+of the one before, as far as it can.
 
 Rules of this module:
 - One report holds all findings of a file: model, rules, resources, tools, benchmark. Each has its file and line.
@@ -24,6 +25,7 @@ from pydantic import BaseModel, ValidationError
 
 from executor.backends import backend_names
 from executor.dependencies import Plan, plan
+from executor.garbage_collection import rare_collections
 from executor.model.device_needs import resources_of
 from executor.model.findings import Finding, WorkflowError, did_you_mean, raise_errors
 from executor.model.findings import Path as FieldPath
@@ -401,6 +403,7 @@ def _exists(data: Any, path: FieldPath) -> bool:
     return True
 
 
+@rare_collections()
 def load(
     path: str | Path,
     *,

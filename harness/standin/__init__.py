@@ -1,7 +1,7 @@
 """A stand-in for a model service, so that every scenario runs on a laptop without a key.
 
-It speaks OpenAI's chat completions on loopback, answers in no time or in exactly the time that is asked for, and says
-in every output that it is a stand-in.
+It speaks OpenAI's chat completions on loopback. It answers in no time, or in exactly the time that is asked for. Every
+output says that it is a stand-in.
 
 Rules of this module:
 - It names what is public; each name is imported when it is first used.

@@ -16,7 +16,7 @@ from executor.backends import find_backend
 from executor.dependencies import plan
 from executor.engine.engine import Engine
 from executor.model.workflow import Step, Workflow
-from executor.tools.registry import resolve_tools
+from executor.tools.registry import resolve_tool
 from tests.benchmarks.graphs import Parents
 
 ROWS: list[tuple[str, ...]] = []
@@ -72,7 +72,7 @@ class Runner:
         planned = plan(workflow, hints=False)
         assert planned.graph is not None, planned.findings
         self.graph = planned.graph
-        self.tools = resolve_tools(["step"], {"step": call})
+        self.tools = {"step": resolve_tool("step", {"step": call})}
         self.backend = backend
         self.workers = workers
         self.policy = policy

@@ -9,11 +9,12 @@ import time
 
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from executor.garbage_collection import rare_collections
 from harness.testing.drawing.generator import RandomSource, draw_run
 from harness.testing.fuzz.faults import NO_FAULTS
 from harness.testing.fuzz.faulty_run_judging import judge_played
 from harness.testing.fuzz.faulty_simulation import play
-from harness.testing.fuzz.fuzzing import quiet_instruments, rare_collections
+from harness.testing.fuzz.fuzzing import quiet_instruments
 from tests.benchmarks.measure import ROWS
 
 DAGS = 400

@@ -83,13 +83,6 @@ def test_a_running_cluster_is_used_and_left_as_it_was(address: str) -> None:
 
 
 @pytest.mark.slow
-def test_what_may_run_twice_on_a_foreign_cluster_is_said(address: str) -> None:
-    backend = find_backend("dask")(address=address)  # type: ignore[call-arg]  # an option of this backend
-    done = run(Workflow(steps=(NAP.model_copy(update={"idempotent": False}),)), backend=backend)
-    assert any("idempotent" in warning for warning in done.warnings)
-
-
-@pytest.mark.slow
 def test_where_no_scheduler_answers_the_address_is_named() -> None:
     with pytest.raises(BackendError, match=r"no scheduler answers at tcp://127\.0\.0\.1:9"):
         run(Workflow(steps=(NAP,)), backend=find_backend("dask")(2, address="tcp://127.0.0.1:9"))  # type: ignore[call-arg]  # an option of this backend

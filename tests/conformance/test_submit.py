@@ -5,17 +5,25 @@ from __future__ import annotations
 import os
 import pickle
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from executor import BackendError, Step, ToolContext, Workflow, run
-from executor.backends.submit import RemoteCall, Shared, SubmitBackend, Times
+from executor.backends.clocks.placed_times import PlacedTimes
+from executor.backends.submit import Answer, RemoteCall, Shared, SubmitBackend, Times
 from executor.host_id import machine
+from executor.record.timeline import Attempt
 from executor.tools.python import PythonTool
 from executor.tools.tool import RunContext
+from executor.tracing.span_collector import FinishedSpan
+from executor.tracing.span_contents import SPANS_FACT
+from executor.tracing.step_spans import CLOCK
+from executor.tracing.worker_spans import moved_facts
 from harness.testing.backends.protocol_watch import watch
 from harness.testing.backends.suite_steps import STEPS
 
@@ -81,11 +89,72 @@ def test_a_call_that_the_executor_gives_up_is_a_dead_worker() -> None:
     assert done.errors["a"].outcome == "worker_died"
 
 
-def test_times_of_another_machine_keep_their_duration_alone() -> None:
+def test_times_of_this_machine_are_taken_as_they_are_and_those_of_another_lie_between_sending_and_answer() -> None:
+    attempt, placed = Attempt(0, "a", 1, 0, 0), PlacedTimes()
     here = Times(1_000, 1_500, machine(), "w", 0.0)
+    assert placed.spans(attempt, [here], 900) == [(100, 600)]
+    placed.note_sending(attempt, 2_000)
+    placed.note_return(attempt, 2_600)
     there = Times(1_000, 1_500, "another machine", "w", 0.0)
-    assert here.on_our_clock(origin=900, now=10_000) == (100, 600)
-    assert there.on_our_clock(origin=900, now=10_000) == (9_500, 10_000)
+    [(started, ended)] = placed.spans(attempt, [there], 900)
+    assert 1_100 <= started < ended <= 1_700
+    assert abs(started - 1_150) <= placed.clocks.readings()["w"].error_nanoseconds < 60
+
+
+class ElsewherePool:
+    """Threads that state the times of a machine whose clock is hours ahead, and runs 200 ppm fast."""
+
+    def __init__(self) -> None:
+        self.pool = ThreadPoolExecutor(2)
+
+    def submit(self, call: Callable[[], Answer], /) -> Future[Answer]:
+        def run_there() -> Answer:
+            times, result = call()
+            started, ended = self._shown(times.started), self._shown(times.ended)
+            return replace(times, started=started, ended=ended, machine="another machine", host="elsewhere"), result
+
+        return self.pool.submit(run_there)
+
+    @staticmethod
+    def _shown(instant: int) -> int:
+        return instant + 5_000 * 10**9 + instant // 5_000
+
+
+def test_a_run_on_a_machine_with_another_clock_has_the_times_of_ours() -> None:
+    names = [f"s{number}" for number in range(6)]
+    steps = [Step(step_id=name, tool="clock", depends_on=tuple(names[:at][-1:])) for at, name in enumerate(names)]
+    elsewhere = ElsewherePool()
+    with elsewhere.pool:
+        workflow = Workflow(steps=tuple(steps))
+        tools = {"clock": time.perf_counter_ns}
+        done = run(workflow, backend=SubmitBackend(2, executor=elsewhere), tools=tools)
+    assert done.ok
+    clocks = done.timeline.clocks
+    assert {attempt.worker for attempt in done.timeline.attempts} == set(clocks)
+    assert all(worker.startswith("elsewhere ") for worker in clocks)
+    origins = []
+    for attempt in done.timeline.attempts:
+        times = [attempt.ready, attempt.granted, attempt.started, attempt.ended, attempt.known]
+        assert times == sorted(times, key=lambda instant: instant or 0)
+        origins.append(done.outputs[attempt.step_id] - (attempt.started or 0))
+    assert all(reading.resets == 0 for reading in clocks.values())
+    # The steps say when they really ran: t = 0 is the same for all of them, but for the stated error and their length.
+    longest = max((one.ended or 0) - (one.started or 0) for one in done.timeline.attempts)
+    error = max(reading.error_nanoseconds for reading in clocks.values())
+    assert max(origins) - min(origins) <= 2 * error + longest
+
+
+def test_spans_of_another_machine_are_brought_onto_the_wall_clock_of_the_run() -> None:
+    span = FinishedSpan("inside", 1, 2, 3, 7_000, 8_000, {}, [("seen", 7_500, {})])
+    carrier = {CLOCK: f"{10**18 + 50} 100 here"}
+    facts = {SPANS_FACT: [span], "tokens": 3}
+    moved = moved_facts(facts, carrier, lambda instant: instant - 6_000)
+    assert moved["tokens"] == 3
+    [there] = moved[SPANS_FACT]
+    assert (there.start, there.events[0][1], there.end) == (10**18 + 950, 10**18 + 1_450, 10**18 + 1_950)
+    assert facts[SPANS_FACT] == [span]
+    stated = {SPANS_FACT: [span._replace(start=2 * 10**18)]}
+    assert moved_facts(stated, carrier, lambda instant: instant)[SPANS_FACT][0].start == 2 * 10**18
 
 
 def test_a_call_runs_in_this_process_as_it_is_and_in_another_from_bytes() -> None:

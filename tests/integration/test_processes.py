@@ -499,7 +499,14 @@ def test_a_command_that_runs_in_a_killed_worker_dies_with_it(tmp_path: Path) -> 
 
         CommandTool("command").call(ToolContext(None, "a"), None, {"argv": [sys.executable, "-c", code]})  # type: ignore[arg-type]
 
-    result = go(Step(step_id="a", tool="command_", timeout=0.6), tools={"command_": command})
+    def imports() -> None:
+        import executor.tools.command  # noqa: F401  # the timeout is none of the import's
+
+    steps = (
+        Step(step_id="imports", tool="imports"),
+        Step(step_id="a", tool="command_", timeout=1.0, depends_on=("imports",)),
+    )
+    result = go(*steps, workers=1, tools={"imports": imports, "command_": command})
     assert result.errors["a"].outcome == "timed_out"
     assert gone(int(pid.read_text()))
 

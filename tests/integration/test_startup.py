@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -52,6 +54,20 @@ def test_runs_that_share_an_executor_share_its_workers() -> None:
         assert set(first.outputs.values()) | set(second.outputs.values()) <= workers
         assert second.startup_seconds < first.startup_seconds / 2
     assert not any(map(alive, workers))
+
+
+def test_a_worker_that_calls_python_functions_loads_neither_the_engine_nor_its_libraries(tmp_path: Path) -> None:
+    # In a module of its own: this one imports the engine.
+    (tmp_path / "loaded_in_worker.py").write_text(
+        "import sys\ndef loaded(names): return [n for n in names if n in sys.modules]"
+    )
+    heavy = ["pydantic", "asyncio", "ssl", "executor.engine", "executor.scheduler", "executor.model.workflow"]
+    with patch.object(sys, "path", [str(tmp_path), *sys.path]), ProcessesBackend(1) as backend:
+        from loaded_in_worker import loaded  # type: ignore[import-not-found]  # written above
+
+        before = Step(step_id="a", tool="sleep", args={"seconds": 0})
+        after = Step(step_id="b", tool="loaded", args={"names": heavy}, depends_on=("a",))
+        assert done(backend, before, after, loaded=loaded).outputs["b"] == []
 
 
 def test_each_run_has_its_own_tools_inputs_and_failures() -> None:
@@ -107,7 +123,7 @@ def benched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """A bench whose runs are far shorter than the start of a worker process."""
     path = tmp_path_factory.mktemp("startup") / "short.yaml"
     path.write_text(SCENARIO)
-    request = MatrixRequest(executors=("serial", "processes"), workers=(2,), repetitions=3, warmup=0)
+    request = MatrixRequest(executors=("serial", "processes"), workers=(2,), repetitions=5, warmup=0)
     matrix = build_matrix([str(path)], request, load_config(None))
     with Runner(matrix) as runner:
         outcome = Session(matrix, runner).run()

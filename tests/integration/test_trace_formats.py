@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from harness.analysis import RunAnalysis
 from harness.files.packaged import shipped_scenarios
-from harness.telemetry.spans.otlp_file import request_json
+from harness.telemetry.spans.otlp_file import request_text
 from harness.traces import ForeignRun, foreign_run, read_traces
 from tests.integration.calling import called
 from tests.unit.traces_by_hand import edges_of, read, waits_of
@@ -128,7 +128,7 @@ def test_every_export_of_a_trace_gives_the_same_run(langgraph_spans: list[Readab
     message = encode_spans(langgraph_spans)
     written = {
         "protobuf": message.SerializeToString(),
-        "otlp json": json.dumps(request_json(langgraph_spans)).encode(),
+        "otlp json": request_text(langgraph_spans).encode(),
         "protobuf's json": json.dumps(MessageToDict(message)).encode(),  # ids in base64
         "console": "\n".join(one.to_json() for one in langgraph_spans).encode(),
     }[form]

@@ -57,6 +57,32 @@ def test_the_short_way_does_what_finish_and_start_do(steps: list[Step], slots: i
     assert facts(short.attempts) == facts(general.attempts)
 
 
+@given(plain_steps(), st.integers(1, 4), st.data())
+def test_the_short_way_of_several_ends_does_what_each_finish_and_one_start_do(
+    steps: list[Step], slots: int, data: st.DataObject
+) -> None:
+    short, general = Scheduler(slots), Scheduler(slots)
+    for scheduler in (short, general):
+        scheduler.add(graph_of(steps), 0)
+    live = {a.step_id: (a, b) for a, b in zip(short.start(0), general.start(0), strict=True)}
+    now = 0
+    while live:
+        names = data.draw(st.lists(st.sampled_from(sorted(live)), min_size=1, unique=True))
+        now += data.draw(st.integers(-1, 2))
+        ended = [live.pop(name) for name in names]
+        assert short.succeed_together([ended[0][0], ended[0][0]], now + 1) is None
+        starts = short.succeed_together([one for one, _ in ended], now)
+        assert starts is not None
+        for _, other in ended:
+            general.finish(other, "succeeded", now)
+        assert short.succeed_together([ended[0][0]], now + 1) is None
+        live |= {a.step_id: (a, b) for a, b in zip(starts, general.start(now), strict=True)}
+        short.validate()
+        assert short.running == general.running
+    assert short.done
+    assert facts(short.attempts) == facts(general.attempts)
+
+
 def outcome_of(data: st.DataObject) -> str:
     return data.draw(st.sampled_from(["succeeded", "succeeded", "failed", "timed_out", "worker_died"]))
 

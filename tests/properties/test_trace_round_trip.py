@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
 from io import BytesIO
@@ -13,11 +12,11 @@ from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 
-from executor.record.timeline import Timeline
+from executor.record.timeline import ClockReading, Timeline
 from executor.tracing.span_contents import recorded_words
 from executor.tracing.step_spans import RunIds
 from harness.analysis import summary
-from harness.telemetry.spans.otlp_file import request_json
+from harness.telemetry.spans.otlp_file import request_text
 from harness.telemetry.spans.span_building import SpanMaker, spans_of
 from harness.testing.drawing.generator import FEATURES, DrawnRun, random_workflow
 from harness.testing.drawing.simulated_run import simulate
@@ -57,7 +56,7 @@ def json_lines(spans: list[ReadableSpan], lines: int, shuffled: random.Random) -
     shuffled.shuffle(spans)
     size = -(-len(spans) // lines)
     batches = [spans[begin : begin + size] for begin in range(0, len(spans), size)]
-    return b"".join(json.dumps(request_json(batch)).encode() + b"\n" for batch in batches)
+    return b"".join(request_text(batch).encode() + b"\n" for batch in batches)
 
 
 def without_messages(timeline: Timeline) -> Timeline:
@@ -84,6 +83,8 @@ def record(timeline: Timeline) -> dict[str, object]:
         "backend": timeline.backend,
         "startup": timeline.startup_seconds,
         "capacity_changes": {name: [*map(tuple, changes)] for name, changes in timeline.capacity_changes.items()},
+        "worker_changes": [*map(tuple, timeline.worker_changes)],
+        "clocks": dict(timeline.clocks),
         "attempts": [
             (
                 one.index, one.step_id, one.attempt, one.parent, one.ready, one.granted, one.started, one.ended,
@@ -122,8 +123,13 @@ def test_protobuf_gives_back_the_same_record_as_json(run: DrawnRun) -> None:
     assert record(again.timeline) == record(timeline)
 
 
-def test_capacities_that_were_found_out_are_part_of_the_record() -> None:
+def test_what_changed_during_the_run_and_clocks_are_part_of_the_record() -> None:
     timeline = simulate(*random_workflow(1))
     timeline.capacity_changes = {"llm": [(0, 2), (5, 3)], "db": [(7, 1)]}
+    timeline.worker_changes = [(0, 2), (6, 0), (9, 4)]
+    timeline.clocks = {
+        "far process-1": ClockReading(-5, 7, None, 1, 0),
+        "far process-2": ClockReading(3, 1, 1e-6, 9, 2),
+    }
     again = read_back(json_lines(spans_of_run(timeline), 1, random.Random(1)))
     assert record(again.timeline) == record(timeline)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import threading
 import time
@@ -20,7 +19,7 @@ from harness.testing.drawing.generator import FEATURES, random_workflow
 from harness.testing.fuzz.crashed_runs import play_with_crashes
 from harness.testing.fuzz.faults import FAULT_KINDS, NO_FAULTS, draw_faults
 from harness.testing.fuzz.faulty_simulation import play
-from harness.testing.fuzz.fuzzing import FuzzReport, Settings, examine, fuzz, play_part, rare_collections, replay
+from harness.testing.fuzz.fuzzing import FuzzReport, Settings, examine, fuzz, play_part, replay
 from harness.testing.fuzz.real_run_judging import judge_real
 from harness.testing.fuzz.real_runs import play_for_real, scaled
 from harness.testing.fuzz.replay_files import (
@@ -322,18 +321,6 @@ def test_news_that_comes_again_is_dropped_and_counted() -> None:
     played = play(run, FaultPlan(mishaps))
     assert played.error is None
     assert played.engine.dropped_completions == len(run.workflow.steps) == played.stale_news
-
-
-@pytest.mark.parametrize(("set_to", "meanwhile"), [(700, 20_000), (50_000, 50_000), (0, 0)])
-def test_the_garbage_collector_looks_less_often_and_is_then_set_as_before(set_to: int, meanwhile: int) -> None:
-    before = gc.get_threshold()
-    try:
-        gc.set_threshold(set_to, *before[1:])
-        with rare_collections():
-            assert gc.get_threshold() == (meanwhile, *before[1:])
-        assert gc.get_threshold() == (set_to, *before[1:])
-    finally:
-        gc.set_threshold(*before)
 
 
 def test_a_run_that_is_kept_by_hand_is_read_back_as_it_was(tmp_path: Path) -> None:

@@ -69,6 +69,60 @@ def test_a_sentence_beyond_the_rules_has_a_finding_that_names_what_was_not_under
     assert "; ".join(not_understood(sentence, config)) == said
 
 
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        # What the rules once had a grammar for, each for one sentence alone.
+        "explain the difference between TCP and UDP and between cats and dogs",
+        "explain recursion to a child, a student and an expert",
+        "write chapter 1, then chapter 2",
+        "summarize the report, then the article",
+        "Create 2 flashcards for biology and 3 for chemistry",
+        "write 2 poems: one about love and one about war",
+        "write two haikus, one about snow, one about sun",
+        "write an email to my boss and one to my team",
+        # Found silently misread.
+        "write two riddles; the second one should be harder than the first",
+        "translate everything but the title to French",
+        "compare Paris with Rome, then write a poem on the winner",
+        "write a blog post, have it reviewed by two editors and publish it",
+        "write a poem every morning",
+        "translate the first paragraph to French and the second to German",
+        "make a list of the planets and describe each planet in one sentence",
+        "write an article and cite at least three sources",
+        "write two letters, to Anna and to Bob",
+        "tell me a joke, and should it be bad, tell me another",
+        "write a poem. Sing it to my wife.",
+        "write a story, wait a day, then revise it",
+        "please avoid rhymes and write a poem about autumn",
+        "write the ending first and the beginning afterwards",
+        "write two versions, one formal and one casual",
+        "write 4 quiz questions per chapter",
+        "write an ad, a slogan and a jingle, all about tea",
+        "send the minutes to Tom, Tina, and Theo",
+        "give me three ideas, then expand the best",
+        "write a long and a short version of the joke",
+        "write an abstract, an introduction and, last of all, a conclusion",
+    ],
+)
+def test_a_sentence_that_would_be_misread_has_a_finding(sentence: str, config: Config) -> None:
+    assert not_understood(sentence, config)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "write a short but funny poem",
+        "write an essay without using the letter e",
+        "write a poem about the sea. It should rhyme.",
+        "write a story in the style of Hemingway or Kafka",
+        "write two poems and translate every poem to French",
+    ],
+)
+def test_a_sentence_that_is_understood_has_none(sentence: str, config: Config) -> None:
+    assert not_understood(sentence, config) == []
+
+
 def test_no_sentence_of_the_rules_own_tests_is_reported(config: Config) -> None:
     assert {task: found for task, _ in SENTENCES if (found := not_understood(task, config))} == {}
 

@@ -177,6 +177,14 @@ def test_the_line_of_what_is_absent_is_its_parents() -> None:
     assert document.line_of(("steps", 7, "tool")) == 2
 
 
+@pytest.mark.parametrize("text", ["a: 1", "# a comment\n\na: 1", "---\n# one\n{a: 1}"])
+def test_the_line_of_the_whole_is_known_without_the_lines_of_its_parts(text: str) -> None:
+    document = parse_document(text, source="f.yaml", format="yaml")
+    first = document.line_of(())
+    assert document.line_of(("a",)) == first == text.count("\n") + 1
+    assert document.line_of(()) == first
+
+
 def test_a_finding_with_a_file_keeps_it() -> None:
     document = parse_document("a: 1\nb: 2\n", source="f", format="yaml")
     own, other = Finding("error", "x", "y", path=("b",)), Finding("error", "x", "y", file="elsewhere")

@@ -61,6 +61,21 @@ def test_an_interval_is_the_percentile_bootstrap_of_the_median():
     assert found.ci95 == pytest.approx(np.quantile(medians, [0.025, 0.975]), rel=0.005)
 
 
+@pytest.mark.parametrize("count", [1_000, 1_501])
+def test_the_interval_of_many_samples_is_the_bootstrap_percentile_and_not_resampled(count):
+    samples = np.array(noisy(3, count=count, spread=0.8))
+    medians = np.median(np.random.default_rng(7).choice(samples, (4_000, count)), axis=1)
+    found = interval(list(samples))
+    width = found.high - found.low
+    assert found.low < found.median < found.high
+    assert [found.low, found.high] == pytest.approx(list(np.percentile(medians, [2.5, 97.5])), abs=0.1 * width)
+    assert interval(sorted(samples)) == found
+
+
+def test_the_interval_of_many_samples_most_of_which_are_equal_has_no_width():
+    assert interval([1.0] * 1_000 + [2.0] * 10) == Interval(1.0, 1.0, 1.0)
+
+
 def test_the_same_samples_and_seed_give_the_same_interval():
     assert interval(noisy(1)) == interval(noisy(1))
 

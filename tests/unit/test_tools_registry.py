@@ -13,7 +13,7 @@ from executor.model.workflow import ToolDeclaration
 from executor.tools import registry
 from executor.tools.command import CommandTool
 from executor.tools.python import PythonTool
-from executor.tools.registry import check_tools, find_tool_kinds, make_tool, resolve_tools
+from executor.tools.registry import check_tools, make_tool, resolve_tool, tool_kind, tool_kind_names
 from executor.tools.synthetic import NoopTool, SleepTool
 from executor.tools.tool import RunContext, Tool, ToolContext, ToolOptionsError
 
@@ -23,7 +23,7 @@ def greet(name: str) -> str:
 
 
 def test_every_built_in_kind_is_found_under_its_own_name() -> None:
-    kinds = find_tool_kinds()
+    kinds = {kind: tool_kind(kind) for kind in tool_kind_names()}
     assert {"python", "command", "http", "llm", "noop", "sleep", "busy", "flaky"} <= set(kinds)
     for name, kind in kinds.items():
         assert kind.kind == name
@@ -34,16 +34,14 @@ def test_built_in_kinds_need_no_installed_package(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [])
     registry._foreign.cache_clear()
     try:
-        assert set(find_tool_kinds()) == set(registry.BUILT_IN)
+        assert set(tool_kind_names()) == set(registry.BUILT_IN)
     finally:
         registry._foreign.cache_clear()
 
 
 def test_a_built_in_kind_needs_no_declaration() -> None:
-    tools = resolve_tools(["sleep", "noop", "sleep", "command"], {})
-    assert list(tools) == ["sleep", "noop", "command"]
-    assert isinstance(tools["sleep"], SleepTool)
-    assert isinstance(tools["command"], CommandTool)
+    assert isinstance(resolve_tool("sleep", {}), SleepTool)
+    assert isinstance(resolve_tool("command", {}), CommandTool)
 
 
 def test_a_name_may_be_declared_in_every_form() -> None:
@@ -59,7 +57,7 @@ def test_a_name_may_be_declared_in_every_form() -> None:
         "function": greet,
         "reference": "json:loads",
     }
-    tools = resolve_tools([*declared, "json:dumps"], declared)
+    tools = {name: resolve_tool(name, declared) for name in [*declared, "json:dumps"]}
     assert isinstance(tools["declaration"], SleepTool)
     assert isinstance(tools["mapping"], CommandTool)
     assert tools["tool"] is ready
@@ -72,15 +70,15 @@ def test_a_name_may_be_declared_in_every_form() -> None:
 
 
 def test_a_declaration_wins_over_a_built_in_kind_of_the_same_name() -> None:
-    assert isinstance(resolve_tools(["sleep"], {"sleep": greet})["sleep"], PythonTool)
+    assert isinstance(resolve_tool("sleep", {"sleep": greet}), PythonTool)
 
 
 def test_an_unknown_tool_suggests_the_nearest_name() -> None:
     with pytest.raises(ToolOptionsError, match="there is no tool 'slep'") as caught:
-        resolve_tools(["slep"], {})
+        resolve_tool("slep", {})
     assert caught.value.fix == "did you mean 'sleep'?"
     with pytest.raises(ToolOptionsError) as caught:
-        resolve_tools(["trnslator"], {"translator": {"kind": "noop"}})
+        resolve_tool("trnslator", {"translator": {"kind": "noop"}})
     assert caught.value.fix == "did you mean 'translator'?"
 
 
@@ -109,17 +107,17 @@ def test_an_unknown_kind_suggests_the_nearest_kind() -> None:
 )
 def test_wrong_options_name_their_field(declaration: dict[str, Any], field: str, word: str) -> None:
     with pytest.raises(ToolOptionsError, match=word) as caught:
-        resolve_tools(["x"], {"x": declaration})
+        resolve_tool("x", {"x": declaration})
     assert caught.value.field == field
 
 
 def test_a_secret_in_a_wrong_declaration_is_not_repeated() -> None:
     declaration = {"kind": "llm", "base_url": "http://localhost:1", "api_key": "sk-secret", "max_tokens": "sk-secret"}
     with pytest.raises(ToolOptionsError) as caught:
-        resolve_tools(["x"], {"x": declaration})
+        resolve_tool("x", {"x": declaration})
     assert "sk-secret" not in str(caught.value)
     declaration["max_tokens"] = 5
-    assert "sk-secret" not in repr(resolve_tools(["x"], {"x": declaration})["x"].__dict__)
+    assert "sk-secret" not in repr(resolve_tool("x", {"x": declaration}).__dict__)
 
 
 def test_all_faults_of_all_declarations_are_listed_at_once() -> None:
@@ -137,11 +135,11 @@ def test_all_faults_of_all_declarations_are_listed_at_once() -> None:
 def test_no_tool_is_imported_before_it_is_used_and_httpx_not_before_a_call() -> None:
     code = (
         "import sys\n"
-        "from executor.tools.registry import resolve_tools, tool_kind_names\n"
+        "from executor.tools.registry import resolve_tool, tool_kind_names\n"
         "tool_kind_names()\n"
-        "resolve_tools(['noop'], {})\n"
+        "resolve_tool('noop', {})\n"
         "assert not {'executor.tools.http', 'executor.tools.llm', 'executor.tools.command'} & set(sys.modules)\n"
-        "resolve_tools(['http', 'llm', 'python'], {'python': 'json:loads'})\n"
+        "[resolve_tool(name, {'python': 'json:loads'}) for name in ('http', 'llm', 'python')]\n"
         "assert not {'httpx', 'cloudpickle'} & set(sys.modules), sorted(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

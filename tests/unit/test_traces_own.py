@@ -12,7 +12,7 @@ from executor import Resource, Step, Workflow, run
 from executor.record.timeline import Timeline
 from executor.tracing.span_contents import recorded_words
 from executor.tracing.step_spans import RunIds
-from harness.telemetry.spans.otlp_file import request_json
+from harness.telemetry.spans.otlp_file import request_text
 from harness.telemetry.spans.span_building import SpanMaker, spans_of
 from harness.traces import ForeignRun, foreign_run
 from tests.unit.traces_by_hand import codes, edges_of, read, request, span
@@ -32,7 +32,7 @@ def timeline() -> Timeline:
 def spans_json(timeline: Timeline) -> list[dict[str, Any]]:
     words = recorded_words(timeline, workflow="golden", tool_of=lambda _: "noop")
     spans = list(spans_of(words, SpanMaker(RunIds.new(7), 1_700_000_000_000_000_000)))
-    found: list[dict[str, Any]] = request_json(spans)["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    found: list[dict[str, Any]] = json.loads(request_text(spans))["resourceSpans"][0]["scopeSpans"][0]["spans"]
     return found
 
 
@@ -169,7 +169,7 @@ def test_two_runs_in_one_trace_are_told_apart(timeline: Timeline) -> None:
         ids = RunIds.new(7 + number)
         words = recorded_words(timeline, workflow="golden", tool_of=lambda _: "noop")
         made = list(spans_of(words, SpanMaker(ids, begin + number * 10_000_000_000)))
-        written = request_json(made)["resourceSpans"][0]["scopeSpans"][0]["spans"]
+        written = json.loads(request_text(made))["resourceSpans"][0]["scopeSpans"][0]["spans"]
         spans += [{**one, "traceId": "ab" * 16, "links": []} for one in written]
     found = run_of(spans)
     assert not found.from_makespan

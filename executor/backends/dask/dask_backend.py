@@ -5,13 +5,15 @@ Rules of this module:
 - The cluster of its own listens on loopback alone, has one process a worker, and is gone after the run, with
   everything that still ran on it. Scripts need no ``__main__`` guard: workers are programs of their own.
 - Inside of a `with` block the cluster is kept for the next run, unless a call still runs on it.
-- A foreign cluster is left as it is. It runs a step again when the step's worker dies, before this run hears of it.
+- A foreign cluster is left as it is. Its workers are looked at before the first step, and as they come; Dask's own
+  retries are off for the steps of this run; where its scheduler is gone, what is left of the run fails.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -20,19 +22,30 @@ from typing import Any, ClassVar
 
 from executor.backends.base import BackendError, usable_cores
 from executor.backends.batches import BatchingBackend
+from executor.backends.clocks.worker_clock import RoundTrip
 from executor.backends.submit import Answer, Submits
+from executor.backends.worker_check import must_fit
 from executor.engine.engine import Engine
+from executor.host_id import machine
+from executor.record.outcomes import Completion
+from executor.record.timeline import Attempt
 
 try:
     import dask
     from distributed import Client, KilledWorker, Scheduler, SpecCluster
 
+    from executor.backends.dask.cluster_watch import ClusterWatch, Looked
     from executor.backends.dask.cluster_worker import WorkerProgram
+    from executor.backends.dask.scheduler_check import must_be_a_scheduler
+    from executor.backends.dask.shipped_files import ShippedFiles
 except ImportError as error:
     raise ImportError(f"{error}. Install it with: pip install 'makespan[dask]'", name=error.name) from error
 
+ADDRESS = re.compile(r"((tcp|tls|ws|wss|ucx|ucxx)://)?([A-Za-z0-9._-]+|\[[0-9a-fA-F:.%]+\]):[0-9]{1,5}/?")
 CONNECT_SECONDS = 10
 START_SECONDS = 60
+# How long a run waits for workers of a foreign cluster when the last one has left: long enough for a machine to start.
+WITHOUT_WORKERS_SECONDS = 300
 LOOPBACK = "127.0.0.1"
 OPTIONS = {"host": LOOPBACK, "port": 0, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
 # A worker that dies takes down what runs on it, and nothing waits there; the engine decides whether it runs again.
@@ -43,18 +56,42 @@ SUBMIT_SETTINGS = {"distributed.admin.large-graph-warning-threshold": "1 TiB"}
 SUBMITTING = threading.Lock()
 
 
+class ClusterLostError(BackendError):
+    """The cluster that steps ran on is gone: another attempt cannot help."""
+
+    retryable = False
+
+
+class ConnectionLostError(Exception):
+    """Dask has forgotten what ran, since the connection to its scheduler broke."""
+
+
 class DaskBackend(BatchingBackend):
     """Steps on a Dask cluster. ``address`` (``tcp://host:port``) is that of a running scheduler."""
 
     name = "dask"
     summary = "a Dask cluster: processes of this machine, or address=tcp://… of a running one"
-    options: ClassVar[Mapping[str, str]] = {"address": "tcp://HOST:PORT of a running scheduler"}
+    options: ClassVar[Mapping[str, str]] = {
+        "address": "tcp://HOST:PORT of a running scheduler",
+        "files": "modules and packages that the workers lack: FILE.py, FILE.zip or FOLDER, with commas between",
+    }
     keeps_workers = True
+    import_remedy = "install it there, or send it along with --backend-option files=PATH"
     # A Dask future can always be cancelled, and the call goes on.
     knows_what_runs = False
 
-    def __init__(self, workers: int | None = None, *, address: str | None = None) -> None:
+    def __init__(self, workers: int | None = None, *, address: str | None = None, files: str | None = None) -> None:
+        if address is not None and not ADDRESS.fullmatch(address):
+            raise BackendError(f"dask: address {address!r} is none: write tcp://HOST:PORT, as in tcp://10.0.0.7:8786")
         self._address = address
+        self._files = None if files is None else ShippedFiles(files)
+        # A foreign cluster's workers may come to be more: not more of them are used than were asked for.
+        self._most = workers
+        self._watch: ClusterWatch | None = None
+        # Why nothing can run any more.
+        self._lost: str | None = None
+        self._engine: Engine | None = None
+        self._giving_up: Any = None
         self._client: Any = None
         self._cluster: Any = None
         # The executor of a cluster that was kept, between two runs.
@@ -78,14 +115,20 @@ class DaskBackend(BatchingBackend):
         Raises:
             BackendError: there is no scheduler at the address, or the workers do not start.
         """
+        self._engine, self._lost = engine, None
         super().open(engine)
-        if self._address is not None and any(step.idempotent is False for step in engine.scheduler.steps):
-            self.warnings.append(
-                "steps with `idempotent: false` may run twice: a foreign Dask cluster repeats what its dead workers ran"
-            )
+        if self._address is not None:
+            try:
+                self._look_and_listen()
+            except BaseException:
+                self.close()
+                raise
 
     def close(self) -> None:
         """End the cluster; inside of a `with` block it is kept for the next run, unless a call still runs on it."""
+        if self._watch is not None:
+            self._watch.end()
+            self._watch = None
         still_runs = any(not future.done() for future in self._futures.values())
         executor = self._executor
         if executor is not None and self._kept and not still_runs:
@@ -141,6 +184,100 @@ class DaskBackend(BatchingBackend):
             executor.shutdown(wait=False)
         self._close_connection()
 
+    # ------------------------------------------------------------------ a foreign cluster
+
+    def _look_and_listen(self) -> None:
+        """Look at its workers before the first step, and listen from now on.
+
+        Raises:
+            BackendError: its workers cannot run the steps, or its scheduler does not do what is needed.
+        """
+        watch = ClusterWatch(
+            self._client, changed=self._workers_changed, looked=self._looked, lost=self._scheduler_lost
+        )
+        try:
+            must_fit(watch.look(), "dask", self.warnings)
+            if self._files is not None:
+                self._files.send(self._client)
+            watch.begin()
+        except BackendError:
+            raise
+        except Exception as error:
+            raise BackendError(
+                f"dask: the scheduler at {self._address} refuses what a run needs of it: {type(error).__name__}: "
+                f"{error}"
+            ) from error
+        self._watch = watch
+
+    def _ask(self, request: Callable[[int], None]) -> None:
+        """Have the thread that drives the run do it."""
+        if self._engine is not None:
+            self._engine.ask(request)
+
+    def _looked(self, facts: Looked, trip: RoundTrip) -> None:
+        if facts["machine"] != machine():
+            self._ask(lambda _: self.placed.clocks.learn(facts["machine"], trip))
+
+    def _workers_changed(self, threads: int) -> None:
+        workers = threads if self._most is None else min(threads, self._most)
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+            self._giving_up = None
+        if not threads:
+            message = f"dask: the last worker of {self._address} left, and none came in {WITHOUT_WORKERS_SECONDS} s"
+            loop = self._client.loop.asyncio_loop
+            self._giving_up = loop.call_later(WITHOUT_WORKERS_SECONDS, self._give_up, message)
+        self._ask(lambda now: self._resize(workers, now))
+
+    def _resize(self, workers: int, now: int) -> None:
+        assert self._engine is not None
+        scheduler = self._engine.scheduler
+        was_empty = scheduler.slots == 0
+        self.capacity = workers
+        scheduler.resize(now, workers)
+        # Without workers nothing can move the run on, and yet it is not stuck.
+        if not workers and not was_empty:
+            scheduler.hold()
+        elif workers and was_empty:
+            scheduler.release()
+
+    def _scheduler_lost(self) -> None:
+        self._give_up(self._gone())
+
+    def _give_up(self, message: str) -> None:
+        def give_up(now: int) -> None:
+            assert self._engine is not None
+            self._lost = message
+            if self._engine.scheduler.slots == 0:
+                self._resize(1, now)
+            for attempt in list(self._futures):
+                self._ended(attempt, ClusterLostError(message))
+
+        self._ask(give_up)
+
+    def _must_be_there(self) -> None:
+        """Raises ClusterLostError where steps can run no more."""
+        if self._lost is None and self._watch is not None and self._client.status in ("closing", "closed"):
+            self._lost = self._gone()
+        if self._lost is not None:
+            raise ClusterLostError(self._lost)
+
+    def _gone(self) -> str:
+        return f"dask: the scheduler at {self._address} is gone, and was not there again in {CONNECT_SECONDS} s"
+
+    def _completion(self, engine: Engine, attempt: Attempt, end: Future[Answer] | Exception) -> Completion:
+        if self._watch is not None and not isinstance(end, Exception) and end.cancelled():
+            try:
+                self._must_be_there()
+            except ClusterLostError as error:
+                end = error
+            else:
+                self._watch.connection_broke()
+                end = ConnectionLostError(f"the connection to the scheduler at {self._address} broke")
+        return super()._completion(engine, attempt, end)
+
+    # ------------------------------------------------------------------ connections
+
     def _close_connection(self) -> None:
         self._worker_pids = []
         if self._client is not None:
@@ -150,13 +287,20 @@ class DaskBackend(BatchingBackend):
         self._client = self._cluster = None
 
     def is_worker_death(self, error: BaseException) -> bool:
-        return isinstance(error, KilledWorker) or super().is_worker_death(error)
+        return isinstance(error, (KilledWorker, ConnectionLostError)) or super().is_worker_death(error)
+
+    def describe_death(self, error: BaseException) -> str:
+        # Dask's own words count failures that it was told of.
+        return f"it was {error.last_worker.address}" if isinstance(error, KilledWorker) else str(error)
 
     def _submit_to_executor(self, call: Callable[[], Any]) -> Future[Answer]:
+        self._must_be_there()
         with SUBMITTING, dask.config.set(SUBMIT_SETTINGS):
             return super()._submit_to_executor(call)
 
     def _connect(self) -> Any:
+        if self._address is not None:
+            must_be_a_scheduler(self._address, CONNECT_SECONDS)
         try:
             there = self._cluster or self._address
             return Client(there, timeout=CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]  # as above

@@ -9,7 +9,6 @@ Rules of this module:
 
 from __future__ import annotations
 
-import asyncio
 import os
 import pickle
 import sys
@@ -19,7 +18,7 @@ import traceback
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import copy_context
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from executor.backends.attempt_timing import CpuClock, TimedAttempt
 from executor.backends.own_environment import own_environment
@@ -50,6 +49,9 @@ from executor.record.timeline import NANOSECONDS, AttemptOutcome
 from executor.tools.tool import RunContext, Tool, ToolContext, ToolError, run_call
 from executor.tracing.hooks import worker_tracing
 
+if TYPE_CHECKING:
+    import asyncio
+
 
 class Ending(Protocol):
     """Whether the process was asked to end."""
@@ -74,19 +76,36 @@ def serve(requests: int, results: int, outcomes: int, errors: int, ending: type[
         # A worker that is killed loses what it holds back.
         sys.stdout.reconfigure(line_buffering=True)
     write_all(results, pack_result(READY, 0, 0, 0, NOTHING, NOTHING, 0), b"")
-    # Entered by its first coroutine and not before: most workers never need an event loop.
-    runner = asyncio.Runner()
-
-    def run_async(awaitable: Coroutine[Any, Any, Any]) -> Any:
-        # By itself a runner keeps the context of its first coroutine.
-        return runner.run(awaitable, context=copy_context())
-
-    server = _Server(requests, results, outcomes, run, tools, run_async, ending)
+    loop = _EventLoop()
+    server = _Server(requests, results, outcomes, run, tools, loop.run, ending)
     try:
         return server.serve()
     finally:
         server.close_tools()
-        runner.close()
+        loop.close()
+
+
+class _EventLoop:
+    """Made by its first coroutine and not before: most workers never need one, and its import takes as long as the rest
+    of their start.
+    """
+
+    def __init__(self) -> None:
+        self._runner: asyncio.Runner | None = None
+
+    def run(self, awaitable: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine to its end."""
+        if self._runner is None:
+            import asyncio  # noqa: PLC0415  # as the class says
+
+            self._runner = asyncio.Runner()
+        # By itself a runner keeps the context of its first coroutine.
+        return self._runner.run(awaitable, context=copy_context())
+
+    def close(self) -> None:
+        """Close the loop, if there is one."""
+        if self._runner is not None:
+            self._runner.close()
 
 
 def _unpack(setup: dict[str, bytes]) -> tuple[RunContext, dict[str, Tool], bytes]:
@@ -103,6 +122,9 @@ def _unpack(setup: dict[str, bytes]) -> tuple[RunContext, dict[str, Tool], bytes
                 run = pickle.loads(data)  # noqa: S301  # the parent's own words
     except BaseException as error:  # noqa: BLE001  # importing the user's modules may raise anything
         return run, tools, f"{what} cannot be had in a worker process: {_describe(error)}".encode()
+    if any(tool.call is None and tool.call_async is not None for tool in tools.values()):
+        # The import is part of the start, and not of the first step.
+        import asyncio  # noqa: F401, PLC0415
     for tool in tools.values():
         # It saves time and nothing else: what is wrong shows again at the first call, as that call's failure.
         with suppress(Exception):

@@ -1,4 +1,5 @@
-"""Capacities that were found out during a run (``capacity: auto``): in words, as a table, and as data to draw. Pure.
+"""Capacities that changed during a run (``capacity: auto``, and workers that came and went): in words, as a table, and
+as data to draw. Pure.
 
 Rules of this module:
 - A capacity holds from its time until the next one's, the last one to the end of the run.
@@ -7,7 +8,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -16,6 +17,7 @@ from harness.plain_text import duration_text
 from harness.report.html.safe_text import visible
 
 ROWS_SHOWN: Final = 400
+WORKERS: Final = "workers"
 
 
 class CapacityRow(NamedTuple):
@@ -27,23 +29,45 @@ class CapacityRow(NamedTuple):
 
 
 class CapacityCurve(NamedTuple):
-    """The capacity of a resource over a run; ``left_out`` counts the changes that have no row."""
+    """The capacity of a resource over a run, or the number of workers. ``what`` names it in a sentence, ``how`` says
+    how it came about; ``left_out`` counts the changes that have no row.
+    """
 
     name: str
+    what: str
+    how: str
     words: str
     rows: list[CapacityRow]
     left_out: int
 
 
 def capacity_curves(timeline: Timeline) -> list[CapacityCurve]:
-    """A curve for each resource whose capacity was found out, in the order of the document."""
+    """A curve for the workers, if they changed, and each resource whose capacity was found out, as in the document."""
     return [
         CapacityCurve(
-            visible(name), capacity_words(changes), _rows(changes, timeline), max(0, len(changes) - ROWS_SHOWN)
+            visible(name),
+            *_named(name, timeline),
+            capacity_words(changes),
+            _rows(changes, timeline),
+            max(0, len(changes) - ROWS_SHOWN),
         )
-        for name, changes in timeline.capacity_changes.items()
-        if changes
+        for name, changes in changing(timeline)
     ]
+
+
+def _named(name: str, timeline: Timeline) -> tuple[str, str]:
+    if name == WORKERS and timeline.worker_changes:
+        return "Number of workers", "which came and went while it ran"
+    return f"Capacity of {visible(name)}", "found out while it ran"
+
+
+def changing(timeline: Timeline) -> Iterator[tuple[str, Sequence[tuple[int, int]]]]:
+    """What held for a part of the run alone: ``workers`` first, where workers came and went; then capacities."""
+    if timeline.worker_changes:
+        yield WORKERS, timeline.worker_changes
+    for name, changes in timeline.capacity_changes.items():
+        if changes:
+            yield name, changes
 
 
 def capacity_words(changes: Sequence[tuple[int, int]]) -> str:

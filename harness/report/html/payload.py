@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from executor.record.timeline import Attempt, Timeline
-from harness.report.html.capacity import capacity_columns
+from harness.report.html.capacity import capacity_columns, changing
 from harness.report.html.gantt import device_lanes, drawn_waits, parts_allowed, step_rows, worker_lanes
 from harness.report.html.palette import HATCHES, KINDS, kind_of
 from harness.report.html.report_cells import Cell
@@ -72,11 +72,7 @@ def _cell(cell: Cell, texts: Texts, limits: dict[str, int]) -> dict[str, Any]:
     lanes = worker_lanes(timeline)
     reasons = sorted({wait.reason for attempt in timeline.attempts for wait in attempt.waits})
     rows = step_rows(timeline)
-    capacities = [
-        [texts.place(name), *capacity_columns(changes)]
-        for name, changes in timeline.capacity_changes.items()
-        if changes
-    ]
+    capacities = [[texts.place(name), *capacity_columns(changes)] for name, changes in changing(timeline)]
     return {
         "label": cell.label,
         "workers": timeline.workers,

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from executor.record.timeline import Timeline
 from harness.analysis import AttemptIndex
 from harness.plain_text import counted, duration_text
-from harness.report.html.capacity import capacity_words
+from harness.report.html.capacity import capacity_words, changing
 from harness.report.html.safe_text import share_text, visible
 from harness.result.cell_key import value_text
 
@@ -87,7 +87,7 @@ def capacity_lines(timeline: Timeline, width: int = 60, *, ascii_only: bool = Fa
     """Each capacity that was found out, over the makespan: ``llm ▁▂▄▆▆▆ 4 at first, 1 to 16, 8 at the end``."""
     lines = []
     makespan = timeline.makespan_nanoseconds
-    for name, changes in timeline.capacity_changes.items():
+    for name, changes in changing(timeline):
         values: list[float] = []
         place = 0
         for column in range(width):

@@ -113,7 +113,7 @@ def summary_lines(
     if plot is not None:
         yield _figure("over time", plot)
     for text in capacities:
-        yield _figure("capacity found", text)
+        yield _figure("capacity", text)
     for group in figures.failures[:_FAILURES_SHOWN]:
         yield _figure("failed attempts", one_line(str(group), 200))
     if startup_counts(run.startup_seconds, figures.makespan_seconds) and not simulated:

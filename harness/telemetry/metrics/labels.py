@@ -3,8 +3,8 @@
 Rules of this module:
 - No label grows with the steps of a run: reasons that name a state or a resource (``lock.X``) are kept apart up to
   :data:`REASONS_TOLD_APART` of a kind; what comes after is summed as ``lock.other``.
-- The variant is the cell's parameters in short, ``n=4``; secrets in it are hidden, and a long one is cut and made
-  unique by a short hash, so that it stays the same from run to run.
+- The variant is the cell's parameters in short, ``n=4``. Secrets in it are hidden. A long one is cut and made unique by
+  a short hash, the same from run to run.
 """
 
 from __future__ import annotations

@@ -268,7 +268,7 @@ class _Cell:
         end = curves.end
         yield self._curve(table.STEPS_RUNNING, (), curves.running, end)
         yield self._curve(table.STEPS_READY, (), curves.ready, end)
-        yield self._curve(table.WORKERS, (), [(0, timeline.workers)], end)
+        yield self._curve(table.WORKERS, (), list(timeline.worker_changes) or [(0, timeline.workers)], end)
         for name, curve in curves.in_use.items():
             yield self._curve(table.RESOURCE_IN_USE, (("resource", name),), curve, end)
         for (name, device), curve in curves.devices.items():

@@ -137,7 +137,7 @@ def clean_text(text: str) -> str:
 
 def _clean_value(value: Any) -> Any:
     if isinstance(value, str):
-        return clean_text(value)
+        return value if value.isascii() else clean_text(value)
     if isinstance(value, tuple | list):
         return [_clean_value(item) for item in value]
     if isinstance(value, int) and not -_LARGEST <= value < _LARGEST:

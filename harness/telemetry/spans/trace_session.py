@@ -124,7 +124,7 @@ class Tracing:
         if engine is None:
             return
         if timeline is None:
-            timeline = engine.scheduler.timeline(backend=engine.backend_name)
+            timeline = engine.timeline()
         self._warn_of_size(estimated_bytes(timeline))
         if traced.streamed:
             # The root and what never ran are all that is missing; `_Streaming` has sent them.
@@ -185,9 +185,7 @@ class _Streaming:
         """What is left: attempts that were cut short, steps that never ran, and the root."""
         from harness.telemetry.spans.span_building import count_spans  # noqa: PLC0415  # the SDK
 
-        timeline = engine.scheduler.timeline(
-            backend=engine.backend_name, startup_seconds=self.instrument.startup_seconds
-        )  # fmt: skip
+        timeline = engine.timeline(self.instrument.startup_seconds)
         cut_short = [attempt for attempt in timeline.attempts if attempt not in self._told]
         count = count_spans(timeline) - sum(_own_spans(attempt) for attempt in self._told)
         for stream in self._streams:

@@ -32,6 +32,7 @@ OWN_PROPERTIES = {
     "else is taken for done; what must not be done twice and may have been done is asked about, never guessed.",
     "resumed_equals_undisturbed": "It ends with the final states, skips and outputs of an undisturbed run.",
     "shown_resume": "Where a resume says beforehand that a step is reused, or that it runs, it is so.",
+    "resizes": "Every change of the number of workers is in the record, and nothing else is taken for one.",
     "witnesses": "What the steps of a real run noted themselves agrees with its record: which began, how often; none "
     "goes on after a call before the record says so; never more of them really run than there are workers.",
 }
@@ -59,6 +60,7 @@ def _judge(played: Played) -> list[Violation]:
     found += _stale_news(played)
     found += _outputs(played)
     found += _instruments(played)
+    found += _resizes(played)
     return found
 
 
@@ -185,6 +187,16 @@ def _stale_news(played: Played) -> Iterator[Violation]:
     # A call that is asked to stop and goes on reports its end late: that is no stale news, the run waits for it.
     if dropped != played.stale_news and not played.faults.stubborn:
         yield Violation("stale_news", f"{played.stale_news} late or repeated completions came, {dropped} were dropped")
+
+
+def _resizes(played: Played) -> Iterator[Violation]:
+    expected: list[tuple[int, int]] = [(0, played.run.behaviour.workers)]
+    for time, sizes in played.resizes:
+        if sizes.get("workers", expected[-1][1]) != expected[-1][1]:
+            expected.append((time, sizes["workers"]))
+    recorded = list(played.timeline.worker_changes) or expected[:1]
+    if recorded != expected and played.run.behaviour.policy != "serial":
+        yield Violation("resizes", f"the workers were {expected} (nanoseconds, workers), the record has {recorded}")
 
 
 def _outputs(played: Played) -> Iterator[Violation]:

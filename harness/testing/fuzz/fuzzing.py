@@ -14,7 +14,6 @@ Rules of this module:
 
 from __future__ import annotations
 
-import gc
 import logging
 import multiprocessing
 import time
@@ -26,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from executor.engine.instruments import LOGGER_NAME as INSTRUMENTS
+from executor.garbage_collection import rare_collections
 from harness.testing.drawing.generator import FEATURES, DrawnRun, random_workflow
 from harness.testing.fuzz.crashed_run_judging import judge_crashed
 from harness.testing.fuzz.crashed_runs import play_with_crashes
@@ -49,8 +49,6 @@ REAL_CHUNK = 10
 # Failures that are shrunk and reported in full; the others are counted.
 MOST_FAILURES = 5
 SIMULATION_LIMIT_SECONDS = 20.0
-# A simulated run leaves about a thousand objects in circles, and hardly anything lives longer than its run.
-COLLECT_AFTER_OBJECTS = 20_000
 SHRINK_SECONDS = 20.0
 
 
@@ -295,17 +293,6 @@ def quiet_instruments() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-@contextmanager
-def rare_collections() -> Iterator[None]:
-    """The garbage collector looks less often: as it is set by itself, it costs a twentieth of the time."""
-    before = gc.get_threshold()
-    gc.set_threshold(before[0] and max(before[0], COLLECT_AFTER_OBJECTS), *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def _note(

@@ -21,7 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from executor.child_steps.child_request import ChildRequest, ChildStep
+from executor.child_steps.child_request import ChildRequest
+from executor.child_steps.child_step import ChildStep
 from executor.child_steps.step_context import current_step
 from executor.node_runtime import (
     CallError,

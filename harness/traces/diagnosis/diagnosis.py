@@ -9,16 +9,17 @@ Rules of this module:
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from heapq import nsmallest
 from typing import Final
 
 from executor.record.timeline import NANOSECONDS
 from harness.analysis import AttemptIndex, RunAnalysis, Summary
 from harness.analysis.attempt_index import ended_of
 from harness.analysis.lost_time import RUNNING, Piece
+from harness.traces.collector_pause import paused_collector
 from harness.traces.diagnosis.advice import Together, side_by_side
 from harness.traces.diagnosis.headline import Headline, headline_of
 from harness.traces.edges.framework_edges import LANGGRAPH
@@ -115,20 +116,8 @@ class Diagnosis:
 
 def diagnose(run: ForeignRun, *, workers: Sequence[int] | None = None, limits: Sequence[Limit] = ()) -> Diagnosis:
     """The diagnosis of a run. ``workers``: for which numbers to predict; ``limits``: under which limits, too."""
-    with without_collection():
+    with paused_collector():
         return _diagnose(run, workers, limits)
-
-
-@contextmanager
-def without_collection() -> Iterator[None]:
-    """Nothing here makes cycles; to look for them takes longer than the work, where a trace is large."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _diagnose(run: ForeignRun, workers: Sequence[int] | None, limits: Sequence[Limit]) -> Diagnosis:
@@ -195,29 +184,28 @@ def _lost(pieces: Sequence[Piece], index: AttemptIndex) -> dict[str, float]:
 
 def _gaps(index: AttemptIndex, pieces: Sequence[Piece]) -> tuple[list[Gap], float]:
     """The longest gaps inside of spans, and the sum of them all."""
-    found: list[tuple[int, int, int]] = []
+    found: list[tuple[int, int, int, int]] = []  # the longest first, of several the earliest
     for attempt in index.ended:
         if index.pauses(attempt):
-            found += [(end - start, attempt.index, start) for start, end in index.run_segments(attempt)]
-    for piece in pieces:
-        if piece.cause == GAP and (piece.attempt is None or index.nested_in[piece.attempt.index] < 0):
-            found.append((piece.end - piece.start, -1, piece.start))
-    found.sort(key=lambda one: (-one[0], one[2]))
-    stretches = [
-        (piece.start, piece.end)
-        for piece in pieces
-        if piece.cause == GAP or (piece.cause == RUNNING and piece.attempt and index.pauses(piece.attempt))
-    ]
+            for start, end in index.run_segments(attempt):
+                found.append((start - end, start, len(found), attempt.index))
+    stretches: list[tuple[int, int]] = []
+    for cause, start, end, ran in reversed(pieces):  # in order of time
+        if cause == GAP and (ran is None or index.nested_in[ran.index] < 0):
+            found.append((start - end, start, len(found), -1))
+        if cause == GAP or (cause == RUNNING and ran is not None and index.pauses(ran)):
+            stretches.append((start, end))
     return [
-        Gap(
-            step,
-            start / NANOSECONDS,
-            length / NANOSECONDS,
-            any(begin < start + length and start < end for begin, end in stretches),
-        )
-        for length, step, start in found[:MOST_GAPS]
-        if length > 0
-    ], sum(length for length, _, _ in found) / NANOSECONDS
+        Gap(step, start / NANOSECONDS, -length / NANOSECONDS, _crosses(stretches, start, start - length))
+        for length, start, _, step in nsmallest(MOST_GAPS, found)
+        if length < 0
+    ], -sum(one[0] for one in found) / NANOSECONDS
+
+
+def _crosses(stretches: Sequence[tuple[int, int]], start: int, end: int) -> bool:
+    """Whether one of the stretches, which stand in order of time, shares some time with that one."""
+    before = bisect_left(stretches, (end, end))
+    return before > 0 and stretches[before - 1][1] > start
 
 
 def _barriers(index: AttemptIndex, pieces: Sequence[Piece]) -> list[Barrier]:

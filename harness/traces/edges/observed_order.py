@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 from harness.traces.edges.stated_edges import StatedEdges
@@ -31,6 +32,9 @@ def observed_edges(steps: Steps, covered: set[int], stated: StatedEdges) -> Iter
 
 def _among(steps: Steps, group: Sequence[int], covered: set[int], stated: StatedEdges) -> Iterator[tuple[int, int]]:
     starts, ends = steps.starts, steps.ends
+    if not stated.denied and all(ends[one] <= starts[later] for one, later in pairwise(group)):
+        yield from ((one, later) for one, later in pairwise(group) if later not in covered)
+        return
     by_end = sorted(group, key=lambda step: (ends[step], step))
     sorted_ends = [ends[step] for step in by_end]
     latest = [-1]  # of the first n by end: the last of them to begin, since steps are listed by their start

@@ -64,9 +64,9 @@ def flat_graph(
     """
     edges_to: dict[int, list[int]] = {}
     followed: set[int] = set()
-    for edge in run.edges if assumed else edges_that_hold(run):
-        edges_to.setdefault(edge.after, []).append(edge.before)
-        followed.add(edge.before)
+    for before_it, after_it, _, _ in run.edges if assumed else edges_that_hold(run):
+        edges_to.setdefault(after_it, []).append(before_it)
+        followed.add(before_it)
     children: dict[int, list[int]] = {}
     for step, parent in enumerate(index.nested_in):
         children.setdefault(parent, []).append(step)
@@ -83,7 +83,8 @@ def flat_graph(
             last = [exits[call] for call in calls if call not in followed]
             exits[step] = flat.add(_own(index, step)[1], last or [head])
             continue
-        needed = [exits[before] for before in edges_to.get(step, ()) if before in exits]
+        listed = edges_to.get(step)
+        needed = [exits[before] for before in listed if before in exits] if listed else None
         before: Sequence[int] = needed or ([head] if head >= 0 else [])
         delay = run.delays.get(step, 0) if assumed else 0
         holder = run.begun_in.get(step)
@@ -117,7 +118,10 @@ def whole_nanoseconds(index: AttemptIndex, step: int) -> int:
     """All attempts of a step, and the waits between them."""
     tries = index.tries[step]
     if len(tries) == 1:
-        return index.run_nanoseconds(tries[0])
+        attempt = tries[0]
+        if not index.pauses(attempt) and attempt.started is not None and attempt.ended is not None:
+            return attempt.ended - attempt.started
+        return index.run_nanoseconds(attempt)
     ran = sum(index.run_nanoseconds(attempt) for attempt in tries)
     return ran + sum(end - start for one in tries[1:] for _, start, end in one.waits)
 

@@ -10,15 +10,75 @@ Source: list scheduling (Graham 1966), by the upward rank.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from heapq import heappop, heappush
+from collections.abc import Collection, Iterable, Sequence
+from heapq import heapify, heappop, heappush
 
 from harness.traces.prediction.flat_graph import Flat
 
 
 def list_schedule(flat: Flat, workers: int, *, limited: Collection[int] = (), at_once: int | None = None) -> int:
     """The makespan with so many workers. ``at_once``: how many of the units in ``limited`` may run side by side."""
-    return _Schedule(flat, workers, limited, len(limited) if at_once is None else at_once).run()
+    if limited:
+        return _Schedule(flat, workers, limited, len(limited) if at_once is None else at_once).run()
+    return _without_limit(flat, workers)
+
+
+def _without_limit(flat: Flat, workers: int) -> int:
+    """The same without a limit, in one function: calls would cost most of the time of a large trace."""
+    lengths, after, places, delays = flat.lengths, flat.after, flat.places, flat.delays
+    bits = len(lengths).bit_length()
+    mask = (1 << bits) - 1
+    by_place = _inverse(places)
+    missing = list(map(len, flat.before))
+    first = [unit for unit, count in enumerate(missing) if not count]
+    held = {unit for unit in first if unit in delays}  # they stand among those that run, and end when they may begin
+    # Those that are ready from the beginning, the next one last: a heap of them all would cost more.
+    opening = sorted((places[unit] for unit in first if unit not in held), reverse=True)
+    ready: list[int] = []
+    running = [delays[unit] << bits | unit for unit in held]
+    heapify(running)
+    free, now = workers, 0
+    while True:
+        while free and (ready or opening):
+            from_opening = opening and (not ready or opening[-1] < ready[0])
+            unit = by_place[opening.pop() if from_opening else heappop(ready)]
+            free -= 1
+            heappush(running, (now + lengths[unit]) << bits | unit)
+        if not running:
+            return now
+        now = running[0] >> bits
+        while running and running[0] >> bits == now:
+            unit = heappop(running) & mask
+            if unit not in held:
+                free += 1
+            else:
+                held.discard(unit)
+                if lengths[unit]:
+                    heappush(ready, places[unit])
+                    continue
+            released: Iterable[int] = after[unit]
+            while released:
+                joints = []
+                for one in released:
+                    left = missing[one] = missing[one] - 1
+                    if left:
+                        continue
+                    if one in delays:
+                        held.add(one)
+                        heappush(running, (now + delays[one]) << bits | one)
+                    elif lengths[one]:
+                        heappush(ready, places[one])
+                    else:
+                        joints.append(one)
+                released = [behind for joint in joints for behind in after[joint]] if joints else ()
+
+
+def _inverse(places: Sequence[int]) -> list[int]:
+    """The unit at each place."""
+    by_place = [0] * len(places)
+    for unit, place in enumerate(places):
+        by_place[place] = unit
+    return by_place
 
 
 def most_at_once(flat: Flat) -> int:
@@ -53,9 +113,7 @@ class _Schedule:
         self.places_left = at_once
         self.now = 0
         self.bits = len(flat.lengths).bit_length()
-        self.by_place = [0] * len(flat.places)
-        for unit, place in enumerate(flat.places):
-            self.by_place[place] = unit
+        self.by_place = _inverse(flat.places)
         self.missing = [len(before) for before in flat.before]
         self.ready: list[int] = []
         self.waiting: list[int] = []  # limited ones for which there is no place

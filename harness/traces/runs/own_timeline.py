@@ -23,6 +23,7 @@ from executor.record.timeline import (
     Attempt,
     AttemptFailure,
     AttemptOutcome,
+    ClockReading,
     DeviceAttempt,
     Interval,
     StepStatus,
@@ -109,6 +110,8 @@ def _read(trace: Trace, root: Span) -> ForeignRun:
         backend=str(root.attributes.get(names.EXECUTOR, "")),
         startup_seconds=float(root.attributes.get(names.STARTUP_SECONDS, 0.0)),
         capacity_changes=_capacity_changes(root.attributes.get(names.CAPACITY_CHANGES)),
+        worker_changes=_changes(_decoded(root.attributes.get(names.WORKER_CHANGES, "[]"))),
+        clocks=_clocks(root.attributes.get(names.CLOCKS)),
         tools=[step.tool for step in steps],
     )
     check_record(timeline)
@@ -250,10 +253,15 @@ def _resources(text: Any) -> dict[str, Resource]:
 def _capacity_changes(text: Any) -> dict[str, list[tuple[int, int]]]:
     if text is None:
         return {}
-    return {
-        str(name): [(int(time), int(capacity)) for time, capacity in changes]
-        for name, changes in _decoded(text).items()
-    }
+    return {str(name): _changes(changes) for name, changes in _decoded(text).items()}
+
+
+def _changes(pairs: Any) -> list[tuple[int, int]]:
+    return [(int(time), int(capacity)) for time, capacity in pairs]
+
+
+def _clocks(text: Any) -> dict[str, ClockReading]:
+    return {} if text is None else {str(worker): ClockReading(**words) for worker, words in _decoded(text).items()}
 
 
 def _status(step: _StepSpans) -> StepStatus:

@@ -110,6 +110,8 @@ def _episodes(
     usual = median(end - start for start, end, _ in calls)
     least = min(_PROMPT_NANOSECONDS, int(_PROMPT_RATIO * usual))
     for cluster in _clusters(calls, least):
+        if len(cluster) < 2 + _FEWEST_WAITING:
+            continue
         most = _most_at_once(cluster)
         if most > 1 and len(cluster) >= most + _FEWEST_WAITING:
             yield from _full_stretches(cluster, most, least, usual, staggered)

@@ -137,6 +137,27 @@ def test_nothing_starts_where_more_runs_than_there_are_slots() -> None:
     assert succeed(hand, "c", 3) == ["d"]
 
 
+def test_several_that_end_together_are_final_before_anything_starts() -> None:
+    steps = [step("a"), step("b"), step("late", "a"), step("early", "b", priority=1)]
+    short, general = Hand(steps, slots=2), Hand(steps, slots=2)
+    assert short.start() == general.start() == ["a", "b"]
+    starts = short.scheduler.succeed_together([short.live["a"], short.live["b"]], 1)
+    short.scheduler.validate()
+    assert [attempt.step_id for attempt in starts or ()] == general.turn(1e-9, "a", "b") == ["early", "late"]
+    assert facts(short.scheduler.attempts) == facts(general.scheduler.attempts)
+
+
+def test_several_do_not_end_together_where_one_of_them_has_ended_or_made_calls() -> None:
+    hand = Hand([step("a"), step("b"), step("c")])
+    hand.start()
+    assert succeed(hand, "c", 1) == []
+    before = facts(hand.scheduler.attempts)
+    assert hand.scheduler.succeed_together([hand.live["a"], hand.live["c"]], 2) is None
+    hand.add(step("x"), parent="a")
+    assert hand.scheduler.succeed_together([hand.live["a"], hand.live["b"]], 2) is None
+    assert facts(hand.scheduler.attempts) == before
+
+
 # ---------------------------------------------------------------------- overtaking
 
 

@@ -75,6 +75,6 @@ def test_states_are_written_in_one_place_and_in_the_short_ways() -> None:
         "scheduler": ["_move"],
         "short_way": [
             "_add_running_call", "_release_plain", "_start_plain", "call", "come_back", "come_back", "come_back",
-            "succeed",
+            "succeed", "succeed_together",
         ],
     }  # fmt: skip

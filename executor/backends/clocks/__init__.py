@@ -1,0 +1,1 @@
+"""Times that workers of other machines measured, on the clock of the driver."""

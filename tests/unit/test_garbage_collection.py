@@ -1,0 +1,73 @@
+"""The collector looks less often while a record grows, and is set as before at the end."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from executor import Step, Workflow, run
+from executor.backends.virtual import VirtualBackend
+from executor.engine.engine import Engine
+from executor.garbage_collection import COLLECT_AFTER_OBJECTS, rare_collections
+
+
+@pytest.fixture(autouse=True)
+def as_it_was() -> Iterator[None]:
+    """Each test sets the collector, and none leaves it so."""
+    before = gc.get_threshold()
+    yield
+    gc.set_threshold(*before)
+
+
+@pytest.mark.parametrize(
+    ("set_to", "meanwhile"),
+    [(700, COLLECT_AFTER_OBJECTS), (2 * COLLECT_AFTER_OBJECTS, 2 * COLLECT_AFTER_OBJECTS), (0, 0)],
+)
+def test_the_collector_looks_less_often_and_is_then_set_as_before(set_to: int, meanwhile: int) -> None:
+    gc.set_threshold(set_to, 11, 12)
+    with rare_collections():
+        assert gc.get_threshold() == (meanwhile, 11, 12)
+    assert gc.get_threshold() == (set_to, 11, 12)
+
+
+def test_what_the_program_sets_meanwhile_stays() -> None:
+    gc.set_threshold(700, 10, 10)
+    with rare_collections():
+        gc.set_threshold(5_000, 5, 5)
+    assert gc.get_threshold() == (5_000, 5, 5)
+
+
+def test_the_last_of_several_puts_the_settings_back() -> None:
+    gc.set_threshold(700, 10, 10)
+    inside, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with rare_collections():
+            inside.set()
+            leave.wait(10)
+
+    with rare_collections():
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert inside.wait(10)
+    assert gc.get_threshold()[0] == COLLECT_AFTER_OBJECTS
+    leave.set()
+    thread.join()
+    assert gc.get_threshold() == (700, 10, 10)
+
+
+def test_a_simulated_run_collects_rarely_and_leaves_the_settings_alone() -> None:
+    seen: list[int] = []
+
+    class Watched(VirtualBackend):
+        def _next_instant(self, engine: Engine) -> int:
+            seen.append(gc.get_threshold()[0])
+            return super()._next_instant(engine)
+
+    gc.set_threshold(700, 10, 10)
+    run(Workflow(steps=(Step(step_id="a", tool="noop"),)), backend=Watched(1))
+    assert seen == [COLLECT_AFTER_OBJECTS]
+    assert gc.get_threshold() == (700, 10, 10)
