@@ -39,6 +39,17 @@ def resources_of(devices: Mapping[str, Devices | None]) -> dict[str, Resource]:
     return {kind: Resource(devices=each) for kind, each in devices.items() if each is not None}
 
 
+def with_count(resource: Resource, count: int) -> Resource:
+    """The resource with so many devices: the first of them, or more that have the memory of the last."""
+    devices = resource.devices
+    assert devices is not None
+    names, memory = list(devices.names[:count]), devices.memory_gb
+    names += [f"added-{number}" for number in range(1, count - len(names) + 1)]
+    if isinstance(memory, tuple):
+        memory = (*memory[:count], *memory[-1:] * (count - len(memory)))
+    return Resource(devices=Devices(ids=tuple(names), memory_gb=memory))
+
+
 def parts_of(amount: float) -> int:
     """How many whole parts an amount has, at least one."""
     return max(1, int(Decimal(str(amount)) * PARTS))
