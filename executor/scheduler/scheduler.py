@@ -756,10 +756,9 @@ class Scheduler:
         if abandoned:
             self._abandoned[attempt] = demand
             self._call_tree.abandon(index)
-            return
-        if demand is not None:
+        elif demand is not None:
             demand.release()
-        if self.limits.pools and attempt.devices is not None:
+        if self.limits.pools and attempt.devices is not None and not abandoned:
             release_devices(self.limits, attempt)
 
     def _leave_block(self, attempt: Attempt, state: int, now: int) -> None:

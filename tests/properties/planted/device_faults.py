@@ -66,7 +66,7 @@ DEVICE_FAULTS = (
         "devices kept after the end",
         "The devices of a step that failed stay held.",
         "executor.scheduler.scheduler:Scheduler._leave_worker",
-        "if self.limits.pools and attempt.devices is not None:",
+        "if self.limits.pools and attempt.devices is not None and not abandoned:",
         'if self.limits.pools and attempt.devices is not None and attempt.outcome == "succeeded":',
         focus=DEVICES,
     ),
