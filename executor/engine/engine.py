@@ -36,6 +36,7 @@ from executor.engine.rendering import Renderer
 from executor.engine.reuse import Reuse
 from executor.engine.run_record import RunRecord, VisibleOutputs
 from executor.engine.simulated_outputs import SimulatedOutputs
+from executor.model.device_needs import HeldDevices
 from executor.model.workflow import Resource, Step
 from executor.record.outcomes import Completion, Failure, StepError
 from executor.record.timeline import Attempt, ClockReading, Timeline
@@ -99,6 +100,8 @@ class Engine:
             items=self.items,
             reuse=None if earlier is None else Reuse(earlier, self.record, self.renderer),
         )
+        if self.scheduler.limits.pools:
+            self.renderer.devices_of = self.devices_of
         self.deadlines = Deadlines(self.scheduler)
         self.child_steps = ChildSteps(self.scheduler)
         self.scheduler.add(graph, 0)
@@ -385,7 +388,17 @@ class Engine:
 
     def _context_of(self, attempt: Attempt) -> ToolContext:
         step = self.scheduler.steps[attempt.index]
-        return ToolContext(self.context, attempt.step_id, attempt.attempt, step.expected_seconds, step.timeout)
+        expected, timeout, devices = step.expected_seconds, step.timeout, attempt.devices
+        return ToolContext(self.context, attempt.step_id, attempt.attempt, expected, timeout, devices)
+
+    def needs_of(self, attempt: Attempt) -> Mapping[str, float]:
+        """What the step of an attempt needs, name → amount, for a backend whose own scheduler has to know."""
+        return self.scheduler.steps[attempt.index].needs or {}
+
+    def devices_of(self, index: int) -> HeldDevices | None:
+        """By kind, the ids of the devices that a step has now; None where it has none."""
+        attempt = self.scheduler.live_attempt(index)
+        return None if attempt is None else attempt.devices
 
     def child_step_request(
         self,

@@ -10,7 +10,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from executor.model.workflow import Resource
-from executor.record.timeline import NANOSECONDS, Attempt, AttemptFailure, ClockReading, Interval, Timeline, Wait
+from executor.record.timeline import (
+    NANOSECONDS,
+    Attempt,
+    AttemptFailure,
+    ClockReading,
+    DeviceAttempt,
+    Interval,
+    Timeline,
+    Wait,
+)
 from harness.files.packaged import schema
 from harness.result.result_writing import SCHEMA, Document
 
@@ -123,7 +132,7 @@ def _timeline(result: Mapping[str, Any]) -> Timeline:
 
 def _attempt_from(words: Mapping[str, Any], index: int) -> Attempt:
     waits = [Wait(one["reason"], _nanoseconds(one["from"]), _nanoseconds(one["to"])) for one in words["waits"]]
-    attempt = Attempt(
+    attempt = (Attempt if words.get("devices") is None else DeviceAttempt)(
         index=index,
         step_id=words["step_id"],
         attempt=words["attempt"],
@@ -133,6 +142,8 @@ def _attempt_from(words: Mapping[str, Any], index: int) -> Attempt:
         parent=words["parent"],
         waits=waits or None,
     )
+    if isinstance(attempt, DeviceAttempt):
+        attempt.held_devices = {kind: tuple(ids) for kind, ids in words["devices"].items()}
     attempt.started = _nanoseconds_or_none(words["started"])
     attempt.ended = _nanoseconds_or_none(words["ended"])
     attempt.known = _nanoseconds_or_none(words["known"])
