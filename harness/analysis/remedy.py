@@ -99,8 +99,8 @@ def _resource_sentence(amount: str, name: str, timeline: Timeline) -> str:
         )
     capacity = f", capacity {resource.capacity}" if resource is not None and resource.capacity is not None else ""
     return (
-        f"{amount} waiting for {name}{capacity}: raise it, or make the steps that need {name} fewer, shorter or less "
-        "greedy."
+        f"{amount} waiting for {name}{capacity}: raise it if what it protects can take more, or make the steps that "
+        f"need {name} fewer, shorter or less greedy."
     )
 
 

@@ -289,7 +289,11 @@ class Loading:
         tools = {**known, **declarations_for(used, used)}
         planned = plan(workflow, tools=tools, resources=resources, default_tool=self.config.default_tool)
         # Of a workflow with parts left out, only what is surely wrong is worth saying.
-        self.findings += [finding for finding in planned.findings if complete or finding.severity == "error"]
+        tool_by_step = {step.step_id: step.tool for step in workflow.steps}
+        self.findings += [
+            _why_not_found(finding, tool_by_step)
+            for finding in planned.findings if complete or finding.severity == "error"
+        ]  # fmt: skip
         if planned.graph is not None and complete:
             self.findings += check_calls(planned.graph.steps, lambda name: _tool_of(name, known))
         return planned
@@ -344,6 +348,18 @@ def _tool_of(name: str, declared: Mapping[str, ToolDeclaration]) -> Tool | None:
         return resolve_tool(name, declared)
     except ToolOptionsError:
         return None
+
+
+def _why_not_found(finding: Finding, tool_by_step: Mapping[str, str | None]) -> Finding:
+    """What hinders a ``module:function``, in place of the names of other tools."""
+    name = tool_by_step.get(finding.step or "") or ""
+    if finding.code != "unknown-tool" or ":" not in name:
+        return finding
+    try:
+        resolve_tool(name, {})
+    except ToolOptionsError as error:
+        return replace(finding, message=str(error), fix=error.fix or finding.fix)
+    return finding
 
 
 def _undeclared(workflow: Workflow, declared: Mapping[str, ToolDeclaration]) -> dict[str, ToolDeclaration]:
@@ -424,7 +440,6 @@ def load(
         WorkflowError: with all findings, at least one of them an error.
 
     """
-    look_beside(path)
     return load_document(
         read_scenario(path), settings=settings, config=config, allow_missing_inputs=allow_missing_inputs
     )
@@ -440,12 +455,13 @@ def look_beside(path: str | Path) -> None:
 
 
 def read_scenario(path: str | Path) -> Document:
-    """Read what :func:`load` would check.
+    """Read what :func:`load` would check. From then on the modules beside the file are found.
 
     Raises:
         WorkflowError: it cannot be read.
 
     """
+    look_beside(path)
     found = resolve(path)
     return read_project(found) if is_project_file(found) else read_document(found)
 
