@@ -62,6 +62,7 @@ class Backend:
     stops_at_once: bool = False
     # Each call has an environment for itself, which names its devices.
     own_environments: ClassVar[bool] = False
+    outputs_may_stay: bool = False
     # As a context manager it keeps its workers from run to run; else each run starts its own.
     keeps_workers: ClassVar[bool] = False
 

@@ -68,6 +68,8 @@ class Result:
     tokens: int | None = None
     facts: dict[str, Any] | None = None
     packed: bool = False
+    # Of what type an output is.
+    type_name: str = ""
 
 
 Answer: TypeAlias = tuple[Times, Result]
@@ -195,7 +197,9 @@ def unpack(answer: Answer, step_id: str) -> Answer:
 def _packed(answer: Answer, step_id: str) -> Answer:
     times, result = answer
     try:
-        return times, replace(result, value=dumps(result.value, "its result"), packed=True)
+        return times, replace(
+            result, value=dumps(result.value, "its result"), packed=True, type_name=type(result.value).__name__
+        )
     except NotPicklableError as error:
         return times, replace(result, outcome="failed", value=not_picklable(step_id, error))
 

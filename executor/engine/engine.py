@@ -39,6 +39,7 @@ from executor.engine.simulated_outputs import SimulatedOutputs
 from executor.model.device_needs import HeldDevices
 from executor.model.workflow import Resource, Step
 from executor.record.outcomes import Completion, Failure, StepError
+from executor.record.remote_outputs import RemoteOutputs
 from executor.record.timeline import Attempt, ClockReading, Timeline
 from executor.scheduler import Policy, Scheduler
 from executor.templates.render_budget import UnknownValueError
@@ -74,7 +75,9 @@ class Engine:
         # Of workers with another clock than the driver's, what is known of it: written by the backend.
         self.clocks: Mapping[str, ClockReading] = {}
         self.instruments = Instruments(instruments)
-        self.record = RunRecord(self.context, self.instruments, stops_at_once=driver.stops_at_once)
+        self.record = RunRecord(
+            self.context, self.instruments, stops_at_once=driver.stops_at_once, outputs_may_stay=driver.outputs_may_stay
+        )
         self._driver = driver
         self._clock = driver.clock
         self._lock = Lock()
@@ -90,6 +93,8 @@ class Engine:
         outputs: Mapping[str, Any] = VisibleOutputs(self.record.outputs, self.record.null_outputs)
         visible = SimulatedOutputs(outputs) if self.simulates else outputs
         self.renderer = Renderer(self.toolbox.tools, self.context, visible)
+        if isinstance(self.record.outputs, RemoteOutputs):
+            self.renderer.remote = self.record.outputs
         self.items = self.items_class(self.record, self.renderer, driver.assume_items)
         self.scheduler = self.record.scheduler = self.scheduler_class(
             slots,

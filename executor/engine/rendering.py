@@ -8,6 +8,7 @@ Rules of this module:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -15,12 +16,18 @@ from executor.child_steps.child_step import ChildStep
 from executor.engine.keeping import Keeper
 from executor.model.device_needs import HeldDevices
 from executor.model.workflow import Step
+from executor.record.remote_outputs import RemoteOutput, RemoteOutputs
 from executor.templates.render_budget import STUB, Stub, UnknownValueError
 from executor.tools.tool import RunContext, Tool, ToolError
 
 # tool, prompt, args, whether prompt and args are constant
 Work: TypeAlias = tuple[Tool, str | None, Mapping[str, Any], bool]
 
+# A template that is one output and nothing else.
+_WHOLE_OUTPUT = re.compile(
+    r"\{\{ *steps(?:\.(?P<id>[A-Za-z_][A-Za-z_0-9]*)"
+    r"|\[(?P<quote>['\"])(?P<quoted>[^'\"\\\n]+)(?P=quote)\])\.output *\}\}"
+)
 _NO_ARGS: Mapping[str, Any] = {}
 
 
@@ -43,6 +50,8 @@ class Renderer:
         self.keeper: Keeper | None = None
         # Of a step: the devices that it has now. None where the run has no devices.
         self.devices_of: Callable[[int], HeldDevices | None] | None = None
+        # Outputs that may be elsewhere.
+        self.remote: RemoteOutputs | None = None
 
     def work(self, step: Step, index: int) -> tuple[Tool, str | None, Mapping[str, Any]]:
         """The tool of a step, with its prompt and arguments rendered. ``index``: the step's place in the run.
@@ -90,7 +99,24 @@ class Renderer:
         inputs, outputs, of_item = self._context.inputs, self._outputs, variables
         if prompt is not None:
             prompt = render_text(prompt, inputs, outputs, of_item)
-        return tool, prompt, {name: render_value(value, inputs, outputs, of_item) for name, value in args.items()}
+        stays = self._stays
+        return (
+            tool,
+            prompt,
+            {
+                name: render_value(value, inputs, outputs, of_item) if (remote := stays(value)) is None else remote
+                for name, value in args.items()
+            },
+        )
+
+    def _stays(self, value: Any) -> RemoteOutput | None:
+        """Where an argument is nothing but an output that is elsewhere, it is handed on as it is; where the call is
+        kept (journal, cache), it is read.
+        """
+        if self.remote is None or self.keeper is not None or not isinstance(value, str):
+            return None
+        found = _WHOLE_OUTPUT.fullmatch(value)
+        return None if found is None else self.remote.remote(found["id"] or found["quoted"])
 
     def simulated_work(self, step: Step, index: int) -> tuple[Tool, str | None, Mapping[str, Any], bool]:
         """The same where no tool runs, and whether all of it is known. An argument that only a run knows is a value

@@ -5,7 +5,8 @@ A backend, the simulator or a reader of foreign traces makes a :class:`Timeline`
 Rules of this module:
 - All times are integer nanoseconds from the run's t = 0 (the first start call, workers already up).
 - For every attempt: ``ready <= granted <= started <= ended <= known``.
-- ``waits`` tile ``[ready, granted]`` without gaps where anything was waited for; waits after ``started`` are resumings.
+- ``waits`` tile ``[ready, granted]`` without gaps where anything was waited for; waits after ``started`` are resumings,
+  and ``transfer`` lies between ``granted`` and ``started``.
 - Lists indexed by step are in file order; steps added during the run come last. They may be shared with the
   scheduler that filled them, so they are never changed.
 """
@@ -29,7 +30,7 @@ NANOSECONDS = 1_000_000_000
 
 class Wait(NamedTuple):
     """An interval in which an attempt waited: ``reason`` is one of backoff, barrier, ``lock.X``, ``resource.X``,
-    ``rate.X``, worker, resuming. Nanoseconds.
+    ``rate.X``, worker, resuming; or transfer: its inputs were on their way to its worker. Nanoseconds.
     """
 
     reason: str

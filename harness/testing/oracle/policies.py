@@ -262,7 +262,9 @@ def waits(view: View) -> Iterator[Violation]:
                 legal = _legal(view, one, reason)
             else:
                 inside = any(left <= start and end <= right for left, right in resuming)
-                legal = inside and (reason in ("worker", "resuming") or _needs(view, one, reason, "resource"))
+                legal = reason == "transfer" or (
+                    inside and (reason in ("worker", "resuming") or _needs(view, one, reason, "resource"))
+                )
             if not legal:
                 yield Violation(
                     "waits",
