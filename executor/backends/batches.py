@@ -147,14 +147,18 @@ class BatchingBackend(SubmitBackend):
 
     def _give_up_batches(self, engine: Engine) -> None:
         """The run is to be cancelled, and a batch does not come back: a step of it takes long."""
-        if not engine.cancel_requested or not self._batches:
+        if not engine.cancel_requested or not any(True for _ in self._given_ahead()):
             return
         now = time.monotonic()
         if self._cancel_seen is None:
             self._cancel_seen = now
         elif now - self._cancel_seen >= _PATIENCE_SECONDS:
-            for rest in self._batches.values():
-                self._take_back(engine, rest)
+            for indices in self._given_ahead():
+                self._take_back(engine, indices)
+
+    def _given_ahead(self) -> Iterator[Sequence[int]]:
+        """The steps that were submitted before they have a slot."""
+        yield from self._batches.values()
 
     # ------------------------------------------------------------------ starts
 

@@ -77,7 +77,7 @@ class Engine:
         self._driver = driver
         self._clock = driver.clock
         self._lock = Lock()
-        # No instrument watches single attempts, and none has a timeout: `succeed` may take the short way.
+        # No instrument watches single attempts: `succeed` may take the short way.
         self._plain = not (self.record.watches_start or self.record.watches_finish)
         self._note_end: Callable[[Attempt], None] | None = None
         # Whether the run was asked to be cancelled, and that was not carried out yet.
@@ -236,7 +236,8 @@ class Engine:
         *,
         late: bool = False,
     ) -> list[Attempt]:
-        """:meth:`advance` for one attempt that ended well, in the fewest steps: what every plain run is made of.
+        """:meth:`advance` for one attempt that ended well, in the fewest steps: what every plain run is made of. Its
+        context has no facts and no tokens to be recorded.
 
         ``late``: some time has passed since it ended.
         """
@@ -250,12 +251,21 @@ class Engine:
             now = self._clock() - self.origin
         try:
             scheduler = self.scheduler
-            if self._plain and scheduler.plain and attempt.outcome is None and not self.cancel_requested:
+            if (
+                self._plain
+                and scheduler.short
+                and attempt.outcome is None
+                and not self.cancel_requested
+                and not (self.deadlines and self.deadlines.is_due(now))
+            ):
                 attempt.started = started
                 attempt.ended = ended
                 attempt.worker = worker
                 attempt.cpu_seconds = cpu_seconds
-                self.record.outputs[attempt.step_id] = output
+                record = self.record
+                record.outputs[attempt.step_id] = output
+                if record.contexts:
+                    record.contexts.pop(attempt, None)
                 if attempt.parent is None:
                     starts = scheduler.succeed(attempt, now)
                 else:
@@ -283,23 +293,26 @@ class Engine:
         with self._lock:
             try:
                 scheduler = self.scheduler
-                if not (self._plain and scheduler.plain) or self.cancel_requested or self._asked:
+                now = self._clock() - self.origin
+                if not (self._plain and scheduler.short) or self.cancel_requested or self._asked:
                     return None
+                if self.deadlines and self.deadlines.is_due(now):
+                    return None
+                outputs = self.record.outputs
                 attempts = []
-                for attempt, started, ended, worker, cpu_seconds, outcome, _, tokens_used in completions:
+                for attempt, started, ended, worker, cpu_seconds, outcome, output, tokens_used in completions:
                     if outcome != "succeeded" or tokens_used is not None or attempt.outcome is not None:
                         return None
                     attempt.started = started
                     attempt.ended = ended
                     attempt.worker = worker
                     attempt.cpu_seconds = cpu_seconds
+                    # A condition that this decides reads it. In the long way it is written again.
+                    outputs[attempt.step_id] = output
                     attempts.append(attempt)
-                starts = scheduler.succeed_together(attempts, self._clock() - self.origin)
+                starts = scheduler.succeed_together(attempts, now)
                 if starts is None:
                     return None
-                outputs = self.record.outputs
-                for completion in completions:
-                    outputs[completion[0].step_id] = completion[6]
                 if self._note_end is not None:
                     for attempt in attempts:
                         self._note_end(attempt)
@@ -317,7 +330,7 @@ class Engine:
         """
         with self._lock:
             try:
-                if not self._plain or self.cancel_requested or self._asked:
+                if not self._plain or self.deadlines or self.cancel_requested or self._asked:
                     return None
                 now = self._clock() - self.origin
                 child = self.scheduler.call(attempt, step, now)
@@ -338,7 +351,6 @@ class Engine:
                 return
             attempt.started = max(at, attempt.granted)
             attempt.worker = worker
-            self._plain = False
             sooner = self.deadlines.add(attempt, timeout)
         if sooner:
             self._driver.notify()

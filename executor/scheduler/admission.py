@@ -218,22 +218,26 @@ def _add_order_edges(scheduler: Scheduler, index: int, edges: Sequence[OrderEdge
         scheduler._order_parents.append(())
         return
     scheduler._has_locks = True
-    scheduler.plain = False
+    scheduler.plain = scheduler.short = False
     scheduler._order_parents.append(tuple(dict.fromkeys(predecessor for predecessor, _ in edges)))
     scheduler._locks.add(index, edges, [scheduler._is_released(predecessor) for predecessor, _ in edges])
 
 
 def _add_details(scheduler: Scheduler, index: int, step: Step) -> None:
-    if step.needs or step.when is not None or step.for_each is not None:
-        scheduler.plain = False
     if step.for_each is not None:
+        scheduler.plain = scheduler.short = False
         scheduler._mapped.add(index)
     elif step.needs:
+        scheduler.plain = False
         demand = scheduler.limits.demand(step)
         if demand is not None:
             scheduler._demand[index] = demand
+            scheduler.short &= not (demand.rated or demand.adapts)
     if step.when is not None:
         scheduler._conditional.add(index)
+        scheduler.plain = False
+        # A call that its condition ends may be what its step waits for.
+        scheduler.short &= scheduler._call_tree.parent(index) == NO_STEP
 
 
 def _add_to_gate(scheduler: Scheduler, gate: Gate, index: int, step: Step, level: int) -> None:

@@ -114,6 +114,8 @@ class Scheduler:
         self._free = self.slots  # slots that no step has; below zero after a `resize` to fewer
         # Only data dependencies, slots and calls: short ways are open.
         self.plain = policy in ("dataflow", "serial") and reuse is None
+        # The same, and conditions of top-level steps and capacities: the short way of an end is open.
+        self.short = self.plain
         self._has_locks = False  # whether any step has order edges
         self._has_calls = False  # whether any step made calls or was blocked
         # Of every step.
@@ -173,6 +175,7 @@ class Scheduler:
     hand_out = prefetch.hand_out
     take_back = prefetch.take_back
     start_handed_out = prefetch.start_handed_out
+    move_grant = prefetch.move_grant
     regrant = prefetch.regrant
 
     # ------------------------------------------------------------------ questions
@@ -207,6 +210,12 @@ class Scheduler:
     def may_hand_out(self) -> bool:
         """Whether :meth:`hand_out` could find anything: a look that needs no lock."""
         return bool(self._queue.open_heap)
+
+    def first_in_order(self) -> int | None:
+        """The step that may start next if it needs but a slot, or one that has ended meanwhile; None: there is none.
+        A look that needs no lock.
+        """
+        return next((key & INDEX_MASK for key in self._queue.open_heap[:1]), None)
 
     @property
     def has_handed_out(self) -> bool:
@@ -461,6 +470,7 @@ class Scheduler:
                 return False
         except Exception as error:  # noqa: BLE001  # whatever a user's expression raises is that step's failure
             self.condition_errors[index] = error
+            self.plain = self.short = False
             self._move(index, DECIDE, FAILED)
             return True
         self._false_condition.add(index)
@@ -710,7 +720,7 @@ class Scheduler:
             self._move(index, SUCCEED, SUCCEEDED)
             self._cascade([index], index, now)
             return "succeeded"
-        self.plain = False
+        self.plain = self.short = False
         self._leave_worker(attempt, state, tokens_used, now, abandoned=abandoned)
         if overloaded or outcome == "timed_out":
             self._learn(attempt, now, overloaded=True)
@@ -873,7 +883,7 @@ class Scheduler:
         if unknown:
             raise SchedulerError(f"cannot cancel unknown steps {', '.join(map(repr, unknown))}")
         now = self._advance_to(now)
-        self.plain = False
+        self.plain = self.short = False
         if step_ids is None:
             self._mode = CANCELLING
             while self.held:

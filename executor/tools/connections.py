@@ -128,10 +128,11 @@ class Connections:
                     self._client = httpx.Client(mounts=dict.fromkeys(_LOOPBACK), **settings)
         return self._client
 
-    def async_client(self, loop: asyncio.AbstractEventLoop) -> httpx.AsyncClient:
-        """The client of this event loop."""
+    def async_client(self) -> httpx.AsyncClient:
+        """The client of the event loop that runs."""
         if self._pid != os.getpid():
             self._forget()
+        loop = _running_loop()
         client = self._async_clients.get(loop)
         if client is None:
             import httpx  # noqa: PLC0415 - see the module's rules
@@ -153,9 +154,9 @@ class Connections:
             self._client.close()
         self._forget()
 
-    async def close_async(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close the client of this event loop."""
-        client = self._async_clients.pop(loop, None)
+    async def close_async(self) -> None:
+        """Close the client of the event loop that runs."""
+        client = self._async_clients.pop(_running_loop(), None)
         if client is not None:
             await client.aclose()
 
@@ -178,6 +179,12 @@ class Connections:
             ),
             "headers": {"User-Agent": "makespan"},
         }
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    import asyncio  # noqa: PLC0415  # who runs no coroutine does not pay for its import
+
+    return asyncio.get_running_loop()
 
 
 _NOT_PICKLED = {"_pid", "_lock", "_client", "_async_clients", "_verify"}

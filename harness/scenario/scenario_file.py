@@ -246,7 +246,10 @@ class Loading:
         if workflow is None:
             return None
         known = {**declared, **_undeclared(workflow, declared)}
-        tools = declarations_for(known, known)
+        # The retries of a kind are in its module: those of kinds that no step uses need not be known.
+        names = {step.tool for step in workflow.steps} | {self.config.default_tool}
+        used = {name: declaration for name, declaration in known.items() if name in names}
+        tools = {**known, **declarations_for(used, used)}
         planned = plan(workflow, tools=tools, resources=resources, default_tool=self.config.default_tool)
         # Of a workflow with parts left out, only what is surely wrong is worth saying.
         self.findings += [finding for finding in planned.findings if complete or finding.severity == "error"]

@@ -15,15 +15,15 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, ClassVar
 
 from executor.backends.base import BackendError, usable_cores
-from executor.backends.batches import BatchingBackend
 from executor.backends.clocks.worker_clock import RoundTrip
 from executor.backends.submit import Answer, Submits
+from executor.backends.window import WindowBackend
 from executor.backends.worker_check import must_fit
 from executor.engine.engine import Engine
 from executor.host_id import machine
@@ -34,6 +34,7 @@ try:
     import dask
     from distributed import Client, KilledWorker, Scheduler, SpecCluster
 
+    from executor.backends.dask.calls import DaskCalls
     from executor.backends.dask.cluster_watch import ClusterWatch, Looked
     from executor.backends.dask.cluster_worker import WorkerProgram
     from executor.backends.dask.scheduler_check import must_be_a_scheduler
@@ -48,8 +49,8 @@ START_SECONDS = 60
 WITHOUT_WORKERS_SECONDS = 300
 LOOPBACK = "127.0.0.1"
 OPTIONS = {"host": LOOPBACK, "port": 0, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
-# A worker that dies takes down what runs on it, and nothing waits there; the engine decides whether it runs again.
-SETTINGS = {"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.worker-saturation": 1.0}
+# A worker that dies takes down what runs on it, and the one call that waits there; the engine decides what runs again.
+SETTINGS = {"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.worker-saturation": 5.0}
 # Arguments may be large, and Dask would warn of each; it reads this where a call is submitted. Settings are the whole
 # process's: one thread at a time changes them and puts them back, so that other users of Dask keep their warning.
 SUBMIT_SETTINGS = {"distributed.admin.large-graph-warning-threshold": "1 TiB"}
@@ -66,7 +67,7 @@ class ConnectionLostError(Exception):
     """Dask has forgotten what ran, since the connection to its scheduler broke."""
 
 
-class DaskBackend(BatchingBackend):
+class DaskBackend(WindowBackend):
     """Steps on a Dask cluster. ``address`` (``tcp://host:port``) is that of a running scheduler."""
 
     name = "dask"
@@ -97,6 +98,7 @@ class DaskBackend(BatchingBackend):
         # The executor of a cluster that was kept, between two runs.
         self._resting: Any = None
         self._worker_pids: list[int] = []
+        self._threads_of_it = 0
         super().__init__(self._threads_there() if workers is None and address is not None else workers)
 
     @classmethod
@@ -170,8 +172,8 @@ class DaskBackend(BatchingBackend):
                     raise BackendError(f"dask: no worker has started within {START_SECONDS} s") from error
                 raise
         self._find_workers()
-        made: Submits = self._client.get_executor(pure=False)
-        return made
+        self._threads_of_it = sum(self._client.nthreads().values())
+        return DaskCalls(self._client)
 
     def _find_workers(self) -> None:
         """Where the cluster is kept, whose CPU time counts for a run: it does not end with it."""
@@ -181,7 +183,7 @@ class DaskBackend(BatchingBackend):
     def close_executor(self, executor: Any, unfinished: list[str]) -> None:
         """Close the connection, and the cluster if it is of our own."""
         with suppress(Exception):
-            executor.shutdown(wait=False)
+            executor.shutdown()
         self._close_connection()
 
     # ------------------------------------------------------------------ a foreign cluster
@@ -219,6 +221,7 @@ class DaskBackend(BatchingBackend):
             self._ask(lambda _: self.placed.clocks.learn(facts["machine"], trip))
 
     def _workers_changed(self, threads: int) -> None:
+        self._threads_of_it = threads
         workers = threads if self._most is None else min(threads, self._most)
         if self._giving_up is not None:
             self._giving_up.cancel()
@@ -250,6 +253,7 @@ class DaskBackend(BatchingBackend):
             self._lost = message
             if self._engine.scheduler.slots == 0:
                 self._resize(1, now)
+            self.forget_waiting()
             for attempt in list(self._futures):
                 self._ended(attempt, ClusterLostError(message))
 
@@ -285,6 +289,15 @@ class DaskBackend(BatchingBackend):
         if self._cluster is not None:
             self._cluster.close()
         self._client = self._cluster = None
+
+    def recall(self, futures: Sequence[Any]) -> None:
+        """See :meth:`.WindowBackend.recall`."""
+        assert isinstance(self._executor, DaskCalls)
+        self._executor.recall(futures)
+
+    def lets_calls_wait(self) -> bool:
+        """Whether Dask runs no more at once than there are workers."""
+        return self._address is None or self.capacity >= self._threads_of_it
 
     def is_worker_death(self, error: BaseException) -> bool:
         return isinstance(error, (KilledWorker, ConnectionLostError)) or super().is_worker_death(error)

@@ -88,6 +88,13 @@ class Connection:
     # Set when no run uses it any more.
     unused: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
+    # Workers of runs that have ended, for the next one.
+    resting: list[Any] = field(default_factory=list)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether somebody else holds it, too."""
+        return self.users > 1
 
 
 _LOCK = threading.Lock()

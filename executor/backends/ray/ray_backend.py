@@ -10,19 +10,15 @@ Rules of this module:
 from __future__ import annotations
 
 import importlib.util
-import os
-import pickle
 import re
-import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from contextlib import suppress
-from typing import Any, ClassVar, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self, cast
 
 from executor.backends.base import BackendError, usable_cores
-from executor.backends.batches import BatchingBackend
 from executor.backends.ray.connection import Connection, connect, cores_there, disconnect
-from executor.backends.submit import Answer, Submits
+from executor.backends.ray.workers import RayWorkers
+from executor.backends.submit import Submits
+from executor.backends.window import WindowBackend
 from executor.engine.engine import Engine
 from executor.record.timeline import Attempt
 
@@ -32,35 +28,13 @@ if importlib.util.find_spec("ray") is None:
 ADDRESS = re.compile(r"auto|[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}")
 WARM_SECONDS = 60
 # A call that dies with its worker raises one of these.
-DEATHS = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "LocalRayletDiedError", "OwnerDiedError")
+DEATHS = (
+    "ActorDiedError", "RayActorError", "WorkerCrashedError", "NodeDiedError", "OutOfMemoryError",
+    "LocalRayletDiedError", "OwnerDiedError",
+)  # fmt: skip
 
 
-def run_pickled(call: bytes) -> Any:
-    """Run what was submitted, pickled, in a worker of Ray."""
-    return pickle.loads(call)()  # noqa: S301  # the words of the submitter
-
-
-def who_and_where(hold_seconds: float) -> int:
-    """The process id of a worker, kept busy for a moment so that others start as well."""
-    time.sleep(hold_seconds)
-    return os.getpid()
-
-
-class RayTasks:
-    """Ray as an executor: each call is a task of one core, never repeated by Ray."""
-
-    def __init__(self) -> None:
-        import ray  # noqa: PLC0415  # it is imported when a run begins
-
-        self._remote = ray.remote(num_cpus=1, max_retries=0)(run_pickled)
-
-    def submit(self, call: Callable[[], Any], /) -> Future[Answer]:
-        """Run it on a worker."""
-        future: Future[Answer] = self._remote.remote(pickle.dumps(call)).future()
-        return future
-
-
-class RayBackend(BatchingBackend):
+class RayBackend(WindowBackend):
     """Steps on Ray. ``address`` (``host:port``, or ``auto``) is that of a running one, which this machine is a part of.
 
     Runs that go on at once in one process share its Ray. As a context manager it keeps Ray until the block ends.
@@ -106,29 +80,47 @@ class RayBackend(BatchingBackend):
         super().open(engine)
 
     def make_executor(self) -> Submits:
-        self._connection = connect(self._address)
+        self._connection = connection = connect(self._address)
+        for place, kept in enumerate(connection.resting):
+            if kept.size == self.capacity:
+                del connection.resting[place]
+                return cast("RayWorkers", kept)
+        workers: RayWorkers | None = None
         try:
-            self._warm()
-            return RayTasks()
+            workers = RayWorkers(self.capacity)
+            self._warm(workers)
         except BaseException:
+            if workers is not None:
+                workers.shutdown()
             self._let_go()
             raise
+        return workers
 
     def close_executor(self, executor: Any, unfinished: list[str]) -> None:
-        """Let go of Ray; the last run in this process ends it, if it is of our own."""
+        """Let go of Ray; the last run in this process ends it, if it is of our own. Until then its workers stay."""
+        if self._connection is not None and self._connection.is_shared and not executor.runs_something:
+            self._connection.resting.append(executor)
+        else:
+            executor.shutdown()
         self._let_go()
 
     def cancel(self, attempt: Attempt) -> None:
         """Its worker is ended; the end of the call is reported when it comes."""
         future = self._futures.get(attempt)
-        if future is not None:
-            _stop(future)
+        if future is not None and isinstance(self._executor, RayWorkers):
+            self._executor.stop(future)
+
+    def recall(self, futures: Sequence[Any]) -> None:
+        """See :meth:`.WindowBackend.recall`."""
+        assert isinstance(self._executor, RayWorkers)
+        self._executor.recall(futures)
 
     def close(self) -> None:
         """End what still runs."""
-        for future in self._futures.values():
-            if not future.done():
-                _stop(future)
+        executor = self._executor
+        if isinstance(executor, RayWorkers):
+            for future in self._futures.values():
+                executor.stop(future)
         self._futures.clear()
         super().close()
 
@@ -140,13 +132,13 @@ class RayBackend(BatchingBackend):
         if connection is not None:
             disconnect(connection)
 
-    def _warm(self) -> None:
-        """Have as many workers as there are slots, with makespan imported: their start is no part of the makespan."""
+    @staticmethod
+    def _warm(workers: RayWorkers) -> None:
+        """Have the workers up, with makespan imported: their start is no part of the makespan."""
         import ray  # noqa: PLC0415  # as above
 
-        warm: Callable[..., Any] = ray.remote(num_cpus=1, max_retries=0)(who_and_where).remote
         try:
-            ray.get([warm(0.05) for _ in range(self.capacity)], timeout=WARM_SECONDS)
+            workers.wait_until_ready(WARM_SECONDS)
         except ray.exceptions.GetTimeoutError as error:
             raise BackendError(f"ray: its workers did not start within {WARM_SECONDS} s") from error
         except ray.exceptions.RayError as error:
@@ -154,12 +146,3 @@ class RayBackend(BatchingBackend):
             raise BackendError(
                 f"ray: a worker cannot run steps: {said}. Install the same makespan on every machine of Ray"
             ) from error
-
-
-def _stop(future: Any) -> None:
-    """End a call with its worker."""
-    import ray  # noqa: PLC0415  # as above
-
-    # It may have ended meanwhile, or Ray with it.
-    with suppress(ray.exceptions.RayError, ValueError, TypeError, RuntimeError):
-        ray.cancel(future.object_ref, force=True, recursive=False)

@@ -1,0 +1,208 @@
+"""Calls on a Dask cluster: submitted as tasks, answered by events.
+
+::
+
+    here ── client.submit ──▶ scheduler ──▶ worker: the call ── event (the answer) ──▶ scheduler ──▶ here
+
+Rules of this module:
+- A small answer comes as an event, on the way that the end of its task takes, and before it. A result would be fetched
+  from the worker when the end is known: two ways more. A large answer is the task's result.
+- What the scheduler keeps of the events is thrown away at the end.
+- A call that was called back before it began never begins (:meth:`DaskCalls.recall`).
+- Where a worker dies, the first of its calls had begun. Those that waited there are submitted again, unless they
+  must not run twice.
+"""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from itertools import count
+from typing import Any
+
+from distributed import KilledWorker, get_worker
+
+from executor.backends.batches import BatchCall
+from executor.backends.pickling import PROTOCOL
+from executor.backends.window import RecallError
+
+SMALL_BYTES = 10_000
+# In a worker: what was called back, and what has begun.
+_recalled: set[tuple[str, int]] = set()
+_RECALLED = "recalled"
+
+
+class ToldCall:
+    """A call on a worker that tells its answer as an event."""
+
+    def __init__(self, topic: str, number: int, call: bytes) -> None:
+        self._said = (topic, number, call)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ToldCall, self._said
+
+    def __call__(self) -> Any:
+        topic, number, call = self._said
+        if (topic, number) in _recalled:
+            _recalled.discard((topic, number))
+            get_worker().log_event(topic, (number, _RECALLED))
+            return None
+        answer = pickle.loads(call)()  # noqa: S301  # the words of the submitter
+        data = pickle.dumps(answer, PROTOCOL)
+        if len(data) > SMALL_BYTES:
+            return answer
+        get_worker().log_event(topic, (number, data))
+        return None
+
+
+def note_recalled(topic: str, numbers: Sequence[int]) -> None:
+    """In a worker: these calls are not to begin any more."""
+    _recalled.update((topic, number) for number in numbers)
+
+
+class Call:
+    """A call that was submitted."""
+
+    __slots__ = ("answer", "data", "may_run_again", "number", "task")
+
+    def __init__(self, number: int, data: bytes, may_run_again: bool) -> None:
+        self.number = number
+        self.data = data
+        self.may_run_again = may_run_again
+        self.answer: Future[Any] = Future()
+        self.task: Any = None
+
+
+class DaskCalls:
+    """A Dask client as an executor."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._topic = f"makespan-{uuid.uuid4().hex}"
+        self._numbers = count()
+        self._calls: dict[int, Call] = {}
+        self._lock = threading.Lock()
+        # Of workers that have died: how many calls they ran.
+        self._dead: dict[str, int] = {}
+        client.subscribe_topic(self._topic, self._heard)
+
+    def submit(self, call: Callable[[], Any], /) -> Future[Any]:
+        """Run it on a worker."""
+        made = Call(next(self._numbers), pickle.dumps(call, PROTOCOL), isinstance(call, BatchCall))
+        with self._lock:
+            self._calls[made.number] = made
+        made.answer.add_done_callback(lambda answer: self._over(made) if answer.cancelled() else None)
+        try:
+            self._send(made)
+        except BaseException:
+            self._calls.pop(made.number, None)
+            raise
+        return made.answer
+
+    def _send(self, call: Call) -> None:
+        told = ToldCall(self._topic, call.number, call.data)
+        # By itself Dask keeps no order among what comes within a tenth of a second.
+        call.task = self._client.submit(told, key=f"{self._topic}-{call.number}", pure=False, priority=-call.number)
+        call.task.add_done_callback(lambda task: self._ended(call, task))
+
+    def recall(self, answers: Iterable[Any]) -> None:
+        """Have those of these calls end with :class:`RecallError` that have not begun."""
+        wanted = set(answers)
+        with self._lock:
+            numbers = [call.number for call in self._calls.values() if call.answer in wanted]
+        if numbers:
+            self._client.loop.add_callback(self._tell_recalled, numbers)
+
+    async def _tell_recalled(self, numbers: Sequence[int]) -> None:
+        # Where a worker cannot be asked, its calls go on.
+        with suppress(Exception):
+            await self._client._run(note_recalled, self._topic, numbers, on_error="ignore")  # noqa: SLF001  # the coroutine of `run`
+
+    def shutdown(self) -> None:
+        """No more calls; what has not begun never will."""
+        with self._lock:
+            calls = list(self._calls.values())
+            self._calls.clear()
+        if self._client.status != "running":
+            return
+        self._client.unsubscribe_topic(self._topic)
+        if calls:
+            self._client.cancel([call.task for call in calls], force=True)
+        with suppress(Exception):
+            self._client.run_on_scheduler(_truncate, self._topic)
+
+    # ------------------------------------------------------------------ in the client's threads
+
+    def _heard(self, event: tuple[float, Any]) -> None:
+        number, data = event[1]
+        call = self._calls.get(number)
+        if call is None:
+            return
+        if data == _RECALLED:
+            self._settle(call, RecallError())
+        else:
+            self._settle(call, pickle.loads(data))  # noqa: S301  # from a worker of ours
+
+    def _ended(self, call: Call, task: Any) -> None:
+        if call.answer.done():
+            return
+        if task.status == "cancelled":
+            # The connection broke: Dask has forgotten what ran, and who listens.
+            call.answer.cancel()
+            with suppress(Exception):
+                self._client.subscribe_topic(self._topic, self._heard)
+            return
+        try:
+            answer = task.result()
+        except BaseException as error:  # noqa: BLE001  # whatever it is, it is the end of this call
+            if isinstance(error, KilledWorker) and self._only_waited(call, error):
+                self._send_again(call)
+            else:
+                self._settle(call, error)
+        else:
+            if answer is None:
+                # The event was lost with the connection.
+                call.answer.cancel()
+            else:
+                self._settle(call, answer)
+
+    def _only_waited(self, call: Call, error: KilledWorker) -> bool:
+        """Whether it waited behind another call when its worker died. Dask reports them in the order of the worker."""
+        worker = error.last_worker
+        before = self._dead.get(str(worker.address), 0)
+        self._dead[str(worker.address)] = before + 1
+        return call.may_run_again and before >= worker.nthreads
+
+    def _send_again(self, call: Call) -> None:
+        with self._lock:
+            if self._calls.pop(call.number, None) is None:
+                return
+            call.number = next(self._numbers)
+            self._calls[call.number] = call
+        try:
+            self._send(call)
+        except BaseException as error:  # noqa: BLE001  # whatever it is, it is the end of this call
+            self._settle(call, error)
+
+    def _settle(self, call: Call, answer: Any) -> None:
+        self._over(call)
+        if not call.answer.set_running_or_notify_cancel():
+            return
+        if isinstance(answer, BaseException):
+            call.answer.set_exception(answer)
+        else:
+            call.answer.set_result(answer)
+
+    def _over(self, call: Call) -> None:
+        with self._lock:
+            self._calls.pop(call.number, None)
+        if call.answer.cancelled() and call.task is not None:
+            call.task.cancel()
+
+
+def _truncate(topic: str, dask_scheduler: Any = None) -> None:
+    dask_scheduler._broker.truncate(topic)  # noqa: SLF001  # there is no public way
