@@ -25,7 +25,7 @@ from harness.scenario.scenario_model import Loaded
 
 _SUFFIXES: Final = (".json", ".yaml", ".yml")
 # What a workflow needs beside its steps to be run again as it was planned.
-_CARRIED: Final = ("scenario", "task", "scale", "seed", "resources", "tools", "expected_outputs")
+_CARRIED: Final = ("scenario", "task", "scale", "seed", "resources", "devices", "tools", "expected_outputs")
 
 
 def show_plan(request: PlanRequest) -> ExitCode:

@@ -12,7 +12,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from executor.model.workflow import Resource
-from executor.record.timeline import NANOSECONDS, Attempt, AttemptFailure, ClockReading, Interval, Timeline, Wait
+from executor.record.timeline import (
+    NANOSECONDS,
+    Attempt,
+    AttemptFailure,
+    ClockReading,
+    DeviceAttempt,
+    Interval,
+    Timeline,
+    Wait,
+)
 from harness.files.packaged import schema
 from harness.result.result_writing import SCHEMA, Document
 
@@ -136,7 +145,7 @@ def _timeline(result: Mapping[str, Any]) -> Timeline:
 
 def _attempt_from(words: Mapping[str, Any], index: int) -> Attempt:
     waits = [Wait(one["reason"], _nanoseconds(one["from"]), _nanoseconds(one["to"])) for one in words["waits"]]
-    attempt = Attempt(
+    attempt = (Attempt if words.get("devices") is None else DeviceAttempt)(
         index=index,
         step_id=words["step_id"],
         attempt=words["attempt"],
@@ -146,6 +155,8 @@ def _attempt_from(words: Mapping[str, Any], index: int) -> Attempt:
         parent=words["parent"],
         waits=waits or None,
     )
+    if isinstance(attempt, DeviceAttempt):
+        attempt.held_devices = {kind: tuple(ids) for kind, ids in words["devices"].items()}
     attempt.started = _nanoseconds_or_none(words["started"])
     attempt.ended = _nanoseconds_or_none(words["ended"])
     attempt.known = _nanoseconds_or_none(words["known"])
