@@ -27,12 +27,12 @@ from contextvars import Context, copy_context
 from typing import Any
 
 from executor.backends.attempt_timing import TimedAttempt
-from executor.backends.base import Backend, BackendError, patience_seconds
+from executor.backends.base import Backend, BackendError, nothing_noted, patience_seconds
 from executor.backends.child_steps import EngineCaller
 from executor.backends.daemon_threads import DaemonThreads
 from executor.child_steps.child_request import ChildRequest, Outcomes
 from executor.child_steps.step_context import Place
-from executor.engine.engine import Completion, Engine, Failure
+from executor.engine.engine import Engine, Failure
 from executor.record.timeline import NANOSECONDS, Attempt
 from executor.shortages import shortage
 from executor.tools.tool import Tool, ToolContext, ToolError
@@ -207,7 +207,7 @@ class AsyncioBackend(Backend):
                     now = clock() - origin
                     starts = engine.advance(((attempt, now, now, name, None, "cancelled", None, None),))
                 elif call is None:
-                    starts = engine.advance((await self._run_with_context_async(engine, attempt, name),))
+                    starts = await self._run_with_context_async(engine, attempt, name)
                 else:
                     started = clock() - origin
                     try:
@@ -231,7 +231,7 @@ class AsyncioBackend(Backend):
                     self._hand_out(starts)
                 attempt = backlog.popleft() if backlog else None
 
-    async def _run_with_context_async(self, engine: Engine, attempt: Attempt, worker: str) -> Completion:
+    async def _run_with_context_async(self, engine: Engine, attempt: Attempt, worker: str) -> list[Attempt]:
         context: ToolContext | None = None
         with TimedAttempt(engine.now) as run:
             tool, context, prompt, args = engine.prepare(attempt)
@@ -241,8 +241,12 @@ class AsyncioBackend(Backend):
                 run.value = await tool.call_async(context, prompt, args)
             else:
                 run.value, run.cpu_seconds = await self._in_thread(tool, context, prompt, args)
+        if run.outcome == "succeeded" and context is not None and nothing_noted(context):
+            return engine.succeed(attempt, run.started, run.ended, worker, run.cpu_seconds, run.value)
         tokens_used = None if context is None else context.tokens_used
-        return attempt, run.started, run.ended, worker, run.cpu_seconds, run.outcome, run.value, tokens_used
+        return engine.advance(
+            ((attempt, run.started, run.ended, worker, run.cpu_seconds, run.outcome, run.value, tokens_used),)
+        )
 
     async def _in_thread(
         self, tool: Tool, context: ToolContext, prompt: str | None, args: Mapping[str, Any]

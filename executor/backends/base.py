@@ -60,6 +60,8 @@ class Backend:
     simulates: ClassVar[bool] = False
     # A call that was asked to stop has stopped by then (see `executor.engine.engine.Driver`).
     stops_at_once: bool = False
+    # Each call has an environment for itself, which names its devices.
+    own_environments: ClassVar[bool] = False
     outputs_may_stay: bool = False
     # As a context manager it keeps its workers from run to run; else each run starts its own.
     keeps_workers: ClassVar[bool] = False
@@ -197,6 +199,8 @@ class Backend:
             if context.timeout_seconds is not None:
                 engine.started(attempt, run.started, worker)
             run.value = run_call(tool, context, prompt, args, self.run_async)
+        if run.outcome == "succeeded" and context is not None and nothing_noted(context):
+            return engine.succeed(attempt, run.started, run.ended, worker, run.cpu_seconds, run.value)
         tokens_used = None if context is None else context.tokens_used
         return engine.advance(
             ((attempt, run.started, run.ended, worker, run.cpu_seconds, run.outcome, run.value, tokens_used),)
@@ -218,6 +222,11 @@ class Backend:
         if runner is not None:
             del self._local.runner
             runner.close()
+
+
+def nothing_noted(context: ToolContext) -> bool:
+    """Whether a call left nothing beside its output: then :meth:`.Engine.succeed` may take its end."""
+    return context.facts is None and context.tokens_used is None
 
 
 def usable_cores() -> int:

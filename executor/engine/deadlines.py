@@ -43,6 +43,10 @@ class Deadlines:
         heappush(self._timeouts, (deadline, next(self._numbers), attempt))
         return self._is_told_sooner(deadline)
 
+    def is_due(self, now: int) -> bool:
+        """Whether a timeout may be over."""
+        return bool(self._timeouts) and self._timeouts[0][0] <= now
+
     def expired(self, now: int) -> Iterator[Attempt]:
         """The running attempts whose timeout is over, the earliest first; each is given once."""
         timeouts = self._timeouts

@@ -19,7 +19,7 @@ Rules of this module:
 from __future__ import annotations
 
 import time
-from collections import ChainMap, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Any, ClassVar
@@ -34,8 +34,9 @@ from executor.engine.keeping import EarlierResults, Keeper
 from executor.engine.mapped_items import MappedItems
 from executor.engine.rendering import Renderer
 from executor.engine.reuse import Reuse
-from executor.engine.run_record import RunRecord
+from executor.engine.run_record import RunRecord, VisibleOutputs
 from executor.engine.simulated_outputs import SimulatedOutputs
+from executor.model.device_needs import HeldDevices
 from executor.model.workflow import Resource, Step
 from executor.record.outcomes import Completion, Failure, StepError
 from executor.record.remote_outputs import RemoteOutputs
@@ -80,7 +81,7 @@ class Engine:
         self._driver = driver
         self._clock = driver.clock
         self._lock = Lock()
-        # No instrument watches single attempts, and none has a timeout: `succeed` may take the short way.
+        # No instrument watches single attempts: `succeed` may take the short way.
         self._plain = not (self.record.watches_start or self.record.watches_finish)
         self._note_end: Callable[[Attempt], None] | None = None
         # Whether the run was asked to be cancelled, and that was not carried out yet.
@@ -89,7 +90,7 @@ class Engine:
         self._asked: deque[Request] = deque()
         # What running steps may call.
         self.toolbox = toolbox or Toolbox(tools, resources, tools)
-        outputs: Mapping[str, Any] = ChainMap(self.record.outputs, self.record.null_outputs)
+        outputs: Mapping[str, Any] = VisibleOutputs(self.record.outputs, self.record.null_outputs)
         visible = SimulatedOutputs(outputs) if self.simulates else outputs
         self.renderer = Renderer(self.toolbox.tools, self.context, visible)
         if isinstance(self.record.outputs, RemoteOutputs):
@@ -104,6 +105,8 @@ class Engine:
             items=self.items,
             reuse=None if earlier is None else Reuse(earlier, self.record, self.renderer),
         )
+        if self.scheduler.limits.pools:
+            self.renderer.devices_of = self.devices_of
         self.deadlines = Deadlines(self.scheduler)
         self.child_steps = ChildSteps(self.scheduler)
         self.scheduler.add(graph, 0)
@@ -241,7 +244,8 @@ class Engine:
         *,
         late: bool = False,
     ) -> list[Attempt]:
-        """:meth:`advance` for one attempt that ended well, in the fewest steps: what every plain run is made of.
+        """:meth:`advance` for one attempt that ended well, in the fewest steps: what every plain run is made of. Its
+        context has no facts and no tokens to be recorded.
 
         ``late``: some time has passed since it ended.
         """
@@ -255,12 +259,21 @@ class Engine:
             now = self._clock() - self.origin
         try:
             scheduler = self.scheduler
-            if self._plain and scheduler.plain and attempt.outcome is None and not self.cancel_requested:
+            if (
+                self._plain
+                and scheduler.short
+                and attempt.outcome is None
+                and not self.cancel_requested
+                and not (self.deadlines and self.deadlines.is_due(now))
+            ):
                 attempt.started = started
                 attempt.ended = ended
                 attempt.worker = worker
                 attempt.cpu_seconds = cpu_seconds
-                self.record.outputs[attempt.step_id] = output
+                record = self.record
+                record.outputs[attempt.step_id] = output
+                if record.contexts:
+                    record.contexts.pop(attempt, None)
                 if attempt.parent is None:
                     starts = scheduler.succeed(attempt, now)
                 else:
@@ -288,23 +301,26 @@ class Engine:
         with self._lock:
             try:
                 scheduler = self.scheduler
-                if not (self._plain and scheduler.plain) or self.cancel_requested or self._asked:
+                now = self._clock() - self.origin
+                if not (self._plain and scheduler.short) or self.cancel_requested or self._asked:
                     return None
+                if self.deadlines and self.deadlines.is_due(now):
+                    return None
+                outputs = self.record.outputs
                 attempts = []
-                for attempt, started, ended, worker, cpu_seconds, outcome, _, tokens_used in completions:
+                for attempt, started, ended, worker, cpu_seconds, outcome, output, tokens_used in completions:
                     if outcome != "succeeded" or tokens_used is not None or attempt.outcome is not None:
                         return None
                     attempt.started = started
                     attempt.ended = ended
                     attempt.worker = worker
                     attempt.cpu_seconds = cpu_seconds
+                    # A condition that this decides reads it. In the long way it is written again.
+                    outputs[attempt.step_id] = output
                     attempts.append(attempt)
-                starts = scheduler.succeed_together(attempts, self._clock() - self.origin)
+                starts = scheduler.succeed_together(attempts, now)
                 if starts is None:
                     return None
-                outputs = self.record.outputs
-                for completion in completions:
-                    outputs[completion[0].step_id] = completion[6]
                 if self._note_end is not None:
                     for attempt in attempts:
                         self._note_end(attempt)
@@ -322,7 +338,7 @@ class Engine:
         """
         with self._lock:
             try:
-                if not self._plain or self.cancel_requested or self._asked:
+                if not self._plain or self.deadlines or self.cancel_requested or self._asked:
                     return None
                 now = self._clock() - self.origin
                 child = self.scheduler.call(attempt, step, now)
@@ -343,7 +359,6 @@ class Engine:
                 return
             attempt.started = max(at, attempt.granted)
             attempt.worker = worker
-            self._plain = False
             sooner = self.deadlines.add(attempt, timeout)
         if sooner:
             self._driver.notify()
@@ -378,7 +393,17 @@ class Engine:
 
     def _context_of(self, attempt: Attempt) -> ToolContext:
         step = self.scheduler.steps[attempt.index]
-        return ToolContext(self.context, attempt.step_id, attempt.attempt, step.expected_seconds, step.timeout)
+        expected, timeout, devices = step.expected_seconds, step.timeout, attempt.devices
+        return ToolContext(self.context, attempt.step_id, attempt.attempt, expected, timeout, devices)
+
+    def needs_of(self, attempt: Attempt) -> Mapping[str, float]:
+        """What the step of an attempt needs, name → amount, for a backend whose own scheduler has to know."""
+        return self.scheduler.steps[attempt.index].needs or {}
+
+    def devices_of(self, index: int) -> HeldDevices | None:
+        """By kind, the ids of the devices that a step has now; None where it has none."""
+        attempt = self.scheduler.live_attempt(index)
+        return None if attempt is None else attempt.devices
 
     def child_step_request(
         self,

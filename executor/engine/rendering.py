@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from executor.child_steps.child_step import ChildStep
 from executor.engine.keeping import Keeper
+from executor.model.device_needs import HeldDevices
 from executor.model.workflow import Step
 from executor.record.remote_outputs import RemoteOutput, RemoteOutputs
 from executor.templates.render_budget import STUB, Stub, UnknownValueError
@@ -47,6 +48,8 @@ class Renderer:
         self.variables: dict[int, Mapping[str, Any]] = {}
         # Called with each call that is made ready.
         self.keeper: Keeper | None = None
+        # Of a step: the devices that it has now. None where the run has no devices.
+        self.devices_of: Callable[[int], HeldDevices | None] | None = None
         # Outputs that may be elsewhere.
         self.remote: RemoteOutputs | None = None
 
@@ -58,22 +61,42 @@ class Renderer:
         """
         tool, prompt, args = self.rendered(step, index)
         if self.keeper is not None:
-            self.keeper.rendered(step, index, tool, prompt, args)
+            if self.devices_of is not None and self.devices_of(index):
+                # The same call, whichever devices it got.
+                self.keeper.rendered(step, index, *self._rendered(step, self._without_devices(step, index)))
+            else:
+                self.keeper.rendered(step, index, tool, prompt, args)
         return tool, prompt, args
 
     def rendered(self, step: Step, index: int) -> tuple[Tool, str | None, Mapping[str, Any]]:
-        """The same where nothing is going to be called.
+        """The same where nothing is going to be called. A step that has no devices yet sees the name of their kind.
 
         Raises:
             Exception: a template cannot be rendered, or the tool is not there.
         """
+        return self._rendered(step, self._variables(step, index))
+
+    def _variables(self, step: Step, index: int) -> Mapping[str, Any]:
+        """What the templates of a step see beside inputs and outputs."""
+        held = None if self.devices_of is None else self.devices_of(index)
+        if held is None:
+            return self._without_devices(step, index)
+        return {**self.variables.get(index, _NO_ARGS), "devices": {kind: ",".join(ids) for kind, ids in held.items()}}
+
+    def _without_devices(self, step: Step, index: int) -> Mapping[str, Any]:
+        of_item = self.variables.get(index, _NO_ARGS)
+        if self.devices_of is None or not step.needs:
+            return of_item
+        return {**of_item, "devices": {name: name for name in step.needs}}
+
+    def _rendered(self, step: Step, variables: Mapping[str, Any]) -> tuple[Tool, str | None, Mapping[str, Any]]:
         tool, prompt, args, constant = self._look_at(step)
         if constant:
             return tool, prompt, args
         # Jinja2 is imported by the first template and not before: most of `--help` and many runs have none.
         from executor.templates.template import render_text, render_value  # noqa: PLC0415  # see above
 
-        inputs, outputs, of_item = self._context.inputs, self._outputs, self.variables.get(index, _NO_ARGS)
+        inputs, outputs, of_item = self._context.inputs, self._outputs, variables
         if prompt is not None:
             prompt = render_text(prompt, inputs, outputs, of_item)
         stays = self._stays
@@ -112,7 +135,7 @@ class Renderer:
         from executor.templates.template import render_text, render_value  # noqa: PLC0415  # as in `work`
 
         tool, prompt, args, _ = self._look_at(step)
-        inputs, outputs, of_item = self._context.inputs, self._outputs, self.variables.get(index, _NO_ARGS)
+        inputs, outputs, of_item = self._context.inputs, self._outputs, self._variables(step, index)
         if prompt is not None:
             try:
                 prompt = render_text(prompt, inputs, outputs, of_item)

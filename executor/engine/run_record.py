@@ -7,7 +7,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from executor.child_steps.child_request import Outcome
@@ -17,6 +17,36 @@ from executor.record.remote_outputs import RemoteOutputs
 from executor.record.timeline import Attempt, AttemptOutcome
 from executor.scheduler import Scheduler
 from executor.tools.tool import RunContext, ToolContext
+
+
+class VisibleOutputs(Mapping[str, Any]):
+    """The outputs as templates see them: those of steps that ended well, and null for those whose ``when`` is false.
+
+    A ``ChainMap`` of both would take several times as long for each reference.
+    """
+
+    def __init__(self, outputs: Mapping[str, Any], null_outputs: Mapping[str, None]) -> None:
+        self._outputs = outputs
+        self._null_outputs = null_outputs
+
+    def __getitem__(self, step_id: str) -> Any:
+        outputs = self._outputs
+        return outputs[step_id] if step_id in outputs else self._null_outputs[step_id]
+
+    def get(self, step_id: str, default: Any = None) -> Any:
+        """The output, or ``default``."""
+        outputs = self._outputs
+        return outputs[step_id] if step_id in outputs else self._null_outputs.get(step_id, default)
+
+    def __contains__(self, step_id: object) -> bool:
+        return step_id in self._outputs or step_id in self._null_outputs
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._outputs
+        yield from (step_id for step_id in self._null_outputs if step_id not in self._outputs)
+
+    def __len__(self) -> int:
+        return len(self._outputs.keys() | self._null_outputs.keys())
 
 
 class RunRecord:

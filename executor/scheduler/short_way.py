@@ -8,7 +8,9 @@ Rules of this module:
 - :func:`succeed` does exactly what :meth:`Scheduler.finish` and :meth:`Scheduler.start` do, :func:`succeed_together`
   what a `finish` for each of several attempts and one `start` do; :func:`call` what `add`, `block` and `start` do;
   :func:`come_back` what `finish`, `unblock` and `start` do. Property tests hold them equal.
-- They are taken only while :attr:`Scheduler.plain` is True; whatever is not plain makes that False for good.
+- They are taken only while :attr:`Scheduler.short` is True, those of calls while :attr:`Scheduler.plain` is; whatever
+  is not plain makes these False for good. `short` is True for conditions of top-level steps and for limits that are
+  capacities, too.
 - :func:`succeed` is not for steps that made calls, nor while a step waits to resume from them; the other two are taken
   only where it is certain beforehand that no other step would start or resume.
 - They write states themselves, which elsewhere :meth:`Scheduler._move` alone does: a call for each change would cost a
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 def succeed(scheduler: Scheduler, attempt: Attempt, now: int) -> list[Attempt] | None:
     """Finish ``attempt`` as succeeded and start what can start. None: not a plain case, nothing was changed."""
     index = attempt.index
-    if not scheduler.plain or scheduler._live.get(index) is not attempt:
+    if not scheduler.short or scheduler._live.get(index) is not attempt:
         return None
     if scheduler._has_calls and (
         scheduler._resuming or scheduler._state[index] != RUNNING or scheduler._call_tree.has_calls(index)
@@ -54,10 +56,18 @@ def succeed(scheduler: Scheduler, attempt: Attempt, now: int) -> list[Attempt] |
     scheduler._state[index] = SUCCEEDED
     scheduler._free += 1
     scheduler.remaining -= 1
+    if scheduler._demand:
+        _give_back(scheduler, index)
     children = scheduler._children[index]
     if children:
         _release_plain(scheduler, index, children, now)
     return _start_plain(scheduler, now)
+
+
+def _give_back(scheduler: Scheduler, index: int) -> None:
+    demand = scheduler._demand.get(index)
+    if demand is not None:
+        demand.release()
 
 
 def succeed_together(scheduler: Scheduler, attempts: Sequence[Attempt], now: int) -> list[Attempt] | None:
@@ -65,7 +75,7 @@ def succeed_together(scheduler: Scheduler, attempts: Sequence[Attempt], now: int
     was changed.
     """
     live = scheduler._live
-    if not scheduler.plain or scheduler._has_calls or len(set(attempts)) < len(attempts):
+    if not scheduler.short or scheduler._has_calls or len(set(attempts)) < len(attempts):
         return None
     for attempt in attempts:
         if live.get(attempt.index) is not attempt:
@@ -74,48 +84,65 @@ def succeed_together(scheduler: Scheduler, attempts: Sequence[Attempt], now: int
         scheduler._now = now
     else:
         now = scheduler._now
-    states, all_children = scheduler._state, scheduler._children
+    states, all_children, demands = scheduler._state, scheduler._children, scheduler._demand
     for attempt in attempts:
+        if scheduler.condition_errors:
+            # By the end of another of them, a condition was decided that cannot be: nothing is plain any more.
+            scheduler.finish(attempt, "succeeded", now)
+            continue
         index = attempt.index
         del live[index]
         attempt.outcome = "succeeded"
         attempt.known = now
         states[index] = SUCCEEDED
+        scheduler._free += 1
+        scheduler.remaining -= 1
+        if demands:
+            _give_back(scheduler, index)
         children = all_children[index]
         if children:
             _release_plain(scheduler, index, children, now)
-    scheduler._free += len(attempts)
-    scheduler.remaining -= len(attempts)
     return _start_plain(scheduler, now)
 
 
 def _release_plain(scheduler: Scheduler, index: int, children: list[int], now: int) -> None:
     pending = scheduler._data_pending
     queue = scheduler._queue
+    conditional, demands = scheduler._conditional, scheduler._demand
     epoch = None
+    ended: list[int] = []
     for child in children:
         left = pending[child] - 1
         pending[child] = left
         if left:
             continue
-        if epoch is None:
-            epoch = queue.epoch_at(now)
+        if conditional and child in conditional and scheduler._ends_by_condition(child):
+            ended.append(child)
+            continue
         scheduler._state[child] = READY
         scheduler._ready_at[child] = now
         scheduler._released_by[child] = index
+        if demands and child in demands:
+            queue.push(child, scheduler._keys[child], demands[child], now)
+            continue
+        if epoch is None:
+            epoch = queue.epoch_at(now)
         queue.queued[child] = QUEUED
         heappush(queue.open_heap, scheduler._keys[child])
         epoch.waiting += 1
         epoch.members.append(child)
         queue.epoch_of[child] = epoch
+    if ended:
+        # Conditions have ended steps: what follows from it is decided the general way.
+        scheduler._cascade(ended, index, now)
 
 
 def _start_plain(scheduler: Scheduler, now: int) -> list[Attempt]:
     starts: list[Attempt] = []
     queue = scheduler._queue
     heap = queue.open_heap
-    if queue.reserved:
-        # Steps that were overtaken too often are not in the heap.
+    if queue.reserved or queue.lines:
+        # Steps that were overtaken too often are not in the heap, nor are those with needs.
         return start_constrained(scheduler, now)
     if not heap:
         return starts

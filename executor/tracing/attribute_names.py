@@ -83,6 +83,7 @@ KNOWN: Final = "makespan.attempt.known"
 WAITS: Final = "makespan.attempt.waits"  # strings "START END REASON"
 BLOCKED: Final = "makespan.attempt.blocked"  # integers: start, end, start, end, …
 RELEASED_BY: Final = "makespan.attempt.released_by"
+DEVICES: Final = "makespan.attempt.devices"  # JSON: kind → ids of the devices that the attempt had
 WORKER: Final = "makespan.attempt.worker"
 CPU_SECONDS: Final = "makespan.attempt.cpu_seconds"
 OUTCOME: Final = "makespan.attempt.outcome"

@@ -340,6 +340,7 @@ def _attempt(attempt: Attempt, place: int, facts: Mapping[str, Any] | None) -> D
         "step_id": attempt.step_id,
         "attempt": attempt.attempt,
         "parent": attempt.parent,
+        **({} if attempt.devices is None else {"devices": {kind: list(ids) for kind, ids in attempt.devices.items()}}),
         "grant_order": place,
         "ready": _seconds(attempt.ready),
         "granted": _seconds(attempt.granted),

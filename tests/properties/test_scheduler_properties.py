@@ -37,50 +37,102 @@ def facts(attempts: list[Attempt]) -> list[tuple[object, ...]]:
     ]
 
 
-@given(plain_steps(), st.integers(1, 4), st.data())
+@st.composite
+def short_steps(draw: st.DrawFn) -> list[Step]:
+    """Plain steps, some with a limit that is a capacity, and some with a condition, which may fail and stop the run."""
+    return [
+        step.model_copy(
+            update={
+                "needs": draw(st.sampled_from([None, None, {"llm": 1}, {"llm": 2}, {"llm": 1, "gpu": 1}])),
+                "when": draw(st.sampled_from([None, None, "x"])),
+                "on_failure": draw(st.sampled_from(["continue", "continue", "stop"])),
+            }
+        )
+        for step in draw(plain_steps())
+    ]
+
+
+class Short:
+    """Two schedulers that are called alike: one goes the short way where it is open, the other never does."""
+
+    def __init__(self, steps: list[Step], slots: int, data: st.DataObject) -> None:
+        truths = data.draw(
+            st.lists(st.sampled_from([True, True, False, None]), min_size=len(steps), max_size=len(steps))
+        )
+
+        def condition(index: int) -> bool:
+            truth = truths[index]
+            if truth is None:
+                raise ValueError("it cannot be evaluated")
+            return truth
+
+        resources = {"llm": Resource(capacity=2), "gpu": Resource(capacity=1)}
+        self.short, self.general = (Scheduler(slots, resources=resources, condition=condition) for _ in range(2))
+        self.live: dict[str, tuple[Attempt, Attempt]] = {}
+        for scheduler in (self.short, self.general):
+            scheduler.add(graph_of(steps), 0)
+        self.starts(self.short.start(0), 0)
+
+    def starts(self, starts: list[Attempt], now: int) -> None:
+        others = self.general.start(now)
+        self.live |= {a.step_id: (a, b) for a, b in zip(starts, others, strict=True)}
+        self.short.validate()
+        assert facts(self.short.attempts) == facts(self.general.attempts)
+        assert self.short.statuses() == self.general.statuses()
+        assert self.short.running == self.general.running
+        assert self.short.remaining == self.general.remaining
+        assert [limit.in_use for limit in self.short.limits] == [limit.in_use for limit in self.general.limits]
+        assert self.short.condition_errors.keys() == self.general.condition_errors.keys()
+
+    def finish(self, ended: list[tuple[Attempt, Attempt]], starts: list[Attempt] | None, now: int) -> None:
+        """They have ended well; ``starts``: what the short way said, None where it was closed."""
+        for _, other in ended:
+            self.general.finish(other, "succeeded", now)
+        if starts is None:
+            assert not self.short.short
+            for one, _ in ended:
+                self.short.finish(one, "succeeded", now)
+            starts = self.short.start(now)
+        self.starts(starts, now)
+
+
+@given(short_steps(), st.integers(1, 4), st.data())
 def test_the_short_way_does_what_finish_and_start_do(steps: list[Step], slots: int, data: st.DataObject) -> None:
-    short, general = Scheduler(slots), Scheduler(slots)
-    for scheduler in (short, general):
-        scheduler.add(graph_of(steps), 0)
-    live = {a.step_id: (a, b) for a, b in zip(short.start(0), general.start(0), strict=True)}
+    pair = Short(steps, slots, data)
     now = 0
-    while live:
-        name = data.draw(st.sampled_from(sorted(live)))
+    while pair.live:
+        ended = pair.live.pop(data.draw(st.sampled_from(sorted(pair.live))))
         now += data.draw(st.integers(0, 2))
-        one, other = live.pop(name)
-        starts = short.succeed(one, now)
-        assert starts is not None
-        general.finish(other, "succeeded", now)
-        live |= {a.step_id: (a, b) for a, b in zip(starts, general.start(now), strict=True)}
-        short.validate()
-    assert short.done
-    assert facts(short.attempts) == facts(general.attempts)
+        pair.finish([ended], pair.short.succeed(ended[0], now), now)
+    assert pair.short.done
 
 
-@given(plain_steps(), st.integers(1, 4), st.data())
+@given(short_steps(), st.integers(1, 4), st.data())
 def test_the_short_way_of_several_ends_does_what_each_finish_and_one_start_do(
     steps: list[Step], slots: int, data: st.DataObject
 ) -> None:
-    short, general = Scheduler(slots), Scheduler(slots)
-    for scheduler in (short, general):
-        scheduler.add(graph_of(steps), 0)
-    live = {a.step_id: (a, b) for a, b in zip(short.start(0), general.start(0), strict=True)}
+    pair = Short(steps, slots, data)
     now = 0
-    while live:
-        names = data.draw(st.lists(st.sampled_from(sorted(live)), min_size=1, unique=True))
+    while pair.live:
+        names = data.draw(st.lists(st.sampled_from(sorted(pair.live)), min_size=1, unique=True))
         now += data.draw(st.integers(-1, 2))
-        ended = [live.pop(name) for name in names]
-        assert short.succeed_together([ended[0][0], ended[0][0]], now + 1) is None
-        starts = short.succeed_together([one for one, _ in ended], now)
+        ended = [pair.live.pop(name) for name in names]
+        assert pair.short.succeed_together([ended[0][0], ended[0][0]], now + 1) is None
+        pair.finish(ended, pair.short.succeed_together([one for one, _ in ended], now), now)
+        assert pair.short.succeed_together([ended[0][0]], now + 1) is None
+    assert pair.short.done
+
+
+@given(plain_steps(), st.data())
+def test_a_run_without_anything_special_never_leaves_the_short_way(steps: list[Step], data: st.DataObject) -> None:
+    scheduler = Scheduler(2)
+    scheduler.add(graph_of(steps), 0)
+    live = scheduler.start(0)
+    while live:
+        starts = scheduler.succeed(live.pop(data.draw(st.integers(0, len(live) - 1))), 1)
         assert starts is not None
-        for _, other in ended:
-            general.finish(other, "succeeded", now)
-        assert short.succeed_together([ended[0][0]], now + 1) is None
-        live |= {a.step_id: (a, b) for a, b in zip(starts, general.start(now), strict=True)}
-        short.validate()
-        assert short.running == general.running
-    assert short.done
-    assert facts(short.attempts) == facts(general.attempts)
+        live += starts
+    assert scheduler.done
 
 
 def outcome_of(data: st.DataObject) -> str:

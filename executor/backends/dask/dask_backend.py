@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 
 from executor.backends.base import BackendError, usable_cores
 from executor.backends.clocks.worker_clock import RoundTrip
+from executor.backends.cluster_size import resize
 from executor.backends.submit import Answer, RemoteCall, Submits
 from executor.backends.window import WindowBackend
 from executor.backends.worker_check import must_fit
@@ -250,15 +251,8 @@ class DaskBackend(WindowBackend):
 
     def _resize(self, workers: int, now: int) -> None:
         assert self._engine is not None
-        scheduler = self._engine.scheduler
-        was_empty = scheduler.slots == 0
         self.capacity = workers
-        scheduler.resize(now, workers)
-        # Without workers nothing can move the run on, and yet it is not stuck.
-        if not workers and not was_empty:
-            scheduler.hold()
-        elif workers and was_empty:
-            scheduler.release()
+        resize(self._engine, workers, now)
 
     def _scheduler_lost(self) -> None:
         self._give_up(self._gone())

@@ -118,7 +118,9 @@ def summary_lines(
     for group in figures.failures[:_FAILURES_SHOWN]:
         yield _figure("failed attempts", one_line(str(group), 200))
     if startup_counts(run.startup_seconds, figures.makespan_seconds) and not simulated:
-        yield _figure("start-up", f"{duration_text(run.startup_seconds)} before that, for the workers")
+        yield _figure(
+            "start-up", f"{duration_text(run.startup_seconds)} before that, to start workers and make tools ready"
+        )
     cpu = "not measured" if figures.cpu_seconds is None else duration_text(figures.cpu_seconds)
     yield _figure("CPU seconds", cpu)
     yield _figure("critical path", _path(figures))

@@ -34,11 +34,20 @@ def facts(attempts: Sequence[Attempt]) -> list[object]:
 # ---------------------------------------------------------------------- what it is not for
 
 
+RATES = {
+    "rate": Resource(rate_per_minute=60),
+    "tokens": Resource(tokens_per_minute=60),
+    "auto": Resource.model_validate({"capacity": "auto"}),
+}
+
+
 @pytest.mark.parametrize(
-    "fields", [{"needs": {"llm": 1}}, {"when": "yes"}, {"retry": Retry()}], ids=["needs", "when", "retry"]
+    "fields",
+    [*({"needs": {name: 1}} for name in RATES), {"retry": Retry()}, {"for_each": [1]}],
+    ids=[*RATES, "retry", "for_each"],
 )
 def test_it_is_taken_until_something_is_not_plain(fields: dict[str, object]) -> None:
-    hand = Hand([step("a"), step("b"), step("c", **fields)], resources={"llm": Resource(capacity=1)})
+    hand = Hand([step("a"), step("b"), step("c", **fields)], resources=RATES)
     hand.start()
     if "retry" in fields:
         assert succeed(hand, "a", 1) == []
@@ -47,6 +56,36 @@ def test_it_is_taken_until_something_is_not_plain(fields: dict[str, object]) -> 
     assert succeed(hand, "b", 3) is None
     assert facts(hand.scheduler.attempts) == before
     assert hand.end("b", 4e-9) == "succeeded"
+
+
+@pytest.mark.parametrize("fields", [{"needs": {"llm": 1}}, {"when": "yes"}], ids=["capacity", "when"])
+def test_it_is_taken_where_steps_have_conditions_or_capacities(fields: dict[str, object]) -> None:
+    steps = [step("a", **fields), step("b", "a", **fields), step("c", "a", **fields)]
+    hand = Hand(steps, resources={"llm": Resource(capacity=1)}, condition=lambda _: True)
+    hand.start()
+    started = ["b"] if "needs" in fields else ["b", "c"]
+    assert succeed(hand, "a", 1) == started
+    assert succeed(hand, "b", 2) == (["c"] if "needs" in fields else [])
+    waits = [("resource.llm", 1, 2)] if "needs" in fields else []
+    assert [tuple(wait) for wait in hand.live["c"].waits] == waits
+
+
+def test_once_a_condition_has_failed_it_is_taken_no_more() -> None:
+    def condition(index: int) -> bool:
+        raise ValueError(f"step {index} cannot be decided")
+
+    hand = Hand([step("a"), step("b"), step("c", "a", when="x"), step("d", "c")], condition=condition)
+    hand.start()
+    assert succeed(hand, "a", 1) == []
+    assert [hand.scheduler.status(index) for index in (2, 3)] == ["failed", "skipped"]
+    assert succeed(hand, "b", 2) is None
+
+
+def test_a_call_with_a_condition_ends_it() -> None:
+    hand = Hand([step("a"), step("b")], condition=lambda _: True)
+    hand.start()
+    hand.add(step("x", when="yes"), parent="a")
+    assert succeed(hand, "b", 1) is None
 
 
 def test_an_attempt_that_has_ended_cannot_end_again() -> None:
