@@ -262,7 +262,7 @@ def _add_details(scheduler: Scheduler, index: int, step: Step) -> None:
         demand = scheduler.limits.demand(step)
         if demand is not None:
             scheduler._demand[index] = demand
-            scheduler.short &= not (demand.rated or demand.adapts)
+            scheduler.short &= not (demand.rated or demand.adapts or demand.devices)
     if step.when is not None:
         scheduler._conditional.add(index)
         scheduler.plain = False
