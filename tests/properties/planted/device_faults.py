@@ -112,6 +112,14 @@ DEVICE_FAULTS = (
         size=30,
     ),
     Fault(
+        "devices on the short way",
+        "The short way, which gives units back and no devices, is taken for steps with devices, too.",
+        "executor.scheduler.admission:_add_details",
+        " or demand.devices)",
+        ")",
+        focus=DEVICES,
+    ),
+    Fault(
         "devices for calls of a step that has some",
         "A call of a step that keeps its devices may wait for devices.",
         "executor.scheduler.admission:_check_devices_of_call",
