@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from executor.model.workflow import Devices, Resource
+if TYPE_CHECKING:
+    from executor.model.workflow import Devices, Resource
 
 MEMORY_SUFFIX = "_memory_gb"
 # One device, and 10^9 bytes of memory, have so many parts.
@@ -36,11 +37,15 @@ class DeviceNeed(NamedTuple):
 
 def resources_of(devices: Mapping[str, Devices | None]) -> dict[str, Resource]:
     """Devices as the resources that they are; None is left out."""
+    from executor.model.workflow import Resource  # noqa: PLC0415  # worker processes import this module, and no models
+
     return {kind: Resource(devices=each) for kind, each in devices.items() if each is not None}
 
 
 def with_count(resource: Resource, count: int) -> Resource:
     """The resource with so many devices: the first of them, or more that have the memory of the last."""
+    from executor.model.workflow import Devices, Resource  # noqa: PLC0415  # as above
+
     devices = resource.devices
     assert devices is not None
     names, memory = list(devices.names[:count]), devices.memory_gb
