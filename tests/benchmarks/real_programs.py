@@ -4,7 +4,7 @@ Rules of this module:
 - What is compared is the time of the program itself: what passes before its first span and after its last one
   (imports, a server that comes up) is taken off both.
 - Each version runs several times, one after the other in turn, and the median counts; where they differ much, since the
-  machine is busy, two times more. All work is slept.
+  machine is busy, two times more. All work is slept. A row that differs still says so, and is not judged.
 """
 
 from __future__ import annotations
@@ -45,12 +45,15 @@ class Advice(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Seconds of the program's own: as it was, as foretold (None: nothing is), and as it really became."""
+    """Seconds of the program's own: as it was, as foretold (None: nothing is), and as it really became.
+    ``is_steady``: the runs of each version agreed.
+    """
 
     advice: Advice
     before: float
     foretold: float | None
     real: float
+    is_steady: bool
 
     @property
     def ratio(self) -> float | None:
@@ -125,7 +128,13 @@ def row(advice: Advice, folder: Path, runs: int = RUNS, most: int = MOST_RUNS) -
         gains.append(advice.gain(document, spans / "spans.pb"))
         real.append(own_seconds(recorded(folder, advice, advice.after, folder / "after.spans")))
     foretold = [own - gain for own, gain in zip(before, gains, strict=True) if gain is not None]
-    return Row(advice, median(before), median(foretold) if 2 * len(foretold) > len(gains) else None, median(real))
+    return Row(
+        advice,
+        median(before),
+        median(foretold) if 2 * len(foretold) > len(gains) else None,
+        median(real),
+        _is_steady(before) and _is_steady(real),
+    )
 
 
 def _is_steady(seconds: Sequence[float]) -> bool:
@@ -164,7 +173,7 @@ def table(rows: Sequence[Row]) -> list[str]:
     lines.append("|---|---|---|---|---|---|")
     for one in rows:
         foretold = "nothing" if one.foretold is None else f"{one.foretold:.2f}"
-        ratio = "—" if one.ratio is None else f"{one.ratio:.3f}"
+        ratio = "—" if one.ratio is None else f"{one.ratio:.3f}{'' if one.is_steady else ' (the runs differ)'}"
         name = "sure" if one.advice.is_sure else "possible"
         lines.append(f"| {one.advice.what} | {name} | {one.before:.2f} | {foretold} | {one.real:.2f} | {ratio} |")
     return lines

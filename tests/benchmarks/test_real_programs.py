@@ -34,6 +34,6 @@ def test_what_was_foretold_of_real_programs_and_what_then_was(
     )
     print("\n" + "\n".join(lines))
     for one in found:
-        if one.advice.is_sure:
+        if one.advice.is_sure and one.is_steady:  # else the machine was busy with something else
             assert one.ratio is not None
             assert abs(one.ratio - 1) <= MOST_WRONG, lines
