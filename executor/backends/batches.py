@@ -28,6 +28,7 @@ from executor.backends.short_steps import ShortSteps
 from executor.backends.submit import Answer, End, RemoteCall, SubmitBackend
 from executor.engine.engine import Engine
 from executor.record.outcomes import Completion
+from executor.record.remote_outputs import naming
 from executor.record.timeline import Attempt
 from executor.tools.tool import ToolContext
 
@@ -147,14 +148,18 @@ class BatchingBackend(SubmitBackend):
 
     def _give_up_batches(self, engine: Engine) -> None:
         """The run is to be cancelled, and a batch does not come back: a step of it takes long."""
-        if not engine.cancel_requested or not self._batches:
+        if not engine.cancel_requested or not any(True for _ in self._given_ahead()):
             return
         now = time.monotonic()
         if self._cancel_seen is None:
             self._cancel_seen = now
         elif now - self._cancel_seen >= _PATIENCE_SECONDS:
-            for rest in self._batches.values():
-                self._take_back(engine, rest)
+            for indices in self._given_ahead():
+                self._take_back(engine, indices)
+
+    def _given_ahead(self) -> Iterator[Sequence[int]]:
+        """The steps that were submitted before they have a slot."""
+        yield from self._batches.values()
 
     # ------------------------------------------------------------------ starts
 
@@ -210,16 +215,17 @@ class BatchingBackend(SubmitBackend):
         return BatchCall(calls)
 
     def _pickled(self, engine: Engine, index: int) -> bytes | None:
-        """A step's call, or None where it cannot be had or is large."""
+        """A step's call, or None where it cannot be had, is large, or takes an output along that is elsewhere."""
         assert self._shared is not None
         step = engine.scheduler.steps[index]
         try:
             tool, prompt, args = engine.renderer.work(step, index)
             context = ToolContext(engine.context, engine.scheduler.step_ids[index], 1, step.expected_seconds, None)
-            data = pickle.dumps(RemoteCall(self._shared, tool, context, prompt, args), PROTOCOL)
+            with naming() as named:
+                data = pickle.dumps(RemoteCall(self._shared, tool, context, prompt, args), PROTOCOL)
         except Exception:  # noqa: BLE001  # a template or a value that cannot travel: reported where it fails
             return None
-        return data if len(data) <= _LARGE_BYTES else None
+        return None if named or len(data) > _LARGE_BYTES else data
 
 
 def _tool(engine: Engine, index: int) -> str:

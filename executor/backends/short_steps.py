@@ -52,11 +52,15 @@ class ShortSteps:
 
     def fits(self, index: int) -> bool:
         """Whether the step may be handed out ahead, or be the one behind which others wait."""
+        return self._in_a_row.get(self._steps[index].tool or "", 0) >= _RECENT and self.may_wait(index)
+
+    def may_wait(self, index: int) -> bool:
+        """Whether the step may wait at a worker at all, however long it takes."""
         step = self._steps[index]
-        if self._in_a_row.get(step.tool or "", 0) < _RECENT or not self._allowed or index in self._excluded:
-            return False
         return (
-            step.timeout is None
+            self._allowed
+            and index not in self._excluded
+            and step.timeout is None
             and step.idempotent is not False
             and not (step.needs or step.reads or step.writes)
             and step.on_failure != "stop"

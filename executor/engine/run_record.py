@@ -13,6 +13,7 @@ from typing import Any
 from executor.child_steps.child_request import Outcome
 from executor.engine.instruments import Instruments
 from executor.record.outcomes import Completion, Failure, StepError
+from executor.record.remote_outputs import RemoteOutputs
 from executor.record.timeline import Attempt, AttemptOutcome
 from executor.scheduler import Scheduler
 from executor.tools.tool import RunContext, ToolContext
@@ -59,9 +60,11 @@ class RunRecord:
     # The engine sets it before anything is recorded: the scheduler itself asks what reads this record.
     scheduler: Scheduler
 
-    def __init__(self, context: RunContext, instruments: Instruments, *, stops_at_once: bool) -> None:
-        """``stops_at_once``: a call that is asked to stop has stopped (:class:`executor.engine.driver.Driver`)."""
-        self.outputs: dict[str, Any] = {}
+    def __init__(
+        self, context: RunContext, instruments: Instruments, *, stops_at_once: bool, outputs_may_stay: bool = False
+    ) -> None:
+        """``stops_at_once``, ``outputs_may_stay``: see :class:`executor.engine.driver.Driver`."""
+        self.outputs: dict[str, Any] = RemoteOutputs() if outputs_may_stay else {}
         self.null_outputs: dict[str, None] = {}
         self.errors: dict[str, StepError] = {}
         self.warnings: list[str] = []

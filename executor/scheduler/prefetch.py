@@ -97,6 +97,21 @@ def start_handed_out(scheduler: Scheduler, index: int, at: int) -> Attempt | Non
     return attempt
 
 
+def move_grant(scheduler: Scheduler, attempt: Attempt, at: int) -> None:
+    """It turned out that a running attempt got its slot ``at`` another time, before or after: its worker had gone on
+    to another step first, or to this one.
+    """
+    at = max(at, attempt.ready)
+    waits = [Wait(wait.reason, wait.start, min(wait.end, at)) for wait in attempt.waits if wait.start < at]
+    waited_until = waits[-1].end if waits else attempt.ready
+    if waited_until < at:
+        waits.append(Wait("worker", waited_until, at))
+    attempt.waits = waits
+    attempt.granted = at
+    _remove(scheduler, attempt)
+    _put_in_order(scheduler, attempt)
+
+
 def regrant(scheduler: Scheduler, attempt: Attempt, now: int) -> None:
     """A granted step was taken back from a worker that had not begun it: it waits for the next one until ``now``.
     Its slot stays taken.
@@ -107,10 +122,14 @@ def regrant(scheduler: Scheduler, attempt: Attempt, now: int) -> None:
     granted = attempt.granted
     attempt.add_wait(Wait("worker", granted, now))
     attempt.granted = now
-    attempts = scheduler.attempts
-    # It is never far from the end.
-    del attempts[next(place for place in reversed(range(len(attempts))) if attempts[place] is attempt)]
+    _remove(scheduler, attempt)
     _put_in_order(scheduler, attempt)
+
+
+def _remove(scheduler: Scheduler, attempt: Attempt) -> None:
+    """Take an attempt out of the record; it is never far from the end."""
+    attempts = scheduler.attempts
+    del attempts[next(place for place in reversed(range(len(attempts))) if attempts[place] is attempt)]
 
 
 def _put_in_order(scheduler: Scheduler, attempt: Attempt) -> None:

@@ -26,6 +26,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
+from executor.record.outcomes import UnreachableError
 from executor.tools.tool import ToolContext, ToolError, ToolTimeoutError
 
 if TYPE_CHECKING:
@@ -128,10 +129,11 @@ class Connections:
                     self._client = httpx.Client(mounts=dict.fromkeys(_LOOPBACK), **settings)
         return self._client
 
-    def async_client(self, loop: asyncio.AbstractEventLoop) -> httpx.AsyncClient:
-        """The client of this event loop."""
+    def async_client(self) -> httpx.AsyncClient:
+        """The client of the event loop that runs."""
         if self._pid != os.getpid():
             self._forget()
+        loop = _running_loop()
         client = self._async_clients.get(loop)
         if client is None:
             import httpx  # noqa: PLC0415 - see the module's rules
@@ -153,9 +155,9 @@ class Connections:
             self._client.close()
         self._forget()
 
-    async def close_async(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close the client of this event loop."""
-        client = self._async_clients.pop(loop, None)
+    async def close_async(self) -> None:
+        """Close the client of the event loop that runs."""
+        client = self._async_clients.pop(_running_loop(), None)
         if client is not None:
             await client.aclose()
 
@@ -178,6 +180,12 @@ class Connections:
             ),
             "headers": {"User-Agent": "makespan"},
         }
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    import asyncio  # noqa: PLC0415  # who runs no coroutine does not pay for its import
+
+    return asyncio.get_running_loop()
 
 
 _NOT_PICKLED = {"_pid", "_lock", "_client", "_async_clients", "_verify"}
@@ -265,13 +273,13 @@ def speaking_errors(name: str, url: str, deadline: Deadline) -> Iterator[None]:
     except httpx.ConnectTimeout:
         if deadline.passed():
             deadline.fail()
-        raise ToolError(f"tool {name!r}: {place} could not be reached in time") from None
+        raise UnreachableError(f"tool {name!r}: {place} could not be reached in time") from None
     except httpx.TimeoutException:
         if deadline.passed():
             deadline.fail()
         raise ToolError(f"tool {name!r}: {place} was silent for too long (read_timeout_seconds)") from None
     except httpx.ConnectError as error:
-        raise ToolError(f"tool {name!r}: cannot connect to {place}: {error}") from error
+        raise UnreachableError(f"tool {name!r}: cannot connect to {place}: {error}") from error
     except httpx.DecodingError as error:
         raise ToolError(f"tool {name!r}: {place} sent data that its Content-Encoding does not describe") from error
     except httpx.TransportError as error:

@@ -9,7 +9,6 @@ Rules of this module:
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -144,7 +143,7 @@ class HttpTool(Tool):
     async def call_async(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Any:
         """Send the request without a thread."""
         exchange = self._exchange(context, prompt, args)
-        client = self._connections.async_client(asyncio.get_running_loop())
+        client = self._connections.async_client()
         with speaking_errors(self.name, exchange.url, exchange.deadline):
             async with client.stream(
                 **exchange.request, timeout=self._connections.timeout(exchange.deadline)
@@ -160,7 +159,7 @@ class HttpTool(Tool):
 
     async def close_async(self) -> None:
         """Close the connections of this event loop."""
-        await self._connections.close_async(asyncio.get_running_loop())
+        await self._connections.close_async()
 
     def _exchange(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> _Exchange:
         wanted = read_args(HttpArgs, self.name, args)

@@ -10,7 +10,6 @@ Rules of this module:
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -168,7 +167,7 @@ class LlmTool(Tool):
     async def call_async(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Any:
         """Ask, without a thread."""
         exchange = self._exchange(context, prompt, args)
-        client = self._connections.async_client(asyncio.get_running_loop())
+        client = self._connections.async_client()
         with speaking_errors(self.name, exchange.url, exchange.deadline):
             async with answered_async(client, self._request(client, exchange)) as response:
                 reader = self._reader(exchange, response.headers)
@@ -193,7 +192,7 @@ class LlmTool(Tool):
 
     async def close_async(self) -> None:
         """Close the connections of this event loop."""
-        await self._connections.close_async(asyncio.get_running_loop())
+        await self._connections.close_async()
 
     def _exchange(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> _Exchange:
         options = self.options

@@ -16,7 +16,7 @@ from typing import Any, Final
 from executor.record.timeline import NANOSECONDS
 from harness.analysis import RunAnalysis, in_seconds
 from harness.analysis.families import SlowFamily, asked_in, slow_family
-from harness.analysis.slowdown import largest_lost_cause, remedy_beside_serial, with_cause
+from harness.analysis.slowdown import SlowdownCaution, largest_lost_cause, remedy_beside_serial, with_cause
 from harness.benchmark.matrix import Case, MatrixCell
 from harness.benchmark.session import Outcome, Sample, Series
 from harness.expectations import Verdict, judge
@@ -127,7 +127,7 @@ def _result(series: Series, *, predicted: bool, usable_cores: int | None = None)
         speedup_verdict=None if speedup is None else speedup.verdict,
     )
     lost_seconds = in_seconds(shown.lost_nanoseconds)
-    shown = replace(shown, cautions=with_cause(shown.cautions, _cause(series)))
+    cautions = with_cause(shown.cautions, _cause(series))
     found.update(
         scenario=cell.case.scenario,
         simulated=cell.simulated,
@@ -135,8 +135,8 @@ def _result(series: Series, *, predicted: bool, usable_cores: int | None = None)
         samples=[sample_document(sample) for sample in samples],
         lost_seconds=lost_seconds,
         largest_lost_cause=largest_lost_cause(lost_seconds),
-        remedy=remedy_beside_serial(shown.timeline, shown.figures, lost_seconds, shown.cautions),
-        cautions=_warnings(series, shown, None if speedup is None else speedup.verdict),
+        remedy=remedy_beside_serial(shown.timeline, shown.figures, lost_seconds, cautions),
+        cautions=_warnings(series, cautions, None if speedup is None else speedup.verdict),
         cold_startup_seconds=_cold_startup_seconds(series),
         slack_seconds=in_seconds(RunAnalysis(shown.timeline).slack_nanoseconds),
     )
@@ -163,13 +163,13 @@ def _cause(series: Series) -> SlowFamily | None:
 
 
 def _lower_median(samples: Sequence[Sample]) -> Sample:
-    ordered = sorted(samples, key=lambda sample: sample.figures.makespan_seconds)
+    ordered = sorted(samples, key=lambda sample: sample.makespan_seconds)
     return ordered[(len(ordered) - 1) // 2]
 
 
 def _speedup(samples: Sequence[Sample], seed: int) -> PairedRatio | None:
     pairs = [
-        (sample.baseline_seconds, sample.figures.makespan_seconds)
+        (sample.baseline_seconds, sample.makespan_seconds)
         for sample in samples if sample.baseline_seconds is not None
     ]  # fmt: skip
     if not pairs or min(min(pair) for pair in pairs) <= 0:
@@ -181,9 +181,9 @@ def _estimate(found: Interval) -> Estimate:
     return Estimate(found.median, found.ci95)
 
 
-def _warnings(series: Series, shown: Sample, speedup_verdict: str | None) -> list[str]:
+def _warnings(series: Series, cautions: Sequence[SlowdownCaution], speedup_verdict: str | None) -> list[str]:
     """What to know before acting on the figures: of the run shown, of the repetitions, of the runs' own warnings."""
-    found = [str(caution) for caution in shown.cautions]
+    found = [str(caution) for caution in cautions]
     makespans = series.makespans_seconds
     if not series.cell.simulated and any(makespans):
         found += [str(warning) for warning in noise_warnings(makespans)]
@@ -212,7 +212,7 @@ def _cold_startup_seconds(series: Series) -> float:
 def _startup_caution(series: Series) -> str | None:
     """That the workers take longer to start than they gain in one run, where that is so."""
     gains = [
-        sample.baseline_seconds - sample.figures.makespan_seconds
+        sample.baseline_seconds - sample.makespan_seconds
         for sample in series.samples if sample.baseline_seconds is not None
     ]  # fmt: skip
     startup = _cold_startup_seconds(series)

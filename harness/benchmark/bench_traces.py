@@ -70,6 +70,6 @@ class BenchTraces:
 
 def _by_makespan(series: Series) -> list[Sample]:
     """The repetition that results show, with the lower median makespan, and the slowest one."""
-    ordered = sorted(series.samples, key=lambda sample: sample.figures.makespan_seconds)
+    ordered = sorted(series.samples, key=lambda sample: sample.makespan_seconds)
     median = ordered[(len(ordered) - 1) // 2]
     return [median] if ordered[-1] is median else [median, ordered[-1]]

@@ -3,13 +3,20 @@
 Rules of this module:
 - The first repetition of a cell is stored with its whole result, the others in figures: that much the document of a
   run needs that is killed. What happened is stored of each, so that the benchmark can go on.
+- Short repetitions are stored together: of a benchmark that is killed, those of the last five seconds at most are
+  measured again. Before a run that may take longer, and during one that does, everything is stored, and so it
+  is where it is interrupted.
 - Warm-up runs are not in the metrics, as they are not in the result.
 - Nothing here raises for a full disk: the caller that ends the recording receives the error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from harness.benchmark.bench_figures import sample_document, single_result, stored_cell
 from harness.benchmark.kept_repetitions import kept_words
@@ -18,23 +25,66 @@ from harness.benchmark.recorded_calls.call_recording import CallRecorder
 from harness.benchmark.runner import Measured
 from harness.benchmark.session import Listener, Sample
 from harness.store.recording import Recording
+from harness.store.stored_run import SampleToStore
 from harness.telemetry.metrics.live_metrics import LiveMetrics
+
+# To store a short repetition takes longer than to run it again, so that a few seconds of them are held back.
+SHORT_SECONDS: Final = 0.1
+HELD_BACK_SECONDS: Final = 5.0
 
 
 class StoreKeeper(Listener):
-    """Stores each repetition as it comes. ``there``: those that an earlier session stored."""
+    """Stores repetitions. ``there``: those that an earlier session stored."""
 
-    def __init__(self, recording: Recording, matrix: Matrix, there: Sequence[Measured] = ()) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        matrix: Matrix,
+        there: Sequence[Measured] = (),
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._kept_at = clock()
+        self._wall_seconds: dict[MatrixCell, float] = {}
+        self._running_since = math.inf
+        self._watcher: threading.Thread | None = None
         self._recording = recording
         self._matrix = matrix
         self._there = {(one.cell, one.repetition) for one in there}
         self._whole = {one.cell for one in there}
 
+    def begins(self, cell: MatrixCell, repetition: int, seconds_left: float | None) -> None:
+        """Store what was held back, unless only a short run is between now and the next time."""
+        now = self._running_since = self._clock()
+        short = self._wall_seconds.get(cell, math.inf) < SHORT_SECONDS
+        if not short or now - self._kept_at >= HELD_BACK_SECONDS:
+            self._recording.keep_held()
+            self._kept_at = self._clock()
+
+    def measured(self, measured: Measured) -> None:
+        """Learn how long runs of its cell take."""
+        self._running_since = math.inf
+        self._wall_seconds[measured.cell] = measured.wall_seconds
+
     def analysed(self, sample: Sample) -> None:
-        """Store it."""
+        """Take it for the store."""
         first = sample.cell not in self._whole
         self._whole.add(sample.cell)
-        self._recording.add_sample(
+        self._recording.add_later(lambda: self._to_store(sample, first=first))
+        if self._watcher is None or not self._watcher.is_alive():
+            self._watcher = threading.Thread(target=self._watch, name="makespan-store", daemon=True)
+            self._watcher.start()
+
+    def _watch(self) -> None:
+        """Store what is held back during a run that turns out to be long: it may never end."""
+        while self._recording.holds:
+            time.sleep(SHORT_SECONDS)
+            if self._clock() - self._running_since >= SHORT_SECONDS:
+                self._recording.keep_held()
+
+    def _to_store(self, sample: Sample, *, first: bool) -> SampleToStore:
+        return SampleToStore(
             stored_cell(sample),
             sample.repetition,
             sample_document(sample),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import resource
 import sys
 import sysconfig
@@ -24,6 +25,8 @@ from typing import Any, Final
 from harness.environment import environment_facts
 
 _OWN: Final = Path("/proc/self")
+_CLEAR_REFS: Final = "/proc/self/clear_refs"
+_PEAK: Final = re.compile(rb"^VmHWM:\s*(\d+)", re.MULTILINE)
 _KIB: Final = 1024
 _MAXRSS_UNIT: Final = 1 if sys.platform == "darwin" else _KIB
 _PACKAGES: Final = ("pydantic", "jinja2", "httpx", "numpy", "scipy")
@@ -91,18 +94,28 @@ def _counts_of(pid: int) -> tuple[float, float, float]:
 
 def _reset_peak() -> bool:
     try:
-        # 5 sets the peak to what is resident now (proc(5)).
-        (_OWN / "clear_refs").write_text("5", encoding="ascii")
+        descriptor = os.open(_CLEAR_REFS, os.O_WRONLY)
     except OSError:
         return False
+    try:
+        # 5 sets the peak to what is resident now (proc(5)).
+        os.write(descriptor, b"5")
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
     return True
 
 
 def _peak_bytes(process: Path = _OWN) -> int | None:
     with contextlib.suppress(OSError, ValueError):
-        for line in (process / "status").read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * _KIB
+        # As bytes, and not line by line: it is read in each repetition.
+        descriptor = os.open(f"{process}/status", os.O_RDONLY)
+        try:
+            found = _PEAK.search(os.read(descriptor, 65536))
+        finally:
+            os.close(descriptor)
+        return None if found is None else int(found[1]) * _KIB
     return None
 
 

@@ -2,7 +2,8 @@
 
 Rules of this module:
 - In a round every cell that still wants a repetition runs once. Warm-up rounds come first and do not count.
-- A run is analysed once its baseline of the same round is there, between two runs, and given to the listener at once.
+- A run is taken once its baseline of the same round is there, between two runs, and given to the listeners at once. Its
+  figures are made when somebody asks for one.
 - Whatever ends the session, every finished run is in the outcome.
 - Repetitions of an earlier session (:meth:`Session.restore`) count as if they had been measured in this one: what is
   computed of them is computed again from their timelines.
@@ -17,6 +18,7 @@ import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Final, Literal
 
 from executor.record.timeline import Attempt, Timeline
@@ -40,10 +42,12 @@ _LOOK_GROWTH: Final = 1.5
 MOST_REPETITIONS: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
-    """One repetition, analysed. ``lost_nanoseconds`` are split by the paired serial run if ``baseline_seconds`` is
-    there. ``errors`` counts failed steps. ``wall_seconds``, ``calls`` and ``tokens`` are those of :class:`.Measured`.
+    """One repetition. ``paired`` is the serial run of the same round, None where there is none and in a serial run.
+    ``errors`` counts failed steps. ``wall_seconds``, ``calls`` and ``tokens`` are those of :class:`.Measured`.
+
+    Its figures are made when one is asked for, after the runs as a rule, and kept.
     """
 
     cell: MatrixCell
@@ -52,13 +56,10 @@ class Sample:
     timeline: Timeline
     outputs: Mapping[str, Any]
     step_errors: Mapping[str, object]
-    figures: Summary
-    lost_nanoseconds: Mapping[str, int]
-    cautions: tuple[SlowdownCaution, ...]
     warnings: tuple[str, ...]
     usage: Usage
-    baseline_seconds: float | None
-    baseline: Timeline | None = field(repr=False)
+    usable_cores: int | None
+    paired: Sample | None = field(repr=False)
     started_at: str | None = None
     facts: Mapping[Attempt, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     cold_startup_seconds: float = 0.0
@@ -71,14 +72,65 @@ class Sample:
         """Failed steps."""
         return sum(1 for status in self.timeline.statuses if status == "failed")
 
+    @cached_property
+    def makespan_seconds(self) -> float:
+        """Without any other figure."""
+        return self.timeline.makespan_seconds
+
+    @property
+    def baseline_seconds(self) -> float | None:
+        """The makespan of the serial run of the same round."""
+        return None if self._serial is None else self._serial.makespan_seconds
+
+    @property
+    def baseline(self) -> Timeline | None:
+        """The serial run of the same round."""
+        return None if self._serial is None else self._serial.timeline
+
+    @property
+    def figures(self) -> Summary:
+        """Those of the run alone."""
+        return self._analysed.figures
+
+    @property
+    def lost_nanoseconds(self) -> Mapping[str, int]:
+        """The makespan by cause, split by the paired serial run where there is one."""
+        return self._analysed.lost_nanoseconds
+
+    @property
+    def cautions(self) -> tuple[SlowdownCaution, ...]:
+        """What to know before acting on the figures."""
+        return self._analysed.cautions
+
+    @property
+    def _serial(self) -> Sample | None:
+        return self if self.cell.baseline is None else self.paired
+
+    @cached_property
+    def _analysed(self) -> _Analysed:
+        analysis = RunAnalysis(self.timeline, usable_cores=self.usable_cores)
+        figures, lost = analysis.summary, analysis.lost_nanoseconds
+        if self.cell.baseline is None or self.paired is None:
+            return _Analysed(figures, lost, figures.cautions)
+        lost = split_running(analysis, self.paired.run_nanoseconds)
+        cautions = slowdown_cautions(
+            self.timeline, figures, in_seconds(lost), self.paired.figures, usable_cores=self.usable_cores
+        )
+        return _Analysed(figures, lost, cautions)
+
+    @cached_property
+    def run_nanoseconds(self) -> Mapping[tuple[str, int], int]:
+        """The run time of each attempt, by step id and attempt."""
+        return RunAnalysis(self.timeline).run_nanoseconds
+
 
 @dataclass(frozen=True, slots=True)
-class _Baseline:
-    """A serial run of the round that goes on; ``alone`` are its attempts' run times."""
+class _Analysed:
+    """What one look at a run gives."""
 
-    timeline: Timeline
     figures: Summary
-    alone: Mapping[tuple[str, int], int]
+    lost_nanoseconds: Mapping[str, int]
+    cautions: tuple[SlowdownCaution, ...]
 
 
 @dataclass(slots=True)
@@ -91,7 +143,7 @@ class Series:
     @property
     def makespans_seconds(self) -> list[float]:
         """Of each repetition."""
-        return [sample.figures.makespan_seconds for sample in self.samples]
+        return [sample.makespan_seconds for sample in self.samples]
 
 
 class Listener:
@@ -107,7 +159,7 @@ class Listener:
         """A run is over (warm-up too)."""
 
     def analysed(self, sample: Sample) -> None:
-        """A repetition has its figures."""
+        """A repetition, and its serial run, are there: it can be asked for its figures."""
 
 
 @dataclass(slots=True)
@@ -166,10 +218,11 @@ class Session:
         self._clock = clock
         self._began = clock()
         self._pending: list[Measured] = []
-        self._baselines: dict[MatrixCell, _Baseline] = {}
+        self._baselines: dict[MatrixCell, Sample] = {}
         # The round that these are of.
         self._paired_round = 0
-        self._walls: dict[MatrixCell, list[float]] = {}
+        # Of each cell that ran: how often, and the seconds of all.
+        self._walls: dict[MatrixCell, tuple[int, float]] = {}
         self._next_look = FIRST_LOOK_REPETITIONS
         self._rounds = 0
         self._confirming = False
@@ -191,7 +244,7 @@ class Session:
             self._rounds = self._last_there = self._paired_round = number
             self._baselines.clear()
             for one in rounds[number]:
-                self._walls.setdefault(one.cell, []).append(one.wall_seconds)
+                self._count_wall(one)
                 self._spending.add(one)
                 self._there.add((one.cell, number))
                 self._pending.append(one)
@@ -211,7 +264,7 @@ class Session:
         again = [cell for cell in self.matrix.cells if cell in cells or any(cell is one.baseline for one in cells)]
         before = {cell: len(self.series[cell].samples) for cell in again}
         self._confirming = True
-        self._tell("planned", sum(len(walls) for walls in self._walls.values()) + rounds * len(again))
+        self._tell("planned", sum(count for count, _ in self._walls.values()) + rounds * len(again))
         outcome = self._measured(lambda: self._rounds_of(again, rounds), [])
         series = [Series(cell, self.series[cell].samples[before[cell] :]) for cell in again]
         return replace(outcome, series=series)
@@ -319,7 +372,7 @@ class Session:
             return "calls" if refused == "calls" else "tokens"
         self._tell("begins", cell, repetition, self._forecast_seconds(repetition))
         measured = self.runner.run(cell, repetition)
-        self._walls.setdefault(cell, []).append(measured.wall_seconds)
+        self._count_wall(measured)
         self._spending.add(measured)
         if repetition > 0:
             self._pending.append(measured)
@@ -345,18 +398,6 @@ class Session:
         samples = self.series[cell].samples
         if samples and samples[-1].repetition == measured.repetition:
             return
-        analysis = RunAnalysis(run.timeline, usable_cores=self.usable_cores)
-        figures = analysis.summary
-        if cell.baseline is None:
-            self._baselines[cell] = _Baseline(run.timeline, figures, analysis.run_nanoseconds)
-        paired = self._baselines.get(cell.baseline or cell)
-        cautions: tuple[SlowdownCaution, ...] = figures.cautions
-        lost = analysis.lost_nanoseconds
-        if paired is not None and cell.baseline is not None:
-            lost = split_running(analysis, paired.alone)
-            cautions = slowdown_cautions(
-                run.timeline, figures, in_seconds(lost), paired.figures, usable_cores=self.usable_cores
-            )
         sample = Sample(
             cell=cell,
             repetition=measured.repetition,
@@ -364,13 +405,10 @@ class Session:
             timeline=run.timeline,
             outputs=run.outputs,
             step_errors=run.errors,
-            figures=figures,
-            lost_nanoseconds=lost,
-            cautions=cautions,
             warnings=tuple(run.warnings),
             usage=measured.usage,
-            baseline_seconds=None if paired is None else paired.figures.makespan_seconds,
-            baseline=None if paired is None else paired.timeline,
+            usable_cores=self.usable_cores,
+            paired=None if cell.baseline is None else self._baselines.get(cell.baseline),
             started_at=measured.started_at,
             facts=run.facts,
             cold_startup_seconds=measured.cold_startup_seconds,
@@ -378,6 +416,8 @@ class Session:
             calls=measured.calls,
             tokens=measured.tokens,
         )
+        if cell.baseline is None:
+            self._baselines[cell] = sample
         samples.append(sample)
         if not self._restoring:
             self._tell("analysed", sample)
@@ -394,8 +434,12 @@ class Session:
         return math.fsum(self._mean_wall(cell) for cell in cells)
 
     def _mean_wall(self, cell: MatrixCell) -> float:
-        walls = self._walls.get(cell)
-        return math.fsum(walls) / len(walls) if walls else 0.0
+        count, seconds = self._walls.get(cell, (0, 0.0))
+        return seconds / count if count else 0.0
+
+    def _count_wall(self, measured: Measured) -> None:
+        count, seconds = self._walls.get(measured.cell, (0, 0.0))
+        self._walls[measured.cell] = count + 1, seconds + measured.wall_seconds
 
     def _forecast_seconds(self, repetition: int) -> float | None:
         """For all runs that are left, from those that were; None until each cell ran once."""

@@ -19,6 +19,8 @@ _TOKENS = re.compile(
     r'"(?P<text>[^"\\]*(?:\\.[^"\\]*)*)"|(?P<open>[\[{])|(?P<close>[\]}])|(?P<word>[-+.\w]+)|(?P<newline>\n)', re.DOTALL
 )
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
 _WORDS: Final = {"true": True, "false": False, "null": None}
 
 
@@ -107,7 +109,7 @@ class _Suspect:
 
 
 def _check_depth(text: str, builder: TreeBuilder) -> None:
-    if text.count("[") + text.count("{") <= DEPTH_LIMIT:
+    if text.count("[") + text.count("{") <= DEPTH_LIMIT or _is_flat(text):
         return
     depth = 0
     for match in _BRACKETS.finditer(text):
@@ -118,6 +120,19 @@ def _check_depth(text: str, builder: TreeBuilder) -> None:
                 raise builder.stop("too-deep", f"nested more than {DEPTH_LIMIT} levels deep", line, "flatten the file")
         elif match.group(2):
             depth -= 1
+
+
+def _is_flat(text: str) -> bool:
+    """Whether it is certain that the brackets nest at most as deep as they may: a file of 100 MB is not walked."""
+    unescaped = text.encode("utf-8", "surrogatepass").replace(b"\\\\", b"").replace(b'\\"', b"")
+    # What stands between strings is every other piece.
+    brackets = b"".join(unescaped.split(b'"')[::2]).translate(_ONE_KIND, _NO_BRACKETS)
+    for _ in range(DEPTH_LIMIT):
+        if not brackets:
+            break
+        # The innermost ones: one level less.
+        brackets = brackets.replace(b"[]", b"")
+    return not brackets
 
 
 def _syntax_fix(text: str, error: json.JSONDecodeError) -> str:

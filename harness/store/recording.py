@@ -8,6 +8,7 @@ Rules of this module:
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from typing import Any, Literal
 from harness.result.cell_key import Cell
 from harness.store.run_store import Store
 from harness.store.store_errors import StoreError
+from harness.store.stored_run import SampleToStore
 
 
 class Recording:
@@ -35,6 +37,8 @@ class Recording:
         self._store = store
         self._warn = warn
         self._waiting: deque[Callable[[], object]] = deque()
+        self._lock = threading.RLock()
+        self._held: list[Callable[[], SampleToStore]] = []
         self._failure: StoreError | None = None
         self._begin: Callable[[], object] = (
             (lambda: store.resume_run(self.run_id)) if resumes else (lambda: store.begin_run(head, started_as))
@@ -57,7 +61,28 @@ class Recording:
         again: bool = False,
     ) -> None:
         """As :meth:`Store.add_sample`."""
-        self._write(lambda: self._store.add_sample(self.run_id, cell, repetition, sample, result, record, again=again))
+        with self._lock:
+            self._write(
+                lambda: self._store.add_sample(self.run_id, cell, repetition, sample, result, record, again=again)
+            )
+
+    @property
+    def holds(self) -> bool:
+        """Whether something is held back."""
+        return bool(self._held)
+
+    def add_later(self, make: Callable[[], SampleToStore]) -> None:
+        """Hold a sample back, and do not even make it, until :meth:`keep_held` or the end of the run."""
+        with self._lock:
+            self._held.append(make)
+
+    def keep_held(self) -> None:
+        """Write what was held back, as one transaction."""
+        with self._lock:
+            if self._held:
+                samples = [make() for make in self._held]
+                self._held.clear()
+                self._write(lambda: self._store.add_samples(self.run_id, samples))
 
     def finish(
         self, document: Mapping[str, Any], *, status: Literal["finished", "interrupted"] = "finished"
@@ -65,14 +90,20 @@ class Recording:
         """As :meth:`Store.finish_run`. Answers why the run is not, or not wholly, in the store; then the caller still
         holds the document, and can write it elsewhere.
         """
-        # The document holds all of them.
-        self._waiting = deque(write for write in self._waiting if write is self._begin)
-        self._write(lambda: self._store.finish_run(self.run_id, document, status=status))
-        return self.failure
+        with self._lock:
+            # The document holds all of them; what happened in each is needed by a run that goes on.
+            if status == "interrupted":
+                self.keep_held()
+            self._held.clear()
+            self._waiting = deque(write for write in self._waiting if write is self._begin)
+            self._write(lambda: self._store.finish_run(self.run_id, document, status=status))
+            return self.failure
 
     def interrupt(self) -> None:
         """As :meth:`Store.interrupt_run`, for a run that will not be finished; one that is stays as it is."""
-        self._write(lambda: self._store.interrupt_run(self.run_id))
+        with self._lock:
+            self.keep_held()
+            self._write(lambda: self._store.interrupt_run(self.run_id))
 
     def _write(self, write: Callable[[], object]) -> None:
         self._waiting.append(write)

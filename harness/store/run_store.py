@@ -30,7 +30,7 @@ from harness.result.cell_key import Cell, machine_class
 from harness.store.run_references import load_reference, stored_run
 from harness.store.secrets import cell_without_secrets, document_without_secrets, result_without_secrets
 from harness.store.store_errors import StoreError, as_store_error
-from harness.store.stored_run import Status, StoredBench, StoredRepetition, StoredRun, Verdict
+from harness.store.stored_run import SampleToStore, Status, StoredBench, StoredRepetition, StoredRun, Verdict
 from harness.store.tables import connect
 
 Document = dict[str, Any]
@@ -133,15 +133,34 @@ class Store:
             StoreError: it cannot be written, there is no such run, or the repetition is there already.
 
         """
-        key = json.dumps(asdict(cell_without_secrets(cell)), sort_keys=True)
-        packed = None if result is None else _packed(result_without_secrets(result))
-        kept = None if record is None else _packed(record)
+        self.add_samples(run_id, [SampleToStore(cell, repetition, sample, result, record, again)])
+
+    def add_samples(self, run_id: str, samples: Sequence[SampleToStore]) -> None:
+        """Keep several repetitions, all or none.
+
+        Raises:
+            StoreError: as :meth:`add_sample`.
+
+        """
+        rows = [
+            (
+                json.dumps(asdict(cell_without_secrets(one.cell)), sort_keys=True),
+                one.repetition,
+                _text(one.sample),
+                None if one.result is None else _packed(result_without_secrets(one.result)),
+                None if one.record is None else _packed(one.record),
+            )
+            for one in samples
+        ]
         with self._transaction() as connection:
-            row = (self._sequence(connection, run_id), key, repetition, _text(sample), packed, kept)
-            try:
-                connection.execute(_INSERT_SAMPLE_AGAIN if again else _INSERT_SAMPLE, row)
-            except sqlite3.IntegrityError as error:
-                raise StoreError(f"run {run_id}: repetition {repetition} of {cell} is stored already") from error
+            sequence = self._sequence(connection, run_id)
+            for one, row in zip(samples, rows, strict=True):
+                try:
+                    connection.execute(_INSERT_SAMPLE_AGAIN if one.again else _INSERT_SAMPLE, (sequence, *row))
+                except sqlite3.IntegrityError as error:
+                    raise StoreError(
+                        f"run {run_id}: repetition {one.repetition} of {one.cell} is stored already"
+                    ) from error
 
     def finish_run(
         self, run_id: str, document: Mapping[str, Any], *, status: Literal["finished", "interrupted"] = "finished"

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from harness.result.cell_key import Cell
+
 Status = Literal["unfinished", "killed", "interrupted", "finished"]
 Verdict = Literal["accepted", "rejected"]
 
@@ -38,6 +40,18 @@ class StoredRepetition:
 
     sample: Mapping[str, Any]
     record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleToStore:
+    """A repetition on its way into the store: the arguments of :meth:`harness.store.run_store.Store.add_sample`."""
+
+    cell: Cell
+    repetition: int
+    sample: Mapping[str, Any]
+    result: Mapping[str, Any] | None = None
+    record: Mapping[str, Any] | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,18 @@ def test_help_and_version_import_nothing_but_typer(arguments: tuple[str, ...]) -
     assert imported_by(*arguments) <= LIGHT
 
 
+def test_a_run_on_the_virtual_clock_loads_no_event_loop_and_no_tool_that_it_does_not_use(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text("scenario: s\nsteps: [{step_id: a, tool: sleep, args: {seconds: 1}}]\n")
+    names = ("asyncio", "httpx", "executor.tools.command", "executor.tools.http", "executor.tools.node")
+    code = (
+        SCRIPT.format(arguments=["run", str(file), "-e", "virtual", "-q"])
+        + f"print(*({set(names)} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.split() == []
+
+
 @pytest.mark.parametrize("name", ["", *GROUPS, *(name for name, _ in commands_of(typer.main.get_command(app)))])
 def test_help_lists_every_exit_code_with_its_meaning(name: str) -> None:
     shown = CliRunner().invoke(app, [*name.split(), "--help"])

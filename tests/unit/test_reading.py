@@ -15,7 +15,7 @@ from executor.model.findings import Finding, WorkflowError
 from harness.files.json_places import JsonPlaces
 from harness.files.strict_file import parse_document, parse_value, read_document
 from harness.files.strict_json import replay_json
-from harness.files.tree_builder import TreeBuilder
+from harness.files.tree_builder import DEPTH_LIMIT, TreeBuilder
 
 TWICE_EACH = "\n".join(
     f"{name}: &{name} [{', '.join(['*' + below] * 9)}]" for below, name in zip("abcdefgh", "bcdefghi", strict=True)
@@ -133,6 +133,20 @@ def test_what_is_not_plain_data_is_refused_by_name(text: str, syntax: str, code:
 )
 def test_a_hundred_thousand_nested_brackets_are_refused(opening: str, syntax: str) -> None:
     assert faults(opening * 100_000, syntax)[-1].code == "too-deep"
+
+
+@pytest.mark.parametrize("text", ['"', "\\", '\\"', "[[", '"]', "{", '\\\\"[', "ü]"])
+def test_nesting_is_counted_exactly_whatever_stands_in_texts(text: str) -> None:
+    draw = random.Random(text)
+
+    def nested(levels: int) -> Any:
+        data: Any = [text, {}, []]
+        for _ in range(levels - 2):
+            data = [text, data, text] if draw.random() < 0.5 else {text: data, "b": text}
+        return {"a": data, "b": [[], {text: []}]}
+
+    assert read(json.dumps(nested(DEPTH_LIMIT - 1)), "json")
+    assert faults(json.dumps(nested(DEPTH_LIMIT)), "json")[-1].code == "too-deep"
 
 
 def test_deep_nesting_is_told_apart_from_brackets_inside_text() -> None:

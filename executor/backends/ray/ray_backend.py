@@ -10,57 +10,38 @@ Rules of this module:
 from __future__ import annotations
 
 import importlib.util
-import os
-import pickle
 import re
-import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from contextlib import suppress
-from typing import Any, ClassVar, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self, cast
 
 from executor.backends.base import BackendError, usable_cores
-from executor.backends.batches import BatchingBackend
+from executor.backends.clocks.worker_clock import RoundTrip
+from executor.backends.cluster_size import resize
+from executor.backends.file_lists import listed_files
 from executor.backends.ray.connection import Connection, connect, cores_there, disconnect
-from executor.backends.submit import Answer, Submits
+from executor.backends.ray.node_watch import NodeWatch
+from executor.backends.ray.workers import RayWorkers
+from executor.backends.submit import Submits
+from executor.backends.window import WindowBackend
+from executor.backends.worker_check import must_fit
 from executor.engine.engine import Engine
+from executor.host_id import machine
 from executor.record.timeline import Attempt
 
 if importlib.util.find_spec("ray") is None:
     raise ImportError("No module named 'ray'. Install it with: pip install 'makespan[ray]'", name="ray")
 
 ADDRESS = re.compile(r"auto|[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}")
+SUFFIXES = (".py", ".whl")
 WARM_SECONDS = 60
 # A call that dies with its worker raises one of these.
-DEATHS = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "LocalRayletDiedError", "OwnerDiedError")
+DEATHS = (
+    "ActorDiedError", "RayActorError", "WorkerCrashedError", "NodeDiedError", "OutOfMemoryError",
+    "LocalRayletDiedError", "OwnerDiedError",
+)  # fmt: skip
 
 
-def run_pickled(call: bytes) -> Any:
-    """Run what was submitted, pickled, in a worker of Ray."""
-    return pickle.loads(call)()  # noqa: S301  # the words of the submitter
-
-
-def who_and_where(hold_seconds: float) -> int:
-    """The process id of a worker, kept busy for a moment so that others start as well."""
-    time.sleep(hold_seconds)
-    return os.getpid()
-
-
-class RayTasks:
-    """Ray as an executor: each call is a task of one core, never repeated by Ray."""
-
-    def __init__(self) -> None:
-        import ray  # noqa: PLC0415  # it is imported when a run begins
-
-        self._remote = ray.remote(num_cpus=1, max_retries=0)(run_pickled)
-
-    def submit(self, call: Callable[[], Any], /) -> Future[Answer]:
-        """Run it on a worker."""
-        future: Future[Answer] = self._remote.remote(pickle.dumps(call)).future()
-        return future
-
-
-class RayBackend(BatchingBackend):
+class RayBackend(WindowBackend):
     """Steps on Ray. ``address`` (``host:port``, or ``auto``) is that of a running one, which this machine is a part of.
 
     Runs that go on at once in one process share its Ray. As a context manager it keeps Ray until the block ends.
@@ -69,14 +50,20 @@ class RayBackend(BatchingBackend):
     name = "ray"
     summary = "Ray: processes of this machine, or address=HOST:PORT of a running one; timeouts kill"
     options: ClassVar[Mapping[str, str]] = {
-        "address": "HOST:PORT of a running Ray, or auto; this machine is part of it"
+        "address": "HOST:PORT of a running Ray, or auto; this machine is part of it",
+        "files": "modules and packages that the workers lack: FILE.py or FOLDER, with commas between",
     }
     keeps_workers = True
+    import_remedy = "install it there, or send it along with --backend-option files=PATH"
 
-    def __init__(self, workers: int | None = None, *, address: str | None = None) -> None:
+    def __init__(self, workers: int | None = None, *, address: str | None = None, files: str | None = None) -> None:
         if address is not None and not ADDRESS.fullmatch(address):
             raise BackendError(f"ray: address {address!r} is none: write HOST:PORT, as in 10.0.0.7:6379, or auto")
         self._address = address
+        self._files = () if files is None else tuple(map(str, listed_files(files, "ray", SUFFIXES)))
+        # The nodes may come to have more cores: not more of them are used than were asked for.
+        self._most = workers
+        self._watch: NodeWatch | None = None
         self._connection: Connection | None = None
         self._held: Connection | None = None
         there = None if address is None else cores_there(address)
@@ -88,7 +75,7 @@ class RayBackend(BatchingBackend):
         return usable_cores()
 
     def __enter__(self) -> Self:
-        self._held = connect(self._address)
+        self._held = connect(self._address, self._files)
         return super().__enter__()
 
     def __exit__(self, *error: object) -> None:
@@ -104,49 +91,96 @@ class RayBackend(BatchingBackend):
             BackendError: Ray does not start, does not answer at the address, or its workers cannot import makespan.
         """
         super().open(engine)
+        if self._address is not None:
+            self._watch = NodeWatch(lambda cores: self._cores_changed(engine, cores))
+            if not self._watch.begin():
+                self.warnings.append("this version of Ray does not report nodes that come and go")
+
+    def _cores_changed(self, engine: Engine, cores: int) -> None:
+        workers = cores if self._most is None else min(cores, self._most)
+
+        def change(now: int) -> None:
+            self.capacity = workers
+            resize(engine, workers, now)
+            if isinstance(self._executor, RayWorkers):
+                self._executor.resize(workers)
+
+        engine.ask(change)
 
     def make_executor(self) -> Submits:
-        self._connection = connect(self._address)
+        self._connection = connection = connect(self._address, self._files)
+        for place, kept in enumerate(connection.resting):
+            if kept.size == self.capacity:
+                del connection.resting[place]
+                return cast("RayWorkers", kept)
+        workers: RayWorkers | None = None
         try:
-            self._warm()
-            return RayTasks()
+            workers = RayWorkers(self.capacity)
+            self._warm(workers)
         except BaseException:
+            if workers is not None:
+                workers.shutdown()
             self._let_go()
             raise
+        return workers
 
     def close_executor(self, executor: Any, unfinished: list[str]) -> None:
-        """Let go of Ray; the last run in this process ends it, if it is of our own."""
+        """Let go of Ray; the last run in this process ends it, if it is of our own. Until then its workers stay."""
+        if self._watch is not None:
+            self._watch.end()
+            self._watch = None
+        if self._connection is not None and self._connection.is_shared and not executor.runs_something:
+            self._connection.resting.append(executor)
+        else:
+            executor.shutdown()
         self._let_go()
 
     def cancel(self, attempt: Attempt) -> None:
         """Its worker is ended; the end of the call is reported when it comes."""
         future = self._futures.get(attempt)
-        if future is not None:
-            _stop(future)
+        if future is not None and isinstance(self._executor, RayWorkers):
+            self._executor.stop(future)
+
+    def recall(self, futures: Sequence[Any]) -> None:
+        """See :meth:`.WindowBackend.recall`."""
+        assert isinstance(self._executor, RayWorkers)
+        self._executor.recall(futures)
 
     def close(self) -> None:
         """End what still runs."""
-        for future in self._futures.values():
-            if not future.done():
-                _stop(future)
+        executor = self._executor
+        if isinstance(executor, RayWorkers):
+            for future in self._futures.values():
+                executor.stop(future)
         self._futures.clear()
         super().close()
 
     def is_worker_death(self, error: BaseException) -> bool:
         return type(error).__name__ in DEATHS or super().is_worker_death(error)
 
+    def _look_at(self, workers: RayWorkers) -> None:
+        sent = self.clock()
+        found = workers.look(WARM_SECONDS)
+        returned = self.clock()
+        must_fit({f"process-{facts['process_id']}": facts for facts in found}, "ray", self.warnings)
+        for facts in found:
+            if facts["machine"] != machine():
+                trip = RoundTrip(sent, facts["received"], facts["answered"], returned)
+                self.placed.clocks.learn(facts["machine"], trip)
+
     def _let_go(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             disconnect(connection)
 
-    def _warm(self) -> None:
-        """Have as many workers as there are slots, with makespan imported: their start is no part of the makespan."""
+    def _warm(self, workers: RayWorkers) -> None:
+        """Have the workers up, with makespan imported: their start is no part of the makespan."""
         import ray  # noqa: PLC0415  # as above
 
-        warm: Callable[..., Any] = ray.remote(num_cpus=1, max_retries=0)(who_and_where).remote
         try:
-            ray.get([warm(0.05) for _ in range(self.capacity)], timeout=WARM_SECONDS)
+            workers.wait_until_ready(WARM_SECONDS)
+            if self._address is not None:
+                self._look_at(workers)
         except ray.exceptions.GetTimeoutError as error:
             raise BackendError(f"ray: its workers did not start within {WARM_SECONDS} s") from error
         except ray.exceptions.RayError as error:
@@ -154,12 +188,3 @@ class RayBackend(BatchingBackend):
             raise BackendError(
                 f"ray: a worker cannot run steps: {said}. Install the same makespan on every machine of Ray"
             ) from error
-
-
-def _stop(future: Any) -> None:
-    """End a call with its worker."""
-    import ray  # noqa: PLC0415  # as above
-
-    # It may have ended meanwhile, or Ray with it.
-    with suppress(ray.exceptions.RayError, ValueError, TypeError, RuntimeError):
-        ray.cancel(future.object_ref, force=True, recursive=False)

@@ -90,7 +90,7 @@ class BenchProgress(Listener):
 
     def analysed(self, sample: Sample) -> None:
         """Take its figures into those so far."""
-        makespan = sample.figures.makespan_seconds
+        makespan = sample.makespan_seconds
         self._makespans.setdefault(sample.cell, []).append(makespan)
         if sample.baseline_seconds is not None and makespan > 0:
             self._speedups.setdefault(sample.cell, []).append(sample.baseline_seconds / makespan)

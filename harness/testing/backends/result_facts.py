@@ -27,9 +27,11 @@ def by_grant(run: Run) -> list[Attempt]:
 
 
 def most_at_once(run: Run) -> int:
-    """The largest number of attempts that held a slot at once."""
+    """The largest number of attempts that held a slot at once. Where a step waits at its worker, it has the slot of the
+    one before it when that has ended, which is known later.
+    """
     changes = [(attempt.granted, 1) for attempt in run.timeline.attempts]
-    changes += [(attempt.known or 0, -1) for attempt in run.timeline.attempts]
+    changes += [(attempt.ended or 0, -1) for attempt in run.timeline.attempts]
     return max(itertools.accumulate(change for _, change in sorted(changes)), default=0)
 
 

@@ -131,16 +131,19 @@ def _diagnose(run: ForeignRun, workers: Sequence[int] | None, limits: Sequence[L
     together, pairs = side_by_side(run)
     if tail:
         pieces.insert(0, Piece(GAP, index.makespan, index.makespan + tail, None))
+    gaps, gap_seconds = _gaps(index, pieces) if foreign else ([], 0.0)
+    lost_seconds = _lost(pieces, index) if foreign else figures.lost_seconds
+    barriers = [*_barriers(index, pieces), *(_possible_barriers(run, index) if foreign else ())]
+    del analysis, pieces  # large, and no longer needed
     queues = queues_of(run) if foreign else []
     sure = WhatIf(run, index=index)
-    gaps, gap_seconds = _gaps(index, pieces) if foreign else ([], 0.0)
     return Diagnosis(
         run=run,
         figures=figures,
-        lost_seconds=_lost(pieces, index) if foreign else figures.lost_seconds,
+        lost_seconds=lost_seconds,
         gaps=gaps,
         gap_seconds=gap_seconds,
-        barriers=[*_barriers(index, pieces), *(_possible_barriers(run, index) if foreign else ())],
+        barriers=barriers,
         retries=_retries(index),
         queues=queues,
         raised=raised_limits(sure, queues, index.makespan + tail),

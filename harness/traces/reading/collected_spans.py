@@ -72,6 +72,7 @@ class CollectedSpans:
                 if trace is None:
                     trace = traces[trace_id] = Trace(trace_id, source=self.source, format=kind)
                 held = trace.spans
+            span.trace_id = trace_id  # one text for all of them
             held.append(span)
         self.span_count += len(spans)
         if self._in_parts:

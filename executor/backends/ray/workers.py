@@ -1,0 +1,287 @@
+"""Ray as an executor: actors that run calls one after the other, each with those that wait for it.
+
+Rules of this module:
+- A call goes to the actor that has the fewest. Ray sends it at once, so an actor goes on to the next without a way to
+  here and back.
+- An actor without work gets what waits for another: it is called back there first, so that nothing runs twice.
+- Ray never runs a call again by itself. When an actor dies, the first of its calls had begun and fails. Those that
+  were submitted ahead of free workers are given to other actors, and a new actor takes the place.
+- A call that is stopped takes its actor with it.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from contextlib import suppress
+from itertools import count
+from typing import Any
+
+from executor.backends.batches import BatchCall
+from executor.backends.pickling import PROTOCOL
+from executor.backends.window import RecallError
+from executor.backends.worker_facts import look
+
+
+class CallRunner:
+    """In a worker process of Ray."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begun = -1
+        self._called_back: set[int] = set()
+
+    def run(self, number: int, call: bytes) -> Any:
+        """Run what was submitted, pickled, unless it was called back. Numbers rise."""
+        with self._lock:
+            self._begun = number
+            if number in self._called_back:
+                return None
+        return pickle.loads(call)()  # noqa: S301  # the words of the submitter
+
+    def call_back(self, number: int) -> bool:
+        """Whether a call had not begun; then it never will. In a thread of its own, while another call runs."""
+        with self._lock:
+            if number <= self._begun:
+                return False
+            self._called_back.add(number)
+            return True
+
+    def process_id(self) -> int:
+        """Of this worker: it is there, and has imported what it needs."""
+        return os.getpid()
+
+    def look(self) -> dict[str, Any]:
+        """What this worker has, and its clock."""
+        return look()
+
+
+class Call:
+    """A call that was submitted, while it waits or runs."""
+
+    __slots__ = ("answer", "data", "goes_back", "has_begun", "may_run_again", "number", "worker")
+
+    def __init__(self, data: bytes, may_run_again: bool) -> None:
+        self.data = data
+        self.may_run_again = may_run_again
+        self.answer: Future[Any] = Future()
+        # By the worker's count: another one where it is given to another.
+        self.number = -1
+        self.worker: Worker | None = None
+        # Where a worker died: whether this was the call that it ran.
+        self.has_begun = True
+        # It is called back, and whether for another worker.
+        self.goes_back: bool | None = None
+
+
+class Worker:
+    """An actor and its calls, in the order in which it runs them."""
+
+    __slots__ = ("actor", "calls", "is_gone", "is_up")
+
+    def __init__(self, actor: Any) -> None:
+        self.actor = actor
+        self.calls: list[Call] = []
+        self.is_gone = False
+        # Ray has found a place for it: it may have begun a call.
+        self.is_up = False
+
+
+class RayWorkers:
+    """``workers`` actors of one core each. They are there when the first calls come, or soon after."""
+
+    def __init__(self, workers: int) -> None:
+        import ray  # noqa: PLC0415  # it is imported when a run begins
+
+        self._ray = ray
+        calling_back = ray.method(concurrency_group="calling_back")
+        runner = type("CallRunner", (CallRunner,), {"call_back": calling_back(CallRunner.call_back)})
+        options: Any = {
+            "num_cpus": 1,
+            "max_restarts": 0,
+            "max_task_retries": 0,
+            "concurrency_groups": {"calling_back": 1},
+        }
+        self._class: Any = ray.remote(**options)(runner)
+        self._numbers = count()
+        self._lock = threading.RLock()
+        self._closed = False
+        self.size = workers
+        self._workers = [self._new() for _ in range(workers)]
+
+    def wait_until_ready(self, seconds: float) -> list[int]:
+        """Their process ids. Raises what Ray raises."""
+        pids: list[int] = self._ray.get([worker.actor.process_id.remote() for worker in self._workers], timeout=seconds)
+        return pids
+
+    def look(self, seconds: float) -> list[dict[str, Any]]:
+        """What each worker has (:func:`executor.backends.worker_facts.look`). Raises what Ray raises."""
+        found: list[dict[str, Any]] = self._ray.get([one.actor.look.remote() for one in self._workers], timeout=seconds)
+        return found
+
+    def resize(self, workers: int) -> None:
+        """There are places for so many. What runs goes on; calls of workers that have no place go to others."""
+        with self._lock:
+            self.size = workers
+            while len(self._workers) < workers:
+                self._workers.append(self._new())
+            for worker in sorted(self._workers, key=_is_up):
+                if len(self._workers) <= max(1, workers):
+                    break
+                if not worker.is_up or not worker.calls:
+                    self._workers.remove(worker)
+                    worker.is_gone = True
+                    for call in worker.calls:
+                        call.has_begun = False
+                    self._kill(worker)
+            self._balance()
+
+    def submit(self, call: Callable[[], Any], /) -> Future[Any]:
+        """Run it on a worker."""
+        made = Call(pickle.dumps(call, PROTOCOL), isinstance(call, BatchCall))
+        with self._lock:
+            self._give(made, min(self._workers, key=_load))
+        return made.answer
+
+    def stop(self, answer: Any) -> None:
+        """End a call, with its worker if it may have begun."""
+        with self._lock:
+            call = self._call_of(answer)
+            if call is None or call.worker is None:
+                return
+            # What waits behind it goes to another worker.
+            self._note_death(call.worker)
+            self._kill(call.worker)
+
+    def recall(self, answers: Iterable[Any]) -> None:
+        """Have those of these calls end with :class:`.RecallError` that have not begun."""
+        with self._lock:
+            for answer in answers:
+                call = self._call_of(answer)
+                if call is not None and call.worker is not None:
+                    self._call_back(call, goes_back=True)
+
+    @property
+    def runs_something(self) -> bool:
+        """Whether a call has not ended."""
+        return any(worker.calls for worker in self._workers)
+
+    def shutdown(self) -> None:
+        """End all workers, and what they run."""
+        with self._lock:
+            self._closed = True
+            for worker in self._workers:
+                self._kill(worker)
+
+    # ------------------------------------------------------------------ under the lock
+
+    def _give(self, call: Call, worker: Worker) -> None:
+        call.worker = worker
+        worker.calls.append(call)
+        call.number = next(self._numbers)
+        call.goes_back = None
+        number = call.number
+        reference = worker.actor.run.remote(number, call.data)
+        reference.future().add_done_callback(lambda ended: self._ended(call, number, ended))
+
+    def _new(self) -> Worker:
+        worker = Worker(self._class.remote())
+        worker.actor.process_id.remote().future().add_done_callback(lambda came: self._is_there(worker, came))
+        return worker
+
+    @staticmethod
+    def _is_there(worker: Worker, came: Any) -> None:
+        worker.is_up = worker.is_up or came.exception() is None
+
+    def _call_of(self, answer: Any) -> Call | None:
+        return next((call for worker in self._workers for call in worker.calls if call.answer is answer), None)
+
+    def _call_back(self, call: Call, *, goes_back: bool) -> None:
+        if call.goes_back is not None or call.worker is None:
+            return
+        call.goes_back = goes_back
+        number = call.number
+        reference = call.worker.actor.call_back.remote(number)
+        reference.future().add_done_callback(lambda asked: self._called_back(call, number, asked))
+
+    def _kill(self, worker: Worker) -> None:
+        with suppress(self._ray.exceptions.RayError, ValueError, RuntimeError):
+            self._ray.kill(worker.actor, no_restart=True)
+
+    def _note_death(self, worker: Worker) -> None:
+        """Its first call is lost with it; a new one takes the place."""
+        if worker.is_gone:
+            return
+        worker.is_gone = True
+        for call in worker.calls[1:]:
+            call.has_begun = not call.may_run_again
+        if not self._closed:
+            self._workers[self._workers.index(worker)] = self._new()
+
+    def _balance(self) -> None:
+        """Have a worker without work get the last call that waits for another."""
+        if self._closed or all(worker.calls for worker in self._workers):
+            return
+        most = max(self._workers, key=_load)
+        if len(most.calls) > 1:
+            self._call_back(most.calls[-1], goes_back=False)
+
+    # ------------------------------------------------------------------ in a thread of Ray
+
+    def _called_back(self, call: Call, number: int, asked: Any) -> None:
+        """The worker has said whether it will leave a call out."""
+        if asked.exception() is not None:
+            # It is gone: the end of the call says so as well.
+            return
+        with self._lock:
+            if call.number != number or call.worker is None:
+                return
+            goes_back, call.goes_back = call.goes_back, None
+            if not asked.result():
+                return
+            call.worker.calls.remove(call)
+            call.worker = None
+            call.number = -1
+            if not goes_back and not self._closed:
+                self._give(call, min(self._workers, key=_load))
+                return
+        _settle(call.answer, None, RecallError())
+
+    def _ended(self, call: Call, number: int, ended: Any) -> None:
+        error = ended.exception()
+        with self._lock:
+            worker = call.worker
+            if call.number != number or worker is None:
+                # It was called back.
+                return
+            died = isinstance(error, self._ray.exceptions.RayActorError)
+            if died:
+                self._note_death(worker)
+            worker.calls.remove(call)
+            if died and not call.has_begun and not self._closed:
+                call.has_begun = True
+                self._give(call, min(self._workers, key=_load))
+                return
+            call.worker = None
+            self._balance()
+        _settle(call.answer, None if error is not None else ended.result(), error)
+
+
+def _settle(answer: Future[Any], result: Any, error: BaseException | None) -> None:
+    if not answer.set_running_or_notify_cancel():
+        return
+    if error is None:
+        answer.set_result(result)
+    else:
+        answer.set_exception(error)
+
+
+def _is_up(worker: Worker) -> bool:
+    return worker.is_up
+
+
+def _load(worker: Worker) -> int:
+    return len(worker.calls)
