@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from executor.child_steps.child_request import ChildRequest, Outcome, Outcomes
-from executor.child_steps.step_context import Place, current_place, runs_somewhere
+from executor.child_steps.step_context import Place, current_place, current_step, runs_somewhere
 from executor.record.outcomes import Failure
 from executor.tools.node_path import node_calls
 from executor.tools.node_path.node_calls import (
@@ -36,6 +36,7 @@ from executor.tools.node_path.node_calls import (
     call_tool_resilient_async,
     call_tools_parallel,
     call_tools_parallel_async,
+    step_devices,
 )
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CallError", "StepOverError", "call_llm", "call_llm_async", "call_tool", "call_tool_async", "call_tool_resilient",
     "call_tool_resilient_async", "call_tools_parallel", "call_tools_parallel_async", "declare_tools",
+    "step_devices",
 ]  # fmt: skip
 
 # The one step of a run that is made for a script.
@@ -79,6 +81,13 @@ class _PlaceTransport(node_calls.Transport):
         if place is None:
             return _ended(await asyncio.to_thread(_by_own_engine, asked, at_once))
         return _ended(await place.caller.call_async(place.running, asked, at_once))
+
+
+def _devices() -> dict[str, tuple[str, ...]]:
+    running = current_step()
+    if running is None:
+        return node_calls.devices_of_environment()
+    return {kind: tuple(ids) for kind, ids in (running.devices or {}).items()}
 
 
 def _ended(outcomes: Outcomes) -> list[Ended] | None:
@@ -136,6 +145,7 @@ def _explained(outcome: Outcome) -> Outcome:
 
 
 node_calls.transport = _PlaceTransport()
+node_calls.find_devices = _devices
 # A function that travels to another process takes these along by name: with this one, the transport is there too.
 for _name in node_calls.PUBLIC:
     getattr(node_calls, _name).__module__ = __name__

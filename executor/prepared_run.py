@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from executor.backends import Backend, BackendError, find_backend
+from executor.backends.own_environment import shared_environment_warnings
 from executor.dependencies import Graph, plan
 from executor.engine.engine import Engine
 from executor.engine.instruments import Instrument
@@ -46,6 +47,12 @@ class PreparedRun:
                 raise TypeError(f"a run has no option {name!r}: {did_you_mean(name, RunOptions.__annotations__)}")
         declared = dict(options.get("tools") or {})
         resources, feed = options.get("resources"), options.get("feed")
+        if resources and any(resource.devices is not None for resource in resources.values()):
+            from executor.device_discovery import with_devices  # noqa: PLC0415  # few runs have devices
+
+            resources, faults = with_devices(resources)
+            raise_errors(faults)
+            options = {**options, "resources": resources}
         self.promised = None
         if not isinstance(workflow, Workflow):
             self.promised = workflow
@@ -196,6 +203,8 @@ class PreparedRun:
         if not self.backend.simulates:
             for tool in self.tools.values():
                 tool.prepare()
+        if self.engine.scheduler.limits.pools and not self.backend.simulates:
+            self.engine.warnings.extend(shared_environment_warnings(self.engine, self.backend))
         if self.kept is not None:
             self.kept.begin()
         if self.cached is not None:

@@ -19,9 +19,10 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError
 
+from executor.model.device_needs import resources_of
 from executor.model.findings import Finding, WorkflowError, did_you_mean
 from executor.model.findings import Path as FieldPath
-from executor.model.workflow import Name, Names, Resource, SparseModel, StrictModel, ToolDeclaration, translate
+from executor.model.workflow import Devices, Name, Names, Resource, SparseModel, StrictModel, ToolDeclaration, translate
 from harness.configured import FILE_NAME, PREFIX, has_variables
 from harness.files.packaged import default_config_path
 from harness.files.strict_file import Document, parse_value, read_document
@@ -109,6 +110,7 @@ class Config(StrictModel):
     backend_options: Annotated[dict[Name, dict[Name, str]], BeforeValidator(_mapping)] = Field(default_factory=dict)
     policy: Policy = "dataflow"
     resources: Annotated[dict[Name, Resource], BeforeValidator(_mapping)] = Field(default_factory=dict)
+    devices: Annotated[dict[Name, Devices], BeforeValidator(_mapping)] = Field(default_factory=dict)
     tools: Annotated[dict[Name, ToolDeclaration], BeforeValidator(_mapping)] = Field(default_factory=dict)
     llm: Annotated[LanguageModel, BeforeValidator(_mapping)] = Field(default_factory=LanguageModel)
     telemetry: Annotated[Telemetry, BeforeValidator(_mapping)] = Field(default_factory=Telemetry)
@@ -116,6 +118,11 @@ class Config(StrictModel):
 
     _source: _Source | None = PrivateAttr(None)
     _findings: tuple[Finding, ...] = PrivateAttr(())
+
+    @property
+    def all_resources(self) -> dict[str, Resource]:
+        """The resources, devices among them."""
+        return {**self.resources, **resources_of(self.devices)}
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from development.documentation.markdown import Parts, model_table, table
 from executor.dependencies.step_requirements import DEFAULT_EXPECTED_TOKENS
-from executor.model.workflow import CachedStep, Resource, Retry, ToolDeclaration, Workflow
+from executor.model.workflow import CachedStep, Devices, Resource, Retry, ToolDeclaration, Workflow
 from executor.scheduler import WORKER_DEATH_ATTEMPTS
 from executor.templates.filters import FILTERS
 from harness.analysis.lost_time import LOST_CAUSES
@@ -19,6 +19,7 @@ from harness.scenario.scenario_model import Benchmark, Scenario
 _LINKS: Final = {
     "Retry": "[retry](#retry)",
     "Resource": "[resource](#resources)",
+    "Devices": "[devices](#devices)",
     "ToolDeclaration": "[tool](#tools)",
     "Benchmark": "[benchmark](#benchmark)",
     "Step": "[steps](#steps)",
@@ -41,6 +42,7 @@ _SCENARIO: Final = {
     "seed": "feeds everything that is drawn at random; `--seed` replaces it",
     "inputs": "what templates see as `inputs`; `--set NAME=VALUE` replaces one",
     "resources": "limits that steps share",
+    "devices": "devices by kind, such as `{gpu: [0, 1]}`; each step that needs one is told which it has",
     "tools": "tools by name; they lie over those of `config.yaml`",
     "expected_outputs": "by step, the output (of a mapped step, each item's) to expect where no tool runs",
     "benchmark": "what a benchmark varies",
@@ -62,7 +64,10 @@ _STEP: Final = {
     "depends_on": "steps that have to succeed first; what a template mentions need not be here",
     "reads": "names of states that it reads: no step that writes one of them runs meanwhile",
     "writes": "names of states that it changes: no step that reads or writes one of them runs meanwhile",
-    "needs": "units of resources that it holds while it runs; added to those of its tool, and its own numbers win",
+    "needs": (
+        "units of resources that it holds while it runs; of [devices](#devices) whole ones, a share of one or its "
+        "memory. Added to those of its tool, and its own numbers win"
+    ),
     "when": (
         "a template expression; if it is false the step is skipped and its output is null, which its dependants accept"
     ),
@@ -108,6 +113,14 @@ _RESOURCE: Final = {
     "burst": "attempts that may start at once after a pause",
     "tokens_per_minute": "model tokens that may be used in a minute",
     "token_burst": "model tokens that may be used at once after a pause; one minute's worth by default",
+    "devices": "[devices](#devices) in place of a limit: the same as `devices: {NAME: …}`",
+}
+_DEVICES: Final = {
+    "ids": (
+        "their names, a number of them (from `0`), or `auto`: the GPUs that NVML (where `pynvml` is installed), "
+        "`CUDA_VISIBLE_DEVICES` or `nvidia-smi` names"
+    ),
+    "memory_gb": "the memory of each in 10^9 bytes, one number or a list; where NVML knows it, it need not be stated",
 }
 _TOOL: Final = {
     "kind": "what it is: one of [the built-in kinds](tools.md), or that of an installed package",
@@ -191,6 +204,7 @@ PARTS: Final[Parts] = {
     "step": partial(model_table, CachedStep, _STEP, _LINKS),
     "retry": partial(model_table, Retry, _RETRY),
     "resource": partial(model_table, Resource, _RESOURCE),
+    "devices": partial(model_table, Devices, _DEVICES),
     "tool": partial(model_table, ToolDeclaration, _TOOL, _LINKS),
     "benchmark": partial(model_table, Benchmark, _BENCHMARK),
     "metrics": _metrics,

@@ -60,6 +60,9 @@ class Backend:
     simulates: ClassVar[bool] = False
     # A call that was asked to stop has stopped by then (see `executor.engine.engine.Driver`).
     stops_at_once: bool = False
+    # Each call has an environment for itself, which names its devices.
+    own_environments: ClassVar[bool] = False
+    outputs_may_stay: bool = False
     # As a context manager it keeps its workers from run to run; else each run starts its own.
     keeps_workers: ClassVar[bool] = False
 

@@ -28,6 +28,7 @@ from executor.backends.short_steps import ShortSteps
 from executor.backends.submit import Answer, End, RemoteCall, SubmitBackend
 from executor.engine.engine import Engine
 from executor.record.outcomes import Completion
+from executor.record.remote_outputs import naming
 from executor.record.timeline import Attempt
 from executor.tools.tool import ToolContext
 
@@ -214,16 +215,17 @@ class BatchingBackend(SubmitBackend):
         return BatchCall(calls)
 
     def _pickled(self, engine: Engine, index: int) -> bytes | None:
-        """A step's call, or None where it cannot be had or is large."""
+        """A step's call, or None where it cannot be had, is large, or takes an output along that is elsewhere."""
         assert self._shared is not None
         step = engine.scheduler.steps[index]
         try:
             tool, prompt, args = engine.renderer.work(step, index)
             context = ToolContext(engine.context, engine.scheduler.step_ids[index], 1, step.expected_seconds, None)
-            data = pickle.dumps(RemoteCall(self._shared, tool, context, prompt, args), PROTOCOL)
+            with naming() as named:
+                data = pickle.dumps(RemoteCall(self._shared, tool, context, prompt, args), PROTOCOL)
         except Exception:  # noqa: BLE001  # a template or a value that cannot travel: reported where it fails
             return None
-        return data if len(data) <= _LARGE_BYTES else None
+        return None if named or len(data) > _LARGE_BYTES else data
 
 
 def _tool(engine: Engine, index: int) -> str:

@@ -2,20 +2,28 @@
 
 The standard library's pool waits at exit for every call, however long; a call that ignores its timeout would keep the
 program alive. These threads are daemons.
+
+Rules of this module:
+- There are as many threads as calls at once, so that a call never waits for another.
+- One parked thread is woken at a time, and wakes the next if there is more to do: where calls are shorter than it takes
+  a thread to wake, the one that is awake runs them all.
+- Ends go to the loop together: it is woken once for all that ended before it looks.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from _thread import LockType, allocate_lock
+from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
-from queue import SimpleQueue  # noqa: TID251  # no wait here has a deadline
 from typing import Any, TypeAlias
 
 from executor.shortages import shortage
 
-_Task: TypeAlias = "tuple[asyncio.AbstractEventLoop, asyncio.Future[Any], Callable[[], Any]]"
+_Task: TypeAlias = "tuple[asyncio.Future[Any], Callable[[], Any]]"
+_End: TypeAlias = "tuple[asyncio.Future[Any], Any, BaseException | None]"
 
 
 # How long close() waits for each thread that has nothing to do any more.
@@ -23,15 +31,21 @@ JOIN_SECONDS = 1.0
 
 
 class DaemonThreads:
-    """As many threads as there are calls at once; idle ones are used again."""
+    """As many threads as there are calls at once; idle ones are used again. The calls are all of one event loop."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._lock = threading.Lock()
-        self._idle = 0
+        self._tasks: deque[_Task] = deque()
+        # What idle threads park on.
+        self._parked: list[LockType] = []
+        self._waking = False
+        self._calls = 0
         self._threads = 0
+        self._closing = False
         self._all: list[threading.Thread] = []
+        self._ends: deque[_End] = deque()
+        self._told = False
 
     def submit(self, loop: asyncio.AbstractEventLoop, function: Callable[[], Any]) -> asyncio.Future[Any]:
         """Call ``function`` in a thread, in the caller's context; the future belongs to ``loop``.
@@ -39,18 +53,32 @@ class DaemonThreads:
         Raises:
             RuntimeError: a thread is needed and cannot be started.
         """
-        with self._lock:
-            is_idle = self._idle > 0
-            self._idle -= is_idle
-        if not is_idle:
-            self._start()
         future: asyncio.Future[Any] = loop.create_future()
         context = copy_context()
-        self._tasks.put((loop, future, lambda: context.run(function)))
+        with self._lock:
+            needs_thread = self._calls >= self._threads
+            if not needs_thread:
+                self._take_in((future, lambda: context.run(function)))
+        if needs_thread:
+            self._start(loop)
+            with self._lock:
+                self._take_in((future, lambda: context.run(function)))
         return future
 
-    def _start(self) -> None:
-        thread = threading.Thread(target=self._work, name=f"{self._name}-{self._threads + 1}", daemon=True)
+    def _take_in(self, task: _Task) -> None:
+        self._calls += 1
+        self._tasks.append(task)
+        self._wake_one()
+
+    def _wake_one(self) -> None:
+        """Under the lock. A thread that is on its way looks for what there is."""
+        if self._parked and not self._waking:
+            self._waking = True
+            self._parked.pop().release()
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        name = f"{self._name}-{self._threads + 1}"
+        thread = threading.Thread(target=self._work, args=(loop,), name=name, daemon=True)
         try:
             thread.start()
         except RuntimeError as error:
@@ -63,16 +91,20 @@ class DaemonThreads:
     def close(self) -> None:
         """Send the idle threads home and wait for them; those that are busy go when their call returns."""
         with self._lock:
-            for _ in range(self._threads):
-                self._tasks.put(None)
-            busy = self._threads - self._idle
+            self._closing = True
+            busy = self._calls
+            for parked in self._parked:
+                parked.release()
+            self._parked.clear()
         if not busy:
             for thread in self._all:
                 thread.join(JOIN_SECONDS)
 
-    def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            loop, future, function = task
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        parked = allocate_lock()
+        parked.acquire()
+        while (task := self._next(parked)) is not None:
+            future, function = task
             value: Any = None
             failure: BaseException | None = None
             try:
@@ -80,13 +112,42 @@ class DaemonThreads:
             except BaseException as error:  # noqa: BLE001  # whatever a step raises is handed to its coroutine
                 failure = error
             with self._lock:
-                self._idle += 1
-            try:
-                loop.call_soon_threadsafe(_resolve, future, value, failure)
-            except RuntimeError:
-                # The loop is closed: the run is over and no longer waits for this call.
-                return
+                self._calls -= 1
+                self._ends.append((future, value, failure))
+                tell, self._told = not self._told, True
+            if tell:
+                try:
+                    loop.call_soon_threadsafe(self._resolve_all)
+                except RuntimeError:
+                    # The loop is closed: the run is over and no longer waits for this call.
+                    return
             del task, future, function, value, failure
+
+    def _next(self, parked: LockType) -> _Task | None:
+        """The next call, or None when there are no more."""
+        woken = False
+        while True:
+            with self._lock:
+                if woken:
+                    self._waking = False
+                if self._tasks:
+                    task = self._tasks.popleft()
+                    if self._tasks:
+                        self._wake_one()
+                    return task
+                if self._closing:
+                    return None
+                self._parked.append(parked)
+            parked.acquire()
+            woken = True
+
+    def _resolve_all(self) -> None:
+        """In the loop: hand over what has ended."""
+        with self._lock:
+            ends, self._ends = self._ends, deque()
+            self._told = False
+        for future, value, failure in ends:
+            _resolve(future, value, failure)
 
 
 def _resolve(future: asyncio.Future[Any], value: Any, failure: BaseException | None) -> None:

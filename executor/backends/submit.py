@@ -33,10 +33,12 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 from executor.backends.attempt_timing import CpuClock, TimedAttempt
 from executor.backends.base import Backend, BackendError, patience_seconds
 from executor.backends.clocks.placed_times import PlacedTimes, worker_name
+from executor.backends.own_environment import own_environment
 from executor.backends.pickling import NotPicklableError, dumps, not_picklable, unreadable_result
 from executor.child_steps.step_context import Place, RunningStep, enter_place
 from executor.engine.engine import Engine
 from executor.host_id import host, machine
+from executor.model.device_needs import HeldDevices
 from executor.record.outcomes import Completion, Failure
 from executor.record.timeline import Attempt, AttemptOutcome
 from executor.tools.tool import RunContext, Tool, ToolContext, run_call
@@ -66,6 +68,8 @@ class Result:
     tokens: int | None = None
     facts: dict[str, Any] | None = None
     packed: bool = False
+    # Of what type an output is.
+    type_name: str = ""
 
 
 Answer: TypeAlias = tuple[Times, Result]
@@ -108,7 +112,9 @@ class RemoteCall:
 
     def __reduce__(self) -> tuple[Any, ...]:
         context = self._context
-        said = (context.step_id, context.attempt, context.expected_seconds, context.timeout_seconds)
+        said = (
+            context.step_id, context.attempt, context.expected_seconds, context.timeout_seconds, context.devices,
+        )  # fmt: skip
         args = dumps(self._args, "args")
         return TravelledCall, (*self._shared.pickled(self._tool), said, self._prompt, args)
 
@@ -120,7 +126,7 @@ class TravelledCall:
         self,
         run: bytes,
         tool: bytes,
-        said: tuple[str, int, float | None, float | None],
+        said: tuple[str, int, float | None, float | None, HeldDevices | None],
         prompt: str | None,
         args: bytes,
     ) -> None:
@@ -139,7 +145,8 @@ class TravelledCall:
         except Exception as error:  # noqa: BLE001  # importing the user's modules may raise anything
             times = Times(started, time.perf_counter_ns(), machine(), worker, 0.0, host())
             return times, Result("failed", _cannot_begin(said[0], error))
-        return _packed(run_tool(*call, worker), said[0])
+        with own_environment(context.devices):
+            return _packed(run_tool(*call, worker), said[0])
 
 
 def _cannot_begin(step_id: str, error: BaseException) -> Failure:
@@ -156,7 +163,7 @@ def _cannot_begin(step_id: str, error: BaseException) -> Failure:
 def run_tool(tool: Tool, context: ToolContext, prompt: str | None, args: Mapping[str, Any], worker: str) -> Answer:
     """Run a call to its end: its times, and its :class:`Result`."""
     place = Place()
-    place.running = RunningStep(context.step_id, context.attempt)
+    place.running = RunningStep(context.step_id, context.attempt, context.devices)
     enter_place(place)
     tracing = worker_tracing(context.run.trace)
     if tracing is not None:
@@ -190,7 +197,9 @@ def unpack(answer: Answer, step_id: str) -> Answer:
 def _packed(answer: Answer, step_id: str) -> Answer:
     times, result = answer
     try:
-        return times, replace(result, value=dumps(result.value, "its result"), packed=True)
+        return times, replace(
+            result, value=dumps(result.value, "its result"), packed=True, type_name=type(result.value).__name__
+        )
     except NotPicklableError as error:
         return times, replace(result, outcome="failed", value=not_picklable(step_id, error))
 

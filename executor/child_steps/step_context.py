@@ -15,6 +15,8 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
 from weakref import WeakSet
 
+from executor.model.device_needs import HeldDevices
+
 
 class Running(Protocol):
     """A running attempt, as far as its own code may know it: an :class:`executor.record.timeline.Attempt`, or, in
@@ -29,12 +31,17 @@ class Running(Protocol):
     def attempt(self) -> int:
         """Counts from 1."""
 
+    @property
+    def devices(self) -> HeldDevices | None:
+        """By kind, the ids of its devices; None where it needed none."""
+
 
 class RunningStep(NamedTuple):
     """A running attempt in a process that has no record of the run."""
 
     step_id: str
     attempt: int
+    devices: HeldDevices | None = None
 
 
 class Place:

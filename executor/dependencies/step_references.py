@@ -104,8 +104,13 @@ class References:
         return found
 
     def _check_item(self, place: int, step: Step, path: Path, name: str) -> None:
-        """``item`` and ``index`` are there in what is done for each item, and nowhere else."""
-        if step.for_each is None:
+        """``item`` and ``index`` are there in what is done for each item, and nowhere else; ``devices`` in a call."""
+        if name == "devices":
+            if path[0] not in ("when", "for_each"):
+                return
+            message = f"`{name}` is not defined in `{path[0]}`, which is evaluated before a step gets its devices"
+            fix = "use it in `prompt` or `args`"
+        elif step.for_each is None:
             message, fix = f"`{name}` is not defined", "add `for_each` to the step: it is done once for each item then"
         elif path[0] in ("when", "for_each"):
             message = f"`{name}` is not defined in `{path[0]}`, which is evaluated once for all items"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from executor.dependencies.graph import listed
+from executor.model.device_needs import device_needs, kind_of, need_faults, together_faults
 from executor.model.findings import Finding, did_you_mean
 from executor.model.workflow import Resource, Step, ToolDeclaration, cache_of
 
@@ -43,6 +44,7 @@ class Resolver:
         self._bursts = {
             name: burst for name, entry in (resources or {}).items() if (burst := token_burst_of(entry)) is not None
         }
+        self._has_devices = any(entry.devices is not None for entry in (resources or {}).values())
         # (what is named, by whom): a tool's fault is reported once, not for each of its steps.
         self._told: set[tuple[str, str | None]] = set()
         self._suggestions: dict[str, str] = {}
@@ -121,14 +123,23 @@ class Resolver:
                 self._add("not-cacheable", message, "leave `cache` out", place, step, "cache")
 
     def _check_needs(
-        self, place: int, step: Step, needs: Mapping[str, int], changes: dict[str, Any] | None
+        self, place: int, step: Step, needs: Mapping[str, int | float], changes: dict[str, Any] | None
     ) -> dict[str, Any] | None:
         estimate = step.expected_tokens
         if estimate is None and changes is not None:
             estimate = changes.get("expected_tokens")
         resources = self._resources or {}
+        if self._has_devices:
+            self._check_device_needs(place, step, needs)
         for name, units in needs.items():
+            if self._has_devices and kind_of(name, resources) is not None:
+                continue
             resource = resources.get(name)
+            if resource is not None and isinstance(units, float):
+                message = f"needs {units:g} of {name!r}, which is counted in whole units"
+                fix = "need a whole number; shares are for devices"
+                self._add_need("not-whole", message, fix, place, step, name)
+                continue
             if resource is None:
                 fix = did_you_mean(name, resources, f"declare it: resources: {{{name}: {{capacity: …}}}}")
                 self._add_need("unknown-resource", f"needs {name!r}, which is no resource", fix, place, step, name)
@@ -149,6 +160,21 @@ class Resolver:
             held = min(self._bursts[name] for name in needs if name in self._bursts)
             changes["expected_tokens"] = min(DEFAULT_EXPECTED_TOKENS, held)
         return changes
+
+    def _check_device_needs(self, place: int, step: Step, needs: Mapping[str, int | float]) -> None:
+        resources = self._resources or {}
+        for name, amount in needs.items():
+            kind = kind_of(name, resources)
+            devices = None if kind is None else resources[kind].devices
+            # Devices that were to be found and were not are reported by whoever looked for them.
+            if kind is None or devices is None or not devices.names:
+                continue
+            for code, message, fix in need_faults(name, amount, devices, kind):
+                self._add_need(code, message, fix, place, step, name)
+        for kind, need in device_needs(needs, resources).items():
+            devices = resources[kind].devices
+            for code, message, fix in () if devices is None else together_faults(need, devices):
+                self._add_need(code, message, fix, place, step, kind)
 
     def _add_need(self, code: str, message: str, fix: str, place: int, step: Step, name: str) -> None:
         own = step.needs is not None and name in step.needs

@@ -29,6 +29,10 @@ class Driver(Protocol):
     def stops_at_once(self) -> bool:
         """A call that is asked to stop has stopped: nothing of it is left running at that instant."""
 
+    @property
+    def outputs_may_stay(self) -> bool:
+        """Outputs may be :class:`.RemoteOutput`: they stay where they were made."""
+
     def cancel(self, attempt: Attempt) -> None:
         """Stop the call of an attempt if that is possible. Unless it :attr:`stops_at_once`, report its end as a
         completion when it has ended.

@@ -19,7 +19,7 @@ Rules of this module:
 from __future__ import annotations
 
 import time
-from collections import ChainMap, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Any, ClassVar
@@ -34,10 +34,12 @@ from executor.engine.keeping import EarlierResults, Keeper
 from executor.engine.mapped_items import MappedItems
 from executor.engine.rendering import Renderer
 from executor.engine.reuse import Reuse
-from executor.engine.run_record import RunRecord
+from executor.engine.run_record import RunRecord, VisibleOutputs
 from executor.engine.simulated_outputs import SimulatedOutputs
+from executor.model.device_needs import HeldDevices
 from executor.model.workflow import Resource, Step
 from executor.record.outcomes import Completion, Failure, StepError
+from executor.record.remote_outputs import RemoteOutputs
 from executor.record.timeline import Attempt, ClockReading, Timeline
 from executor.scheduler import Policy, Scheduler
 from executor.templates.render_budget import UnknownValueError
@@ -73,7 +75,9 @@ class Engine:
         # Of workers with another clock than the driver's, what is known of it: written by the backend.
         self.clocks: Mapping[str, ClockReading] = {}
         self.instruments = Instruments(instruments)
-        self.record = RunRecord(self.context, self.instruments, stops_at_once=driver.stops_at_once)
+        self.record = RunRecord(
+            self.context, self.instruments, stops_at_once=driver.stops_at_once, outputs_may_stay=driver.outputs_may_stay
+        )
         self._driver = driver
         self._clock = driver.clock
         self._lock = Lock()
@@ -86,9 +90,11 @@ class Engine:
         self._asked: deque[Request] = deque()
         # What running steps may call.
         self.toolbox = toolbox or Toolbox(tools, resources, tools)
-        outputs: Mapping[str, Any] = ChainMap(self.record.outputs, self.record.null_outputs)
+        outputs: Mapping[str, Any] = VisibleOutputs(self.record.outputs, self.record.null_outputs)
         visible = SimulatedOutputs(outputs) if self.simulates else outputs
         self.renderer = Renderer(self.toolbox.tools, self.context, visible)
+        if isinstance(self.record.outputs, RemoteOutputs):
+            self.renderer.remote = self.record.outputs
         self.items = self.items_class(self.record, self.renderer, driver.assume_items)
         self.scheduler = self.record.scheduler = self.scheduler_class(
             slots,
@@ -99,6 +105,8 @@ class Engine:
             items=self.items,
             reuse=None if earlier is None else Reuse(earlier, self.record, self.renderer),
         )
+        if self.scheduler.limits.pools:
+            self.renderer.devices_of = self.devices_of
         self.deadlines = Deadlines(self.scheduler)
         self.child_steps = ChildSteps(self.scheduler)
         self.scheduler.add(graph, 0)
@@ -385,7 +393,17 @@ class Engine:
 
     def _context_of(self, attempt: Attempt) -> ToolContext:
         step = self.scheduler.steps[attempt.index]
-        return ToolContext(self.context, attempt.step_id, attempt.attempt, step.expected_seconds, step.timeout)
+        expected, timeout, devices = step.expected_seconds, step.timeout, attempt.devices
+        return ToolContext(self.context, attempt.step_id, attempt.attempt, expected, timeout, devices)
+
+    def needs_of(self, attempt: Attempt) -> Mapping[str, float]:
+        """What the step of an attempt needs, name → amount, for a backend whose own scheduler has to know."""
+        return self.scheduler.steps[attempt.index].needs or {}
+
+    def devices_of(self, index: int) -> HeldDevices | None:
+        """By kind, the ids of the devices that a step has now; None where it has none."""
+        attempt = self.scheduler.live_attempt(index)
+        return None if attempt is None else attempt.devices
 
     def child_step_request(
         self,

@@ -8,18 +8,26 @@ Rules of this module:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from executor.child_steps.child_step import ChildStep
 from executor.engine.keeping import Keeper
+from executor.model.device_needs import HeldDevices
 from executor.model.workflow import Step
+from executor.record.remote_outputs import RemoteOutput, RemoteOutputs
 from executor.templates.render_budget import STUB, Stub, UnknownValueError
 from executor.tools.tool import RunContext, Tool, ToolError
 
 # tool, prompt, args, whether prompt and args are constant
 Work: TypeAlias = tuple[Tool, str | None, Mapping[str, Any], bool]
 
+# A template that is one output and nothing else.
+_WHOLE_OUTPUT = re.compile(
+    r"\{\{ *steps(?:\.(?P<id>[A-Za-z_][A-Za-z_0-9]*)"
+    r"|\[(?P<quote>['\"])(?P<quoted>[^'\"\\\n]+)(?P=quote)\])\.output *\}\}"
+)
 _NO_ARGS: Mapping[str, Any] = {}
 
 
@@ -40,6 +48,10 @@ class Renderer:
         self.variables: dict[int, Mapping[str, Any]] = {}
         # Called with each call that is made ready.
         self.keeper: Keeper | None = None
+        # Of a step: the devices that it has now. None where the run has no devices.
+        self.devices_of: Callable[[int], HeldDevices | None] | None = None
+        # Outputs that may be elsewhere.
+        self.remote: RemoteOutputs | None = None
 
     def work(self, step: Step, index: int) -> tuple[Tool, str | None, Mapping[str, Any]]:
         """The tool of a step, with its prompt and arguments rendered. ``index``: the step's place in the run.
@@ -49,25 +61,62 @@ class Renderer:
         """
         tool, prompt, args = self.rendered(step, index)
         if self.keeper is not None:
-            self.keeper.rendered(step, index, tool, prompt, args)
+            if self.devices_of is not None and self.devices_of(index):
+                # The same call, whichever devices it got.
+                self.keeper.rendered(step, index, *self._rendered(step, self._without_devices(step, index)))
+            else:
+                self.keeper.rendered(step, index, tool, prompt, args)
         return tool, prompt, args
 
     def rendered(self, step: Step, index: int) -> tuple[Tool, str | None, Mapping[str, Any]]:
-        """The same where nothing is going to be called.
+        """The same where nothing is going to be called. A step that has no devices yet sees the name of their kind.
 
         Raises:
             Exception: a template cannot be rendered, or the tool is not there.
         """
+        return self._rendered(step, self._variables(step, index))
+
+    def _variables(self, step: Step, index: int) -> Mapping[str, Any]:
+        """What the templates of a step see beside inputs and outputs."""
+        held = None if self.devices_of is None else self.devices_of(index)
+        if held is None:
+            return self._without_devices(step, index)
+        return {**self.variables.get(index, _NO_ARGS), "devices": {kind: ",".join(ids) for kind, ids in held.items()}}
+
+    def _without_devices(self, step: Step, index: int) -> Mapping[str, Any]:
+        of_item = self.variables.get(index, _NO_ARGS)
+        if self.devices_of is None or not step.needs:
+            return of_item
+        return {**of_item, "devices": {name: name for name in step.needs}}
+
+    def _rendered(self, step: Step, variables: Mapping[str, Any]) -> tuple[Tool, str | None, Mapping[str, Any]]:
         tool, prompt, args, constant = self._look_at(step)
         if constant:
             return tool, prompt, args
         # Jinja2 is imported by the first template and not before: most of `--help` and many runs have none.
         from executor.templates.template import render_text, render_value  # noqa: PLC0415  # see above
 
-        inputs, outputs, of_item = self._context.inputs, self._outputs, self.variables.get(index, _NO_ARGS)
+        inputs, outputs, of_item = self._context.inputs, self._outputs, variables
         if prompt is not None:
             prompt = render_text(prompt, inputs, outputs, of_item)
-        return tool, prompt, {name: render_value(value, inputs, outputs, of_item) for name, value in args.items()}
+        stays = self._stays
+        return (
+            tool,
+            prompt,
+            {
+                name: render_value(value, inputs, outputs, of_item) if (remote := stays(value)) is None else remote
+                for name, value in args.items()
+            },
+        )
+
+    def _stays(self, value: Any) -> RemoteOutput | None:
+        """Where an argument is nothing but an output that is elsewhere, it is handed on as it is; where the call is
+        kept (journal, cache), it is read.
+        """
+        if self.remote is None or self.keeper is not None or not isinstance(value, str):
+            return None
+        found = _WHOLE_OUTPUT.fullmatch(value)
+        return None if found is None else self.remote.remote(found["id"] or found["quoted"])
 
     def simulated_work(self, step: Step, index: int) -> tuple[Tool, str | None, Mapping[str, Any], bool]:
         """The same where no tool runs, and whether all of it is known. An argument that only a run knows is a value
@@ -86,7 +135,7 @@ class Renderer:
         from executor.templates.template import render_text, render_value  # noqa: PLC0415  # as in `work`
 
         tool, prompt, args, _ = self._look_at(step)
-        inputs, outputs, of_item = self._context.inputs, self._outputs, self.variables.get(index, _NO_ARGS)
+        inputs, outputs, of_item = self._context.inputs, self._outputs, self._variables(step, index)
         if prompt is not None:
             try:
                 prompt = render_text(prompt, inputs, outputs, of_item)

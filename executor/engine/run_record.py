@@ -7,15 +7,46 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from executor.child_steps.child_request import Outcome
 from executor.engine.instruments import Instruments
 from executor.record.outcomes import Completion, Failure, StepError
+from executor.record.remote_outputs import RemoteOutputs
 from executor.record.timeline import Attempt, AttemptOutcome
 from executor.scheduler import Scheduler
 from executor.tools.tool import RunContext, ToolContext
+
+
+class VisibleOutputs(Mapping[str, Any]):
+    """The outputs as templates see them: those of steps that ended well, and null for those whose ``when`` is false.
+
+    A ``ChainMap`` of both would take several times as long for each reference.
+    """
+
+    def __init__(self, outputs: Mapping[str, Any], null_outputs: Mapping[str, None]) -> None:
+        self._outputs = outputs
+        self._null_outputs = null_outputs
+
+    def __getitem__(self, step_id: str) -> Any:
+        outputs = self._outputs
+        return outputs[step_id] if step_id in outputs else self._null_outputs[step_id]
+
+    def get(self, step_id: str, default: Any = None) -> Any:
+        """The output, or ``default``."""
+        outputs = self._outputs
+        return outputs[step_id] if step_id in outputs else self._null_outputs.get(step_id, default)
+
+    def __contains__(self, step_id: object) -> bool:
+        return step_id in self._outputs or step_id in self._null_outputs
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._outputs
+        yield from (step_id for step_id in self._null_outputs if step_id not in self._outputs)
+
+    def __len__(self) -> int:
+        return len(self._outputs.keys() | self._null_outputs.keys())
 
 
 class RunRecord:
@@ -29,9 +60,11 @@ class RunRecord:
     # The engine sets it before anything is recorded: the scheduler itself asks what reads this record.
     scheduler: Scheduler
 
-    def __init__(self, context: RunContext, instruments: Instruments, *, stops_at_once: bool) -> None:
-        """``stops_at_once``: a call that is asked to stop has stopped (:class:`executor.engine.driver.Driver`)."""
-        self.outputs: dict[str, Any] = {}
+    def __init__(
+        self, context: RunContext, instruments: Instruments, *, stops_at_once: bool, outputs_may_stay: bool = False
+    ) -> None:
+        """``stops_at_once``, ``outputs_may_stay``: see :class:`executor.engine.driver.Driver`."""
+        self.outputs: dict[str, Any] = RemoteOutputs() if outputs_may_stay else {}
         self.null_outputs: dict[str, None] = {}
         self.errors: dict[str, StepError] = {}
         self.warnings: list[str] = []

@@ -19,11 +19,13 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     Tag,
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -32,11 +34,14 @@ from executor.model.json_values import JsonAny, JsonList, JsonMapping, describe
 from executor.model.validation_messages import translate
 
 __all__ = [
+    "DEVICES_LIMIT",
     "PRIORITY_LIMIT",
     "AutoCapacity",
     "CachedStep",
+    "Devices",
     "Name",
     "Names",
+    "Needs",
     "Resource",
     "Retry",
     "Step",
@@ -52,6 +57,7 @@ __all__ = [
 
 # A start key packs priority into 32 bits (scheduler.py).
 PRIORITY_LIMIT = 1_000_000
+DEVICES_LIMIT = 1000
 
 
 def _listed(value: Any) -> Any:
@@ -83,7 +89,19 @@ Name = Annotated[
 ]
 Names = Annotated[tuple[Name, ...], BeforeValidator(_listed)]
 Text = Annotated[str, BeforeValidator(_texted)]
-Units = dict[Name, Annotated[int, Field(ge=1)]]
+
+
+def _amount_kind(value: Any) -> str:
+    return _SHARE if isinstance(value, float) else _UNITS
+
+
+_UNITS, _SHARE = "units", "share"
+
+# Whole units of a resource; of devices also a share of one, or an amount of memory.
+Amount = Annotated[
+    Annotated[int, Field(ge=1), Tag(_UNITS)] | Annotated[float, Field(gt=0), Tag(_SHARE)], Discriminator(_amount_kind)
+]
+Needs = dict[Name, Amount]
 
 
 class StrictModel(BaseModel):
@@ -153,12 +171,66 @@ class AutoCapacity(SparseModel):
         return self
 
 
+def _id_texts(value: Any) -> Any:
+    """A number of devices is that many ids from 0; ids that are numbers become text."""
+    if type(value) is int and 1 <= value <= DEVICES_LIMIT:
+        return tuple(map(str, range(value)))
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple(str(each) if type(each) is int and each >= 0 else each for each in value)
+
+
+def _each_memory(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class Devices(SparseModel):
+    """Devices of one kind, handed out one by one: ``ids`` (a list, or a number of them), or ``auto``: those that are
+    found on the machine. ``memory_gb``: the memory of each in 10^9 bytes, one number for all or one for each.
+    """
+
+    ids: Annotated[
+        Annotated[tuple[Name, ...], Field(min_length=1, max_length=DEVICES_LIMIT)] | Literal["auto"],
+        BeforeValidator(_id_texts),
+    ]
+    memory_gb: Annotated[
+        Annotated[float, Field(gt=0)] | tuple[Annotated[float, Field(gt=0)], ...] | None, BeforeValidator(_each_memory)
+    ] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, data: Any) -> Any:
+        """``[0, 1]``, ``2`` and ``auto`` say the ids alone."""
+        return data if isinstance(data, dict) else {"ids": data}
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Devices:
+        if isinstance(self.ids, tuple) and len(set(self.ids)) < len(self.ids):
+            raise ValueError("names a device twice")
+        if isinstance(self.memory_gb, tuple) and len(self.memory_gb) != len(self.ids):
+            raise ValueError(f"has {len(self.memory_gb)} amounts in memory_gb, where each device needs one")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The ids; none while they have yet to be found."""
+        return self.ids if isinstance(self.ids, tuple) else ()
+
+    @property
+    def memories_gb(self) -> tuple[float | None, ...]:
+        """The memory of each, None where it is not stated."""
+        if isinstance(self.memory_gb, tuple):
+            return self.memory_gb
+        return (self.memory_gb,) * len(self.names)
+
+
 class Resource(SparseModel):
     """Something that several steps share and that is limited.
 
     ``capacity``: units at once. ``capacity: auto``, or ``{auto: {initial, min, max}}``, is ``auto`` here, with
     ``capacity`` where it begins. ``rate_per_minute``: a token bucket of attempts that holds ``burst``.
     ``tokens_per_minute``: a token bucket of model tokens that holds ``token_burst`` (default: one minute's worth).
+    ``devices``: what is limited are single devices, and each step that needs some is told which ones it has.
     """
 
     capacity: int | None = Field(None, ge=1)
@@ -167,6 +239,7 @@ class Resource(SparseModel):
     burst: int = Field(1, ge=1)
     tokens_per_minute: float | None = Field(None, gt=0)
     token_burst: int | None = Field(None, ge=1)
+    devices: Devices | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -180,10 +253,21 @@ class Resource(SparseModel):
 
     @model_validator(mode="after")
     def _begins(self) -> Resource:
+        limits = (self.capacity, self.auto, self.rate_per_minute, self.tokens_per_minute)
+        if self.devices is not None and any(limit is not None for limit in limits):
+            raise ValueError("has `devices`, which go with no other limit")
         if self.auto is not None and self.capacity is None:
             # Frozen from here on; this is still a part of making it.
             object.__setattr__(self, "capacity", self.auto.initial)
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_words(self, words: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Most have no devices: documents, and digests of them, are what they were before there were any."""
+        found: dict[str, Any] = words(self)
+        if found.get("devices") is None:
+            found.pop("devices", None)
+        return found
 
     @property
     def smallest_capacity(self) -> int | None:
@@ -200,7 +284,7 @@ class ToolDeclaration(SparseModel):
 
     kind: Name
     description: str = ""
-    needs: Units | None = None
+    needs: Needs | None = None
     retry: Retry | None = None
     timeout: float | None = Field(None, gt=0)
     idempotent: bool | None = None
@@ -230,7 +314,7 @@ class Step(StrictModel):
     depends_on: Names = ()
     reads: Names = ()
     writes: Names = ()
-    needs: Units | None = None
+    needs: Needs | None = None
     when: str | None = None
     for_each: str | JsonList | None = None
     max_parallel: int | None = Field(None, ge=1)

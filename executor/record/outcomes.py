@@ -59,6 +59,13 @@ def _rebuild_tool_error(
     )
 
 
+class UnreachableError(ToolError):
+    """A call that found nobody at the other end: nothing listens there, or the name leads nowhere."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self),)
+
+
 class ToolTimeoutError(ToolError, TimeoutError):
     """A call that stopped itself because ``context.timeout_seconds`` ran out: the attempt has timed out."""
 

@@ -5,7 +5,8 @@ A backend, the simulator or a reader of foreign traces makes a :class:`Timeline`
 Rules of this module:
 - All times are integer nanoseconds from the run's t = 0 (the first start call, workers already up).
 - For every attempt: ``ready <= granted <= started <= ended <= known``.
-- ``waits`` tile ``[ready, granted]`` without gaps where anything was waited for; waits after ``started`` are resumings.
+- ``waits`` tile ``[ready, granted]`` without gaps where anything was waited for; waits after ``started`` are resumings,
+  and ``transfer`` lies between ``granted`` and ``started``.
 - Lists indexed by step are in file order; steps added during the run come last. They may be shared with the
   scheduler that filled them, so they are never changed.
 """
@@ -29,7 +30,7 @@ NANOSECONDS = 1_000_000_000
 
 class Wait(NamedTuple):
     """An interval in which an attempt waited: ``reason`` is one of backoff, barrier, ``lock.X``, ``resource.X``,
-    ``rate.X``, worker, resuming. Nanoseconds.
+    ``rate.X``, worker, resuming; or transfer: its inputs were on their way to its worker. Nanoseconds.
     """
 
     reason: str
@@ -114,6 +115,11 @@ class Attempt:
         self.tokens_used: int | None = None
 
     @property
+    def devices(self) -> Mapping[str, Sequence[str]] | None:
+        """By kind, the ids of the devices that it had from grant to end; None where it needed none."""
+        return None
+
+    @property
     def waits(self) -> Sequence[Wait]:
         """Every wait with its reason. A single reason for the whole wait is kept as a bare string: most steps wait
         for one thing or for nothing, and a million of them have to fit in memory.
@@ -143,13 +149,27 @@ class Attempt:
         )
 
 
+class DeviceAttempt(Attempt):
+    """An attempt that has devices. A class of its own, so that all others take no memory and no time for them."""
+
+    __slots__ = ("held_devices",)
+
+    held_devices: Mapping[str, Sequence[str]] | None
+
+    @property
+    def devices(self) -> Mapping[str, Sequence[str]] | None:
+        """By kind, the ids of its devices."""
+        return self.held_devices
+
+
 @dataclass(slots=True)
 class Timeline:
     """A whole run. Lists are indexed by step (``step_ids[i]``, ``statuses[i]``, …).
 
     ``data_parents[i]`` and ``order_parents[i]`` are the indices that step i depends on; ``nested_in[i]`` is the index
-    of the calling step or -1. ``needs[i]`` maps a resource to the units held, or is None. ``workers`` and the
-    capacities in ``resources`` are the largest that held during the run. ``attempts`` are in order of grant.
+    of the calling step or -1. ``needs[i]`` maps a resource to the units held, of devices also to a share or to
+    memory, or is None. ``workers`` and the capacities in ``resources`` are the largest that held during the run.
+    ``attempts`` are in order of grant.
     ``capacity_changes``: of resources whose capacity was found out, (nanoseconds, capacity from then on). ``tools[i]``
     names the tool of step i, None where it is unknown; empty where no step's tool is known.
     ``worker_changes``: where the number of workers changed, (nanoseconds, workers from then on), the first at t = 0.
@@ -165,7 +185,7 @@ class Timeline:
     attempts: Sequence[Attempt]
     workers: int
     nested_in: Sequence[int] = ()
-    needs: Sequence[Mapping[str, int] | None] = ()
+    needs: Sequence[Mapping[str, float] | None] = ()
     resources: Mapping[str, Resource] = field(default_factory=dict)
     policy: str = "dataflow"
     backend: str = ""

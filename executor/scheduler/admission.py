@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from executor.dependencies import Graph, OrderEdge
 from executor.dependencies.graph import topological_order
+from executor.model.device_needs import need_faults, together_faults
 from executor.model.workflow import Step
 from executor.record.timeline import NANOSECONDS
 from executor.scheduler.barriers import Gate
@@ -117,6 +118,13 @@ def _check_late(scheduler: Scheduler, steps: Sequence[Step]) -> list[tuple[Step,
 
 def _check_needs(limits: Limits, step: Step) -> None:
     for name, units in (step.needs or {}).items():
+        kind = limits.device_kind(name)
+        if kind is not None:
+            for _, message, fix in need_faults(name, units, limits.pools[kind].declared, kind):
+                raise SchedulerError(f"step {step.step_id!r} {message}: {fix}")
+            continue
+        if units != int(units):
+            raise SchedulerError(f"step {step.step_id!r} needs {units:g} of {name!r}, which is counted in whole units")
         limit = limits.by_name.get(name)
         if limit is None:
             raise SchedulerError(f"step {step.step_id!r} needs the resource {name!r}, which is not declared")
@@ -126,6 +134,26 @@ def _check_needs(limits: Limits, step: Step) -> None:
         tokens = step.expected_tokens
         if limit.tokens is not None and tokens is not None and tokens > limit.tokens.burst:
             raise SchedulerError(f"step {step.step_id!r} expects more tokens than {name!r} ever holds")
+    if limits.pools:
+        for pool, need in limits.device_parts(step):
+            for _, message, fix in together_faults(need, pool.declared):
+                raise SchedulerError(f"step {step.step_id!r} {message}: {fix}")
+
+
+def _check_devices_of_call(scheduler: Scheduler, step: Step, parent: int) -> None:
+    """A step keeps its devices while it waits for its calls. If those waited for devices, two such steps could wait for
+    each other for ever.
+    """
+    wanted = [pool.kind for pool, _ in scheduler.limits.device_parts(step)]
+    above = parent if wanted else NO_STEP
+    while above >= 0:
+        attempt = scheduler._live.get(above)
+        if attempt is not None and attempt.devices:
+            raise SchedulerError(
+                f"step {attempt.step_id!r} keeps its devices ({', '.join(attempt.devices)}) while it waits for its "
+                f"calls, so these can need none ({wanted[0]}): let the calls alone need devices"
+            )
+        above = scheduler._call_tree.parent(above)
 
 
 def add_child_steps(scheduler: Scheduler, steps: Sequence[Step], parent_id: str) -> int:
@@ -141,6 +169,8 @@ def add_child_steps(scheduler: Scheduler, steps: Sequence[Step], parent_id: str)
         raise SchedulerError(f"only a running step can make calls, {parent_id!r} is not", scheduler.history(parent))
     for step in steps:
         _check_needs(scheduler.limits, step)
+        if scheduler.limits.pools:
+            _check_devices_of_call(scheduler, step, parent)
     calls = scheduler._call_tree.check_calls(
         parent, parent_id, scheduler.steps[parent], steps, scheduler.index, scheduler.is_final, len(scheduler.steps)
     )
@@ -232,7 +262,7 @@ def _add_details(scheduler: Scheduler, index: int, step: Step) -> None:
         demand = scheduler.limits.demand(step)
         if demand is not None:
             scheduler._demand[index] = demand
-            scheduler.short &= not (demand.rated or demand.adapts)
+            scheduler.short &= not (demand.rated or demand.adapts or demand.devices)
     if step.when is not None:
         scheduler._conditional.add(index)
         scheduler.plain = False

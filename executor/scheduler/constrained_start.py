@@ -26,14 +26,18 @@ if TYPE_CHECKING:
 def start_constrained(scheduler: Scheduler, now: int) -> list[Attempt]:
     """Start where steps have needs, reserved, or resume."""
     starts: list[Attempt] = []
+    queue = scheduler._queue
     scheduler.rate_opens_at = None
     while True:
-        _reserve_overdue(scheduler, now)
+        if queue.overdue:
+            _reserve_overdue(scheduler, now)
         scheduler.limits.clear_reserved()
-        _start_resuming(scheduler, now, starts)
-        _start_reserved(scheduler, now, starts)
+        if scheduler._resuming:
+            _start_resuming(scheduler, now, starts)
+        if queue.reserved:
+            _start_reserved(scheduler, now, starts)
         _start_queued(scheduler, now, starts)
-        if not scheduler._queue.may_reserve():
+        if not queue.may_reserve():
             break
     _note_lines(scheduler, now)
     return starts

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from executor.model.device_needs import PARTS
 from executor.scheduler.errors import SchedulerError
 from executor.scheduler.ready_queue import OUT, RESERVED
 from executor.scheduler.states import (
@@ -55,6 +56,7 @@ def validate(scheduler: Scheduler) -> None:
         _demand_that(scheduler, scheduler._made[index] == made[index], "attempts are counted", index)
         _validate_step(scheduler, index)
     _validate_limits(scheduler)
+    _validate_devices(scheduler)
 
 
 def _validate_step(scheduler: Scheduler, index: int) -> None:
@@ -84,6 +86,24 @@ def _validate_step(scheduler: Scheduler, index: int) -> None:
     _demand_that(scheduler, resuming == (state == RESUMING), "resuming steps are listed", index)
     if state in (RUNNING, BLOCKED, RESUMING):
         _demand_that(scheduler, not scheduler._locks.locked(index), "a step runs past its locks", index)
+
+
+def _validate_devices(scheduler: Scheduler) -> None:
+    """Devices are held by live attempts, blocked ones too, and by abandoned ones; and by nothing else."""
+    holders = [attempt for attempt in (*scheduler._live.values(), *scheduler._abandoned) if attempt.devices]
+    for pool in scheduler.limits.pools.values():
+        expected = {attempt for attempt in holders if pool.kind in (attempt.devices or ())}
+        _demand_that(scheduler, set(pool.holding) == expected, f"devices of {pool.kind} are held by who has them")
+        for device in pool.devices:
+            needs = [need for need, devices in pool.holding.values() if device in devices]
+            named = [it for it in expected if device.identifier in (it.devices or {})[pool.kind]]
+            _demand_that(scheduler, len(named) == len(needs) == device.holders, "each attempt keeps its devices")
+            alone = len(needs) == 1 or not any(need.whole for need in needs)
+            _demand_that(scheduler, alone, f"a whole device of {pool.kind} is for one step alone")
+            share = sum(PARTS if need.whole else need.share for need in needs)
+            memory = sum(device.memory if need.whole else need.memory for need in needs)
+            _demand_that(scheduler, share == device.share_held <= PARTS, f"shares of {pool.kind} are those held")
+            _demand_that(scheduler, memory == device.memory_held <= device.memory, f"memory of {pool.kind} is counted")
 
 
 def _validate_limits(scheduler: Scheduler) -> None:

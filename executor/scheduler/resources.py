@@ -10,9 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from typing import ClassVar, TypeAlias
 
+from executor.model.device_needs import DeviceNeed, device_needs, kind_of
 from executor.model.workflow import Resource, Step
+from executor.record.timeline import Attempt, DeviceAttempt
 from executor.scheduler.adaptive_capacity import AdaptiveCapacity
+from executor.scheduler.device_pool import DevicePool
 
 MINUTE_NANOSECONDS = 60_000_000_000
 
@@ -106,10 +110,18 @@ class Limit:
         self.reserved_units = self.reserved_charges = self.reserved_tokens = 0
 
 
+# What is needed of which pool.
+DevicePart: TypeAlias = tuple[DevicePool, DeviceNeed]
+
+
 class Demand:
     """What steps with the same needs ask for: ``parts`` are (limit, units, tokens), in the order of ``needs``."""
 
     __slots__ = ("adapts", "parts", "rated", "tokens")
+
+    # What a step gets of devices, and the class of its attempts.
+    devices: ClassVar[Sequence[DevicePart]] = ()
+    attempt_class: ClassVar[type[Attempt]] = Attempt
 
     def __init__(self, parts: Sequence[tuple[Limit, int, int]]) -> None:
         self.parts = tuple(parts)
@@ -124,9 +136,13 @@ class Demand:
                 return f"resource.{limit.name}"
         return None
 
+    def lacks_at_once(self) -> str | None:
+        """The same of all that is held from the grant on."""
+        return self.lacks_units()
+
     def lacks(self, now: int) -> str | None:
         """The reason of the first resource or rate that is not open, or None."""
-        reason = self.lacks_units()
+        reason = self.lacks_at_once()
         if reason is not None or not self.rated:
             return reason
         for limit, _, tokens in self.parts:
@@ -192,11 +208,69 @@ class Demand:
                 limit.reserved_tokens += tokens
 
 
+class DeviceDemand(Demand):
+    """The same with devices. A blocked step gives its units back and keeps its devices: ``lacks_units``, ``hold`` and
+    ``release`` are about units alone.
+    """
+
+    __slots__ = ("devices", "order")
+
+    attempt_class = DeviceAttempt
+
+    def __init__(
+        self, parts: Sequence[tuple[Limit, int, int]], devices: Sequence[DevicePart], order: Sequence[int | DevicePart]
+    ) -> None:
+        """``order``: as in the step's ``needs``, the place of each in ``parts``, or what is needed of a pool."""
+        super().__init__(parts)
+        self.devices: Sequence[DevicePart] = tuple(devices)  # type: ignore[misc]  # the others share an empty one
+        self.order = tuple(order)
+
+    def lacks_at_once(self) -> str | None:
+        """The reason of the first resource without enough free units, or devices without room."""
+        for each in self.order:
+            if isinstance(each, int):
+                limit, units, _ = self.parts[each]
+                if limit.capacity is not None and limit.in_use + limit.reserved_units + units > limit.capacity:
+                    return f"resource.{limit.name}"
+            elif each[0].places(each[1]) is None:
+                return f"resource.{each[0].kind}"
+        return None
+
+    def reserve(self, *, rates: bool = True) -> None:
+        """Count the needs as in use for the steps behind. A step that has its devices already (``rates`` is False: it
+        resumes) reserves units. One that lacks a device reserves devices alone: the device may be held by a blocked
+        step, whose calls need the units to end.
+        """
+        if rates:
+            lacks_device = False
+            for pool, need in self.devices:
+                lacks_device |= not pool.reserve(need)
+            if lacks_device:
+                return
+        super().reserve(rates=rates)
+
+
+def take_devices(demand: Demand, attempt: Attempt) -> None:
+    """Give an attempt the devices that its step needs, for which there must be room."""
+    assert isinstance(attempt, DeviceAttempt)
+    attempt.held_devices = {need.kind: pool.take(attempt, need) for pool, need in demand.devices}
+
+
+def release_devices(limits: Limits, attempt: Attempt) -> None:
+    """An attempt with devices is over."""
+    for kind in attempt.devices or ():
+        limits.pools[kind].release(attempt)
+
+
 class Limits:
     """All resources of a run, and one :class:`Demand` for each distinct set of needs."""
 
     def __init__(self, resources: Mapping[str, Resource]) -> None:
-        self.by_name = {name: Limit(name, resource) for name, resource in resources.items()}
+        self.by_name: dict[str, Limit] = {}
+        self.pools: dict[str, DevicePool] = {}
+        self._resources = dict(resources)
+        for name, resource in resources.items():
+            self.declare(name, resource)
         self._demands: dict[tuple[object, ...], Demand] = {}
 
     def demand(self, step: Step) -> Demand | None:
@@ -211,19 +285,48 @@ class Limits:
         key = (tuple(step.needs.items()), tokens)
         demand = self._demands.get(key)
         if demand is None:
-            demand = Demand([(self.by_name[name], units, tokens) for name, units in step.needs.items()])
-            self._demands[key] = demand
+            demand = self._demands[key] = self._demand_of(step.needs, tokens)
         return demand
+
+    def _demand_of(self, needs: Mapping[str, float], tokens: int) -> Demand:
+        of_devices = device_needs(needs, self._resources) if self.pools else {}
+        parts: list[tuple[Limit, int, int]] = []
+        devices = {kind: (self.pools[kind], need) for kind, need in of_devices.items()}
+        order: list[int | DevicePart] = []
+        left = dict(devices)
+        for name, amount in needs.items():
+            kind = kind_of(name, self._resources) if devices else None
+            if kind is None:
+                order.append(len(parts))
+                parts.append((self.by_name[name], int(amount), tokens))
+            elif kind in left:
+                order.append(left.pop(kind))
+        return DeviceDemand(parts, list(devices.values()), order) if devices else Demand(parts)
+
+    def device_kind(self, name: str) -> str | None:
+        """The kind of devices that a name in ``needs`` speaks of, or None."""
+        return kind_of(name, self._resources) if self.pools else None
+
+    def device_parts(self, step: Step) -> Sequence[DevicePart]:
+        """What a step needs of devices."""
+        return [(self.pools[kind], need) for kind, need in device_needs(step.needs, self._resources).items()]
 
     def declare(self, name: str, resource: Resource) -> None:
         """Add a resource, unless it is there."""
-        if name not in self.by_name:
+        if name in self.by_name or name in self.pools:
+            return
+        self._resources[name] = resource
+        if resource.devices is None:
             self.by_name[name] = Limit(name, resource)
+        else:
+            self.pools[name] = DevicePool(name, resource)
 
     def clear_reserved(self) -> None:
         """Forget all reservations."""
         for limit in self.by_name.values():
             limit.clear_reserved()
+        for pool in self.pools.values():
+            pool.clear_reserved()
 
     def __iter__(self) -> Iterator[Limit]:
         return iter(self.by_name.values())

@@ -41,7 +41,7 @@ from executor.scheduler.invariants import validate
 from executor.scheduler.items import Items, NoItems
 from executor.scheduler.locks import Locks, StateUse
 from executor.scheduler.ready_queue import HANDED_OUT, INDEX_MASK, QUEUED, RESERVED, ReadyQueue
-from executor.scheduler.resources import Demand, Limits
+from executor.scheduler.resources import Demand, Limits, release_devices, take_devices
 from executor.scheduler.reuse import Reuse
 from executor.scheduler.states import (
     BACKING_OFF,
@@ -266,6 +266,10 @@ class Scheduler:
         """Whether the step is done once for each item of a list."""
         return index in self._mapped
 
+    def needs_devices(self, index: int) -> bool:
+        """Whether each attempt of the step, or of a mapped one each item's, gets devices."""
+        return bool(self.limits.pools and self.limits.device_parts(self.steps[index]))
+
     def family_calls(self, index: int) -> Sequence[int]:
         """The calls that a step made so far, in all its attempts."""
         return self._call_tree.calls(index)
@@ -308,6 +312,7 @@ class Scheduler:
             if limit.largest_capacity != limit.resource.capacity or limit.adaptive is not None:
                 largest = {"capacity": limit.largest_capacity, "auto": None}
                 resources[limit.name] = limit.resource.model_copy(update=largest)
+        resources |= {pool.kind: pool.resource for pool in self.limits.pools.values()}
         return Timeline(
             step_ids=self.step_ids,
             data_parents=self._data_parents,
@@ -603,7 +608,8 @@ class Scheduler:
         released_by = self._released_by[index]
         step_ids = self.step_ids
         parent = self._call_tree.parent(index) if self._has_calls else NO_STEP
-        attempt = Attempt(
+        demand = self._demand.get(index) if self._demand else None
+        attempt = (Attempt if demand is None else demand.attempt_class)(
             index,
             step_ids[index],
             number,
@@ -617,15 +623,15 @@ class Scheduler:
         self._live[index] = attempt
         self.attempts.append(attempt)
         self._free -= 1
-        if self._demand:
-            self._take_needs(index, attempt, now)
+        if demand is not None:
+            self._take_needs(demand, attempt, now)
         return attempt
 
-    def _take_needs(self, index: int, attempt: Attempt, now: int) -> None:
-        demand = self._demand.get(index)
-        if demand is None:
-            return
+    @staticmethod
+    def _take_needs(demand: Demand, attempt: Attempt, now: int) -> None:
         demand.hold()
+        if demand.devices:
+            take_devices(demand, attempt)
         demand.charge(now)
         if demand.tokens:
             attempt.tokens_reserved = demand.tokens
@@ -633,7 +639,7 @@ class Scheduler:
     # ------------------------------------------------------------------ while a step runs
 
     def block(self, attempt: Attempt, now: int) -> None:
-        """A running step waits for its own calls: it gives back slot and limits, not locks.
+        """A running step waits for its own calls: it gives back slot and limits, not locks and devices.
 
         Raises:
             SchedulerError: it is not running.
@@ -754,7 +760,7 @@ class Scheduler:
         if state == RUNNING:
             self._free += 1
         else:
-            # Blocked and resuming steps hold nothing but their locks.
+            # Blocked and resuming steps hold nothing but their locks and devices.
             self._leave_block(attempt, state, now)
             demand = None
         if abandoned:
@@ -762,6 +768,8 @@ class Scheduler:
             self._call_tree.abandon(index)
         elif demand is not None:
             demand.release()
+        if self.limits.pools and attempt.devices is not None and not abandoned:
+            release_devices(self.limits, attempt)
 
     def _leave_block(self, attempt: Attempt, state: int, now: int) -> None:
         index = attempt.index
@@ -807,6 +815,8 @@ class Scheduler:
         demand = self._abandoned.pop(attempt)
         if demand is not None:
             demand.release()
+        if self.limits.pools and attempt.devices is not None:
+            release_devices(self.limits, attempt)
         for index in self._call_tree.return_abandoned(attempt.index):
             if self._state[index] == BACKING_OFF:
                 self._due[index] = max(self._due[index], now)

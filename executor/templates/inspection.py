@@ -32,8 +32,8 @@ _BANNED: dict[type[nodes.Node], str] = {
 # The code generator recurses, and Python nests blocks no deeper than about this.
 DEPTH_LIMIT = 90
 _VIEWS = frozenset({"inputs", "steps"})
-# What a step with `for_each` has beside them; the caller knows whether the step has.
-_OF_ITEMS = frozenset({"item", "index"})
+# What a step with `for_each`, or with devices, has beside them; the caller knows whether the step has.
+_OF_ITEMS = frozenset({"item", "index", "devices"})
 _OF_TEMPLATES = frozenset({"self", "super"})
 _BUFFERS = (nodes.Macro, nodes.CallBlock, nodes.AssignBlock, nodes.FilterBlock)
 _BY_ATTRIBUTE = frozenset({

@@ -129,11 +129,16 @@ class Template:
 
         """
         if self._parts is not None:
-            values = [
-                part if isinstance(part, str) else part.evaluate(inputs, outputs, of_item) for part in self._parts
-            ]
-            if all(value is None or isinstance(value, str | int | float) for value in values):
-                text = "".join(map(str, values))
+            texts: list[str] = []
+            for part in self._parts:
+                value = part if isinstance(part, str) else part.evaluate(inputs, outputs, of_item)
+                if type(value) is not str:
+                    if value is not None and not isinstance(value, str | int | float):
+                        break
+                    value = str(value)
+                texts.append(value)
+            else:
+                text = "".join(texts)
                 refuse_size("the text", len(text))
                 return text
         text = self._run(inputs, outputs, of_item, native=False)

@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal, NoReturn
 from pydantic import BeforeValidator, Field, field_validator
 
 from executor.child_steps.step_context import program_environment
+from executor.model.device_needs import device_environment
 from executor.model.workflow import Names, StrictModel, ToolDeclaration
 from executor.shortages import start_fault
 from executor.tools.child_process import ChildProcess, Finished
@@ -142,7 +143,7 @@ class CommandTool(Tool):
         cwd = wanted.cwd or self.options.cwd
         if cwd is not None and not Path(cwd).is_dir():
             self._refuse(f"cwd: there is no directory {cwd!r}")
-        environment = {**variables, **self._environment(wanted.env)}
+        environment = {**variables, **self._environment(wanted.env), **device_environment(context.devices)}
         program = argv[0]
         try:
             if self.options.isolate is not None:

@@ -26,6 +26,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
+from executor.record.outcomes import UnreachableError
 from executor.tools.tool import ToolContext, ToolError, ToolTimeoutError
 
 if TYPE_CHECKING:
@@ -272,13 +273,13 @@ def speaking_errors(name: str, url: str, deadline: Deadline) -> Iterator[None]:
     except httpx.ConnectTimeout:
         if deadline.passed():
             deadline.fail()
-        raise ToolError(f"tool {name!r}: {place} could not be reached in time") from None
+        raise UnreachableError(f"tool {name!r}: {place} could not be reached in time") from None
     except httpx.TimeoutException:
         if deadline.passed():
             deadline.fail()
         raise ToolError(f"tool {name!r}: {place} was silent for too long (read_timeout_seconds)") from None
     except httpx.ConnectError as error:
-        raise ToolError(f"tool {name!r}: cannot connect to {place}: {error}") from error
+        raise UnreachableError(f"tool {name!r}: cannot connect to {place}: {error}") from error
     except httpx.DecodingError as error:
         raise ToolError(f"tool {name!r}: {place} sent data that its Content-Encoding does not describe") from error
     except httpx.TransportError as error:

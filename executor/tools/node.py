@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 from pydantic import Field
 
 from executor.child_steps.step_context import program_environment
+from executor.model.device_needs import device_environment
 from executor.model.findings import did_you_mean
 from executor.model.workflow import Names, StrictModel, ToolDeclaration
 from executor.shortages import start_fault
@@ -138,7 +139,7 @@ class NodeTool(Tool):
         except OSError as error:
             self._not_started(error)
         try:
-            environment = {**variables, **self._environment()}
+            environment = {**variables, **self._environment(), **device_environment(context.devices)}
             argv = [sys.executable, "-I", "-c", _START, str(_FOLDER), str(channel.their_fd)]
             if options.isolate is not None:
                 argv = isolated(

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from executor.model.device_needs import HeldDevices
 from executor.model.findings import did_you_mean
 from executor.record.outcomes import ToolError, ToolTimeoutError
 from executor.tools.source_code import class_code
@@ -56,13 +57,14 @@ class ToolContext:
     """What one call may know and say.
 
     ``attempt`` counts from 1; ``expected_seconds`` is unscaled; ``timeout_seconds`` is wall time from the start or
-    None. A tool that used model tokens says so with :meth:`record_tokens`; one that owns something that can be
-    stopped (a child process) registers a stop with :meth:`on_cancel`. ``facts`` are what a tool wants noted beside the
-    attempt (``gen_ai.request.model``): names are span attributes, values are strings, numbers or lists of strings.
+    None; ``devices`` are the ids of the devices that the attempt has, by kind, or None. A tool that used model tokens
+    says so with :meth:`record_tokens`; one that owns something that can be stopped (a child process) registers a stop
+    with :meth:`on_cancel`. ``facts`` are what a tool wants noted beside the attempt (``gen_ai.request.model``):
+    names are span attributes, values are strings, numbers or lists of strings.
     """
 
     __slots__ = (
-        "_stops", "attempt", "cancelled", "expected_seconds", "facts", "run", "step_id", "timeout_seconds",
+        "_stops", "attempt", "cancelled", "devices", "expected_seconds", "facts", "run", "step_id", "timeout_seconds",
         "tokens_used",
     )  # fmt: skip
 
@@ -73,12 +75,14 @@ class ToolContext:
         attempt: int = 1,
         expected_seconds: float | None = None,
         timeout_seconds: float | None = None,
+        devices: HeldDevices | None = None,
     ) -> None:
         self.run = run
         self.step_id = step_id
         self.attempt = attempt
         self.expected_seconds = expected_seconds
         self.timeout_seconds = timeout_seconds
+        self.devices = devices
         self.tokens_used: int | None = None
         self.facts: dict[str, Any] | None = None
         self.cancelled = False

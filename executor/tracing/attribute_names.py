@@ -65,6 +65,9 @@ NESTED_IN: Final = "makespan.step.nested_in"  # the id of the calling step; the 
 NEEDS: Final = "makespan.step.needs"  # JSON: resource → units
 # On step_not_run alone, where it is the step's final status and goes before all others. Where there is none, the last
 # attempt's outcome says it: succeeded, cancelled, and failed for every other.
+OUTPUT_BYTES: Final = "makespan.step.output_bytes"  # of an output that stayed where it was made
+TRANSFER_FROM: Final = "makespan.step.transfer_from"  # ids: whose outputs were moved to the step's worker
+TRANSFER_BYTES: Final = "makespan.step.transfer_bytes"  # beside them: how large each was
 STATUS: Final = "makespan.step.status"
 REUSED: Final = "makespan.step.reused"  # on step_not_run: an earlier run left its result
 CACHED: Final = "makespan.step.cached"  # beside it: any run that made the same call might have left it
@@ -80,6 +83,7 @@ KNOWN: Final = "makespan.attempt.known"
 WAITS: Final = "makespan.attempt.waits"  # strings "START END REASON"
 BLOCKED: Final = "makespan.attempt.blocked"  # integers: start, end, start, end, …
 RELEASED_BY: Final = "makespan.attempt.released_by"
+DEVICES: Final = "makespan.attempt.devices"  # JSON: kind → ids of the devices that the attempt had
 WORKER: Final = "makespan.attempt.worker"
 CPU_SECONDS: Final = "makespan.attempt.cpu_seconds"
 OUTCOME: Final = "makespan.attempt.outcome"

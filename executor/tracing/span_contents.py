@@ -77,7 +77,7 @@ class StepTable:
         data_parents: Sequence[Sequence[int]],
         order_parents: Sequence[Sequence[int]],
         tool_of: Callable[[int], str | None],
-        needs_of: Callable[[int], Mapping[str, int] | None],
+        needs_of: Callable[[int], Mapping[str, float] | None],
     ) -> None:
         self.step_ids = step_ids
         self.data_parents = data_parents
@@ -151,6 +151,7 @@ def attempt_attributes(attempt: Attempt, order: int, facts: Mapping[str, Any] = 
         (names.KNOWN, attempt.known),
         (names.OUTCOME, attempt.outcome),
         (names.WORKER, attempt.worker),
+        (names.DEVICES, None if attempt.devices is None else json.dumps(dict(attempt.devices))),
         (names.RELEASED_BY, attempt.released_by),
         (names.CPU_SECONDS, attempt.cpu_seconds),
         (names.TOKENS_RESERVED, attempt.tokens_reserved),

@@ -22,13 +22,19 @@ _NO_ACCESS = "check the key, and what it is allowed to do"
 _REMEDIES: Final[dict[str | int, str]] = {
     401: _NO_ACCESS,
     403: _NO_ACCESS,
-    404: "check the address, and the name of the model",
+    404: "check the address; where a model is asked, its name as well",
+    "UnreachableError": "start the service, or correct its address",
     "timed_out": "give the step a longer `timeout`, or shorten what it does",
     "worker_died": "its worker process ended: look for what stops it (memory, a crash in native code)",
 }
 _SERVER_ERROR = 500
 _MESSAGE_CHARACTERS = 200
-_ENDED = {"failed": "failed", "timed_out": "timed out", "worker_died": "lost their worker"}
+_ENDED = {
+    "failed": "failed",
+    "timed_out": "timed out",
+    "worker_died": "lost their worker",
+    "UnreachableError": "found nobody who answers",
+}
 # Such a part of the calls of a tool has to be refused before the run is advised to ask for less.
 WORTH_ADVICE_RATIO = 0.1
 

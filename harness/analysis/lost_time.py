@@ -25,7 +25,18 @@ RUNNING = "running"
 OVERHEAD = "overhead"
 ARRIVAL = "arrival"
 # All causes but those of one limit, lock or rate. Of running, what a serial run would not have taken is `slowdown`.
-LOST_CAUSES = (RUNNING, "slowdown", "worker", "backoff", "barrier", OVERHEAD, ARRIVAL, "resuming", "blocked")
+LOST_CAUSES = (
+    RUNNING,
+    "slowdown",
+    "worker",
+    "backoff",
+    "barrier",
+    OVERHEAD,
+    ARRIVAL,
+    "resuming",
+    "blocked",
+    "transfer",
+)
 
 
 class LostTime(NamedTuple):
@@ -37,7 +48,7 @@ class LostTime(NamedTuple):
 
 def lost_time(index: AttemptIndex, *, foreign: bool = False) -> LostTime:
     """The causes: ``running``, ``worker``, ``resource.X``, ``lock.X``, ``rate.X``, ``backoff``, ``barrier``,
-    ``overhead``, ``arrival``, ``resuming``, ``blocked``; those without any are absent.
+    ``overhead``, ``arrival``, ``resuming``, ``blocked``, ``transfer``; those without any are absent.
 
     ``foreign``: the trace was made elsewhere and may lack ``released_by``; then the data dependency that ended last
     replaces it, else the parent. O(attempts · log attempts) at most.

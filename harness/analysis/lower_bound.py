@@ -5,6 +5,7 @@ Rules of this module:
   and its tokens allow. Capacities are the largest that held during the run.
 - Workers count for as long as they were there. What still ran on more of them than there were counts as nothing.
 - Whole nanoseconds. Work and units are rounded up, since no schedule ends between two; rates are rounded down.
+- Devices have terms of their own (:mod:`harness.analysis.device_bound`).
 - A step holds its units while it runs; whatever else it held them for was the schedule's doing.
 
 Source: the work and span laws (Brent 1974; Graham 1969), and the arithmetic of a token bucket.
@@ -20,6 +21,7 @@ from itertools import pairwise
 from executor.model.workflow import Resource
 from executor.record.timeline import Attempt
 from harness.analysis.attempt_index import AttemptIndex
+from harness.analysis.device_bound import device_terms
 
 MINUTE_NANOSECONDS = 60_000_000_000
 
@@ -55,6 +57,10 @@ def lower_bound(index: AttemptIndex, *, critical_path_nanoseconds: int, work_nan
         terms["work"] = _work_term(index, work_nanoseconds)
     for name, use in _uses(index).items():
         terms.update(_limit_terms(name, timeline.resources[name], use))
+    if timeline.needs and any(resource.devices is not None for resource in timeline.resources.values()):
+        runs = ((attempt.index, index.run_nanoseconds(attempt)) for attempt in index.ended)
+        found = device_terms(timeline.needs, timeline.resources, runs)
+        terms.update({f"resource.{kind}": nanoseconds for kind, nanoseconds in found.items()})
     binding = max(terms, key=terms.__getitem__)
     bound = terms[binding]
     return LowerBound(bound, binding if bound > 0 else None, terms)
@@ -107,7 +113,7 @@ def _uses(index: AttemptIndex) -> dict[str, _Use]:
         for name, units in needs.items():
             use = uses.get(name)
             if use is not None:
-                use.unit_nanoseconds += units * run
+                use.unit_nanoseconds += int(units) * run
                 use.grants += 1
                 use.tokens += tokens
     return uses

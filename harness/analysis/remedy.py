@@ -91,10 +91,16 @@ def _critical_path_sentence(summary: Summary) -> str:
 
 def _resource_sentence(amount: str, name: str, timeline: Timeline) -> str:
     resource = timeline.resources.get(name)
+    if resource is not None and resource.devices is not None:
+        count = len(resource.devices.names)
+        return (
+            f"{amount} waiting for a device of {name}, of which there {'is' if count == 1 else 'are'} {count}: add "
+            "one, or have the steps need a share of it, or less of its memory."
+        )
     capacity = f", capacity {resource.capacity}" if resource is not None and resource.capacity is not None else ""
     return (
-        f"{amount} waiting for {name}{capacity}: raise it, or make the steps that need {name} fewer, shorter or less "
-        "greedy."
+        f"{amount} waiting for {name}{capacity}: raise it if what it protects can take more, or make the steps that "
+        f"need {name} fewer, shorter or less greedy."
     )
 
 

@@ -29,6 +29,7 @@ from harness.statistics import (
     PairedRatio,
     Scalability,
     cheapest_of_equals,
+    cost_of,
     fit_scalability,
     interval,
     noise_warnings,
@@ -239,9 +240,10 @@ def _chosen(measured: Sequence[Series]) -> set[MatrixCell]:
     return found
 
 
-def _candidate(series: Series) -> tuple[float, tuple[float, float] | None, float]:
+def _candidate(series: Series) -> tuple[float, tuple[float, float] | None, tuple[float, float]]:
     found = interval(series.makespans_seconds, seed=series.cell.case.seed)
-    return found.median, found.ci95, series.samples[0].timeline.workers
+    workers = series.samples[0].timeline.workers
+    return found.median, found.ci95, cost_of(workers, _cold_startup_seconds(series), found.median)
 
 
 def _median(values: Sequence[float]) -> float:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from executor.backends import find_backend
 from executor.dependencies import workflow_with_dependencies
+from executor.model.findings import WorkflowError
 from executor.model.workflow import dump_workflow
 from harness.cli.requests.running import PlanRequest
 from harness.cli.typed_values import read_settings
@@ -24,7 +25,7 @@ from harness.scenario.scenario_model import Loaded
 
 _SUFFIXES: Final = (".json", ".yaml", ".yml")
 # What a workflow needs beside its steps to be run again as it was planned.
-_CARRIED: Final = ("scenario", "task", "scale", "seed", "resources", "tools", "expected_outputs")
+_CARRIED: Final = ("scenario", "task", "scale", "seed", "resources", "devices", "tools", "expected_outputs")
 
 
 def show_plan(request: PlanRequest) -> ExitCode:
@@ -47,6 +48,7 @@ def show_plan(request: PlanRequest) -> ExitCode:
     settings = read_settings(request.settings)
     if is_file_argument(request.file):
         loaded = load(request.file, settings=settings, config=config, allow_missing_inputs=True)
+        _check_expectations(loaded)
     else:
         from harness.cli.tasks import load_task  # noqa: PLC0415 - planners, for a task alone
 
@@ -79,6 +81,21 @@ def show_plan(request: PlanRequest) -> ExitCode:
     if request.json_target is not None:
         write_json(workflow_document(loaded), request.json_target)
     return ExitCode.FINE
+
+
+def _check_expectations(loaded: Loaded) -> None:
+    """A benchmark would refuse these lines: who plans a file wants to know before.
+
+    Raises:
+        WorkflowError: one of them does not parse.
+    """
+    if loaded.scenario.expect:
+        from harness.expectations import parse_expectations  # noqa: PLC0415 - few files have such lines
+
+        try:
+            parse_expectations(loaded.scenario.expect)
+        except WorkflowError as error:
+            raise WorkflowError(loaded.document.place(error.findings)) from None
 
 
 def is_file_argument(argument: str) -> bool:

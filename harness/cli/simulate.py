@@ -39,7 +39,7 @@ from harness.simulation import (
     subject_of_document,
     subject_of_scenario,
 )
-from harness.simulation.changes import policies, set_capacity, set_rate, speed_up, worker_counts
+from harness.simulation.changes import policies, refuse_unmet, set_capacity, set_rate, speed_up, worker_counts
 from harness.simulation.duration_draws import DEFAULT_RUNS
 from harness.simulation.simulation_document import simulation_document
 from harness.store.run_references import load_reference
@@ -90,6 +90,8 @@ def _changes(request: SimulateRequest, subject: Subject) -> list[Change]:
     found = [speed_up(typed, subject.steps) for typed in request.speed_ups]
     found += [set_capacity(typed, resources) for typed in request.capacities]
     found += [set_rate(typed, resources) for typed in request.rates]
+    for change in found:
+        refuse_unmet(change, subject.timeline)
     if request.without_retries:
         found.append(Change("without retries", without_retries=True))
     return found

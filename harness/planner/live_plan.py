@@ -49,7 +49,7 @@ class LivePlan:
         scenario = Scenario(scenario=name_of(task), task=task)
         empty = Graph((), {}, [], [], [], [], [])
         document = Planned(task, ()).document()
-        self.loaded = Loaded(scenario, workflow, empty, document, dict(config.tools), dict(config.resources))
+        self.loaded = Loaded(scenario, workflow, empty, document, dict(config.tools), dict(config.all_resources))
 
     def __enter__(self) -> LivePlan:
         self._planner.__enter__()

@@ -60,7 +60,7 @@ class ModelPlanner:
         self.remarks: list[Finding] = []
         self._config = config
         self._tools = dict(config.tools)
-        self._acceptor = Acceptor(self._tools, config.resources, inputs or {}, config.default_tool)
+        self._acceptor = Acceptor(self._tools, config.all_resources, inputs or {}, config.default_tool)
         self._context = ToolContext(RunContext("plan"), "plan")
         self._stand_in: StandIn | None = None
         self._tool: LlmTool | None = None

@@ -9,8 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from executor.model.workflow import Resource
-from executor.record.timeline import NANOSECONDS, Attempt, AttemptFailure, ClockReading, Interval, Timeline, Wait
+from executor.record.timeline import (
+    NANOSECONDS,
+    Attempt,
+    AttemptFailure,
+    ClockReading,
+    DeviceAttempt,
+    Interval,
+    Timeline,
+    Wait,
+)
 from harness.files.packaged import schema
 from harness.result.result_writing import SCHEMA, Document
 
@@ -32,6 +43,17 @@ def timeline_from_document(result: Mapping[str, Any]) -> Timeline:
         raise DocumentError(f"not a {SCHEMA} result: {error.args[0]!r} is missing or names no step") from error
     except (TypeError, AttributeError, ValueError) as error:
         raise DocumentError(f"not a {SCHEMA} result: {error}") from error
+
+
+def _resource(name: str, words: Any) -> Resource:
+    try:
+        return Resource.model_validate(words)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(map(str, ("resources", name, *first["loc"])))
+        if first["type"] == "extra_forbidden":
+            raise ValueError(f"{place} is unknown to this version of makespan") from error
+        raise ValueError(f"{place}: {first['msg']}") from error
 
 
 def attempts_before(result: Mapping[str, Any]) -> tuple[list[Attempt], int]:
@@ -96,7 +118,7 @@ def _timeline(result: Mapping[str, Any]) -> Timeline:
         workers=result["workers"],
         nested_in=[-1 if step["nested_in"] is None else index[step["nested_in"]] for step in steps],
         needs=[step["needs"] for step in steps],
-        resources={name: Resource.model_validate(words) for name, words in result["resources"].items()},
+        resources={name: _resource(name, words) for name, words in result["resources"].items()},
         policy=result["policy"],
         backend=result["backend"],
         startup_seconds=result["startup_seconds"],
@@ -123,7 +145,7 @@ def _timeline(result: Mapping[str, Any]) -> Timeline:
 
 def _attempt_from(words: Mapping[str, Any], index: int) -> Attempt:
     waits = [Wait(one["reason"], _nanoseconds(one["from"]), _nanoseconds(one["to"])) for one in words["waits"]]
-    attempt = Attempt(
+    attempt = (Attempt if words.get("devices") is None else DeviceAttempt)(
         index=index,
         step_id=words["step_id"],
         attempt=words["attempt"],
@@ -133,6 +155,8 @@ def _attempt_from(words: Mapping[str, Any], index: int) -> Attempt:
         parent=words["parent"],
         waits=waits or None,
     )
+    if isinstance(attempt, DeviceAttempt):
+        attempt.held_devices = {kind: tuple(ids) for kind, ids in words["devices"].items()}
     attempt.started = _nanoseconds_or_none(words["started"])
     attempt.ended = _nanoseconds_or_none(words["ended"])
     attempt.known = _nanoseconds_or_none(words["known"])

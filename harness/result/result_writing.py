@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from executor.model.workflow import Step
+from executor.record.remote_outputs import OutputGoneError
 from executor.record.timeline import NANOSECONDS, Attempt, AttemptFailure, Timeline
 from executor.tracing.attribute_names import ERROR_MESSAGE, INPUT_MESSAGES, OUTPUT_MESSAGES
 from executor.tracing.span_contents import EVENTS_FACT, SPANS_FACT
@@ -288,7 +289,7 @@ def _step(repetition: Repetition, index: int, attempts: list[Document]) -> Docum
     timeline = repetition.timeline
     ids = timeline.step_ids
     step_id = ids[index]
-    output, output_error = _storable(repetition.outputs.get(step_id))
+    output, output_error = _output_of(repetition, step_id)
     error = repetition.errors.get(step_id)
     caller = timeline.nested_in[index] if timeline.nested_in else -1
     needs = timeline.needs[index] if timeline.needs else None
@@ -339,6 +340,7 @@ def _attempt(attempt: Attempt, place: int, facts: Mapping[str, Any] | None) -> D
         "step_id": attempt.step_id,
         "attempt": attempt.attempt,
         "parent": attempt.parent,
+        **({} if attempt.devices is None else {"devices": {kind: list(ids) for kind, ids in attempt.devices.items()}}),
         "grant_order": place,
         "ready": _seconds(attempt.ready),
         "granted": _seconds(attempt.granted),
@@ -362,6 +364,14 @@ def _attempt(attempt: Attempt, place: int, facts: Mapping[str, Any] | None) -> D
 
 def _failure(failure: AttemptFailure) -> Document:
     return {**failure._asdict(), "message": one_line(failure.message, LONGEST_MESSAGE)}
+
+
+def _output_of(repetition: Repetition, step_id: str) -> tuple[Any, str | None]:
+    """A step's output as :func:`_storable`, or why it cannot be had: it stayed on a cluster."""
+    try:
+        return _storable(repetition.outputs.get(step_id))
+    except OutputGoneError as error:
+        return None, str(error)
 
 
 def _storable(output: Any) -> tuple[Any, str | None]:

@@ -20,6 +20,7 @@ from executor.engine.mapped_items import DEFAULT_ITEMS, known_items
 from executor.model.workflow import Resource, Step
 from executor.record.timeline import NANOSECONDS
 from executor.templates.render_budget import STUB
+from harness.analysis.device_bound import device_terms
 from harness.plain_text import counted
 
 CRITICAL_PATH = "critical path"
@@ -169,6 +170,12 @@ def _limits(
     graph: Graph, durations: Sequence[float], counts: Sequence[int], resources: Mapping[str, Resource]
 ) -> dict[str, float]:
     """For each limit the seconds below which these steps cannot pass through it."""
+    runs = [
+        (index, round(seconds * count * NANOSECONDS))
+        for index, (seconds, count) in enumerate(zip(durations, counts, strict=True))
+    ]
+    of_devices = device_terms([step.needs for step in graph.steps], resources, runs)
+    terms = {f"devices of {kind}": nanoseconds / NANOSECONDS for kind, nanoseconds in of_devices.items()}
     use: dict[str, float] = {}
     grants: dict[str, int] = {}
     tokens: dict[str, int] = {}
@@ -177,7 +184,6 @@ def _limits(
             use[name] = use.get(name, 0.0) + units * seconds * count
             grants[name] = grants.get(name, 0) + count
             tokens[name] = tokens.get(name, 0) + (step.expected_tokens or 0) * count
-    terms: dict[str, float] = {}
     for name, resource in resources.items():
         if name not in use:
             continue

@@ -26,10 +26,19 @@ from pydantic import BaseModel, ValidationError
 from executor.backends import backend_names
 from executor.dependencies import Plan, plan
 from executor.garbage_collection import rare_collections
+from executor.model.device_needs import resources_of
 from executor.model.findings import Finding, WorkflowError, did_you_mean, raise_errors
 from executor.model.findings import Path as FieldPath
 from executor.model.json_values import describe
-from executor.model.workflow import Resource, ToolDeclaration, Workflow, parse_workflow, translate
+from executor.model.workflow import (
+    DEVICES_LIMIT,
+    Devices,
+    Resource,
+    ToolDeclaration,
+    Workflow,
+    parse_workflow,
+    translate,
+)
 from executor.tools.registry import check_calls, check_tools, resolve_tool, tool_kind_names
 from executor.tools.tool import Tool, ToolOptionsError
 from executor.tools.toolbox import declarations_for
@@ -48,6 +57,8 @@ COMMAND_LINE: Final = "command line"
 # Fields that both the workflow and the scenario have; the workflow's check counts.
 _SHARED: Final = frozenset({"inputs", "description"})
 _UNKNOWN_TOOL: Final = ToolDeclaration(kind="noop")
+# In place of devices whose declaration is wrong: every need of them is met.
+_ANY_DEVICES: Final = Devices(ids=tuple(f"fake-{place}" for place in range(DEVICES_LIMIT)), memory_gb=1e12)
 _STEPS_NAMED: Final = 20
 
 
@@ -86,7 +97,7 @@ class Loading:
         workflow, to_check = self._parse_workflow()
         scenario = self._parse_scenario(workflow)
         declared = {**self.config.tools, **_parsed_each(self._data.get("tools"), ToolDeclaration, _UNKNOWN_TOOL)}
-        resources = {**self.config.resources, **_parsed_each(self._data.get("resources"), Resource, Resource())}
+        resources = self._resources()
         self._check_tools(declared)
         if workflow is not None:
             workflow, said = with_prompts(workflow, declared, self.config.default_tool)
@@ -226,6 +237,32 @@ class Loading:
                 place = ("benchmark", "parameters", name)
                 self.findings.append(Finding("error", "unknown-input", f"there is no input {name!r}", fix, path=place))
 
+    def _resources(self) -> dict[str, Resource]:
+        """Resources and devices of the configuration, with the scenario's over them."""
+        given = {
+            **self.config.all_resources,
+            **_parsed_each(self._data.get("resources"), Resource, Resource()),
+            **resources_of(_parsed_each(self._data.get("devices"), Devices, _ANY_DEVICES)),
+        }
+        if all(resource.devices is None for resource in given.values()):
+            return given
+        from executor.device_discovery import with_devices  # noqa: PLC0415  # few scenarios have devices
+
+        resources, findings = with_devices(given)
+        own = self._data.get("devices"), self._data.get("resources")
+        for name in {*_names(own[0])} & {*_names(own[1])}:
+            message = f"{name!r} is declared twice, as devices and as a resource"
+            self.findings.append(Finding("error", "declared-twice", message, "leave one out", path=("devices", name)))
+        for finding in findings:
+            kind = str(finding.path[0])
+            mine = [place for place, there in zip(("devices", "resources"), own, strict=True) if kind in _names(there)]
+            if mine:
+                self.findings.append(replace(finding, path=(mine[0], kind)))
+            else:
+                place = "devices" if kind in self.config.devices else "resources"
+                self.findings.append(self.config.place(replace(finding, path=(place, kind))))
+        return resources
+
     def _check_tools(self, declared: Mapping[str, ToolDeclaration]) -> None:
         own = self._data.get("tools")
         for finding in check_tools((), declared):
@@ -252,7 +289,11 @@ class Loading:
         tools = {**known, **declarations_for(used, used)}
         planned = plan(workflow, tools=tools, resources=resources, default_tool=self.config.default_tool)
         # Of a workflow with parts left out, only what is surely wrong is worth saying.
-        self.findings += [finding for finding in planned.findings if complete or finding.severity == "error"]
+        tool_by_step = {step.step_id: step.tool for step in workflow.steps}
+        self.findings += [
+            _why_not_found(finding, tool_by_step)
+            for finding in planned.findings if complete or finding.severity == "error"
+        ]  # fmt: skip
         if planned.graph is not None and complete:
             self.findings += check_calls(planned.graph.steps, lambda name: _tool_of(name, known))
         return planned
@@ -297,12 +338,28 @@ def _parsed_each(raw: Any, model: type[BaseModel], otherwise: Any) -> dict[str, 
     return parsed
 
 
+def _names(section: Any) -> Iterable[str]:
+    return section if isinstance(section, Mapping) else ()
+
+
 def _tool_of(name: str, declared: Mapping[str, ToolDeclaration]) -> Tool | None:
     """The tool of a name, where there is one: what is wrong with its declaration is said elsewhere."""
     try:
         return resolve_tool(name, declared)
     except ToolOptionsError:
         return None
+
+
+def _why_not_found(finding: Finding, tool_by_step: Mapping[str, str | None]) -> Finding:
+    """What hinders a ``module:function``, in place of the names of other tools."""
+    name = tool_by_step.get(finding.step or "") or ""
+    if finding.code != "unknown-tool" or ":" not in name:
+        return finding
+    try:
+        resolve_tool(name, {})
+    except ToolOptionsError as error:
+        return replace(finding, message=str(error), fix=error.fix or finding.fix)
+    return finding
 
 
 def _undeclared(workflow: Workflow, declared: Mapping[str, ToolDeclaration]) -> dict[str, ToolDeclaration]:
@@ -383,7 +440,6 @@ def load(
         WorkflowError: with all findings, at least one of them an error.
 
     """
-    look_beside(path)
     return load_document(
         read_scenario(path), settings=settings, config=config, allow_missing_inputs=allow_missing_inputs
     )
@@ -399,12 +455,13 @@ def look_beside(path: str | Path) -> None:
 
 
 def read_scenario(path: str | Path) -> Document:
-    """Read what :func:`load` would check.
+    """Read what :func:`load` would check. From then on the modules beside the file are found.
 
     Raises:
         WorkflowError: it cannot be read.
 
     """
+    look_beside(path)
     found = resolve(path)
     return read_project(found) if is_project_file(found) else read_document(found)
 

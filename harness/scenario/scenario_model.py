@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, StringConstraints
 from executor.dependencies import Graph
 from executor.model.findings import Finding
 from executor.model.json_values import JsonAny, JsonMapping
-from executor.model.workflow import Name, Names, Resource, SparseModel, ToolDeclaration, Workflow
+from executor.model.workflow import Devices, Name, Names, Resource, SparseModel, ToolDeclaration, Workflow
 from harness.config import Policy
 from harness.files.strict_file import Document
 
@@ -62,6 +62,7 @@ class Scenario(SparseModel):
     seed: int = Field(0, ge=0)
     inputs: JsonMapping = Field(default_factory=dict)
     resources: Annotated[dict[Name, Resource], BeforeValidator(_mapping)] = Field(default_factory=dict)
+    devices: Annotated[dict[Name, Devices], BeforeValidator(_mapping)] = Field(default_factory=dict)
     tools: Annotated[dict[Name, ToolDeclaration], BeforeValidator(_mapping)] = Field(default_factory=dict)
     expected_outputs: Annotated[JsonMapping, BeforeValidator(_mapping)] = Field(default_factory=dict)
     benchmark: Benchmark = Field(default_factory=Benchmark)
@@ -76,7 +77,8 @@ class ScenarioFile(Scenario, Workflow):
 class Loaded:
     """A file that may run. ``findings`` are its warnings and hints, placed; a file with errors never gets here.
 
-    ``tools`` and ``resources`` are those of the configuration with the scenario's over them. ``parameters`` are the
+    ``tools`` and ``resources`` are those of the configuration with the scenario's over them; devices are resources,
+    too, those that were to be found included. ``parameters`` are the
     values set from outside. ``imported``: the file was in the seed system's richer form. ``recorded_workers``: how many
     steps the machines run at once that the file speaks of.
     """

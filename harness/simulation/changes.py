@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Final
 
+from executor.model.device_needs import kind_of, need_faults, with_count
 from executor.model.findings import did_you_mean
 from executor.model.workflow import Resource
+from executor.record.timeline import Timeline
 from executor.scheduler import POLICIES, Policy
 from harness.plain_text import one_line
 
@@ -39,7 +41,7 @@ class Change:
     """What differs from the run as it was. ``label`` says it to a person.
 
     ``speed_ups``: by step id, what divides its durations. ``limits``: by resource, its fields that change (None: no
-    such limit). ``workers`` and ``policy`` None: as they were.
+    such limit; ``devices``: how many there are). ``workers`` and ``policy`` None: as they were.
     """
 
     label: str
@@ -53,6 +55,9 @@ class Change:
         """All limits, with the changed ones."""
         changed = dict(before)
         for name, words in self.limits.items():
+            if "devices" in words:
+                changed[name] = with_count(changed[name], int(words["devices"] or 0))
+                continue
             changed[name] = changed.get(name, Resource()).model_copy(update=dict(words))
         return changed
 
@@ -95,7 +100,7 @@ def speed_up(typed: str, steps: Mapping[str, str]) -> Change:
 
 
 def set_capacity(typed: str, resources: Mapping[str, Resource]) -> Change:
-    """``llm=8``: so many units at once; ``llm=none``: as many as one likes.
+    """``llm=8``: so many units at once; ``llm=none``: as many as one likes. Of devices: so many of them.
 
     Raises:
         SimulationError: it does not read so, or there is no such resource.
@@ -103,11 +108,37 @@ def set_capacity(typed: str, resources: Mapping[str, Resource]) -> Change:
     """
     name, amount = _pair(typed, "--set-capacity", "RESOURCE=N")
     _known(name, resources, "resource", "--set-capacity")
+    devices = resources[name].devices
+    if devices is not None:
+        count = _count(amount, "--set-capacity", typed)
+        label = f"{one_line(name, 40)}.devices {len(devices.names)} → {count}"
+        return Change(label, limits={name: {"devices": count}})
     capacity = None if amount == _NO_LIMIT else _count(amount, "--set-capacity", typed)
     before = resources[name].capacity
     return Change(
         f"{one_line(name, 40)}.capacity {_said(before)} → {_said(capacity)}", limits={name: {"capacity": capacity}}
     )
+
+
+def refuse_unmet(change: Change, timeline: Timeline) -> None:
+    """Refuse a limit that is lower than what a step needs: the step would never run, and that is no gain.
+
+    Raises:
+        SimulationError: there is such a step.
+
+    """
+    resources = change.resources(timeline.resources)
+    for step_id, needs in zip(timeline.step_ids, timeline.needs, strict=False):
+        for name, amount in (needs or {}).items():
+            kind = kind_of(name, resources)
+            devices = None if kind is None else resources[kind].devices
+            faults = [] if kind is None or devices is None else list(need_faults(name, amount, devices, kind))
+            capacity = resources[name].capacity if name in resources else None
+            if capacity is not None and amount > capacity:
+                faults.append(("", f"needs {amount:g} of {name!r}", ""))
+            if faults:
+                message = f"{change.label}: step {one_line(step_id, 40)} {faults[0][1]}, and would never run"
+                raise SimulationError(message, "leave enough for each step")
 
 
 def set_rate(typed: str, resources: Mapping[str, Resource]) -> Change:

@@ -88,7 +88,10 @@ def problem_of(timeline: Timeline) -> ScheduleProblem:
     return ScheduleProblem(
         parts=parts,
         parents=parents,
-        needs=[dict(needs or {}) for needs in timeline.needs] if timeline.needs else [{} for _ in parts],
+        needs=[
+            {name: int(units) for name, units in (needs or {}).items() if name in timeline.resources}
+            for needs in timeline.needs or [None] * len(parts)
+        ],
         capacities={
             name: resource.capacity for name, resource in timeline.resources.items() if resource.capacity is not None
         },
@@ -104,6 +107,8 @@ def problem_of(timeline: Timeline) -> ScheduleProblem:
 def _check(timeline: Timeline) -> None:
     fix = "leave --optimum out; the lower bound holds for every run"
     for name, resource in timeline.resources.items():
+        if resource.devices is not None:
+            raise SimulationError(f"--optimum knows capacities, and {one_line(name, 40)} has devices", fix)
         if resource.rate_per_minute is not None or resource.tokens_per_minute is not None:
             raise SimulationError(f"--optimum knows capacities, and {one_line(name, 40)} has a rate", fix)
         if timeline.capacity_changes.get(name):

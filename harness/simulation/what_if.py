@@ -19,6 +19,7 @@ from executor.backends.virtual import Simulated, VirtualBackend
 from executor.dependencies import Graph, plan
 from executor.dependencies.graph import ranks_of
 from executor.engine.engine import Engine, Failure
+from executor.model.device_needs import with_count
 from executor.model.findings import raise_errors
 from executor.model.workflow import Resource, Retry, Step, Workflow, max_parallel_resource
 from executor.record.timeline import NANOSECONDS, Attempt, Timeline
@@ -44,7 +45,7 @@ class StepGain:
 @dataclass(frozen=True, slots=True)
 class LimitGain:
     """Seconds of makespan that go away if a limit is doubled. ``limit``: ``workers``, or a resource and which of its
-    limits, ``llm.capacity``, ``llm.rate_per_minute``, ``llm.tokens_per_minute``.
+    limits, ``llm.capacity``, ``llm.rate_per_minute``, ``llm.tokens_per_minute``, or its devices, ``gpu.devices``.
     """
 
     limit: str
@@ -210,6 +211,11 @@ class Rerun:
             gain = whole - self.run(workers=2 * slots).makespan_nanoseconds
             found.append(LimitGain(WORKERS, slots, 2 * slots, gain / NANOSECONDS))
         for name, resource in self.timeline.resources.items():
+            if resource.devices is not None:
+                count = len(resource.devices.names)
+                raised = {**self.timeline.resources, name: with_count(resource, 2 * count)}
+                gain = whole - self.run(resources=raised).makespan_nanoseconds
+                found.append(LimitGain(f"{name}.devices", count, 2 * count, gain / NANOSECONDS))
             for limit in ("capacity", "rate_per_minute", "tokens_per_minute"):
                 value = getattr(resource, limit)
                 if value is None:

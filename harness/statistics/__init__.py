@@ -17,6 +17,7 @@ from harness.statistics.verdicts import (
     PairedRatio,
     Verdict,
     cheapest_of_equals,
+    cost_of,
     enough,
     paired_ratio,
     verdict,
@@ -24,7 +25,7 @@ from harness.statistics.verdicts import (
 
 __all__ = [
     "CONFIDENCE", "LEAST_WORKER_COUNTS", "Change", "Drift", "FewRepetitions", "Interval", "NoiseWarning", "Outliers",
-    "PairedRatio", "Scalability", "SlowFirst", "Verdict", "cheapest_of_equals", "drift_of", "enough", "fit_scalability",
-    "holm", "interval", "noise_warnings", "paired_change", "paired_ratio", "predicted_change", "ratio_interval",
-    "unpaired_change", "verdict",
+    "PairedRatio", "Scalability", "SlowFirst", "Verdict", "cheapest_of_equals", "cost_of", "drift_of", "enough",
+    "fit_scalability", "holm", "interval", "noise_warnings", "paired_change", "paired_ratio", "predicted_change",
+    "ratio_interval", "unpaired_change", "verdict",
 ]  # fmt: skip

@@ -47,11 +47,16 @@ def paired_ratio(numerators: Sequence[float], denominators: Sequence[float], *, 
     return PairedRatio(ratios, found, verdict(found))
 
 
-def cheapest_of_equals(candidates: Sequence[tuple[float, tuple[float, float] | None, float]]) -> int:
+def cost_of(workers: int, startup_seconds: float, makespan_seconds: float) -> tuple[float, float]:
+    """What a cell costs, to be compared: its workers, and their start where that takes longer than the run itself."""
+    return workers, startup_seconds if startup_seconds > makespan_seconds else 0.0
+
+
+def cheapest_of_equals(candidates: Sequence[tuple[float, tuple[float, float] | None, tuple[float, float]]]) -> int:
     """The place of the candidate to recommend: of those as fast as the fastest, the one that costs least.
 
-    Each candidate is a median time, its interval and a cost. One is as fast as the fastest where its interval reaches
-    down to the fastest median, or the fastest one's interval up to its own median.
+    Each candidate is a median time, its interval and a cost (:func:`cost_of`). One is as fast as the fastest where its
+    interval reaches down to the fastest median, or the fastest one's interval up to its own median.
 
     Raises:
         ValueError: there is no candidate.

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,6 +80,27 @@ def on(cluster: DaskPrograms, *steps: Step, tools: dict[str, Callable[..., objec
     return run(Workflow(steps=steps), backend=backend, tools=tools or {"nap": nap, "clock": clock})
 
 
+def marked_nap(mark: str, seconds: float) -> int:
+    Path(mark).touch()
+    return nap(seconds)
+
+
+def marked_step(folder: Path, step_id: str, seconds: float, **more: Any) -> Step:
+    """It leaves a file when it begins."""
+    return Step(step_id=step_id, tool="nap", args={"mark": str(folder / step_id), "seconds": seconds}, **more)
+
+
+def when(holds: Callable[[], bool], act: Callable[[], object]) -> None:
+    """Act in a thread once something holds."""
+
+    def wait() -> None:
+        while not holds():
+            time.sleep(0.02)
+        act()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def later(seconds: float, act: Callable[[], object]) -> None:
     thread = threading.Timer(seconds, act)
     thread.daemon = True
@@ -143,14 +165,8 @@ def test_a_worker_that_is_killed_loses_its_own_step_alone_and_one_that_comes_is_
         programs.wait_for_workers(1)
         backend = make_backend("dask", None, {"address": programs.address})
 
-        def kill_when_there_are_two() -> None:
-            programs.worker("b")
-            while backend.capacity < 2:
-                time.sleep(0.02)
-            time.sleep(0.5)
-            kill(first)
-
-        later(0.5, kill_when_there_are_two)
+        later(0.5, lambda: programs.worker("b"))
+        when(lambda: backend.capacity == 2, lambda: later(0.5, lambda: kill(first)))
         retry = Retry(max_attempts=2)
         steps = [Step(step_id=f"s{n}", tool="nap", args={"seconds": 1}, retry=retry) for n in range(8)]
         done = run(Workflow(steps=tuple(steps)), backend=backend, tools={"nap": nap})
@@ -175,21 +191,21 @@ def test_what_must_not_run_twice_fails_with_its_worker_and_what_ended_is_kept_wh
         programs.worker("a")
         second = programs.worker("b")
         programs.wait_for_workers(2)
-        later(1.5, lambda: kill(second))
-        once = [Step(step_id=f"o{n}", tool="nap", args={"seconds": 2.5}, idempotent=False) for n in range(2)]
-        done = on(programs, *once)
+        tools: dict[str, Callable[..., object]] = {"nap": marked_nap}
+        begun = tmp_path / "begun"
+        begun.mkdir()
+        once = [marked_step(begun, f"o{n}", 2.5, idempotent=False) for n in range(2)]
+        when(lambda: len(list(begun.iterdir())) == 2, lambda: kill(second))
+        done = on(programs, *once, tools=tools)
         [error] = done.errors.values()
         assert error.outcome == "worker_died"
         assert "is not tried again: it is `idempotent: false`" in error.message
         assert sorted(done.statuses.values()) == ["failed", "succeeded"]
 
+        chain = [marked_step(begun, f"s{n}", 0.5 + n, depends_on=(f"s{n - 1}",) if n else ()) for n in range(3)]
+        when((begun / "s1").exists, lambda: kill(scheduler))
         began = time.monotonic()
-        later(2, lambda: kill(scheduler))
-        chain = [
-            Step(step_id=f"s{n}", tool="nap", args={"seconds": 0.5 + n}, depends_on=(f"s{n - 1}",) if n else ())
-            for n in range(4)
-        ]
-        done = on(programs, *chain)
+        done = on(programs, *chain, tools=tools)
         assert time.monotonic() - began < 60
     assert done.statuses["s0"] == "succeeded"
     assert not done.ok
@@ -219,6 +235,16 @@ def test_a_module_that_workers_lack_is_named_and_can_be_sent_along(
     )
     files = f"{tmp_path / 'lacking_alone.py'},{tmp_path / 'lacking_folder'}"
     assert on(cluster, *steps, tools=tools, files=files).outputs == {"greet": "hello x", "shout": "X"}
+
+
+@pytest.mark.slow
+def test_the_example_of_the_page_on_clusters_runs(cluster: DaskPrograms) -> None:
+    example = Path(__file__).parents[2] / "docs" / "examples" / "clusters" / "on_a_cluster.py"
+    command = [sys.executable, str(example), cluster.address]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert f"outputs {[number * number for number in range(12)]}" in done.stdout
+    assert "workers (from, how many) [(0, 2)]" in done.stdout
 
 
 @pytest.mark.slow

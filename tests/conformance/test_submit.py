@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from executor import BackendError, Step, ToolContext, Workflow, run
+from executor import BackendError, Instrument, Step, ToolContext, Workflow, run
 from executor.backends.clocks.placed_times import PlacedTimes
+from executor.backends.cluster_size import resize
 from executor.backends.submit import Answer, RemoteCall, Shared, SubmitBackend, Times
 from executor.host_id import machine
 from executor.record.timeline import Attempt
@@ -142,6 +143,32 @@ def test_a_run_on_a_machine_with_another_clock_has_the_times_of_ours() -> None:
     longest = max((one.ended or 0) - (one.started or 0) for one in done.timeline.attempts)
     error = max(reading.error_nanoseconds for reading in clocks.values())
     assert max(origins) - min(origins) <= 2 * error + longest
+
+
+class ShrinksToNothing(Instrument):
+    """After the first step no worker is left for a moment."""
+
+    def __init__(self) -> None:
+        self.engine: Any = None
+
+    def run_started(self, engine: Any) -> None:
+        self.engine = engine
+
+    def attempt_finished(self, attempt: Attempt, status: str) -> None:
+        if attempt.step_id == "s0":
+            self.engine.ask(lambda now: resize(self.engine, 0, now))
+            threading.Timer(0.3, lambda: self.engine.ask(lambda now: resize(self.engine, 2, now))).start()
+
+
+def test_a_run_waits_for_workers_where_all_have_left() -> None:
+    steps = [Step(step_id=f"s{n}", tool="sleep", args={"seconds": 0.02}) for n in range(6)]
+    with ThreadPoolExecutor(2) as pool:
+        backend = SubmitBackend(2, executor=pool)
+        done = run(Workflow(steps=tuple(steps)), backend=backend, instruments=[ShrinksToNothing()])
+    assert done.ok
+    assert [workers for _, workers in done.timeline.worker_changes] == [2, 0, 2]
+    (_, _), (left, _), (came, _) = done.timeline.worker_changes
+    assert all(not left < attempt.granted < came for attempt in done.timeline.attempts)
 
 
 def test_spans_of_another_machine_are_brought_onto_the_wall_clock_of_the_run() -> None:

@@ -196,6 +196,15 @@ def test_plan_shows_warnings_and_hints_with_their_place(folder: Path) -> None:
     assert "warning[default-tool] w.yaml:" in done.stdout
 
 
+def test_plan_checks_the_lines_that_a_benchmark_would_refuse(folder: Path) -> None:
+    text = "scenario: w\nsteps: [{step_id: a, tool: noop}]\nexpect:\n  - errors == 0\n  - makespan_second < 1 parsec\n"
+    (folder / "w.yaml").write_text(text, encoding="utf-8")
+    done = called("plan", "w.yaml")
+    assert done.exit_code == 2
+    assert "error[bad-expectation] w.yaml:5" in done.stderr
+    assert "makespan_seconds" in done.stderr
+
+
 @pytest.mark.parametrize("task", ["write a joke and translate it", "two words"])
 def test_a_task_text_is_told_from_a_file_and_planned(task: str, folder: Path) -> None:
     done = called("plan", task)

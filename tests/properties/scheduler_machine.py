@@ -14,13 +14,14 @@ from executor.dependencies import plan
 from executor.model.workflow import Resource, Retry, Step
 from executor.record.timeline import Attempt, Timeline
 from executor.scheduler import SchedulerError
-from harness.testing.drawing.generator import DrawnRun
+from harness.testing.drawing.generator import DEVICE_KIND, DrawnRun
 from harness.testing.drawing.strategies import workflows
 from harness.testing.fuzz.transition_coverage import WatchedScheduler
 
 OUTCOMES = ("succeeded", "failed", "timed_out", "worker_died")
 FAR = 10_000
 FEATURES = (
+    "devices",
     "limits",
     "failures",
     "retries",
@@ -93,6 +94,14 @@ class SchedulerMachine(RuleBasedStateMachine):
     def pick(self, data: st.DataObject, options: list[Any]) -> Any:
         return options[data.draw(st.integers(0, len(options) - 1), label="which")]
 
+    def has_devices_above(self, attempt: Attempt) -> bool:
+        above: Attempt | None = attempt
+        while above is not None:
+            if above.devices:
+                return True
+            above = self.scheduler.live_attempt(self.scheduler.caller(above.index))
+        return False
+
     def refuses(self, call: Callable[[], object]) -> None:
         before = frozen(self.scheduler.__dict__)
         try:
@@ -147,13 +156,16 @@ class SchedulerMachine(RuleBasedStateMachine):
         if caller.step_id.count("/") >= 2 or len(self.scheduler.steps) > 40:
             return
         step = self.scheduler.steps[caller.index]
+        needs = dict(step.needs or {}) if needy else {}
+        if self.has_devices_above(caller):
+            needs = {name: amount for name, amount in needs.items() if not name.startswith(DEVICE_KIND)}
         calls = [
             Step(
                 step_id=str(place),
                 tool="noop",
                 priority=priority,
                 depends_on=(str(place - 1),) if place and priority else (),
-                needs=step.needs if needy else None,
+                needs=needs or None,
                 writes=step.writes,
                 reads=step.reads,
                 retry=Retry(max_attempts=2, backoff_seconds=0.0) if needy else None,
@@ -280,6 +292,13 @@ class SchedulerMachine(RuleBasedStateMachine):
             return
         good, bad = Step(step_id="1", tool="noop"), Step(step_id="2", tool="noop", **fields)
         self.refuses(lambda: self.scheduler.add([good, bad], self.now + FAR, parent=caller.step_id))
+
+    @precondition(lambda self: any(map(self.has_devices_above, self.live("running", "blocked"))))
+    @rule(data=st.data(), amount=st.sampled_from([1, 0.25]))
+    def devices_for_calls_of_one_that_keeps_some(self, data: st.DataObject, amount: float) -> None:
+        caller = self.pick(data, [one for one in self.live("running", "blocked") if self.has_devices_above(one)])
+        call = Step(step_id="1", tool="noop", needs={DEVICE_KIND: amount})
+        self.refuses(lambda: self.scheduler.add([call], self.now + FAR, parent=caller.step_id))
 
     @rule(data=st.data())
     def add_against_the_rules(self, data: st.DataObject) -> None:

@@ -10,9 +10,17 @@ import pytest
 from hypothesis import HealthCheck, Phase, find, given, seed, settings
 from hypothesis import strategies as st
 
+from executor.dependencies import plan
 from executor.model.workflow import Step
 from harness.testing.drawing.behaviour import Behaviour, StepPlan, graph_of_run, plans_of_run
-from harness.testing.drawing.generator import DEFAULT_FEATURES, FEATURES, DrawnRun, draw_run, random_workflow
+from harness.testing.drawing.generator import (
+    DEFAULT_FEATURES,
+    DEVICE_KIND,
+    FEATURES,
+    DrawnRun,
+    draw_run,
+    random_workflow,
+)
 from harness.testing.drawing.shapes import SHAPES, RandomSource
 from harness.testing.drawing.strategies import EventSchedule, event_schedules, workflows
 from harness.testing.oracle.judge import PROPERTIES, assert_ok, check_timeline, same_schedule
@@ -46,6 +54,8 @@ def children_of(step: Step, plan: StepPlan) -> Iterator[tuple[Step, Step]]:
 
 def assert_limits_hold_a_step(step: Step, behaviour: Behaviour) -> None:
     for name, units in (step.needs or {}).items():
+        if name.startswith(DEVICE_KIND):
+            continue
         limit = behaviour.resources[name]
         assert limit.capacity is None or units <= limit.capacity
         if limit.tokens_per_minute is not None:
@@ -71,6 +81,7 @@ def test_every_drawn_workflow_is_valid(run: DrawnRun) -> None:
     workflow, behaviour = run
     graph = behaviour.describe(workflow)
     assert len(graph.topological) == len(workflow.steps)
+    assert [one for one in plan(workflow, resources=behaviour.resources).findings if one.severity == "error"] == []
     reach: dict[str, set[str]] = {}
     for step in graph.topological:
         before = (*step.data, *graph.order_parents[step.step_id])

@@ -35,7 +35,7 @@ def advice(timeline):
 def test_waiting_for_a_limit_names_it_with_its_capacity():
     resources = {"llm": Resource(capacity=2)}
     text = advice(independent(3, 3, starts=[0, 2], wait="resource.llm", resources=resources))
-    assert text.startswith("2 s waiting for llm, capacity 2: raise it, or ")
+    assert text.startswith("2 s waiting for llm, capacity 2: raise it if what it protects can take more, or ")
 
 
 def test_waiting_for_a_worker_says_how_many_would_have_been_enough():

@@ -38,6 +38,12 @@ def test_the_cheapest_of_the_fastest_is_recommended() -> None:
     assert "  recommended: threads@4/dataflow, 1.98×; not surely faster: threads@8/dataflow\n" in said
 
 
+def test_of_equals_with_as_many_workers_one_that_starts_soon_is_recommended() -> None:
+    slow_start = cell(4, EIGHT, executor="processes", cold_startup_seconds=2.5)
+    said = text(slow_start, cell(4, FOUR, cold_startup_seconds=0.01))
+    assert "  recommended: threads@4/dataflow, 1.98×; not surely faster: processes@4/dataflow\n" in said
+
+
 def test_nothing_is_recommended_where_nothing_is_faster_for_certain() -> None:
     slow = [{**one, "speedup_verdict": "undecided"} for one in (cell(8, EIGHT), cell(4, FOUR))]
     assert "recommended" not in text(*slow)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import socket
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +11,8 @@ import jsonschema
 import pytest
 
 from executor.backends.virtual import Simulated, VirtualBackend
-from executor.model.workflow import Resource, Retry, Step, Workflow
-from executor.record.outcomes import Failure
+from executor.model.workflow import Resource, Retry, Step, ToolDeclaration, Workflow
+from executor.record.outcomes import Failure, UnreachableError
 from executor.record.timeline import NANOSECONDS, Attempt, AttemptFailure
 from executor.running import Run, run
 from executor.scheduler.backoff import backoff_nanoseconds
@@ -145,6 +146,30 @@ def test_a_function_that_raises_is_named_with_what_it_says() -> None:
     assert words == (
         "1 of 2 steps failed, 1 was skipped: 1 of 1 call of t failed with ValueError: correct step 'a' (no such city)."
     )
+
+
+def test_a_service_that_does_not_run_is_to_be_started_and_the_step_is_not_at_fault() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        shop = ToolDeclaration.model_validate({"kind": "http", "base_url": address})
+        step = Step(step_id="a", tool="shop", args={"url": "/x"}, retry=Retry(max_attempts=1))
+        made = run(Workflow(steps=(step,)), tools={"shop": shop})
+    words = remedy(summary(made.timeline), made.timeline)
+    assert words == (
+        "1 of 1 step failed: 1 of 1 call of shop found nobody who answers: start the service, or correct its address."
+    )
+
+
+def test_advice_on_a_wrong_address_names_no_model_alone() -> None:
+    made = called(Service(limit=0, status=404), attempts=1)
+    words = remedy(summary(made.timeline), made.timeline)
+    assert words.endswith("check the address; where a model is asked, its name as well.")
+
+
+def test_an_error_of_a_tool_stays_of_its_kind_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(UnreachableError("tool 'shop': cannot connect")))
+    assert (type(error), str(error), error.retryable) == (UnreachableError, "tool 'shop': cannot connect", True)
 
 
 def told_of(made: Run) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.environment import environment_facts, source_revision, usable_cores
-from harness.files.json_output import OutputError, check_writable, write_json, write_whole
+from harness.files.json_output import OutputError, check_writable, json_parts, write_json, write_whole
 
 
 def test_a_document_is_written_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -19,6 +19,35 @@ def test_a_document_is_written_whole_and_nothing_else_is_left(tmp_path: Path) ->
     write_json({"a": ["ü\ud800"]}, str(target))
     assert json.loads(target.read_text(encoding="utf-8")) == {"a": ["ü\ud800"]}
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"a": 1, "b": [], "c": {}, "d": {"e": [1, {"f": "two\nlines"}], "g": [[], [2.5, None]]}},
+        {"h": [{"i": [{"j": [1]}]}]},
+        [{"deep": {"deeper": {"deepest": {"still": [1, 2]}}}}, True],
+        {"numbered": {1: "an integer as a key"}},
+        "text", None, [], {},
+    ],
+)  # fmt: skip
+def test_a_document_is_indented_as_json_indents_it(document: object) -> None:
+    assert "".join(json_parts(document)) == json.dumps(document, indent=1)
+
+
+def test_each_item_of_a_long_list_is_one_line() -> None:
+    steps = [{"step_id": f"s{place}", "attempts": [{"attempt": 1}]} for place in range(1001)]
+    document = {"results": [{"steps": steps, "policy": "dataflow"}], "schema": "x"}
+    text = "".join(json_parts(document))
+    assert json.loads(text) == document
+    assert '    {"step_id": "s7", "attempts": [{"attempt": 1}]},\n' in text
+    assert len(text.splitlines()) == len(steps) + 10
+
+
+def test_a_number_that_is_not_finite_is_written_nowhere(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json({"a": float("nan")}, str(tmp_path / "out.json"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_written_file_has_the_rights_that_any_new_file_gets(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def ran(
     events: list[tuple[Any, ...]] = [("ready", step_id, number, since)]
     if wait is not None:
         events.append(("wait", step_id, number, since, {"reason": wait, "until": start}))
-    reserved = {"tokens_reserved": info["tokens_reserved"]} if "tokens_reserved" in info else None
+    reserved = {name: info[name] for name in ("tokens_reserved", "devices") if name in info} or None
     return [
         *events,
         ("granted", step_id, number, start, reserved),
@@ -75,6 +75,9 @@ SKIPPED_BETWEEN = graph(
 )  # fmt: skip
 TRIED = graph(step("a", retry=PlainRetry(3, 5)))
 ONE_UNIT = graph(step("a", needs=(("r", 1),)), step("b", needs=(("r", 1),)), r=PlainResource(capacity=1))
+_GPUS = PlainResource(devices=(("0", 24.0), ("1", 24.0)))
+TWO_GPUS = graph(step("a", needs=(("gpu_memory_gb", 16.0),)), step("b", needs=(("gpu_memory_gb", 8.5),)), gpu=_GPUS)
+TWO_GPUS_SHARED = graph(step("a", needs=(("gpu", 0.5),)), step("b", needs=(("gpu", 0.5),)), gpu=_GPUS)
 ONE_A_SECOND = graph(step("a", needs=(("r", 1),)), step("b", needs=(("r", 1),)), r=PlainResource(None, 60.0))
 TOKENS = graph(
     step("a", needs=(("r", 1),), tokens=10),
@@ -192,6 +195,16 @@ RECORDS: dict[str, tuple[PlainGraph, list[Any], list[Any]]] = {
         ONE_UNIT,
         [*ran("a", 0, 5), *ran("b", 5, 9, ready=0, wait="resource.r")],
         [*ran("a", 0, 5), *ran("b", 4, 9, ready=0, wait="resource.r")],
+    ),
+    "devices": (
+        TWO_GPUS,
+        [*ran("a", 0, 5, devices={"gpu": ["0"]}), *ran("b", 0, 9, devices={"gpu": ["1"]})],
+        [*ran("a", 0, 5, devices={"gpu": ["0"]}), *ran("b", 0, 9, devices={"gpu": ["0"]})],
+    ),
+    "device_packing": (
+        TWO_GPUS_SHARED,
+        [*ran("a", 0, 5, devices={"gpu": ["1"]}), *ran("b", 0, 9, devices={"gpu": ["1"]})],
+        [*ran("a", 0, 5, devices={"gpu": ["1"]}), *ran("b", 0, 9, devices={"gpu": ["0"]})],
     ),
     "rates": (
         ONE_A_SECOND,
@@ -557,7 +570,7 @@ def test_the_called_steps_of_a_run_are_found_in_its_plan() -> None:
 
 
 # The reference knows no mapped steps.
-REFERENCE_FEATURES = FEATURES - {"mapped"}
+REFERENCE_FEATURES = FEATURES - {"devices", "mapped"}
 
 
 def judged(make: type[Reference], seed: int, size: int = 14, features: Any = REFERENCE_FEATURES) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -213,6 +214,20 @@ def test_a_document_of_another_kind_is_refused_with_its_name():
         results_of({"schema": "makespan.run/9"})
     with pytest.raises(DocumentError, match="'results' has to be a list"):
         results_of({"schema": SCHEMA})
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"capacity": 1, "colour": "red"}, "resources.gpu.colour is unknown to this version of makespan"),
+        ({"capacity": "many"}, "resources.gpu.capacity: Input should be a valid integer"),
+    ],
+)
+def test_a_limit_that_cannot_be_read_is_named_in_one_line(words, said):
+    with pytest.raises(DocumentError, match=re.escape(said)) as refused:
+        timeline_from_document({**result_document([Repetition(example())]), "resources": {"gpu": words}})
+    assert "\n" not in str(refused.value)
+    assert "http" not in str(refused.value)
 
 
 @pytest.mark.parametrize("missing", ["steps", "workers", "resources", "startup_seconds"])

@@ -12,6 +12,7 @@ import pytest
 from executor.model.findings import Finding, WorkflowError
 from executor.model.workflow import dump_workflow
 from executor.running import run
+from harness.benchmark.matrix import MatrixRequest, build_matrix
 from harness.config import Config, load_config
 from harness.files.packaged import default_config_path, shipped_scenarios
 from harness.files.strict_file import parse_document
@@ -308,6 +309,32 @@ def test_a_module_beside_the_file_is_found_wherever_the_command_is_started(
     made = load(path, config=config)
     assert run(made.workflow, graph=made.graph).outputs == {"a": "hello Ada"}
     assert sys.path[-1] == str(tmp_path)
+
+
+def test_a_benchmark_finds_a_module_beside_the_file_too(
+    tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    (tmp_path / "beside_the_benchmark.py").write_text("def greet(): return 1\n", encoding="utf-8")
+    path = tmp_path / "w.yaml"
+    path.write_text("scenario: w\nsteps: [{step_id: a, tool: 'beside_the_benchmark:greet'}]\n", encoding="utf-8")
+    assert build_matrix([str(path)], MatrixRequest(executors=("serial",)), config).cells
+
+
+@pytest.mark.parametrize(
+    ("tool", "said", "fix"),
+    [
+        ("no_such_module_here:greet", "there is no module 'no_such_module_here'", "put it beside the workflow file"),
+        ("json:lods", "'json' has no 'lods'", "did you mean 'loads'"),
+    ],
+)
+def test_a_function_that_cannot_be_had_is_said_with_the_reason(tool: str, said: str, fix: str, config: Config) -> None:
+    with pytest.raises(WorkflowError) as refused:
+        read(f"steps: [{{step_id: a, tool: '{tool}'}}]\n", config)
+    (finding,) = refused.value.findings
+    assert (finding.code, finding.step) == ("unknown-tool", "a")
+    assert said in finding.message
+    assert fix in finding.fix
 
 
 def test_a_copy_uses_the_output_of_its_twin(config: Config) -> None:

@@ -142,6 +142,21 @@ def test_an_unknown_output_name_takes_the_whole_output_and_says_so() -> None:
     assert only(result, "unknown-output").path == ("steps", 1, "input_mapping", "x")
 
 
+@pytest.mark.parametrize("value", ["a.output", "{{ a.output }}", 'on {{a.letter}} and "more"'])
+def test_what_reads_like_an_output_and_stays_text_is_said(value: str) -> None:
+    steps = [step("a", output_name="letter"), step("b", input_mapping={"x": value})]
+    found = only(imported(*steps), "reads-like-reference")
+    assert found.severity == "warning"
+    assert found.step == "b"
+    assert found.fix == "write steps.a.output for a whole value, {a} inside of text"
+
+
+@pytest.mark.parametrize("value", ["a.txt", "b.output", "c.output", "see {{ a.txt }}", "{a.output}", "steps.a.output"])
+def test_other_text_with_a_dot_is_not_remarked_on(value: str) -> None:
+    found = imported(step("a"), step("b", input_mapping={"x": value})).findings
+    assert [one.code for one in found if one.code == "reads-like-reference"] == []
+
+
 def test_an_unknown_step_is_kept_for_the_rules_to_find() -> None:
     result = imported(step("a", input_mapping={"x": "steps.nobody.output"}))
     assert result.data["steps"][0]["args"]["x"] == "{{ steps.nobody.output }}"

@@ -18,6 +18,7 @@ from harness.statistics import (
     Outliers,
     SlowFirst,
     cheapest_of_equals,
+    cost_of,
     drift_of,
     enough,
     fit_scalability,
@@ -181,15 +182,22 @@ def test_a_planted_outlier_is_found_in_19_of_20_ordinary_series():
 @pytest.mark.parametrize(
     ("candidates", "place"),
     [
-        ([(1.0, (0.98, 1.02), 8), (1.01, (0.99, 1.03), 4)], 1),
-        ([(1.0, (0.98, 1.02), 8), (1.3, (1.28, 1.32), 4)], 0),
-        ([(1.0, (0.98, 1.02), 8), (1.1, (0.99, 1.2), 4)], 1),
-        ([(1.0, (0.98, 1.02), 4), (1.01, (0.99, 1.03), 4)], 0),
-        ([(2.0, None, 1), (1.0, None, 2)], 1),
+        ([(1.0, (0.98, 1.02), (8, 0.0)), (1.01, (0.99, 1.03), (4, 0.0))], 1),
+        ([(1.0, (0.98, 1.02), (8, 0.0)), (1.3, (1.28, 1.32), (4, 0.0))], 0),
+        ([(1.0, (0.98, 1.02), (8, 0.0)), (1.1, (0.99, 1.2), (4, 0.0))], 1),
+        ([(1.0, (0.98, 1.02), (4, 0.0)), (1.01, (0.99, 1.03), (4, 0.0))], 0),
+        ([(2.0, None, (1, 0.0)), (1.0, None, (2, 0.0))], 1),
+        ([(1.0, (0.98, 1.02), (4, 2.5)), (1.01, (0.99, 1.03), (4, 0.0))], 1),
+        ([(1.0, (0.98, 1.02), (4, 2.5)), (1.01, (0.99, 1.03), (8, 0.0))], 0),
     ],
 )
 def test_of_those_as_fast_as_the_fastest_the_cheapest_is_chosen(candidates, place):
     assert cheapest_of_equals(candidates) == place
+
+
+def test_a_start_counts_where_it_takes_longer_than_the_run():
+    assert cost_of(4, 0.4, 0.5) == (4, 0.0)
+    assert cost_of(4, 2.5, 0.5) == (4, 2.5)
 
 
 def test_samples_that_grow_with_time_drift():

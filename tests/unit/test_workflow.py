@@ -122,7 +122,7 @@ def test_an_unknown_field_is_an_error_even_if_it_is_null() -> None:
         ("writes", [""], "empty"),
         ("needs", {"llm": True}, "wrong-type"),
         ("needs", {"llm": "1"}, "wrong-type"),
-        ("needs", {"llm": 1.0}, "wrong-type"),
+        ("needs", {"llm": -0.5}, "out-of-range"),
         ("needs", {"llm": 0}, "out-of-range"),
         ("needs", {"l\nm": 1}, "control-character"),
         ("timeout", 0, "out-of-range"),

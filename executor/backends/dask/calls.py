@@ -8,6 +8,10 @@ Rules of this module:
 - A small answer comes as an event, on the way that the end of its task takes, and before it. A result would be fetched
   from the worker when the end is known: two ways more. A large answer is the task's result.
 - What the scheduler keeps of the events is thrown away at the end.
+- An output above ``stays_bytes`` is the task's result and stays on the worker that made it: the event says its size and
+  type. A call that takes it along has the task as an argument: Dask runs it where the largest lies, and moves the
+  others from worker to worker. Where the worker that holds it dies, Dask runs its task again; so an output of a step
+  with ``idempotent: false`` does not stay.
 - A call that was called back before it began never begins (:meth:`DaskCalls.recall`).
 - Where a worker dies, the first of its calls had begun. Those that waited there are submitted again, unless they
   must not run twice.
@@ -17,10 +21,13 @@ from __future__ import annotations
 
 import pickle
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -28,35 +35,91 @@ from distributed import KilledWorker, get_worker
 
 from executor.backends.batches import BatchCall
 from executor.backends.pickling import PROTOCOL
+from executor.backends.submit import Answer, Result
 from executor.backends.window import RecallError
+from executor.record.remote_outputs import OutputGoneError, RemoteOutput, naming, values_at_hand
+from executor.record.timeline import NANOSECONDS
 
 SMALL_BYTES = 10_000
+# Among the facts of an answer: nanoseconds, and by name of an input the bytes that were moved.
+TRANSFER = "transfer"
 # In a worker: what was called back, and what has begun.
 _recalled: set[tuple[str, int]] = set()
 _RECALLED = "recalled"
+# In a worker: the inputs that were moved to it and counted.
+_counted: set[str] = set()
 
 
 class ToldCall:
     """A call on a worker that tells its answer as an event."""
 
-    def __init__(self, topic: str, number: int, call: bytes) -> None:
-        self._said = (topic, number, call)
+    def __init__(self, topic: str, number: int, call: bytes, stays_bytes: int | None, names: Sequence[str]) -> None:
+        self._said = (topic, number, call, stays_bytes, names)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ToldCall, self._said
 
-    def __call__(self) -> Any:
-        topic, number, call = self._said
+    def __call__(self, *inputs: bytes) -> Any:
+        topic, number, call, stays_bytes, names = self._said
         if (topic, number) in _recalled:
             _recalled.discard((topic, number))
             get_worker().log_event(topic, (number, _RECALLED))
             return None
-        answer = pickle.loads(call)()  # noqa: S301  # the words of the submitter
+        began = time.perf_counter_ns()
+        values = {name: partial(pickle.loads, data) for name, data in zip(names, inputs, strict=True)}
+        with values_at_hand(values):
+            answer = pickle.loads(call)()  # noqa: S301  # the words of the submitter
+        if names and not isinstance(answer, list):
+            answer = _with_transfer(answer, began, names)
+        single = answer[0] if isinstance(answer, list) and len(answer) == 1 else answer
+        if stays_bytes is not None and isinstance(single, tuple) and _is_large(single[1], stays_bytes):
+            times, result = single
+            stays = (len(result.value), result.type_name)
+            light = (times, replace(result, value=None, packed=False))
+            data = pickle.dumps((stays, [light] if isinstance(answer, list) else light), PROTOCOL)
+            get_worker().log_event(topic, (number, data))
+            return result.value
         data = pickle.dumps(answer, PROTOCOL)
         if len(data) > SMALL_BYTES:
             return answer
-        get_worker().log_event(topic, (number, data))
+        get_worker().log_event(topic, (number, pickle.dumps((None, answer), PROTOCOL)))
         return None
+
+
+def _with_transfer(answer: Answer, began: int, names: Sequence[str]) -> Answer:
+    """The answer with what was moved to this worker for the call, and how long it took until the call had it."""
+    times, result = answer
+    moved: dict[str, int] = {}
+    seconds = 0.0
+    for entry in reversed(get_worker().transfer_incoming_log):
+        for name in names:
+            if name in entry["keys"] and name not in _counted:
+                moved[name] = entry["keys"][name]
+                seconds = max(seconds, entry["duration"])
+    _counted.update(moved)
+    nanoseconds = round(seconds * NANOSECONDS) + max(0, times.started - began)
+    return times, replace(result, facts={**(result.facts or {}), TRANSFER: (nanoseconds, moved)})
+
+
+class ReturningCall:
+    """A call whose output does not stay."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._call = call
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _itself, (self._call,)
+
+    def __call__(self) -> Any:
+        return self._call()
+
+
+def _itself(call: Callable[[], Any]) -> Callable[[], Any]:
+    return call
+
+
+def _is_large(result: Result, stays_bytes: int) -> bool:
+    return result.outcome == "succeeded" and result.packed and len(result.value) > stays_bytes
 
 
 def note_recalled(topic: str, numbers: Sequence[int]) -> None:
@@ -67,9 +130,18 @@ def note_recalled(topic: str, numbers: Sequence[int]) -> None:
 class Call:
     """A call that was submitted."""
 
-    __slots__ = ("answer", "data", "may_run_again", "number", "task")
+    __slots__ = ("answer", "data", "inputs", "may_run_again", "number", "stays_bytes", "task")
 
-    def __init__(self, number: int, data: bytes, may_run_again: bool) -> None:
+    def __init__(
+        self,
+        number: int,
+        data: bytes,
+        may_run_again: bool,
+        inputs: Sequence[RemoteOutput] = (),
+        stays_bytes: int | None = None,
+    ) -> None:
+        self.inputs = inputs
+        self.stays_bytes = stays_bytes
         self.number = number
         self.data = data
         self.may_run_again = may_run_again
@@ -80,8 +152,9 @@ class Call:
 class DaskCalls:
     """A Dask client as an executor."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, stays_bytes: int) -> None:
         self._client = client
+        self._stays_bytes = stays_bytes
         self._topic = f"makespan-{uuid.uuid4().hex}"
         self._numbers = count()
         self._calls: dict[int, Call] = {}
@@ -92,7 +165,10 @@ class DaskCalls:
 
     def submit(self, call: Callable[[], Any], /) -> Future[Any]:
         """Run it on a worker."""
-        made = Call(next(self._numbers), pickle.dumps(call, PROTOCOL), isinstance(call, BatchCall))
+        stays_bytes = None if isinstance(call, ReturningCall) else self._stays_bytes
+        with naming() as inputs:
+            data = pickle.dumps(call, PROTOCOL)
+        made = Call(next(self._numbers), data, isinstance(call, BatchCall), inputs, stays_bytes)
         with self._lock:
             self._calls[made.number] = made
         made.answer.add_done_callback(lambda answer: self._over(made) if answer.cancelled() else None)
@@ -104,9 +180,15 @@ class DaskCalls:
         return made.answer
 
     def _send(self, call: Call) -> None:
-        told = ToldCall(self._topic, call.number, call.data)
+        names = [remote.name for remote in call.inputs]
+        inputs = [remote.reference for remote in call.inputs]
+        if None in inputs:
+            raise OutputGoneError("an output that this step takes along is gone")
+        told = ToldCall(self._topic, call.number, call.data, call.stays_bytes, names)
         # By itself Dask keeps no order among what comes within a tenth of a second.
-        call.task = self._client.submit(told, key=f"{self._topic}-{call.number}", pure=False, priority=-call.number)
+        call.task = self._client.submit(
+            told, *inputs, key=f"{self._topic}-{call.number}", pure=False, priority=-call.number
+        )
         call.task.add_done_callback(lambda task: self._ended(call, task))
 
     def recall(self, answers: Iterable[Any]) -> None:
@@ -145,7 +227,14 @@ class DaskCalls:
         if data == _RECALLED:
             self._settle(call, RecallError())
         else:
-            self._settle(call, pickle.loads(data))  # noqa: S301  # from a worker of ours
+            stays, answer = pickle.loads(data)  # noqa: S301  # from a worker of ours
+            self._settle(call, answer if stays is None else self._staying(call, answer, *stays))
+
+    def _staying(self, call: Call, answer: Any, size_bytes: int, type_name: str) -> Any:
+        times, result = answer[0] if isinstance(answer, list) else answer
+        remote = RemoteOutput(str(call.task.key), size_bytes, type_name, call.task, _fetched)
+        told = (times, replace(result, value=remote))
+        return [told] if isinstance(answer, list) else told
 
     def _ended(self, call: Call, task: Any) -> None:
         if call.answer.done():
@@ -202,6 +291,14 @@ class DaskCalls:
             self._calls.pop(call.number, None)
         if call.answer.cancelled() and call.task is not None:
             call.task.cancel()
+
+
+def _fetched(remote: RemoteOutput) -> Any:
+    try:
+        data = remote.reference.result()
+    except Exception as error:
+        raise OutputGoneError(f"the output ({remote}) cannot be fetched: {type(error).__name__}: {error}") from error
+    return pickle.loads(data)  # noqa: S301  # from a worker of ours
 
 
 def _truncate(topic: str, dask_scheduler: Any = None) -> None:

@@ -22,19 +22,22 @@ from typing import Any, ClassVar
 
 from executor.backends.base import BackendError, usable_cores
 from executor.backends.clocks.worker_clock import RoundTrip
-from executor.backends.submit import Answer, Submits
+from executor.backends.cluster_size import resize
+from executor.backends.submit import Answer, RemoteCall, Submits
 from executor.backends.window import WindowBackend
 from executor.backends.worker_check import must_fit
 from executor.engine.engine import Engine
 from executor.host_id import machine
 from executor.record.outcomes import Completion
-from executor.record.timeline import Attempt
+from executor.record.remote_outputs import OutputGoneError, RemoteOutput, RemoteOutputs
+from executor.record.timeline import Attempt, Wait
+from executor.tracing import attribute_names
 
 try:
     import dask
     from distributed import Client, KilledWorker, Scheduler, SpecCluster
 
-    from executor.backends.dask.calls import DaskCalls
+    from executor.backends.dask.calls import TRANSFER, DaskCalls, ReturningCall
     from executor.backends.dask.cluster_watch import ClusterWatch, Looked
     from executor.backends.dask.cluster_worker import WorkerProgram
     from executor.backends.dask.scheduler_check import must_be_a_scheduler
@@ -45,6 +48,7 @@ except ImportError as error:
 ADDRESS = re.compile(r"((tcp|tls|ws|wss|ucx|ucxx)://)?([A-Za-z0-9._-]+|\[[0-9a-fA-F:.%]+\]):[0-9]{1,5}/?")
 CONNECT_SECONDS = 10
 START_SECONDS = 60
+STAYS_BYTES = 1_000_000
 # How long a run waits for workers of a foreign cluster when the last one has left: long enough for a machine to start.
 WITHOUT_WORKERS_SECONDS = 300
 LOOPBACK = "127.0.0.1"
@@ -75,15 +79,25 @@ class DaskBackend(WindowBackend):
     options: ClassVar[Mapping[str, str]] = {
         "address": "tcp://HOST:PORT of a running scheduler",
         "files": "modules and packages that the workers lack: FILE.py, FILE.zip or FOLDER, with commas between",
+        "output_stays_bytes": "outputs above so many bytes stay on the cluster until they are read (1000000)",
     }
     keeps_workers = True
+    outputs_may_stay = True
     import_remedy = "install it there, or send it along with --backend-option files=PATH"
     # A Dask future can always be cancelled, and the call goes on.
     knows_what_runs = False
 
-    def __init__(self, workers: int | None = None, *, address: str | None = None, files: str | None = None) -> None:
+    def __init__(
+        self,
+        workers: int | None = None,
+        *,
+        address: str | None = None,
+        files: str | None = None,
+        output_stays_bytes: str | int = STAYS_BYTES,
+    ) -> None:
         if address is not None and not ADDRESS.fullmatch(address):
             raise BackendError(f"dask: address {address!r} is none: write tcp://HOST:PORT, as in tcp://10.0.0.7:8786")
+        self._stays_bytes = _whole(output_stays_bytes)
         self._address = address
         self._files = None if files is None else ShippedFiles(files)
         # A foreign cluster's workers may come to be more: not more of them are used than were asked for.
@@ -99,6 +113,8 @@ class DaskBackend(WindowBackend):
         self._resting: Any = None
         self._worker_pids: list[int] = []
         self._threads_of_it = 0
+        # By name of an output that stays: the step that made it.
+        self._made_by: dict[str, str] = {}
         super().__init__(self._threads_there() if workers is None and address is not None else workers)
 
     @classmethod
@@ -131,6 +147,7 @@ class DaskBackend(WindowBackend):
         if self._watch is not None:
             self._watch.end()
             self._watch = None
+        self._bring_home()
         still_runs = any(not future.done() for future in self._futures.values())
         executor = self._executor
         if executor is not None and self._kept and not still_runs:
@@ -173,7 +190,7 @@ class DaskBackend(WindowBackend):
                 raise
         self._find_workers()
         self._threads_of_it = sum(self._client.nthreads().values())
-        return DaskCalls(self._client)
+        return DaskCalls(self._client, self._stays_bytes)
 
     def _find_workers(self) -> None:
         """Where the cluster is kept, whose CPU time counts for a run: it does not end with it."""
@@ -234,15 +251,8 @@ class DaskBackend(WindowBackend):
 
     def _resize(self, workers: int, now: int) -> None:
         assert self._engine is not None
-        scheduler = self._engine.scheduler
-        was_empty = scheduler.slots == 0
         self.capacity = workers
-        scheduler.resize(now, workers)
-        # Without workers nothing can move the run on, and yet it is not stuck.
-        if not workers and not was_empty:
-            scheduler.hold()
-        elif workers and was_empty:
-            scheduler.release()
+        resize(self._engine, workers, now)
 
     def _scheduler_lost(self) -> None:
         self._give_up(self._gone())
@@ -311,6 +321,42 @@ class DaskBackend(WindowBackend):
         with SUBMITTING, dask.config.set(SUBMIT_SETTINGS):
             return super()._submit_to_executor(call)
 
+    def _call_of(self, attempt: Attempt, call: RemoteCall, engine: Engine) -> Callable[[], Any]:
+        made = super()._call_of(attempt, call, engine)
+        return ReturningCall(made) if engine.scheduler.steps[attempt.index].idempotent is False else made
+
+    def _answered(self, engine: Engine, attempt: Attempt, answer: Answer, started: int, ended: int) -> Completion:
+        _, result = answer
+        transfer = result.facts.pop(TRANSFER, None) if result.facts else None
+        completion = super()._answered(engine, attempt, answer, started, ended)
+        if isinstance(result.value, RemoteOutput):
+            self._made_by[result.value.name] = attempt.step_id
+            engine.facts.setdefault(attempt, {})[attribute_names.OUTPUT_BYTES] = result.value.size_bytes
+        if transfer is not None:
+            nanoseconds, moved = transfer
+            begin = max(attempt.granted, started - nanoseconds)
+            if begin < started:
+                attempt.add_wait(Wait("transfer", begin, started))
+            if moved:
+                facts = engine.facts.setdefault(attempt, {})
+                facts[attribute_names.TRANSFER_FROM] = [self._made_by[name] for name in moved]
+                facts[attribute_names.TRANSFER_BYTES] = list(moved.values())
+        return completion
+
+    def _bring_home(self) -> None:
+        """The cluster is left: outputs that nothing has read are fetched, the others are gone."""
+        if self._engine is None or self._kept or not isinstance(outputs := self._engine.outputs, RemoteOutputs):
+            return
+        for step_id, remote in outputs.all_remote().items():
+            if not remote.was_read:
+                # What cannot be fetched says so when it is read.
+                with suppress(OutputGoneError):
+                    outputs[step_id] = remote.fetch()
+            remote.let_go(
+                "stayed on the Dask cluster, which the run has left. Read it inside of `with find_backend('dask')(…) "
+                "as backend:`, or raise output_stays_bytes"
+            )
+
     def _connect(self) -> Any:
         if self._address is not None:
             must_be_a_scheduler(self._address, CONNECT_SECONDS)
@@ -324,3 +370,13 @@ class DaskBackend(WindowBackend):
         with self._connect() as client:
             threads: dict[str, int] = client.nthreads()
         return max(1, sum(threads.values()))
+
+
+def _whole(value: str | int) -> int:
+    try:
+        found = int(value)
+    except ValueError:
+        found = -1
+    if found < 0:
+        raise BackendError(f"dask: output_stays_bytes {value!r} is no number of bytes: write 1000000")
+    return found

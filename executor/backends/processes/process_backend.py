@@ -32,6 +32,7 @@ class ProcessesBackend(Backend):
 
     name = "processes"
     keeps_workers = True
+    own_environments = True
     summary = "worker processes; for steps that compute in Python, and for timeouts that kill"
 
     def __init__(self, workers: int | None = None) -> None:

@@ -21,6 +21,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from executor.backends.attempt_timing import CpuClock, TimedAttempt
+from executor.backends.own_environment import own_environment
 from executor.backends.pickling import PROTOCOL, NotPicklableError, dumps, failure_of, not_picklable
 from executor.backends.processes.frames import (
     BODY_LIMIT_BYTES,
@@ -209,19 +210,23 @@ class _Server:
     def _serve_one(self, attempt: int, body: bytes | memoryview) -> None:
         clock = time.perf_counter_ns
         try:
-            tool_name, prompt, args, step_id, expected, timeout = _arguments(body)
+            tool_name, prompt, args, step_id, expected, timeout, devices = _arguments(body)
         except NotPicklableError as error:
             now = clock()
             self._fail(None, now, now, None, ("failed", failure_of(error)))
             return
-        context = ToolContext(self._run, step_id, attempt, expected, timeout)
-        self._place.running = RunningStep(step_id, attempt)
+        context = ToolContext(self._run, step_id, attempt, expected, timeout, devices)
+        self._place.running = RunningStep(step_id, attempt, devices)
         if timeout is not None:
             now = clock()
             self._write(STARTED, 0, now, now, None, None)
         with TimedAttempt(clock, self._cpu, failure_of) as run:
             tool = self._tools.get(tool_name) or self._no_tool(tool_name)
-            run.value = run_call(tool, context, prompt, args, self._run_async)
+            if devices is None:
+                run.value = run_call(tool, context, prompt, args, self._run_async)
+            else:
+                with own_environment(devices):
+                    run.value = run_call(tool, context, prompt, args, self._run_async)
         value = run.value
         if run.outcome != "succeeded":
             self._leave_if_not_ours(value)

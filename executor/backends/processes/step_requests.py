@@ -26,7 +26,9 @@ def request_of(engine: Engine, tools: DeferredTools, index: int, number: int) ->
     try:
         if args or "{" in (prompt or "") or step.idempotent is False:
             _, prompt, args = engine.renderer.work(step, index)
-        call = (step.tool, prompt, args, step_id, step.expected_seconds, step.timeout)
+        ask = engine.renderer.devices_of
+        devices = None if ask is None else ask(index)
+        call = (step.tool, prompt, args, step_id, step.expected_seconds, step.timeout, devices)
         body = dumps(call, "the call") if args else pickle.dumps(call, PROTOCOL)
         tools.pack(step.tool or "")
     except NotPicklableError as error:

@@ -81,9 +81,10 @@ else:
 
 @dataclass(slots=True)
 class Connection:
-    """What runs share. ``address`` None: Ray of our own."""
+    """What runs share. ``address`` None: Ray of our own. ``files``: modules that its workers are given."""
 
     address: str | None
+    files: tuple[str, ...] = ()
     users: int = 0
     # Set when no run uses it any more.
     unused: threading.Event = field(default_factory=threading.Event)
@@ -101,8 +102,9 @@ _LOCK = threading.Lock()
 _shared: list[Connection] = []
 
 
-def connect(address: str | None) -> Connection:
-    """Start Ray, or join the one at ``address``; another run may have done so.
+def connect(address: str | None, files: tuple[str, ...] = ()) -> Connection:
+    """Start Ray, or join the one at ``address``; another run may have done so. ``files``: modules and folders that
+    workers of a Ray that is joined are given; those of our own find what this program finds.
 
     Raises:
         BackendError: no Ray answers there, it does not start, or this process is connected to another one.
@@ -115,10 +117,16 @@ def connect(address: str | None) -> Connection:
                     f"ray: this process is connected to {_named(there.address)}, and cannot use "
                     f"{_named(address)} at the same time: end the other run first"
                 )
+            if there.files != files:
+                raise BackendError("ray: a run that goes on in this process gave its workers other files: end it first")
         else:
-            there = Connection(address)
+            there = Connection(address, files)
             if not _is_joined():
                 _begin(there)
+            elif files:
+                raise BackendError(
+                    "ray: this program has joined Ray itself: give files to ray.init(runtime_env={'py_modules': […]})"
+                )
             _shared.append(there)
         there.users += 1
         return there
@@ -191,7 +199,7 @@ def _begin(connection: Connection) -> None:
 def _stay(connection: Connection, up: threading.Event, failed: list[BaseException]) -> None:
     stop: Callable[[], None]
     try:
-        stop = _started() if connection.address is None else _joined(connection.address)
+        stop = _started() if connection.address is None else _joined(connection.address, connection.files)
     except BaseException as error:  # noqa: BLE001  # raised by the thread that waits
         failed.append(error)
         up.set()
@@ -225,13 +233,13 @@ def _started() -> Callable[[], None]:
     return stop
 
 
-def _joined(address: str) -> Callable[[], None]:
+def _joined(address: str, files: tuple[str, ...]) -> Callable[[], None]:
     words = _joining_environment(address)
     with _environment(words):
         import ray  # noqa: PLC0415  # it is imported when it is asked for
 
         with _quiet(), _loopback_alone("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" in words):
-            ray.init(address=address, **QUIET)
+            ray.init(address=address, runtime_env={"py_modules": list(files)} if files else None, **QUIET)
     return ray.shutdown
 
 

@@ -15,17 +15,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self, cast
 
 from executor.backends.base import BackendError, usable_cores
+from executor.backends.clocks.worker_clock import RoundTrip
+from executor.backends.cluster_size import resize
+from executor.backends.file_lists import listed_files
 from executor.backends.ray.connection import Connection, connect, cores_there, disconnect
+from executor.backends.ray.node_watch import NodeWatch
 from executor.backends.ray.workers import RayWorkers
 from executor.backends.submit import Submits
 from executor.backends.window import WindowBackend
+from executor.backends.worker_check import must_fit
 from executor.engine.engine import Engine
+from executor.host_id import machine
 from executor.record.timeline import Attempt
 
 if importlib.util.find_spec("ray") is None:
     raise ImportError("No module named 'ray'. Install it with: pip install 'makespan[ray]'", name="ray")
 
 ADDRESS = re.compile(r"auto|[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}")
+SUFFIXES = (".py", ".whl")
 WARM_SECONDS = 60
 # A call that dies with its worker raises one of these.
 DEATHS = (
@@ -43,14 +50,20 @@ class RayBackend(WindowBackend):
     name = "ray"
     summary = "Ray: processes of this machine, or address=HOST:PORT of a running one; timeouts kill"
     options: ClassVar[Mapping[str, str]] = {
-        "address": "HOST:PORT of a running Ray, or auto; this machine is part of it"
+        "address": "HOST:PORT of a running Ray, or auto; this machine is part of it",
+        "files": "modules and packages that the workers lack: FILE.py or FOLDER, with commas between",
     }
     keeps_workers = True
+    import_remedy = "install it there, or send it along with --backend-option files=PATH"
 
-    def __init__(self, workers: int | None = None, *, address: str | None = None) -> None:
+    def __init__(self, workers: int | None = None, *, address: str | None = None, files: str | None = None) -> None:
         if address is not None and not ADDRESS.fullmatch(address):
             raise BackendError(f"ray: address {address!r} is none: write HOST:PORT, as in 10.0.0.7:6379, or auto")
         self._address = address
+        self._files = () if files is None else tuple(map(str, listed_files(files, "ray", SUFFIXES)))
+        # The nodes may come to have more cores: not more of them are used than were asked for.
+        self._most = workers
+        self._watch: NodeWatch | None = None
         self._connection: Connection | None = None
         self._held: Connection | None = None
         there = None if address is None else cores_there(address)
@@ -62,7 +75,7 @@ class RayBackend(WindowBackend):
         return usable_cores()
 
     def __enter__(self) -> Self:
-        self._held = connect(self._address)
+        self._held = connect(self._address, self._files)
         return super().__enter__()
 
     def __exit__(self, *error: object) -> None:
@@ -78,9 +91,24 @@ class RayBackend(WindowBackend):
             BackendError: Ray does not start, does not answer at the address, or its workers cannot import makespan.
         """
         super().open(engine)
+        if self._address is not None:
+            self._watch = NodeWatch(lambda cores: self._cores_changed(engine, cores))
+            if not self._watch.begin():
+                self.warnings.append("this version of Ray does not report nodes that come and go")
+
+    def _cores_changed(self, engine: Engine, cores: int) -> None:
+        workers = cores if self._most is None else min(cores, self._most)
+
+        def change(now: int) -> None:
+            self.capacity = workers
+            resize(engine, workers, now)
+            if isinstance(self._executor, RayWorkers):
+                self._executor.resize(workers)
+
+        engine.ask(change)
 
     def make_executor(self) -> Submits:
-        self._connection = connection = connect(self._address)
+        self._connection = connection = connect(self._address, self._files)
         for place, kept in enumerate(connection.resting):
             if kept.size == self.capacity:
                 del connection.resting[place]
@@ -98,6 +126,9 @@ class RayBackend(WindowBackend):
 
     def close_executor(self, executor: Any, unfinished: list[str]) -> None:
         """Let go of Ray; the last run in this process ends it, if it is of our own. Until then its workers stay."""
+        if self._watch is not None:
+            self._watch.end()
+            self._watch = None
         if self._connection is not None and self._connection.is_shared and not executor.runs_something:
             self._connection.resting.append(executor)
         else:
@@ -127,18 +158,29 @@ class RayBackend(WindowBackend):
     def is_worker_death(self, error: BaseException) -> bool:
         return type(error).__name__ in DEATHS or super().is_worker_death(error)
 
+    def _look_at(self, workers: RayWorkers) -> None:
+        sent = self.clock()
+        found = workers.look(WARM_SECONDS)
+        returned = self.clock()
+        must_fit({f"process-{facts['process_id']}": facts for facts in found}, "ray", self.warnings)
+        for facts in found:
+            if facts["machine"] != machine():
+                trip = RoundTrip(sent, facts["received"], facts["answered"], returned)
+                self.placed.clocks.learn(facts["machine"], trip)
+
     def _let_go(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             disconnect(connection)
 
-    @staticmethod
-    def _warm(workers: RayWorkers) -> None:
+    def _warm(self, workers: RayWorkers) -> None:
         """Have the workers up, with makespan imported: their start is no part of the makespan."""
         import ray  # noqa: PLC0415  # as above
 
         try:
             workers.wait_until_ready(WARM_SECONDS)
+            if self._address is not None:
+                self._look_at(workers)
         except ray.exceptions.GetTimeoutError as error:
             raise BackendError(f"ray: its workers did not start within {WARM_SECONDS} s") from error
         except ray.exceptions.RayError as error:

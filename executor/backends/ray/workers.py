@@ -23,6 +23,7 @@ from typing import Any
 from executor.backends.batches import BatchCall
 from executor.backends.pickling import PROTOCOL
 from executor.backends.window import RecallError
+from executor.backends.worker_facts import look
 
 
 class CallRunner:
@@ -53,6 +54,10 @@ class CallRunner:
         """Of this worker: it is there, and has imported what it needs."""
         return os.getpid()
 
+    def look(self) -> dict[str, Any]:
+        """What this worker has, and its clock."""
+        return look()
+
 
 class Call:
     """A call that was submitted, while it waits or runs."""
@@ -75,12 +80,14 @@ class Call:
 class Worker:
     """An actor and its calls, in the order in which it runs them."""
 
-    __slots__ = ("actor", "calls", "is_gone")
+    __slots__ = ("actor", "calls", "is_gone", "is_up")
 
     def __init__(self, actor: Any) -> None:
         self.actor = actor
         self.calls: list[Call] = []
         self.is_gone = False
+        # Ray has found a place for it: it may have begun a call.
+        self.is_up = False
 
 
 class RayWorkers:
@@ -103,12 +110,34 @@ class RayWorkers:
         self._lock = threading.RLock()
         self._closed = False
         self.size = workers
-        self._workers = [Worker(self._class.remote()) for _ in range(workers)]
+        self._workers = [self._new() for _ in range(workers)]
 
     def wait_until_ready(self, seconds: float) -> list[int]:
         """Their process ids. Raises what Ray raises."""
         pids: list[int] = self._ray.get([worker.actor.process_id.remote() for worker in self._workers], timeout=seconds)
         return pids
+
+    def look(self, seconds: float) -> list[dict[str, Any]]:
+        """What each worker has (:func:`executor.backends.worker_facts.look`). Raises what Ray raises."""
+        found: list[dict[str, Any]] = self._ray.get([one.actor.look.remote() for one in self._workers], timeout=seconds)
+        return found
+
+    def resize(self, workers: int) -> None:
+        """There are places for so many. What runs goes on; calls of workers that have no place go to others."""
+        with self._lock:
+            self.size = workers
+            while len(self._workers) < workers:
+                self._workers.append(self._new())
+            for worker in sorted(self._workers, key=_is_up):
+                if len(self._workers) <= max(1, workers):
+                    break
+                if not worker.is_up or not worker.calls:
+                    self._workers.remove(worker)
+                    worker.is_gone = True
+                    for call in worker.calls:
+                        call.has_begun = False
+                    self._kill(worker)
+            self._balance()
 
     def submit(self, call: Callable[[], Any], /) -> Future[Any]:
         """Run it on a worker."""
@@ -158,6 +187,15 @@ class RayWorkers:
         reference = worker.actor.run.remote(number, call.data)
         reference.future().add_done_callback(lambda ended: self._ended(call, number, ended))
 
+    def _new(self) -> Worker:
+        worker = Worker(self._class.remote())
+        worker.actor.process_id.remote().future().add_done_callback(lambda came: self._is_there(worker, came))
+        return worker
+
+    @staticmethod
+    def _is_there(worker: Worker, came: Any) -> None:
+        worker.is_up = worker.is_up or came.exception() is None
+
     def _call_of(self, answer: Any) -> Call | None:
         return next((call for worker in self._workers for call in worker.calls if call.answer is answer), None)
 
@@ -181,7 +219,7 @@ class RayWorkers:
         for call in worker.calls[1:]:
             call.has_begun = not call.may_run_again
         if not self._closed:
-            self._workers[self._workers.index(worker)] = Worker(self._class.remote())
+            self._workers[self._workers.index(worker)] = self._new()
 
     def _balance(self) -> None:
         """Have a worker without work get the last call that waits for another."""
@@ -239,6 +277,10 @@ def _settle(answer: Future[Any], result: Any, error: BaseException | None) -> No
         answer.set_result(result)
     else:
         answer.set_exception(error)
+
+
+def _is_up(worker: Worker) -> bool:
+    return worker.is_up
 
 
 def _load(worker: Worker) -> int:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PUBLIC = (
     "CallError", "StepOverError", "call_llm", "call_llm_async", "call_tool", "call_tool_async", "call_tool_resilient",
-    "call_tool_resilient_async", "call_tools_parallel", "call_tools_parallel_async",
+    "call_tool_resilient_async", "call_tools_parallel", "call_tools_parallel_async", "step_devices",
 )  # fmt: skip
 
 
@@ -83,6 +83,23 @@ class Transport:
 
 
 transport = Transport()
+
+
+def step_devices() -> dict[str, tuple[str, ...]]:
+    """The devices that the step has whose code asks: by kind, their ids. Empty where it needed none."""
+    return find_devices()
+
+
+def devices_of_environment() -> dict[str, tuple[str, ...]]:
+    """What the environment of a process says that runs one step."""
+    from os import environ  # noqa: PLC0415  # few nodes ask
+
+    listed = [item.partition("=") for item in environ.get("MAKESPAN_DEVICES", "").split(";") if item]
+    return {kind: tuple(ids.split(",")) for kind, _, ids in listed}
+
+
+# Whoever knows the step better sets it.
+find_devices = devices_of_environment
 
 
 def call_tool(name: str, prompt: str | None = None, /, **kwargs: Any) -> Any:

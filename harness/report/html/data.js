@@ -110,6 +110,7 @@ function unpackCell(cell, number) {
     const totals = (attempts[place].waited = []);
     for (let n = 0; n < numbers.length; n += 2) totals.push({ reason: reasons[numbers[n]].text, time: numbers[n + 1] });
   }
+  for (const [place, words, ...deviceLanes] of cell.held ?? []) Object.assign(attempts[place], { devices: textAt(words), deviceLanes });
   for (const attempt of attempts) {
     attempt.cell = number;
     attempt.step.attempts.push(attempt);
@@ -125,6 +126,7 @@ function unpackCell(cell, number) {
     number, steps, attempts, reasons,
     label: cell.label, workers: cell.workers, makespan: cell.makespan, seam: cell.seam ?? 0,
     lanes: cell.lanes.map(textAt),
+    deviceLanes: (cell.deviceLanes ?? []).map(textAt),
     rows: cell.rows.map((step) => steps[step]),
     capacities: (cell.capacities ?? []).map(unpackCapacity),
   };

@@ -19,7 +19,7 @@ function showTip(attempt, event) {
   if (!attempt) return;
   const lines = [nameOf(attempt)];
   if (attempt.step.description) lines.push(attempt.step.description);
-  lines.push(`${attempt.outcome ?? "not ended"}, ran ${durationText(runTime(attempt))} on ${CELLS[attempt.cell].lanes[attempt.lane]}`);
+  lines.push(`${attempt.outcome ?? "not ended"}, ran ${durationText(runTime(attempt))} on ${CELLS[attempt.cell].lanes[attempt.lane]}${attempt.devices ? `, with ${attempt.devices}` : ""}`);
   const waits = waitedFor(attempt);
   for (const { reason, time } of waits.slice(0, 5)) lines.push(`waited ${durationText(time)} for ${reason}`);
   if (waits.length > 5) lines.push(`… and for ${waits.length - 5} more reasons`);
@@ -43,6 +43,7 @@ function facts(attempt) {
     ["tool", step.tool],
     ["attempt", `${attempt.number} of ${step.attempts.length}: ${attempt.outcome ?? "not ended"}`],
     ["worker", lanes[attempt.lane]],
+    ["devices", attempt.devices],
     ["ran", `${durationText(runTime(attempt))}, from ${durationText(attempt.from)} to ${durationText(attempt.to)}`],
     ["ready at", durationText(attempt.ready)],
     ...waitedFor(attempt).slice(0, 12).map(({ reason, time }) => [`waited: ${reason}`, durationText(time)]),

@@ -7,6 +7,7 @@ const HIGHEST_WINDOW = CELLS.length > 1 ? 380 : 560;
 const LINKS_DRAWN = 120;
 
 const stepLabels = (cell) => cell.rows.map((step) => (step.attempts.length ? step.id : `${step.id} (${step.status})`));
+const labelsOf = (cell) => (view.rows === "step" ? stepLabels(cell) : view.rows === "device" ? cell.deviceLanes : cell.lanes);
 const indentOf = (step) => Math.min(step.depth, 6) * 10;
 
 // As wide as the longest name of all cells needs, within reason: the charts share one axis. The curves below name
@@ -14,7 +15,7 @@ const indentOf = (step) => Math.min(step.depth, 6) * 10;
 const labelWidths = {};
 function gutterFor(context, width) {
   if (!labelWidths[view.rows]) {
-    const labels = CELLS.flatMap(view.rows === "step" ? stepLabels : (cell) => cell.lanes);
+    const labels = CELLS.flatMap(labelsOf);
     const longest = labels.reduce((most, label) => (label.length > most.length ? label : most), "");
     const steps = view.rows === "step" ? CELLS.flatMap((cell) => cell.rows) : [];
     context.font = `600 ${FONT}`;
@@ -35,15 +36,17 @@ class Gantt {
     this.listen();
   }
 
-  // Rows by step or by worker, each with its attempts in order of time, and from where their waits are shown.
+  // Rows by step, worker or device, each with its attempts in order of time, and from where their waits are shown.
   arrange() {
     if (this.arrangedFor === view.rows) return;
     this.arrangedFor = view.rows;
     const byStep = view.rows === "step";
-    this.labels = byStep ? stepLabels(this.cell) : this.cell.lanes;
-    this.rowOf = byStep ? (attempt) => attempt.step.row : (attempt) => attempt.lane;
+    this.labels = labelsOf(this.cell);
+    // A step may have several devices, or none.
+    this.rowsOf = view.rows === "device" ? (attempt) => attempt.deviceLanes ?? [] : (attempt) => [byStep ? attempt.step.row : attempt.lane];
+    this.rowOf = (attempt) => this.rowsOf(attempt)[0] ?? -1;
     this.rows = this.labels.map(() => []);
-    for (const attempt of this.cell.attempts) this.rows[this.rowOf(attempt)].push(attempt);
+    for (const attempt of this.cell.attempts) for (const row of this.rowsOf(attempt)) this.rows[row].push(attempt);
     this.rowHeight = this.rows.length > 400 ? 18 : byStep ? 24 : 28;
     for (const row of this.rows) {
       row.sort((one, other) => one.from - other.from || one.place - other.place);
@@ -79,12 +82,12 @@ class Gantt {
   }
 
   // Where an attempt's bar is, in CSS pixels of the canvas.
-  rect(attempt) {
+  rect(attempt, row = this.rowOf(attempt)) {
     const inset = this.rowHeight > 20 ? 4 : 2;
     const x = this.x(attempt.from);
     return {
       x,
-      y: this.top(this.rowOf(attempt)) + inset,
+      y: this.top(row) + inset,
       width: Math.max(1, this.x(attempt.to) - x),
       height: this.rowHeight - 2 * inset,
     };
@@ -101,8 +104,8 @@ class Gantt {
     context.rect(this.gutter, AXIS_HEIGHT, this.width - this.gutter, this.height - AXIS_HEIGHT);
     context.clip();
     for (let row = first; row <= last; row += 1) {
-      this.drawRow(context, this.rows[row], false);
-      this.drawRow(context, this.rows[row], true);
+      this.drawRow(context, row, false);
+      this.drawRow(context, row, true);
     }
     this.drawSelection(context);
     context.restore();
@@ -178,11 +181,11 @@ class Gantt {
   // One row, the critical path after the others. Bars that share one pixel with the bar before are left out.
   drawRow(context, row, critical) {
     let painted = -1;
-    for (const attempt of row) {
+    for (const attempt of this.rows[row]) {
       if (attempt.step.critical !== critical || attempt.to < view.from || Math.min(attempt.waitsFrom, attempt.from) > view.to) {
         continue;
       }
-      const bar = this.rect(attempt);
+      const bar = this.rect(attempt, row);
       const waitsVisible = this.x(attempt.granted) - this.x(attempt.waitsFrom) >= 1;
       if (!waitsVisible && bar.width <= 1 && bar.x < painted + 0.5 && !attempt.failed) continue;
       // What an earlier run did is drawn before the seam, and is in no figure.
@@ -222,11 +225,14 @@ class Gantt {
 
   drawSelection(context) {
     for (const attempt of new Set([this.hovered, view.selected])) {
-      if (!attempt || attempt.cell !== this.cell.number) continue;
+      if (!attempt || attempt.cell !== this.cell.number || !this.rowsOf(attempt).length) continue;
       const bar = this.rect(attempt);
-      context.strokeStyle = marks.colours.ink;
-      context.lineWidth = 2;
-      context.strokeRect(bar.x - 1.5, bar.y - 1.5, bar.width + 3, bar.height + 3);
+      for (const row of this.rowsOf(attempt)) {
+        const { y } = this.rect(attempt, row);
+        context.strokeStyle = marks.colours.ink;
+        context.lineWidth = 2;
+        context.strokeRect(bar.x - 1.5, y - 1.5, bar.width + 3, bar.height + 3);
+      }
       if (attempt === view.selected) this.drawLinks(context, attempt, bar);
     }
   }
@@ -245,7 +251,7 @@ class Gantt {
     const before = [...attempt.step.parents, ...attempt.step.order].map((index) => [steps[index].attempts.at(-1), attempt]);
     const after = attempt.step.children.map((index) => [attempt.step.attempts.at(-1), steps[index].attempts[0]]);
     for (const [source, target] of [...before, ...after].slice(0, LINKS_DRAWN)) {
-      if (!source || !target) continue;
+      if (!source || !target || !this.rowsOf(source).length || !this.rowsOf(target).length) continue;
       const [one, other] = [this.rect(source), this.rect(target)];
       const [x1, y1, x2, y2] = [one.x + one.width, one.y + one.height / 2, other.x, other.y + other.height / 2];
       const bend = Math.max(14, Math.abs(x2 - x1) / 3);
@@ -261,11 +267,12 @@ class Gantt {
   }
 
   at(x, y) {
-    const row = this.rows[Math.floor((y - AXIS_HEIGHT + this.scroller.scrollTop) / this.rowHeight)];
+    const number = Math.floor((y - AXIS_HEIGHT + this.scroller.scrollTop) / this.rowHeight);
+    const row = this.rows[number];
     if (!row || y < AXIS_HEIGHT || x < this.gutter) return null;
     let best = null;
     for (const attempt of row) {
-      const bar = this.rect(attempt);
+      const bar = this.rect(attempt, number);
       if (x >= bar.x - 2 && x <= bar.x + bar.width + 2) best = attempt;
       else if (!best && x >= this.x(attempt.waitsFrom) && x < bar.x && attempt.before.length) best = attempt;
     }
@@ -274,6 +281,7 @@ class Gantt {
 
   scrollTo(attempt) {
     this.measure();
+    if (!this.rowsOf(attempt).length) return;
     const y = this.rowOf(attempt) * this.rowHeight;
     const seen = this.height - AXIS_HEIGHT - this.rowHeight;
     if (y < this.scroller.scrollTop || y > this.scroller.scrollTop + seen) this.scroller.scrollTop = y - seen / 2;

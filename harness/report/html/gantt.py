@@ -54,6 +54,39 @@ def worker_lanes(timeline: Timeline) -> Lanes:
     return Lanes(tuple(lane_of), tuple(labels))
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceLanes:
+    """``lanes_of[place]``: of each attempt that had devices, a lane for each; ``labels`` for each lane."""
+
+    lanes_of: dict[int, list[int]]
+    labels: tuple[str, ...]
+
+
+def device_lanes(timeline: Timeline) -> DeviceLanes:
+    """A lane for each device, and more where several steps shared it; those that no step had are there, too."""
+    makespan = timeline.makespan_nanoseconds
+    by_device: dict[tuple[str, str], list[tuple[int, int, int]]] = {
+        (kind, name): []
+        for kind, resource in timeline.resources.items()
+        if resource.devices is not None
+        for name in resource.devices.names
+    }
+    for place, attempt in enumerate(timeline.attempts):
+        start, end = bar_of(attempt, makespan)
+        for kind, ids in (attempt.devices or {}).items():
+            for name in ids:
+                by_device.setdefault((kind, name), []).append((start, end, place))
+    lanes_of: dict[int, list[int]] = {}
+    labels: list[str] = []
+    for (kind, name), bars in by_device.items():
+        lane_of = [0] * len(timeline.attempts) if bars else []
+        lanes = max(1, _pack(bars, lane_of, first=len(labels)))
+        for _, _, place in bars:
+            lanes_of.setdefault(place, []).append(lane_of[place])
+        labels += [f"{kind} {name}" if number == 0 else f"{kind} {name} ({number + 1})" for number in range(lanes)]
+    return DeviceLanes(lanes_of, tuple(labels))
+
+
 def _lane_without_worker(attempt: Attempt) -> str:
     """A mapped step takes no worker: all it does is wait for its items."""
     if attempt.started is None or attempt.ended is None or attempt.ended == attempt.started:

@@ -80,6 +80,9 @@ def report_html(documents: Sequence[Mapping[str, Any]], analyses: Sequence[Mappi
             head=head,
             machine=machine_line(documents),
             cells=cells,
+            has_devices=any(
+                resource.devices is not None for cell in cells for resource in cell.drawn.resources.values()
+            ),
             chosen=cells.index(chosen),
             shown=cells_shown(cells),
             lost=lost_time(cells),

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from executor.record.timeline import Attempt, Timeline
 from harness.report.html.capacity import capacity_columns, changing
-from harness.report.html.gantt import drawn_waits, parts_allowed, step_rows, worker_lanes
+from harness.report.html.gantt import device_lanes, drawn_waits, parts_allowed, step_rows, worker_lanes
 from harness.report.html.palette import HATCHES, KINDS, kind_of
 from harness.report.html.report_cells import Cell
 from harness.report.html.safe_text import shown_value, visible
@@ -84,9 +84,24 @@ def _cell(cell: Cell, texts: Texts, limits: dict[str, int]) -> dict[str, Any]:
         "depths": [[step, depth] for step, depth in rows if depth],
         "attempts": _attempts(timeline, lanes.lane_of, texts, {reason: place for place, reason in enumerate(reasons)}),
         # Most runs have none.
+        **_device_columns(timeline, texts),
         **({"capacities": capacities} if capacities else {}),
         **({"seam": cell.seam} if cell.seam else {}),
     }
+
+
+def _device_columns(timeline: Timeline, texts: Texts) -> dict[str, Any]:
+    """The lanes of devices, and of each attempt that had some their names and its lanes."""
+    if all(resource.devices is None for resource in timeline.resources.values()):
+        return {}
+    lanes = device_lanes(timeline)
+    held = []
+    for place, mine in sorted(lanes.lanes_of.items()):
+        words = ", ".join(
+            f"{kind} {name}" for kind, ids in (timeline.attempts[place].devices or {}).items() for name in ids
+        )
+        held.append([place, texts.place(words), *mine])
+    return {"deviceLanes": [texts.place(label) for label in lanes.labels], "held": held}
 
 
 def _status_texts(timeline: Timeline) -> Iterator[str]:
@@ -118,7 +133,7 @@ def _steps(cell: Cell, texts: Texts, limits: dict[str, int]) -> Columns:
         "order": [[place, list(parents)] for place, parents in enumerate(timeline.order_parents) if parents],
         "nested": [[place, caller] for place, caller in enumerate(timeline.nested_in) if caller >= 0],
         "needs": [
-            [place, texts.place(", ".join(f"{units} {name}" for name, units in needs.items()))]
+            [place, texts.place(", ".join(f"{units:g} {name}" for name, units in needs.items()))]
             for place, needs in enumerate(timeline.needs)
             if needs
         ],

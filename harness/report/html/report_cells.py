@@ -21,7 +21,7 @@ from harness.report.html.capacity import CapacityCurve, capacity_curves
 from harness.report.html.gantt import waited_by_reason
 from harness.report.html.safe_text import visible
 from harness.result import SCHEMA, Document, DocumentError, attempts_before, results_of, timeline_from_document
-from harness.statistics import cheapest_of_equals
+from harness.statistics import cheapest_of_equals, cost_of
 
 _MESSAGE_LIMIT: Final = 200
 _CELLS_SHOWN: Final = 2
@@ -256,7 +256,9 @@ def headlines(cells: Sequence[Cell]) -> list[Cell]:
 def _headline(cells: Sequence[Cell]) -> Cell:
     rank = min(map(_rank, cells))
     first = [cell for cell in cells if _rank(cell) == rank]
-    return first[cheapest_of_equals([(cell.makespan_seconds, _interval(cell), cell.workers) for cell in first])]
+    costs = [cost_of(cell.workers, cell.startup_seconds, cell.makespan_seconds) for cell in first]
+    found = [(cell.makespan_seconds, _interval(cell), cost) for cell, cost in zip(first, costs, strict=True)]
+    return first[cheapest_of_equals(found)]
 
 
 def _interval(cell: Cell) -> tuple[float, float] | None:

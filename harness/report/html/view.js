@@ -81,7 +81,8 @@ function search(query) {
 function matches(step, cell) {
   const words = [step.id, step.description, step.tool, step.status, step.error];
   if (words.some((text) => text && text.toLocaleLowerCase().includes(view.query))) return true;
-  return step.attempts.some((attempt) => cell.lanes[attempt.lane].toLocaleLowerCase().includes(view.query));
+  const places = (attempt) => [cell.lanes[attempt.lane], attempt.devices];
+  return step.attempts.some((attempt) => places(attempt).some((text) => text?.toLocaleLowerCase().includes(view.query)));
 }
 
 const isDim = (step) => (view.query && !view.found.has(step)) || (view.criticalOnly && !step.critical);

@@ -4,7 +4,8 @@ Rules of this module:
 - All of it comes from the document, so that a stored run reads like a fresh one.
 - No speedup without its interval, and no verdict where the interval spans 1.
 - What a stand-in or a simulation made is labelled as that.
-- Of cells that are as fast as the fastest, the one with the fewest workers is recommended.
+- Of cells that are as fast as the fastest, the one with the fewest workers is recommended; of several with as many, not
+  one whose start takes longer than the run.
 - A warning is shown once, with the cells that it is about, also where it differs between them in its figures alone.
 """
 
@@ -22,7 +23,7 @@ from harness.report.terminal.console import Line
 from harness.report.terminal.plots import lost_time_lines, speedup_lines
 from harness.report.terminal.summary_text import startup_counts
 from harness.result.cell_key import cell_of
-from harness.statistics import cheapest_of_equals
+from harness.statistics import cheapest_of_equals, cost_of
 
 Result = Mapping[str, Any]
 
@@ -133,13 +134,13 @@ def _below(words: Sequence[str], head: Sequence[str], columns: int) -> str:
 
 
 def _cheapest(results: Sequence[Result]) -> Result:
-    """Of those as fast as the fastest the one with the fewest workers."""
+    """Of those as fast as the fastest the one with the fewest workers, and of these the one that starts soonest."""
     found = [one["makespan_seconds"] for one in results]
     intervals = [None if one["ci95"] is None else (one["ci95"][0], one["ci95"][1]) for one in found]
     return results[
         cheapest_of_equals(
             [
-                (one["median"], ends, result["workers"])
+                (one["median"], ends, cost_of(result["workers"], startup_seconds(result), one["median"]))
                 for one, ends, result in zip(found, intervals, results, strict=True)
             ]
         )

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
+from executor.record.remote_outputs import OutputGoneError
 from executor.record.timeline import NANOSECONDS, Attempt, StepStatus
 from executor.running import Run
 from harness.analysis import Summary, remedy
@@ -56,7 +57,7 @@ def step_lines(run: Run, *, simulated: bool = False, stand_in: bool = False, wid
         when = _time_of(tries.get(step_id, [])) if earlier is None else f"{how} from run {earlier[:_ID_SHOWN]}"
         yield Line(f"  {names[step_id]:<{column}}  {status:<9}  {when}".rstrip(), _STATUS_STYLES.get(status, ""))
         if status == "succeeded":
-            yield Line(f"      {shown_value(run.outputs.get(step_id), width - 6)}")
+            yield Line(f"      {shown_value(_output_of(run, step_id), width - 6)}")
         elif step_id in run.errors:
             error = run.errors[step_id]
             yield Line(f"      {one_line(f'{error.error_type}: {error.message}', 3 * width)}", "red")
@@ -117,7 +118,9 @@ def summary_lines(
     for group in figures.failures[:_FAILURES_SHOWN]:
         yield _figure("failed attempts", one_line(str(group), 200))
     if startup_counts(run.startup_seconds, figures.makespan_seconds) and not simulated:
-        yield _figure("start-up", f"{duration_text(run.startup_seconds)} before that, for the workers")
+        yield _figure(
+            "start-up", f"{duration_text(run.startup_seconds)} before that, to start workers and make tools ready"
+        )
     cpu = "not measured" if figures.cpu_seconds is None else duration_text(figures.cpu_seconds)
     yield _figure("CPU seconds", cpu)
     yield _figure("critical path", _path(figures))
@@ -166,3 +169,11 @@ def _path(figures: Summary) -> str:
     parts = [f"{one_line(part.step_id, _NAME_LIMIT)} {duration_text(part.seconds)}" for part in figures.critical_path]
     more = f" → … {len(parts) - _PATH_SHOWN} more" if len(parts) > _PATH_SHOWN else ""
     return f"{' → '.join(parts[:_PATH_SHOWN])}{more} = {duration_text(figures.critical_path_seconds)}"
+
+
+def _output_of(run: Run, step_id: str) -> Any:
+    """An output, or what it was where it stayed on a cluster that is gone."""
+    try:
+        return run.outputs.get(step_id)
+    except OutputGoneError as error:
+        return str(error)

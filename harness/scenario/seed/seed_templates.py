@@ -25,6 +25,9 @@ _REFERENCE = re.compile(r"\$\{(?P<dollar>[^{}\s]+)\}|(?<!\{)\{(?P<brace>[^\W\d]\
 _WHOLE_VALUE = re.compile(r"(?:steps|inputs)\.\S+")
 _PART = re.compile(r"\w[\w-]*")
 _SINGLE_EXPRESSION = re.compile(r"\{\{ ((?:(?!\{\{|\}\}).)+) \}\}", re.DOTALL)
+# Double braces are no placeholder of this form.
+_LEFT_IN_BRACES = re.compile(r"\{\{\s*([\w.-]+)\s*\}\}")
+_OUTPUT_WORDS = frozenset({"output", "outputs", "result"})
 _OPENING_BRACE = re.compile(r"\{(?=[{%#])")
 _LITERAL_BRACE: Final = "{{ '{' }}"
 
@@ -84,6 +87,8 @@ class References:
             pieces.append(source)
             position = match.end()
         pieces.append(escape(text[position:]))
+        for left in _LEFT_IN_BRACES.finditer(text):
+            self._remark_on_text(left.group(1), left.group(), step, path)
         return "".join(pieces)
 
     def value(self, value: Any, step: int, path: Path) -> Any:
@@ -95,12 +100,24 @@ class References:
                 expression = self._spelled_out(value, step, path)
                 if expression is not None:
                     return "{{ " + expression + " }}"
+            self._remark_on_text(value, value, step, path)
             return self.template(value, step, path)
         if isinstance(value, list):
             return [self.value(item, step, (*path, index)) for index, item in enumerate(value)]
         if isinstance(value, dict):
             return {key: self.value(item, step, (*path, key)) for key, item in value.items()}
         return value
+
+    def _remark_on_text(self, name: str, found: str, step: int, path: Path) -> None:
+        """Say of what reads like a step's output, and is none in this form, that it stays text."""
+        head, dot, field_name = name.partition(".")
+        index = self._by_id.get(head)
+        if not dot or index is None or index == step or field_name not in _OUTPUT_WORDS | self.output_names[index]:
+            return
+        message = f"{found!r} reads like an output of step {head!r}, and is text in this form"
+        owner = self.step_ids[step] if path[:1] == ("steps",) else None
+        fix = f"write steps.{head}.output for a whole value, {{{head}}} inside of text"
+        self.findings.append(Finding("warning", "reads-like-reference", message, fix, step=owner, path=path))
 
     def output_of(self, step_id: str) -> str:
         """The template of a step's whole output."""

@@ -27,6 +27,7 @@ from harness.analysis.attempt_index import started_of
 from harness.result import results_of
 from harness.result.cell_key import Cell
 from harness.telemetry.metrics import metric_table as table
+from harness.telemetry.metrics.device_samples import pool_values
 from harness.telemetry.metrics.labels import Labels, cell_labels, result_labels
 from harness.telemetry.metrics.run_metrics import (
     UNKNOWN_TOOL,
@@ -118,6 +119,10 @@ class _Watched:
             yield Sample(table.RESOURCE_IN_USE, words, limit.in_use if going_on else 0)
             if limit.capacity is not None:
                 yield Sample(table.RESOURCE_CAPACITY, words, limit.capacity)
+        for name, device, used, amount in pool_values(scheduler.limits.pools):
+            words = (*labels, ("resource", name), ("device", device))
+            yield Sample(table.RESOURCE_IN_USE, words, used if going_on else 0)
+            yield Sample(table.RESOURCE_CAPACITY, words, amount)
 
     def running_seconds(self) -> float:
         """For how long the attempts that run now have been at it."""

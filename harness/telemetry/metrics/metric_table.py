@@ -114,8 +114,16 @@ RUN_INFO: Final = _gauge(
 STEPS_RUNNING: Final = _gauge("steps_running", "Steps that run at this moment.")
 STEPS_READY: Final = _gauge("steps_ready", "Steps that could run by their dependencies, and wait for something else.")
 WORKERS: Final = _gauge("workers", "How many steps may run at once.")
-RESOURCE_IN_USE: Final = _gauge("resource_in_use", "Units of a resource that are held at this moment.", ("resource",))
-RESOURCE_CAPACITY: Final = _gauge("resource_capacity", "Units of a resource that there are.", ("resource",))
+RESOURCE_IN_USE: Final = _gauge(
+    "resource_in_use",
+    "Units of a resource that are held at this moment; of each device its share (1: the whole), and GB of memory.",
+    ("resource", "device"),
+)
+RESOURCE_CAPACITY: Final = _gauge(
+    "resource_capacity",
+    "Units of a resource that there are; of each device 1, and its GB of memory.",
+    ("resource", "device"),
+)
 
 RUNS: Final = _counter("runs_total", "Runs that ended, by result: succeeded, failed or interrupted.", ("result",))
 STEP_ATTEMPTS: Final = _counter(

@@ -23,10 +23,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from executor.model.device_needs import PARTS, kind_of
 from executor.record.timeline import NANOSECONDS, Timeline
 from harness.analysis.attempt_index import AttemptIndex, known_of
 from harness.result import results_of, timeline_from_document
 from harness.telemetry.metrics import metric_table as table
+from harness.telemetry.metrics.device_samples import device_capacities, device_labels, parts_held
 from harness.telemetry.metrics.labels import Labels, result_labels, with_others_summed
 from harness.telemetry.metrics.run_metrics import (
     compared_at,
@@ -60,11 +62,14 @@ STALE: Final = struct.unpack("<d", struct.pack("<Q", 0x7FF0000000000002))[0]
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """``end``: the last `known`, and no less than the makespan."""
+    """``end``: the last `known`, and no less than the makespan. ``devices``: by what is held (``gpu``,
+    ``gpu_memory_gb``) and by device, in millionths.
+    """
 
     running: Curve
     ready: Curve
     in_use: Mapping[str, Curve]
+    devices: Mapping[tuple[str, str], Curve]
     end: int
 
 
@@ -73,7 +78,10 @@ def curves_of(timeline: Timeline) -> Curves:
     index = AttemptIndex(timeline)
     running: list[tuple[int, int]] = []
     ready: list[tuple[int, int]] = []
-    in_use: dict[str, list[tuple[int, int]]] = {name: [] for name in timeline.resources}
+    in_use: dict[str, list[tuple[int, int]]] = {
+        name: [] for name, resource in timeline.resources.items() if resource.devices is None
+    }
+    devices: dict[tuple[str, str], list[tuple[int, int]]] = {label: [] for label in device_labels(timeline.resources)}
     end = index.makespan
     for attempt in index.ended:
         known = known_of(attempt)
@@ -84,19 +92,24 @@ def curves_of(timeline: Timeline) -> Curves:
         needs = timeline.needs[attempt.index] if timeline.needs else None
         if not needs:
             continue
+        for label, parts in parts_held(attempt.devices, needs, timeline.resources):
+            devices[label] += ((attempt.granted, parts), (known, -parts))
         held = _held(attempt.granted, known, [(pause.start, pause.end) for pause in index.pauses(attempt)])
         for name, units in needs.items():
+            if attempt.devices is not None and kind_of(name, timeline.resources) is not None:
+                continue
             for start, stop in held:
-                in_use.setdefault(name, []).extend(((start, units), (stop, -units)))
+                in_use.setdefault(name, []).extend(((start, int(units)), (stop, -int(units))))
     return Curves(
         running=_summed(running, end),
         ready=_summed(ready, end),
         in_use={name: _summed(changes, end) for name, changes in in_use.items()},
+        devices={label: _summed(changes, end) for label, changes in devices.items()},
         end=end,
     )
 
 
-def values_at(curve: Curve, instants: Sequence[int]) -> list[int]:
+def values_at(curve: Sequence[tuple[int, float]], instants: Sequence[int]) -> list[float]:
     """The curve's value at each instant: that of the last change by then."""
     places = [at for at, _ in curve]
     found = []
@@ -258,12 +271,20 @@ class _Cell:
         yield self._curve(table.WORKERS, (), list(timeline.worker_changes) or [(0, timeline.workers)], end)
         for name, curve in curves.in_use.items():
             yield self._curve(table.RESOURCE_IN_USE, (("resource", name),), curve, end)
+        for (name, device), curve in curves.devices.items():
+            values = [(at, parts / PARTS) for at, parts in curve]
+            yield self._curve(table.RESOURCE_IN_USE, (("resource", name), ("device", device)), values, end)
+        for name, device, amount in device_capacities(timeline.resources):
+            labels = (("resource", name), ("device", device))
+            yield self._curve(table.RESOURCE_CAPACITY, labels, [(0, amount)], end)
         for name, resource in timeline.resources.items():
             if resource.capacity is not None:
                 capacity: Curve = [(0, resource.capacity)]
                 yield self._curve(table.RESOURCE_CAPACITY, (("resource", name),), capacity, end)
 
-    def _curve(self, family: table.MetricFamily, labels: Labels, curve: Curve, end: int) -> TimeSeries:
+    def _curve(
+        self, family: table.MetricFamily, labels: Labels, curve: Sequence[tuple[int, float]], end: int
+    ) -> TimeSeries:
         instants = set(_looks(end, STEP_NANOSECONDS))
         if len(curve) <= _MOST_CHANGES:
             instants.update(at for at, _ in curve)

@@ -344,6 +344,7 @@ class WatchedBackend(Backend):
         self.name = backend.name  # type: ignore[misc]  # of an instance here: it represents any backend
         self.simulates = backend.simulates  # type: ignore[misc]  # as above
         self.stops_at_once = backend.stops_at_once
+        self.outputs_may_stay = backend.outputs_may_stay
         self.clock = self._watched_clock
         self._clock_lock = threading.Lock()
         self._latest: int | None = None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
-from executor.model.workflow import Resource, Retry, Step, Workflow
+from executor.model.workflow import Devices, Resource, Retry, Step, Workflow
 from executor.record.timeline import AttemptOutcome
 from harness.testing.drawing.behaviour import AttemptPlan, Behaviour, Call, Child, StepPlan
 from harness.testing.drawing.shapes import SHAPES, RandomSource, Shape, Source
@@ -28,9 +28,10 @@ DEFAULT_FEATURES = LIMITS | {
     "failures", "retries", "timeouts", "states", "groups", "priorities", "conditions", "stops", "nested",
     "cancellations", "policies", "references", "jitter",
 }  # fmt: skip
-FEATURES = DEFAULT_FEATURES | {"deaths", "limits", "mapped"}
-"""What can be asked for. ``limits`` represents resources, rates and tokens. No default are ``deaths`` (of workers) and
-``mapped`` (steps with ``for_each``). Beside these ``deep``: with ``nested``, more calls, and more levels of them.
+FEATURES = DEFAULT_FEATURES | {"deaths", "devices", "limits", "mapped"}
+"""What can be asked for. ``limits`` represents resources, rates and tokens. No default are ``deaths`` (of workers),
+``devices`` (which steps need whole, by share or by memory) and ``mapped`` (steps with ``for_each``). Beside these
+``deep``: with ``nested``, more calls, and more levels of them.
 """
 
 TOOL = "noop"
@@ -95,7 +96,7 @@ def draw_run(
         active,
         source.choice(["equal", "small", "zero", "heavy", "mixed"]),
         STATES[: source.integer(1, len(STATES))] if "states" in active else (),
-        _resources(source, active),
+        _resources(source, active) | (_devices(source) if "devices" in active else {}),
         tool,
     )
     shape = SHAPES[name](source, size)
@@ -198,6 +199,37 @@ def _resources(source: Source, active: frozenset[str]) -> dict[str, Resource]:
     return found
 
 
+DEVICE_KIND = "gpu"
+
+
+def _devices(source: Source) -> dict[str, Resource]:
+    """One to three devices, most of them with memory, of which they may have different amounts."""
+    count = source.integer(1, 3)
+    memory: tuple[float, ...] | float | None = None
+    if source.chance(75):
+        memory = tuple(float(source.choice([8, 12, 24])) for _ in range(count)) if source.chance(30) else 24.0
+    ids = tuple(f"fake-{place}" for place in range(count))
+    return {DEVICE_KIND: Resource(devices=Devices(ids=ids, memory_gb=memory))}
+
+
+def _device_needs(source: Source, devices: Devices) -> dict[str, float]:
+    """What a step needs of devices: whole ones, a share, memory, or both of one; often nothing."""
+    memories = [memory for memory in devices.memories_gb if memory is not None]
+    wanted = source.choice(["", "whole", "share", "memory", "both"])
+    needs: dict[str, float] = {}
+    if wanted == "whole":
+        count = needs[DEVICE_KIND] = source.integer(1, len(devices.names))
+        if memories and source.chance(50):
+            most = int(sorted(memories, reverse=True)[count - 1])
+            needs[f"{DEVICE_KIND}_memory_gb"] = source.integer(1, most)
+    if wanted in ("share", "both") or (wanted == "memory" and not memories):
+        needs[DEVICE_KIND] = source.choice([0.5, 0.25, 0.3, 0.75])
+    if wanted in ("memory", "both") and memories:
+        most = int(max(memories))
+        needs[f"{DEVICE_KIND}_memory_gb"] = source.choice([4, 6.5, most // 2, source.integer(1, most)])
+    return needs
+
+
 def _units(source: Source, kind: str) -> int:
     """A duration in units of 1/512 s."""
     if kind == "mixed":
@@ -220,9 +252,16 @@ def _names(source: Source, names: tuple[str, ...], percent: int) -> tuple[str, .
 
 
 def _common(
-    source: Source, theme: Theme, units: int, states: tuple[tuple[str, ...], tuple[str, ...]]
+    source: Source,
+    theme: Theme,
+    units: int,
+    states: tuple[tuple[str, ...], tuple[str, ...]],
+    *,
+    may_have_devices: bool = True,
 ) -> dict[str, Any]:
-    """The fields that top-level and called steps share. ``states`` are those it may read and those it may write."""
+    """The fields that top-level and called steps share. ``states`` are those it may read and those it may write.
+    ``may_have_devices``: no step that calls it has any.
+    """
     active = theme.features
     fields: dict[str, Any] = {"tool": theme.tool, "expected_seconds": _seconds(units)}
     if source.chance(15):
@@ -231,11 +270,16 @@ def _common(
         fields["writes"] = _names(source, states[1], 18)
         fields["reads"] = tuple(name for name in _names(source, states[0], 22) if name not in fields["writes"])
     if theme.resources:
-        fields["needs"] = {
-            name: source.integer(1, limit.capacity or 2) for name, limit in theme.resources.items() if source.chance(45)
-        } or None
+        limits = {name: limit for name, limit in theme.resources.items() if limit.devices is None}
+        needs: dict[str, float] = {
+            name: source.integer(1, limit.capacity or 2) for name, limit in limits.items() if source.chance(45)
+        }
+        devices = theme.resources[DEVICE_KIND].devices if may_have_devices and DEVICE_KIND in theme.resources else None
+        if devices is not None:
+            needs |= _device_needs(source, devices)
+        fields["needs"] = needs or None
         if "tokens" in active and fields["needs"]:
-            bursts = [theme.resources[name].token_burst for name in fields["needs"]]
+            bursts = [limits[name].token_burst for name in fields["needs"] if name in limits]
             fields["expected_tokens"] = source.integer(0, min([50, *(burst for burst in bursts if burst is not None)]))
     if "priorities" in active and source.chance(30):
         fields["priority"] = source.integer(-2, 2)
@@ -246,6 +290,10 @@ def _common(
         limit = max(1, units + source.integer(-6, 6))
         fields["timeout"] = _seconds(limit + (limit == units))
     return fields
+
+
+def _has_devices(step: Step) -> bool:
+    return any(name.startswith(DEVICE_KIND) for name in step.needs or ())
 
 
 BLANK = Step(step_id="blank")
@@ -296,8 +344,12 @@ def _plan(
 _Calls = Callable[[Source, int], tuple[Call, ...]]
 
 
-def _call_maker(theme: Theme, reads: tuple[str, ...], writes: tuple[str, ...], depth: int) -> _Calls:
-    """Draws the calls of an attempt of a step that holds these states."""
+def _call_maker(
+    theme: Theme, reads: tuple[str, ...], writes: tuple[str, ...], depth: int, *, may_have_devices: bool
+) -> _Calls:
+    """Draws the calls of an attempt of a step that holds these states. ``may_have_devices``: neither it nor a step
+    above it has any, so its calls may.
+    """
 
     def calls(source: Source, lasts: int) -> tuple[Call, ...]:
         # Where it is deep, about as many calls at each level as at the one above.
@@ -309,7 +361,7 @@ def _call_maker(theme: Theme, reads: tuple[str, ...], writes: tuple[str, ...], d
             Call(
                 offset * EXACT_UNIT_NANOSECONDS,
                 tuple(
-                    source.local(_child(theme, place, ((*reads, *writes), writes), depth))
+                    source.local(_child(theme, place, ((*reads, *writes), writes), depth, may_have_devices))
                     for place in range(source.integer(1, 3))
                 ),
             )
@@ -320,17 +372,23 @@ def _call_maker(theme: Theme, reads: tuple[str, ...], writes: tuple[str, ...], d
 
 
 def _child(
-    theme: Theme, place: int, states: tuple[tuple[str, ...], tuple[str, ...]], depth: int
+    theme: Theme,
+    place: int,
+    states: tuple[tuple[str, ...], tuple[str, ...]],
+    depth: int,
+    may_have_devices: bool,
 ) -> Callable[[Source], Child]:
     """Draws the called step at this place of its call; it may depend on those before it."""
 
     def child(source: Source) -> Child:
         units = _units(source, theme.durations)
-        fields = _common(source, theme, units, states)
+        fields = _common(source, theme, units, states, may_have_devices=may_have_devices)
         if place and source.chance(35):
             fields["depends_on"] = (str(place - source.integer(0, place - 1)),)
         step = _made_step(str(place + 1), fields)
-        plan = _plan(source, theme, fields, units, None, _call_maker(theme, step.reads, step.writes, depth + 1))
+        further = may_have_devices and not _has_devices(step)
+        calls = _call_maker(theme, step.reads, step.writes, depth + 1, may_have_devices=further)
+        plan = _plan(source, theme, fields, units, None, calls)
         return Child(step, plan)
 
     return child
@@ -371,10 +429,11 @@ def _top_level(
                 fields["max_parallel"] = source.integer(1, 3)
         step = _made_step(step_id, fields)
         if isinstance(step.for_each, list):
-            calls = _call_maker(theme, step.reads, step.writes, 1)
+            calls = _call_maker(theme, step.reads, step.writes, 1, may_have_devices=not _has_devices(step))
             items = tuple(_plan(source, theme, fields, units, None, calls) for _ in step.for_each)
             return step, StepPlan((), when, items), group
-        plan = _plan(source, theme, fields, units, when, _call_maker(theme, step.reads, step.writes, 0))
+        calls = _call_maker(theme, step.reads, step.writes, 0, may_have_devices=not _has_devices(step))
+        plan = _plan(source, theme, fields, units, when, calls)
         return step, plan, group
 
     return top_level

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.testing.oracle.devices import device_bounds, wanted_devices
 from harness.testing.oracle.events import Try
 from harness.testing.oracle.finality import View, Violation
 from harness.testing.oracle.plain_graph import NANOSECONDS, PlainStep
@@ -59,6 +60,8 @@ def bounds_of(view: View) -> Bounds:
             burst = limit.tokens_per_minute if limit.token_burst is None else limit.token_burst
             spent = sum(min(view.reserved_tokens(one), one.tokens_used or 0) for one, _ in users)
             lower[f"tokens of {name!r}"] = (spent - burst - 1e-6) * MINUTE_NS / limit.tokens_per_minute
+    if any(limit.devices for limit in view.graph.resources.values()):
+        lower.update(device_bounds(view.graph.resources, [(one, times[one.position]) for one in record.tries]))
     makespan = max((one.ended for one in record.tries), default=0)
     return Bounds(makespan, work, chain, lower)
 
@@ -88,6 +91,7 @@ def graham_bound(view: View) -> Iterator[Violation]:
         and not record.resizes
         and not view.options.unlisted_cancellations
         and not any(one.needs and any(name in graph.resources for name, _ in one.needs) for one in record.tries)
+        and not any(wanted_devices(one.needs, graph.resources) for one in record.tries)
         and not any(one.backoff_end > one.ready for one in record.tries)
     )
     if not plain:

@@ -27,6 +27,6 @@ def graph_with_calls(run: Run) -> PlainGraph:
             step_id, caller = timeline.step_ids[index], timeline.step_ids[parent]
             at = ready.get(step_id, 0)
             call = next((n for n, (start, end) in enumerate(waiting.get(caller, ())) if start <= at <= end), 0)
-            units = tuple((timeline.needs[index] or {}).items())
+            units: tuple[tuple[str, float], ...] = tuple((timeline.needs[index] or {}).items())
             called.append(PlainStep(step_id, parent=caller, call=call, needs=units))
     return replace(graph, steps=(*graph.steps, *called))

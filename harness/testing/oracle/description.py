@@ -115,7 +115,12 @@ def describe_resource(resource: Resource) -> PlainResource:
     burst: float | None = resource.token_burst
     if burst is None:
         burst = resource.tokens_per_minute
-    return PlainResource(resource.capacity, resource.rate_per_minute, resource.burst, resource.tokens_per_minute, burst)
+    devices: tuple[tuple[str, float | None], ...] = ()
+    if resource.devices is not None:
+        devices = tuple(zip(resource.devices.names, resource.devices.memories_gb, strict=True))
+    return PlainResource(
+        resource.capacity, resource.rate_per_minute, resource.burst, resource.tokens_per_minute, burst, devices
+    )
 
 
 def describe(

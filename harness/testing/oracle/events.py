@@ -10,7 +10,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from harness.testing.oracle.plain_graph import PlainGraph
 KINDS = {
     "ready": "all data dependencies are final, or the previous attempt is known; info: {released_by: step id or None}",
     "wait": "from this time on the attempt waited; info: {reason, until}",
-    "granted": "slot, limits and locks are given; info: {tokens_reserved}",
+    "granted": "slot, limits and locks are given; info: {tokens_reserved, devices}",
     "started": "the worker begins",
     "blocked": "the attempt waits for its own calls and gives back slot and limits",
     "unblocked": "its calls are final; it wants slot and limits again",
@@ -40,22 +40,24 @@ Key = tuple[int, int]
 START: Key = (0, 0)
 NEVER: Key = (1 << 62, 1)
 UNKNOWN = object()
+NO_DETAILS: Mapping[str, Any] = {}
 
 
 class Try:
     """One attempt as the oracle sees it. ``holds`` are the intervals in which it held its slot and its limits."""
 
     __slots__ = (
-        "backoff_end", "blocked_at", "ended", "granted", "holds", "known", "needs", "number", "outcome", "place",
-        "position", "ready", "released_by", "resumed_at", "seen", "started", "step_id", "tokens_reserved",
+        "backoff_end", "blocked_at", "devices", "ended", "granted", "holds", "known", "needs", "number", "outcome",
+        "place", "position", "ready", "released_by", "resumed_at", "seen", "started", "step_id", "tokens_reserved",
         "tokens_used", "unblocked_at", "waits",
     )  # fmt: skip
 
-    def __init__(self, step_id: str, number: int, place: int, needs: tuple[tuple[str, int], ...]) -> None:
+    def __init__(self, step_id: str, number: int, place: int, needs: tuple[tuple[str, float], ...]) -> None:
         self.step_id = step_id
         self.number = number
         self.place = place
         self.needs = needs
+        self.devices: Mapping[str, Sequence[str]] = NO_DETAILS
         self.position = -1
         self.ready = self.granted = self.started = self.ended = self.known = 0
         self.seen: dict[str, int] = {}
@@ -111,9 +113,6 @@ class Record:
         """Its reported state."""
         found = self.statuses.get(step_id)
         return found[-1] if found else None
-
-
-NO_DETAILS: Mapping[str, Any] = {}
 
 
 def _details(kind: str, info: Any) -> Mapping[str, Any]:
@@ -179,6 +178,8 @@ def _note(record: Record, one: Try, order: int, kind: str, time: int, info: Mapp
         one.outcome = info["outcome"]
     if info.get("tokens_reserved") is not None:
         one.tokens_reserved = info["tokens_reserved"]
+    if info.get("devices") is not None:
+        one.devices = info["devices"]
     if info.get("tokens_used") is not None:
         one.tokens_used = info["tokens_used"]
 
@@ -246,8 +247,12 @@ def events_of(timeline: Timeline) -> list[tuple[Any, ...]]:
                 events.append(("wait", step_id, number, start, {"reason": reason, "until": end}))
             else:
                 later.append((reason, start, end))
-        granted = {"tokens_reserved": attempt.tokens_reserved} if attempt.tokens_reserved is not None else None
-        events.append(("granted", step_id, number, attempt.granted, granted))
+        granted: dict[str, Any] = {}
+        if attempt.tokens_reserved is not None:
+            granted["tokens_reserved"] = attempt.tokens_reserved
+        if attempt.devices is not None:
+            granted["devices"] = {kind: tuple(ids) for kind, ids in attempt.devices.items()}
+        events.append(("granted", step_id, number, attempt.granted, granted or None))
         if attempt.started is not None:
             events.append(("started", step_id, number, attempt.started))
         later.sort(key=lambda wait: wait[1])

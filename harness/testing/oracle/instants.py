@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from harness.testing.oracle import starvation as oracle_starvation
+from harness.testing.oracle.devices import DeviceAccount
 from harness.testing.oracle.events import NEVER, Try
 from harness.testing.oracle.finality import View, Violation, Waiting
 from harness.testing.oracle.plain_graph import EXACT_UNIT_NANOSECONDS
@@ -38,14 +39,15 @@ class Sweep:
         self.exact = view.options.exact
         self.found: list[Violation] = []
         self.slots_low = self.slots_high = 0
-        self.units_low: dict[str, int] = {}
-        self.units_high: dict[str, int] = {}
+        self.units_low: dict[str, float] = {}
+        self.units_high: dict[str, float] = {}
         # All sizes of the instant, the last of them last.
         self.workers: tuple[int, ...] = (view.slots,)
         resources = view.graph.resources
         self.capacity: dict[str, tuple[int, ...]] = {
             name: (limit.capacity,) for name, limit in resources.items() if limit.capacity is not None
         }
+        self.devices = DeviceAccount(resources)
         self.buckets = Buckets(resources)
         self.candidates: dict[int, Waiting] = {}
         self.waiting: dict[int, Waiting] = {}
@@ -104,6 +106,8 @@ class Sweep:
                 if settled := moments.get(moment):
                     known = [(one, self.view.reserved_tokens(one)) for one in settled]
                     self.buckets.settle(known, sure=moment == "settled_early")
+        for one in moments.get("devices_back", ()):
+            self.devices.release(one, high=one.known_key[1] == 0)
         self.blocked += len(moments.get("blocked", ()))
         for one in moments.get("released_low", ()):
             self._release(one, high=False, low=True)
@@ -118,6 +122,8 @@ class Sweep:
             self._acquire(one, high=False, low=True)
         for one in moments.get("released_high", ()):
             self._release(one, high=True, low=False)
+        for one in moments.get("devices_back", ()):
+            self.devices.release(one, high=True)
         if self.buckets.every:
             self.buckets.end_instant()
         for one in moments.get("unblocked", ()):
@@ -184,14 +190,23 @@ class Sweep:
                     one,
                     time,
                 )
+        if self.devices.memory:
+            self._grant_devices(one, time)
         if (self.waiting or self.resuming) and self.exact and self.sees_ready and not self.reserving:
             self._compare(one, time)
+        self.devices.acquire(one, low=one.granted < one.known)
         for lack in self.buckets.grant(one, self.view.reserved_tokens(one)) if self.buckets.every else ():
             self._report("rates", f"{one.name} was granted at {time} ns, when {lack}", one, time)
         if one.holds[0][0] < one.holds[0][1]:
             self._acquire(one, high=True, low=True)
         else:
             self._acquire(one, high=True, low=False)
+
+    def _grant_devices(self, one: Try, time: int) -> None:
+        for fault in self.devices.grant_faults(one):
+            self._report("devices", f"{one.name} {fault}, at {time} ns", one, time)
+        for fault in self.devices.packing_faults(one) if self.exact and not self.reserving else ():
+            self._report("device_packing", f"{one.name} {fault}, at {time} ns", one, time)
 
     def _held_after(self, time: int, resumed: list[Try]) -> None:
         """After an instant in which a caller resumed: nothing is exceeded."""
@@ -222,6 +237,10 @@ class Sweep:
             if name in self.capacity and self.units_high.get(name, 0) + units > min(self.capacity[name]):
                 return False
         return True
+
+    def _fits(self, one: Try) -> bool:
+        """The same with its devices, which a resuming one has already."""
+        return self._room(one) and self.devices.fits(one)
 
     def _rates_open_at(self, one: Try) -> float:
         """From when its buckets surely hold what it takes."""
@@ -255,7 +274,7 @@ class Sweep:
         for other in self.waiting.values():
             if other.sure > now or other.eligible > time or not self._before(other, mine):
                 continue
-            if self._room(other.one) and self._rates_open_at(other.one) + RATE_TOLERANCE_NS <= time:
+            if self._fits(other.one) and self._rates_open_at(other.one) + RATE_TOLERANCE_NS <= time:
                 self._report(
                     "start_order",
                     f"{one.name} was granted at {time} ns before {other.one.name}, which could start as well, since "
@@ -304,7 +323,7 @@ class Sweep:
             one = other.one
             if other.eligible >= after or one.position in self.judged or (self.reserving and one.needs):
                 continue
-            if not self._room(one):
+            if not self._fits(one):
                 continue
             opens = self._rates_open_at(one)
             slack = RATE_TOLERANCE_NS if opens > time else 0
@@ -338,6 +357,8 @@ def _plan(view: View) -> Mapping[int, Mapping[str, list[Try]]]:
             plan[one.backoff_end]["backed_off"].append(one)
         plan[one.granted]["granted"].append(one)
         sure = one.known_key[1] == 0
+        if one.devices:
+            plan[one.known]["devices_back"].append(one)
         plan[one.known]["settled_early" if sure else "settled_late"].append(one)
         for place, (start, end) in enumerate(one.holds):
             if place:
@@ -417,7 +438,14 @@ def _expected(sweep: Sweep, waiting: Waiting, time: int, after: int) -> tuple[st
 
 
 def _expected_of_needs(sweep: Sweep, one: Try, time: int, after: int) -> str | None:
+    wanted = {need.name: (kind, need) for kind, need in sweep.devices.wanted(one).items()}
     for name, units in one.needs:
+        if name in wanted:
+            kind, need = wanted[name]
+            if len(sweep.devices.room(kind, need, high=False)) < max(1, need.whole):
+                return f"resource.{kind}"
+            if len(sweep.devices.room(kind, need, high=True)) < max(1, need.whole):
+                return None
         if name in sweep.capacity:
             low, high = sweep.units_low.get(name, 0), sweep.units_high.get(name, 0)
             if low + units > max(sweep.capacity[name]):

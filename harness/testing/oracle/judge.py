@@ -51,6 +51,9 @@ _BY_STEP: dict[str, Callable[[View], Iterator[Violation]]] = {
 _BY_INSTANT: dict[str, str] = {
     "workers": "Never more steps than workers hold a slot; blocked and resuming steps hold none.",
     "limits": "No limit is exceeded at any instant: held from granted to known, given back while blocked.",
+    "devices": "Each attempt has exactly the devices that it needs, from granted to known, blocked or not; no device "
+    "is ever over-committed by share or memory, and a whole one is for one attempt alone.",
+    "device_packing": "A share or memory is taken of an idle device only where none in use has room (exact clock).",
     "rates": "Attempts and tokens per minute hold in every window on `granted`, by replay of the token buckets.",
     "start_order": "Starts of one instant come in order: resuming, calls (deepest first), priority, rank, file order.",
     "work_conserving": "No slot is free while a step is ready, in order, and fits its limits and rates (exact clock).",

@@ -58,13 +58,16 @@ ONE_ATTEMPT = PlainRetry()
 
 @dataclass(frozen=True, slots=True)
 class PlainResource:
-    """Something limited: units at once, attempts per minute, tokens per minute. None is no such limit."""
+    """Something limited: units at once, attempts per minute, tokens per minute. None is no such limit. ``devices``:
+    the ids of devices of which each attempt gets its own, with their memory in GB.
+    """
 
     capacity: int | None = None
     rate_per_minute: float | None = None
     burst: int = 1
     tokens_per_minute: float | None = None
     token_burst: float | None = None
+    devices: tuple[tuple[str, float | None], ...] = ()
 
 
 class PlainStep(NamedTuple):
@@ -82,7 +85,7 @@ class PlainStep(NamedTuple):
     data: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
-    needs: tuple[tuple[str, int], ...] = ()
+    needs: tuple[tuple[str, float], ...] = ()
     group: int | str | None = None
     priority: int = 0
     expected_ns: int | None = NANOSECONDS

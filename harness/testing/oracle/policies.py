@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from harness.testing.oracle.devices import wanted_devices
 from harness.testing.oracle.events import Key, Try
 from harness.testing.oracle.finality import View, Violation
 from harness.testing.oracle.plain_graph import PlainStep
@@ -261,7 +262,9 @@ def waits(view: View) -> Iterator[Violation]:
                 legal = _legal(view, one, reason)
             else:
                 inside = any(left <= start and end <= right for left, right in resuming)
-                legal = inside and (reason in ("worker", "resuming") or _needs(view, one, reason, "resource"))
+                legal = reason == "transfer" or (
+                    inside and (reason in ("worker", "resuming") or _needs(view, one, reason, "resource"))
+                )
             if not legal:
                 yield Violation(
                     "waits",
@@ -277,6 +280,8 @@ def _needs(view: View, one: Try, reason: str, kind: str) -> bool:
         return False
     name = reason[len(kind) + 1 :]
     limit = view.graph.resources.get(name)
+    if kind == "resource" and name in wanted_devices(one.needs, view.graph.resources):
+        return True
     if limit is None or name not in dict(one.needs):
         return False
     if kind == "resource":

@@ -14,6 +14,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.testing.oracle.devices import wanted_devices
 from harness.testing.oracle.events import Key, Try
 from harness.testing.oracle.finality import View, Violation, Waiting
 
@@ -25,7 +26,7 @@ RESERVED_AT_ONCE = 16
 class Snapshot:
     """Before a grant: units surely held by resource, and the most that each bucket of attempts and tokens can hold."""
 
-    units: Mapping[str, int]
+    units: Mapping[str, float]
     rates: Mapping[str, float]
     tokens: Mapping[str, float]
 
@@ -46,6 +47,9 @@ def starved(
         if one.granted <= one.ready or not (one.needs or (slots_too and not view.graph.by_id[one.step_id].mapped)):
             continue
         if barred and one.step_id not in (openings or {}) and view.graph.by_id[one.step_id].parent is None:
+            continue
+        if wanted_devices(one.needs, view.graph.resources):
+            # While it lacks a device it reserves no units, and the record does not hold which device it reserved.
             continue
         eligible = Waiting(view, one, (openings or {}).get(one.step_id, (0, 0))).eligible
         if not view.options.exact:

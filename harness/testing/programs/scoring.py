@@ -359,8 +359,8 @@ class _Judge:
 def _can_be_seen(limited: Statement) -> bool:
     """Whether a trace shows the limit: enough calls of one name, whose spans begin when they have their place."""
     names = {child.name for child in limited.children}
-    hidden = limited.waits_inside or limited.worker_spans
-    return len(names) == 1 and len(limited.children) >= 2 * limited.limit and not hidden
+    enough = limited.limit + (max(2, limited.limit) if limited.worker_spans else 2)
+    return len(names) == 1 and len(limited.children) >= enough and not limited.waits_inside
 
 
 def _reachable(count: int, edges: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:

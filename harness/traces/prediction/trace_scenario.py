@@ -32,7 +32,7 @@ class _Written:
     step_id: str
     nanoseconds: int
     after: dict[str, bool] = field(default_factory=dict)  # the step before → whether that is only assumed
-    needs: Mapping[str, int] | None = None  # units of resources
+    needs: Mapping[str, float] | None = None  # units of resources
 
 
 def scenario_text(run: ForeignRun) -> str:
@@ -173,7 +173,7 @@ class _Steps:
         return started_of(tries[0]) if tries else 0
 
     def _add(
-        self, name: str, nanoseconds: int, needs: Mapping[str, bool], holds: Mapping[str, int] | None = None
+        self, name: str, nanoseconds: int, needs: Mapping[str, bool], holds: Mapping[str, float] | None = None
     ) -> _Written:
         step_id, number = name, 1
         while step_id in self.used:

@@ -24,6 +24,7 @@ from executor.record.timeline import (
     AttemptFailure,
     AttemptOutcome,
     ClockReading,
+    DeviceAttempt,
     Interval,
     StepStatus,
     Timeline,
@@ -57,7 +58,7 @@ class _StepSpans:
     depends_on: Sequence[str] = ()
     order_after: Sequence[str] = ()
     nested_in: str | None = None
-    needs: Mapping[str, int] | None = None
+    needs: Mapping[str, float] | None = None
     tool: str | None = None
     status: StepStatus | None = None
     span: Span | None = None
@@ -171,11 +172,17 @@ def _read_words(step: _StepSpans, attributes: Mapping[str, Any]) -> None:
     step.tool = attributes.get(names.TOOL_NAME)
     needs = attributes.get(names.NEEDS)
     if needs is not None:
-        step.needs = {str(name): int(units) for name, units in _decoded(needs).items()}
+        step.needs = {str(name): _amount(units) for name, units in _decoded(needs).items()}
+
+
+def _amount(value: Any) -> float:
+    """Whole units as such; a share or an amount of memory of a device is no whole number."""
+    return value if isinstance(value, float) and not value.is_integer() else int(value)
 
 
 def _attempt(attributes: Mapping[str, Any]) -> Attempt:
-    attempt = Attempt(
+    devices = attributes.get(names.DEVICES)
+    attempt = (Attempt if devices is None else DeviceAttempt)(
         int(attributes[names.STEP_INDEX]),
         str(attributes[names.STEP_ID]),
         int(attributes[names.ATTEMPT]),
@@ -188,6 +195,8 @@ def _attempt(attributes: Mapping[str, Any]) -> Attempt:
     attempt.started = _optional_int(attributes.get(names.STARTED))
     attempt.ended = _optional_int(attributes.get(names.ENDED))
     attempt.known = _optional_int(attributes.get(names.KNOWN))
+    if isinstance(attempt, DeviceAttempt):
+        attempt.held_devices = {str(kind): tuple(map(str, ids)) for kind, ids in _decoded(devices).items()}
     blocked = attributes.get(names.BLOCKED) or ()
     attempt.blocked = [Interval(int(start), int(end)) for start, end in zip(blocked[::2], blocked[1::2], strict=True)]
     attempt.worker = attributes.get(names.WORKER)

@@ -9,12 +9,15 @@ Rules of this module:
 - A poll takes no place: it asks how far another is.
 - A call of which it is declared what it needs waited for that, not for a limit.
 - One at a time is no limit that one can tell from a sequence.
+- Workers at a queue may have a span each, with what they took inside. They are known by their name; each goes on
+  without a pause, and none ends before the last thing was taken. A node of LangGraph is no such worker.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from statistics import median
@@ -22,6 +25,7 @@ from typing import Final
 
 from executor.record.timeline import NANOSECONDS
 from harness.plain_text import some_of
+from harness.traces.edges.framework_edges import langgraph_metadata
 from harness.traces.spans.waiting_spans import POLL
 from harness.traces.trace_model import DECLARED, ForeignRun
 
@@ -35,6 +39,10 @@ _NAMES_SHOWN: Final = 3
 _NAMES_RATIO: Final = 0.34
 # Of calls of several names, those that began while others still ran: else it is a superstep like another.
 _STAGGERED_RATIO: Final = 0.5
+_WORKER: Final = re.compile(r"worker|consumer", re.IGNORECASE)
+_NUMBER: Final = re.compile(r"[\W_]*\d+$")
+
+_Call = tuple[int, int, int]  # start, end, step
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +94,43 @@ def queues_of(run: ForeignRun) -> list[Queue]:
             if taken.isdisjoint(step for _, _, step in members):
                 found.setdefault((caller, name, at_once), []).append(members)
     queues = [_queue(name, at_once, rounds) for (_, name, at_once), rounds in found.items()]
+    queues += _queues_of_workers(run, groups)
     queues.sort(key=lambda one: -one.waited_seconds)
     return queues[:MOST_QUEUES]
+
+
+def _queues_of_workers(run: ForeignRun, groups: Mapping[tuple[int, str], Sequence[_Call]]) -> Iterator[Queue]:
+    """Queues whose workers have a span each, beside each other in one caller."""
+    inside: dict[int, list[_Call]] = {}
+    for (caller, _), calls in groups.items():
+        inside.setdefault(caller, []).extend(calls)
+    workers: dict[tuple[int, str], list[_Call]] = {}
+    for (caller, _), calls in groups.items():
+        for call in calls:
+            name = run.names[call[2]]
+            if call[2] in inside and _WORKER.search(name) and not langgraph_metadata(run.spans[call[2]][0]):
+                workers.setdefault((caller, _NUMBER.sub("", name)), []).append(call)
+    for beside in workers.values():
+        taken = sorted(call for worker in beside for call in inside[worker[2]])
+        names = {run.names[step] for _, _, step in taken}
+        at_once = len(beside)
+        if at_once < 2 or len(names) > 1 or len(taken) < at_once + max(_FEWEST_WAITING, at_once):
+            continue
+        usual = median(end - start for start, end, _ in taken)
+        prompt = max(_PROMPT_NANOSECONDS, int(_PROMPT_RATIO * usual))
+        earliest_end = min(end for _, end, _ in beside)
+        if taken[-1][0] <= earliest_end + prompt and all(_goes_on(one, inside[one[2]], prompt) for one in beside):
+            yield _queue(names.pop(), at_once, [taken])
+
+
+def _goes_on(worker: _Call, taken: Sequence[_Call], prompt: int) -> bool:
+    """Whether a worker is busy from its beginning to its end."""
+    reached, until, _ = worker
+    for start, end, _ in sorted(taken):
+        if not -prompt <= start - reached <= prompt:
+            return False
+        reached = end
+    return until - reached <= prompt
 
 
 def _names(run: ForeignRun, members: Sequence[tuple[int, int, int]]) -> str:
@@ -159,7 +202,9 @@ def _full_stretches(
 def _accepted(
     members: Sequence[tuple[int, int, int]], most: int, waited: int, beside: int, staggered: bool
 ) -> Iterator[tuple[int, Sequence[tuple[int, int, int]]]]:
-    if waited >= max(_FEWEST_WAITING, most) and not (staggered and beside < _STAGGERED_RATIO * waited):
+    if staggered and (waited < most or beside < _STAGGERED_RATIO * waited):
+        return
+    if waited >= _FEWEST_WAITING:
         yield most, members
 
 

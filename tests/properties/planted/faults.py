@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.properties.planted.crash_faults import CRASH_FAULTS
+from tests.properties.planted.device_faults import DEVICE_FAULTS
 from tests.properties.planted.planting import Fault
 
 S = "executor.scheduler."
@@ -726,4 +727,5 @@ FAULTS = (
         by_calls=True,
     ),
     *CRASH_FAULTS,
+    *DEVICE_FAULTS,
 )

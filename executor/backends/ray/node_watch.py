@@ -1,0 +1,78 @@
+"""The nodes of a running Ray, as they come and go.
+
+Ray has no public way to hear of them: this is the subscription that its own dashboard uses. Where a version of Ray
+lacks it, the number of workers stays what it was at the start of the run.
+
+Rules of this module:
+- Nothing is polled: a thread waits for the next event of Ray's control store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+MOST_EVENTS = 1000
+ENDING_SECONDS = 10
+
+
+class NodeWatch:
+    """``changed(cores)``: how many cores the nodes have that are alive. Called in the watch's own thread."""
+
+    def __init__(self, changed: Callable[[int], None]) -> None:
+        self._changed = changed
+        self._ended = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._listening: asyncio.Task[None] | None = None
+        self._thread = threading.Thread(target=self._run, name="makespan-ray-nodes", daemon=True)
+
+    def begin(self) -> bool:
+        """Listen from now on; False: this Ray tells nobody."""
+        try:
+            from ray._private.gcs_pubsub import GcsAioNodeInfoSubscriber  # noqa: PLC0415  # Ray is imported by a run
+        except ImportError:
+            return False
+        self._subscriber_class: Any = GcsAioNodeInfoSubscriber
+        self._thread.start()
+        return True
+
+    def end(self) -> None:
+        """Nothing is reported any more."""
+        self._ended.set()
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._stop)
+        if self._thread.is_alive():
+            self._thread.join(ENDING_SECONDS)
+
+    def _stop(self) -> None:
+        if self._listening is not None:
+            self._listening.cancel()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._listening = self._loop.create_task(self._listen())
+        # Where Ray itself is gone, the steps hear of it.
+        with suppress(Exception, asyncio.CancelledError):
+            self._loop.run_until_complete(self._listening)
+        self._loop.close()
+
+    async def _listen(self) -> None:
+        import ray  # noqa: PLC0415  # as above
+
+        subscriber = self._subscriber_class(address=ray.get_runtime_context().gcs_address)
+        await subscriber.subscribe()
+        while not self._ended.is_set():
+            # What came before the subscription counts, too.
+            self._changed(await asyncio.to_thread(cores_alive))
+            await subscriber.poll(batch_size=MOST_EVENTS)
+
+
+def cores_alive() -> int:
+    """The cores of all nodes that are alive."""
+    import ray  # noqa: PLC0415  # as above
+
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # Ray has few types
+    return int(sum(node["Resources"].get("CPU", 0) for node in nodes if node["Alive"]))

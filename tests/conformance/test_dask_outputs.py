@@ -1,0 +1,107 @@
+"""Large outputs on Dask: they stay on the cluster, and what becomes of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from executor import BackendError, Step, Workflow, run
+from executor.backends import make_backend
+from executor.record.remote_outputs import OutputGoneError
+from executor.tracing import attribute_names
+
+SIZE = 200_000_000
+
+
+def made(size: int) -> bytes:
+    return bytes(size)
+
+
+def longer(data: bytes) -> bytes:
+    return data + b"x"
+
+
+def length(data: Any, other: Any = b"") -> int:
+    return len(data) + len(other)
+
+
+def noted(folder: str, size: int) -> bytes:
+    """Something large; and a file that says which process made it."""
+    (Path(folder) / f"{os.getpid()}").touch()
+    return bytes(size)
+
+
+def ends_the_worker_of(folder: str, data: bytes = b"") -> int:
+    """Ends the process that made something."""
+    for path in Path(folder).iterdir():
+        if int(path.name) != os.getpid():
+            os.kill(int(path.name), signal.SIGKILL)
+    return len(data)
+
+
+TOOLS = {f.__name__: f for f in (made, longer, length, noted, ends_the_worker_of)}
+
+
+def peak_bytes() -> int:
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("the kernel says nothing of the peak")
+
+
+@pytest.mark.slow
+def test_steps_hand_200_mb_to_one_another_and_the_driver_stays_as_it_is() -> None:
+    steps = (
+        Step(step_id="a", tool="made", args={"size": SIZE}),
+        Step(step_id="b", tool="longer", args={"data": "{{ steps.a.output }}"}),
+        Step(step_id="c", tool="length", args={"data": "{{ steps.b.output }}", "other": "{{ steps.small.output }}"}),
+        Step(step_id="small", tool="made", args={"size": 10}),
+    )
+    with make_backend("dask", 2) as backend:
+        assert run(Workflow(steps=steps[3:]), backend=backend, tools=TOOLS).ok
+        before = peak_bytes()
+        done = run(Workflow(steps=steps), backend=backend, tools=TOOLS)
+        assert done.ok, done.errors
+        assert done.outputs["c"] == SIZE + 11
+        assert peak_bytes() - before < 50_000_000
+        by_step = {attempt.step_id: attempt for attempt in done.timeline.attempts}
+        assert done.facts[by_step["b"]][attribute_names.OUTPUT_BYTES] >= SIZE
+        # Its input had to be read where it lay, or brought there first.
+        assert [wait.reason for wait in by_step["b"].waits if wait.start >= by_step["b"].granted] == ["transfer"]
+        # Read by a person, it is fetched.
+        assert len(done.outputs["a"]) == SIZE
+
+
+@pytest.mark.slow
+def test_outputs_that_no_step_reads_come_along_and_the_others_say_that_they_stayed(tmp_path: Path) -> None:
+    steps = (
+        Step(step_id="a", tool="noted", args={"folder": str(tmp_path), "size": 2000}),
+        Step(step_id="b", tool="longer", args={"data": "{{ steps.a.output }}"}),
+        Step(step_id="moved", tool="length", args={"data": "{{ steps.a.output }}", "other": "{{ steps.z.output }}"}),
+        Step(step_id="z", tool="made", args={"size": 3000}),
+        Step(step_id="text", tool="noop", prompt="{{ steps.a.output | length }}"),
+        Step(step_id="once", tool="made", args={"size": 2500}, idempotent=False),
+        Step(step_id="after", tool="length", args={"data": "{{ steps.once.output }}"}),
+        # The one that holds it dies: Dask makes it once more.
+        Step(step_id="end", tool="ends_the_worker_of", args={"folder": str(tmp_path)}, depends_on=("b", "moved")),
+        Step(step_id="again", tool="length", args={"data": "{{ steps.a.output }}"}, depends_on=("end",)),
+    )
+    backend = make_backend("dask", 2, {"output_stays_bytes": "1000"})
+    done = run(Workflow(steps=steps), backend=backend, tools=TOOLS)
+    assert done.ok, done.errors
+    assert (done.outputs["moved"], done.outputs["again"], done.outputs["after"]) == (5000, 2000, 2500)
+    assert done.outputs["text"] == "2000"
+    assert len(done.outputs["b"]) == 2001
+    # What must not run twice is brought here at once: Dask would make it again where its worker dies.
+    assert len(done.outputs["once"]) == 2500
+    with pytest.raises(OutputGoneError, match="output_stays_bytes"):
+        done.outputs["a"]
+
+
+def test_a_size_that_is_none_is_refused() -> None:
+    with pytest.raises(BackendError, match="output_stays_bytes 'much' is no number of bytes"):
+        make_backend("dask", 2, {"output_stays_bytes": "much"})
