@@ -89,9 +89,11 @@ def _number(value: float) -> str:
 
 
 def picture(figures: Mapping[str, Any]) -> str:
-    """The cost of a step of the layered graph, as bars on a logarithmic axis."""
+    """The CPU time of a step of the layered graph, as bars on a logarithmic axis: other programs disturb it less."""
     peers = [
-        (peer, peer["costs"]["layered"]["seconds"]) for peer in figures["peers"] if "layered" in peer.get("costs", {})
+        (peer, peer["costs"]["layered"]["cpu_seconds"])
+        for peer in figures["peers"]
+        if "layered" in peer.get("costs", {})
     ]
     peers.sort(key=lambda one: one[1])
     lowest = math.floor(math.log10(min(seconds for _, seconds in peers)))
@@ -102,8 +104,8 @@ def picture(figures: Mapping[str, Any]) -> str:
         return _LEFT + (_RIGHT - _LEFT) * (logarithm - lowest) / (highest - lowest)
 
     parts = [
-        '<text class="head" x="16" y="26">What a step costs that does nothing</text>',
-        '<text class="quiet" x="16" y="46">layered graph, two parents a step, 4 workers; logarithmic axis</text>',
+        '<text class="head" x="16" y="26">CPU time of a step that does nothing</text>',
+        '<text class="quiet" x="16" y="46">all its processes; layered graph, two parents each; log axis</text>',
     ]
     bottom = _TOP + _ROW * len(peers)
     for power in range(lowest, highest + 1):
@@ -121,7 +123,7 @@ def picture(figures: Mapping[str, Any]) -> str:
             f'<rect class="{shade}" x="{_LEFT}" y="{y + 4}" width="{max(1.0, end - _LEFT):.1f}" height="{_ROW - 8}"/>',
             f'<text{bold} x="{end + 6:.1f}" y="{y + 16}">{_duration(seconds)}</text>',
         ]
-    title = "What a step costs that does nothing, by peer: " + ", ".join(
+    title = "CPU time of a step that does nothing, by peer: " + ", ".join(
         f"{peer['title']} {_duration(seconds)}" for peer, seconds in peers
     )
     return (

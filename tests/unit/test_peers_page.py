@@ -46,4 +46,4 @@ def test_the_picture_is_whole_xml_with_a_title_for_those_who_cannot_see_it() -> 
     root = ET.fromstring(picture(FIGURES))
     title = root.find("{http://www.w3.org/2000/svg}title")
     assert title is not None
-    assert title.text == "What a step costs that does nothing, by peer: by hand 7.00 µs"
+    assert title.text == "CPU time of a step that does nothing, by peer: by hand 5.00 µs"
