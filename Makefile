@@ -29,6 +29,9 @@ MODEL_STAMP := $(MODEL)/.made-for-model
 # Real programs that `make bench` records and rewrites: a2a-sdk, LangGraph, FastAPI, Dask.
 PROGRAMS := .venv-programs
 PROGRAMS_STAMP := $(PROGRAMS)/.made-for-programs
+# What `make bench-peers` measures beside makespan: Dask, Ray, Prefect, LangGraph, Parsl, Hamilton, Dagster.
+PEERS := .venv-peers
+PEERS_STAMP := $(PEERS)/.made-for-peers
 # What builds and checks a release, and what makes the site: neither is needed to change or to run makespan.
 RELEASE := .venv-release
 RELEASE_STAMP := $(RELEASE)/.made-for-release
@@ -40,7 +43,7 @@ QUICK_TESTS := tests/unit tests/conformance tests/integration/test_scenarios.py
 # Whoever has nothing left to do takes over what another has not begun: no long tail, and files stay mostly together.
 PYTEST := $(BIN)/pytest -q -n $(JOBS) --dist worksteal
 
-.PHONY: help environment demo test lint types contracts unit test-quick test-slow test-model test-bare test-python release-check site diagrams trace-store nightly soak mutation bench docs dashboards pictures format clean
+.PHONY: help environment demo test lint types contracts unit test-quick test-slow test-model test-bare test-python release-check site diagrams trace-store nightly soak mutation bench bench-peers docs dashboards pictures format clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -108,6 +111,13 @@ mutation: $(STAMP) ## change the core in every place, and see whether the tests 
 bench: $(STAMP) $(PROGRAMS_STAMP) ## measure the executors against what one would write by hand, and what was foretold against what then was
 	@$(BIN)/pytest -q --benchmark-only --benchmark-sort=name --timeout=0 tests/benchmarks
 
+# `make bench-peers PEERS_OPTIONS=--quick` takes three minutes; `PEERS_KEEP=--write` keeps the figures for the documents.
+PEERS_OPTIONS ?=
+PEERS_KEEP ?=
+bench-peers: $(STAMP) $(PEERS_STAMP) ## measure makespan beside its peers, each in a process of its own (ten minutes)
+	@$(PEERS)/bin/python -m tests.benchmarks.peers $(PEERS_OPTIONS) build/peers.json
+	@$(BIN)/python -m development.documentation.keep_peers build/peers.json $(PEERS_KEEP)
+
 # A test compares the pages with the code; the picture is a run on this very machine.
 docs: $(STAMP) ## make the parts of docs/ that come from code, and the picture of a run
 	@$(BIN)/python -m development.documentation docs/reference
@@ -128,7 +138,7 @@ format: $(STAMP) ## put the code into its shape
 	@$(BIN)/ruff format $(CODE)
 
 clean: ## remove what the targets made, the environment included
-	rm -rf $(VENV) $(TRACE_STORE) $(MODEL) $(PROGRAMS) $(RELEASE) $(SITE) .debian-python .cache build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
+	rm -rf $(VENV) $(TRACE_STORE) $(MODEL) $(PROGRAMS) $(PEERS) $(RELEASE) $(SITE) .debian-python .cache build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
 	find executor harness tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 environment: $(STAMP) ## make .venv with everything that development needs
@@ -142,6 +152,9 @@ $(MODEL_STAMP): FORCE
 
 $(PROGRAMS_STAMP): FORCE
 	@$(MAKE_ENVIRONMENT) programs $(ONLY_WHEELS)
+
+$(PEERS_STAMP): FORCE
+	@$(MAKE_ENVIRONMENT) peers $(ONLY_WHEELS)
 
 trace-store: $(TRACE_STORE_STAMP) ## make .venv-trace-store with the trace store that a slow test sends to
 

@@ -2,7 +2,7 @@
 # Makes the folders of packages that the targets of the Makefile run in: each once, and again only when what it is
 # made of has changed. Nothing is compiled: what the Makefile adds to the call (--only-binary :all:) forbids it.
 #
-#   environment.sh demo|tests|trace-store|model|programs|release|site [further options of the installer]
+#   environment.sh demo|tests|trace-store|model|programs|peers|release|site [further options of the installer]
 #   environment.sh python                 print the interpreter that is taken
 #
 # PYTHON names an interpreter, UV the program uv (empty: pip is used even where uv is there).
@@ -47,12 +47,14 @@ find_python() {
     "python3-venv. Elsewhere: $AGAIN PYTHON=/path/to/python3."
 }
 
+PEER_VERSIONS=tests/benchmarks/peers/constraints.txt
+
 # --- What each folder is made of ---------------------------------------------------------------------------------
 
 list_of() { FOLDER=$1 PROGRAM=$2 LIST=$3 NEEDED=$4 ARGUMENTS=(--no-deps -r "$3"); }
 
 describe() {
-  LIST=""
+  LIST="" CONSTRAINTS=constraints.txt EACH=()
   case $ASKED in
     demo)
       FOLDER=.venv PROGRAM=makespan NEEDED="what makespan needs (about 80 MB)" ARGUMENTS=(-c constraints.txt -e .) ;;
@@ -71,7 +73,12 @@ describe() {
       FOLDER=.venv-programs PROGRAM=makespan NEEDED="what the recorded programs need (about 150 MB)"
       ARGUMENTS=(-c constraints.txt -e '.[record,dask]' 'a2a-sdk[http-server]==1.3.0' langgraph fastapi uvicorn
         opentelemetry-instrumentation-fastapi) ;;
-    *) fail "environment.sh makes demo, tests, trace-store, model, programs, release or site, not '$ASKED'." ;;
+    # Others that run graphs, to be measured beside makespan. One that cannot be had becomes a row that says so.
+    peers)
+      FOLDER=.venv-peers PROGRAM=makespan NEEDED="makespan and its peers (about 490 MB)" CONSTRAINTS=$PEER_VERSIONS
+      ARGUMENTS=(-c "$PEER_VERSIONS" -e .)
+      EACH=('dask distributed' ray langgraph prefect parsl apache-hamilton dagster) ;;
+    *) fail "environment.sh makes demo, tests, trace-store, model, programs, peers, release or site, not '$ASKED'." ;;
   esac
   STAMP=$FOLDER/.made-for-$ASKED
   HALF_MADE=$FOLDER/.half-made
@@ -87,6 +94,7 @@ ingredients() {
   else
     awk '/^\[/ { counts = !/^\[+tool\./ || /^\[+tool\.hatch/ } counts' pyproject.toml | cksum
     cksum constraints.txt
+    [ "$CONSTRAINTS" = constraints.txt ] || cksum "$CONSTRAINTS"
   fi
 }
 
@@ -194,7 +202,7 @@ install() {
       "${ARGUMENTS[@]}"
   else
     # A list of a folder's own names other versions than constraints.txt, and builds nothing.
-    if [ -z "$LIST" ]; then export PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt; fi
+    if [ -z "$LIST" ]; then export PIP_CONSTRAINT=$CONSTRAINTS PIP_BUILD_CONSTRAINT=constraints.txt; fi
     PIP_RETRIES=${PIP_RETRIES:-2} \
       run_quietly "$python" -m pip install --disable-pip-version-check --no-input --progress-bar off --no-compile \
       "${OPTIONS[@]}" "${ARGUMENTS[@]}"
@@ -216,7 +224,7 @@ is_usable() {
 }
 
 main() {
-  local python must="sys.version_info < (3, 11)"
+  local python one names must="sys.version_info < (3, 11)"
   describe
   [ -z "${PYTHON:-}" ] || PYTHON=$(find_python)
   INGREDIENTS=$(ingredients)
@@ -247,6 +255,11 @@ main() {
   fi
   echo "Installing $NEEDED, once …"
   install
+  for one in "${EACH[@]}"; do
+    # Its own words are said by `fail`; the others are installed all the same.
+    read -ra names <<< "$one"
+    (ARGUMENTS=(-c "$CONSTRAINTS" "${names[@]}") && install) || echo "$one is left out."
+  done
   run_quietly end_folder
 }
 

@@ -17,7 +17,7 @@ from typing import Final
 
 from development.documentation import command_line_page as command_line
 from development.documentation import document_pages as documents
-from development.documentation import import_drawing, public_names
+from development.documentation import import_drawing, peers_page, public_names
 from development.documentation import metrics_page as metrics
 from development.documentation import tools_page as tools
 from development.documentation import workflow_files_page as workflow_files
@@ -25,8 +25,10 @@ from development.documentation.markdown import Parts, filled
 
 PAGES: Final[Mapping[str, Parts]] = {
     "../architecture.md": import_drawing.PARTS,
+    "../performance.md": peers_page.PARTS,
     "analysis-document.md": documents.ANALYSIS,
     "command-line.md": command_line.PARTS,
+    "granularity-document.md": documents.GRANULARITY,
     "metrics.md": metrics.PARTS,
     "public-api.md": public_names.PARTS,
     "result-document.md": documents.RUN,

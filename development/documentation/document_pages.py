@@ -16,6 +16,7 @@ from development.documentation.markdown import Parts, Schema, plain, table, type
 from harness.result import run_schema
 from harness.simulation.simulation_document import simulation_schema
 from harness.traces.diagnosis.analysis_document import analysis_schema
+from harness.workloads import granularity_schema
 
 _OF_A_RUN: Final = {
     "result": "[cells](#cells)",
@@ -100,3 +101,4 @@ def _type(field: Schema, links: Mapping[str, str]) -> str:
 RUN: Final = schema_parts(run_schema(), _OF_A_RUN)
 ANALYSIS: Final = schema_parts(analysis_schema(), _OF_AN_ANALYSIS)
 SIMULATION: Final = schema_parts(simulation_schema(), _OF_A_SIMULATION)
+GRANULARITY: Final = schema_parts(granularity_schema(), {})

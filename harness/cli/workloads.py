@@ -13,7 +13,15 @@ from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_json
 from harness.plain_text import counted, duration_text
 from harness.report.terminal.console import Line, Terminal, table_lines
-from harness.workloads import PATTERNS, Granularity, PatternError, Shape, measure_granularity, scenario_of
+from harness.workloads import (
+    PATTERNS,
+    Granularity,
+    PatternError,
+    Shape,
+    granularity_document,
+    measure_granularity,
+    scenario_of,
+)
 from harness.workloads.task_bench import DEFAULT_SHAPE, steps_of
 
 _FILES = (
@@ -77,7 +85,11 @@ def measure_metg(request: MetgRequest) -> ExitCode:
     terminal = Terminal(sys.stderr) if request.json_target == STDOUT else Terminal()
     terminal.write(_lines(request, found))
     if request.json_target is not None:
-        write_json(_document(request, found), request.json_target)
+        document = granularity_document(
+            found, pattern=request.pattern, width=request.width, timesteps=request.timesteps, kernel=request.kernel,
+            executor=request.executor, efficiency=request.efficiency,
+        )  # fmt: skip
+        write_json(document, request.json_target)
     return ExitCode.FINE
 
 
@@ -105,26 +117,3 @@ def _lines(request: MetgRequest, found: Granularity) -> list[Line]:
         *table_lines(["a step", "makespan", "lower bound", "bound ÷ makespan"], rows),
         Line(head + said, "bold"),
     ]
-
-
-def _document(request: MetgRequest, found: Granularity) -> dict[str, Any]:
-    return {
-        "schema": "makespan.granularity/1",
-        "pattern": request.pattern,
-        "width": request.width,
-        "timesteps": request.timesteps,
-        "kernel": request.kernel,
-        "executor": request.executor,
-        "workers": found.workers,
-        "efficiency_ratio": request.efficiency,
-        "metg_seconds": found.metg_seconds,
-        "measured": [
-            {
-                "step_seconds": one.step_seconds,
-                "makespan_seconds": one.makespan_seconds,
-                "lower_bound_seconds": one.bound_seconds,
-                "efficiency_ratio": one.efficiency_ratio,
-            }
-            for one in found.measured
-        ],
-    }

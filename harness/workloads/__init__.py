@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.workloads.granularity import Granularity, measure_granularity
+from harness.workloads.granularity_document import granularity_document, granularity_schema
 from harness.workloads.task_bench import DEFAULT_SHAPE, PATTERNS, PatternError, Shape, scenario_of
 
 __all__ = [
@@ -11,6 +12,8 @@ __all__ = [
     "Granularity",
     "PatternError",
     "Shape",
+    "granularity_document",
+    "granularity_schema",
     "measure_granularity",
     "scenario_of",
 ]

@@ -83,13 +83,19 @@ def measure_granularity(
     return Granularity(interpolated(found, efficiency), tuple(found), slots)
 
 
-def crossing(measure: Callable[[float], Measured], efficiency: float) -> list[Measured]:
-    """Durations on both sides of the efficiency, as far as there are any, in order."""
-    found = [measure(_FIRST_SECONDS)]
+def crossing(
+    measure: Callable[[float], Measured],
+    efficiency: float,
+    *,
+    first_seconds: float = _FIRST_SECONDS,
+    longest_seconds: float = LONGEST_SECONDS,
+) -> list[Measured]:
+    """Durations on both sides of the efficiency, as far as there are any, in order, from the first on."""
+    found = [measure(first_seconds)]
     reached = found[0].efficiency_ratio >= efficiency
     factor = 0.5 if reached else 2.0
-    seconds = _FIRST_SECONDS
-    while SHORTEST_SECONDS <= seconds * factor <= LONGEST_SECONDS:
+    seconds = first_seconds
+    while SHORTEST_SECONDS <= seconds * factor <= longest_seconds:
         seconds *= factor
         found.append(measure(seconds))
         if (found[-1].efficiency_ratio >= efficiency) != reached:

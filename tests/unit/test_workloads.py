@@ -6,11 +6,12 @@ import json
 import math
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from harness.plain_text import duration_text
 from harness.scenario.scenario_file import load
-from harness.workloads import PATTERNS, PatternError, Shape, scenario_of
+from harness.workloads import PATTERNS, PatternError, Shape, granularity_schema, scenario_of
 from harness.workloads.granularity import LONGEST_SECONDS, SHORTEST_SECONDS, Measured, crossing, interpolated
 from harness.workloads.siphash import siphash_2_4
 from harness.workloads.task_bench import steps_of
@@ -132,6 +133,7 @@ def test_metg_is_measured_on_a_real_executor_and_written(folder: Path) -> None:
     assert done.exit_code == 0, done.stderr
     assert "METG(50%) of no_comm, 2 × 3, sleep, threads, 2 workers" in done.stdout
     written = json.loads((folder / "metg.json").read_text(encoding="utf-8"))
+    jsonschema.validate(written, granularity_schema(), cls=jsonschema.Draft202012Validator)
     assert written["workers"] == 2
     assert written["measured"]
 
