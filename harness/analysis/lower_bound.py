@@ -86,7 +86,9 @@ def _beyond(index: AttemptIndex) -> int:
     events = sorted(
         [(time, 1, workers) for time, workers in index.timeline.worker_changes]
         + [(end, 0, -1) for attempt in index.ended for _, end in index.run_segments(attempt)]
-        + [(start, 2, 1) for attempt in index.ended for start, _ in index.run_segments(attempt)]
+        + [(start, 2, 1) for attempt in index.ended for start, _ in index.run_segments(attempt)],
+        # Of several changes at one instant the last one counts.
+        key=lambda event: event[:2],
     )
     beyond = running = before = 0
     workers = index.timeline.workers

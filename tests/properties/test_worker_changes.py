@@ -87,6 +87,12 @@ def test_what_ran_on_past_a_reduction_counts_as_nothing() -> None:
     assert RunAnalysis(timeline).lower_bound.terms["work"] == 2 * SECOND
 
 
+def test_of_several_changes_at_one_instant_the_last_one_counts() -> None:
+    timeline = steps_in_a_row((0, 2), (0, 2))
+    timeline.worker_changes = [(0, 4), (0, 1)]
+    assert RunAnalysis(timeline).lower_bound.terms["work"] == 2 * SECOND
+
+
 def test_the_result_document_gives_the_changes_and_clocks_back() -> None:
     timeline = steps_in_a_row((0, 3), (0, 3))
     timeline.worker_changes = [(0, 2), (SECOND, 1)]
