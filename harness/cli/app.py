@@ -97,7 +97,7 @@ def record(request: RecordRequest) -> ExitCode:
 @command(app, "simulate", "Say what would change a run, on the virtual clock.")
 def simulate(request: SimulateRequest) -> ExitCode:
     """Say what would change a scenario, a run or a trace: more workers, another policy, higher limits, faster steps.
-    Nothing runs but the scheduler, on a clock that jumps.
+    Nothing runs but the scheduler, on a clock that jumps, and nothing is stored.
     """
     from harness.cli.simulate import simulate_subject
 
