@@ -123,7 +123,7 @@ def _lost() -> Panel:
         "it. `running` is work that the serial run needed too, `slowdown` what it took longer side by side.",
         SECONDS, height=14, colours=draw.CAUSES, least=None,
     )  # fmt: skip
-    return draw.bars(look, Query(by_cell(of_one_run(RUN_LOST, " != 0"))), rows=CELL, columns="cause", stacked=True)
+    return draw.bars(look, Query(by_cell(of_one_run(RUN_LOST))), rows=CELL, columns="cause", stacked=True)
 
 
 def _figures() -> Panel:

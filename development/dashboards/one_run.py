@@ -20,6 +20,7 @@ from harness.dashboards.grafana.queries import (
     NO_WAIT,
     counts_by_duration,
     curve,
+    lost_by_cause,
     newest,
     or_else,
     short_revision,
@@ -31,7 +32,6 @@ from harness.telemetry.metrics.metric_table import (
     RESOURCE_IN_USE,
     RUN_CRITICAL_PATH,
     RUN_INFO,
-    RUN_LOST,
     RUN_LOWER_BOUND,
     RUN_MAKESPAN,
     RUN_SCHEDULE_EFFICIENCY,
@@ -162,7 +162,7 @@ def _lost() -> Panel:
         "The makespan split by cause along what led to its last end; the parts sum to it.",
         SECONDS, colours=draw.CAUSES, least=None,
     )  # fmt: skip
-    return draw.bars(look, Query(f"{newest(RUN_LOST)} != 0"), rows="executor", columns="cause", stacked=True)
+    return draw.bars(look, Query(lost_by_cause()), rows="executor", columns="cause", stacked=True)
 
 
 def _waits() -> Panel:

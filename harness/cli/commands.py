@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Collection
 from copy import copy
 from dataclasses import MISSING, fields
-from functools import partial
+from functools import cached_property, partial
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
@@ -62,6 +62,36 @@ def _value(parameter: Any, read: Callable[..., Any], context: Any, value: Any) -
     return read(parameter, context, value)
 
 
+class _Callback:
+    """What typer calls for a command. The request is imported when typer asks for the options, by the signature: it
+    asks only for those of a command that is called.
+    """
+
+    def __init__(self, body: Callable[[Any], ExitCode], *, acts: bool) -> None:
+        self.__name__ = body.__name__
+        self.__doc__ = body.__doc__
+        self.__annotations__ = {}
+        self._body = body
+        self._guarded = guarded(self._answered, acts=acts)
+
+    def __call__(self, **typed: Any) -> None:
+        """Do it, and leave with its exit status."""
+        self._guarded(**typed)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return _signature(self._request)
+
+    @cached_property
+    def _request(self) -> type[Any]:
+        found: type[Any] = get_type_hints(self._body)["request"]
+        return found
+
+    def _answered(self, **typed: Any) -> ExitCode:
+        given = {key: tuple(value) if isinstance(value, list) else value for key, value in typed.items()}
+        return self._body(self._request(**given))
+
+
 def group_of_commands(name: str, text: str, short_help: str | None = None) -> typer.Typer:
     """A group without commands yet."""
     return typer.Typer(
@@ -85,17 +115,8 @@ def command(
     """
 
     def register(body: Callable[[Request], ExitCode]) -> Callable[[Request], ExitCode]:
-        request: type[Any] = get_type_hints(body)["request"]
-
-        def callback(**typed: Any) -> ExitCode:
-            return body(
-                request(**{key: tuple(value) if isinstance(value, list) else value for key, value in typed.items()})
-            )
-
-        callback.__doc__ = body.__doc__
-        wrapped: Any = guarded(callback, acts=acts)
-        wrapped.__signature__ = _signature(request)
-        group.command(name, cls=LightCommand, epilog=EPILOG, short_help=short_help)(wrapped)
+        called: Any = _Callback(body, acts=acts)
+        group.command(name, cls=LightCommand, epilog=EPILOG, short_help=short_help)(called)
         return body
 
     return register

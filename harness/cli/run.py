@@ -36,10 +36,10 @@ from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_json
 from harness.files.strict_file import parse_document
 from harness.plain_text import one_line
-from harness.report.terminal.console import Line, Terminal, finding_lines
+from harness.report.terminal.console import Terminal, finding_lines
 from harness.report.terminal.plan_text import plan_lines
 from harness.report.terminal.run_progress import progress_for
-from harness.report.terminal.summary_text import step_lines, summary_lines
+from harness.report.terminal.summary_text import fault_lines, step_lines, summary_lines
 from harness.result import Document
 from harness.scenario.scenario_file import load, load_document
 from harness.scenario.scenario_model import Loaded
@@ -204,7 +204,7 @@ def _report(
     document = document_of(execution, result) if written else None
     try:
         if request.quiet:
-            faults.write(_fault_lines(execution.run))
+            faults.write(fault_lines(execution.run))
         else:
             _show(execution, figures, result, terminal)
     finally:
@@ -335,11 +335,6 @@ def _unstorable(result: Document | None) -> Iterator[str]:
     for step in () if result is None else result["steps"]:
         if "output_error" in step:
             yield f"step {step['step_id']!r}: {step['output_error']}; the result has null there"
-
-
-def _fault_lines(run: Run) -> list[Line]:
-    lines = [Line(f"failed: {one_line(str(error), 1000)}", "bold red") for error in run.errors.values()]
-    return [*lines, Line("the run was interrupted")] if run.interrupted else lines
 
 
 def _exit_code(run: Run) -> ExitCode:

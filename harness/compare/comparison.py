@@ -280,11 +280,17 @@ def _judged(one: CellChange, p_value: float | None) -> CellChange:
     return replace(one, p_value=p_value, verdict=verdict, reason=reason, put_down_to=put_down_to)
 
 
+def _too_few(one: CellChange) -> str:
+    single = [name for name, side in (("before", one.before), ("after", one.after)) if len(side) == 1]
+    named = f" {single[0]}" if len(single) == 1 else ""
+    return f"one repetition{named} says nothing about noise: use at least 6 repetitions"
+
+
 def _verdict(one: CellChange, change: Change | None, p_value: float | None) -> tuple[Verdict, str]:
     if change is None:
         return "undecided", "a run without length has no ratio"
     if change.ratio.low is None or p_value is None:
-        return "undecided", "one repetition says nothing about noise: use more repetitions"
+        return "undecided", _too_few(one)
     if change.spans_one:
         return "undecided", "the interval allows for no change at all"
     if p_value >= _SIGNIFICANCE:

@@ -15,6 +15,7 @@ from executor.model.findings import printable
 from harness.compare.comparison import CellChange, Comparison, Side, StepChange
 from harness.plain_text import aligned, counted, duration_text, duration_texts
 from harness.result.cell_key import Cell
+from harness.statistics import FewRepetitions, NoiseWarning
 
 SCHEMA: Final = "makespan.compare/1"
 _HEADINGS: Final = ("cell", "before", "after", "change", "95 % interval", "verdict", "put down to")
@@ -110,9 +111,18 @@ def _remarks(comparison: Comparison) -> list[str]:
         remarks.append(f"only after: {', '.join(str(cell) for cell in comparison.only_after)}")
     remarks += [f"note: {note}" for note in comparison.notes]
     remarks += [
-        f"warning: {one.cell.label}, {name}: {warning}" for one in comparison.cells for name, warning in one.warnings
+        f"warning: {one.cell.label}, {name}: {warning}"
+        for one in comparison.cells
+        for name, warning in one.warnings
+        if not _is_the_reason(warning, one)
     ]
     return remarks
+
+
+def _is_the_reason(warning: NoiseWarning, one: CellChange) -> bool:
+    """Whether the cell is undecided by it: that stands above."""
+    is_one = isinstance(warning, FewRepetitions) and warning.repetitions == 1
+    return is_one and one.change is not None and one.change.ratio.low is None
 
 
 def _headline(comparison: Comparison) -> str:

@@ -47,6 +47,7 @@ from harness.files.packaged import shipped_scenarios
 from harness.files.strict_file import Document, parse_value, read_document
 from harness.scenario.defaults import with_prompts, with_tools
 from harness.scenario.imported_form import ImportedForm
+from harness.scenario.json_text import json_hints
 from harness.scenario.projects import ProjectDocument, is_project_file, read_project
 from harness.scenario.replicas import expand_copies, has_copies
 from harness.scenario.scenario_model import Loaded, Scenario, ScenarioFile
@@ -101,7 +102,7 @@ class Loading:
         self._check_tools(declared)
         if workflow is not None:
             workflow, said = with_prompts(workflow, declared, self.config.default_tool)
-            self.findings += said
+            self.findings += [*said, *json_hints(workflow)]
             to_check = workflow
         planned = self._plan(to_check, declared, resources, complete=workflow is not None)
         self.findings = [*self.config.findings, *self._placed()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,14 +18,25 @@ from tests.integration.runs_of_scenarios import TWO_SCENARIOS, Planned, document
 pytestmark = pytest.mark.slow
 
 NEWEST = {one.scenario: one for one in TWO_SCENARIOS if one.compared}
+# Its scenario had a limit that the newest run's has not.
+OLDER = "orders-2"
 WEEK_MILLISECONDS = 7 * 86_400_000
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusServer]:
     with running_prometheus(tmp_path_factory.mktemp("prometheus")) as running:
-        pushed(running.url, list(documents()))
+        pushed(running.url, [_waiting_for_a_limit(one) if one["run_id"] == OLDER else one for one in documents()])
         yield running
+
+
+def _waiting_for_a_limit(document: dict[str, Any]) -> dict[str, Any]:
+    for result in document["results"]:
+        lost = result["lost_seconds"]
+        lost["resource.api"] = lost["running"] / 2
+        lost["running"] -= lost["resource.api"]
+        result["resources"] = {"api": {"capacity": 1}}
+    return document
 
 
 def asked(server: PrometheusServer, panel: dict[str, Any], place: int = 0) -> list[dict[str, Any]]:
@@ -75,3 +87,14 @@ def test_a_cell_that_ran_by_itself_since_is_not_put_beside_older_ones(server: Pr
     table = panel("What are the figures of each cell?")
     makespans = {place(one["metric"]) for one in asked(server, table)}
     assert makespans == cells(NEWEST["orders"]) | {("letters", "serial", "1")}
+
+
+def test_the_causes_of_lost_time_are_those_of_the_newest_run_and_sum_to_its_makespan(server: PrometheusServer) -> None:
+    assert server.query('makespan_run_lost_seconds{cause="resource.api"}[7d]', at=max(map(end_of, TWO_SCENARIOS)) + 1)
+    lost: Counter[tuple[str, str, str]] = Counter()
+    for one in asked(server, panel("Where does the time go?")):
+        assert one["metric"]["cause"] != "resource.api"
+        lost[place(one["metric"])] += float(one["value"][1])
+    bounds = asked(server, panel("How far is each makespan from its lower bound?"))
+    makespans = {place(one["metric"]): float(one["value"][1]) for one in bounds if one["metric"]["what"] == "makespan"}
+    assert lost == pytest.approx(makespans)

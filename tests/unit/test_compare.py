@@ -85,6 +85,18 @@ def test_one_repetition_says_nothing_about_noise():
     assert "noise" in one.reason
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [(1, 1, "one repetition says"), (1, 9, "one repetition before says"), (9, 1, "one repetition after says")],
+)
+def test_that_one_repetition_says_nothing_stands_in_a_comparison_once(before, after, said):
+    old, new = result(times(1, count=before)), result(times(2, count=after))
+    comparison = compare(document(old, run_id="before"), document(new, run_id="after"))
+    for shown in (text(comparison), markdown(comparison)):
+        assert shown.count("says nothing about noise") == 1
+        assert f"undecided: {said} nothing about noise: use at least 6 repetitions" in shown
+
+
 def test_runs_without_length_have_no_ratio_and_do_not_fail():
     one = changed(result([0.0, 0.0]), result([0.0, 0.0]))
     assert one.change is None

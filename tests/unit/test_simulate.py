@@ -338,3 +338,12 @@ def test_a_higher_limit_that_gains_nothing_by_itself_says_what_binds_next(folder
     wide = subject_of_scenario(load(folder / "p.yaml"), workers=8)
     (gain,) = simulate(wide, [set_capacity("llm=2", wide.timeline.resources)]).gains
     assert gain.binds_next == "critical_path"
+
+
+def test_a_simulation_is_stored_nowhere_and_its_help_says_so(folder: Path) -> None:
+    pipeline(folder)
+    before = {path.name for path in folder.rglob("*")}
+    done = called("simulate", "pipeline.yaml", "--store", "kept.sqlite")
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in folder.rglob("*")} == before
+    assert "nothing is stored" in " ".join(called("simulate", "--help").stdout.split())

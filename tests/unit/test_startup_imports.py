@@ -28,6 +28,11 @@ print(json.dumps(sorted(sys.modules)), file=sys.stderr)
 LIBRARY = "import json, sys; {code}; print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
 # What no start needs, whatever it starts.
 NEVER = {"scipy", "numpy", "plotly", "pydantic_settings", "httpx", "distributed", "hypothesis", "opentelemetry.sdk"}
+# The options of the commands; `shared` has those of `--version` and of commands without options of their own.
+OPTIONS = {
+    f"harness.cli.requests.{name}"
+    for name in ("dashboards", "fuzzing", "kept_runs", "local_llm", "recording", "running", "traces", "workloads")
+}
 VALIDATION = {"pydantic", "jinja2", "asyncio", "executor.engine", "executor.scheduler", "importlib.metadata"}
 
 
@@ -47,8 +52,12 @@ def loaded(program: str, folder: Path) -> set[str]:
         (LIBRARY.format(code="from executor import run"), VALIDATION | {"logging", "traceback"}),
         (LIBRARY.format(code="from executor import run, Workflow"), VALIDATION - {"pydantic", "importlib.metadata"}),
         (LIBRARY.format(code="import harness.doctor"), VALIDATION - {"importlib.metadata"}),
-        (COMMAND.format(arguments=["scenarios"]), VALIDATION | {"sqlite3"}),
-        (COMMAND.format(arguments=["history"]), VALIDATION | {"yaml", "harness.analysis"}),
+        (COMMAND.format(arguments=["--help"]), VALIDATION | OPTIONS | {"executor"}),
+        (COMMAND.format(arguments=["scenarios"]), VALIDATION | OPTIONS | {"sqlite3"}),
+        (
+            COMMAND.format(arguments=["history"]),
+            VALIDATION | OPTIONS - {"harness.cli.requests.kept_runs"} | {"yaml", "harness.analysis"},
+        ),
         (
             COMMAND.format(arguments=["run", "joke_translations", "-e", "virtual", "-q", "--no-store"]),
             {
@@ -57,7 +66,7 @@ def loaded(program: str, folder: Path) -> set[str]:
             },
         ),
     ],
-    ids=["run", "run and Workflow", "doctor", "scenarios", "history", "run on virtual"],
+    ids=["run", "run and Workflow", "doctor", "help", "scenarios", "history", "run on virtual"],
 )  # fmt: skip
 def test_a_start_does_not_load(program: str, not_loaded: set[str], tmp_path: Path) -> None:
     assert loaded(program, tmp_path) & (not_loaded | NEVER) == set()

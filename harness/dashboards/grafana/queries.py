@@ -18,6 +18,8 @@ from harness.telemetry.metrics.metric_table import (
     RUN_COMPLETED,
     RUN_EFFICIENCY,
     RUN_INFO,
+    RUN_LOST,
+    RUN_LOST_COMPLETED,
     RUN_MAKESPAN,
     RUN_SPEEDUP,
     MetricFamily,
@@ -53,12 +55,22 @@ def newest(metric: MetricFamily, suffix: str = "", labels: str = "") -> str:
     return f"last_over_time({selector(metric, suffix, labels)}[{_RANGE}])"
 
 
-def of_one_run(metric: MetricFamily, condition: str = "") -> str:
+def lost_by_cause() -> str:
+    """Of each cell how its newest run lost its time. A cause that this run cannot have, a limit of an earlier one, has
+    its newest value from that one; runs that were sent by an earlier version do not say which they are.
+    """
+    cell = ", ".join(CELL_LABELS)
+    lost, completed = f"{newest(RUN_LOST)} != 0", newest(RUN_LOST_COMPLETED)
+    last = f"{completed} == on ({cell}) group_left () max by ({cell}) ({newest(RUN_COMPLETED)})"
+    return f"(({lost}) and ({last})\nor\n({lost}) unless on ({cell}) {completed})"
+
+
+def of_one_run(metric: MetricFamily) -> str:
     """The values of the cells of one benchmark, the newest of each scenario. Where nothing was compared, those of each
     cell's newest run. A cell that ran again by itself since has only its speedup and efficiency from that benchmark.
     """
     cell = ", ".join(CELL_LABELS)
-    expression = newest(metric) + condition
+    expression = lost_by_cause() if metric is RUN_LOST else newest(metric)
     compared, completed = (f"max by ({cell}) ({newest(each)})" for each in (RUN_COMPARED, RUN_COMPLETED))
     last = f"{compared} == on (scenario) group_left () max by (scenario) ({compared})"
     chosen = f"{expression} and on ({cell}) ({last})"

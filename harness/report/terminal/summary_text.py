@@ -2,6 +2,7 @@
 
 Rules of this module:
 - Work ÷ makespan is called mean concurrency and nothing else.
+- What equal errors say stands there once, with their number and the first of their steps.
 - What a stand-in or a simulation made is labelled as that, before any of it is shown.
 """
 
@@ -11,11 +12,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+from executor.record.outcomes import StepError
 from executor.record.remote_outputs import OutputGoneError
 from executor.record.timeline import NANOSECONDS, Attempt, StepStatus
 from executor.running import Run
 from harness.analysis import Summary, remedy
-from harness.plain_text import counted, duration_text, one_line
+from harness.plain_text import counted, duration_text, one_line, some_of
 from harness.report.terminal.console import Line, shown_value
 
 STEPS_SHOWN: Final = 50
@@ -24,6 +26,8 @@ _ID_SHOWN: Final = 12
 _PATH_SHOWN: Final = 8
 _WARNINGS_SHOWN: Final = 20
 _FAILURES_SHOWN: Final = 5
+_ALIKE_SHOWN: Final = 5
+_FAULT_LIMIT: Final = 1000
 # What it took to start the workers is shown from so many seconds and such a share of the makespan on.
 _LEAST_STARTUP_SECONDS: Final = 0.1
 _LEAST_STARTUP_RATIO: Final = 0.1
@@ -48,6 +52,8 @@ def step_lines(run: Run, *, simulated: bool = False, stand_in: bool = False, wid
         yield Line(f"  [{_NOTES[note]}]", "yellow")
     shown = _chosen(run)
     tries = _tries(run, set(shown))
+    alike = {group[0].step_id: group for group in _equal_errors(run)}
+    first = {error.step_id: place for place, group in alike.items() for error in group}
     names = {step_id: one_line(step_id, _NAME_LIMIT) for step_id in shown}
     column = max((len(name) for name in names.values()), default=0)
     for step_id in shown:
@@ -55,14 +61,41 @@ def step_lines(run: Run, *, simulated: bool = False, stand_in: bool = False, wid
         earlier = run.reused.get(step_id)
         how = "cached" if step_id in run.cached else "reused"
         when = _time_of(tries.get(step_id, [])) if earlier is None else f"{how} from run {earlier[:_ID_SHOWN]}"
+        if first.get(step_id, step_id) != step_id:
+            when = f"{when}  as {one_line(first[step_id], _NAME_LIMIT)}".lstrip()
         yield Line(f"  {names[step_id]:<{column}}  {status:<9}  {when}".rstrip(), _STATUS_STYLES.get(status, ""))
         if status == "succeeded":
             yield Line(f"      {shown_value(_output_of(run, step_id), width - 6)}")
-        elif step_id in run.errors:
-            error = run.errors[step_id]
-            yield Line(f"      {one_line(f'{error.error_type}: {error.message}', 3 * width)}", "red")
+        elif step_id in alike:
+            error, count = run.errors[step_id], len(alike[step_id])
+            many = f" (in {counted(count, 'step')})" if count > 1 else ""
+            yield Line(f"      {one_line(f'{error.error_type}: {error.message}', 3 * width)}{many}", "red")
     if len(run.statuses) > len(shown):
         yield Line(f"  … and {len(run.statuses) - len(shown)} more (all of them: --json FILE)")
+
+
+def fault_lines(run: Run) -> Iterator[Line]:
+    """What failed, and nothing else."""
+    for group in _equal_errors(run):
+        said = str(group[0])
+        if len(group) > 1:
+            names = some_of([repr(one_line(error.step_id, _NAME_LIMIT)) for error in group], _ALIKE_SHOWN)
+            said = f"{counted(len(group), 'step')} ({names}): {group[0].error_type}: {group[0].message}"
+        yield Line(f"failed: {one_line(said, _FAULT_LIMIT)}", "bold red")
+    if run.interrupted:
+        yield Line("the run was interrupted")
+
+
+def _equal_errors(run: Run) -> Iterable[list[StepError]]:
+    """Errors of the same words together, in the order of the steps; those that failed are first, as where few are
+    shown.
+    """
+    groups: dict[tuple[str, str], list[StepError]] = {}
+    steps = (step_id for step_id in run.statuses if step_id in run.errors)
+    for step_id in sorted(steps, key=lambda one: run.statuses[one] != "failed"):
+        error = run.errors[step_id]
+        groups.setdefault((error.error_type, error.message), []).append(error)
+    return groups.values()
 
 
 def _chosen(run: Run) -> list[str]:

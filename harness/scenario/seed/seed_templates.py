@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from executor.model.findings import Finding, Path
+from harness.scenario.json_text import quoted_in_json
 
 _REFERENCE = re.compile(r"\$\{(?P<dollar>[^{}\s]+)\}|(?<!\{)\{(?P<brace>[^\W\d]\w*(?:\.[^\W\d]\w*)*)\}")
 _WHOLE_VALUE = re.compile(r"(?:steps|inputs)\.\S+")
@@ -76,7 +77,7 @@ class References:
         """The Jinja2 source of ``text``. ``mapping`` holds the step's own names, as Jinja2 source."""
         pieces: list[str] = []
         position = 0
-        quoted = _quoted_in_json(text)
+        quoted = quoted_in_json(text, _REFERENCE)
         for match in _REFERENCE.finditer(text):
             source = self._substitute(match, step, path, mapping or {})
             if source is None:
@@ -203,35 +204,6 @@ class References:
         if fields and fields[0] == "output":
             fields = fields[1:]
         return _accessed(access("steps", step_id) + ".output", fields)
-
-
-def _quoted_in_json(text: str) -> frozenset[int] | None:
-    """Where placeholders stand inside the quotes of JSON text; None where the text is none."""
-    if text.lstrip()[:1] not in ("{", "["):
-        return None
-    matches = list(_REFERENCE.finditer(text))
-    if not matches:
-        return None
-    quoted: set[int] = set()
-    pieces: list[str] = []
-    position = 0
-    for match in matches:
-        pieces.append(text[position : match.start()])
-        inside = _ends_in_quotes("".join(pieces))
-        pieces.append("x" if inside else "0")
-        position = match.end()
-        if inside:
-            quoted.add(match.start())
-    try:
-        is_json = isinstance(json.loads("".join([*pieces, text[position:]])), dict | list)
-    except (ValueError, RecursionError):
-        return None
-    return frozenset(quoted) if is_json else None
-
-
-def _ends_in_quotes(text: str) -> bool:
-    """Whether the JSON text breaks off inside of a string."""
-    return len(re.findall(r'(?<!\\)(?:\\\\)*"', text)) % 2 == 1
 
 
 def _as_json(source: str, *, in_quotes: bool) -> str:

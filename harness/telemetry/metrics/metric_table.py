@@ -95,6 +95,12 @@ RUN_STARTUP: Final = _gauge(
 RUN_LOST: Final = _gauge(
     "run_lost_seconds", "The makespan split by cause, running included: the parts sum to it.", ("cause",), "seconds"
 )
+RUN_LOST_COMPLETED: Final = _gauge(
+    "run_lost_completed_timestamp_seconds",
+    "When the run ended that `run_lost_seconds` of this cause is from, seconds since 1970 in UTC.",
+    ("cause",),
+    "seconds",
+)
 RUN_COMPLETED: Final = _gauge(
     "run_completed_timestamp_seconds", "When the last repetition ended, seconds since 1970 in UTC.", unit="seconds"
 )
@@ -145,9 +151,9 @@ STEP_WAIT: Final = _histogram("step_wait_seconds", "Waits of attempts, by what t
 
 FAMILIES: Final = (
     RUN_SPEEDUP, RUN_EFFICIENCY, RUN_MAKESPAN, RUN_CRITICAL_PATH, RUN_LOWER_BOUND, RUN_SCHEDULE_EFFICIENCY, RUN_WORK,
-    RUN_STEP_OVERHEAD, RUN_STARTUP, RUN_LOST, RUN_COMPLETED, RUN_COMPARED, RUN_INFO, STEPS_RUNNING, STEPS_READY,
-    WORKERS, RESOURCE_IN_USE, RESOURCE_CAPACITY, RUNS, STEP_ATTEMPTS, STEP_FAILURES, STEP_RETRIES, BUSY_WORKER,
-    TELEMETRY_LOST, STEP_DURATION, STEP_WAIT,
+    RUN_STEP_OVERHEAD, RUN_STARTUP, RUN_LOST, RUN_LOST_COMPLETED, RUN_COMPLETED, RUN_COMPARED, RUN_INFO, STEPS_RUNNING,
+    STEPS_READY, WORKERS, RESOURCE_IN_USE, RESOURCE_CAPACITY, RUNS, STEP_ATTEMPTS, STEP_FAILURES, STEP_RETRIES,
+    BUSY_WORKER, TELEMETRY_LOST, STEP_DURATION, STEP_WAIT,
 )  # fmt: skip
 
 # Exported as 0 before they happen, so that the first one is an increase.

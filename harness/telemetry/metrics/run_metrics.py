@@ -4,6 +4,7 @@ Rules of this module:
 - The numbers are those of the JSON, unchanged: a dashboard shows what the document says.
 - What the document has as null (a speedup that was not measured) is no sample.
 - A part that is nothing in this run is 0 all the same: else the newest sample of it would be that of an earlier run.
+  Of limits that only earlier runs had nothing is known here, so each part of the lost time says which run it is from.
 - Where times are from the wall clock, they come from the document: its repetitions' ``started_at``, else its own.
 """
 
@@ -48,6 +49,7 @@ def run_samples(
             yield Sample(family, labels, float(value))
     for cause, seconds in with_others_summed(_lost_by_cause(result)).items():
         yield Sample(table.RUN_LOST, (*labels, ("cause", cause)), seconds)
+        yield Sample(table.RUN_LOST_COMPLETED, (*labels, ("cause", cause)), completed_seconds)
 
 
 def possible_waits(result: Mapping[str, Any]) -> list[str]:
