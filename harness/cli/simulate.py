@@ -33,7 +33,6 @@ from harness.simulation import (
     SimulationError,
     Subject,
     best_schedule,
-    combined,
     distribution,
     simulate,
     subject_of_document,
@@ -75,8 +74,8 @@ def simulate_subject(request: SimulateRequest) -> ExitCode:
         subject = _subject(request, config)
         changes = _changes(request, subject)
         found = simulate(subject, changes, workers=worker_counts(request.workers), policies=policies(request.policies))
-        spreads = _spreads(request, found, changes)
-        optima = _optima(read_time(request.optimum, "--optimum"), found, changes)
+        spreads = _spreads(request, found)
+        optima = _optima(read_time(request.optimum, "--optimum"), found)
     except SimulationError as error:
         raise UsageFault(f"{error}" + (f"\n    fix: {error.fix}" if error.fix else "")) from error
     terminal.write(simulation_lines(found, spreads, optima))
@@ -97,24 +96,14 @@ def _changes(request: SimulateRequest, subject: Subject) -> list[Change]:
     return found
 
 
-def _spreads(request: SimulateRequest, found: Simulation, changes: list[Change]) -> list[Distribution | None]:
+def _spreads(request: SimulateRequest, found: Simulation) -> list[Distribution | None]:
     if not request.distribution:
         return [None] * len(found.cells)
-    spreads: list[Distribution | None] = []
-    for cell in found.cells:
-        schedule = Change("", workers=cell.workers, policy=cell.policy)
-        spreads.append(
-            distribution(
-                found.subject,
-                combined([*changes, schedule]),
-                runs=request.runs or DEFAULT_RUNS,
-                seed=request.seed or 0,
-            )
-        )
-    return spreads
+    runs, seed = request.runs or DEFAULT_RUNS, request.seed or 0
+    return [distribution(found.subject, cell.change, runs=runs, seed=seed) for cell in found.cells]
 
 
-def _optima(max_seconds: float | None, found: Simulation, changes: list[Change]) -> list[Optimum | None]:
+def _optima(max_seconds: float | None, found: Simulation) -> list[Optimum | None]:
     """For each cell the best schedule of its number of workers, searched once, from the best cell on."""
     if max_seconds is None:
         return [None] * len(found.cells)
@@ -123,9 +112,7 @@ def _optima(max_seconds: float | None, found: Simulation, changes: list[Change])
         if cell.policy == "serial":
             continue
         if cell.workers not in searched:
-            schedule = Change("", workers=cell.workers, policy=cell.policy)
-            timeline = found.subject.run(combined([*changes, schedule]))
-            searched[cell.workers] = best_schedule(timeline, max_seconds=max_seconds)
+            searched[cell.workers] = best_schedule(found.subject.run(cell.change), max_seconds=max_seconds)
     return [None if cell.policy == "serial" else searched[cell.workers] for cell in found.cells]
 
 

@@ -84,8 +84,8 @@ class SimulateRequest:
         tuple[str, ...],
         option(
             "--policy -p NAMES",
-            "Orders of starts, separated by commas: dataflow, levels, barrier, serial (default: as it was).",
-            autocompletion=completion.policies,
+            "Orders of starts, separated by commas: dataflow, best, levels, barrier, serial (default: as it was).",
+            autocompletion=completion.simulated_policies,
         ),
     ] = ()
     capacities: Annotated[
