@@ -191,6 +191,38 @@ def test_the_document_has_rule_makespans_and_priorities(folder: Path) -> None:
     )  # fmt: skip
 
 
+def test_what_is_saved_runs_under_dataflow_in_the_best_order(folder: Path) -> None:
+    scenario(folder)
+    done = called("simulate", "made.yaml", "--workers", "2", "--policy", "best", "--save", "saved.yaml")
+    assert done.exit_code == 0
+    saved = load(folder / "saved.yaml")
+    assert subject_of_scenario(saved, workers=2).timeline.makespan_seconds == 5.0
+    done = called("run", "saved.yaml", "--executor", "virtual", "--workers", "2", "--json", "-")
+    assert json.loads(done.stdout)["results"][0]["makespan_seconds"]["median"] == 5.0
+
+
+def test_saved_where_no_order_is_shorter_the_scenario_keeps_its_own(folder: Path) -> None:
+    scenario(folder)
+    done = called("simulate", "made.yaml", "--workers", "4", "--policy", "best", "--save", "-")
+    assert [step.get("priority") for step in yaml.safe_load(done.stdout)["steps"]] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["made.yaml"], "give --policy best and one number of --workers"),
+        (["made.yaml", "--policy", "best", "--workers", "2,4"], "give --policy best and one number of --workers"),
+        (["run.json", "--policy", "best"], "--save writes a scenario, and this is a run"),
+        (["made.yaml", "--policy", "best", "--json", "-"], "cannot both write to stdout"),
+    ],
+)
+def test_what_cannot_be_saved_is_said(folder: Path, arguments: list[str], said: str) -> None:
+    scenario(folder)
+    called("run", "made.yaml", "--executor", "virtual", "--json", "run.json")
+    done = called("simulate", *arguments, "--save", "-")
+    assert (done.exit_code, said in done.stderr) == (2, True)
+
+
 def test_the_solver_begins_with_the_best_order(folder: Path) -> None:
     subject = scenario(folder)
     (cell,) = simulate(subject, policies=["best"]).cells

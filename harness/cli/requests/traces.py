@@ -125,6 +125,13 @@ class SimulateRequest:
             "Search that long, as in 60s, for the best schedule, and say how far from it the run is (extra: optimum).",
         ),
     ] = None
+    save: Annotated[
+        str | None,
+        option(
+            "--save FILE",
+            "Write the scenario with the priorities that --policy best found (.yaml or .json), to run or bench it.",
+        ),
+    ] = None
     cell: Annotated[
         str | None,
         option("--cell NAME", "Of a benchmark, the cell to simulate, as in threads@4/dataflow (default: the best)."),

@@ -92,7 +92,9 @@ def _best_lines(simulation: Simulation) -> Iterator[Line]:
         if not cell.best.priorities:
             yield Line(f"  best {where}: none of {tried} is shorter than dataflow's own order")
         else:
-            yield Line(f"  best {where}: {cell.best.rule}, of {tried} (--json FILE: the priority of each step)")
+            is_scenario = simulation.subject.kind == "scenario"
+            option = "--save FILE: the scenario in that order" if is_scenario else "--json FILE: each step's priority"
+            yield Line(f"  best {where}: {cell.best.rule}, of {tried} ({option})")
         if cell.best.left_out:
             names = ", ".join(cell.best.left_out)
             yield Line(f"    not tried, since the run is large: {names}", "yellow")
