@@ -241,7 +241,8 @@ class Rerun:
         divisor = change.speed_ups.get(step_id, 1)
         if divisor != 1:
             duration = round(duration / divisor)
-        outcome = measured.outcome or "succeeded"
+        # Nothing asks for a cancellation here: the attempt ends when it ended, as one that failed.
+        outcome = "failed" if measured.outcome == "cancelled" else measured.outcome or "succeeded"
         value = None
         if outcome != "succeeded":
             backoff = self.backoffs.get((step_id, measured.attempt + 1), 0)

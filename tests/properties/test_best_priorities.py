@@ -13,7 +13,7 @@ from executor.dependencies import Graph, plan
 from executor.record.timeline import Timeline
 from executor.running import run as run_workflow
 from harness.simulation import Change, SimulationError, best_priorities, subject_of_timeline
-from harness.testing.drawing.generator import DEFAULT_FEATURES, DrawnRun
+from harness.testing.drawing.generator import DrawnRun
 from harness.testing.drawing.simulated_run import simulate
 from harness.testing.drawing.strategies import workflows
 from tests.properties.effort import examples
@@ -24,7 +24,7 @@ RUNS = settings(
 
 
 @RUNS
-@given(workflows(max_steps=12, features=DEFAULT_FEATURES - {"cancellations", "stops"}))
+@given(workflows(max_steps=12))
 def test_best_is_never_worse_than_dataflow_and_ends_each_step_as_it_does(run: DrawnRun) -> None:
     try:
         subject = subject_of_timeline(simulate(run.workflow, run.behaviour), name="drawn")
