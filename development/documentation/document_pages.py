@@ -33,7 +33,7 @@ _OF_AN_ANALYSIS: Final = {
     "interval": "[interval](#intervals)",
 }
 _OF_A_SIMULATION: Final = {"cell": "[cells](#cells)", "distribution": "[distribution](#distributions)",
-                               "optimum": "[optimum](#optima)"}  # fmt: skip
+                               "best": "[best order](#best-orders)", "optimum": "[optimum](#optima)"}  # fmt: skip
 
 
 def schema_parts(schema: Schema, links: Mapping[str, str]) -> Parts:

@@ -3,13 +3,14 @@
 Rules of this module:
 - What is meant is looked at in this order: a word for a kept run (``@last``); a file or folder, by what is in it; the
   name of a shipped scenario; the beginning of a run's id.
-- With ``--json -`` stdout holds the document alone.
+- With ``--json -`` stdout holds the document alone, with ``--save -`` the scenario.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,6 @@ from harness.simulation import (
     SimulationError,
     Subject,
     best_schedule,
-    combined,
     distribution,
     simulate,
     subject_of_document,
@@ -67,19 +67,26 @@ def simulate_subject(request: SimulateRequest) -> ExitCode:
     """
     if request.json_target is not None:
         check_writable(request.json_target)
+    if request.save is not None:
+        check_writable(request.save, "the scenario")
+        if request.save == STDOUT == request.json_target:
+            raise UsageFault("--save and --json cannot both write to stdout: name a file for one of them")
     if request.runs is not None and not request.distribution:
         raise UsageFault("--runs counts the runs of --distribution: give that, too")
     config = load_config(request.config_path)
-    terminal = Terminal(sys.stderr) if request.json_target == STDOUT else Terminal()
+    terminal = Terminal(sys.stderr) if STDOUT in (request.json_target, request.save) else Terminal()
     try:
         subject = _subject(request, config)
         changes = _changes(request, subject)
         found = simulate(subject, changes, workers=worker_counts(request.workers), policies=policies(request.policies))
-        spreads = _spreads(request, found, changes)
-        optima = _optima(read_time(request.optimum, "--optimum"), found, changes)
+        spreads = _spreads(request, found)
+        optima = _optima(read_time(request.optimum, "--optimum"), found)
     except SimulationError as error:
         raise UsageFault(f"{error}" + (f"\n    fix: {error.fix}" if error.fix else "")) from error
+    priorities = None if request.save is None else _priorities(found)
     terminal.write(simulation_lines(found, spreads, optima))
+    if request.save is not None and priorities is not None:
+        _save(request, config, priorities)
     if request.json_target is not None:
         write_json(simulation_document(found, spreads, optima), request.json_target)
     return ExitCode.FAULT if subject.is_simulated_failure else ExitCode.FINE
@@ -97,24 +104,14 @@ def _changes(request: SimulateRequest, subject: Subject) -> list[Change]:
     return found
 
 
-def _spreads(request: SimulateRequest, found: Simulation, changes: list[Change]) -> list[Distribution | None]:
+def _spreads(request: SimulateRequest, found: Simulation) -> list[Distribution | None]:
     if not request.distribution:
         return [None] * len(found.cells)
-    spreads: list[Distribution | None] = []
-    for cell in found.cells:
-        schedule = Change("", workers=cell.workers, policy=cell.policy)
-        spreads.append(
-            distribution(
-                found.subject,
-                combined([*changes, schedule]),
-                runs=request.runs or DEFAULT_RUNS,
-                seed=request.seed or 0,
-            )
-        )
-    return spreads
+    runs, seed = request.runs or DEFAULT_RUNS, request.seed or 0
+    return [distribution(found.subject, cell.change, runs=runs, seed=seed) for cell in found.cells]
 
 
-def _optima(max_seconds: float | None, found: Simulation, changes: list[Change]) -> list[Optimum | None]:
+def _optima(max_seconds: float | None, found: Simulation) -> list[Optimum | None]:
     """For each cell the best schedule of its number of workers, searched once, from the best cell on."""
     if max_seconds is None:
         return [None] * len(found.cells)
@@ -123,10 +120,34 @@ def _optima(max_seconds: float | None, found: Simulation, changes: list[Change])
         if cell.policy == "serial":
             continue
         if cell.workers not in searched:
-            schedule = Change("", workers=cell.workers, policy=cell.policy)
-            timeline = found.subject.run(combined([*changes, schedule]))
-            searched[cell.workers] = best_schedule(timeline, max_seconds=max_seconds)
+            searched[cell.workers] = best_schedule(found.subject.run(cell.change), max_seconds=max_seconds)
     return [None if cell.policy == "serial" else searched[cell.workers] for cell in found.cells]
+
+
+def _priorities(found: Simulation) -> Mapping[str, int]:
+    """Those of the one cell under ``best``.
+
+    Raises:
+        UsageFault: the subject is no scenario, or there is not one such cell.
+    """
+    if found.subject.kind != "scenario":
+        raise UsageFault(
+            f"--save writes a scenario, and this is a {found.subject.kind}: --json FILE has the priority of each step"
+        )
+    best = [cell.best for cell in found.cells if cell.best is not None]
+    if len(best) != 1:
+        raise UsageFault("--save writes one order of starts: give --policy best and one number of --workers")
+    return best[0].priorities
+
+
+def _save(request: SimulateRequest, config: Config, priorities: Mapping[str, int]) -> None:
+    from harness.cli.plan import workflow_document  # noqa: PLC0415 - planners, for a file that is saved alone
+    from harness.cli.tasks import save_plan  # noqa: PLC0415 - the same
+
+    document = workflow_document(load(request.subject, settings=read_settings(request.settings), config=config))
+    if priorities:
+        document["steps"] = [{**step, "priority": priorities[step["step_id"]]} for step in document["steps"]]
+    save_plan(document, str(request.save))
 
 
 def _subject(request: SimulateRequest, config: Config) -> Subject:

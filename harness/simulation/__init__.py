@@ -9,6 +9,7 @@ Rules of this package:
 
 from __future__ import annotations
 
+from harness.simulation.best_priorities import BestPriorities, best_priorities
 from harness.simulation.best_schedule import Optimum, best_schedule
 from harness.simulation.changes import Change, SimulationError, combined
 from harness.simulation.duration_draws import Distribution, distribution
@@ -16,6 +17,7 @@ from harness.simulation.simulated_changes import Cell, Gain, Simulation, simulat
 from harness.simulation.subject import Subject, subject_of_document, subject_of_scenario, subject_of_timeline
 
 __all__ = [
+    "BestPriorities",
     "Cell",
     "Change",
     "Distribution",
@@ -24,6 +26,7 @@ __all__ = [
     "Simulation",
     "SimulationError",
     "Subject",
+    "best_priorities",
     "best_schedule",
     "combined",
     "distribution",

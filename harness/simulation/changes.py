@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Final, Literal
 
 from executor.model.device_needs import kind_of, need_faults, with_count
 from executor.model.findings import did_you_mean
@@ -20,6 +20,11 @@ from executor.model.workflow import Resource
 from executor.record.timeline import Timeline
 from executor.scheduler import POLICIES, Policy
 from harness.plain_text import one_line
+
+# `best` is `dataflow` with the best of several orders of starts.
+SimulatedPolicy = Policy | Literal["best"]
+BEST: Final = "best"
+SIMULATED_POLICIES: Final[tuple[SimulatedPolicy, ...]] = (*POLICIES, BEST)
 
 _NO_LIMIT: Final = "none"
 _NAMES_SHOWN: Final = 8
@@ -41,7 +46,8 @@ class Change:
     """What differs from the run as it was. ``label`` says it to a person.
 
     ``speed_ups``: by step id, what divides its durations. ``limits``: by resource, its fields that change (None: no
-    such limit; ``devices``: how many there are). ``workers`` and ``policy`` None: as they were.
+    such limit; ``devices``: how many there are). ``workers`` and ``policy`` None: as they were. ``ranks``: by the
+    index of the step in the graph, the larger the earlier it starts; None: those of the graph.
     """
 
     label: str
@@ -50,6 +56,7 @@ class Change:
     without_retries: bool = False
     workers: int | None = None
     policy: Policy | None = None
+    ranks: Sequence[int] | None = None
 
     def resources(self, before: Mapping[str, Resource]) -> dict[str, Resource]:
         """All limits, with the changed ones."""
@@ -78,6 +85,7 @@ def combined(changes: Sequence[Change], label: str = "all together") -> Change:
         any(one.without_retries for one in changes),
         next((one.workers for one in reversed(changes) if one.workers is not None), None),
         next((one.policy for one in reversed(changes) if one.policy is not None), None),
+        next((one.ranks for one in reversed(changes) if one.ranks is not None), None),
     )
 
 
@@ -173,19 +181,19 @@ def worker_counts(typed: Iterable[str]) -> list[int]:
     return sorted(found)
 
 
-def policies(typed: Iterable[str]) -> list[Policy]:
+def policies(typed: Iterable[str]) -> list[SimulatedPolicy]:
     """Names of policies, separated by commas.
 
     Raises:
         SimulationError: there is no such policy.
 
     """
-    found: dict[Policy, None] = {}
+    found: dict[SimulatedPolicy, None] = {}
     for text in typed:
         for piece in text.split(","):
-            name = next((one for one in POLICIES if one == piece.strip()), None)
+            name = next((one for one in SIMULATED_POLICIES if one == piece.strip()), None)
             if name is None:
-                fix = did_you_mean(piece.strip(), POLICIES, f"use one of: {', '.join(POLICIES)}")
+                fix = did_you_mean(piece.strip(), SIMULATED_POLICIES, f"use one of: {', '.join(SIMULATED_POLICIES)}")
                 raise SimulationError(f"--policy {piece.strip()!r}: there is no such policy", fix)
             found[name] = None
     return list(found)

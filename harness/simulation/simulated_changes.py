@@ -4,6 +4,7 @@ Rules of this module:
 - The base is the run as it was, on the virtual clock; a gain is the base's makespan less the changed one's.
 - A run that went one step at a time shows nothing about more workers under its own policy. Where more are asked for and
   no policy is named, the policy is ``dataflow``.
+- Under the policy ``best`` the order of starts is searched with the same changes (:mod:`.best_priorities`).
 - Where the subject leaves open what its steps waited for, a gain says how much of it is sure.
 - With no change asked for, the changes tried are those of :func:`harness.simulation.what_if.gains_of`, and running
   without retries where there were any.
@@ -20,7 +21,8 @@ from executor.record.timeline import NANOSECONDS
 from executor.scheduler import Policy
 from harness.analysis import RunAnalysis
 from harness.plain_text import one_line
-from harness.simulation.changes import Change, combined
+from harness.simulation.best_priorities import BestPriorities, best_priorities
+from harness.simulation.changes import BEST, Change, SimulatedPolicy, combined
 from harness.simulation.subject import Subject
 from harness.simulation.what_if import WORKERS, gains_of
 
@@ -32,15 +34,18 @@ _NOTHING_RATIO: Final = 0.005
 @dataclass(frozen=True, slots=True)
 class Cell:
     """All changes together, at a number of workers under a policy. ``gain_seconds`` is against the base;
-    ``sure_gain_seconds`` of it, whatever a trace leaves open.
+    ``sure_gain_seconds`` of it, whatever a trace leaves open. ``change``: what was run. ``best``: which order of starts
+    was taken, under the policy ``best``.
     """
 
     workers: int
-    policy: Policy
+    policy: SimulatedPolicy
     makespan_seconds: float
     lower_bound_seconds: float
     gain_seconds: float
     sure_gain_seconds: float
+    change: Change
+    best: BestPriorities | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ def simulate(
     changes: Sequence[Change] = (),
     *,
     workers: Sequence[int] = (),
-    policies: Sequence[Policy] = (),
+    policies: Sequence[SimulatedPolicy] = (),
 ) -> Simulation:
     """Run it again: as it was, with each change alone, and with all of them for each number of workers and policy."""
     rerun = subject.rerun
@@ -91,7 +96,7 @@ def simulate(
     counts = list(workers) or [subject.timeline.workers]
     together = combined(changes)
     cells = tuple(
-        _cell(subject, replace(together, workers=count, policy=policy), base) for policy in policies for count in counts
+        _cell(subject, replace(together, workers=count), policy, base) for policy in policies for count in counts
     )
     singles = [*changes, *_schedules(subject, workers, policies)]
     gains = [_gain(subject, one, base) for one in singles] if singles else _usual_gains(subject, base)
@@ -112,7 +117,7 @@ def _policy_for(subject: Subject, workers: Sequence[int]) -> Policy:
     return "dataflow" if one_at_a_time and any(count > 1 for count in workers) else subject.policy
 
 
-def _schedules(subject: Subject, workers: Sequence[int], policies: Sequence[Policy]) -> list[Change]:
+def _schedules(subject: Subject, workers: Sequence[int], policies: Sequence[SimulatedPolicy]) -> list[Change]:
     """Each other number of workers alone, and each other policy."""
     named = _policy_for(subject, workers)
     found = [
@@ -125,23 +130,35 @@ def _schedules(subject: Subject, workers: Sequence[int], policies: Sequence[Poli
         if (count, named) != (subject.timeline.workers, subject.policy)
     ]
     found += [
-        Change(f"policy {subject.policy} → {policy}", policy=policy) for policy in policies if policy != subject.policy
+        _under(subject, Change(f"policy {subject.policy} → {policy}"), policy)[0]
+        for policy in policies
+        if policy != subject.policy
     ]
     return list({one.label: one for one in found}.values())
 
 
-def _cell(subject: Subject, change: Change, base: int) -> Cell:
+def _under(subject: Subject, change: Change, policy: SimulatedPolicy) -> tuple[Change, BestPriorities | None]:
+    """The change under a policy; of ``best`` the order of starts is searched here."""
+    if policy != BEST:
+        return replace(change, policy=policy), None
+    best, ordered = best_priorities(subject, change)
+    return ordered, best
+
+
+def _cell(subject: Subject, together: Change, policy: SimulatedPolicy, base: int) -> Cell:
+    change, best = _under(subject, together, policy)
     again = subject.run(change)
     makespan = again.makespan_nanoseconds
     assert change.workers is not None
-    assert change.policy is not None
     return Cell(
         workers=change.workers,
-        policy=change.policy,
+        policy=policy,
         makespan_seconds=makespan / NANOSECONDS,
         lower_bound_seconds=RunAnalysis(again).lower_bound.nanoseconds / NANOSECONDS,
         gain_seconds=(base - makespan) / NANOSECONDS,
         sure_gain_seconds=subject.sure_gain(_unless_as_it_was(subject, change), base - makespan) / NANOSECONDS,
+        change=change,
+        best=best,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from harness.files.packaged import schema
+from harness.simulation.best_priorities import BestPriorities
 from harness.simulation.best_schedule import Optimum
 from harness.simulation.duration_draws import Distribution
 from harness.simulation.simulated_changes import Simulation
@@ -42,6 +43,7 @@ def simulation_document(
                 "gain_seconds": cell.gain_seconds,
                 "sure_gain_seconds": cell.sure_gain_seconds,
                 "distribution": None if spread is None else _spread(spread),
+                "best": None if cell.best is None else _best(cell.best),
                 "optimum": None if optimum is None else _optimum(optimum, cell.makespan_seconds),
             }
             for cell, spread, optimum in zip(simulation.cells, spreads, best, strict=True)
@@ -69,6 +71,15 @@ def simulation_document(
 def simulation_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of the document."""
     return schema("simulation")
+
+
+def _best(best: BestPriorities) -> dict[str, Any]:
+    return {
+        "rule": best.rule,
+        "makespans_seconds": dict(best.makespans_seconds),
+        "not_tried": list(best.left_out),
+        "priorities": dict(best.priorities),
+    }
 
 
 def _optimum(optimum: Optimum, makespan_seconds: float) -> dict[str, Any]:

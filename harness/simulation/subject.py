@@ -81,6 +81,7 @@ class Subject:
             speed_ups=change.speed_ups,
             without_retries=change.without_retries,
             durations=durations,
+            ranks=change.ranks,
         )
 
 

@@ -160,19 +160,21 @@ class Rerun:
         speed_ups: Mapping[str, float] | None = None,
         without_retries: bool = False,
         durations: Mapping[str, int] | None = None,
+        ranks: Sequence[int] | None = None,
     ) -> Timeline:
         """The whole timeline of one run on the virtual clock. Everything that is not given is as measured.
 
         ``resources`` replace all limits. ``speed_ups``: by step, what divides the durations of its attempts (infinite:
         no time). ``without_retries``: each step's last attempt is its only one. ``durations``: by step, nanoseconds
-        that each of its attempts runs.
+        that each of its attempts runs. ``ranks``: by the index of the step in :attr:`graph`, instead of its own.
         """
         slots = workers or self.timeline.workers
         measured: Policy = next((one for one in POLICIES if one == self.timeline.policy), "dataflow")
         change = _Change(speed_ups or {}, durations or {}, without_retries)
         backend = VirtualBackend(slots, behaviour=lambda attempt: self._behaviour(attempt, change))
+        graph = self._ranked(change.speed_ups) if ranks is None else replace(self.graph, ranks=list(ranks))
         engine = Engine(
-            self._ranked(change.speed_ups), {}, backend, slots=slots, policy=policy or measured,
+            graph, {}, backend, slots=slots, policy=policy or measured,
             resources=dict(self.timeline.resources) if resources is None else resources,
         )  # fmt: skip
         backend.drive(engine)
@@ -239,7 +241,8 @@ class Rerun:
         divisor = change.speed_ups.get(step_id, 1)
         if divisor != 1:
             duration = round(duration / divisor)
-        outcome = measured.outcome or "succeeded"
+        # Nothing asks for a cancellation here: the attempt ends when it ended, as one that failed.
+        outcome = "failed" if measured.outcome == "cancelled" else measured.outcome or "succeeded"
         value = None
         if outcome != "succeeded":
             backoff = self.backoffs.get((step_id, measured.attempt + 1), 0)
@@ -353,6 +356,15 @@ class Rerun:
             changed["for_each"] = [None] * len(items)
             attempts = max((self.last_attempt.get(item, 1) for item in items), default=1)
         return step.model_copy(update={**changed, "retry": _as_often(attempts)})
+
+    def lasting_nanoseconds(self) -> list[int]:
+        """How long each step of :attr:`graph` ran; of a mapped step its longest item."""
+        places = {step_id: place for place, step_id in enumerate(self.timeline.step_ids)}
+        found = []
+        for step in self.graph.steps:
+            place = places[step.step_id]
+            found.append(max(map(self.ran_nanoseconds, [place, *(self.items_of(place) or ())])))
+        return found
 
     def ran_nanoseconds(self, step: int) -> int:
         """How long all attempts of a step ran."""

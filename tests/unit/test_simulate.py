@@ -77,6 +77,15 @@ def nested_run() -> Timeline:
     )  # fmt: skip
 
 
+def test_a_call_that_was_cancelled_takes_the_time_that_it_took() -> None:
+    run = nested_run()
+    first = run.attempts[1]
+    first.outcome = "cancelled"
+    run.statuses[1] = "cancelled"
+    again = subject_of_timeline(run, name="agent").run(Change(""))
+    assert (again.makespan_seconds, again.statuses[1]) == (10.0, "failed")
+
+
 def test_the_base_of_a_scenario_is_its_stated_durations(folder: Path) -> None:
     found = simulate(pipeline(folder))
     assert found.base_seconds == found.measured_seconds == BASE

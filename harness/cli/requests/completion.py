@@ -18,6 +18,10 @@ def policies(incomplete: str) -> list[str]:
     return _beginning_with(incomplete, importlib.import_module("executor.scheduler").POLICIES)
 
 
+def simulated_policies(incomplete: str) -> list[str]:
+    return _beginning_with(incomplete, importlib.import_module("harness.simulation.changes").SIMULATED_POLICIES)
+
+
 def executors(incomplete: str) -> list[str]:
     return _beginning_with(incomplete, importlib.import_module("executor.backends").backend_names())
 

@@ -84,8 +84,8 @@ class SimulateRequest:
         tuple[str, ...],
         option(
             "--policy -p NAMES",
-            "Orders of starts, separated by commas: dataflow, levels, barrier, serial (default: as it was).",
-            autocompletion=completion.policies,
+            "Orders of starts, separated by commas: dataflow, best, levels, barrier, serial (default: as it was).",
+            autocompletion=completion.simulated_policies,
         ),
     ] = ()
     capacities: Annotated[
@@ -123,6 +123,13 @@ class SimulateRequest:
         option(
             "--optimum TIME",
             "Search that long, as in 60s, for the best schedule, and say how far from it the run is (extra: optimum).",
+        ),
+    ] = None
+    save: Annotated[
+        str | None,
+        option(
+            "--save FILE",
+            "Write the scenario with the priorities that --policy best found (.yaml or .json), to run or bench it.",
         ),
     ] = None
     cell: Annotated[

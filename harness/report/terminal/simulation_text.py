@@ -32,6 +32,7 @@ def simulation_lines(
     how = f"{counted(simulation.workers, 'worker')}, policy {simulation.policy}"
     yield Line(f"  as it is ({how}): {duration_text(simulation.base_seconds)}{_measured(simulation)}")
     yield from _cell_lines(simulation, spreads)
+    yield from _best_lines(simulation)
     yield from _optimum_lines(simulation, optima)
     yield from _gain_lines(simulation)
     for note in subject.notes[:_NOTES_SHOWN]:
@@ -79,6 +80,24 @@ def _cell_lines(simulation: Simulation, spreads: Sequence[Distribution | None]) 
     for spread in spreads[:1]:
         if spread is not None:
             yield Line(f"  {_drawn(spread)}", "dim")
+
+
+def _best_lines(simulation: Simulation) -> Iterator[Line]:
+    """Which order of starts the policy ``best`` took."""
+    for cell in simulation.cells:
+        if cell.best is None:
+            continue
+        tried = counted(len(cell.best.makespans_seconds) - 1, "rule")
+        where = f"on {counted(cell.workers, 'worker')}"
+        if not cell.best.priorities:
+            yield Line(f"  best {where}: none of {tried} is shorter than dataflow's own order")
+        else:
+            is_scenario = simulation.subject.kind == "scenario"
+            option = "--save FILE: the scenario in that order" if is_scenario else "--json FILE: each step's priority"
+            yield Line(f"  best {where}: {cell.best.rule}, of {tried} ({option})")
+        if cell.best.left_out:
+            names = ", ".join(cell.best.left_out)
+            yield Line(f"    not tried, since the run is large: {names}", "yellow")
 
 
 def _optimum_lines(simulation: Simulation, optima: Sequence[Optimum | None]) -> Iterator[Line]:

@@ -67,7 +67,7 @@ class _Sure:
 
     def __call__(self, change: Change) -> int:
         is_schedule = change.workers is not None or change.policy not in (None, "dataflow")
-        if change.limits or change.without_retries or (is_schedule and change.speed_ups):
+        if change.limits or change.without_retries or change.ranks is not None or (is_schedule and change.speed_ups):
             return 0
         if not is_schedule:
             return self._gains.gain_nanoseconds(change.speed_ups)
