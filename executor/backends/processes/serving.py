@@ -122,9 +122,11 @@ def _unpack(setup: dict[str, bytes]) -> tuple[RunContext, dict[str, Tool], bytes
                 run = pickle.loads(data)  # noqa: S301  # the parent's own words
     except BaseException as error:  # noqa: BLE001  # importing the user's modules may raise anything
         return run, tools, f"{what} cannot be had in a worker process: {_describe(error)}".encode()
+    # These imports are part of the start, and not of the first step.
     if any(tool.call is None and tool.call_async is not None for tool in tools.values()):
-        # The import is part of the start, and not of the first step.
-        import asyncio  # noqa: F401, PLC0415
+        import asyncio  # noqa: F401, PLC0415  # see above
+    if run.trace is not None:
+        import executor.tracing.worker_spans  # noqa: F401, PLC0415  # see above
     for tool in tools.values():
         # It saves time and nothing else: what is wrong shows again at the first call, as that call's failure.
         with suppress(Exception):

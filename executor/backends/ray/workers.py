@@ -126,6 +126,7 @@ class RayWorkers:
         """There are places for so many. What runs goes on; calls of workers that have no place go to others."""
         with self._lock:
             self.size = workers
+            without_place: list[Worker] = []
             while len(self._workers) < workers:
                 self._workers.append(self._new())
             for worker in sorted(self._workers, key=_is_up):
@@ -136,8 +137,9 @@ class RayWorkers:
                     worker.is_gone = True
                     for call in worker.calls:
                         call.has_begun = False
-                    self._kill(worker)
+                    without_place.append(worker)
             self._balance()
+        self._kill(without_place)
 
     def submit(self, call: Callable[[], Any], /) -> Future[Any]:
         """Run it on a worker."""
@@ -153,8 +155,9 @@ class RayWorkers:
             if call is None or call.worker is None:
                 return
             # What waits behind it goes to another worker.
-            self._note_death(call.worker)
-            self._kill(call.worker)
+            worker = call.worker
+            self._note_death(worker)
+        self._kill([worker])
 
     def recall(self, answers: Iterable[Any]) -> None:
         """Have those of these calls end with :class:`.RecallError` that have not begun."""
@@ -173,8 +176,14 @@ class RayWorkers:
         """End all workers, and what they run."""
         with self._lock:
             self._closed = True
-            for worker in self._workers:
-                self._kill(worker)
+            workers = list(self._workers)
+        self._kill(workers)
+
+    def _kill(self, workers: Iterable[Worker]) -> None:
+        """Never under the lock: Ray answers in the thread that calls :meth:`_ended`, which may be waiting for it."""
+        for worker in workers:
+            with suppress(self._ray.exceptions.RayError, ValueError, RuntimeError):
+                self._ray.kill(worker.actor, no_restart=True)
 
     # ------------------------------------------------------------------ under the lock
 
@@ -206,10 +215,6 @@ class RayWorkers:
         number = call.number
         reference = call.worker.actor.call_back.remote(number)
         reference.future().add_done_callback(lambda asked: self._called_back(call, number, asked))
-
-    def _kill(self, worker: Worker) -> None:
-        with suppress(self._ray.exceptions.RayError, ValueError, RuntimeError):
-            self._ray.kill(worker.actor, no_restart=True)
 
     def _note_death(self, worker: Worker) -> None:
         """Its first call is lost with it; a new one takes the place."""

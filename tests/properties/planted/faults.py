@@ -114,10 +114,11 @@ FAULTS = (
         "resuming overtaken",
         "A step that wants to go on after its calls is asked after those that have not begun.",
         S + "constrained_start:start_constrained",
-        "_start_resuming(scheduler, now, starts)\n        _start_reserved(scheduler, now, starts)\n"
-        "        _start_queued(scheduler, now, starts)\n",
-        "_start_reserved(scheduler, now, starts)\n        _start_queued(scheduler, now, starts)\n"
-        "        _start_resuming(scheduler, now, starts)\n",
+        "if scheduler._resuming:\n            _start_resuming(scheduler, now, starts)\n        if queue.reserved:\n"
+        "            _start_reserved(scheduler, now, starts)\n        _start_queued(scheduler, now, starts)\n",
+        "if queue.reserved:\n            _start_reserved(scheduler, now, starts)\n"
+        "        _start_queued(scheduler, now, starts)\n        if scheduler._resuming:\n"
+        "            _start_resuming(scheduler, now, starts)\n",
     ),
     # ---- slots
     Fault(
@@ -623,8 +624,8 @@ FAULTS = (
         "reserved steps forgotten on the short way",
         "Where nothing but data dependencies matters, a step that reserved is never started.",
         S + "short_way:_start_plain",
-        "if queue.reserved:",
-        "if False:",
+        "if queue.reserved or queue.lines:",
+        "if queue.lines:",
         focus=("resources",),
         size=40,
     ),
