@@ -76,6 +76,7 @@ class TestProcessPool(BackendConformance):
 class TestDask(BackendConformance):
     backend = "dask"
     workers = 2
+    hands_out_ahead = True
     many_steps = 300
     random_workflows = 3
 
@@ -84,6 +85,7 @@ class TestDask(BackendConformance):
 class TestRay(BackendConformance):
     backend = "ray"
     workers = 2
+    hands_out_ahead = True
     many_steps = 300
     random_workflows = 3
 

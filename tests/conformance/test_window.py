@@ -100,6 +100,7 @@ class Windowed(WindowBackend):
 
 class TestWindowed(BackendConformance):
     backend = Windowed
+    hands_out_ahead = True
     random_workflows = 6
     many_steps = 1000
     cannot: ClassVar[Mapping[str, str]] = {

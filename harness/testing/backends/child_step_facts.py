@@ -125,7 +125,7 @@ class CallFacts(BackendFacts):
     def run_calls(self, *steps: Step, tools: Mapping[str, Any] | None = None, **options: Any) -> Run:
         """Run steps with the tools of these facts beside the others, and judge the record."""
         run = self.run(*steps, tools={**STEPS, **CALLING, **(tools or {})}, **options)
-        assert_ok(check_timeline(graph_with_calls(run), run.timeline))
+        assert_ok(check_timeline(graph_with_calls(run), run.timeline, handed_out_ahead=self.hands_out_ahead))
         return run
 
     def can_it_calls(self, folder: Path) -> bool:

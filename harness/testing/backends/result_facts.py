@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import executor
 from executor import Attempt, Resource, Run, Workflow
@@ -26,12 +26,12 @@ def by_grant(run: Run) -> list[Attempt]:
     return sorted(run.timeline.attempts, key=lambda attempt: attempt.granted)
 
 
-def most_at_once(run: Run) -> int:
+def most_at_once(run: Run, *, until: Literal["ended", "known"] = "known") -> int:
     """The largest number of attempts that held a slot at once. Where a step waits at its worker, it has the slot of the
-    one before it when that has ended, which is known later.
+    one before it when that has ``ended``, which is known later.
     """
     changes = [(attempt.granted, 1) for attempt in run.timeline.attempts]
-    changes += [(attempt.ended or 0, -1) for attempt in run.timeline.attempts]
+    changes += [(getattr(attempt, until) or 0, -1) for attempt in run.timeline.attempts]
     return max(itertools.accumulate(change for _, change in sorted(changes)), default=0)
 
 
@@ -88,7 +88,7 @@ class OrderFacts(BackendFacts):
 
     def test_never_more_steps_run_than_there_are_workers(self) -> None:
         run = self.run(*(step(f"s{i}", "sleep", seconds=0.002) for i in range(12)))
-        assert most_at_once(run) <= self.worker_count()
+        assert most_at_once(run, until="ended" if self.hands_out_ahead else "known") <= self.worker_count()
         assert run.workers == self.worker_count()
 
     def test_a_limit_holds(self) -> None:
@@ -121,7 +121,7 @@ class OrderFacts(BackendFacts):
                 policy=behaviour.policy,
                 whens=behaviour.whens,
             )
-            assert_ok(check_timeline(graph, run.timeline))
+            assert_ok(check_timeline(graph, run.timeline, handed_out_ahead=self.hands_out_ahead))
 
     def run_workflow(self, workflow: Workflow, **options: Any) -> Run:
         """Run a whole workflow, watched."""
