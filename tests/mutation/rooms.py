@@ -24,6 +24,7 @@ TESTS = (
     "tests/unit/test_mapped_steps.py",
     "tests/unit/test_timeline.py",
     "tests/unit/test_dependencies.py",
+    "tests/unit/test_devices.py",
     "tests/unit/test_adaptive_limits.py",
     "tests/unit/test_analysis_golden.py",
     "tests/properties/test_dependencies_properties.py",

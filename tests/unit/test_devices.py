@@ -84,6 +84,7 @@ steps:
         ("gpu: 0", "out-of-range", "at least 1"),
         ("gpu: -0.5", "out-of-range", "greater than 0"),
         ("llm: 0.5", "not-whole", "counted in whole units"),
+        ("llm: 1, gpu: 1.5", "share-above-one", "only whole devices"),
         ("tpu: 1", "unknown-resource", "no resource"),
     ],
 )

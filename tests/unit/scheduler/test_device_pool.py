@@ -268,3 +268,13 @@ def test_a_reservation_moves_only_to_a_device_that_lacks_less() -> None:
     pool.release(attempts[1])
     assert pool.reserve(wanted)
     assert pool.places(DeviceNeed("gpu", 0, 600_000, 0)) is None
+
+
+def test_an_attempt_that_names_another_device_than_the_books_is_a_broken_invariant() -> None:
+    hand = needing({"gpu": 1}, {"gpu": 0.5})
+    hand.start()
+    attempt = hand.live["s0"]
+    assert isinstance(attempt, DeviceAttempt)
+    attempt.held_devices = {"gpu": held(hand, "s1")}
+    with pytest.raises(SchedulerError, match="each attempt keeps its devices"):
+        hand.scheduler.validate()

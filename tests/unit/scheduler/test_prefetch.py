@@ -407,3 +407,42 @@ def test_any_order_of_handing_out_and_taking_back_runs_every_step_once(seed: int
     assert sorted(attempt.index for attempt in attempts) == list(range(60))
     assert [attempt.granted for attempt in attempts] == sorted(attempt.granted for attempt in attempts)
     assert all(attempt.ready <= attempt.granted for attempt in attempts)
+
+
+# ---------------------------------------------------------------------- a grant that was at another time
+
+
+def moved(to: int) -> tuple[Hand, list[Wait]]:
+    """``b`` waits for the one slot and gets it at 1 s; then it turns out that it was granted ``to``."""
+    hand = Hand([step("a"), step("b")], slots=1)
+    hand.start()
+    hand.turn(1.0, "a")
+    attempt = hand.live["b"]
+    hand.scheduler.move_grant(attempt, to)
+    hand.scheduler.validate()
+    assert attempt.granted == to
+    return hand, list(attempt.waits)
+
+
+def test_a_grant_that_was_later_makes_the_wait_for_a_worker_longer() -> None:
+    hand, waits = moved(at(1.5))
+    assert [(wait.reason, wait.end) for wait in waits][-1] == ("worker", at(1.5))
+    assert sum(wait.end - wait.start for wait in waits) == at(1.5)
+    assert granted(hand) == [("a", 0), ("b", at(1.5))]
+
+
+def test_a_grant_that_was_earlier_makes_it_shorter() -> None:
+    _, waits = moved(at(0.25))
+    assert [(wait.reason, wait.start, wait.end) for wait in waits] == [("worker", 0, at(0.25))]
+
+
+def test_a_grant_at_the_instant_when_a_wait_began_leaves_no_wait() -> None:
+    _, waits = moved(0)
+    assert waits == []
+
+
+def test_an_attempt_that_did_not_wait_has_waited_for_a_worker_where_it_was_granted_later() -> None:
+    hand = Hand([step("a")])
+    hand.start()
+    hand.scheduler.move_grant(hand.live["a"], at(0.5))
+    assert [(wait.reason, wait.start, wait.end) for wait in hand.live["a"].waits] == [("worker", 0, at(0.5))]
