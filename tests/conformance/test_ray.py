@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pytest
 
 from executor import BackendError, Step, Workflow, run
 from executor.backends import find_backend, make_backend
+from executor.backends.batches import BatchCall
+from executor.backends.ray.workers import RayWorkers
 from harness.testing.backends.suite_steps import STEPS
 
 TOKEN = "0123456789abcdef" * 4  # of a cluster that lives for one test
@@ -108,6 +111,33 @@ def test_ray_of_our_own_runs_steps_ends_one_past_its_timeout_and_listens_on_loop
     listening = _listening(_below(os.getpid()) | {os.getpid()})
     assert listening
     assert {host for host, _ in listening} == {"127.0.0.1"}
+
+
+def test_a_worker_is_ended_outside_of_the_lock_that_the_ends_of_calls_wait_for(
+    kept: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray  # it takes a second, and most tests here need none
+
+    had_lock: list[bool] = []
+    real_kill = ray.kill
+    workers = RayWorkers(1)
+
+    def take() -> None:
+        had_lock.append(workers._lock.acquire(timeout=5))
+        if had_lock[-1]:
+            workers._lock.release()
+
+    def kill(actor: object, **options: bool) -> None:
+        # Ray answers a kill in the thread that hears of ends, which takes the lock: a thread of its own here.
+        trying = threading.Thread(target=take)
+        trying.start()
+        trying.join()
+        real_kill(actor, **options)
+
+    monkeypatch.setattr(ray, "kill", kill)
+    workers.stop(workers.submit(BatchCall([])))
+    workers.shutdown()
+    assert had_lock == [True, True]
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -68,6 +69,19 @@ def test_a_worker_that_calls_python_functions_loads_neither_the_engine_nor_its_l
         before = Step(step_id="a", tool="sleep", args={"seconds": 0})
         after = Step(step_id="b", tool="loaded", args={"names": heavy}, depends_on=("a",))
         assert done(backend, before, after, loaded=loaded).outputs["b"] == []
+
+
+@pytest.mark.parametrize("trace", [None, {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}])
+def test_a_worker_loads_tracing_before_its_first_step_where_the_run_is_traced(trace: dict[str, str] | None) -> None:
+    # Until a worker is ready its time counts as start-up, and after that into the first steps.
+    code = (
+        "import pickle, sys; from executor.backends.processes.serving import _unpack; "
+        "from executor.tools.tool import RunContext; "
+        f"_unpack({{'': pickle.dumps(RunContext(trace={trace!r}))}}); "
+        "print('executor.tracing.worker_spans' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{trace is not None}\n"
 
 
 def test_each_run_has_its_own_tools_inputs_and_failures() -> None:
