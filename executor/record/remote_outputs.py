@@ -34,8 +34,6 @@ class RemoteOutput:
         self.type_name = type_name
         self.reference = reference
         self.gone: str | None = None
-        # Whether anything has read it, a step that took it along included.
-        self.was_read = False
         self._fetch = fetch
 
     def fetch(self) -> Any:
@@ -46,7 +44,6 @@ class RemoteOutput:
         """
         if self.gone is not None:
             raise OutputGoneError(f"the output ({self}) {self.gone}")
-        self.was_read = True
         return self._fetch(self)
 
     def let_go(self, why: str) -> None:
@@ -58,7 +55,6 @@ class RemoteOutput:
         named = _named.get()
         if named is None:
             return _itself, (self.fetch(),)
-        self.was_read = True
         named.append(self)
         return _value_of, (self.name,)
 

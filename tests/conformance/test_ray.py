@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ import pytest
 from executor import BackendError, Step, Workflow, run
 from executor.backends import find_backend, make_backend
 from executor.backends.batches import BatchCall
-from executor.backends.ray.workers import RayWorkers
+from executor.backends.ray.workers import Call, RayWorkers
+from executor.backends.window import RecallError
 from harness.testing.backends.suite_steps import STEPS
 
 TOKEN = "0123456789abcdef" * 4  # of a cluster that lives for one test
@@ -138,6 +140,28 @@ def test_a_worker_is_ended_outside_of_the_lock_that_the_ends_of_calls_wait_for(
     workers.stop(workers.submit(BatchCall([])))
     workers.shutdown()
     assert had_lock == [True, True]
+
+
+def test_a_call_that_was_called_back_is_taken_as_that_whichever_is_heard_of_first(kept: None) -> None:
+    def came(value: object) -> Future[object]:
+        future: Future[object] = Future()
+        future.set_result(value)
+        return future
+
+    workers = RayWorkers(1)
+    for first_end in (True, False):
+        (worker,) = workers._workers
+        call = Call(b"", may_run_again=True)
+        call.worker, call.number, call.goes_back = worker, 7, True
+        worker.calls.append(call)
+        for end in (first_end, not first_end):
+            if end:
+                workers._ended(call, 7, came(None))
+            else:
+                workers._called_back(call, 7, came(True))
+        assert isinstance(call.answer.exception(timeout=0), RecallError)
+        assert worker.calls == []
+    workers.shutdown()
 
 
 @pytest.mark.slow

@@ -344,18 +344,14 @@ class DaskBackend(WindowBackend):
         return completion
 
     def _bring_home(self) -> None:
-        """The cluster is left: outputs that nothing has read are fetched, the others are gone."""
+        """The cluster is left, and the record can still be read: outputs that stayed there are fetched."""
         if self._engine is None or self._kept or not isinstance(outputs := self._engine.outputs, RemoteOutputs):
             return
         for step_id, remote in outputs.all_remote().items():
-            if not remote.was_read:
-                # What cannot be fetched says so when it is read.
-                with suppress(OutputGoneError):
-                    outputs[step_id] = remote.fetch()
-            remote.let_go(
-                "stayed on the Dask cluster, which the run has left. Read it inside of `with find_backend('dask')(…) "
-                "as backend:`, or raise output_stays_bytes"
-            )
+            # What cannot be fetched says so when it is read.
+            with suppress(OutputGoneError):
+                outputs[step_id] = remote.fetch()
+            remote.let_go("stayed on the Dask cluster, which the run has left, and could not be fetched then")
 
     def _connect(self) -> Any:
         if self._address is not None:

@@ -241,12 +241,19 @@ class RayWorkers:
         if asked.exception() is not None:
             # It is gone: the end of the call says so as well.
             return
+        if asked.result():
+            self._left_out(call, number)
+            return
+        with self._lock:
+            if call.number == number:
+                call.goes_back = None
+
+    def _left_out(self, call: Call, number: int) -> None:
+        """The worker leaves a call out that was called back. Its end and the answer may come in either order."""
         with self._lock:
             if call.number != number or call.worker is None:
                 return
             goes_back, call.goes_back = call.goes_back, None
-            if not asked.result():
-                return
             call.worker.calls.remove(call)
             call.worker = None
             call.number = -1
@@ -257,6 +264,10 @@ class RayWorkers:
 
     def _ended(self, call: Call, number: int, ended: Any) -> None:
         error = ended.exception()
+        if error is None and ended.result() is None:
+            # Calls give something.
+            self._left_out(call, number)
+            return
         with self._lock:
             worker = call.worker
             if call.number != number or worker is None:
