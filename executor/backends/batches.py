@@ -200,19 +200,23 @@ class BatchingBackend(SubmitBackend):
         rest = self._batches.get(attempt)
         if not rest:
             return call
-        calls = [pickle.dumps(call, PROTOCOL)]
+        kept, calls = self._all_pickled(engine, rest)
+        self._batches[attempt] = kept
+        return BatchCall([pickle.dumps(call, PROTOCOL), *calls])
+
+    def _all_pickled(self, engine: Engine, indices: Sequence[int]) -> tuple[list[int], list[bytes]]:
+        """The steps that can travel, and their calls. The others go the usual way, and fail there if they have to."""
         kept: list[int] = []
-        for index in rest:
+        calls: list[bytes] = []
+        for index in indices:
             data = self._pickled(engine, index)
             if data is None:
-                # It goes the usual way, and fails there if it has to.
                 self._short.exclude(index)
                 self._to_take_back.append(index)
             else:
                 calls.append(data)
                 kept.append(index)
-        self._batches[attempt] = kept
-        return BatchCall(calls)
+        return kept, calls
 
     def _pickled(self, engine: Engine, index: int) -> bytes | None:
         """A step's call, or None where it cannot be had, is large, or takes an output along that is elsewhere."""

@@ -328,16 +328,8 @@ class WindowBackend(BatchingBackend):
         return short.fits(index) and short.fits(indices[0]) and len(indices) < self._size(engine, indices[0])
 
     def _submit_ahead(self, engine: Engine, indices: list[int]) -> None:
-        waiting = Waiting([])
-        calls: list[bytes] = []
-        for index in indices:
-            data = self._pickled(engine, index)
-            if data is None:
-                self._short.exclude(index)
-                self._to_take_back.append(index)
-            else:
-                calls.append(data)
-                waiting.indices.append(index)
+        kept, calls = self._all_pickled(engine, indices)
+        waiting = Waiting(kept)
         if not calls:
             self._wake.set()
             return
