@@ -115,8 +115,7 @@ class BackendFacts:
     random_workflows: ClassVar[int] = 12
     patience_seconds: ClassVar[float] = 60.0
     cannot: ClassVar[Mapping[str, str] | None] = None
-    # Steps wait at workers that are busy: each has its slot from when the one before it has ended there, which is known
-    # later.
+    # Steps wait at workers that are busy: a slot is in use while its step runs there, not until its end is known here.
     hands_out_ahead: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:

@@ -80,7 +80,7 @@ class BackendConformance(
     ``cannot`` says what it cannot do (:data:`CAPABILITIES`), by default :data:`CANNOT`; ``workers`` how many each run
     has; ``many_steps`` how many the longest run has, and ``random_workflows`` how many are drawn; ``patience_seconds``
     after how long a run in which nothing happens counts as a standstill; ``hands_out_ahead``, that steps wait at busy
-    workers: a slot is then in use until its step has ended, and not until that is known.
+    workers: a slot is then in use while its step runs.
     """
 
     @pytest.mark.slow

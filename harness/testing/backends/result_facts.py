@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import executor
 from executor import Attempt, Resource, Run, Workflow
@@ -26,11 +26,12 @@ def by_grant(run: Run) -> list[Attempt]:
     return sorted(run.timeline.attempts, key=lambda attempt: attempt.granted)
 
 
-def most_at_once(run: Run, *, until: Literal["ended", "known"] = "known") -> int:
-    """The largest number of attempts that held a slot at once. Where a step waits at its worker, it has the slot of the
-    one before it when that has ``ended``, which is known later.
+def most_at_once(run: Run, *, only_running: bool = False) -> int:
+    """The largest number of attempts that held a slot at once: from their grant until their end was known. Where steps
+    wait at their workers, that is ``only_running``: from their start to their end.
     """
-    changes = [(attempt.granted, 1) for attempt in run.timeline.attempts]
+    since, until = ("started", "ended") if only_running else ("granted", "known")
+    changes = [(getattr(attempt, since) or 0, 1) for attempt in run.timeline.attempts]
     changes += [(getattr(attempt, until) or 0, -1) for attempt in run.timeline.attempts]
     return max(itertools.accumulate(change for _, change in sorted(changes)), default=0)
 
@@ -88,7 +89,7 @@ class OrderFacts(BackendFacts):
 
     def test_never_more_steps_run_than_there_are_workers(self) -> None:
         run = self.run(*(step(f"s{i}", "sleep", seconds=0.002) for i in range(12)))
-        assert most_at_once(run, until="ended" if self.hands_out_ahead else "known") <= self.worker_count()
+        assert most_at_once(run, only_running=self.hands_out_ahead) <= self.worker_count()
         assert run.workers == self.worker_count()
 
     def test_a_limit_holds(self) -> None:
