@@ -396,10 +396,6 @@ class Engine:
         expected, timeout, devices = step.expected_seconds, step.timeout, attempt.devices
         return ToolContext(self.context, attempt.step_id, attempt.attempt, expected, timeout, devices)
 
-    def needs_of(self, attempt: Attempt) -> Mapping[str, float]:
-        """What the step of an attempt needs, name → amount, for a backend whose own scheduler has to know."""
-        return self.scheduler.steps[attempt.index].needs or {}
-
     def devices_of(self, index: int) -> HeldDevices | None:
         """By kind, the ids of the devices that a step has now; None where it has none."""
         attempt = self.scheduler.live_attempt(index)

@@ -80,7 +80,8 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[tuple[str, Any, ByHand]]
             run(workflow_of(graphs.wide(8)), backend=backend, tools={"step": nap_of_none})
             yield "dask", backend, by_hand_dask(backend._client)  # type: ignore[attr-defined]  # of this backend
         return
-    ray = pytest.importorskip("ray")
+    import ray
+
     # Of its cores ours hold two, and two are left to what is done by hand.
     ray.init(address="local", num_cpus=2 * WORKERS, include_dashboard=False, log_to_driver=False)
     try:

@@ -134,6 +134,7 @@ class DaskBackend(WindowBackend):
             BackendError: there is no scheduler at the address, or the workers do not start.
         """
         self._engine, self._lost = engine, None
+        self._made_by.clear()
         super().open(engine)
         if self._address is not None:
             try:
