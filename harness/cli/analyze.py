@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from executor.garbage_collection import paused_collector
 from executor.model.findings import nearest
 from harness.cli.guard import UsageFault
 from harness.cli.requests.traces import AnalyzeRequest
@@ -23,7 +24,6 @@ from harness.report.terminal.analysis_text import analysis_lines, many_lines
 from harness.report.terminal.console import Line, Terminal
 from harness.simulation.changes import SimulationError, worker_counts
 from harness.traces import ForeignRun, Trace, TraceError, foreign_run, read_traces
-from harness.traces.collector_pause import paused_collector
 from harness.traces.diagnosis.analysis_document import analysis_document, many_document, run_documents, trace_document
 from harness.traces.diagnosis.diagnosis import Diagnosis, diagnose
 from harness.traces.diagnosis.trace_groups import Digest, Group, digest_of, groups_of

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, replace
 from heapq import nsmallest
 from typing import Final
 
+from executor.garbage_collection import paused_collector
 from executor.record.timeline import NANOSECONDS
 from harness.analysis import AttemptIndex, RunAnalysis, Summary
 from harness.analysis.attempt_index import ended_of
 from harness.analysis.lost_time import RUNNING, Piece
-from harness.traces.collector_pause import paused_collector
 from harness.traces.diagnosis.advice import Together, side_by_side
 from harness.traces.diagnosis.headline import Headline, headline_of
 from harness.traces.edges.framework_edges import LANGGRAPH

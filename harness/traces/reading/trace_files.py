@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.traces.collector_pause import paused_collector
+from executor.garbage_collection import paused_collector
 from harness.traces.formats import otlp_protobuf
 from harness.traces.formats.otlp import Defects
 from harness.traces.reading.collected_spans import CollectedSpans

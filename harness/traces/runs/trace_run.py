@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from executor.garbage_collection import paused_collector
 from executor.model.findings import printable
 from executor.record.timeline import Timeline
-from harness.traces.collector_pause import paused_collector
 from harness.traces.edges.edge_finding import find_edges
 from harness.traces.runs.foreign_timeline import late_starts, timeline_of
 from harness.traces.runs.own_timeline import NotOursError, own_root, own_run
