@@ -1,9 +1,8 @@
 """Scenarios: a workflow, and what to measure about it. Reads every kind of file that can be run.
 
 There are scenario files, bare workflow files (also the seed's JSON blocks as they are), and the richer files of the
-seed's system. All become the same :class:`Loaded`. Order: import the
-seed system's form, set inputs, write copies out, model, rules, tools and benchmark. Each step goes on after the faults
-of the one before, as far as it can.
+seed's system. All become the same :class:`Loaded`. Order: import the seed system's form, set inputs, write copies out,
+model, rules, tools and benchmark. Each step goes on after the faults of the one before, as far as it can.
 
 Rules of this module:
 - One report holds all findings of a file: model, rules, resources, tools, benchmark. Each has its file and line.
