@@ -55,6 +55,8 @@ if find_spec("langgraph") is not None:
         excused: ClassVar[Mapping[str, str]] = {
             "work_conserving": "it runs in steps, each of which waits for its slowest"
         }
+        # A busy machine may hold its loop and its threads up for longer than a pool of threads.
+        patience = Patience(settle=0.01, idle=1.0, standstill=10.0)
         database = None
         run = staticmethod(foreign_schedulers.langgraph)
 

@@ -40,6 +40,22 @@ for _ in range(2):
 """
 
 
+USED_BEFORE = """
+import os, sys
+import ray
+if len(sys.argv) > 1:
+    ray.init(address=sys.argv[1])
+    ray.shutdown()
+from executor import *
+for _ in range(2):
+    done = run(Workflow(steps=(Step(step_id="a", tool="noop"),)), backend="ray")
+    print(done.ok, done.errors)
+if len(sys.argv) > 1:
+    ray.init(address=sys.argv[1])
+    print(ray.cluster_resources()["CPU"])
+"""
+
+
 @pytest.fixture(scope="module")
 def kept() -> Iterator[None]:
     """One Ray for all runs of this process."""
@@ -181,6 +197,23 @@ def test_a_ray_that_runs_already_is_used_with_all_its_cores_and_left(
         [sys.executable, "-c", JOINING, address], capture_output=True, text=True, check=False, env=surroundings
     )
     assert (done.stdout, done.stderr) == ("True 3 0.01 {}\n" * 2, "")
+
+
+@pytest.mark.slow
+def test_a_program_that_has_imported_ray_may_use_it_as_a_backend(tmp_path: Path) -> None:
+    free = {name: text for name, text in os.environ.items() if not name.startswith("RAY_")} | {"HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", USED_BEFORE], capture_output=True, text=True, check=False, env=free)
+    assert (done.stdout, done.stderr) == ("True {}\n" * 2, "")
+
+
+@pytest.mark.slow
+def test_a_program_that_was_at_another_ray_uses_its_own_and_goes_back(
+    address: str, surroundings: dict[str, str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", USED_BEFORE, address], capture_output=True, text=True, check=False, env=surroundings
+    )
+    assert done.stdout == "True {}\n" * 2 + "3.0\n", done.stderr
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ Rules of this module:
   process for minutes.
 - A Ray that this program has joined by itself is used as it is, and left.
 - The environment variables that configure Ray for all this are put back.
+- Ray keeps what it has read of the environment, the token too: it reads it again before it starts, joins, and after.
 """
 
 from __future__ import annotations
@@ -217,6 +218,7 @@ def _started() -> Callable[[], None]:
         with _environment({**LOCAL_ENVIRONMENT, MARK_VARIABLE: next_mark()}):
             import ray  # noqa: PLC0415  # with the environment, which it reads when it is imported
 
+            _read_environment_again()
             with _quiet(), _loopback_alone(True):
                 ray.init(
                     address="local", num_cpus=SLOTS, num_gpus=0, include_dashboard=False,
@@ -224,10 +226,12 @@ def _started() -> Callable[[], None]:
                 )  # fmt: skip
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
+        _read_environment_again()
         raise
 
     def stop() -> None:
         ray.shutdown()
+        _read_environment_again()
         _remove(folder)
 
     return stop
@@ -238,9 +242,18 @@ def _joined(address: str, files: tuple[str, ...]) -> Callable[[], None]:
     with _environment(words):
         import ray  # noqa: PLC0415  # it is imported when it is asked for
 
+        _read_environment_again()
         with _quiet(), _loopback_alone("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" in words):
             ray.init(address=address, runtime_env={"py_modules": list(files)} if files else None, **QUIET)
     return ray.shutdown
+
+
+def _read_environment_again() -> None:
+    """Have a Ray that is imported already follow the environment as it is now, and forget the token it has read."""
+    library: Any = sys.modules.get("ray._raylet")
+    if library is not None:
+        library.Config.initialize("")
+        library.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _must_answer(address: str) -> None:
