@@ -33,6 +33,7 @@ from executor.backends.daemon_threads import DaemonThreads
 from executor.child_steps.child_request import ChildRequest, Outcomes
 from executor.child_steps.step_context import Place
 from executor.engine.engine import Engine, Failure
+from executor.record.outcomes import outcome_of
 from executor.record.timeline import NANOSECONDS, Attempt
 from executor.shortages import shortage
 from executor.tools.tool import Tool, ToolContext, ToolError
@@ -210,12 +211,16 @@ class AsyncioBackend(Backend):
                     starts = await self._run_with_context_async(engine, attempt, name)
                 else:
                     started = clock() - origin
+                    if steps[index].timeout is not None:
+                        engine.started(attempt, started, name)
                     try:
                         output = await call()
                     except BaseException as error:  # noqa: BLE001  # a step's failure; its cancellation too
                         ended = clock() - origin
                         failure = Failure.of(error)
-                        starts = engine.advance(((attempt, started, ended, name, None, "failed", failure, None),))
+                        starts = engine.advance(
+                            ((attempt, started, ended, name, None, outcome_of(error), failure, None),)
+                        )
                     else:
                         starts = engine.succeed(attempt, started, clock() - origin, name, None, output)
                 worker.attempt = None

@@ -177,6 +177,8 @@ class Backend:
             place.running = attempt
             if call is None:
                 return self._run_with_context(engine, attempt, worker, cpu_clock)
+            if steps[index].timeout is not None:
+                engine.started(attempt, started, worker)
             if started - cpu_clock.wall > SHORT_NANOSECONDS:
                 cpu_clock.read(started)
             try:

@@ -363,6 +363,8 @@ def render_value(
         TemplateError: a template cannot be rendered.
 
     """
+    if type(value) is str:
+        return compile_template(value).value(inputs, outputs, of_item) if "{" in value else value
     if next(templates_in(value), None) is None:
         return value
 
