@@ -112,7 +112,9 @@ class AsyncioBackend(Backend):
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self.calls = engine.renderer.direct_calls(engine.graph.steps, asynchronous=True)
-        self._thread_calls = engine.renderer.direct_calls(engine.graph.steps, asynchronous=False)
+        self._thread_calls = ()
+        if any(tool.call_async is None for tool in engine.renderer.tools.values()):
+            self._thread_calls = engine.renderer.direct_calls(engine.graph.steps, asynchronous=False)
         self._loop_thread = get_ident()
         self._make_up()
         try:
