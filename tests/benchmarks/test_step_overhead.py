@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -41,3 +43,14 @@ def test_overhead_of_a_step(benchmark: BenchmarkFixture, backend: str, graph: st
     benchmark.extra_info["ratio"] = found.ratio
     benchmark.pedantic(ours, rounds=3)
     report(f"{backend}@{workers}, {graph}", found, len(parents), at_most[graph])
+
+
+@pytest.mark.parametrize("graph", list(GRAPHS))
+def test_overhead_of_a_plain_function_on_asyncio(benchmark: BenchmarkFixture, graph: str) -> None:
+    parents, workers = GRAPHS[graph], 8
+    ours = Runner(workflow_of(parents), "asyncio", workers, noop)
+    in_a_thread = partial(asyncio.to_thread, noop)
+    found = paired(ours, lambda: by_hand_asyncio(parents, workers, in_a_thread), 9)
+    benchmark.extra_info["ratio"] = found.ratio
+    benchmark.pedantic(ours, rounds=3)
+    report(f"asyncio@{workers}, plain functions, {graph}", found, len(parents), "0.5")

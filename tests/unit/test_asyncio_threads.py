@@ -6,8 +6,11 @@ import threading
 from contextvars import ContextVar
 from typing import Any
 
+import pytest
+
 from executor import Step, Workflow, run
 from executor.backends.asyncio import AsyncioBackend
+from executor.record.outcomes import ToolTimeoutError
 
 PATIENCE_SECONDS = 10.0
 SEEN: ContextVar[str] = ContextVar("seen", default="nothing")
@@ -91,3 +94,12 @@ def test_plain_functions_that_wait_for_each_other_all_run_at_once() -> None:
     steps += [Step(step_id=f"s{place}", tool="meet", depends_on=("first",)) for place in range(4)]
     done = run(Workflow(steps=tuple(steps)), backend="asyncio", workers=4, tools={"meet": meet, "meet_alone": int})
     assert done.ok
+
+
+@pytest.mark.parametrize("backend", ["threads", "asyncio"])
+def test_a_coroutine_that_says_that_its_time_is_over_has_timed_out(backend: str) -> None:
+    async def late() -> None:
+        raise ToolTimeoutError("no answer in time")
+
+    done = run(chain("late"), backend=backend, workers=1, tools={"late": late})
+    assert [attempt.outcome for attempt in done.timeline.attempts] == ["timed_out"]
