@@ -72,9 +72,7 @@ def predictions(sure: WhatIf, *, workers: Sequence[int] | None = None, limits: S
     if not spans:
         return found
     hopeful = (
-        WhatIf(sure.run, assumed=False, index=sure.index)
-        if sure.run.delays or any(edge.label == ASSUMED for edge in sure.run.edges)
-        else None
+        sure.without_assumed() if sure.run.delays or any(edge.label == ASSUMED for edge in sure.run.edges) else None
     )
     counts: list[int | None] = [*(workers if workers is not None else WORKERS), None]
     if sure.run.from_makespan:

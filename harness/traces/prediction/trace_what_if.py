@@ -23,7 +23,15 @@ from executor.record.timeline import Attempt, Timeline
 from harness.analysis import AttemptIndex
 from harness.simulation.what_if import Rerun
 from harness.traces.edges.kept_edges import edges_that_hold
-from harness.traces.prediction.flat_graph import WORKER, Flat, flat_graph, flat_timeline, longest_chain
+from harness.traces.prediction.flat_graph import (
+    WORKER,
+    Flat,
+    Layout,
+    flat_graph,
+    flat_timeline,
+    layout_of,
+    longest_chain,
+)
 from harness.traces.prediction.list_scheduling import list_schedule, most_at_once
 from harness.traces.spans.called_services import service_of
 from harness.traces.trace_model import ForeignRun
@@ -41,6 +49,13 @@ class WhatIf:
         self.run = run
         self.assumed = assumed
         self.index = index or AttemptIndex(run.timeline)
+
+    def without_assumed(self) -> WhatIf:
+        """The same as if no assumed edge held; both share what does not depend on that."""
+        other = WhatIf(self.run, assumed=False, index=self.index)
+        if not self.run.from_makespan:
+            other._layout = self._layout
+        return other
 
     @cached_property
     def rerun(self) -> Rerun:
@@ -95,7 +110,11 @@ class WhatIf:
 
     @cached_property
     def _flat(self) -> Flat:
-        return flat_graph(self.run, self._service_of_step, self.index, assumed=self.assumed)
+        return flat_graph(self.run, self._layout, self.index, assumed=self.assumed)
+
+    @cached_property
+    def _layout(self) -> Layout:
+        return layout_of(self.run, self._service_of_step, self.index)
 
     @cached_property
     def _most_at_once(self) -> int:
