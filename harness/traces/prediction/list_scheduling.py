@@ -23,10 +23,11 @@ def list_schedule(  # noqa: C901, PLR0912 - see above
     """The makespan with so many workers. ``at_once``: how many of the units in ``limited`` may run side by side."""
     # A unit is its place in the order of starts; one that runs is its end in nanoseconds and, in the low bits, itself.
     graph = flat.by_place()
-    lengths, after, special, delays = graph.lengths, graph.after, graph.special, graph.delays
+    after, special = graph.after, graph.special
     missing = graph.missing.copy()
-    bits = len(lengths).bit_length()
-    mask = (1 << bits) - 1
+    mask = (1 << (len(after).bit_length())) - 1
+    lasting = [length * (mask + 1) + unit for unit, length in enumerate(graph.lengths)]
+    delays = {unit: delay * (mask + 1) + unit for unit, delay in graph.delays.items()}
     in_queue = {flat.places[unit] for unit in limited}
     free, left = workers, len(in_queue) if at_once is None else at_once
     opening = graph.opening.copy()  # apart from those that become ready: a heap of them all would cost more
@@ -34,9 +35,9 @@ def list_schedule(  # noqa: C901, PLR0912 - see above
     ready: list[int] = []
     waiting: list[int] = []  # limited ones for which there is no place
     held = set(graph.held)  # they stand among those that run, and end when they may begin
-    running = [delays[unit] << bits | unit for unit in held]
+    running = [delays[unit] for unit in held]
     heapify(running)
-    now = 0
+    now = 0  # in the high bits
     while True:
         while free:
             if waiting and left and waiting[0] < next_opening and (not ready or waiting[0] < ready[0]):
@@ -48,27 +49,28 @@ def list_schedule(  # noqa: C901, PLR0912 - see above
                 next_opening = opening[-1] if opening else mask
             else:
                 break
-            if unit in in_queue:
+            if in_queue and unit in in_queue:
                 if not left:
                     heappush(waiting, unit)
                     continue
                 left -= 1
             free -= 1
-            heappush(running, (now + lengths[unit]) << bits | unit)
+            heappush(running, now + lasting[unit])
         if not running:
-            return now
-        now = running[0] >> bits
-        until = now + 1 << bits
-        while running and running[0] < until:
-            unit = heappop(running) & mask
-            if unit not in held:
-                free += 1
-                left += unit in in_queue
-            else:
+            return now // (mask + 1)
+        until = running[0] | mask
+        now = until - mask
+        while running and running[0] <= until:
+            unit = heappop(running) - now
+            if held and unit in held:
                 held.discard(unit)
-                if lengths[unit]:
+                if graph.lengths[unit]:
                     heappush(ready, unit)
                     continue
+            else:
+                free += 1
+                if in_queue:
+                    left += unit in in_queue
             released: Sequence[int] = after[unit]
             while released:
                 joints: Sequence[int] = ()
@@ -79,7 +81,7 @@ def list_schedule(  # noqa: C901, PLR0912 - see above
                         heappush(ready, one)
                     elif one in delays:
                         held.add(one)
-                        heappush(running, (now + delays[one]) << bits | one)
+                        heappush(running, now + delays[one])
                     else:
                         joints = [*joints, *after[one]] if joints else after[one]
                 released = joints
