@@ -13,7 +13,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from executor.model.workflow import Resource
 from executor.record.timeline import Attempt, Timeline
 from harness.analysis import AttemptIndex
 from harness.analysis.attempt_index import ended_of, started_of
@@ -238,6 +237,8 @@ def longest_chain(flat: Flat) -> int:
 
 def flat_timeline(flat: Flat) -> Timeline:
     """The units as a run that the production scheduler can run again (:class:`harness.simulation.what_if.Rerun`)."""
+    from executor.model.workflow import Resource  # noqa: PLC0415 - heavy: only a limit needs it
+
     count = len(flat.lengths)
     data_parents = [sorted(set(before)) for before in flat.before]
     lengths, services = list(flat.lengths), list(flat.services)

@@ -17,7 +17,7 @@ from harness.traces.prediction.flat_graph import Flat
 
 
 # One function over plain integers: of a large trace, calls would cost most of the time.
-def list_schedule(  # noqa: C901, PLR0912 - see above
+def list_schedule(  # noqa: C901, PLR0912, PLR0915 - see above
     flat: Flat, workers: int, *, limited: Collection[int] = (), at_once: int | None = None
 ) -> int:
     """The makespan with so many workers. ``at_once``: how many of the units in ``limited`` may run side by side."""

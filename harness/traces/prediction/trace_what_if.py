@@ -16,12 +16,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from executor.model.workflow import Resource
 from executor.record.timeline import Attempt, Timeline
 from harness.analysis import AttemptIndex
-from harness.simulation.what_if import Rerun
 from harness.traces.edges.kept_edges import edges_that_hold
 from harness.traces.prediction.flat_graph import (
     WORKER,
@@ -35,6 +33,10 @@ from harness.traces.prediction.flat_graph import (
 from harness.traces.prediction.list_scheduling import list_schedule, most_at_once
 from harness.traces.spans.called_services import service_of
 from harness.traces.trace_model import ForeignRun
+
+if TYPE_CHECKING:
+    from executor.model.workflow import Resource
+    from harness.simulation.what_if import Rerun
 
 DEEPEST: Final = 24
 # Larger traces are scheduled by :func:`harness.traces.prediction.list_scheduling.list_schedule`.
@@ -62,8 +64,8 @@ class WhatIf:
         """The run, ready to run again."""
         timeline = self.run.timeline
         if self.run.from_makespan:
-            return Rerun(timeline)
-        return Rerun(self._relaxed(timeline), calls_together=True)
+            return _rerun(timeline)
+        return _rerun(self._relaxed(timeline), calls_together=True)
 
     @cached_property
     def services(self) -> Mapping[str, int]:
@@ -99,6 +101,8 @@ class WhatIf:
                 return self.idle_nanoseconds + longest_chain(self._flat)
             return self.idle_nanoseconds + list_schedule(self._flat, slots)
         if self._flat.delays:
+            from executor.model.workflow import Resource  # noqa: PLC0415 - heavy: only a limit needs it
+
             resources, slots = {**resources, WORKER: Resource(capacity=slots)}, 2 * len(self._flat.lengths) + 1
         again = self._plain.run(workers=slots, policy="dataflow", resources=resources).makespan_nanoseconds
         return self.idle_nanoseconds + again
@@ -122,7 +126,7 @@ class WhatIf:
 
     @cached_property
     def _plain(self) -> Rerun:
-        return Rerun(flat_timeline(self._flat))
+        return _rerun(flat_timeline(self._flat))
 
     @cached_property
     def idle_nanoseconds(self) -> int:
@@ -143,6 +147,8 @@ class WhatIf:
 
     def _relaxed(self, timeline: Timeline) -> Timeline:
         count = len(timeline.step_ids)
+        from executor.model.workflow import Resource  # noqa: PLC0415 - heavy: only a rerun needs it
+
         parents: list[list[int]] = [[] for _ in range(count)]
         for edge in self.run.edges if self.assumed else edges_that_hold(self.run):
             parents[edge.after].append(edge.before)
@@ -156,6 +162,12 @@ class WhatIf:
             resources={name: Resource() for name in self.services},
         )
         return _folded(relaxed)
+
+
+def _rerun(timeline: Timeline, *, calls_together: bool = False) -> Rerun:
+    from harness.simulation.what_if import Rerun  # noqa: PLC0415 - the engine: no large trace needs it
+
+    return Rerun(timeline, calls_together=calls_together)
 
 
 def _forgiven(timeline: Timeline, attempt: Attempt) -> Attempt:
