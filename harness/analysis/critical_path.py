@@ -24,6 +24,7 @@ from typing import NamedTuple
 from harness.analysis.attempt_index import BLOCKED, AttemptIndex, Pause, ended_of, started_of
 
 NO_CHAIN = -1
+ON_THE_WAY, DONE = 1, 2
 
 
 class PathPart(NamedTuple):
@@ -111,24 +112,29 @@ class _LongestChain:
 
     def _visit_all(self) -> None:
         """Each node behind those that it needs. Steps are listed in order of time, or nearly so: few have to wait."""
-        visited = self.visited
-        for first in range(len(self.gain)):
-            if visited[first]:
-                continue
-            stack = [first]
-            while stack:
-                node = stack[-1]
-                if visited[node] < 2:
-                    missing = self._enter(node) if node < self.steps else self._return(node)
-                    if missing:
-                        visited[node] = 1
-                        if any(visited[other] for other in missing):
-                            step_id = self.timeline.step_ids[self.step_of[first]]
-                            raise ValueError(f"the dependencies of step {step_id!r} form a cycle")
-                        stack += missing
-                        continue
-                    visited[node] = 2
+        for first, visited in enumerate(self.visited):
+            if not visited:
+                missing = self._visit(first)
+                if missing:
+                    self._visit_behind(first, missing)
+
+    def _visit_behind(self, first: int, missing: list[int]) -> None:
+        stack = [first]
+        while stack:
+            if missing:
+                if any(self.visited[other] for other in missing):
+                    step_id = self.timeline.step_ids[self.step_of[first]]
+                    raise ValueError(f"the dependencies of step {step_id!r} form a cycle")
+                stack += missing
+            else:
                 stack.pop()
+            missing = self._visit(stack[-1]) if stack and self.visited[stack[-1]] != DONE else []
+
+    def _visit(self, node: int) -> list[int]:
+        """Visit a node, or say which ones have to be visited before."""
+        missing = self._enter(node) if node < self.steps else self._return(node)
+        self.visited[node] = ON_THE_WAY if missing else DONE
+        return missing
 
     def _enter(self, step: int) -> list[int]:
         """The longest chains that reach a step, or the nodes that have to be visited before."""
@@ -137,15 +143,15 @@ class _LongestChain:
         by_data = longest = NO_CHAIN
         for parent in self.timeline.data_parents[step]:
             node = last_node[parent]
-            if visited[node] != 2:
+            if visited[node] != DONE:
                 missing.append(node)
             elif length[2 * node] > longest:
                 by_data, longest = 2 * node, length[2 * node]
         order_parents = self.timeline.order_parents[step]
         if order_parents:
-            missing += [node for node in map(last_node.__getitem__, order_parents) if visited[node] != 2]
+            missing += [node for node in map(last_node.__getitem__, order_parents) if visited[node] != DONE]
         call = self.call_node[step]
-        if call != NO_CHAIN and visited[call] != 2:
+        if call != NO_CHAIN and visited[call] != DONE:
             missing.append(call)
         if missing:
             return missing
@@ -174,11 +180,11 @@ class _LongestChain:
         length, last_node, visited = self.length, self.last_node, self.visited
         step = self.step_of[node]
         before = node - 1 if node > self.returns[step] else step
-        missing = [before] if visited[before] != 2 else []
+        missing = [before] if visited[before] != DONE else []
         best, longest = 2 * before, length[2 * before]
         for child in self.held.get(node, ()):
             last = last_node[child]
-            if visited[last] != 2:
+            if visited[last] != DONE:
                 missing.append(last)
             elif length[2 * last] > longest:
                 best, longest = 2 * last, length[2 * last]
