@@ -17,7 +17,7 @@ from harness.traces.diagnosis.analysis_document import run_documents, trace_docu
 from harness.traces.diagnosis.diagnosis import Diagnosis, diagnose
 from harness.traces.diagnosis.trace_groups import digest_of, groups_of
 from harness.traces.prediction.flat_graph import WORKER, Flat, finish, flat_timeline, longest_chain
-from harness.traces.prediction.list_scheduling import list_schedule, most_at_once
+from harness.traces.prediction.list_scheduling import enough_workers, list_schedule
 from harness.traces.prediction.predicted_makespans import Limit
 from harness.traces.prediction.trace_subject import subject_of_trace
 from tests.unit.trace_making import BEGIN, SECOND, langgraph, run_of, trace
@@ -342,7 +342,7 @@ def test_the_quick_scheduler_of_large_traces_does_what_the_production_scheduler_
             resources["llm"] = Resource()
             again_nanoseconds = again.run(workers=slots, resources=resources).makespan_nanoseconds
             assert list_schedule(flat, workers) == again_nanoseconds, (seed, workers)
-            assert workers < most_at_once(flat) or again_nanoseconds == longest_chain(flat)
+            assert workers < enough_workers(flat) or again_nanoseconds == longest_chain(flat)
             for at_once in (1, 2):
                 limit = {**resources, "llm": Resource(capacity=at_once)}
                 again_nanoseconds = again.run(workers=slots, resources=limit).makespan_nanoseconds

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from heapq import heapify, heappop, heappush
 
+from harness.analysis.concurrency import most_at_once
 from harness.traces.prediction.flat_graph import Flat
 
 
@@ -87,7 +88,7 @@ def list_schedule(  # noqa: C901, PLR0912, PLR0915 - see above
                 released = joints
 
 
-def most_at_once(flat: Flat) -> int:
+def enough_workers(flat: Flat) -> int:
     """How many units run side by side at most where each begins as soon as it can: so many workers are enough."""
     starts = [0] * len(flat.lengths)
     ends = [0] * len(flat.lengths)
@@ -99,11 +100,5 @@ def most_at_once(flat: Flat) -> int:
         if unit in flat.delays:
             begun += flat.delays[unit]
         starts[unit], ends[unit] = begun, begun + flat.lengths[unit]
-    begins = sorted(start for start, length in zip(starts, flat.lengths, strict=True) if length)
-    finished = sorted(end for end, length in zip(ends, flat.lengths, strict=True) if length)
-    most = place = 0
-    for number, begun in enumerate(begins, 1):
-        while finished[place] <= begun:
-            place += 1
-        most = max(most, number - place)
-    return most
+    lasting = [unit for unit, length in enumerate(flat.lengths) if length]
+    return most_at_once([starts[unit] for unit in lasting], [ends[unit] for unit in lasting])

@@ -30,7 +30,7 @@ from harness.traces.prediction.flat_graph import (
     layout_of,
     longest_chain,
 )
-from harness.traces.prediction.list_scheduling import list_schedule, most_at_once
+from harness.traces.prediction.list_scheduling import enough_workers, list_schedule
 from harness.traces.spans.called_services import service_of
 from harness.traces.trace_model import ForeignRun
 
@@ -97,7 +97,7 @@ class WhatIf:
             return self.idle_nanoseconds + longest_chain(self._flat)
         slots = workers or len(self._flat.lengths) + 1
         if resources is None or self.is_large:
-            if slots >= self._most_at_once:
+            if slots >= self._enough_workers:
                 return self.idle_nanoseconds + longest_chain(self._flat)
             return self.idle_nanoseconds + list_schedule(self._flat, slots)
         if self._flat.delays:
@@ -121,8 +121,8 @@ class WhatIf:
         return layout_of(self.run, self._service_of_step, self.index)
 
     @cached_property
-    def _most_at_once(self) -> int:
-        return most_at_once(self._flat)
+    def _enough_workers(self) -> int:
+        return enough_workers(self._flat)
 
     @cached_property
     def _plain(self) -> Rerun:

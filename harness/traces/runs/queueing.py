@@ -24,6 +24,7 @@ from statistics import median
 from typing import Final
 
 from executor.record.timeline import NANOSECONDS
+from harness.analysis.concurrency import most_at_once
 from harness.plain_text import some_of
 from harness.traces.edges.framework_edges import langgraph_metadata
 from harness.traces.spans.waiting_spans import POLL
@@ -155,7 +156,7 @@ def _episodes(
     for cluster in _clusters(calls, least):
         if len(cluster) < 2 + _FEWEST_WAITING:
             continue
-        most = _most_at_once(cluster)
+        most = most_at_once([start for start, _, _ in cluster], [end for _, end, _ in cluster])
         if most > 1 and len(cluster) >= most + _FEWEST_WAITING:
             yield from _full_stretches(cluster, most, least, usual, staggered)
 
@@ -206,12 +207,3 @@ def _accepted(
         return
     if waited >= _FEWEST_WAITING:
         yield most, members
-
-
-def _most_at_once(calls: Sequence[tuple[int, int, int]]) -> int:
-    changes = sorted(change for start, end, _ in calls for change in ((start, 1), (end, -1)))
-    running = most = 0
-    for _, change in changes:
-        running += change
-        most = max(most, running)
-    return most
