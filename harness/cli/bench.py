@@ -291,6 +291,7 @@ class _Bench:
             environment={**machine_facts(), "stand_in": runner.stand_in, "simulated": simulated},
             results=[],
         )  # fmt: skip
+        self.runner = runner
         self.faults: list[str] = []
         self.metrics = metrics
         self.listeners: list[Listener] = [*metrics.listeners]
@@ -357,6 +358,8 @@ class _Bench:
         return _exit_code(self.matrix, document, found, outcome)
 
     def _document(self, outcome: Outcome, session: Session, *, predictions: bool = True) -> Document:
+        # What the code of steps asked is known now.
+        self.head["environment"]["stand_in"] |= self.runner.stand_in
         return bench_document(
             outcome, self.head, seed=self.seed, predictions=predictions, usable_cores=session.usable_cores
         )  # fmt: skip
