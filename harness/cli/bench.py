@@ -87,6 +87,8 @@ from harness.store.run_store import Store
 from harness.store.store_errors import StoreError
 
 _PLOT_COLUMNS: Final = 100
+# Ends of a benchmark that can go on.
+_CUT_SHORT: Final = ("interrupted", "failed")
 
 
 def bench_scenarios(request: BenchRequest) -> ExitCode:
@@ -348,6 +350,8 @@ class _Bench:
         try:
             if not self.request.quiet:
                 self._show(document, found)
+                if outcome.stopped_by in _CUT_SHORT and self.recording is not None and not self.faults:
+                    self.terminal.line("What is missing can be done: makespan bench --resume @last", "dim")
         finally:
             # Also where no reader takes the text any more (`| head`).
             self.metrics.finish(document)
@@ -397,7 +401,7 @@ class _Bench:
         if request.junit_target is not None:
             self._try(lambda: write_text(self._junit(verdicts), str(request.junit_target), "JUnit XML"))
         if self.recording is not None and document["results"]:
-            status: Any = "interrupted" if outcome.stopped_by in ("interrupted", "failed") else "finished"
+            status: Any = "interrupted" if outcome.stopped_by in _CUT_SHORT else "finished"
             failure = self.recording.finish(document, status=status)
             if failure is not None:
                 self.faults.append(str(failure))
