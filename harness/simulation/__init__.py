@@ -9,6 +9,7 @@ Rules of this package:
 
 from __future__ import annotations
 
+from harness.simulation.best_order import BestOrder, Learned, best_order
 from harness.simulation.best_priorities import BestPriorities, best_priorities
 from harness.simulation.best_schedule import Optimum, best_schedule
 from harness.simulation.changes import Change, SimulationError, combined
@@ -17,15 +18,18 @@ from harness.simulation.simulated_changes import Cell, Gain, Simulation, simulat
 from harness.simulation.subject import Subject, subject_of_document, subject_of_scenario, subject_of_timeline
 
 __all__ = [
+    "BestOrder",
     "BestPriorities",
     "Cell",
     "Change",
     "Distribution",
     "Gain",
+    "Learned",
     "Optimum",
     "Simulation",
     "SimulationError",
     "Subject",
+    "best_order",
     "best_priorities",
     "best_schedule",
     "combined",
