@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from executor.backends import make_backend
-from executor.garbage_collection import rare_collections
+from executor.garbage_collection import frozen_objects, paused_collector
 from executor.model.findings import Finding
 from executor.running import Run
 from harness.analysis import Summary
@@ -175,6 +175,7 @@ def _run_loaded(
     with (
         terminated_as_interrupted(),
         programs_ended([loaded]),
+        frozen_objects(),
         progress or contextlib.nullcontext(),
         traces_sent_on_error(tracing, faults),
     ):
@@ -210,7 +211,7 @@ def _run_loaded(
     return _report(execution, request, config, terminal, faults, metrics, tracing, live)
 
 
-@rare_collections()
+@paused_collector()
 def _report(
     execution: Execution,
     request: RunRequest,
