@@ -89,7 +89,8 @@ class VirtualBackend(Backend):
         self._running: dict[Attempt, _Running] = {}
         self._free_names: list[str] = []
         self._names = 0
-        self._assumed: dict[str, None] = {}
+        # The steps whose duration neither they nor their tool say.
+        self.assumed: dict[str, None] = {}
         self._assumed_items: dict[str, int] = {}
         self._engine: Engine | None = None
         # By step id, the output of a step, or of each item of a mapped one: what no tool's ``simulate`` knows.
@@ -112,8 +113,8 @@ class VirtualBackend(Backend):
                 self._start(self._advance(engine, ends, requests))
         if engine.crash is not None:
             raise engine.crash
-        if self._assumed:
-            steps = "1 step states" if len(self._assumed) == 1 else f"{len(self._assumed)} steps state"
+        if self.assumed:
+            steps = "1 step states" if len(self.assumed) == 1 else f"{len(self.assumed)} steps state"
             self.warnings.append(
                 f"{steps} no duration (expected_seconds), nor does the tool: {DEFAULT_SECONDS:g} s was assumed"
             )
@@ -254,7 +255,7 @@ class VirtualBackend(Backend):
         elif simulation is not None:
             seconds = simulation.duration_seconds
         else:
-            self._assumed[attempt.step_id] = None
+            self.assumed[attempt.step_id] = None
             seconds = DEFAULT_SECONDS
         duration = round(seconds * NANOSECONDS)
         if simulation is not None and simulation.error is not None:
