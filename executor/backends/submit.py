@@ -47,7 +47,9 @@ from executor.tracing.hooks import worker_tracing
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """When, where and by whom a call was run. ``started`` and ``ended`` by the clock of ``machine``."""
+    """When, where and by whom a call was run. ``started`` and ``ended`` by the clock of ``machine``; ``thread`` tells
+    those of one worker apart.
+    """
 
     started: int
     ended: int
@@ -55,6 +57,7 @@ class Times:
     worker: str
     cpu_seconds: float | None
     host: str = ""
+    thread: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,7 @@ class TravelledCall:
             context = ToolContext(pickle.loads(run), *said)  # noqa: S301  # the words of the submitter
             call = (_unpacked_tool(tool), context, prompt, pickle.loads(args))  # noqa: S301  # as above
         except Exception as error:  # noqa: BLE001  # importing the user's modules may raise anything
-            times = Times(started, time.perf_counter_ns(), machine(), worker, 0.0, host())
+            times = Times(started, time.perf_counter_ns(), machine(), worker, 0.0, host(), threading.get_ident())
             return times, Result("failed", _cannot_begin(said[0], error))
         with own_environment(context.devices):
             return _packed(run_tool(*call, worker), said[0])
@@ -175,7 +178,7 @@ def run_tool(tool: Tool, context: ToolContext, prompt: str | None, args: Mapping
         tracing.enter(place)
     with TimedAttempt(time.perf_counter_ns, CpuClock()) as run:
         run.value = run_call(tool, context, prompt, args, _run_awaitable)
-    times = Times(run.started, run.ended, machine(), worker, run.cpu_seconds, host())
+    times = Times(run.started, run.ended, machine(), worker, run.cpu_seconds, host(), threading.get_ident())
     facts = context.facts if tracing is None else tracing.facts(place.running, context.facts)
     return times, Result(run.outcome, run.value, context.tokens_used, facts)
 
