@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from executor.model.workflow import Step
 from executor.record.timeline import NANOSECONDS, Attempt, Wait
+from executor.scheduler.admission import own_index
 from executor.scheduler.call_tree import NO_STEP
 from executor.scheduler.constrained_start import note_lines, start_constrained
 from executor.scheduler.ready_queue import INDEX_MASK, QUEUED, Line, ReadyQueue, start_key
@@ -253,7 +254,7 @@ def _add_running_call(scheduler: Scheduler, step: Step, step_id: str, key: int, 
     index = len(scheduler.step_ids)
     scheduler.steps.append(step)
     scheduler.step_ids.append(step_id)
-    scheduler.index[step_id] = index
+    own_index(scheduler)[step_id] = index
     scheduler._state.append(READY)
     scheduler._state[index] = RUNNING
     scheduler._fate.append(0)
