@@ -205,7 +205,8 @@ class AsyncioBackend(Backend):
         clock, calls, name, backlog = self.clock, self.calls, worker.name, self._backlog
         steps, late_call = engine.scheduler.steps, engine.renderer.late_call
         place = self.enter(engine, LoopCaller(self, engine, worker))
-        lent = self._lent(worker, engine)
+        # As it is before any step has set anything.
+        context, lent = copy_context(), None
         while (attempt := await self._next(worker, engine.scheduler.slots)) is not None:
             origin = engine.origin
             while attempt is not None:
@@ -217,6 +218,7 @@ class AsyncioBackend(Backend):
                     now = clock() - origin
                     starts = engine.advance(((attempt, now, now, name, None, "cancelled", None, None),))
                 elif call is None and self._needs_thread(attempt):
+                    lent = lent or self._lent(worker, engine, context)
                     starts = await self._in_thread(lent, attempt)
                 elif call is None:
                     starts = await self._run_with_context_async(engine, attempt, name)
@@ -279,11 +281,10 @@ class AsyncioBackend(Backend):
         following: list[Attempt] = future.result()
         return following
 
-    def _lent(self, worker: LoopWorker, engine: Engine) -> Callable[[Attempt], list[Attempt]]:
-        """What a thread does to which the worker is lent."""
-        context = copy_context()
+    def _lent(self, worker: LoopWorker, engine: Engine, context: Context) -> Callable[[Attempt], list[Attempt]]:
+        """What a thread does to which the worker is lent; each step in a copy of ``context``."""
         cpu_clock = CpuClock()
-        caller = LoopCaller(self, engine, worker)
+        caller = LoopCaller(self, engine, worker, context.copy())
         backlog = self._backlog
         run = context.run(self.runner, engine, worker.name, caller, cpu_clock, self._thread_calls)
 

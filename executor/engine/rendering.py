@@ -181,9 +181,9 @@ class Renderer:
         if self.keeper is not None or self.devices_of is not None or self.remote is not None:
             # Somebody wants to know what was rendered, or more than inputs and outputs may be in it.
             return None
-        return self._rendering_call(bind, step.prompt, args)
+        return self._rendering_call(tool, bind, step.prompt, args)
 
-    def _rendering_call(self, bind: Bind, prompt: str | None, args: Mapping[str, Any]) -> Callable[[], Any]:
+    def _rendering_call(self, tool: Tool, bind: Bind, prompt: str | None, args: Mapping[str, Any]) -> Callable[[], Any]:
         # As in `work`.
         from executor.templates.template import render_text, render_value  # noqa: PLC0415
 
@@ -193,8 +193,11 @@ class Renderer:
             text = None if prompt is None else render_text(prompt, inputs, outputs)
             values = {name: render_value(value, inputs, outputs) for name, value in args.items()} if args else args
             bound = bind(text, values)
-            # Whether a tool needs a context does not depend on values: see `Tool.direct`.
-            assert bound is not None
+            if bound is None:
+                message = (
+                    f"tool {tool.name!r}: `direct` gave a call for these arguments, and none for their rendered values"
+                )
+                raise ToolError(message, retryable=False)
             return bound()
 
         return call

@@ -14,7 +14,7 @@ from executor.engine.rendering import Renderer
 from executor.model.workflow import Step, ToolDeclaration
 from executor.tools.python import PythonTool
 from executor.tools.registry import make_tool
-from executor.tools.tool import RunContext, Tool, ToolContext
+from executor.tools.tool import RunContext, Tool, ToolContext, ToolError
 from tests.properties.effort import examples
 
 OUTPUTS: Mapping[str, Any] = {"a": "text", "b": None, "c": {"kind": [1, 2]}, "d": 1.5, "e": True}
@@ -102,3 +102,16 @@ def test_what_is_rendered_for_a_keeper_is_not_called_directly(asynchronous: bool
         Step(step_id="once", tool="noop", prompt="x", idempotent=False),
     ]
     assert [call is None for call in kept.direct_calls(steps, asynchronous=asynchronous)] == [False, True, True]
+
+
+def test_a_tool_whose_need_of_a_context_depends_on_values_is_named() -> None:
+    class Unsteady(PythonTool):
+        def direct(self, prompt: str | None, args: Mapping[str, Any]) -> Any:
+            return None if prompt == "text" else super().direct(prompt, args)
+
+    unsteady = Renderer({"unsteady": Unsteady("unsteady", echo)}, RunContext(), OUTPUTS)
+    step = Step(step_id="s", tool="unsteady", prompt="{{ steps.a.output }}")
+    (direct,) = unsteady.direct_calls([step], asynchronous=False)
+    assert direct is not None
+    with pytest.raises(ToolError, match="tool 'unsteady': `direct` gave a call for these arguments, and none for"):
+        direct()
