@@ -144,17 +144,20 @@ def _start_plain(scheduler: Scheduler, now: int) -> list[Attempt]:
     if queue.reserved:
         # Steps that were overtaken too often are not in the heap.
         return start_constrained(scheduler, now)
-    open_lines = list(queue.lines.values())
+    open_lines = list(queue.lines.values()) if queue.lines else None
     if not heap and not open_lines:
         return starts
     queued, epoch_of, oldest = queue.queued, queue.epoch_of, queue.epochs[0]
     step_ids = scheduler.step_ids
     parents = scheduler._call_tree.parent if scheduler._has_calls else None
     while scheduler._free > 0:
-        line = _first_line(queue, open_lines) if open_lines else None
-        if line is None and not heap:
+        line = None
+        if open_lines and (line := _first_line(queue, open_lines)) is not None:
+            index = heappop(line.heap) & INDEX_MASK
+        elif heap:
+            index = heappop(heap) & INDEX_MASK
+        else:
             break
-        index = heappop(heap if line is None else line.heap) & INDEX_MASK
         if queued[index] != QUEUED:
             continue
         queued[index] = 0
