@@ -28,13 +28,20 @@ from harness.config import BEST, LOCAL, LanguageModel, Policy
 from harness.environment import environment_facts, usable_cores
 from harness.result import Document, Repetition, result_document, run_document
 from harness.scenario.scenario_model import Loaded
-from harness.standin.declarations import names_called, names_without_model, needs_stand_in, with_stand_in
+from harness.standin.declarations import (
+    names_called,
+    names_without_model,
+    needs_stand_in,
+    points_at_stand_in,
+    with_stand_in,
+)
 from harness.start_clock import StartClock
 from harness.telemetry.spans.trace_session import RunName, Tracing
 
 if TYPE_CHECKING:
     from executor.journal.kept_run import Journal, Resume
     from executor.output_cache.cached_outputs import Cache
+    from harness.standin import StandIn
 
 # Where a run is kept, by its id and that of its trace.
 Keep: TypeAlias = "Callable[[str, str | None], Journal | Resume]"
@@ -136,7 +143,7 @@ def execute(
 
             llm = open_things.enter_context(local_model(llm, needs_name=lacks_model(loaded)))
             loaded = suited(loaded, llm)
-        tools, stand_in = open_things.enter_context(
+        tools, standin = open_things.enter_context(
             ready_tools(loaded, llm=llm, simulated=simulated, seed=seed, every_tool=feed is not None)
         )
         trace = None if traced is None else traced.trace_id
@@ -161,6 +168,9 @@ def execute(
             if tracing is not None and traced is not None:
                 tracing.add(traced)
             raise
+    stand_in = standin is not None and (
+        standin.asked or points_at_stand_in(tools, [step.tool for step in loaded.graph.steps])
+    )
     done.timeline.policy = policy
     if simulated:
         done.warnings.extend(cache_assumed(loaded))
@@ -247,8 +257,8 @@ def ready_tools(
     simulated: bool = False,
     seed: int = 0,
     every_tool: bool = False,
-) -> Iterator[tuple[dict[str, ToolDeclaration], bool]]:
-    """The declarations with every endpoint filled in, and whether that is a stand-in, which ends with the block.
+) -> Iterator[tuple[dict[str, ToolDeclaration], StandIn | None]]:
+    """The declarations with every endpoint filled in, and the stand-in, if one may be asked; it ends with the block.
     ``every_tool``: any of them may be used, not only those that the steps name.
     """
     used = {step.tool for step in loaded.graph.steps if step.tool is not None}
@@ -257,12 +267,12 @@ def ready_tools(
     used = names_called(loaded.tools, used)
     tools = with_endpoint(loaded.tools, used, llm or LanguageModel())
     if simulated or not needs_stand_in(tools, used):
-        yield tools, False
+        yield tools, None
         return
     from harness.standin import StandIn  # noqa: PLC0415 - a server, for those who need it
 
     with StandIn(seed=seed, scale=loaded.scenario.scale) as standin:
-        yield with_stand_in(tools, used, standin.base_url), True
+        yield with_stand_in(tools, used, standin.base_url), standin
 
 
 def with_endpoint(

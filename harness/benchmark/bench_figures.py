@@ -189,7 +189,7 @@ def _warnings(series: Series, cautions: Sequence[SlowdownCaution], speedup_verdi
     found = [str(caution) for caution in cautions]
     makespans = series.makespans_seconds
     if not series.cell.simulated and any(makespans):
-        found += [str(warning) for warning in noise_warnings(makespans)]
+        found += [str(warning) for warning in noise_warnings(makespans, _failed_attempts(series))]
     # Where nothing is gained for certain, there is nothing that the start could exceed.
     startup = _startup_caution(series) if speedup_verdict == "faster" else None
     if startup is not None:
@@ -205,6 +205,11 @@ def _warnings(series: Series, cautions: Sequence[SlowdownCaution], speedup_verdi
     for sample in series.samples:
         found += sample.warnings
     return list(dict.fromkeys(found))
+
+
+def _failed_attempts(series: Series) -> list[int]:
+    """Of each repetition."""
+    return [sum(group.attempts for group in sample.figures.failures) for sample in series.samples]
 
 
 def _cold_startup_seconds(series: Series) -> float:

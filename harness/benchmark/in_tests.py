@@ -166,7 +166,7 @@ def measured(
     loaded, llm = _loaded(workflow, tools, declared, resources, inputs, scale)
     case = Case(loaded, Benchmark(), seed, repetitions, warmup)
     cells, asked = _cells(case, executors)
-    with ready_tools(loaded, llm=llm, simulated=all(one.simulated for one in cells), seed=seed) as (ready, stand_in):
+    with ready_tools(loaded, llm=llm, simulated=all(one.simulated for one in cells), seed=seed) as (ready, standin):
         runner = _CodeRunner({**ready, **others})
         # It has all that a session asks of a runner.
         session = Session(Matrix((case,), tuple(cells)), cast("Runner", runner), seed=seed, usable_cores=usable_cores())
@@ -179,7 +179,11 @@ def measured(
         run_id=uuid.uuid4().hex,
         scenario=case.scenario,
         started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        environment={**environment_facts(), "stand_in": stand_in, "simulated": all(cell.simulated for cell in cells)},
+        environment={
+            **environment_facts(),
+            "stand_in": standin is not None and standin.asked,
+            "simulated": all(cell.simulated for cell in cells),
+        },
         results=[],
     )
     if not allow_errors:

@@ -89,6 +89,8 @@ from harness.store.run_store import Store
 from harness.store.store_errors import StoreError
 
 _PLOT_COLUMNS: Final = 100
+# Ends of a benchmark that can go on.
+_CUT_SHORT: Final = ("interrupted", "failed")
 
 
 def bench_scenarios(request: BenchRequest) -> ExitCode:
@@ -300,6 +302,7 @@ class _Bench:
             environment={**machine_facts(), "stand_in": runner.stand_in, "simulated": simulated},
             results=[],
         )  # fmt: skip
+        self.runner = runner
         self.faults: list[str] = []
         self.metrics = metrics
         self.listeners: list[Listener] = [*metrics.listeners]
@@ -356,6 +359,8 @@ class _Bench:
         try:
             if not self.request.quiet:
                 self._show(document, found)
+                if outcome.stopped_by in _CUT_SHORT and self.recording is not None and not self.faults:
+                    self.terminal.line("What is missing can be done: makespan bench --resume @last", "dim")
         finally:
             # Also where no reader takes the text any more (`| head`).
             self.metrics.finish(document)
@@ -366,6 +371,8 @@ class _Bench:
         return _exit_code(self.matrix, document, found, outcome)
 
     def _document(self, outcome: Outcome, session: Session, *, predictions: bool = True) -> Document:
+        # What the code of steps asked is known now.
+        self.head["environment"]["stand_in"] |= self.runner.stand_in
         return bench_document(
             outcome, self.head, seed=self.seed, predictions=predictions, usable_cores=session.usable_cores
         )  # fmt: skip
@@ -403,7 +410,7 @@ class _Bench:
         if request.junit_target is not None:
             self._try(lambda: write_text(self._junit(verdicts), str(request.junit_target), "JUnit XML"))
         if self.recording is not None and document["results"]:
-            status: Any = "interrupted" if outcome.stopped_by in ("interrupted", "failed") else "finished"
+            status: Any = "interrupted" if outcome.stopped_by in _CUT_SHORT else "finished"
             failure = self.recording.finish(document, status=status)
             if failure is not None:
                 self.faults.append(str(failure))

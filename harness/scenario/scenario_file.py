@@ -294,8 +294,9 @@ class Loading:
             _why_not_found(finding, tool_by_step)
             for finding in planned.findings if complete or finding.severity == "error"
         ]  # fmt: skip
-        if planned.graph is not None and complete:
-            self.findings += check_calls(planned.graph.steps, lambda name: _tool_of(name, known))
+        if complete:
+            steps = workflow.steps if planned.graph is None else planned.graph.steps
+            self.findings += check_calls(steps, lambda name: _tool_of(name, known))
         return planned
 
     def _placed(self) -> list[Finding]:

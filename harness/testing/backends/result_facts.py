@@ -8,7 +8,7 @@ from typing import Any
 
 import executor
 from executor import Attempt, Resource, Run, Workflow
-from harness.testing.backends.backend_case import BackendFacts, needs, step
+from harness.testing.backends.backend_case import BackendFacts, most_at_once, needs, step
 from harness.testing.backends.protocol_watch import watch
 from harness.testing.backends.suite_steps import STEPS, notes
 from harness.testing.drawing.generator import random_workflow
@@ -24,16 +24,6 @@ EVERY_KIND_OF_VALUE = [
 def by_grant(run: Run) -> list[Attempt]:
     """The attempts in order of their grants."""
     return sorted(run.timeline.attempts, key=lambda attempt: attempt.granted)
-
-
-def most_at_once(run: Run, *, only_running: bool = False) -> int:
-    """The largest number of attempts that held a slot at once: from their grant until their end was known. Where steps
-    wait at their workers, that is ``only_running``: from their start to their end.
-    """
-    since, until = ("started", "ended") if only_running else ("granted", "known")
-    changes = [(getattr(attempt, since) or 0, 1) for attempt in run.timeline.attempts]
-    changes += [(getattr(attempt, until) or 0, -1) for attempt in run.timeline.attempts]
-    return max(itertools.accumulate(change for _, change in sorted(changes)), default=0)
 
 
 class OrderFacts(BackendFacts):
@@ -89,7 +79,7 @@ class OrderFacts(BackendFacts):
 
     def test_never_more_steps_run_than_there_are_workers(self) -> None:
         run = self.run(*(step(f"s{i}", "sleep", seconds=0.002) for i in range(12)))
-        assert most_at_once(run, only_running=self.hands_out_ahead) <= self.worker_count()
+        assert most_at_once(run, handed_out_ahead=self.hands_out_ahead) <= self.worker_count()
         assert run.workers == self.worker_count()
 
     def test_a_limit_holds(self) -> None:
