@@ -7,10 +7,11 @@ Rules of this module:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from executor.model.findings import Finding, Path
+from executor.model.findings import Finding, Path, did_you_mean
 
 # A file whose every task is wrong is wrong in one way: that many findings show which.
 FINDINGS_SHOWN: Final = 50
@@ -31,6 +32,10 @@ class ImportedForm:
     def fault(self, code: str, message: str, fix: str, path: Path, step: str | None = None) -> None:
         """Note an error; after :data:`FINDINGS_SHOWN` of them only that there are more."""
         self._note(Finding("error", code, message, fix, step=step, path=path))
+
+    def near(self, name: str, known: Iterable[str], otherwise: str) -> str:
+        """The fix of an unknown name. It is compared with all that are known: not for a finding that is not shown."""
+        return otherwise if len(self.findings) >= FINDINGS_SHOWN else did_you_mean(name, known, otherwise)
 
     def warn(self, code: str, message: str, fix: str, path: Path) -> None:
         """Note what a person should know, and what forbids nothing."""

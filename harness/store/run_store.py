@@ -10,6 +10,7 @@ Rules of this module:
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sqlite3
@@ -25,6 +26,7 @@ from typing import Any, Final, Literal, Self
 
 from executor.model.findings import printable
 from executor.sqlite_tables import transaction
+from harness.files.json_output import json_parts
 from harness.plain_text import some_of
 from harness.result.cell_key import Cell, machine_class
 from harness.store.run_references import load_reference, stored_run
@@ -38,6 +40,8 @@ Document = dict[str, Any]
 _FILE_NAME: Final = "runs.sqlite"
 # Higher levels cost more time between repetitions than they save space.
 _COMPRESSION: Final = 3
+_LARGE_STEPS: Final = 10_000
+_PARTS_AT_ONCE: Final = 1_000
 # Runs of which nothing is there: begun, and killed before the first repetition was over.
 _HAS_RESULTS: Final = "(document IS NOT NULL OR EXISTS (SELECT 1 FROM samples WHERE samples.sequence = runs.sequence))"
 
@@ -476,4 +480,10 @@ def _text(values: Mapping[str, Any]) -> str:
 
 
 def _packed(values: Mapping[str, Any]) -> bytes:
-    return zlib.compress(_text(values).encode(), _COMPRESSION)
+    if all(len(result.get("steps", ())) < _LARGE_STEPS for result in values.get("results", (values,))):
+        return zlib.compress(_text(values).encode(), _COMPRESSION)
+    # In parts: the whole text of a large run, and its bytes, would be there a second time.
+    packing = zlib.compressobj(_COMPRESSION)
+    parts = json_parts(values)
+    texts = iter(lambda: "".join(itertools.islice(parts, _PARTS_AT_ONCE)), "")
+    return b"".join([*(packing.compress(text.encode()) for text in texts), packing.flush()])

@@ -370,3 +370,11 @@ def test_a_cell_is_the_same_whatever_the_order_of_its_parameters():
         == Cell("jokes", "threads", 4, "dataflow", '{"a": 1, "b": [2]}')
     )
     assert cell_of(one, "jokes").label == "threads@4/dataflow{a=1, b=[2]}"
+
+
+def test_the_document_of_a_large_run_is_packed_in_parts_and_comes_back(store):
+    large = result([1.0])
+    step = large["steps"][0]
+    large["steps"] = [{**step, "step_id": f"s{number} é"} for number in range(10_001)]
+    store.save(document(large))
+    assert store.document("run-1") == document(large)

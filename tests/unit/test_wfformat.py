@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from executor.model.findings import Finding, WorkflowError
 from harness.analysis import RunAnalysis
 from harness.files.strict_file import parse_document
+from harness.scenario.imported_form import FINDINGS_SHOWN
 from harness.scenario.scenario_file import load_document
 from harness.scenario.scenario_model import Loaded
 from harness.scenario.wfformat import import_wfformat, is_wfformat
@@ -275,3 +276,21 @@ def test_a_document_is_measured_like_any_scenario(folder: Path) -> None:
     arguments = ("-e", "virtual", "-n", "1", "--warmup", "0", "--no-store", "--parameter", "scale=1,2")
     done = called("bench", "made.json", *arguments)
     assert done.exit_code == 0, done.stderr
+
+
+def test_names_are_suggested_for_the_findings_that_are_shown_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def nearest(name: str, known: Iterable[str], otherwise: str) -> str:
+        asked.append(name)
+        return otherwise
+
+    monkeypatch.setattr("harness.scenario.imported_form.did_you_mean", nearest)
+    document = document_1_5(known(3))
+    tasks = [
+        {"name": f"t{number}", "id": f"t{number}", "parents": [f"x{number}"], "children": []} for number in range(200)
+    ]
+    document["workflow"]["specification"]["tasks"] = tasks
+    document["workflow"]["execution"]["tasks"] = [{"id": task["id"], "runtimeInSeconds": 1} for task in tasks]
+    form = import_wfformat(document)
+    assert (len(asked), len(form.findings)) == (FINDINGS_SHOWN, FINDINGS_SHOWN + 1)

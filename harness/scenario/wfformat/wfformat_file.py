@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from executor.model.findings import Path, did_you_mean
+from executor.model.findings import Path
 from harness.plain_text import counted
 from harness.scenario.imported_form import ImportedForm
 from harness.scenario.wfformat.wfformat_fields import Fields
@@ -159,7 +159,7 @@ def _read_execution(
             continue
         task = tasks.get(task_id)
         if task is None:
-            fix = did_you_mean(task_id, tasks, "name a task of `specification`")
+            fix = form.near(task_id, tasks, "name a task of `specification`")
             form.fault("unknown-task", f"`execution` has the task {task_id!r}, and `specification` has not", fix,
                        (*entry.path, "id"))  # fmt: skip
         elif task_id in seen:
@@ -207,7 +207,7 @@ class _Known:
                 message = f"the {word} {name!r} may be several tasks"
                 self._form.fault("ambiguous-task", message, "name it by its id", path, task.step_id)
             else:
-                fix = did_you_mean(name, self._steps, "name a task of this file")
+                fix = self._form.near(name, self._steps, "name a task of this file")
                 self._form.fault("unknown-task", f"there is no {word} {name!r}", fix, path, task.step_id)
         return found
 
@@ -221,8 +221,8 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _unknown_machine(name: str, machines: Any, path: Path, form: ImportedForm) -> None:
-    known = [each for each in machines if isinstance(each, str)]
-    fix = did_you_mean(name, known, "name one of `machines`, or leave the field out")
+    known = (each for each in machines if isinstance(each, str))
+    fix = form.near(name, known, "name one of `machines`, or leave the field out")
     form.fault("unknown-machine", f"there is no machine {name!r}", fix, path)
 
 
