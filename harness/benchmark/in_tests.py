@@ -21,13 +21,14 @@ from executor.dependencies import plan
 from executor.model.findings import WorkflowError, raise_errors
 from executor.model.workflow import Resource, ToolDeclaration, Workflow, parse_workflow
 from executor.running import run
+from executor.scheduler import POLICIES
 from executor.tools.registry import Declared, check_tools
 from executor.tools.toolbox import declarations_for
 from harness.benchmark import Case, Matrix, MatrixCell, Measured, Runner, Session, bench_document
 from harness.benchmark.meter import Meter
-from harness.config import POLICIES, LanguageModel, load_config
+from harness.config import LanguageModel, load_config
 from harness.environment import environment_facts, usable_cores
-from harness.execution import ready_tools
+from harness.execution import ready_tools, scheduled
 from harness.expectations import judge, parse_expectations
 from harness.files.strict_file import Document as SourceDocument
 from harness.result import Document, run_document
@@ -136,8 +137,8 @@ class _CodeRunner:
         meter = Meter()
         began = time.perf_counter()
         done = run(
-            loaded.workflow, backend=backend, policy=cell.policy, tools=self._tools, resources=loaded.resources,
-            seed=seed, scale=loaded.scenario.scale, graph=loaded.graph,
+            loaded.workflow, backend=backend, policy=scheduled(cell.policy), tools=self._tools,
+            resources=loaded.resources, seed=seed, scale=loaded.scenario.scale, graph=loaded.graph,
         )  # fmt: skip
         wall = time.perf_counter() - began
         return Measured(cell, repetition, seed, done, meter.stop(), wall, calls=0, tokens=0)

@@ -31,7 +31,7 @@ from harness.benchmark.meter import Meter, Usage
 from harness.benchmark.recorded_calls.call_reading import RecordedRuns
 from harness.benchmark.recorded_calls.call_replay import with_replay
 from harness.config import LanguageModel
-from harness.execution import with_endpoint
+from harness.execution import scheduled, with_endpoint
 from harness.standin import StandIn
 from harness.standin.declarations import names_called, needs_stand_in, points_at_stand_in, with_stand_in
 from harness.start_clock import StartClock
@@ -167,15 +167,16 @@ class Runner:
         done = run(
             case.loaded.workflow,
             backend=backend,
-            policy=cell.policy,
+            policy=scheduled(cell.policy),
             tools=self._tools(case, repetition),
             resources=case.loaded.resources,
             seed=seed,
             instruments=[*self._instruments, *its_own, clock, steps],
             scale=case.loaded.scenario.scale,
-            graph=case.loaded.graph,
+            graph=cell.graph,
         )
         wall = time.perf_counter() - began
+        done.timeline.policy = cell.policy
         usage = meter.stop()
         calls, tokens = (0, 0) if cell.simulated or case in self._replayed else self._spent(case, steps.steps, done)
         cold = done.startup_seconds

@@ -52,6 +52,7 @@ from harness.cli.bench_resuming import (
     started_as,
 )
 from harness.cli.guard import UsageFault
+from harness.cli.learned import learned_from
 from harness.cli.metrics_option import Metrics
 from harness.cli.requests.running import BenchRequest
 from harness.cli.signals import programs_ended, terminated_as_interrupted
@@ -79,6 +80,7 @@ from harness.local_llm import local_model, suit
 from harness.report.terminal.bench_progress import BenchProgress
 from harness.report.terminal.bench_text import bench_lines, dry_run_lines, expectation_lines
 from harness.report.terminal.console import Line, Terminal, finding_lines
+from harness.report.terminal.order_text import order_lines
 from harness.report.terminal.resume_text import bench_resume_lines
 from harness.result import Document, run_document
 from harness.result.cell_key import machine_differences
@@ -111,13 +113,20 @@ def bench_scenarios(request: BenchRequest) -> ExitCode:
     budget = Budget(request.max_calls, request.max_tokens, read_time(request.max_time))
     cache: CacheMode = one_of("--cache", request.cache, get_args(CacheMode))
     config = load_config(request.config_path, overrides={"llm": {"base_url": request.llm, "model": request.model}})
-    matrix = build_matrix(request.scenarios, wanted, config)
+    learned = learned_from(
+        request.store, config, Terminal(sys.stderr), no_store=request.no_store,
+        before=None if stored is None else stored.run_id,
+    )  # fmt: skip
+    matrix = build_matrix(request.scenarios, wanted, config, learned)
     terminal = Terminal(sys.stderr) if STDOUT in (request.json_target, request.junit_target) else Terminal()
     if not request.quiet:
         warnings = [one for case in matrix.cases for one in case.loaded.findings if one.severity == "warning"]
         Terminal(sys.stderr).write(finding_lines(dict.fromkeys(warnings)))
         if any(cache_assumed(case.loaded) for case in matrix.cases):
             terminal.line("A benchmark takes nothing from the cache: steps with `cache: inputs` run each time.", "dim")
+        for cell in matrix.cells:
+            if cell.order is not None:
+                terminal.write(order_lines(cell.order, on=cell.label))
     judge = _judge_for(request, matrix, config, judge_all=not wanted.change_the_cells)
     store = store_path(request.store, config)
     seed = matrix.cases[0].seed

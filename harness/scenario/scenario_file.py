@@ -24,7 +24,7 @@ from pydantic import BaseModel, ValidationError
 
 from executor.backends import backend_names
 from executor.dependencies import Plan, plan
-from executor.garbage_collection import rare_collections
+from executor.garbage_collection import paused_collector
 from executor.model.device_needs import resources_of
 from executor.model.findings import Finding, WorkflowError, did_you_mean, raise_errors
 from executor.model.findings import Path as FieldPath
@@ -423,7 +423,7 @@ def _exists(data: Any, path: FieldPath) -> bool:
     return True
 
 
-@rare_collections()
+@paused_collector()
 def load(
     path: str | Path,
     *,

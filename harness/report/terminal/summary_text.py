@@ -134,7 +134,7 @@ def summary_lines(
 ) -> Iterator[Line]:
     """The one summary of a run. ``plot``: its concurrency over time, drawn; ``capacities``: those found out, drawn."""
     where = f"{run.backend} (simulated)" if simulated else run.backend
-    how = f"{counted(run.workers, 'worker')}, policy {run.policy}"
+    how = f"{counted(run.workers, 'worker')}, policy {run.timeline.policy}"
     yield Line(f"Summary of {one_line(name, 60)} on {where}, {how}:", "bold")
     yield _figure("makespan", duration_text(figures.makespan_seconds))
     if len(run.reused) > len(run.cached):
