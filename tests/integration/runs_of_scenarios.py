@@ -62,6 +62,13 @@ def documents(plans: Sequence[Planned] = TWO_SCENARIOS) -> Iterator[dict[str, An
         yield document(*cells, run_id=plan.run_id, scenario=plan.scenario, started_at=begin.isoformat())
 
 
+def many_cells(count: int) -> dict[str, Any]:
+    """One run of so many cells, one after the other."""
+    plans = [Planned("many-1", "many", number / 3600, 2, workers=number) for number in range(1, count + 1)]
+    cells = [_cell(plan, FIRST + timedelta(hours=plan.begin_hours), "threads", 2, plan.workers) for plan in plans]
+    return document(*cells, run_id="many-1", scenario="many", started_at=FIRST.isoformat())
+
+
 def end_of(plan: Planned) -> float:
     """When its last cell ended, seconds since 1970."""
     serial = plan.seconds * plan.wide if plan.compared else 0.0

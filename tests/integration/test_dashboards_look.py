@@ -18,7 +18,7 @@ from harness.dashboards.preview.preview_page import Preview
 from tests.integration.browsing import browser
 from tests.integration.dashboards_runs import pushed
 from tests.integration.prometheus_server import running_prometheus
-from tests.integration.runs_of_scenarios import documents
+from tests.integration.runs_of_scenarios import documents, many_cells
 
 __all__ = ["browser"]
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 FAULTS = Path(__file__).with_name("page_faults.js").read_text("utf-8")
 SHOWN = "body[data-state=shown]"
 # What may be wider than its place, since it scrolls by itself.
-SCROLLS = ".body.table, .legend"
+SCROLLS = ".body.table, .legend, .scrolled"
 REVISIONS = ("1a2b3c4d5e" + "6" * 30, "f0e1d2c3b4" + "a" * 30)
 SCHEDULE = "Did the schedule get worse?"
 
@@ -65,6 +65,23 @@ def test_nothing_is_cut_overlapping_or_faint(page: Page, name: str, width: int) 
         shown(page, name)
         assert {one.get_attribute("data-state") for one in page.locator("section.panel").all()} == {"drawn"}
         assert page.evaluate(f"({FAULTS})", {"scrolls": SCROLLS}) == [], scheme
+
+
+def test_fifty_cells_have_a_place_each_and_the_shortest_time_that_holds_them(browser: Browser, tmp_path: Path) -> None:
+    with running_prometheus(tmp_path) as server:
+        pushed(server.url, [many_cells(50)])
+        with Preview(generated("own"), server.url, "own") as started:
+            context = browser.new_context(viewport={"width": 1280, "height": 900}, base_url=started.url)
+            page = context.new_page()
+            for name in ("executors-compared", "trends"):
+                page.goto(f"?dashboard={name}")
+                page.wait_for_selector(SHOWN, timeout=60_000)
+                assert page.locator("select[name=last]").input_value() == "5m"
+                if name == "executors-compared":
+                    assert page.evaluate(f"({FAULTS})", {"scrolls": SCROLLS}) == []
+            chart = page.locator(f"section[aria-label='{SCHEDULE}'] .js-plotly-plot")
+            assert chart.evaluate("chart => chart.data.every((one) => one.cliponaxis === false)")
+            context.close()
 
 
 def test_charts_follow_the_theme_of_the_system(page: Page) -> None:

@@ -152,3 +152,12 @@ def test_every_reason_of_the_record_has_plain_words() -> None:
     texts = [reason_text(reason) for reason in reasons]
     assert len(set(texts)) == len(reasons)
     assert all("." not in text and "_" not in text for text in texts)
+
+
+def test_a_reason_that_many_steps_fail_for_is_said_once() -> None:
+    def broken() -> None:
+        raise ValueError("broken on purpose")
+
+    text = shown([step(f"s{number}", tool="broken") for number in range(5)], backend="serial", tools={"broken": broken})
+    assert text.count("broken on purpose") == 1
+    assert text.count(", as s0") == 4

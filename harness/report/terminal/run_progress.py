@@ -188,6 +188,8 @@ class DetailedProgress(Progress):
         self._events: deque[_Event] = deque()
         self._group: list[Attempt] = []
         self._running: dict[Attempt, None] = {}
+        # Why attempts failed, and which was the first to do so.
+        self._reasons: dict[str, str] = {}
 
     def attempt_started(self, attempt: Attempt) -> None:
         """Note it."""
@@ -229,11 +231,17 @@ class DetailedProgress(Progress):
     def _end(self, engine: WatchedRun, attempt: Attempt, status: StepStatus, error: StepError | None) -> Line:
         name = self.name(engine, attempt)
         if status == "backing_off":
-            return Line(f"  failed, another attempt follows: {name}{self.reason(error)}", "yellow")
+            return Line(f"  failed, another attempt follows: {name}{self._new_reason(name, error)}", "yellow")
         if status == "failed":
-            return Line(f"  failed: {name}{self.reason(error)}", "bold red")
+            return Line(f"  failed: {name}{self._new_reason(name, error)}", "bold red")
         ran = "" if attempt.ended is None else f" ({duration_text((attempt.ended - _start(attempt)) / NANOSECONDS)})"
         return Line(f"  {status}: {name}{ran}", "green" if status == "succeeded" else "yellow")
+
+    def _new_reason(self, name: str, error: StepError | None) -> str:
+        """Why it failed; of what failed for the same reason before, its name."""
+        reason = self.reason(error)
+        first = self._reasons.setdefault(reason, name)
+        return reason if first == name or not reason else f", as {first}"
 
 
 class DistantProgress(Progress):

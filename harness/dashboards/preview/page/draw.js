@@ -13,8 +13,12 @@ const CONFIG = { displaylogo: false, responsive: true, displayModeBar: false };
 // Marks outside keep the lowest number of one axis off the first of the other.
 const GRID = { automargin: true, ticks: "outside", ticklen: 6, tickcolor: "rgba(0,0,0,0)" };
 const NARROW = 500;
+const TICK_WIDTH = 26;
 const MARK_HEIGHT = 13;
 const MARKS_APART = 60;
+// Of a row with a name, and what a chart of rows has above and below them.
+const ROW_HEIGHT = 16;
+const AROUND_ROWS = 48;
 
 export async function draw(panel, body, state) {
   const answers = await Promise.all(
@@ -39,7 +43,7 @@ async function timeSeries(panel, body, answers, state) {
       color: colourOf(panel, one.name, place), width: 2, dash: isDashed(panel, one.name) ? "dash" : "solid",
       shape: style.lineInterpolation === "stepAfter" ? "hv" : "linear",
     },
-    connectgaps: true,
+    connectgaps: true, cliponaxis: false,
   }));
   const layout = {
     ...LAYOUT,
@@ -63,9 +67,10 @@ async function overNumbers(panel, body, answers) {
       line: { color: colourOf(panel, name, place), width: 2, dash: isDashed(panel, name) ? "dash" : "solid" },
     };
   });
-  const ticks = frame.rows.map((row) => row[axis]);
+  const numbers = frame.rows.map((row) => row[axis]);
+  const ticks = numbers.length * TICK_WIDTH < body.clientWidth ? { tickvals: numbers } : {};
   await plot(body, traces, {
-    ...LAYOUT, xaxis: { ...GRID, tickvals: ticks, title: { text: axis.split("\\")[0], standoff: 2 } },
+    ...LAYOUT, xaxis: { ...GRID, ...ticks, title: { text: axis.split("\\")[0], standoff: 2 } },
     yaxis: { ...GRID, ticksuffix: scale.suffix, rangemode: "tozero" },
   });
   return traces.reduce((sum, trace) => sum + trace.y.length, 0);
@@ -86,7 +91,7 @@ async function bars(panel, body, answers) {
   await plot(body, traces, {
     ...LAYOUT, barmode: stacked ? "relative" : "group", bargap: 0.25, hovermode: "y unified",
     xaxis: { ...GRID, ticksuffix: scale.suffix, rangemode: "tozero" }, yaxis: named(body, ordered.map((row) => row[axis])),
-  });
+  }, ordered.length);
   return frame.rows.length;
 }
 
@@ -104,7 +109,7 @@ async function lengths(panel, body, answers) {
   await plot(body, traces, {
     ...LAYOUT, showlegend: false, hovermode: "closest", margin: { ...LAYOUT.margin, r: 40, b: 14 }, bargap: 0.4,
     xaxis: { visible: false, range: [0, most * 1.15] }, yaxis: named(body, all.map((one) => one.name)),
-  });
+  }, all.length);
   return all.length;
 }
 
@@ -280,10 +285,16 @@ function themed(layout) {
   };
 }
 
-async function plot(body, traces, layout) {
+// A chart of more rows than have a place in its panel is as high as they need, and scrolls.
+async function plot(body, traces, layout, rows = 0) {
   const chart = element("div", "chart");
+  const height = rows * ROW_HEIGHT + AROUND_ROWS;
+  chart.style.minHeight = `${Math.max(60, height)}px`;
+  if (height > body.clientHeight) layout.xaxis.side = "top";
+  const scrolled = element("div", "scrolled");
+  scrolled.append(chart);
   const several = traces.filter((trace) => trace.label);
-  body.replaceChildren(chart, ...(several.length ? [legendOf(several)] : []));
+  body.replaceChildren(scrolled, ...(several.length ? [legendOf(several)] : []));
   await window.Plotly.newPlot(chart, traces, themed(layout), CONFIG);
 }
 

@@ -56,8 +56,15 @@ function showsOneRun(dashboard, address) {
   return !dashboard.templating.list.some((one) => one.multi) && (address.get("last") || RUN) === RUN;
 }
 
-function length(dashboard, address) {
-  return address.get("last") || dashboard.time.from.replace("now-", "");
+// As the address says; else as the dashboard does, or less where all runs of that time lie closer together.
+async function length(dashboard, address, end) {
+  if (address.get("last")) return address.get("last");
+  const usual = dashboard.time.from.replace("now-", "");
+  const query = `min(min_over_time(makespan_run_completed_timestamp_seconds[${usual}]))`;
+  const data = await asked("query", { query, time: end / 1000 });
+  const span = data.result.length ? (end - Number(data.result[0].value[1]) * 1000) * (1 + RUN_MARGIN) : Infinity;
+  const ranges = Object.keys(RANGES);
+  return ranges.slice(0, ranges.indexOf(usual)).find((one) => milliseconds(one) >= span) || usual;
 }
 
 // Ends now, or where the newest run ended: what was measured last week is not looked for in vain.
@@ -66,8 +73,8 @@ async function rangeOf(dashboard, address) {
   const newest = await newestRun();
   const to = address.get("end") === "now" ? Date.now() : newest.end;
   // One run is looked for among all that there are.
-  const looked = showsOneRun(dashboard, address) ? MEMORY : length(dashboard, address);
-  return { from: to - milliseconds(looked, milliseconds("24h")), to, newest: newest.labels };
+  const looked = showsOneRun(dashboard, address) ? MEMORY : await length(dashboard, address, to);
+  return { from: to - milliseconds(looked, milliseconds("24h")), to, newest: newest.labels, looked };
 }
 
 // A dashboard of one run opens on one run of the chosen cell alone: the newest, or the one that is named in the address.
@@ -174,7 +181,7 @@ function rangeChoices(dashboard, variables, state) {
   const lengths = Object.entries(RANGES);
   if (single) lengths.unshift([RUN, "one run"]);
   if (state.range.fixed) lengths.unshift(["fixed", "as in the link"]);
-  const current = state.range.fixed ? "fixed" : address.get("last") || (single ? RUN : length(dashboard, address));
+  const current = state.range.fixed ? "fixed" : address.get("last") || (single ? RUN : state.range.looked);
   const run = runChoice(state);
   const range = choice("Time range", lengths, current);
   range.input.name = "last";
