@@ -7,7 +7,7 @@
 
 Rules of this module:
 - An output above ``stays_bytes`` stays. A cluster may have to make it again where it is lost, so that of a step with
-  ``idempotent: false`` does not stay.
+  ``idempotent: false`` does not stay (:attr:`.SentCall.may_stay`).
 - A call leaves at most one. Steps of a batch are run again together, perhaps not as many of them: so of several none
   stays, and a tool whose outputs are large travels in no batch.
 - When a run leaves its cluster, what stayed is fetched, for the record can still be read. Inside of a `with` block the
@@ -26,9 +26,9 @@ from weakref import WeakSet
 
 from executor.backends.base import BackendError
 from executor.backends.batches import BatchCall
+from executor.backends.cluster_backend import ClusterBackend
 from executor.backends.short_steps import SHORT_NANOSECONDS
-from executor.backends.submit import Answer, RemoteCall
-from executor.backends.window import WindowBackend
+from executor.backends.submit import Answer
 from executor.engine.engine import Engine
 from executor.record.outcomes import Completion
 from executor.record.remote_outputs import OutputGoneError, RemoteOutput, RemoteOutputs, values_at_hand
@@ -41,23 +41,6 @@ OPTION: Mapping[str, str] = {
 }
 # Among the facts of an answer: nanoseconds, and by name of an input the bytes that were moved.
 _TRANSFER = "transfer"
-
-
-class ReturningCall:
-    """A call whose output does not stay."""
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self._call = call
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _itself, (self._call,)
-
-    def __call__(self) -> Any:
-        return self._call()
-
-
-def _itself(call: Callable[[], Any]) -> Callable[[], Any]:
-    return call
 
 
 # ---------------------------------------------------------------------- in a worker
@@ -114,8 +97,8 @@ def with_remote(answer: Any, remote: Callable[[int, str], RemoteOutput]) -> Any:
     return [complete] if isinstance(answer, list) else complete
 
 
-class StayingOutputsBackend(WindowBackend):
-    """A :class:`WindowBackend` on whose workers large outputs stay."""
+class StayingOutputsBackend(ClusterBackend):
+    """A :class:`.ClusterBackend` on whose workers large outputs stay."""
 
     outputs_may_stay = True
     # What outputs stay on, in words.
@@ -143,10 +126,6 @@ class StayingOutputsBackend(WindowBackend):
         self._engine = engine
         self._made_by.clear()
         super().open(engine)
-
-    def _call_of(self, attempt: Attempt, call: RemoteCall, engine: Engine) -> Callable[[], Any]:
-        made = super()._call_of(attempt, call, engine)
-        return ReturningCall(made) if engine.scheduler.steps[attempt.index].idempotent is False else made
 
     def _answered(self, engine: Engine, attempt: Attempt, answer: Answer, started: int, ended: int) -> Completion:
         _, result = answer

@@ -174,7 +174,7 @@ def test_a_call_that_was_called_back_is_taken_as_that_whichever_is_heard_of_firs
     workers = RayWorkers(1, STAYS_BYTES)
     for first_end in (True, False):
         (worker,) = workers._workers
-        call = Call(b"", may_run_again=True)
+        call = Call(b"", True)
         call.worker, call.number, call.goes_back = worker, 7, True
         worker.calls.append(call)
         for end in (first_end, not first_end):
@@ -264,7 +264,7 @@ def test_a_call_goes_where_its_largest_input_lies(kept: None) -> None:
 
     workers = RayWorkers(2, STAYS_BYTES)
     # By others that its actors do not report to.
-    workers._workers = [Worker(worker.actor) for worker in workers._workers]
+    workers._workers = [Worker(worker.actor, {}) for worker in workers._workers]
     for worker, node in zip(workers._workers, ("x", "y"), strict=True):
         worker.is_up, worker.node = True, node
     small, large = (

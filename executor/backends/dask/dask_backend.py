@@ -22,6 +22,8 @@ from typing import Any, ClassVar
 
 from executor.backends.base import BackendError, usable_cores
 from executor.backends.clocks.worker_clock import RoundTrip
+from executor.backends.cluster_backend import WITHOUT_WORKERS_SECONDS
+from executor.backends.cluster_resources import Amounts
 from executor.backends.cluster_size import resize
 from executor.backends.staying_outputs import OPTION, STAYS_BYTES, StayingOutputsBackend
 from executor.backends.submit import Answer, Submits
@@ -46,8 +48,6 @@ except ImportError as error:
 ADDRESS = re.compile(r"((tcp|tls|ws|wss|ucx|ucxx)://)?([A-Za-z0-9._-]+|\[[0-9a-fA-F:.%]+\]):[0-9]{1,5}/?")
 CONNECT_SECONDS = 10
 START_SECONDS = 60
-# How long a run waits for workers of a foreign cluster when the last one has left: long enough for a machine to start.
-WITHOUT_WORKERS_SECONDS = 300
 LOOPBACK = "127.0.0.1"
 OPTIONS = {"host": LOOPBACK, "port": 0, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
 # A worker that dies takes down what runs on it, and the one call that waits there; the engine decides what runs again.
@@ -132,7 +132,7 @@ class DaskBackend(StayingOutputsBackend):
         super().open(engine)
         if self._address is not None:
             try:
-                self._look_and_listen()
+                self._look_and_listen(engine)
             except BaseException:
                 self.close()
                 raise
@@ -200,17 +200,19 @@ class DaskBackend(StayingOutputsBackend):
 
     # ------------------------------------------------------------------ a foreign cluster
 
-    def _look_and_listen(self) -> None:
+    def _look_and_listen(self, engine: Engine) -> None:
         """Look at its workers before the first step, and listen from now on.
 
         Raises:
-            BackendError: its workers cannot run the steps, or its scheduler does not do what is needed.
+            BackendError: its workers cannot run the steps, none has what one of them needs, or its scheduler does not
+                do what is needed.
         """
         watch = ClusterWatch(
             self._client, changed=self._workers_changed, looked=self._looked, lost=self._scheduler_lost
         )
         try:
             must_fit(watch.look(), "dask", self.warnings)
+            self.workers_state(engine, watch.resources())
             if self._files is not None:
                 self._files.send(self._client)
             watch.begin()
@@ -232,7 +234,7 @@ class DaskBackend(StayingOutputsBackend):
         if facts["machine"] != machine():
             self._ask(lambda _: self.placed.clocks.learn(facts["machine"], trip))
 
-    def _workers_changed(self, threads: int) -> None:
+    def _workers_changed(self, threads: int, resources: Sequence[Amounts]) -> None:
         self._threads_of_it = threads
         workers = threads if self._most is None else min(threads, self._most)
         if self._giving_up is not None:
@@ -242,7 +244,13 @@ class DaskBackend(StayingOutputsBackend):
             message = f"dask: the last worker of {self._address} left, and none came in {WITHOUT_WORKERS_SECONDS} s"
             loop = self._client.loop.asyncio_loop
             self._giving_up = loop.call_later(WITHOUT_WORKERS_SECONDS, self._give_up, message)
-        self._ask(lambda now: self._resize(workers, now))
+
+        def change(now: int) -> None:
+            assert self._engine is not None
+            self._resize(workers, now)
+            self.workers_changed_to(self._engine, resources)
+
+        self._ask(change)
 
     def _resize(self, workers: int, now: int) -> None:
         assert self._engine is not None

@@ -16,10 +16,11 @@ from typing import Any, ClassVar, Self, cast
 
 from executor.backends.base import BackendError, usable_cores
 from executor.backends.clocks.worker_clock import RoundTrip
+from executor.backends.cluster_resources import Amounts
 from executor.backends.cluster_size import resize
 from executor.backends.file_lists import listed_files
 from executor.backends.ray.connection import Connection, connect, cores_there, disconnect
-from executor.backends.ray.node_watch import NodeWatch
+from executor.backends.ray.node_watch import NodeWatch, cores_of, nodes_alive, stated_by
 from executor.backends.ray.workers import RayWorkers
 from executor.backends.staying_outputs import OPTION, STAYS_BYTES, StayingOutputsBackend
 from executor.backends.submit import Submits
@@ -56,6 +57,7 @@ class RayBackend(StayingOutputsBackend):
     }
     keeps_workers = True
     cluster = "Ray"
+    resource_holder = "node"
     import_remedy = "install it there, or send it along with --backend-option files=PATH"
 
     def __init__(
@@ -97,15 +99,22 @@ class RayBackend(StayingOutputsBackend):
         """Bring Ray up, and its workers.
 
         Raises:
-            BackendError: Ray does not start, does not answer at the address, or its workers cannot import makespan.
+            BackendError: Ray does not start, does not answer at the address, its workers cannot import makespan, or no
+                node has what one of the steps needs.
         """
         super().open(engine)
         if self._address is not None:
-            self._watch = NodeWatch(lambda cores: self._cores_changed(engine, cores))
+            try:
+                self.workers_state(engine, stated_by(nodes_alive()))
+            except BackendError:
+                self.close()
+                raise
+            self._watch = NodeWatch(lambda nodes: self._nodes_changed(engine, nodes))
             if not self._watch.begin():
                 self.warnings.append("this version of Ray does not report nodes that come and go")
 
-    def _cores_changed(self, engine: Engine, cores: int) -> None:
+    def _nodes_changed(self, engine: Engine, nodes: Sequence[Amounts]) -> None:
+        cores = cores_of(nodes)
         workers = cores if self._most is None else min(cores, self._most)
 
         def change(now: int) -> None:
@@ -113,6 +122,7 @@ class RayBackend(StayingOutputsBackend):
             resize(engine, workers, now)
             if isinstance(self._executor, RayWorkers):
                 self._executor.resize(workers)
+            self.workers_changed_to(engine, stated_by(nodes))
 
         engine.ask(change)
 
@@ -151,6 +161,7 @@ class RayBackend(StayingOutputsBackend):
             self._watch.end()
             self._watch = None
         if self._connection is not None and self._connection.is_shared and not executor.runs_something:
+            executor.let_go()
             self._connection.resting.append(executor)
         else:
             executor.shutdown()
@@ -166,6 +177,13 @@ class RayBackend(StayingOutputsBackend):
         """See :meth:`.WindowBackend.recall`."""
         assert isinstance(self._executor, RayWorkers)
         self._executor.recall(futures)
+
+    def lets_calls_wait(self) -> bool:
+        """Not beside a step with needs: it runs on an actor of its own, so one without work would begin what waits."""
+        return not self.has_asked
+
+    def _is_urgent(self, engine: Engine) -> bool:
+        return self.has_asked or super()._is_urgent(engine)
 
     def close(self) -> None:
         """End what still runs, and fetch what stayed unless Ray is kept."""

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from executor.backends.cluster_resources import Amounts
 from executor.record.remote_outputs import OutputGoneError, RemoteOutput
 
 # An output that a call takes along: its name, its reference, its bytes, and the nodes on which it lies.
@@ -33,7 +34,8 @@ class LostInputs:
 @dataclass(slots=True, eq=False)
 class Stored:
     """An output that stays. ``reference`` holds the object, on ``nodes``: None where nobody can read it any more, or it
-    is lost. ``data`` is the pickled call that made it, ``inputs`` what that took along.
+    is lost. ``data`` is the pickled call that made it, ``inputs`` what that took along, ``asked`` what it asked of its
+    node.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Stored:
     nodes: set[str]
     data: bytes
     inputs: Sequence[Stored]
+    asked: Amounts = field(default_factory=dict)
     # While it is made again.
     making: Future[Any] | None = field(default=None)
 

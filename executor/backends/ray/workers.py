@@ -11,6 +11,9 @@ Rules of this module:
 - Ray never runs a call again by itself. When an actor dies, the first of its calls had begun and fails. Those that
   were submitted ahead of free workers are given to other actors, and a new actor takes the place.
 - A call that is stopped takes its actor with it.
+- A call that asks for resources of a node runs on an actor that holds them, without a core: the engine sees to how many
+  run at once. Without work such an actor waits for calls that ask for the same, and ends where another waits for a part
+  of what it holds.
 """
 
 from __future__ import annotations
@@ -25,9 +28,11 @@ from itertools import count
 from typing import Any
 
 from executor.backends.batches import BatchCall
+from executor.backends.cluster_backend import SentCall
+from executor.backends.cluster_resources import Amounts
 from executor.backends.pickling import PROTOCOL
 from executor.backends.ray.stored_outputs import Input, LostInputs, Stored, remote_output, values_of
-from executor.backends.staying_outputs import ReturningCall, has_stayed, run_call, with_remote, with_transfer
+from executor.backends.staying_outputs import has_stayed, run_call, with_remote, with_transfer
 from executor.backends.window import RecallError
 from executor.backends.worker_facts import look
 from executor.record.remote_outputs import OutputGoneError, RemoteOutput, naming
@@ -37,7 +42,7 @@ class CallRunner:
     """In a worker process of Ray."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._begun = -1
         self._called_back: set[int] = set()
 
@@ -49,6 +54,7 @@ class CallRunner:
         """
         with self._lock:
             self._begun = number
+            self._lock.notify_all()
             if number in self._called_back:
                 return None, None
         if not inputs:
@@ -69,7 +75,14 @@ class CallRunner:
             if number <= self._begun:
                 return False
             self._called_back.add(number)
+            self._lock.notify_all()
             return True
+
+    def wait_until_begun(self, number: int) -> bool:
+        """Whether it has begun and was not called back. In a thread of its own."""
+        with self._lock:
+            self._lock.wait_for(lambda: number <= self._begun or number in self._called_back)
+            return number not in self._called_back
 
     def node(self) -> str:
         """The id of its node: it is there, and has imported what it needs."""
@@ -86,8 +99,8 @@ class Call:
     """A call that was submitted, while it waits or runs."""
 
     __slots__ = (
-        "answer", "data", "given_at", "goes_back", "has_begun", "held", "inputs", "makes_again", "may_run_again",
-        "number", "stays_bytes", "waits_for", "worker",
+        "answer", "asked", "begun", "data", "given_at", "goes_back", "has_begun", "held", "inputs", "makes_again",
+        "may_run_again", "number", "stays_bytes", "waits_for", "worker",
     )  # fmt: skip
 
     def __init__(
@@ -96,19 +109,22 @@ class Call:
         may_run_again: bool,
         stays_bytes: int | None = None,
         inputs: Sequence[Stored] = (),
-        held: Sequence[RemoteOutput] = (),
+        asked: Amounts | None = None,
     ) -> None:
         self.data = data
+        self.may_run_again = may_run_again
         self.stays_bytes = stays_bytes
         # Outputs that it takes along; and what holds them until it has ended.
         self.inputs = inputs
-        self.held = held
+        self.held: Sequence[RemoteOutput] = ()
+        # What it asks of its node, and who wants to hear that it has begun.
+        self.asked = dict(asked or {})
+        self.begun: Callable[[], None] | None = None
         # The output that was lost and is made again by it.
         self.makes_again: Stored | None = None
         # How many of its inputs are made again before it can run; when it was first given to a worker.
         self.waits_for = 0
         self.given_at: float | None = None
-        self.may_run_again = may_run_again
         self.answer: Future[Any] = Future()
         # By the worker's count: another one where it is given to another.
         self.number = -1
@@ -122,10 +138,12 @@ class Call:
 class Worker:
     """An actor and its calls, in the order in which it runs them."""
 
-    __slots__ = ("actor", "calls", "is_gone", "is_up", "node")
+    __slots__ = ("actor", "calls", "held", "is_gone", "is_up", "node")
 
-    def __init__(self, actor: Any) -> None:
+    def __init__(self, actor: Any, held: dict[str, float]) -> None:
         self.actor = actor
+        # What it holds of its node beside a core.
+        self.held = held
         self.calls: list[Call] = []
         self.is_gone = False
         # Ray has found a place for it: it may have begun a call.
@@ -141,15 +159,18 @@ class RayWorkers:
 
         self._ray = ray
         calling_back = ray.method(concurrency_group="calling_back")
-        two = ray.method(num_returns=2)
-        runner = type(
-            "CallRunner", (CallRunner,), {"call_back": calling_back(CallRunner.call_back), "run": two(CallRunner.run)}
-        )
+        telling = ray.method(concurrency_group="telling")
+        parts = {
+            "run": ray.method(num_returns=2)(CallRunner.run),
+            "call_back": calling_back(CallRunner.call_back),
+            "wait_until_begun": telling(CallRunner.wait_until_begun),
+        }
+        runner = type("CallRunner", (CallRunner,), parts)
         options: Any = {
             "num_cpus": 1,
             "max_restarts": 0,
             "max_task_retries": 0,
-            "concurrency_groups": {"calling_back": 1},
+            "concurrency_groups": {"calling_back": 1, "telling": 1},
         }
         self._class: Any = ray.remote(**options)(runner)
         self.stays_bytes = stays_bytes
@@ -160,6 +181,8 @@ class RayWorkers:
         self._without_inputs: set[Call] = set()
         self.size = workers
         self._workers = [self._new() for _ in range(workers)]
+        # Those that hold resources of their nodes.
+        self._holders: list[Worker] = []
 
     def wait_until_ready(self, seconds: float) -> None:
         """Until all are there. Raises what Ray raises."""
@@ -194,16 +217,35 @@ class RayWorkers:
 
     def submit(self, call: Callable[[], Any], /) -> Future[Any]:
         """Run it on a worker."""
-        stays_bytes = None if isinstance(call, ReturningCall) else self.stays_bytes
+        sent = SentCall.of(call)
         with naming() as held:
-            data = pickle.dumps(call, PROTOCOL)
+            data = pickle.dumps(sent.call, PROTOCOL)
         inputs = [remote.reference for remote in held]
         if None in inputs:
             raise OutputGoneError("an output that this step takes along is gone")
-        made = Call(data, isinstance(call, BatchCall), stays_bytes, inputs, held)
+        stays_bytes = self.stays_bytes if sent.may_stay else None
+        made = Call(data, isinstance(sent.call, BatchCall), stays_bytes, inputs, sent.asked)
+        made.held, made.begun = held, sent.begun
         with self._lock:
             self._give(made)
         return made.answer
+
+    def give_up(self, answer: Future[Any], error: Exception) -> None:
+        """End a call that waits, with this error."""
+        with self._lock:
+            call = self._call_of(answer)
+            if call is None or call.worker is None:
+                return
+            worker, call.worker, call.number = call.worker, None, -1
+            worker.calls.remove(call)
+            self._note_death(worker)
+        self._kill([worker])
+        _settle(answer, None, error)
+
+    def let_go(self) -> None:
+        """Give back what actors without work hold of their nodes."""
+        with self._lock:
+            self._forget([worker for worker in self._holders if not worker.calls])
 
     def stop(self, answer: Any) -> None:
         """End a call, with its worker if it may have begun."""
@@ -232,13 +274,13 @@ class RayWorkers:
     @property
     def runs_something(self) -> bool:
         """Whether a call has not ended."""
-        return bool(self._without_inputs) or any(worker.calls for worker in self._workers)
+        return bool(self._without_inputs) or any(worker.calls for worker in [*self._workers, *self._holders])
 
     def shutdown(self) -> None:
         """End all workers, and what they run."""
         with self._lock:
             self._closed = True
-            workers = list(self._workers)
+            workers = [*self._workers, *self._holders]
         self._kill(workers)
 
     def _kill(self, workers: Iterable[Worker]) -> None:
@@ -253,9 +295,7 @@ class RayWorkers:
         if gone := [stored for stored in call.inputs if stored.reference is None]:
             self._wait_for(call, gone)
             return
-        largest = max(call.inputs, key=_size_bytes, default=None)
-        nodes = () if largest is None else largest.nodes
-        worker = min(self._workers, key=lambda one: (len(one.calls), not one.is_up, one.node not in nodes))
+        worker = self._worker_for(call)
         now = time.perf_counter()
         seconds = 0.0 if call.given_at is None else now - call.given_at
         call.given_at = call.given_at or now
@@ -267,9 +307,48 @@ class RayWorkers:
         inputs = [stored.input() for stored in call.inputs]
         reference, output = worker.actor.run.remote(number, call.data, call.stays_bytes, inputs, seconds)
         reference.future().add_done_callback(lambda ended: self._ended(call, number, ended, output))
+        if call.begun is not None:
+            asked = worker.actor.wait_until_begun.remote(number)
+            asked.future().add_done_callback(lambda told: self._begun(call, number, told))
 
-    def _new(self) -> Worker:
-        worker = Worker(self._class.remote())
+    def _worker_for(self, call: Call) -> Worker:
+        """Who is to run a call."""
+        if not call.asked:
+            largest = max(call.inputs, key=_size_bytes, default=None)
+            nodes = () if largest is None else largest.nodes
+            return min(self._workers, key=lambda one: (len(one.calls), not one.is_up, one.node not in nodes))
+        without_work = [worker for worker in self._holders if not worker.calls]
+        for worker in without_work:
+            if worker.held == call.asked:
+                return worker
+        self._forget([worker for worker in without_work if worker.held.keys() & call.asked.keys()])
+        self._holders.append(self._new(call.asked))
+        return self._holders[-1]
+
+    def _is_in_the_way(self, worker: Worker) -> bool:
+        """Whether an actor without work holds what another one waits for."""
+        return (
+            worker in self._holders
+            and not worker.calls
+            and any(worker.held.keys() & other.held.keys() for other in self._holders if not other.is_up)
+        )
+
+    def _forget(self, holders: Iterable[Worker]) -> None:
+        """Ray ends an actor that nobody knows any more. To kill it would wait for a thread of Ray, and may be asked for
+        in that very thread.
+        """
+        for worker in holders:
+            worker.is_gone = True
+            self._holders.remove(worker)
+            worker.actor = None
+
+    def _new(self, held: dict[str, float] | None = None) -> Worker:
+        if held:
+            own = {name: amount for name, amount in held.items() if name != "GPU"}
+            maker = self._class.options(num_cpus=0, num_gpus=held.get("GPU"), resources=own)
+        else:
+            maker = self._class
+        worker = Worker(maker.remote(), held or {})
         worker.actor.node.remote().future().add_done_callback(lambda came: self._is_there(worker, came))
         return worker
 
@@ -279,7 +358,8 @@ class RayWorkers:
             worker.is_up, worker.node = True, came.result()
 
     def _call_of(self, answer: Any) -> Call | None:
-        return next((call for worker in self._workers for call in worker.calls if call.answer is answer), None)
+        workers = [*self._workers, *self._holders]
+        return next((call for worker in workers for call in worker.calls if call.answer is answer), None)
 
     def _call_back(self, call: Call, *, goes_back: bool) -> None:
         if call.goes_back is not None or call.worker is None:
@@ -296,7 +376,9 @@ class RayWorkers:
         worker.is_gone = True
         for call in worker.calls[1:]:
             call.has_begun = not call.may_run_again
-        if not self._closed:
+        if worker.held:
+            self._holders.remove(worker)
+        elif not self._closed:
             self._workers[self._workers.index(worker)] = self._new()
 
     def _balance(self) -> None:
@@ -335,6 +417,12 @@ class RayWorkers:
                 return
         _settle(call.answer, None, RecallError())
 
+    def _begun(self, call: Call, number: int, told: Any) -> None:
+        begun = call.begun
+        if told.exception() is None and told.result() and call.number == number and begun is not None:
+            call.begun = None
+            begun()
+
     def _ended(self, call: Call, number: int, ended: Any, output: Any) -> None:
         error = ended.exception()
         if error is None and ended.result() is None:
@@ -356,6 +444,8 @@ class RayWorkers:
                 return
             call.worker = None
             self._balance()
+            if self._is_in_the_way(worker):
+                self._forget([worker])
             if error is None and isinstance(ended.result(), LostInputs):
                 names = ended.result().names
                 self._wait_for(call, [stored for stored in call.inputs if stored.name in names])
@@ -365,7 +455,7 @@ class RayWorkers:
         if error is None:
             answer = ended.result()
             if call.makes_again is None:
-                stored = Stored("", 0, output, {worker.node}, call.data, call.inputs)
+                stored = Stored("", 0, output, {worker.node}, call.data, call.inputs, call.asked)
                 answer = with_remote(answer, lambda size, name: remote_output(stored, size, name, self.make_again))
             elif has_stayed(answer):
                 call.makes_again.reference, call.makes_again.nodes = output, {worker.node}
@@ -379,7 +469,7 @@ class RayWorkers:
         """Run the call that made a lost output once more. Its end: an answer of no use, or an error."""
         with self._lock:
             if stored.making is None:
-                call = Call(stored.data, True, self.stays_bytes, stored.inputs)
+                call = Call(stored.data, True, self.stays_bytes, stored.inputs, stored.asked)
                 call.makes_again = stored
                 stored.reference, stored.making = None, call.answer
                 call.answer.add_done_callback(lambda _: stored.end_making())
