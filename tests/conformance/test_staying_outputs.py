@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from executor import BackendError, Step, Workflow, run
 from executor.backends import find_backend, make_backend
-from executor.record.remote_outputs import OutputGoneError, RemoteOutput
+from executor.record.remote_outputs import OutputGoneError, RemoteOutput, RemoteOutputs
 from executor.tracing import attribute_names
 
 SIZE = 200_000_000
@@ -137,15 +138,21 @@ def test_short_steps_that_take_an_output_along_leave_it_where_it_is(monkeypatch:
         assert fetched
 
 
-def test_a_record_that_outlives_its_cluster_says_that_an_output_is_gone() -> None:
+def test_an_output_goes_with_its_record_and_is_gone_with_its_cluster() -> None:
     with make_backend("ray", 1, {"output_stays_bytes": "1000"}) as backend:
-        first, last = (
-            run(Workflow(steps=(Step(step_id="a", tool="made", args={"size": size}),)), backend=backend, tools=TOOLS)
-            for size in (2000, 3000)
-        )
-    assert len(last.outputs["a"]) == 3000
+
+        def made_once(size: int) -> RemoteOutputs:
+            step = Step(step_id="a", tool="made", args={"size": size})
+            return cast("RemoteOutputs", run(Workflow(steps=(step,)), backend=backend, tools=TOOLS).outputs)
+
+        dropped = made_once(1500).all_remote()["a"].reference
+        first, last = made_once(2000), made_once(3000)
+        gc.collect()
+        assert dropped.reference is None
+        assert first.all_remote()["a"].reference.reference is not None
+    assert len(last["a"]) == 3000
     with pytest.raises(OutputGoneError, match="stayed on Ray, which the program has left"):
-        first.outputs["a"]
+        first["a"]
 
 
 @CLUSTERS
