@@ -51,6 +51,11 @@ class BatchCall:
     def __reduce__(self) -> tuple[Any, ...]:
         return BatchCall, (self._calls,)
 
+    @property
+    def is_single(self) -> bool:
+        """Whether it is one call alone."""
+        return len(self._calls) == 1
+
     def __call__(self) -> list[Answer]:
         """The answers, perhaps not of the last ones."""
         began = time.perf_counter_ns()
@@ -200,9 +205,17 @@ class BatchingBackend(SubmitBackend):
         rest = self._batches.get(attempt)
         if not rest:
             return call
+        with naming() as named:
+            head = pickle.dumps(call, PROTOCOL)
+        if named:
+            # An output that it takes along is elsewhere: it travels alone.
+            self._short.exclude(attempt.index)
+            self._to_take_back.extend(self._batches.pop(attempt))
+            self._wake.set()
+            return call
         kept, calls = self._all_pickled(engine, rest)
         self._batches[attempt] = kept
-        return BatchCall([pickle.dumps(call, PROTOCOL), *calls])
+        return BatchCall([head, *calls])
 
     def _all_pickled(self, engine: Engine, indices: Sequence[int]) -> tuple[list[int], list[bytes]]:
         """The steps that can travel, and their calls. The others go the usual way, and fail there if they have to."""

@@ -74,6 +74,10 @@ class Result:
     # Of what type an output is.
     type_name: str = ""
 
+    def is_larger_than(self, size_bytes: int) -> bool:
+        """Whether it is an output, packed, of more bytes than that."""
+        return self.outcome == "succeeded" and self.packed and len(self.value) > size_bytes
+
 
 Answer: TypeAlias = tuple[Times, Result]
 # The type of the failure where a worker lacks a module.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +14,8 @@ import pytest
 
 from executor import Retry, Run, Step, Workflow, run
 from executor.backends.batches import BatchCall, BatchingBackend
+from executor.record.outcomes import Completion
+from executor.record.remote_outputs import RemoteOutput, naming, values_at_hand
 from executor.record.timeline import Timeline
 from harness.testing.backends.backend_case import CANNOT
 from harness.testing.backends.backend_suite import BackendConformance
@@ -219,3 +221,49 @@ class _Nap:
     def __call__(self) -> str:
         time.sleep(0.006)
         return "done"
+
+
+class _Names(Pickling):
+    """Outputs that are elsewhere travel by name."""
+
+    def submit(self, call: Callable[[], Any]) -> Future[Any]:
+        with naming():
+            data = pickle.dumps(call)
+        return self._pool.submit(self._run, data, 1)
+
+    def _run(self, data: bytes, size: int) -> Any:
+        with values_at_hand({"a": lambda: 4}):
+            return super()._run(data, size)
+
+
+class _KeepsA(Batching):
+    """The output of step `a` stays elsewhere."""
+
+    outputs_may_stay = True
+
+    def make_executor(self) -> Pickling:
+        self.fetched = 0
+        return _Names(self.capacity, self.before)
+
+    def _fetch(self, _remote: RemoteOutput) -> int:
+        self.fetched += 1
+        return 4
+
+    def _completions(self, engine: Any, ends: Any) -> Iterator[Completion]:
+        for completion in super()._completions(engine, ends):
+            attempt, *times, output, tokens = completion
+            if attempt.step_id == "a":
+                output = RemoteOutput("a", 5, "int", None, self._fetch)
+            yield (attempt, *times, output, tokens)
+
+
+def test_short_steps_that_take_an_output_along_do_not_have_it_fetched() -> None:
+    takes = tuple(
+        Step(step_id=f"s{number}", tool="double", args={"value": "{{ steps.a.output }}"}) for number in range(SHORT)
+    )
+    backend = _KeepsA(2)
+    done = run(
+        Workflow(steps=(Step(step_id="a", tool="double", args={"value": 2}), *takes)), backend=backend, tools=STEPS
+    )
+    assert backend.fetched == 0
+    assert [done.outputs[step.step_id] for step in takes] == [8] * SHORT

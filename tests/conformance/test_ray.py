@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from executor import BackendError, Step, Workflow, run
+from executor import BackendError, Instrument, Step, Workflow, run
 from executor.backends import find_backend, make_backend
 from executor.backends.batches import BatchCall
-from executor.backends.cluster_backend import SentCall
-from executor.backends.ray.workers import Call, RayWorkers
+from executor.backends.ray.stored_outputs import Stored
+from executor.backends.ray.workers import Call, RayWorkers, Worker
+from executor.backends.staying_outputs import STAYS_BYTES
 from executor.backends.window import RecallError
+from executor.record.remote_outputs import OutputGoneError, RemoteOutputs
+from executor.record.timeline import Attempt
 from harness.testing.backends.suite_steps import STEPS
 
 TOKEN = "0123456789abcdef" * 4  # of a cluster that lives for one test
@@ -139,7 +145,7 @@ def test_a_worker_is_ended_outside_of_the_lock_that_the_ends_of_calls_wait_for(
 
     had_lock: list[bool] = []
     real_kill = ray.kill
-    workers = RayWorkers(1)
+    workers = RayWorkers(1, STAYS_BYTES)
 
     def take() -> None:
         had_lock.append(workers._lock.acquire(timeout=5))
@@ -165,19 +171,109 @@ def test_a_call_that_was_called_back_is_taken_as_that_whichever_is_heard_of_firs
         future.set_result(value)
         return future
 
-    workers = RayWorkers(1)
+    workers = RayWorkers(1, STAYS_BYTES)
     for first_end in (True, False):
         (worker,) = workers._workers
-        call = Call(SentCall(BatchCall([])))
+        call = Call(b"", True)
         call.worker, call.number, call.goes_back = worker, 7, True
         worker.calls.append(call)
         for end in (first_end, not first_end):
             if end:
-                workers._ended(call, 7, came(None))
+                workers._ended(call, 7, came(None), None)
             else:
                 workers._called_back(call, 7, came(True))
         assert isinstance(call.answer.exception(timeout=0), RecallError)
         assert worker.calls == []
+    workers.shutdown()
+
+
+def grown(folder: str, data: bytes = b"") -> bytes:
+    """Something larger than the data; and one more file in the folder."""
+    (Path(folder) / f"{len(data)}-{time.perf_counter_ns()}").touch()
+    return data + bytes(2000)
+
+
+class Holder:
+    """An actor that owns objects."""
+
+    def put(self, count: int) -> list[Any]:
+        import ray
+
+        return [ray.put(b"") for _ in range(count)]
+
+
+def lost_objects(count: int) -> list[Any]:
+    """References to objects that Ray has lost: with their owner, since there is no node that could be lost."""
+    import ray
+
+    holder: Any = ray.remote(num_cpus=0)(Holder).remote()
+    objects: list[Any] = ray.get(holder.put.remote(count))
+    ray.kill(holder)
+    while any(_is_there(reference) for reference in objects):
+        pass
+    return objects
+
+
+def _is_there(reference: Any) -> bool:
+    import ray
+
+    try:
+        ray.get(reference)
+    except ray.exceptions.ObjectLostError:
+        return False
+    return True
+
+
+def test_outputs_that_are_lost_are_made_again_with_what_they_were_made_of(kept: None, tmp_path: Path) -> None:
+    folder, other = tmp_path / "made", tmp_path / "removed"
+    folder.mkdir()
+    other.mkdir()
+    steps = (
+        Step(step_id="a", tool="grown", args={"folder": str(folder)}),
+        Step(step_id="b", tool="grown", args={"folder": str(folder), "data": "{{ steps.a.output }}"}),
+        Step(step_id="c", tool="grown", args={"folder": str(folder), "data": "{{ steps.b.output }}"}),
+        Step(step_id="d", tool="grown", args={"folder": str(other)}, depends_on=("c",)),
+        Step(step_id="e", tool="grown", args={"folder": str(folder), "data": "{{ steps.d.output }}"}),
+    )
+    backend: Any = make_backend("ray", 1, {"output_stays_bytes": "1000"})
+    lost = lost_objects(4)
+
+    class Loses(Instrument):
+        def attempt_finished(self, attempt: Attempt, status: object) -> None:
+            outputs = backend._engine.outputs
+            for step_id in {"b": "ab", "d": "d"}.get(attempt.step_id, ""):
+                outputs.remote(step_id).reference.reference = lost.pop()
+            if attempt.step_id == "d":
+                shutil.rmtree(other)
+
+    with backend:
+        done = run(Workflow(steps=steps), backend=backend, tools={"grown": grown}, instruments=[Loses()])
+        outputs = cast("RemoteOutputs", done.outputs)
+        assert set(outputs) == {"a", "b", "c", "d"}
+        # `b` was made twice for `c`, and `a` for that.
+        assert sorted(path.name.partition("-")[0] for path in folder.iterdir()) == ["0", "0", "2000", "2000", "4000"]
+        assert "was lost, and is not to be had again" in done.errors["e"].message
+        outputs.all_remote()["c"].reference.reference = lost.pop()
+        assert len(outputs["c"]) == 6000
+        with pytest.raises(OutputGoneError, match="its step was run again, and has failed"):
+            outputs["d"]
+
+
+def test_a_call_goes_where_its_largest_input_lies(kept: None) -> None:
+    import ray  # as above
+
+    workers = RayWorkers(2, STAYS_BYTES)
+    # By others that its actors do not report to.
+    workers._workers = [Worker(worker.actor, {}) for worker in workers._workers]
+    for worker, node in zip(workers._workers, ("x", "y"), strict=True):
+        worker.is_up, worker.node = True, node
+    small, large = (
+        Stored(name, size, ray.put(name.encode()), {node}, b"", ())
+        for name, size, node in (("small", 10, "x"), ("large", 20, "y"))
+    )
+    call = Call(b"", True, STAYS_BYTES, [small, large])
+    workers._give(call)
+    assert call.worker is workers._workers[1]
     workers.shutdown()
 
 

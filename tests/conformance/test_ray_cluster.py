@@ -65,6 +65,51 @@ print(json.dumps([done.statuses, {name: error.outcome for name, error in done.er
 """
 
 
+HANDING_OVER = """
+import json, sys, time, uuid
+from pathlib import Path
+from executor import *
+from executor.backends import make_backend
+from executor.tracing import attribute_names
+
+folder = Path(sys.argv[2])
+
+def made(size):
+    (folder / uuid.uuid4().hex).touch()
+    time.sleep(1)
+    return bytes(size)
+
+def longer(data):
+    return data + b"x"
+
+def length(x, y):
+    return len(x) + len(y)
+
+class Waits(Instrument):
+    def attempt_finished(self, attempt, status):
+        if attempt.step_id == "both":
+            print("both nodes were used", flush=True)
+            while not (folder / "one is lost").exists():
+                time.sleep(0.05)
+
+def step(name, tool, **args):
+    for word, value in args.items():
+        if isinstance(value, str):
+            args[word] = "{{ steps.%s.output }}" % value
+    return Step(step_id=name, tool=tool, args=args, retry=Retry(max_attempts=3, backoff_seconds=0))
+
+after = step("after", "length", x="c", y="d").model_copy(update={"depends_on": ("both",)})
+steps = (step("a", "made", size=2_000_000), step("b", "made", size=3_000_000), step("c", "longer", data="a"),
+         step("d", "longer", data="b"), step("both", "length", x="c", y="d"), after)
+backend = make_backend("ray", None, {"address": sys.argv[1]})
+done = run(Workflow(steps=steps), backend=backend, tools={f.__name__: f for f in (made, longer, length)},
+           instruments=[Waits()])
+moved = {attempt.step_id: facts[attribute_names.TRANSFER_FROM] for attempt, facts in done.facts.items()
+         if attribute_names.TRANSFER_FROM in facts}
+print(json.dumps([done.outputs["after"], len(done.outputs["a"]), len(done.outputs["d"]), moved]))
+"""
+
+
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[RayNodes]:
     """A Ray of another owner, with one node of one core."""
@@ -108,6 +153,24 @@ def test_steps_go_to_the_node_that_has_what_they_need_one_at_a_time_and_timeouts
     # No plain step begins beside those before it has a slot: then its time in the record would be cut short.
     took = [ended - began for name, began, ended in attempts if name.startswith("p") and name != "plain"]
     assert min(took) > 0.15e9
+
+
+@pytest.mark.nightly
+def test_steps_go_to_the_node_of_their_largest_input_and_what_a_lost_node_held_is_made_again(tmp_path: Path) -> None:
+    with RayNodes() as two:
+        two.add()
+        with driver(two, HANDING_OVER, str(tmp_path)) as started:
+            assert next_line(started.stdout) == "both nodes were used", started.communicate()
+            two.do("remove")
+            (tmp_path / "one is lost").touch()
+            said, errors = started.communicate(timeout=200)
+    # Ray itself writes there that a node is lost.
+    after, of_a, of_d, moved = json.loads((said or errors).splitlines()[-1])
+    assert (after, of_a, of_d) == (5_000_002, 2_000_000, 3_000_001)
+    # What is smaller came to the node of what is larger; the others ran where their input lay.
+    assert moved == {"both": ["c"]}
+    # Both were made, and one of them once more.
+    assert len([path for path in tmp_path.iterdir() if path.name != "one is lost"]) == 3
 
 
 def test_files_that_are_not_there_are_said_at_once(tmp_path: Path) -> None:

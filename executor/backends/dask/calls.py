@@ -8,10 +8,9 @@ Rules of this module:
 - A small answer comes as an event, on the way that the end of its task takes, and before it. A result would be fetched
   from the worker when the end is known: two ways more. A large answer is the task's result.
 - What the scheduler keeps of the events is thrown away at the end.
-- An output above ``stays_bytes`` is the task's result and stays on the worker that made it: the event says its size and
-  type. A call that takes it along has the task as an argument: Dask runs it where the largest lies, and moves the
-  others from worker to worker. Where the worker that holds it dies, Dask runs its task again; so an output of a step
-  with ``idempotent: false`` does not stay.
+- An output that stays is the task's result, on the worker that made it. A call that takes it along has the task as an
+  argument: Dask runs it where the largest lies, and moves the others from worker to worker. Where the worker that holds
+  it dies, Dask runs its task again.
 - A call that was called back before it began never begins (:meth:`DaskCalls.recall`). One that its submitter wants to
   hear the beginning of says it by an event, too.
 - What a call asks of its worker (``--resources``) is the task's: Dask keeps the count.
@@ -28,8 +27,6 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import replace
-from functools import partial
 from itertools import count
 from typing import Any
 
@@ -38,14 +35,11 @@ from distributed import KilledWorker, get_worker
 from executor.backends.batches import BatchCall
 from executor.backends.cluster_backend import SentCall
 from executor.backends.pickling import PROTOCOL
-from executor.backends.submit import Answer, Result
+from executor.backends.staying_outputs import run_call, with_remote, with_transfer
 from executor.backends.window import RecallError
-from executor.record.remote_outputs import OutputGoneError, RemoteOutput, naming, values_at_hand
-from executor.record.timeline import NANOSECONDS
+from executor.record.remote_outputs import OutputGoneError, RemoteOutput, naming
 
 SMALL_BYTES = 10_000
-# Among the facts of an answer: nanoseconds, and by name of an input the bytes that were moved.
-TRANSFER = "transfer"
 # In a worker: what was called back, and what has begun.
 _recalled: set[tuple[str, int]] = set()
 _RECALLED = "recalled"
@@ -74,29 +68,18 @@ class ToldCall:
         if says_begun:
             get_worker().log_event(topic, (number, _BEGUN))
         began = time.perf_counter_ns()
-        values = {name: partial(pickle.loads, data) for name, data in zip(names, inputs, strict=True)}
-        with values_at_hand(values):
-            answer = pickle.loads(call)()  # noqa: S301  # the words of the submitter
-        if names and not isinstance(answer, list):
-            answer = _with_transfer(answer, began, names)
-        single = answer[0] if isinstance(answer, list) and len(answer) == 1 else answer
-        if stays_bytes is not None and isinstance(single, tuple) and _is_large(single[1], stays_bytes):
-            times, result = single
-            stays = (len(result.value), result.type_name)
-            light = (times, replace(result, value=None, packed=False))
-            data = pickle.dumps((stays, [light] if isinstance(answer, list) else light), PROTOCOL)
-            get_worker().log_event(topic, (number, data))
-            return result.value
+        answer, output = run_call(call, stays_bytes, dict(zip(names, inputs, strict=True)))
+        if names:
+            answer = with_transfer(answer, began, *_moved(names))
         data = pickle.dumps(answer, PROTOCOL)
-        if len(data) > SMALL_BYTES:
+        if output is None and len(data) > SMALL_BYTES:
             return answer
-        get_worker().log_event(topic, (number, pickle.dumps((None, answer), PROTOCOL)))
-        return None
+        get_worker().log_event(topic, (number, data))
+        return output
 
 
-def _with_transfer(answer: Answer, began: int, names: Sequence[str]) -> Answer:
-    """The answer with what was moved to this worker for the call, and how long it took until the call had it."""
-    times, result = answer
+def _moved(names: Sequence[str]) -> tuple[dict[str, int], float]:
+    """Which outputs were moved to this worker and not counted yet, their bytes, and how many seconds that took."""
     moved: dict[str, int] = {}
     seconds = 0.0
     for entry in reversed(get_worker().transfer_incoming_log):
@@ -105,12 +88,7 @@ def _with_transfer(answer: Answer, began: int, names: Sequence[str]) -> Answer:
                 moved[name] = entry["keys"][name]
                 seconds = max(seconds, entry["duration"])
     _counted.update(moved)
-    nanoseconds = round(seconds * NANOSECONDS) + max(0, times.started - began)
-    return times, replace(result, facts={**(result.facts or {}), TRANSFER: (nanoseconds, moved)})
-
-
-def _is_large(result: Result, stays_bytes: int) -> bool:
-    return result.outcome == "succeeded" and result.packed and len(result.value) > stays_bytes
+    return moved, seconds
 
 
 def note_recalled(topic: str, numbers: Sequence[int]) -> None:
@@ -231,14 +209,8 @@ class DaskCalls:
             if call.sent.begun is not None:
                 call.sent.begun()
         else:
-            stays, answer = pickle.loads(data)  # noqa: S301  # from a worker of ours
-            self._settle(call, answer if stays is None else self._staying(call, answer, *stays))
-
-    def _staying(self, call: Call, answer: Any, size_bytes: int, type_name: str) -> Any:
-        times, result = answer[0] if isinstance(answer, list) else answer
-        remote = RemoteOutput(str(call.task.key), size_bytes, type_name, call.task, _fetched)
-        told = (times, replace(result, value=remote))
-        return [told] if isinstance(answer, list) else told
+            answer = pickle.loads(data)  # noqa: S301  # from a worker of ours
+            self._settle(call, with_remote(answer, lambda size, name: _remote(call, size, name)))
 
     def _ended(self, call: Call, task: Any) -> None:
         if call.answer.done():
@@ -295,6 +267,10 @@ class DaskCalls:
             self._calls.pop(call.number, None)
         if call.answer.cancelled() and call.task is not None:
             call.task.cancel()
+
+
+def _remote(call: Call, size_bytes: int, type_name: str) -> RemoteOutput:
+    return RemoteOutput(str(call.task.key), size_bytes, type_name, call.task, _fetched)
 
 
 def _fetched(remote: RemoteOutput) -> Any:

@@ -22,23 +22,22 @@ from typing import Any, ClassVar
 
 from executor.backends.base import BackendError, usable_cores
 from executor.backends.clocks.worker_clock import RoundTrip
-from executor.backends.cluster_backend import WITHOUT_WORKERS_SECONDS, ClusterBackend
+from executor.backends.cluster_backend import WITHOUT_WORKERS_SECONDS
 from executor.backends.cluster_resources import Amounts
 from executor.backends.cluster_size import resize
+from executor.backends.staying_outputs import OPTION, STAYS_BYTES, StayingOutputsBackend
 from executor.backends.submit import Answer, Submits
 from executor.backends.worker_check import must_fit
 from executor.engine.engine import Engine
 from executor.host_id import machine
 from executor.record.outcomes import Completion
-from executor.record.remote_outputs import OutputGoneError, RemoteOutput, RemoteOutputs
-from executor.record.timeline import Attempt, Wait
-from executor.tracing import attribute_names
+from executor.record.timeline import Attempt
 
 try:
     import dask
     from distributed import Client, KilledWorker, Scheduler, SpecCluster
 
-    from executor.backends.dask.calls import TRANSFER, DaskCalls
+    from executor.backends.dask.calls import DaskCalls
     from executor.backends.dask.cluster_watch import ClusterWatch, Looked
     from executor.backends.dask.cluster_worker import WorkerProgram
     from executor.backends.dask.scheduler_check import must_be_a_scheduler
@@ -49,7 +48,6 @@ except ImportError as error:
 ADDRESS = re.compile(r"((tcp|tls|ws|wss|ucx|ucxx)://)?([A-Za-z0-9._-]+|\[[0-9a-fA-F:.%]+\]):[0-9]{1,5}/?")
 CONNECT_SECONDS = 10
 START_SECONDS = 60
-STAYS_BYTES = 1_000_000
 LOOPBACK = "127.0.0.1"
 OPTIONS = {"host": LOOPBACK, "port": 0, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
 # A worker that dies takes down what runs on it, and the one call that waits there; the engine decides what runs again.
@@ -70,7 +68,7 @@ class ConnectionLostError(Exception):
     """Dask has forgotten what ran, since the connection to its scheduler broke."""
 
 
-class DaskBackend(ClusterBackend):
+class DaskBackend(StayingOutputsBackend):
     """Steps on a Dask cluster. ``address`` (``tcp://host:port``) is that of a running scheduler."""
 
     name = "dask"
@@ -78,10 +76,10 @@ class DaskBackend(ClusterBackend):
     options: ClassVar[Mapping[str, str]] = {
         "address": "tcp://HOST:PORT of a running scheduler",
         "files": "modules and packages that the workers lack: FILE.py, FILE.zip or FOLDER, with commas between",
-        "output_stays_bytes": "outputs above so many bytes stay on the cluster until they are read (1000000)",
+        **OPTION,
     }
     keeps_workers = True
-    outputs_may_stay = True
+    cluster = "the Dask cluster"
     import_remedy = "install it there, or send it along with --backend-option files=PATH"
     # A Dask future can always be cancelled, and the call goes on.
     knows_what_runs = False
@@ -96,7 +94,6 @@ class DaskBackend(ClusterBackend):
     ) -> None:
         if address is not None and not ADDRESS.fullmatch(address):
             raise BackendError(f"dask: address {address!r} is none: write tcp://HOST:PORT, as in tcp://10.0.0.7:8786")
-        self._stays_bytes = _whole(output_stays_bytes)
         self._address = address
         self._files = None if files is None else ShippedFiles(files)
         # A foreign cluster's workers may come to be more: not more of them are used than were asked for.
@@ -104,7 +101,6 @@ class DaskBackend(ClusterBackend):
         self._watch: ClusterWatch | None = None
         # Why nothing can run any more.
         self._lost: str | None = None
-        self._engine: Engine | None = None
         self._giving_up: Any = None
         self._client: Any = None
         self._cluster: Any = None
@@ -112,9 +108,9 @@ class DaskBackend(ClusterBackend):
         self._resting: Any = None
         self._worker_pids: list[int] = []
         self._threads_of_it = 0
-        # By name of an output that stays: the step that made it.
-        self._made_by: dict[str, str] = {}
-        super().__init__(self._threads_there() if workers is None and address is not None else workers)
+        super().__init__(
+            self._threads_there() if workers is None and address is not None else workers, output_stays_bytes
+        )
 
     @classmethod
     def default_workers(cls) -> int:
@@ -132,8 +128,7 @@ class DaskBackend(ClusterBackend):
         Raises:
             BackendError: there is no scheduler at the address, or the workers do not start.
         """
-        self._engine, self._lost = engine, None
-        self._made_by.clear()
+        self._lost = None
         super().open(engine)
         if self._address is not None:
             try:
@@ -147,7 +142,7 @@ class DaskBackend(ClusterBackend):
         if self._watch is not None:
             self._watch.end()
             self._watch = None
-        self._bring_home()
+        self.bring_home()
         still_runs = any(not future.done() for future in self._futures.values())
         executor = self._executor
         if executor is not None and self._kept and not still_runs:
@@ -329,34 +324,6 @@ class DaskBackend(ClusterBackend):
         with SUBMITTING, dask.config.set(SUBMIT_SETTINGS):
             return super()._submit_to_executor(call)
 
-    def _answered(self, engine: Engine, attempt: Attempt, answer: Answer, started: int, ended: int) -> Completion:
-        _, result = answer
-        transfer = result.facts.pop(TRANSFER, None) if result.facts else None
-        completion = super()._answered(engine, attempt, answer, started, ended)
-        if isinstance(result.value, RemoteOutput):
-            self._made_by[result.value.name] = attempt.step_id
-            engine.facts.setdefault(attempt, {})[attribute_names.OUTPUT_BYTES] = result.value.size_bytes
-        if transfer is not None:
-            nanoseconds, moved = transfer
-            begin = max(attempt.granted, started - nanoseconds)
-            if begin < started:
-                attempt.add_wait(Wait("transfer", begin, started))
-            if moved:
-                facts = engine.facts.setdefault(attempt, {})
-                facts[attribute_names.TRANSFER_FROM] = [self._made_by[name] for name in moved]
-                facts[attribute_names.TRANSFER_BYTES] = list(moved.values())
-        return completion
-
-    def _bring_home(self) -> None:
-        """The cluster is left, and the record can still be read: outputs that stayed there are fetched."""
-        if self._engine is None or self._kept or not isinstance(outputs := self._engine.outputs, RemoteOutputs):
-            return
-        for step_id, remote in outputs.all_remote().items():
-            # What cannot be fetched says so when it is read.
-            with suppress(OutputGoneError):
-                outputs[step_id] = remote.fetch()
-            remote.let_go("stayed on the Dask cluster, which the run has left, and could not be fetched then")
-
     def _connect(self) -> Any:
         if self._address is not None:
             must_be_a_scheduler(self._address, CONNECT_SECONDS)
@@ -370,13 +337,3 @@ class DaskBackend(ClusterBackend):
         with self._connect() as client:
             threads: dict[str, int] = client.nthreads()
         return max(1, sum(threads.values()))
-
-
-def _whole(value: str | int) -> int:
-    try:
-        found = int(value)
-    except ValueError:
-        found = -1
-    if found < 0:
-        raise BackendError(f"dask: output_stays_bytes {value!r} is no number of bytes: write 1000000")
-    return found

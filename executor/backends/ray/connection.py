@@ -39,8 +39,11 @@ START_SECONDS = 60
 JOIN_SECONDS = 30
 ANSWER_SECONDS = 5
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-# Ray's least. Larger outputs go to files.
-OBJECT_STORE_BYTES = 80 * 1024 * 1024
+# Outputs that stay lie in shared memory, which is used as they come; what finds no place there goes to files. Ray
+# needs 75 MB at least.
+STORE_FOLDER = Path("/dev/shm")  # noqa: S108  # Ray looks there
+LEAST_STORE_BYTES, MOST_STORE_BYTES = 80 * 1024 * 1024, 1024 * 1024 * 1024
+STORE_SHARE = 4
 # How many steps of all runs may be at work at once: the engine sees to each run's own number.
 SLOTS = 1024
 # Its sockets have at most 107 bytes of path, and Ray adds about 70.
@@ -222,7 +225,7 @@ def _started() -> Callable[[], None]:
             with _quiet(), _loopback_alone(True):
                 ray.init(
                     address="local", num_cpus=SLOTS, num_gpus=0, include_dashboard=False,
-                    object_store_memory=OBJECT_STORE_BYTES, _temp_dir=str(folder), **QUIET,
+                    object_store_memory=_store_bytes(), _temp_dir=str(folder), **QUIET,
                 )  # fmt: skip
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -235,6 +238,12 @@ def _started() -> Callable[[], None]:
         _remove(folder)
 
     return stop
+
+
+def _store_bytes() -> int:
+    """A quarter of the shared memory that is free, within limits: other programs, and other runs, need some too."""
+    free = shutil.disk_usage(STORE_FOLDER).free if STORE_FOLDER.exists() else 0
+    return max(LEAST_STORE_BYTES, min(MOST_STORE_BYTES, free // STORE_SHARE))
 
 
 def _joined(address: str, files: tuple[str, ...]) -> Callable[[], None]:

@@ -16,13 +16,13 @@ from typing import Any, ClassVar, Self, cast
 
 from executor.backends.base import BackendError, usable_cores
 from executor.backends.clocks.worker_clock import RoundTrip
-from executor.backends.cluster_backend import ClusterBackend
 from executor.backends.cluster_resources import Amounts
 from executor.backends.cluster_size import resize
 from executor.backends.file_lists import listed_files
 from executor.backends.ray.connection import Connection, connect, cores_there, disconnect
 from executor.backends.ray.node_watch import NodeWatch, cores_of, nodes_alive, stated_by
 from executor.backends.ray.workers import RayWorkers
+from executor.backends.staying_outputs import OPTION, STAYS_BYTES, StayingOutputsBackend
 from executor.backends.submit import Submits
 from executor.backends.worker_check import must_fit
 from executor.engine.engine import Engine
@@ -42,7 +42,7 @@ DEATHS = (
 )  # fmt: skip
 
 
-class RayBackend(ClusterBackend):
+class RayBackend(StayingOutputsBackend):
     """Steps on Ray. ``address`` (``host:port``, or ``auto``) is that of a running one, which this machine is a part of.
 
     Runs that go on at once in one process share its Ray. As a context manager it keeps Ray until the block ends.
@@ -53,12 +53,21 @@ class RayBackend(ClusterBackend):
     options: ClassVar[Mapping[str, str]] = {
         "address": "HOST:PORT of a running Ray, or auto; this machine is part of it",
         "files": "modules and packages that the workers lack: FILE.py or FOLDER, with commas between",
+        **OPTION,
     }
     keeps_workers = True
+    cluster = "Ray"
     resource_holder = "node"
     import_remedy = "install it there, or send it along with --backend-option files=PATH"
 
-    def __init__(self, workers: int | None = None, *, address: str | None = None, files: str | None = None) -> None:
+    def __init__(
+        self,
+        workers: int | None = None,
+        *,
+        address: str | None = None,
+        files: str | None = None,
+        output_stays_bytes: str | int = STAYS_BYTES,
+    ) -> None:
         if address is not None and not ADDRESS.fullmatch(address):
             raise BackendError(f"ray: address {address!r} is none: write HOST:PORT, as in 10.0.0.7:6379, or auto")
         self._address = address
@@ -69,7 +78,7 @@ class RayBackend(ClusterBackend):
         self._connection: Connection | None = None
         self._held: Connection | None = None
         there = None if address is None else cores_there(address)
-        super().__init__(there if workers is None else workers)
+        super().__init__(there if workers is None else workers, output_stays_bytes)
 
     @classmethod
     def default_workers(cls) -> int:
@@ -119,13 +128,17 @@ class RayBackend(ClusterBackend):
 
     def make_executor(self) -> Submits:
         self._connection = connection = connect(self._address, self._files)
-        for place, kept in enumerate(connection.resting):
-            if kept.size == self.capacity:
-                del connection.resting[place]
-                return cast("RayWorkers", kept)
+        while (kept := self._resting_in(connection)) is not None:
+            try:
+                # One whose step was ended was replaced, and may not be there yet.
+                kept.wait_until_ready(WARM_SECONDS)
+            except Exception:  # noqa: BLE001  # whatever is wrong with them, new ones are not
+                kept.shutdown()
+            else:
+                return kept
         workers: RayWorkers | None = None
         try:
-            workers = RayWorkers(self.capacity)
+            workers = RayWorkers(self.capacity, self._stays_bytes)
             self._warm(workers)
         except BaseException:
             if workers is not None:
@@ -133,6 +146,14 @@ class RayBackend(ClusterBackend):
             self._let_go()
             raise
         return workers
+
+    def _resting_in(self, connection: Connection) -> RayWorkers | None:
+        """Workers of a run that has ended, as this one needs them; they rest no more."""
+        for place, kept in enumerate(connection.resting):
+            if (kept.size, kept.stays_bytes) == (self.capacity, self._stays_bytes):
+                del connection.resting[place]
+                return cast("RayWorkers", kept)
+        return None
 
     def close_executor(self, executor: Any, unfinished: list[str]) -> None:
         """Let go of Ray; the last run in this process ends it, if it is of our own. Until then its workers stay."""
@@ -165,12 +186,13 @@ class RayBackend(ClusterBackend):
         return self.has_asked or super()._is_urgent(engine)
 
     def close(self) -> None:
-        """End what still runs."""
+        """End what still runs, and fetch what stayed unless Ray is kept."""
         executor = self._executor
         if isinstance(executor, RayWorkers):
             for future in self._futures.values():
                 executor.stop(future)
         self._futures.clear()
+        self.bring_home()
         super().close()
 
     def is_worker_death(self, error: BaseException) -> bool:

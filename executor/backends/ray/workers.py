@@ -1,8 +1,12 @@
 """Ray as an executor: actors that run calls one after the other, each with those that wait for it.
 
 Rules of this module:
-- A call goes to the actor that has the fewest. Ray sends it at once, so an actor goes on to the next without a way to
-  here and back.
+- A call goes to the actor that has the fewest; of these, to one that is up; of these, to one on a node where the
+  largest output lies that it takes along. Ray sends it at once, so an actor goes on to the next without a way to here
+  and back.
+- A call gives two objects: its answer, and the output that stays, or None.
+- A call fetches the outputs that it takes along itself: so it is known how long that took. Actors of one node share a
+  store, from which they read: nothing is moved.
 - An actor without work gets what waits for another: it is called back there first, so that nothing runs twice.
 - Ray never runs a call again by itself. When an actor dies, the first of its calls had begun and fails. Those that
   were submitted ahead of free workers are given to other actors, and a new actor takes the place.
@@ -14,10 +18,10 @@ Rules of this module:
 
 from __future__ import annotations
 
-import os
 import pickle
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from itertools import count
@@ -25,9 +29,13 @@ from typing import Any
 
 from executor.backends.batches import BatchCall
 from executor.backends.cluster_backend import SentCall
+from executor.backends.cluster_resources import Amounts
 from executor.backends.pickling import PROTOCOL
+from executor.backends.ray.stored_outputs import Input, LostInputs, Stored, remote_output, values_of
+from executor.backends.staying_outputs import has_stayed, run_call, with_remote, with_transfer
 from executor.backends.window import RecallError
 from executor.backends.worker_facts import look
+from executor.record.remote_outputs import OutputGoneError, RemoteOutput, naming
 
 
 class CallRunner:
@@ -38,14 +46,28 @@ class CallRunner:
         self._begun = -1
         self._called_back: set[int] = set()
 
-    def run(self, number: int, call: bytes) -> Any:
-        """Run what was submitted, pickled, unless it was called back. Numbers rise."""
+    def run(
+        self, number: int, call: bytes, stays_bytes: int | None, inputs: Sequence[Input], seconds: float
+    ) -> tuple[Any, bytes | None]:
+        """Run what was submitted, pickled, unless it was called back. Numbers rise. The answer, and what stays.
+        ``seconds``: how long it has waited for inputs that were lost.
+        """
         with self._lock:
             self._begun = number
             self._lock.notify_all()
             if number in self._called_back:
-                return None
-        return pickle.loads(call)()  # noqa: S301  # the words of the submitter
+                return None, None
+        if not inputs:
+            return run_call(call, stays_bytes, {})
+        began = time.perf_counter_ns()
+        names = [name for name, *_ in inputs]
+        values = values_of([reference for _, reference, *_ in inputs])
+        if None in values:
+            return LostInputs(tuple(name for name, value in zip(names, values, strict=True) if value is None)), None
+        answer, output = run_call(call, stays_bytes, dict(zip(names, values, strict=True)))
+        here = self.node()
+        moved = {name: size_bytes for name, _, size_bytes, nodes in inputs if here not in nodes}
+        return with_transfer(answer, began, moved, seconds), output
 
     def call_back(self, number: int) -> bool:
         """Whether a call had not begun; then it never will. In a thread of its own, while another call runs."""
@@ -62,9 +84,11 @@ class CallRunner:
             self._lock.wait_for(lambda: number <= self._begun or number in self._called_back)
             return number not in self._called_back
 
-    def process_id(self) -> int:
-        """Of this worker: it is there, and has imported what it needs."""
-        return os.getpid()
+    def node(self) -> str:
+        """The id of its node: it is there, and has imported what it needs."""
+        import ray  # noqa: PLC0415  # who runs no step on Ray does not pay for it
+
+        return str(ray.get_runtime_context().get_node_id())
 
     def look(self) -> dict[str, Any]:
         """What this worker has, and its clock."""
@@ -74,13 +98,33 @@ class CallRunner:
 class Call:
     """A call that was submitted, while it waits or runs."""
 
-    __slots__ = ("answer", "asked", "begun", "data", "goes_back", "has_begun", "may_run_again", "number", "worker")
+    __slots__ = (
+        "answer", "asked", "begun", "data", "given_at", "goes_back", "has_begun", "held", "inputs", "makes_again",
+        "may_run_again", "number", "stays_bytes", "waits_for", "worker",
+    )  # fmt: skip
 
-    def __init__(self, sent: SentCall) -> None:
-        self.data = pickle.dumps(sent.call, PROTOCOL)
-        self.may_run_again = isinstance(sent.call, BatchCall)
-        self.asked = dict(sent.asked)
-        self.begun = sent.begun
+    def __init__(
+        self,
+        data: bytes,
+        may_run_again: bool,
+        stays_bytes: int | None = None,
+        inputs: Sequence[Stored] = (),
+        asked: Amounts | None = None,
+    ) -> None:
+        self.data = data
+        self.may_run_again = may_run_again
+        self.stays_bytes = stays_bytes
+        # Outputs that it takes along; and what holds them until it has ended.
+        self.inputs = inputs
+        self.held: Sequence[RemoteOutput] = ()
+        # What it asks of its node, and who wants to hear that it has begun.
+        self.asked = dict(asked or {})
+        self.begun: Callable[[], None] | None = None
+        # The output that was lost and is made again by it.
+        self.makes_again: Stored | None = None
+        # How many of its inputs are made again before it can run; when it was first given to a worker.
+        self.waits_for = 0
+        self.given_at: float | None = None
         self.answer: Future[Any] = Future()
         # By the worker's count: another one where it is given to another.
         self.number = -1
@@ -94,7 +138,7 @@ class Call:
 class Worker:
     """An actor and its calls, in the order in which it runs them."""
 
-    __slots__ = ("actor", "calls", "held", "is_gone", "is_up")
+    __slots__ = ("actor", "calls", "held", "is_gone", "is_up", "node")
 
     def __init__(self, actor: Any, held: dict[str, float]) -> None:
         self.actor = actor
@@ -104,18 +148,20 @@ class Worker:
         self.is_gone = False
         # Ray has found a place for it: it may have begun a call.
         self.is_up = False
+        self.node = ""
 
 
 class RayWorkers:
     """``workers`` actors of one core each. They are there when the first calls come, or soon after."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, stays_bytes: int) -> None:
         import ray  # noqa: PLC0415  # it is imported when a run begins
 
         self._ray = ray
         calling_back = ray.method(concurrency_group="calling_back")
         telling = ray.method(concurrency_group="telling")
         parts = {
+            "run": ray.method(num_returns=2)(CallRunner.run),
             "call_back": calling_back(CallRunner.call_back),
             "wait_until_begun": telling(CallRunner.wait_until_begun),
         }
@@ -127,18 +173,23 @@ class RayWorkers:
             "concurrency_groups": {"calling_back": 1, "telling": 1},
         }
         self._class: Any = ray.remote(**options)(runner)
+        self.stays_bytes = stays_bytes
         self._numbers = count()
         self._lock = threading.RLock()
         self._closed = False
+        # Calls that no worker has, since their inputs are made again.
+        self._without_inputs: set[Call] = set()
         self.size = workers
         self._workers = [self._new() for _ in range(workers)]
         # Those that hold resources of their nodes.
         self._holders: list[Worker] = []
 
-    def wait_until_ready(self, seconds: float) -> list[int]:
-        """Their process ids. Raises what Ray raises."""
-        pids: list[int] = self._ray.get([worker.actor.process_id.remote() for worker in self._workers], timeout=seconds)
-        return pids
+    def wait_until_ready(self, seconds: float) -> None:
+        """Until all are there. Raises what Ray raises."""
+        workers = list(self._workers)
+        nodes = self._ray.get([worker.actor.node.remote() for worker in workers], timeout=seconds)
+        for worker, node in zip(workers, nodes, strict=True):
+            worker.is_up, worker.node = True, node
 
     def look(self, seconds: float) -> list[dict[str, Any]]:
         """What each worker has (:func:`executor.backends.worker_facts.look`). Raises what Ray raises."""
@@ -166,9 +217,17 @@ class RayWorkers:
 
     def submit(self, call: Callable[[], Any], /) -> Future[Any]:
         """Run it on a worker."""
-        made = Call(SentCall.of(call))
+        sent = SentCall.of(call)
+        with naming() as held:
+            data = pickle.dumps(sent.call, PROTOCOL)
+        inputs = [remote.reference for remote in held]
+        if None in inputs:
+            raise OutputGoneError("an output that this step takes along is gone")
+        stays_bytes = self.stays_bytes if sent.may_stay else None
+        made = Call(data, isinstance(sent.call, BatchCall), stays_bytes, inputs, sent.asked)
+        made.held, made.begun = held, sent.begun
         with self._lock:
-            self._give(made, self._worker_for(made.asked))
+            self._give(made)
         return made.answer
 
     def give_up(self, answer: Future[Any], error: Exception) -> None:
@@ -191,6 +250,11 @@ class RayWorkers:
     def stop(self, answer: Any) -> None:
         """End a call, with its worker if it may have begun."""
         with self._lock:
+            for waiting in self._without_inputs:
+                if waiting.answer is answer:
+                    self._without_inputs.remove(waiting)
+                    answer.cancel()
+                    return
             call = self._call_of(answer)
             if call is None or call.worker is None:
                 return
@@ -210,7 +274,7 @@ class RayWorkers:
     @property
     def runs_something(self) -> bool:
         """Whether a call has not ended."""
-        return any(worker.calls for worker in [*self._workers, *self._holders])
+        return bool(self._without_inputs) or any(worker.calls for worker in [*self._workers, *self._holders])
 
     def shutdown(self) -> None:
         """End all workers, and what they run."""
@@ -227,28 +291,38 @@ class RayWorkers:
 
     # ------------------------------------------------------------------ under the lock
 
-    def _give(self, call: Call, worker: Worker) -> None:
+    def _give(self, call: Call) -> None:
+        if gone := [stored for stored in call.inputs if stored.reference is None]:
+            self._wait_for(call, gone)
+            return
+        worker = self._worker_for(call)
+        now = time.perf_counter()
+        seconds = 0.0 if call.given_at is None else now - call.given_at
+        call.given_at = call.given_at or now
         call.worker = worker
         worker.calls.append(call)
         call.number = next(self._numbers)
         call.goes_back = None
         number = call.number
-        reference = worker.actor.run.remote(number, call.data)
-        reference.future().add_done_callback(lambda ended: self._ended(call, number, ended))
+        inputs = [stored.input() for stored in call.inputs]
+        reference, output = worker.actor.run.remote(number, call.data, call.stays_bytes, inputs, seconds)
+        reference.future().add_done_callback(lambda ended: self._ended(call, number, ended, output))
         if call.begun is not None:
             asked = worker.actor.wait_until_begun.remote(number)
             asked.future().add_done_callback(lambda told: self._begun(call, number, told))
 
-    def _worker_for(self, asked: dict[str, float]) -> Worker:
-        """Who is to run a call that asks for this."""
-        if not asked:
-            return min(self._workers, key=_load)
+    def _worker_for(self, call: Call) -> Worker:
+        """Who is to run a call."""
+        if not call.asked:
+            largest = max(call.inputs, key=_size_bytes, default=None)
+            nodes = () if largest is None else largest.nodes
+            return min(self._workers, key=lambda one: (len(one.calls), not one.is_up, one.node not in nodes))
         without_work = [worker for worker in self._holders if not worker.calls]
         for worker in without_work:
-            if worker.held == asked:
+            if worker.held == call.asked:
                 return worker
-        self._forget([worker for worker in without_work if worker.held.keys() & asked.keys()])
-        self._holders.append(self._new(asked))
+        self._forget([worker for worker in without_work if worker.held.keys() & call.asked.keys()])
+        self._holders.append(self._new(call.asked))
         return self._holders[-1]
 
     def _is_in_the_way(self, worker: Worker) -> bool:
@@ -275,12 +349,13 @@ class RayWorkers:
         else:
             maker = self._class
         worker = Worker(maker.remote(), held or {})
-        worker.actor.process_id.remote().future().add_done_callback(lambda came: self._is_there(worker, came))
+        worker.actor.node.remote().future().add_done_callback(lambda came: self._is_there(worker, came))
         return worker
 
     @staticmethod
     def _is_there(worker: Worker, came: Any) -> None:
-        worker.is_up = worker.is_up or came.exception() is None
+        if came.exception() is None:
+            worker.is_up, worker.node = True, came.result()
 
     def _call_of(self, answer: Any) -> Call | None:
         workers = [*self._workers, *self._holders]
@@ -338,15 +413,17 @@ class RayWorkers:
             call.worker = None
             call.number = -1
             if not goes_back and not self._closed:
-                self._give(call, min(self._workers, key=_load))
+                self._give(call)
                 return
         _settle(call.answer, None, RecallError())
 
     def _begun(self, call: Call, number: int, told: Any) -> None:
-        if told.exception() is None and told.result() and call.number == number and call.begun is not None:
-            call.begun()
+        begun = call.begun
+        if told.exception() is None and told.result() and call.number == number and begun is not None:
+            call.begun = None
+            begun()
 
-    def _ended(self, call: Call, number: int, ended: Any) -> None:
+    def _ended(self, call: Call, number: int, ended: Any, output: Any) -> None:
         error = ended.exception()
         if error is None and ended.result() is None:
             # Calls give something.
@@ -363,13 +440,69 @@ class RayWorkers:
             worker.calls.remove(call)
             if died and not call.has_begun and not self._closed:
                 call.has_begun = True
-                self._give(call, min(self._workers, key=_load))
+                self._give(call)
                 return
             call.worker = None
             self._balance()
             if self._is_in_the_way(worker):
                 self._forget([worker])
-        _settle(call.answer, None if error is not None else ended.result(), error)
+            if error is None and isinstance(ended.result(), LostInputs):
+                names = ended.result().names
+                self._wait_for(call, [stored for stored in call.inputs if stored.name in names])
+                return
+            for stored in call.inputs:
+                stored.nodes.add(worker.node)
+        if error is None:
+            answer = ended.result()
+            if call.makes_again is None:
+                stored = Stored("", 0, output, {worker.node}, call.data, call.inputs, call.asked)
+                answer = with_remote(answer, lambda size, name: remote_output(stored, size, name, self.make_again))
+            elif has_stayed(answer):
+                call.makes_again.reference, call.makes_again.nodes = output, {worker.node}
+            else:
+                error = OutputGoneError("its step was run again, and has failed")
+        _settle(call.answer, None if error is not None else answer, error)
+
+    # ------------------------------------------------------------------ outputs that are lost
+
+    def make_again(self, stored: Stored) -> Future[Any]:
+        """Run the call that made a lost output once more. Its end: an answer of no use, or an error."""
+        with self._lock:
+            if stored.making is None:
+                call = Call(stored.data, True, self.stays_bytes, stored.inputs, stored.asked)
+                call.makes_again = stored
+                stored.reference, stored.making = None, call.answer
+                call.answer.add_done_callback(lambda _: stored.end_making())
+                if self._closed:
+                    call.answer.set_exception(OutputGoneError("the workers that could make it again are gone"))
+                else:
+                    self._give(call)
+                return call.answer
+            return stored.making
+
+    def _wait_for(self, call: Call, gone: Sequence[Stored]) -> None:
+        """Give a call to a worker when these of its inputs have been made again."""
+        self._without_inputs.add(call)
+        call.waits_for = len(gone)
+
+        def came(made: Future[Any]) -> None:
+            with self._lock:
+                call.waits_for -= 1
+                if call not in self._without_inputs or (made.exception() is None and call.waits_for):
+                    return
+                self._without_inputs.remove(call)
+                if made.exception() is None and not self._closed:
+                    self._give(call)
+                    return
+            message = f"an output that this step takes along was lost, and is not to be had again: {made.exception()}"
+            _settle(call.answer, None, OutputGoneError(message))
+
+        for stored in gone:
+            self.make_again(stored).add_done_callback(came)
+
+
+def _size_bytes(stored: Stored) -> int:
+    return stored.size_bytes
 
 
 def _settle(answer: Future[Any], result: Any, error: BaseException | None) -> None:
