@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from executor.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from harness.simulation.best_order import BestOrder, Learned, best_order
     from harness.simulation.best_priorities import BestPriorities, best_priorities
     from harness.simulation.best_schedule import Optimum, best_schedule
     from harness.simulation.changes import Change, SimulationError, combined
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from harness.simulation.subject import Subject, subject_of_document, subject_of_scenario, subject_of_timeline
 
 _NAMES = {
+    "harness.simulation.best_order": ("BestOrder", "Learned", "best_order"),
     "harness.simulation.best_priorities": ("BestPriorities", "best_priorities"),
     "harness.simulation.best_schedule": ("Optimum", "best_schedule"),
     "harness.simulation.changes": ("Change", "SimulationError", "combined"),
@@ -32,9 +34,9 @@ _NAMES = {
 }
 
 __all__ = [
-    "BestPriorities", "Cell", "Change", "Distribution", "Gain", "Optimum", "Simulation", "SimulationError", "Subject",
-    "best_priorities", "best_schedule", "combined", "distribution", "simulate", "subject_of_document",
-    "subject_of_scenario", "subject_of_timeline",
+    "BestOrder", "BestPriorities", "Cell", "Change", "Distribution", "Gain", "Learned", "Optimum", "Simulation",
+    "SimulationError", "Subject", "best_order", "best_priorities", "best_schedule", "combined", "distribution",
+    "simulate", "subject_of_document", "subject_of_scenario", "subject_of_timeline",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy_names(__name__, _NAMES)
