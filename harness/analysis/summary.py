@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from harness.analysis.cautions import Caution
 from harness.analysis.failures import FailureGroup
 
 
-@dataclass(frozen=True, slots=True)
-class CriticalStep:
+class CriticalStep(NamedTuple):
     """A step's part of the critical path: seconds, and the share of the whole path (None if that has no length)."""
 
     step_id: str

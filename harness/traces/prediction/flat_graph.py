@@ -143,11 +143,12 @@ def flat_graph(run: ForeignRun, layout: Layout, index: AttemptIndex, *, assumed:
     openings: dict[int, Sequence[int]] = {-1: ()}  # by caller: its first unit
     for unit, step in enumerate(layout.steps):
         if step < 0:
-            flat.before.append([last[call] for call in layout.calls[~step] if call not in followed] or openings[~step])
+            ends = tuple(last[call] for call in layout.calls[~step] if call not in followed)
+            flat.before.append(ends or openings[~step])
             continue
         before: Sequence[int] = ()
         if step in edges_to:
-            before = [last[one] for one in edges_to[step] if 0 <= last[one] < unit]
+            before = tuple(last[one] for one in edges_to[step] if 0 <= last[one] < unit)
         if not before:
             before = openings[nested_in[step]]
         delay = delayed.get(step, 0)

@@ -30,9 +30,10 @@ _LATE_RATIO = 0.02
 def timeline_of(steps: Steps, edges: Edges, origin: int) -> Timeline:
     """The timeline, with every edge as a data edge."""
     count = len(steps.members)
-    parents: list[list[int]] = [[] for _ in range(count)]
+    needed: dict[int, list[int]] = {}
     for before, after in sorted(edges.by_pair):
-        parents[after].append(before)
+        needed.setdefault(after, []).append(before)
+    parents = [tuple(needed.get(step, ())) for step in range(count)]
     calls = {step: _calls(steps, edges, step, group) for step, group in steps.groups.items() if step >= 0}
     siblings = {caller: _Siblings(steps, group) for caller, group in steps.groups.items()}
     attempts: list[Attempt] = []
@@ -140,28 +141,22 @@ def _add_attempts(
             ready, released_by = begun, caller_id
     ready = min(ready, start)
     for number, index in enumerate(steps.members[step], 1):
-        begin, end = tree.start[index], tree.end[index]
-        span = tree.spans[index]
+        begin, end = tree.start[index], max(tree.start[index], tree.end[index])
+        waits: str | Sequence[Wait] | None = None
         if number > 1:
-            waits: str | Sequence[Wait] | None = BACKOFF
-        else:
-            waits = _waits(edges, step, ready, begin, siblings, origin) if ready < begin else None
-        attempt = Attempt(
-            step,
-            step_id,
-            number,
-            ready - origin,
-            begin - origin,
-            released_by if number == 1 else None,
-            caller_id,
-            waits,
-        )
-        attempt.started = begin - origin
-        attempt.ended = attempt.known = max(begin, end) - origin
-        attempt.worker = _worker(span.attributes) if span.attributes else None
+            waits, released_by = BACKOFF, None
+        elif ready < begin:
+            waits = _waits(edges, step, ready, begin, siblings, origin)
+        started = begin - origin
+        attempt = Attempt(step, step_id, number, ready - origin, started, released_by, caller_id, waits)
+        attempt.started = started
+        attempt.ended = attempt.known = end - origin
+        span = tree.spans[index]
+        if span.attributes:
+            attempt.worker = _worker(span.attributes)
         attempt.outcome = "failed" if span.status == "error" else "succeeded"
         attempts.append(attempt)
-        ready = max(begin, end)
+        ready = end
 
 
 def _call_begun(calls: Sequence[tuple[int, int]], start: int) -> int:

@@ -48,7 +48,7 @@ def _foreign(trace: Trace, edges_file: str | Path | None) -> ForeignRun:
     top = [tree.spans[index] for index in (steps.envelopes or tree.roots)[:1]]
     return ForeignRun(
         timeline=timeline,
-        spans=[[tree.spans[index] for index in members] for members in steps.members],
+        spans=[tuple(tree.spans[index] for index in members) for members in steps.members],
         names=steps.names,
         edges=[edges.by_pair[pair] for pair in sorted(edges.by_pair)],
         findings=tree.findings,

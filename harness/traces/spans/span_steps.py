@@ -260,11 +260,13 @@ def _same_call(tree: Tree, first: int, second: int) -> bool:
 def _name(steps: Steps) -> None:
     used: dict[str, int] = {}
     taken: set[str] = set()
+    shown: dict[str, str] = {}
     tree = steps.tree
     for members in steps.members:
         span = tree.spans[members[0]]
-        own_id = span.attributes.get(STEP_ID)
-        name = shown_name(own_id if isinstance(own_id, str) else span.name)
+        own_id = span.attributes.get(STEP_ID) if span.attributes else None
+        given = own_id if isinstance(own_id, str) else span.name
+        name = shown.get(given) or shown.setdefault(given, shown_name(given))
         number = used.get(name, 0) + 1
         step_id = name if number == 1 else f"{name}#{number}"
         while step_id in taken:
