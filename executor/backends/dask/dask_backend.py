@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 from executor.backends.base import BackendError, usable_cores
 from executor.backends.clocks.worker_clock import RoundTrip
-from executor.backends.cluster_backend import WITHOUT_WORKERS_SECONDS, ClusterBackend
+from executor.backends.cluster_backend import WITHOUT_WORKERS_SECONDS, ClusterBackend, ClusterLostError
 from executor.backends.cluster_resources import Amounts
 from executor.backends.cluster_size import resize
 from executor.backends.submit import Answer, Submits
@@ -58,12 +58,6 @@ SETTINGS = {"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.
 # process's: one thread at a time changes them and puts them back, so that other users of Dask keep their warning.
 SUBMIT_SETTINGS = {"distributed.admin.large-graph-warning-threshold": "1 TiB"}
 SUBMITTING = threading.Lock()
-
-
-class ClusterLostError(BackendError):
-    """The cluster that steps ran on is gone: another attempt cannot help."""
-
-    retryable = False
 
 
 class ConnectionLostError(Exception):
@@ -102,8 +96,6 @@ class DaskBackend(ClusterBackend):
         # A foreign cluster's workers may come to be more: not more of them are used than were asked for.
         self._most = workers
         self._watch: ClusterWatch | None = None
-        # Why nothing can run any more.
-        self._lost: str | None = None
         self._engine: Engine | None = None
         self._giving_up: Any = None
         self._client: Any = None
@@ -132,7 +124,7 @@ class DaskBackend(ClusterBackend):
         Raises:
             BackendError: there is no scheduler at the address, or the workers do not start.
         """
-        self._engine, self._lost = engine, None
+        self._engine = engine
         self._made_by.clear()
         super().open(engine)
         if self._address is not None:
@@ -266,23 +258,14 @@ class DaskBackend(ClusterBackend):
         self._give_up(self._gone())
 
     def _give_up(self, message: str) -> None:
-        def give_up(now: int) -> None:
-            assert self._engine is not None
-            self._lost = message
-            if self._engine.scheduler.slots == 0:
-                self._resize(1, now)
-            self.forget_waiting()
-            for attempt in list(self._futures):
-                self._ended(attempt, ClusterLostError(message))
+        assert self._engine is not None
+        self.cluster_lost(self._engine, message)
 
-        self._ask(give_up)
-
-    def _must_be_there(self) -> None:
-        """Raises ClusterLostError where steps can run no more."""
+    def must_be_there(self) -> None:
+        """See :meth:`.ClusterBackend.must_be_there`."""
         if self._lost is None and self._watch is not None and self._client.status in ("closing", "closed"):
             self._lost = self._gone()
-        if self._lost is not None:
-            raise ClusterLostError(self._lost)
+        super().must_be_there()
 
     def _gone(self) -> str:
         return f"dask: the scheduler at {self._address} is gone, and was not there again in {CONNECT_SECONDS} s"
@@ -290,7 +273,7 @@ class DaskBackend(ClusterBackend):
     def _completion(self, engine: Engine, attempt: Attempt, end: Future[Answer] | Exception) -> Completion:
         if self._watch is not None and not isinstance(end, Exception) and end.cancelled():
             try:
-                self._must_be_there()
+                self.must_be_there()
             except ClusterLostError as error:
                 end = error
             else:
@@ -325,7 +308,6 @@ class DaskBackend(ClusterBackend):
         return f"it was {error.last_worker.address}" if isinstance(error, KilledWorker) else str(error)
 
     def _submit_to_executor(self, call: Callable[[], Any]) -> Future[Answer]:
-        self._must_be_there()
         with SUBMITTING, dask.config.set(SUBMIT_SETTINGS):
             return super()._submit_to_executor(call)
 

@@ -1,11 +1,11 @@
 """Ray as an executor: actors that run calls one after the other, each with those that wait for it.
 
 Rules of this module:
-- A call goes to the actor that has the fewest. Ray sends it at once, so an actor goes on to the next without a way to
-  here and back.
+- A call goes to the actor that has the fewest, where no other one has just died on its node. Ray sends it at once, so
+  an actor goes on to the next without a way to here and back.
 - An actor without work gets what waits for another: it is called back there first, so that nothing runs twice.
 - Ray never runs a call again by itself. When an actor dies, the first of its calls had begun and fails. Those that
-  were submitted ahead of free workers are given to other actors, and a new actor takes the place.
+  waited, or whose actor never came up, are given to other actors, and a new actor takes the place.
 - A call that is stopped takes its actor with it.
 - A call that asks for resources of a node runs on an actor that holds them, without a core: the engine sees to how many
   run at once. Without work such an actor waits for calls that ask for the same, and ends where another waits for a part
@@ -23,11 +23,13 @@ from contextlib import suppress
 from itertools import count
 from typing import Any
 
-from executor.backends.batches import BatchCall
 from executor.backends.cluster_backend import SentCall
 from executor.backends.pickling import PROTOCOL
 from executor.backends.window import RecallError
 from executor.backends.worker_facts import look
+
+# So many actors may fail to come up before a call fails.
+MOST_MOVES = 3
 
 
 class CallRunner:
@@ -66,6 +68,13 @@ class CallRunner:
         """Of this worker: it is there, and has imported what it needs."""
         return os.getpid()
 
+    def node_id(self) -> str:
+        """Of this worker: it is there. In a thread of its own."""
+        import ray  # noqa: PLC0415  # as in the driver
+
+        found: str = ray.get_runtime_context().get_node_id()
+        return found
+
     def look(self) -> dict[str, Any]:
         """What this worker has, and its clock."""
         return look()
@@ -74,13 +83,18 @@ class CallRunner:
 class Call:
     """A call that was submitted, while it waits or runs."""
 
-    __slots__ = ("answer", "asked", "begun", "data", "goes_back", "has_begun", "may_run_again", "number", "worker")
+    __slots__ = (
+        "answer", "asked", "begun", "data", "goes_back", "has_begun", "may_run_again", "moves", "number",
+        "worker",
+    )  # fmt: skip
 
     def __init__(self, sent: SentCall) -> None:
         self.data = pickle.dumps(sent.call, PROTOCOL)
-        self.may_run_again = isinstance(sent.call, BatchCall)
+        self.may_run_again = sent.may_run_again
         self.asked = dict(sent.asked)
         self.begun = sent.begun
+        # How many actors died of it that never came up.
+        self.moves = 0
         self.answer: Future[Any] = Future()
         # By the worker's count: another one where it is given to another.
         self.number = -1
@@ -94,7 +108,7 @@ class Call:
 class Worker:
     """An actor and its calls, in the order in which it runs them."""
 
-    __slots__ = ("actor", "calls", "held", "is_gone", "is_up")
+    __slots__ = ("actor", "calls", "held", "is_doubtful", "is_gone", "is_up", "node")
 
     def __init__(self, actor: Any, held: dict[str, float]) -> None:
         self.actor = actor
@@ -104,6 +118,9 @@ class Worker:
         self.is_gone = False
         # Ray has found a place for it: it may have begun a call.
         self.is_up = False
+        # Where it is, and whether another actor has died there since it was heard of.
+        self.node = ""
+        self.is_doubtful = False
 
 
 class RayWorkers:
@@ -117,6 +134,7 @@ class RayWorkers:
         telling = ray.method(concurrency_group="telling")
         parts = {
             "call_back": calling_back(CallRunner.call_back),
+            "node_id": calling_back(CallRunner.node_id),
             "wait_until_begun": telling(CallRunner.wait_until_begun),
         }
         runner = type("CallRunner", (CallRunner,), parts)
@@ -242,7 +260,7 @@ class RayWorkers:
     def _worker_for(self, asked: dict[str, float]) -> Worker:
         """Who is to run a call that asks for this."""
         if not asked:
-            return min(self._workers, key=_load)
+            return self._best()
         without_work = [worker for worker in self._holders if not worker.calls]
         for worker in without_work:
             if worker.held == asked:
@@ -275,12 +293,30 @@ class RayWorkers:
         else:
             maker = self._class
         worker = Worker(maker.remote(), held or {})
-        worker.actor.process_id.remote().future().add_done_callback(lambda came: self._is_there(worker, came))
+        self._ask_where(worker)
         return worker
 
-    @staticmethod
-    def _is_there(worker: Worker, came: Any) -> None:
-        worker.is_up = worker.is_up or came.exception() is None
+    def _ask_where(self, worker: Worker) -> None:
+        worker.actor.node_id.remote().future().add_done_callback(lambda came: self._is_there(worker, came))
+
+    def _is_there(self, worker: Worker, came: Any) -> None:
+        if came.exception() is None:
+            with self._lock:
+                worker.is_up, worker.is_doubtful, worker.node = True, False, came.result()
+                self._balance()
+
+    def _doubt(self, dead: Worker) -> None:
+        """An actor died: its node may be lost, and Ray does not know it yet of others there, or of one that starts."""
+        for worker in self._workers:
+            if not worker.is_up:
+                worker.is_doubtful = True
+            elif worker.node == dead.node:
+                worker.is_doubtful = True
+                self._ask_where(worker)
+
+    def _best(self) -> Worker:
+        """Who gets a call that asks for nothing."""
+        return min(self._workers, key=_wait)
 
     def _call_of(self, answer: Any) -> Call | None:
         workers = [*self._workers, *self._holders]
@@ -338,7 +374,7 @@ class RayWorkers:
             call.worker = None
             call.number = -1
             if not goes_back and not self._closed:
-                self._give(call, min(self._workers, key=_load))
+                self._give(call, self._best())
                 return
         _settle(call.answer, None, RecallError())
 
@@ -360,10 +396,16 @@ class RayWorkers:
             died = isinstance(error, self._ray.exceptions.RayActorError)
             if died:
                 self._note_death(worker)
+                # It may only be out of reach: where it lives on, it ends.
+                worker.actor = None
+                self._doubt(worker)
             worker.calls.remove(call)
+            if died and not worker.is_up and call.may_run_again and call.moves < MOST_MOVES:
+                call.moves += 1
+                call.has_begun = False
             if died and not call.has_begun and not self._closed:
                 call.has_begun = True
-                self._give(call, min(self._workers, key=_load))
+                self._give(call, self._worker_for(call.asked))
                 return
             call.worker = None
             self._balance()
@@ -387,3 +429,8 @@ def _is_up(worker: Worker) -> bool:
 
 def _load(worker: Worker) -> int:
     return len(worker.calls)
+
+
+def _wait(worker: Worker) -> float:
+    """How many calls a new one would wait for. One that starts is before those at work, a doubtful one after them."""
+    return len(worker.calls) + (1.5 if worker.is_doubtful else 0 if worker.is_up else 0.5)
