@@ -5,6 +5,7 @@ Rules of this module:
 - The engine grants no more than the workers have in all: what is granted would keep its slot and wait at the cluster.
 - A step that no worker can ever run is said before the first step. Where the workers that could run it leave in
   mid-run, others are waited for, and then it fails.
+- Where the cluster is gone, what is left of the run fails with an error that says so.
 - The timeout of a step runs from its beginning on a worker, which the worker reports.
 - Where the cluster has the devices of a kind, it names them to the steps, and the engine does not.
 """
@@ -13,10 +14,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from executor.backends.base import BackendError
 from executor.backends.cluster_resources import Amounts, ClusterResources, NoWorkerError
+from executor.backends.cluster_size import resize
 from executor.backends.submit import RemoteCall
 from executor.backends.window import WindowBackend
 from executor.engine.engine import Engine
@@ -27,16 +31,23 @@ from executor.record.timeline import Attempt
 WITHOUT_WORKERS_SECONDS = 300
 
 
+class ClusterLostError(BackendError):
+    """The cluster that steps ran on is gone: another attempt cannot help."""
+
+    retryable = False
+
+
 @dataclass(frozen=True, slots=True)
 class SentCall:
     """A call, and what the executor has to know of it. ``asked``: of the resources of a worker. ``begun`` is called
-    when it has begun there, from any thread. ``may_stay``: its output may stay at the worker.
+    when it has begun there, from any thread. ``may_run_again``: it may begin twice, as where the worker dies that keeps
+    its output.
     """
 
     call: Callable[[], Any]
     asked: Amounts = field(default_factory=dict)
     begun: Callable[[], None] | None = None
-    may_stay: bool = True
+    may_run_again: bool = True
 
     @staticmethod
     def of(call: Callable[[], Any]) -> SentCall:
@@ -60,6 +71,12 @@ class ClusterBackend(WindowBackend):
         # By attempt, of those that asked for something: what.
         self._asked: dict[Attempt, Amounts] = {}
         self._waiting_for_workers: threading.Timer | None = None
+        # Why nothing can run any more.
+        self._lost: str | None = None
+
+    def open(self, engine: Engine) -> None:
+        self._lost = None
+        super().open(engine)
 
     def close(self) -> None:
         self._wait_no_more()
@@ -99,6 +116,29 @@ class ClusterBackend(WindowBackend):
             if total is not None and limit.adaptive is None and limit.capacity is not None:
                 yield limit, int(total)
 
+    def cluster_lost(self, engine: Engine, message: str) -> None:
+        """Nothing can run any more. From any thread."""
+
+        def give_up(now: int) -> None:
+            self._lost = message
+            if engine.scheduler.slots == 0:
+                self.capacity = 1
+                resize(engine, 1, now)
+            self.forget_waiting()
+            for attempt in list(self._futures):
+                self._ended(attempt, ClusterLostError(message))
+
+        engine.ask(give_up)
+
+    def must_be_there(self) -> None:
+        """Raises ClusterLostError where the cluster is known to be gone."""
+        if self._lost is not None:
+            raise ClusterLostError(self._lost)
+
+    def _submit_to_executor(self, call: Callable[[], Any]) -> Future[Any]:
+        self.must_be_there()
+        return super()._submit_to_executor(call)
+
     def _wait_no_more(self) -> None:
         if self._waiting_for_workers is not None:
             self._waiting_for_workers.cancel()
@@ -130,6 +170,6 @@ class ClusterBackend(WindowBackend):
             self._asked[attempt] = asked
             call.leave_devices_to(self.resources.states)
         begun = None if step.timeout is None else lambda: engine.started(attempt, engine.now(), self.name)
-        may_stay = step.idempotent is not False
+        may_run_again = step.idempotent is not False
         made = super()._call_of(attempt, call, engine)
-        return SentCall(made, asked, begun, may_stay) if asked or begun or not may_stay else made
+        return SentCall(made, asked, begun, may_run_again) if asked or begun or not may_run_again else made

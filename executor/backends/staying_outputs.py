@@ -7,7 +7,7 @@
 
 Rules of this module:
 - An output above ``stays_bytes`` stays. A cluster may have to make it again where it is lost, so that of a step with
-  ``idempotent: false`` does not stay (:attr:`.SentCall.may_stay`).
+  ``idempotent: false`` does not stay (:attr:`.SentCall.may_run_again`).
 - A call leaves at most one. Steps of a batch are run again together, perhaps not as many of them: so of several none
   stays, and a tool whose outputs are large travels in no batch.
 - When a run leaves its cluster, what stayed is fetched, for the record can still be read. Inside of a `with` block the

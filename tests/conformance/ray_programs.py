@@ -22,7 +22,7 @@ nodes = []
 for line in sys.stdin:
     what, _, more = line.strip().partition(" ")
     if what == "add":
-        nodes.append(cluster.add_node(wait=True, **words, **eval(f"dict({more})")))
+        nodes.append(cluster.add_node(wait=True, **{**words, **eval(f"dict({more})")}))
     elif what == "remove":
         cluster.remove_node(nodes.pop(), allow_graceful=False)
     elif what == "end_control_store":

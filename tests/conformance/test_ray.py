@@ -423,3 +423,12 @@ def _host(text: str) -> str:
     if len(raw) == 16 and raw[:12] == b"\0" * 10 + b"\xff\xff":
         raw = raw[12:]
     return socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw)
+
+
+def test_an_actor_that_cannot_be_reached_counts_as_a_worker_that_died(kept: None) -> None:
+    import ray
+
+    backend = make_backend("ray", 1, {})
+    for error in (ray.exceptions.ActorUnavailableError("gone", None), ray.exceptions.ActorDiedError()):
+        assert backend.is_worker_death(error)  # type: ignore[attr-defined]  # of all that submit
+    assert not backend.is_worker_death(ray.exceptions.GetTimeoutError())  # type: ignore[attr-defined]  # as above

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -110,6 +111,67 @@ print(json.dumps([done.outputs["after"], len(done.outputs["a"]), len(done.output
 """
 
 
+FAULTS = """
+import json, sys, threading, time
+from pathlib import Path
+from executor import *
+from executor.backends import make_backend
+from executor.backends.ray import node_watch
+
+node_watch.LOST_SECONDS = 2
+places = Path(sys.argv[2])
+
+def nap(name, seconds):
+    import ray
+    tried = list(places.glob(f"{name}-*"))
+    (places / f"{name}-{ray.get_runtime_context().get_node_id()}").touch()
+    if tried:
+        return name
+    while not list(places.glob("once-*")):
+        time.sleep(0.05)
+    time.sleep(seconds)
+    return name
+
+def step(name, seconds, **more):
+    return Step(step_id=name, tool="nap", args={"name": name, "seconds": seconds}, **more)
+
+def gate():
+    # A program that has joined is of the node that was there then: that one stays.
+    while not (places / "grown").exists():
+        time.sleep(0.05)
+
+def until_grown(backend):
+    while backend.capacity < 3:
+        time.sleep(0.05)
+    print("grown", flush=True)
+    (places / "grown").touch()
+
+class Says(Instrument):
+    def attempt_started(self, attempt):
+        if attempt.step_id == "gate":
+            print("up", flush=True)
+
+    def attempt_finished(self, attempt, status):
+        if attempt.step_id == "s0":
+            print("s0", flush=True)
+
+def go(*steps):
+    backend = make_backend("ray", None, {"address": sys.argv[1]})
+    threading.Thread(target=until_grown, args=(backend,), daemon=True).start()
+    limits = {"license": Resource(capacity=1)}
+    began = time.monotonic()
+    tools = {"nap": nap, "gate": gate}
+    done = run(Workflow(steps=steps), backend=backend, tools=tools, resources=limits, instruments=[Says()])
+    print(json.dumps([done.statuses, {name: error.message for name, error in done.errors.items()},
+                      [[a.step_id, a.outcome] for a in done.timeline.attempts], time.monotonic() - began]), flush=True)
+
+more = {"retry": Retry(max_attempts=2), "depends_on": ("gate",)}
+go(Step(step_id="gate", tool="gate"), step("once", 9, needs={"license": 1}, idempotent=False, **more),
+   step("a", 9, **more), step("b", 9, **more))
+go(*[step(f"s{n}", 1, depends_on=(f"s{n - 1}",) if n else ()) for n in range(20)])
+"""
+
+
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[RayNodes]:
     """A Ray of another owner, with one node of one core."""
@@ -171,6 +233,41 @@ def test_steps_go_to_the_node_of_their_largest_input_and_what_a_lost_node_held_i
     assert moved == {"both": ["c"]}
     # Both were made, and one of them once more.
     assert len([path for path in tmp_path.iterdir() if path.name != "one is lost"]) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_lost_node_loses_its_own_steps_alone_and_what_ended_is_kept_when_the_control_store_is_gone(
+    tmp_path: Path,
+) -> None:
+    with RayNodes() as nodes, driver(nodes, FAULTS, str(tmp_path)) as started:
+        assert next_line(started.stdout) == "up", started.communicate()
+        nodes.add("num_cpus=2, resources={'license': 1}")
+        assert next_line(started.stdout) == "grown"
+        wait_for(lambda: len(list(tmp_path.glob("*-*"))) == 3)
+        begun = dict(place.name.split("-") for place in tmp_path.glob("*-*"))
+        nodes.do("remove")
+        statuses, errors, attempts, _ = json.loads(next_line(started.stdout))
+        assert next_line(started.stdout) == "s0"
+        nodes.do("end_control_store")
+        later, said, _, seconds = json.loads(next_line(started.stdout))
+        assert started.wait(60) == 0
+    lost = {name for name, node in begun.items() if node == begun["once"]}
+    assert len(lost) > 1
+    assert {name for name, outcome in attempts if outcome == "worker_died"} == lost, attempts
+    assert statuses == {"gate": "succeeded", "once": "failed", "a": "succeeded", "b": "succeeded"}, (errors, attempts)
+    assert "is not tried again: it is `idempotent: false`" in errors["once"]
+    assert later["s0"] == "succeeded"
+    assert later["s19"] == "skipped"
+    assert any("the control store of the Ray at" in message for message in said.values())
+    assert seconds < 40
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < until, "it never came to that"
+        time.sleep(0.05)
 
 
 def test_files_that_are_not_there_are_said_at_once(tmp_path: Path) -> None:

@@ -32,7 +32,6 @@ from typing import Any
 
 from distributed import KilledWorker, get_worker
 
-from executor.backends.batches import BatchCall
 from executor.backends.cluster_backend import SentCall
 from executor.backends.pickling import PROTOCOL
 from executor.backends.staying_outputs import run_call, with_remote, with_transfer
@@ -114,7 +113,7 @@ class Call:
         self.stays_bytes = stays_bytes
         self.number = number
         self.data = data
-        self.may_run_again = isinstance(sent.call, BatchCall)
+        self.may_run_again = sent.may_run_again
         self.answer: Future[Any] = Future()
         self.task: Any = None
 
@@ -138,7 +137,7 @@ class DaskCalls:
         sent = SentCall.of(call)
         with naming() as inputs:
             data = pickle.dumps(sent.call, PROTOCOL)
-        made = Call(next(self._numbers), sent, data, inputs, self._stays_bytes if sent.may_stay else None)
+        made = Call(next(self._numbers), sent, data, inputs, self._stays_bytes if sent.may_run_again else None)
         with self._lock:
             self._calls[made.number] = made
         made.answer.add_done_callback(lambda answer: self._over(made) if answer.cancelled() else None)

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 from executor.backends.base import BackendError, usable_cores
 from executor.backends.clocks.worker_clock import RoundTrip
-from executor.backends.cluster_backend import WITHOUT_WORKERS_SECONDS
+from executor.backends.cluster_backend import WITHOUT_WORKERS_SECONDS, ClusterLostError
 from executor.backends.cluster_resources import Amounts
 from executor.backends.cluster_size import resize
 from executor.backends.staying_outputs import OPTION, STAYS_BYTES, StayingOutputsBackend
@@ -56,12 +56,6 @@ SETTINGS = {"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.
 # process's: one thread at a time changes them and puts them back, so that other users of Dask keep their warning.
 SUBMIT_SETTINGS = {"distributed.admin.large-graph-warning-threshold": "1 TiB"}
 SUBMITTING = threading.Lock()
-
-
-class ClusterLostError(BackendError):
-    """The cluster that steps ran on is gone: another attempt cannot help."""
-
-    retryable = False
 
 
 class ConnectionLostError(Exception):
@@ -99,8 +93,6 @@ class DaskBackend(StayingOutputsBackend):
         # A foreign cluster's workers may come to be more: not more of them are used than were asked for.
         self._most = workers
         self._watch: ClusterWatch | None = None
-        # Why nothing can run any more.
-        self._lost: str | None = None
         self._giving_up: Any = None
         self._client: Any = None
         self._cluster: Any = None
@@ -128,7 +120,6 @@ class DaskBackend(StayingOutputsBackend):
         Raises:
             BackendError: there is no scheduler at the address, or the workers do not start.
         """
-        self._lost = None
         super().open(engine)
         if self._address is not None:
             try:
@@ -261,23 +252,14 @@ class DaskBackend(StayingOutputsBackend):
         self._give_up(self._gone())
 
     def _give_up(self, message: str) -> None:
-        def give_up(now: int) -> None:
-            assert self._engine is not None
-            self._lost = message
-            if self._engine.scheduler.slots == 0:
-                self._resize(1, now)
-            self.forget_waiting()
-            for attempt in list(self._futures):
-                self._ended(attempt, ClusterLostError(message))
+        assert self._engine is not None
+        self.cluster_lost(self._engine, message)
 
-        self._ask(give_up)
-
-    def _must_be_there(self) -> None:
-        """Raises ClusterLostError where steps can run no more."""
+    def must_be_there(self) -> None:
+        """See :meth:`.ClusterBackend.must_be_there`."""
         if self._lost is None and self._watch is not None and self._client.status in ("closing", "closed"):
             self._lost = self._gone()
-        if self._lost is not None:
-            raise ClusterLostError(self._lost)
+        super().must_be_there()
 
     def _gone(self) -> str:
         return f"dask: the scheduler at {self._address} is gone, and was not there again in {CONNECT_SECONDS} s"
@@ -285,7 +267,7 @@ class DaskBackend(StayingOutputsBackend):
     def _completion(self, engine: Engine, attempt: Attempt, end: Future[Answer] | Exception) -> Completion:
         if self._watch is not None and not isinstance(end, Exception) and end.cancelled():
             try:
-                self._must_be_there()
+                self.must_be_there()
             except ClusterLostError as error:
                 end = error
             else:
@@ -320,7 +302,6 @@ class DaskBackend(StayingOutputsBackend):
         return f"it was {error.last_worker.address}" if isinstance(error, KilledWorker) else str(error)
 
     def _submit_to_executor(self, call: Callable[[], Any]) -> Future[Answer]:
-        self._must_be_there()
         with SUBMITTING, dask.config.set(SUBMIT_SETTINGS):
             return super()._submit_to_executor(call)
 

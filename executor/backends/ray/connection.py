@@ -46,6 +46,8 @@ LEAST_STORE_BYTES, MOST_STORE_BYTES = 80 * 1024 * 1024, 1024 * 1024 * 1024
 STORE_SHARE = 4
 # How many steps of all runs may be at work at once: the engine sees to each run's own number.
 SLOTS = 1024
+# After so long without its control store Ray ends the program that joined it, with whatever that has not stored.
+NEVER_SECONDS = 10**8
 # Its sockets have at most 107 bytes of path, and Ray adds about 70.
 LONGEST_FOLDER_BYTES = 30
 REMOVALS = 20
@@ -208,9 +210,10 @@ def _stay(connection: Connection, up: threading.Event, failed: list[BaseExceptio
         failed.append(error)
         up.set()
         return
-    up.set()
-    connection.unused.wait()
-    stop()
+    with _errors_on_stderr():
+        up.set()
+        connection.unused.wait()
+        stop()
     connection.ended.set()
 
 
@@ -281,7 +284,7 @@ def _joining_environment(address: str) -> dict[str, str]:
     """How to join it. By itself Ray takes 127.0.0.1 for this machine's address in the network, where one that listens
     on loopback alone is not found.
     """
-    words = {"RAY_USAGE_STATS_ENABLED": "0"}
+    words = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_gcs_rpc_server_reconnect_timeout_s": str(NEVER_SECONDS)}
     host, _, port = address.rpartition(":")
     if host in LOOPBACK and not _listens_outside(int(port)):
         words["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -309,6 +312,18 @@ def _loopback_alone(wanted: bool) -> Iterator[None]:  # of this module alone
         yield
     finally:
         constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def _errors_on_stderr() -> Iterator[None]:
+    """Ray writes to stdout what its cluster reports, such as a node that is lost: that is the result's alone."""
+    module: Any = sys.modules["ray._private.worker"]
+    before = module.print_to_stdstream
+    module.print_to_stdstream = lambda data, **more: before({**data, "is_err": True}, **more)
+    try:
+        yield
+    finally:
+        module.print_to_stdstream = before
 
 
 def _folder() -> Path:

@@ -4,7 +4,8 @@ Ray has no public way to hear of them: this is the subscription that its own das
 lacks it, the number of workers stays what it was at the start of the run.
 
 Rules of this module:
-- Nothing is polled: a thread waits for the next event of Ray's control store.
+- Nothing is polled: a thread waits for the next event of Ray's control store. While that cannot be reached, it is tried
+  again, and then given up.
 """
 
 from __future__ import annotations
@@ -22,13 +23,19 @@ from executor.backends.cluster_resources import Amounts
 COUNTED = re.compile(r"CPU$|memory$|object_store_memory$|node:|accelerator_type:|bundle$|.*_group_")
 MOST_EVENTS = 1000
 ENDING_SECONDS = 10
+# For so long the control store may be away.
+LOST_SECONDS = 10
+RETRY_SECONDS = 0.5
 
 
 class NodeWatch:
-    """``changed(nodes)``: what each of the nodes has that are alive. Called in the watch's own thread."""
+    """``changed(nodes)``: what each of the nodes has that are alive. ``lost()``: Ray is gone. Both are called in
+    the watch's own thread.
+    """
 
-    def __init__(self, changed: Callable[[Sequence[Amounts]], None]) -> None:
+    def __init__(self, changed: Callable[[Sequence[Amounts]], None], lost: Callable[[], None]) -> None:
         self._changed = changed
+        self._lost = lost
         self._ended = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._listening: asyncio.Task[None] | None = None
@@ -67,12 +74,30 @@ class NodeWatch:
     async def _listen(self) -> None:
         import ray  # noqa: PLC0415  # as above
 
-        subscriber = self._subscriber_class(address=ray.get_runtime_context().gcs_address)
+        address = ray.get_runtime_context().gcs_address
+        subscriber = self._subscriber_class(address=address)
         await subscriber.subscribe()
         while not self._ended.is_set():
             # What came before the subscription counts, too.
             self._changed(await asyncio.to_thread(nodes_alive))
-            await subscriber.poll(batch_size=MOST_EVENTS)
+            # Where the store cannot be reached, Ray says nothing but that there are no events.
+            while not await subscriber.poll(batch_size=MOST_EVENTS):
+                if not await _answers(address):
+                    self._lost()
+                    return
+                await subscriber.subscribe()
+
+
+async def _answers(address: str) -> bool:
+    """Whether a server listens there, or does so again soon."""
+    host, _, port = address.rpartition(":")
+    for _ in range(round(LOST_SECONDS / RETRY_SECONDS)):
+        await asyncio.sleep(RETRY_SECONDS)
+        with suppress(OSError):
+            _, connection = await asyncio.open_connection(host.strip("[]"), int(port))
+            connection.close()
+            return True
+    return False
 
 
 def nodes_alive() -> list[Amounts]:

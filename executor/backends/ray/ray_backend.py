@@ -109,7 +109,10 @@ class RayBackend(StayingOutputsBackend):
             except BackendError:
                 self.close()
                 raise
-            self._watch = NodeWatch(lambda nodes: self._nodes_changed(engine, nodes))
+            gone = f"ray: the control store of the Ray at {self._address} is gone, and was not there again in time"
+            self._watch = NodeWatch(
+                lambda nodes: self._nodes_changed(engine, nodes), lambda: self.cluster_lost(engine, gone)
+            )
             if not self._watch.begin():
                 self.warnings.append("this version of Ray does not report nodes that come and go")
 
@@ -160,7 +163,10 @@ class RayBackend(StayingOutputsBackend):
         if self._watch is not None:
             self._watch.end()
             self._watch = None
-        if self._connection is not None and self._connection.is_shared and not executor.runs_something:
+        if self._lost is not None:
+            # Ray would wait for its control store before it ended an actor.
+            pass
+        elif self._connection is not None and self._connection.is_shared and not executor.runs_something:
             executor.let_go()
             self._connection.resting.append(executor)
         else:
@@ -188,7 +194,7 @@ class RayBackend(StayingOutputsBackend):
     def close(self) -> None:
         """End what still runs, and fetch what stayed unless Ray is kept."""
         executor = self._executor
-        if isinstance(executor, RayWorkers):
+        if isinstance(executor, RayWorkers) and self._lost is None:
             for future in self._futures.values():
                 executor.stop(future)
         self._futures.clear()
@@ -196,7 +202,8 @@ class RayBackend(StayingOutputsBackend):
         super().close()
 
     def is_worker_death(self, error: BaseException) -> bool:
-        return type(error).__name__ in DEATHS or super().is_worker_death(error)
+        # Its kinds too: an actor that cannot be reached, for one.
+        return any(kind.__name__ in DEATHS for kind in type(error).__mro__) or super().is_worker_death(error)
 
     def _look_at(self, workers: RayWorkers) -> None:
         sent = self.clock()

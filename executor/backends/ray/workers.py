@@ -1,15 +1,15 @@
 """Ray as an executor: actors that run calls one after the other, each with those that wait for it.
 
 Rules of this module:
-- A call goes to the actor that has the fewest; of these, to one that is up; of these, to one on a node where the
-  largest output lies that it takes along. Ray sends it at once, so an actor goes on to the next without a way to here
-  and back.
+- A call goes to the actor that has the fewest, where no other one has just died on its node; of these, to one that is
+  up; of these, to one on a node where the largest output lies that it takes along. Ray sends it at once, so an actor
+  goes on to the next without a way to here and back.
 - A call gives two objects: its answer, and the output that stays, or None.
 - A call fetches the outputs that it takes along itself: so it is known how long that took. Actors of one node share a
   store, from which they read: nothing is moved.
 - An actor without work gets what waits for another: it is called back there first, so that nothing runs twice.
 - Ray never runs a call again by itself. When an actor dies, the first of its calls had begun and fails. Those that
-  were submitted ahead of free workers are given to other actors, and a new actor takes the place.
+  waited, or whose actor never came up, are given to other actors, and a new actor takes the place.
 - A call that is stopped takes its actor with it.
 - A call that asks for resources of a node runs on an actor that holds them, without a core: the engine sees to how many
   run at once. Without work such an actor waits for calls that ask for the same, and ends where another waits for a part
@@ -27,7 +27,6 @@ from contextlib import suppress
 from itertools import count
 from typing import Any
 
-from executor.backends.batches import BatchCall
 from executor.backends.cluster_backend import SentCall
 from executor.backends.cluster_resources import Amounts
 from executor.backends.pickling import PROTOCOL
@@ -36,6 +35,9 @@ from executor.backends.staying_outputs import has_stayed, run_call, with_remote,
 from executor.backends.window import RecallError
 from executor.backends.worker_facts import look
 from executor.record.remote_outputs import OutputGoneError, RemoteOutput, naming
+
+# So many actors may fail to come up before a call fails.
+MOST_MOVES = 3
 
 
 class CallRunner:
@@ -65,7 +67,7 @@ class CallRunner:
         if None in values:
             return LostInputs(tuple(name for name, value in zip(names, values, strict=True) if value is None)), None
         answer, output = run_call(call, stays_bytes, dict(zip(names, values, strict=True)))
-        here = self.node()
+        here = self.node_id()
         moved = {name: size_bytes for name, _, size_bytes, nodes in inputs if here not in nodes}
         return with_transfer(answer, began, moved, seconds), output
 
@@ -84,11 +86,12 @@ class CallRunner:
             self._lock.wait_for(lambda: number <= self._begun or number in self._called_back)
             return number not in self._called_back
 
-    def node(self) -> str:
-        """The id of its node: it is there, and has imported what it needs."""
-        import ray  # noqa: PLC0415  # who runs no step on Ray does not pay for it
+    def node_id(self) -> str:
+        """Of this worker: it is there. In a thread of its own."""
+        import ray  # noqa: PLC0415  # as in the driver
 
-        return str(ray.get_runtime_context().get_node_id())
+        found: str = ray.get_runtime_context().get_node_id()
+        return found
 
     def look(self) -> dict[str, Any]:
         """What this worker has, and its clock."""
@@ -100,7 +103,7 @@ class Call:
 
     __slots__ = (
         "answer", "asked", "begun", "data", "given_at", "goes_back", "has_begun", "held", "inputs", "makes_again",
-        "may_run_again", "number", "stays_bytes", "waits_for", "worker",
+        "may_run_again", "moves", "number", "stays_bytes", "waits_for", "worker",
     )  # fmt: skip
 
     def __init__(
@@ -125,6 +128,8 @@ class Call:
         # How many of its inputs are made again before it can run; when it was first given to a worker.
         self.waits_for = 0
         self.given_at: float | None = None
+        # How many actors died of it that never came up.
+        self.moves = 0
         self.answer: Future[Any] = Future()
         # By the worker's count: another one where it is given to another.
         self.number = -1
@@ -138,7 +143,7 @@ class Call:
 class Worker:
     """An actor and its calls, in the order in which it runs them."""
 
-    __slots__ = ("actor", "calls", "held", "is_gone", "is_up", "node")
+    __slots__ = ("actor", "calls", "held", "is_doubtful", "is_gone", "is_up", "node")
 
     def __init__(self, actor: Any, held: dict[str, float]) -> None:
         self.actor = actor
@@ -148,7 +153,9 @@ class Worker:
         self.is_gone = False
         # Ray has found a place for it: it may have begun a call.
         self.is_up = False
+        # Where it is, and whether another actor has died there since it was heard of.
         self.node = ""
+        self.is_doubtful = False
 
 
 class RayWorkers:
@@ -163,6 +170,7 @@ class RayWorkers:
         parts = {
             "run": ray.method(num_returns=2)(CallRunner.run),
             "call_back": calling_back(CallRunner.call_back),
+            "node_id": calling_back(CallRunner.node_id),
             "wait_until_begun": telling(CallRunner.wait_until_begun),
         }
         runner = type("CallRunner", (CallRunner,), parts)
@@ -187,7 +195,7 @@ class RayWorkers:
     def wait_until_ready(self, seconds: float) -> None:
         """Until all are there. Raises what Ray raises."""
         workers = list(self._workers)
-        nodes = self._ray.get([worker.actor.node.remote() for worker in workers], timeout=seconds)
+        nodes = self._ray.get([worker.actor.node_id.remote() for worker in workers], timeout=seconds)
         for worker, node in zip(workers, nodes, strict=True):
             worker.is_up, worker.node = True, node
 
@@ -223,8 +231,8 @@ class RayWorkers:
         inputs = [remote.reference for remote in held]
         if None in inputs:
             raise OutputGoneError("an output that this step takes along is gone")
-        stays_bytes = self.stays_bytes if sent.may_stay else None
-        made = Call(data, isinstance(sent.call, BatchCall), stays_bytes, inputs, sent.asked)
+        stays_bytes = self.stays_bytes if sent.may_run_again else None
+        made = Call(data, sent.may_run_again, stays_bytes, inputs, sent.asked)
         made.held, made.begun = held, sent.begun
         with self._lock:
             self._give(made)
@@ -316,7 +324,7 @@ class RayWorkers:
         if not call.asked:
             largest = max(call.inputs, key=_size_bytes, default=None)
             nodes = () if largest is None else largest.nodes
-            return min(self._workers, key=lambda one: (len(one.calls), not one.is_up, one.node not in nodes))
+            return min(self._workers, key=lambda one: (_wait(one), one.node not in nodes))
         without_work = [worker for worker in self._holders if not worker.calls]
         for worker in without_work:
             if worker.held == call.asked:
@@ -349,13 +357,26 @@ class RayWorkers:
         else:
             maker = self._class
         worker = Worker(maker.remote(), held or {})
-        worker.actor.node.remote().future().add_done_callback(lambda came: self._is_there(worker, came))
+        self._ask_where(worker)
         return worker
 
-    @staticmethod
-    def _is_there(worker: Worker, came: Any) -> None:
+    def _ask_where(self, worker: Worker) -> None:
+        worker.actor.node_id.remote().future().add_done_callback(lambda came: self._is_there(worker, came))
+
+    def _is_there(self, worker: Worker, came: Any) -> None:
         if came.exception() is None:
-            worker.is_up, worker.node = True, came.result()
+            with self._lock:
+                worker.is_up, worker.is_doubtful, worker.node = True, False, came.result()
+                self._balance()
+
+    def _doubt(self, dead: Worker) -> None:
+        """An actor died: its node may be lost, and Ray does not know it yet of others there, or of one that starts."""
+        for worker in self._workers:
+            if not worker.is_up:
+                worker.is_doubtful = True
+            elif worker.node == dead.node:
+                worker.is_doubtful = True
+                self._ask_where(worker)
 
     def _call_of(self, answer: Any) -> Call | None:
         workers = [*self._workers, *self._holders]
@@ -437,7 +458,13 @@ class RayWorkers:
             died = isinstance(error, self._ray.exceptions.RayActorError)
             if died:
                 self._note_death(worker)
+                # It may only be out of reach: where it lives on, it ends.
+                worker.actor = None
+                self._doubt(worker)
             worker.calls.remove(call)
+            if died and not worker.is_up and call.may_run_again and call.moves < MOST_MOVES:
+                call.moves += 1
+                call.has_begun = False
             if died and not call.has_begun and not self._closed:
                 call.has_begun = True
                 self._give(call)
@@ -520,3 +547,8 @@ def _is_up(worker: Worker) -> bool:
 
 def _load(worker: Worker) -> int:
     return len(worker.calls)
+
+
+def _wait(worker: Worker) -> float:
+    """How many calls a new one would wait for. One that starts is before those at work, a doubtful one after them."""
+    return len(worker.calls) + (1.5 if worker.is_doubtful else 0 if worker.is_up else 0.5)
