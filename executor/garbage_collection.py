@@ -77,3 +77,15 @@ def paused_collector() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+@contextmanager
+def frozen_objects() -> Iterator[None]:
+    """Within the block it does not look at what is there at its beginning, and stays until its end: a large workflow.
+    Not to be nested.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

@@ -47,7 +47,9 @@ from executor.tracing.hooks import worker_tracing
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """When, where and by whom a call was run. ``started`` and ``ended`` by the clock of ``machine``."""
+    """When, where and by whom a call was run. ``started`` and ``ended`` by the clock of ``machine``; ``thread`` tells
+    those of one worker apart.
+    """
 
     started: int
     ended: int
@@ -55,6 +57,7 @@ class Times:
     worker: str
     cpu_seconds: float | None
     host: str = ""
+    thread: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,11 @@ class RemoteCall:
         self._prompt = prompt
         self._args = args
 
+    def leave_devices_to(self, others: Callable[[str], bool]) -> None:
+        """Do not name the devices of the kinds of which ``others(kind)`` holds: somebody else does."""
+        held = self._context.devices or {}
+        self._context.devices = {kind: ids for kind, ids in held.items() if not others(kind)} or None
+
     def __call__(self) -> Answer:
         return run_tool(self._tool, self._context, self._prompt, self._args, threading.current_thread().name)
 
@@ -143,7 +151,7 @@ class TravelledCall:
             context = ToolContext(pickle.loads(run), *said)  # noqa: S301  # the words of the submitter
             call = (_unpacked_tool(tool), context, prompt, pickle.loads(args))  # noqa: S301  # as above
         except Exception as error:  # noqa: BLE001  # importing the user's modules may raise anything
-            times = Times(started, time.perf_counter_ns(), machine(), worker, 0.0, host())
+            times = Times(started, time.perf_counter_ns(), machine(), worker, 0.0, host(), threading.get_ident())
             return times, Result("failed", _cannot_begin(said[0], error))
         with own_environment(context.devices):
             return _packed(run_tool(*call, worker), said[0])
@@ -170,7 +178,7 @@ def run_tool(tool: Tool, context: ToolContext, prompt: str | None, args: Mapping
         tracing.enter(place)
     with TimedAttempt(time.perf_counter_ns, CpuClock()) as run:
         run.value = run_call(tool, context, prompt, args, _run_awaitable)
-    times = Times(run.started, run.ended, machine(), worker, run.cpu_seconds, host())
+    times = Times(run.started, run.ended, machine(), worker, run.cpu_seconds, host(), threading.get_ident())
     facts = context.facts if tracing is None else tracing.facts(place.running, context.facts)
     return times, Result(run.outcome, run.value, context.tokens_used, facts)
 
@@ -238,6 +246,8 @@ class SubmitBackend(Backend):
     import_remedy: ClassVar[str] = ""
     # Whether `Future.cancel` refuses where the call is running already.
     knows_what_runs = True
+    # Whether the executor says when a call with a timeout has begun.
+    reports_beginnings = False
 
     def __init__(self, workers: int | None = None, *, executor: Submits | None = None) -> None:
         super().__init__(workers)
@@ -377,7 +387,7 @@ class SubmitBackend(Backend):
         assert self._shared is not None
         tool, context, prompt, args = engine.prepare(attempt)
         call = RemoteCall(self._shared, tool, context, prompt, args)
-        if context.timeout_seconds is not None:
+        if context.timeout_seconds is not None and not self.reports_beginnings:
             # When the worker begins is not reported: the time runs from here.
             engine.started(attempt, engine.now(), self.name)
         self.placed.note_sending(attempt, self.clock())

@@ -93,8 +93,8 @@ class VirtualBackend(Backend):
         self._running: dict[Attempt, _Running] = {}
         self._free_names: list[str] = []
         self._names = 0
-        # How many steps state no duration.
-        self._assumed = 0
+        # The steps whose duration neither they nor their tool say.
+        self.assumed: dict[str, None] = {}
         self._assumed_items: dict[str, int] = {}
         self._engine: Engine | None = None
         # By step id, the output of a step, or of each item of a mapped one: what no tool's ``simulate`` knows.
@@ -117,8 +117,8 @@ class VirtualBackend(Backend):
                 self._start(self._advance(engine, ends, requests))
         if engine.crash is not None:
             raise engine.crash
-        if self._assumed:
-            steps = "1 step states" if self._assumed == 1 else f"{self._assumed} steps state"
+        if self.assumed:
+            steps = "1 step states" if len(self.assumed) == 1 else f"{len(self.assumed)} steps state"
             self.warnings.append(
                 f"{steps} no duration (expected_seconds), nor does the tool: {DEFAULT_SECONDS:g} s was assumed"
             )
@@ -274,7 +274,7 @@ class VirtualBackend(Backend):
             return round(seconds * self._engine.context.scale * NANOSECONDS)
         if simulation is not None:
             return round(simulation.duration_seconds * NANOSECONDS)
-        self._assumed += attempt.attempt == 1
+        self.assumed[attempt.step_id] = None
         return _DEFAULT_NANOSECONDS
 
     def _output(self, attempt: Attempt, simulation: Simulation | None, *, known: bool) -> Any:

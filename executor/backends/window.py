@@ -5,8 +5,9 @@
     granted, one a slot  +  about as many that wait where they will run   (refilled when half of these have begun)
 
 Rules of this module:
-- The record shows no more running than workers: what waits is granted when a slot is free, in its turn. Where a worker
-  went on to another one than that, the record is put right when the answer comes.
+- The record shows no more running than workers: what waits is granted when a slot is free, in its turn. Which worker
+  had it is known when its answer comes: then its grant is put to when that worker was free, whatever order answers
+  have.
 - Never a step with a timeout, a limit, a lock, ``idempotent: false`` or several attempts; none in a graph with
   ``on_failure: stop`` (:meth:`.ShortSteps.may_wait`).
 - Only steps of a tool whose recent ones were all shorter than ``LONGEST_NANOSECONDS``: to a longer one the way is
@@ -19,12 +20,13 @@ Rules of this module:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 from executor.backends.batches import BatchCall, BatchingBackend
-from executor.backends.submit import Answer, End
+from executor.backends.submit import End, Times
+from executor.backends.worker_lanes import WorkerLanes
 from executor.engine.engine import Engine
 from executor.host_id import machine
 from executor.record.outcomes import Completion
@@ -62,8 +64,9 @@ class WindowBackend(BatchingBackend):
         super().__init__(workers)
         # In the order of their submission: those without a slot yet.
         self._waiting: dict[Waiting, None] = {}
-        # What has a slot, and may wait for its worker all the same.
-        self._unsure: dict[Attempt, None] = {}
+        # What has a slot, since when that is free, and may wait for its worker all the same.
+        self._unsure: dict[Attempt, int] = {}
+        self._lanes = WorkerLanes()
         self._ends_ahead: deque[Waiting] = deque()
         self._arrived: list[Waiting] = []
         self._again: list[Attempt] = []
@@ -98,6 +101,7 @@ class WindowBackend(BatchingBackend):
     def _forget(self) -> None:
         self._waiting.clear()
         self._unsure.clear()
+        self._lanes = WorkerLanes()
         self._ends_ahead.clear()
         self._arrived.clear()
         self._again.clear()
@@ -132,8 +136,6 @@ class WindowBackend(BatchingBackend):
         if not came:
             yield from super()._completions(engine, [])
         for started, item, end in came:
-            had_slot = isinstance(item, Waiting) or item.outcome is None
-            last = 0
             if isinstance(item, Attempt) and _was_recalled(end):
                 # It got its slot meanwhile: it is submitted as any other.
                 self._unsure.pop(item, None)
@@ -141,20 +143,26 @@ class WindowBackend(BatchingBackend):
                 self._take_back(engine, self._batches.pop(item, ()))
                 self._again.append(item)
                 continue
+            had_slot = isinstance(item, Attempt) and item.outcome is None
+            lane = _lane(end)
+            free = None if lane is None else self._lanes.free_since(lane, started)
             if isinstance(item, Waiting):
-                completions: Iterable[Completion] = self._of_waiting(engine, item, started, freed)
+                completions: Iterable[Completion] = self._of_waiting(engine, item, started if free is None else free)
             else:
-                self._put_right(engine, item, started, freed)
+                self._put_right(engine, item, started, free, freed)
                 completions = super()._completions(engine, [(item, end)])
+            last = 0
             for completion in completions:
                 yield completion
-                last = completion[0].ended or last
+                last = self._note_end(engine, completion, lane) or last
             if had_slot and last:
                 freed.append(last)
+            elif last:
+                self._pass_on(engine, free, last, freed)
         self._grant_waiting(engine, freed)
 
-    def _of_waiting(self, engine: Engine, waiting: Waiting, started: int, freed: list[int]) -> Iterator[Completion]:
-        """The end of a call that has no slot in the record yet."""
+    def _of_waiting(self, engine: Engine, waiting: Waiting, free: int) -> Iterator[Completion]:
+        """The end of a call that has no slot in the record yet: it had that which was ``free``."""
         if waiting not in self._waiting or waiting.future is None:
             return
         del self._waiting[waiting]
@@ -164,7 +172,7 @@ class WindowBackend(BatchingBackend):
                 self._short.exclude(first)
             self._take_back(engine, waiting.indices)
             return
-        attempt = self._slot_for(engine, first, started, end.result(), freed)
+        attempt = self._grant(engine, first, free)
         if attempt is None:
             # It was cancelled where it waited, and ran all the same.
             self._take_back(engine, rest)
@@ -173,56 +181,47 @@ class WindowBackend(BatchingBackend):
         self.placed.note_return(attempt, waiting.returned)
         yield from self._of_batch(engine, attempt, end, rest)
 
-    # A worker went on to a step when the slot became free that was so last before: of those that are free, and of those
-    # that were given to steps that have not begun.
+    # What each worker ran is known when it has ended. Until then the record holds a guess: who waits longest gets the
+    # slot that became free first.
 
-    def _put_right(self, engine: Engine, attempt: Attempt, started: int, freed: list[int]) -> None:
-        """A step that was granted while it waited has ended: its slot may have been another one's."""
-        if attempt not in self._unsure:
-            return
-        del self._unsure[attempt]
+    def _put_right(self, engine: Engine, attempt: Attempt, started: int, free: int | None, freed: list[int]) -> None:
+        """A call has ended that was granted before its worker was known."""
+        slot = self._unsure.pop(attempt, None)
         if attempt.outcome is not None or started >= _UNKNOWN:
             return
-        granted = attempt.granted
-        other = self._last_before(started)
-        free = max((at for at in freed if at <= started), default=-1)
-        better = max(free, -1 if other is None else other.granted)
-        if (granted <= started and granted >= better) or better < 0:
-            return
-        if other is None or free >= other.granted:
-            freed.remove(free)
-            freed.append(granted)
+        if slot is None:
+            # Granted when a slot was free, and sent then: its worker may have had another call to run first.
+            slot = attempt.granted
+            right = slot if free is None else max(slot, free)
         else:
-            engine.scheduler.move_grant(other, granted)
-        engine.scheduler.move_grant(attempt, better)
+            right = min(slot, started) if free is None else free
+        if right != slot:
+            self._pass_on(engine, right, slot, freed)
+            engine.scheduler.move_grant(attempt, right)
 
-    def _slot_for(
-        self, engine: Engine, index: int, started: int, answers: list[Answer], freed: list[int]
-    ) -> Attempt | None:
-        """Grant a step that has run already."""
-        other = self._last_before(started)
-        free = max((at for at in freed if at <= started), default=-1)
-        if freed and (other is None or free >= other.granted):
-            at = free if free >= 0 else min(freed)
-            freed.remove(at)
-            return self._grant(engine, index, at)
-        if other is None:
-            return self._grant(engine, index, min(started, engine.now()))
-        at, until = other.granted, self._instant(answers[-1][0].machine, answers[-1][0].ended, engine)
-        attempt = self._grant(engine, index, at)
-        if attempt is not None:
-            if freed:
-                until = freed.pop(freed.index(min(freed)))
-            engine.scheduler.move_grant(other, max(at, until))
-        return attempt
+    def _pass_on(self, engine: Engine, free: int | None, instead: int, freed: list[int]) -> None:
+        """The slot that was ``free`` then was not his who has it in the record: he has had another ``instead``."""
+        for other, slot in self._unsure.items():
+            if slot == free and other.outcome is None:
+                self._unsure[other] = instead
+                engine.scheduler.move_grant(other, instead)
+                return
+        if free in freed:
+            freed[freed.index(free)] = instead
+
+    def _note_end(self, engine: Engine, completion: Completion, lane: Hashable | None) -> int:
+        """Returns when the attempt ended; 0: that is not known."""
+        attempt, _, ended, *_ = completion
+        if lane is not None and attempt.started is not None and attempt.ended == ended:
+            behind = self._lanes.add(lane, attempt)
+            if behind is not None and behind.granted < ended:
+                engine.scheduler.move_grant(behind, ended)
+        return attempt.ended or 0
 
     def _began(self, end: Future[Any] | Exception, engine: Engine) -> int:
         """When the first step of a call began, on our clock; for what failed, late."""
-        if isinstance(end, Exception) or _failed(end):
-            return _UNKNOWN
-        answer = end.result()
-        times = (answer[0] if isinstance(answer, list) else answer)[0]
-        return self._instant(times.machine, times.started, engine)
+        times = _first_times(end)
+        return _UNKNOWN if times is None else self._instant(times.machine, times.started, engine)
 
     def _instant(self, where: str, instant: int, engine: Engine) -> int:
         """An instant of a worker's clock on ours, from the run's t = 0."""
@@ -230,11 +229,6 @@ class WindowBackend(BatchingBackend):
             return instant - engine.origin
         placed = self.placed.clocks.instant(where, instant)
         return engine.now() if placed is None else placed - engine.origin
-
-    def _last_before(self, started: int) -> Attempt | None:
-        """Of the steps that have a slot and may not have begun: the one that got it last before ``started``."""
-        others = (other for other in self._unsure if other.outcome is None and other.granted <= started)
-        return max(others, key=_granted, default=None)
 
     def _grant_waiting(self, engine: Engine, freed: list[int]) -> None:
         """Free slots belong to what waits at workers, in its order."""
@@ -244,7 +238,8 @@ class WindowBackend(BatchingBackend):
             waiting = next(iter(self._waiting))
             del self._waiting[waiting]
             first, *rest = waiting.indices
-            attempt = self._grant(engine, first, freed.pop(0) if freed else engine.now())
+            slot = freed.pop(0) if freed else engine.now()
+            attempt = self._grant(engine, first, slot)
             if attempt is None or waiting.future is None:
                 self._take_back(engine, rest)
                 continue
@@ -252,7 +247,7 @@ class WindowBackend(BatchingBackend):
             self.placed.note_sending(attempt, waiting.sent)
             self._futures[attempt] = waiting.future
             self._batches[attempt] = rest
-            self._unsure[attempt] = None
+            self._unsure[attempt] = slot
 
     def _note(self, engine: Engine, completion: Completion) -> None:
         super()._note(engine, completion)
@@ -356,8 +351,19 @@ class WindowBackend(BatchingBackend):
             yield waiting.indices
 
 
-def _granted(attempt: Attempt) -> int:
-    return attempt.granted
+def _first_times(end: Future[Any] | Exception) -> Times | None:
+    """Of the first step of a call; None: there is no answer."""
+    if isinstance(end, Exception) or _failed(end):
+        return None
+    answer = end.result()
+    times: Times = (answer[0] if isinstance(answer, list) else answer)[0]
+    return times
+
+
+def _lane(end: Future[Any] | Exception) -> Hashable | None:
+    """Which thread of which worker ran a call."""
+    times = _first_times(end)
+    return None if times is None else (times.machine, times.host, times.worker, times.thread)
 
 
 def _was_recalled(end: Future[Any] | Exception) -> bool:

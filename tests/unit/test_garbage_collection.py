@@ -11,7 +11,12 @@ import pytest
 from executor import Step, Workflow, run
 from executor.backends.virtual import VirtualBackend
 from executor.engine.engine import Engine
-from executor.garbage_collection import COLLECT_AFTER_OBJECTS, OLDER_AFTER_COLLECTIONS, rare_collections
+from executor.garbage_collection import (
+    COLLECT_AFTER_OBJECTS,
+    OLDER_AFTER_COLLECTIONS,
+    frozen_objects,
+    rare_collections,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -107,3 +112,10 @@ def test_a_simulated_run_collects_rarely_and_leaves_the_settings_alone() -> None
     run(Workflow(steps=(Step(step_id="a", tool="noop"),)), backend=Watched(1))
     assert seen == [COLLECT_AFTER_OBJECTS]
     assert gc.get_threshold() == (700, 10, 10)
+
+
+def test_what_is_there_before_is_not_looked_at_while_objects_are_frozen() -> None:
+    before = gc.get_freeze_count()
+    with frozen_objects():
+        assert gc.get_freeze_count() > before
+    assert gc.get_freeze_count() == 0

@@ -7,6 +7,9 @@ Rules of this module:
 - Ray never runs a call again by itself. When an actor dies, the first of its calls had begun and fails. Those that
   were submitted ahead of free workers are given to other actors, and a new actor takes the place.
 - A call that is stopped takes its actor with it.
+- A call that asks for resources of a node runs on an actor that holds them, without a core: the engine sees to how many
+  run at once. Without work such an actor waits for calls that ask for the same, and ends where another waits for a part
+  of what it holds.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from itertools import count
 from typing import Any
 
 from executor.backends.batches import BatchCall
+from executor.backends.cluster_backend import SentCall
 from executor.backends.pickling import PROTOCOL
 from executor.backends.window import RecallError
 from executor.backends.worker_facts import look
@@ -30,7 +34,7 @@ class CallRunner:
     """In a worker process of Ray."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._begun = -1
         self._called_back: set[int] = set()
 
@@ -38,6 +42,7 @@ class CallRunner:
         """Run what was submitted, pickled, unless it was called back. Numbers rise."""
         with self._lock:
             self._begun = number
+            self._lock.notify_all()
             if number in self._called_back:
                 return None
         return pickle.loads(call)()  # noqa: S301  # the words of the submitter
@@ -48,7 +53,14 @@ class CallRunner:
             if number <= self._begun:
                 return False
             self._called_back.add(number)
+            self._lock.notify_all()
             return True
+
+    def wait_until_begun(self, number: int) -> bool:
+        """Whether it has begun and was not called back. In a thread of its own."""
+        with self._lock:
+            self._lock.wait_for(lambda: number <= self._begun or number in self._called_back)
+            return number not in self._called_back
 
     def process_id(self) -> int:
         """Of this worker: it is there, and has imported what it needs."""
@@ -62,11 +74,13 @@ class CallRunner:
 class Call:
     """A call that was submitted, while it waits or runs."""
 
-    __slots__ = ("answer", "data", "goes_back", "has_begun", "may_run_again", "number", "worker")
+    __slots__ = ("answer", "asked", "begun", "data", "goes_back", "has_begun", "may_run_again", "number", "worker")
 
-    def __init__(self, data: bytes, may_run_again: bool) -> None:
-        self.data = data
-        self.may_run_again = may_run_again
+    def __init__(self, sent: SentCall) -> None:
+        self.data = pickle.dumps(sent.call, PROTOCOL)
+        self.may_run_again = isinstance(sent.call, BatchCall)
+        self.asked = dict(sent.asked)
+        self.begun = sent.begun
         self.answer: Future[Any] = Future()
         # By the worker's count: another one where it is given to another.
         self.number = -1
@@ -80,10 +94,12 @@ class Call:
 class Worker:
     """An actor and its calls, in the order in which it runs them."""
 
-    __slots__ = ("actor", "calls", "is_gone", "is_up")
+    __slots__ = ("actor", "calls", "held", "is_gone", "is_up")
 
-    def __init__(self, actor: Any) -> None:
+    def __init__(self, actor: Any, held: dict[str, float]) -> None:
         self.actor = actor
+        # What it holds of its node beside a core.
+        self.held = held
         self.calls: list[Call] = []
         self.is_gone = False
         # Ray has found a place for it: it may have begun a call.
@@ -98,12 +114,17 @@ class RayWorkers:
 
         self._ray = ray
         calling_back = ray.method(concurrency_group="calling_back")
-        runner = type("CallRunner", (CallRunner,), {"call_back": calling_back(CallRunner.call_back)})
+        telling = ray.method(concurrency_group="telling")
+        parts = {
+            "call_back": calling_back(CallRunner.call_back),
+            "wait_until_begun": telling(CallRunner.wait_until_begun),
+        }
+        runner = type("CallRunner", (CallRunner,), parts)
         options: Any = {
             "num_cpus": 1,
             "max_restarts": 0,
             "max_task_retries": 0,
-            "concurrency_groups": {"calling_back": 1},
+            "concurrency_groups": {"calling_back": 1, "telling": 1},
         }
         self._class: Any = ray.remote(**options)(runner)
         self._numbers = count()
@@ -111,6 +132,8 @@ class RayWorkers:
         self._closed = False
         self.size = workers
         self._workers = [self._new() for _ in range(workers)]
+        # Those that hold resources of their nodes.
+        self._holders: list[Worker] = []
 
     def wait_until_ready(self, seconds: float) -> list[int]:
         """Their process ids. Raises what Ray raises."""
@@ -143,10 +166,27 @@ class RayWorkers:
 
     def submit(self, call: Callable[[], Any], /) -> Future[Any]:
         """Run it on a worker."""
-        made = Call(pickle.dumps(call, PROTOCOL), isinstance(call, BatchCall))
+        made = Call(SentCall.of(call))
         with self._lock:
-            self._give(made, min(self._workers, key=_load))
+            self._give(made, self._worker_for(made.asked))
         return made.answer
+
+    def give_up(self, answer: Future[Any], error: Exception) -> None:
+        """End a call that waits, with this error."""
+        with self._lock:
+            call = self._call_of(answer)
+            if call is None or call.worker is None:
+                return
+            worker, call.worker, call.number = call.worker, None, -1
+            worker.calls.remove(call)
+            self._note_death(worker)
+        self._kill([worker])
+        _settle(answer, None, error)
+
+    def let_go(self) -> None:
+        """Give back what actors without work hold of their nodes."""
+        with self._lock:
+            self._forget([worker for worker in self._holders if not worker.calls])
 
     def stop(self, answer: Any) -> None:
         """End a call, with its worker if it may have begun."""
@@ -170,13 +210,13 @@ class RayWorkers:
     @property
     def runs_something(self) -> bool:
         """Whether a call has not ended."""
-        return any(worker.calls for worker in self._workers)
+        return any(worker.calls for worker in [*self._workers, *self._holders])
 
     def shutdown(self) -> None:
         """End all workers, and what they run."""
         with self._lock:
             self._closed = True
-            workers = list(self._workers)
+            workers = [*self._workers, *self._holders]
         self._kill(workers)
 
     def _kill(self, workers: Iterable[Worker]) -> None:
@@ -195,9 +235,46 @@ class RayWorkers:
         number = call.number
         reference = worker.actor.run.remote(number, call.data)
         reference.future().add_done_callback(lambda ended: self._ended(call, number, ended))
+        if call.begun is not None:
+            asked = worker.actor.wait_until_begun.remote(number)
+            asked.future().add_done_callback(lambda told: self._begun(call, number, told))
 
-    def _new(self) -> Worker:
-        worker = Worker(self._class.remote())
+    def _worker_for(self, asked: dict[str, float]) -> Worker:
+        """Who is to run a call that asks for this."""
+        if not asked:
+            return min(self._workers, key=_load)
+        without_work = [worker for worker in self._holders if not worker.calls]
+        for worker in without_work:
+            if worker.held == asked:
+                return worker
+        self._forget([worker for worker in without_work if worker.held.keys() & asked.keys()])
+        self._holders.append(self._new(asked))
+        return self._holders[-1]
+
+    def _is_in_the_way(self, worker: Worker) -> bool:
+        """Whether an actor without work holds what another one waits for."""
+        return (
+            worker in self._holders
+            and not worker.calls
+            and any(worker.held.keys() & other.held.keys() for other in self._holders if not other.is_up)
+        )
+
+    def _forget(self, holders: Iterable[Worker]) -> None:
+        """Ray ends an actor that nobody knows any more. To kill it would wait for a thread of Ray, and may be asked for
+        in that very thread.
+        """
+        for worker in holders:
+            worker.is_gone = True
+            self._holders.remove(worker)
+            worker.actor = None
+
+    def _new(self, held: dict[str, float] | None = None) -> Worker:
+        if held:
+            own = {name: amount for name, amount in held.items() if name != "GPU"}
+            maker = self._class.options(num_cpus=0, num_gpus=held.get("GPU"), resources=own)
+        else:
+            maker = self._class
+        worker = Worker(maker.remote(), held or {})
         worker.actor.process_id.remote().future().add_done_callback(lambda came: self._is_there(worker, came))
         return worker
 
@@ -206,7 +283,8 @@ class RayWorkers:
         worker.is_up = worker.is_up or came.exception() is None
 
     def _call_of(self, answer: Any) -> Call | None:
-        return next((call for worker in self._workers for call in worker.calls if call.answer is answer), None)
+        workers = [*self._workers, *self._holders]
+        return next((call for worker in workers for call in worker.calls if call.answer is answer), None)
 
     def _call_back(self, call: Call, *, goes_back: bool) -> None:
         if call.goes_back is not None or call.worker is None:
@@ -223,7 +301,9 @@ class RayWorkers:
         worker.is_gone = True
         for call in worker.calls[1:]:
             call.has_begun = not call.may_run_again
-        if not self._closed:
+        if worker.held:
+            self._holders.remove(worker)
+        elif not self._closed:
             self._workers[self._workers.index(worker)] = self._new()
 
     def _balance(self) -> None:
@@ -262,6 +342,10 @@ class RayWorkers:
                 return
         _settle(call.answer, None, RecallError())
 
+    def _begun(self, call: Call, number: int, told: Any) -> None:
+        if told.exception() is None and told.result() and call.number == number and call.begun is not None:
+            call.begun()
+
     def _ended(self, call: Call, number: int, ended: Any) -> None:
         error = ended.exception()
         if error is None and ended.result() is None:
@@ -283,6 +367,8 @@ class RayWorkers:
                 return
             call.worker = None
             self._balance()
+            if self._is_in_the_way(worker):
+                self._forget([worker])
         _settle(call.answer, None if error is not None else ended.result(), error)
 
 

@@ -26,12 +26,12 @@ def by_grant(run: Run) -> list[Attempt]:
     return sorted(run.timeline.attempts, key=lambda attempt: attempt.granted)
 
 
-def most_at_once(run: Run, *, only_running: bool = False) -> int:
-    """The largest number of attempts that held a slot at once: from their grant until their end was known. Where steps
-    wait at their workers, that is ``only_running``: from their start to their end.
+def most_at_once(run: Run, *, handed_out_ahead: bool = False) -> int:
+    """The largest number of attempts that held a slot at once: from their grant until their end was known, or until
+    their end where steps wait at their workers.
     """
-    since, until = ("started", "ended") if only_running else ("granted", "known")
-    changes = [(getattr(attempt, since) or 0, 1) for attempt in run.timeline.attempts]
+    until = "ended" if handed_out_ahead else "known"
+    changes = [(attempt.granted, 1) for attempt in run.timeline.attempts]
     changes += [(getattr(attempt, until) or 0, -1) for attempt in run.timeline.attempts]
     return max(itertools.accumulate(change for _, change in sorted(changes)), default=0)
 
@@ -89,7 +89,7 @@ class OrderFacts(BackendFacts):
 
     def test_never_more_steps_run_than_there_are_workers(self) -> None:
         run = self.run(*(step(f"s{i}", "sleep", seconds=0.002) for i in range(12)))
-        assert most_at_once(run, only_running=self.hands_out_ahead) <= self.worker_count()
+        assert most_at_once(run, handed_out_ahead=self.hands_out_ahead) <= self.worker_count()
         assert run.workers == self.worker_count()
 
     def test_a_limit_holds(self) -> None:
