@@ -20,7 +20,7 @@ from executor.backends.submit import Answer, End, RemoteCall, Result, Times
 from executor.backends.window import RecallError, WindowBackend
 from executor.engine.engine import Engine
 from executor.host_id import host, machine
-from harness.testing.backends.result_facts import most_at_once
+from harness.testing.backends.backend_case import most_at_once
 from harness.testing.oracle.called_graphs import graph_with_calls
 from harness.testing.oracle.judge import assert_ok, check_timeline
 
