@@ -152,8 +152,8 @@ class VirtualBackend(Backend):
             self._free_names.append(running.worker)
 
     def _next_instant(self, engine: Engine) -> int:
-        ahead, happens, running = self._instants, self._happens, self._running
-        while ahead and not any(attempt in running for attempt in happens[ahead[0]]):
+        ahead, happens, running = self._instants, self._happens, self._running.keys()
+        while ahead and running.isdisjoint(happens[ahead[0]]):
             del happens[heappop(ahead)]
         instants = ahead[:1]
         if self._planned:

@@ -19,6 +19,7 @@ from executor.backends.virtual import Simulated, VirtualBackend
 from executor.dependencies import Graph, plan
 from executor.dependencies.graph import ranks_of
 from executor.engine.engine import Engine, Failure
+from executor.garbage_collection import rare_collections
 from executor.model.device_needs import with_count
 from executor.model.findings import raise_errors
 from executor.model.workflow import Resource, Retry, Step, Workflow, max_parallel_resource
@@ -117,6 +118,7 @@ class _Change:
 class Rerun:
     """A measured run that can be run again, a little different."""
 
+    @rare_collections()
     def __init__(
         self,
         timeline: Timeline,
@@ -145,12 +147,15 @@ class Rerun:
             if attempt.attempt > 1 and attempt.waits and attempt.waits[0].reason == "backoff"
         }
         self.attempts = {(attempt.step_id, attempt.attempt): attempt for attempt in self.index.ended}
+        # How attempts go that no change speaks of: a run is simulated several times.
+        self._unchanged: dict[tuple[str, int], Simulated] = {}
         self.children = self._children()
         # The scheduler names calls itself; a foreign trace has other names for them.
         self._measured_as = self._names_of_calls(last_only=False)
         self._measured_last = self._names_of_calls(last_only=True)
         self.graph = _graph_of(timeline, self) if graph is None else self._adapted(graph)
 
+    @rare_collections()
     def run(
         self,
         *,
@@ -233,7 +238,16 @@ class Rerun:
         names = self._measured_last if change.without_retries else self._measured_as
         step_id = names.get(attempt.step_id, attempt.step_id)
         last = self.last_attempt.get(step_id, 0)
-        measured = self.attempts.get((step_id, last if change.without_retries else attempt.attempt))
+        key = step_id, last if change.without_retries else attempt.attempt
+        changed = step_id in change.durations or step_id in change.speed_ups
+        if not changed and key in self._unchanged:
+            return self._unchanged[key]
+        simulated = self._simulated(step_id, self.attempts.get(key), change)
+        if not changed:
+            self._unchanged[key] = simulated
+        return simulated
+
+    def _simulated(self, step_id: str, measured: Attempt | None, change: _Change) -> Simulated:
         if measured is None:
             return Simulated(0)
         ran = self.index.run_nanoseconds(measured)
@@ -245,6 +259,7 @@ class Rerun:
         outcome = "failed" if measured.outcome == "cancelled" else measured.outcome or "succeeded"
         value = None
         if outcome != "succeeded":
+            last = self.last_attempt.get(step_id, 0)
             backoff = self.backoffs.get((step_id, measured.attempt + 1), 0)
             value = Failure(
                 "Measured", "as measured", retryable=measured.attempt < last,
@@ -328,7 +343,10 @@ class Rerun:
 
     def _adapted(self, graph: Graph) -> Graph:
         """The graph that was run, with what was drawn or decided then made certain."""
-        steps = tuple(self._certain(step, place) for place, step in enumerate(graph.steps))
+        steps = tuple(
+            step.model_copy(update=self.made_certain(place, step.step_id, mapped=step.for_each is not None))
+            for place, step in enumerate(graph.steps)
+        )
         return replace(graph, steps=steps)
 
     def items_of(self, step: int) -> Sequence[int] | None:
@@ -346,16 +364,18 @@ class Rerun:
         items = [one for one, parent in enumerate(self.index.nested_in) if parent == step]
         return items if all(ids[one].startswith(f"{ids[step]}/") for one in items) else None
 
-    def _certain(self, step: Step, place: int) -> Step:
+    def made_certain(self, place: int, step_id: str, *, mapped: bool) -> dict[str, Any]:
+        """The fields of a step that say what was drawn or decided in the measured run."""
         skipped = not self.index.tries[place] and self.timeline.statuses[place] == "skipped"
         changed: dict[str, Any] = {"timeout": None, "when": "false" if skipped else None}
-        attempts = self.last_attempt.get(step.step_id, 1)
-        if step.for_each is not None:
+        attempts = self.last_attempt.get(step_id, 1)
+        if mapped:
             ids = self.timeline.step_ids
             items = [ids[one] for one, parent in enumerate(self.index.nested_in) if parent == place]
             changed["for_each"] = [None] * len(items)
             attempts = max((self.last_attempt.get(item, 1) for item in items), default=1)
-        return step.model_copy(update={**changed, "retry": _as_often(attempts)})
+        changed["retry"] = _as_often(attempts)
+        return changed
 
     def lasting_nanoseconds(self) -> list[int]:
         """How long each step of :attr:`graph` ran; of a mapped step its longest item."""
@@ -416,7 +436,7 @@ def _graph_of(timeline: Timeline, again: Rerun) -> Graph:
         if items is not None:
             step_id = timeline.step_ids[step]
             limit = timeline.resources.get(max_parallel_resource(step_id))
-            mapped = {"for_each": [], "max_parallel": None if limit is None else limit.capacity}
+            mapped = {"max_parallel": None if limit is None else limit.capacity}
             if items:  # what is said of the step is each item's
                 ran = max(again.ran_nanoseconds(item) for item in items)
                 needs = dict(timeline.needs[items[0]] or {}) if timeline.needs else {}
@@ -425,6 +445,7 @@ def _graph_of(timeline: Timeline, again: Rerun) -> Graph:
             step_id=timeline.step_ids[step],
             tool="noop",
             **mapped,
+            **again.made_certain(step, timeline.step_ids[step], mapped=items is not None),
             depends_on=tuple(timeline.step_ids[parent] for parent in timeline.data_parents[step]),
             reads=tuple(reads.get(step, ())),
             writes=tuple(writes.get(step, ())),
@@ -432,7 +453,7 @@ def _graph_of(timeline: Timeline, again: Rerun) -> Graph:
             expected_tokens=again.tokens_of(step),
             **_known_before(again.stated, timeline.step_ids[step], ran),
         )
-        steps.append(again._certain(words, step))  # noqa: SLF001 - the class and its one helper share this
+        steps.append(words)
     planned = plan(Workflow(steps=tuple(steps)), hints=False)
     raise_errors(planned.findings)
     assert planned.graph is not None

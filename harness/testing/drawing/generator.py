@@ -296,12 +296,20 @@ def _has_devices(step: Step) -> bool:
     return any(name.startswith(DEVICE_KIND) for name in step.needs or ())
 
 
-BLANK = Step(step_id="blank")
+_BLANK = dict(Step(step_id="blank"))
 
 
 def _made_step(step_id: str, fields: Mapping[str, Any]) -> Step:
-    """A step of drawn fields, which are valid as they are: they are not validated again."""
-    return BLANK.model_copy(update={"step_id": step_id, **fields})
+    """A step of drawn fields, which are valid as they are: they are not validated again, and not copied, which would
+    take a third of the time that a step is drawn in.
+    """
+    step = object.__new__(Step)
+    put = object.__setattr__
+    put(step, "__dict__", {**_BLANK, "step_id": step_id, **fields})
+    put(step, "__pydantic_fields_set__", {"step_id", *fields})
+    put(step, "__pydantic_extra__", None)
+    put(step, "__pydantic_private__", None)
+    return step
 
 
 # There are a few hundred retries; each is made once.

@@ -9,7 +9,7 @@ Rules of this module:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from executor.record.timeline import StepStatus
@@ -33,15 +33,19 @@ def missing_transitions(reached: Iterable[Transition]) -> list[Transition]:
 
 
 class _WatchedStates(bytearray):
-    """States by step that report every change."""
+    """States by step. ``changes`` counts every change by state before, state after, and ``event``: the number of the
+    event that is being carried out; None: a short way makes the change.
+    """
 
-    def watch(self, report: Callable[[int, int], None]) -> None:
-        self._report = report
+    event: int | None = None
+
+    def count_in(self, changes: dict[tuple[int, int, int | None], int]) -> None:
+        self._changes = changes
 
     def __setitem__(self, index: Any, state: Any) -> None:
-        before = self[index]
+        change = self[index], state, self.event
         bytearray.__setitem__(self, index, state)
-        self._report(before, state)
+        self._changes[change] = self._changes.get(change, 0) + 1
 
 
 class WatchedScheduler(Scheduler):
@@ -52,12 +56,10 @@ class WatchedScheduler(Scheduler):
         self.illegal: list[str] = []
         # When steps ended whose result was there, by their place.
         self.reused_at: dict[int, int] = {}
-        self._changes: Counter[tuple[int, int, int | None]] = Counter()
-        self._event: int | None = None
+        self._changes: dict[tuple[int, int, int | None], int] = {}
         super().__init__(*arguments, **options)
-        states = _WatchedStates()
-        states.watch(self._note_change)
-        self._state = states
+        self._state: _WatchedStates = _WatchedStates()
+        self._state.count_in(self._changes)
 
     def reached(self) -> Counter[Transition]:
         """How often each transition was taken. Changes that the table does not know are in ``illegal`` after it."""
@@ -71,17 +73,14 @@ class WatchedScheduler(Scheduler):
         self._changes.clear()
         return self.transitions
 
-    def _note_change(self, before: int, after: int) -> None:
-        self._changes[before, after, self._event] += 1
-
     def _move(self, index: int, event: int, after: int) -> None:
-        self._event = event
+        self._state.event = event
         if event == REUSE:
             self.reused_at[index] = self._now
         try:
             super()._move(index, event, after)
         finally:
-            self._event = None
+            self._state.event = None
 
 
 def _event_of(state: StepStatus, after: StepStatus) -> str | None:
