@@ -34,6 +34,7 @@ from typing import Any
 from distributed import KilledWorker, get_worker
 
 from executor.backends.batches import BatchCall
+from executor.backends.call_thread import CallThread
 from executor.backends.pickling import PROTOCOL
 from executor.backends.submit import Answer, Result
 from executor.backends.window import RecallError
@@ -43,6 +44,8 @@ from executor.record.timeline import NANOSECONDS
 SMALL_BYTES = 10_000
 # Among the facts of an answer: nanoseconds, and by name of an input the bytes that were moved.
 TRANSFER = "transfer"
+# In a worker that has one thread more than it runs calls at once: the one that runs them.
+_thread = CallThread()
 # In a worker: what was called back, and what has begun.
 _recalled: set[tuple[str, int]] = set()
 _RECALLED = "recalled"
@@ -53,22 +56,21 @@ _counted: set[str] = set()
 class ToldCall:
     """A call on a worker that tells its answer as an event."""
 
-    def __init__(self, topic: str, number: int, call: bytes, stays_bytes: int | None, names: Sequence[str]) -> None:
-        self._said = (topic, number, call, stays_bytes, names)
+    def __init__(
+        self, topic: str, number: int, call: bytes, stays_bytes: int | None, names: Sequence[str], in_turn: bool
+    ) -> None:
+        self._said = (topic, number, call, stays_bytes, names, in_turn)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ToldCall, self._said
 
     def __call__(self, *inputs: bytes) -> Any:
-        topic, number, call, stays_bytes, names = self._said
-        if (topic, number) in _recalled:
-            _recalled.discard((topic, number))
+        topic, number, _, stays_bytes, names, in_turn = self._said
+        ran = _thread.run(partial(self._run, inputs)) if in_turn else self._run(inputs)
+        if ran is None:
             get_worker().log_event(topic, (number, _RECALLED))
             return None
-        began = time.perf_counter_ns()
-        values = {name: partial(pickle.loads, data) for name, data in zip(names, inputs, strict=True)}
-        with values_at_hand(values):
-            answer = pickle.loads(call)()  # noqa: S301  # the words of the submitter
+        began, answer = ran
         if names and not isinstance(answer, list):
             answer = _with_transfer(answer, began, names)
         single = answer[0] if isinstance(answer, list) and len(answer) == 1 else answer
@@ -84,6 +86,17 @@ class ToldCall:
             return answer
         get_worker().log_event(topic, (number, pickle.dumps((None, answer), PROTOCOL)))
         return None
+
+    def _run(self, inputs: Sequence[bytes]) -> tuple[int, Any] | None:
+        """When it began, and the answer; None where it was called back."""
+        topic, number, call, _, names, _ = self._said
+        if (topic, number) in _recalled:
+            _recalled.discard((topic, number))
+            return None
+        began = time.perf_counter_ns()
+        values = {name: partial(pickle.loads, data) for name, data in zip(names, inputs, strict=True)}
+        with values_at_hand(values):
+            return began, pickle.loads(call)()  # noqa: S301  # the words of the submitter
 
 
 def _with_transfer(answer: Answer, began: int, names: Sequence[str]) -> Answer:
@@ -152,8 +165,10 @@ class Call:
 class DaskCalls:
     """A Dask client as an executor."""
 
-    def __init__(self, client: Any, stays_bytes: int) -> None:
+    def __init__(self, client: Any, stays_bytes: int, *, in_turn: bool) -> None:
+        """``in_turn``: a worker has one thread more than it runs calls at once, and that is one."""
         self._client = client
+        self._in_turn = in_turn
         self._stays_bytes = stays_bytes
         self._topic = f"makespan-{uuid.uuid4().hex}"
         self._numbers = count()
@@ -184,7 +199,7 @@ class DaskCalls:
         inputs = [remote.reference for remote in call.inputs]
         if None in inputs:
             raise OutputGoneError("an output that this step takes along is gone")
-        told = ToldCall(self._topic, call.number, call.data, call.stays_bytes, names)
+        told = ToldCall(self._topic, call.number, call.data, call.stays_bytes, names, self._in_turn)
         # By itself Dask keeps no order among what comes within a tenth of a second.
         call.task = self._client.submit(
             told, *inputs, key=f"{self._topic}-{call.number}", pure=False, priority=-call.number
@@ -264,7 +279,7 @@ class DaskCalls:
         worker = error.last_worker
         before = self._dead.get(str(worker.address), 0)
         self._dead[str(worker.address)] = before + 1
-        return call.may_run_again and before >= worker.nthreads
+        return call.may_run_again and before >= (1 if self._in_turn else worker.nthreads)
 
     def _send_again(self, call: Call) -> None:
         with self._lock:

@@ -21,8 +21,9 @@ from itertools import count
 from typing import Any
 
 from executor.backends.batches import BatchCall
+from executor.backends.call_thread import CallThread
 from executor.backends.pickling import PROTOCOL
-from executor.backends.window import RecallError
+from executor.backends.window import DEEPEST, RecallError
 from executor.backends.worker_facts import look
 
 
@@ -33,9 +34,15 @@ class CallRunner:
         self._lock = threading.Lock()
         self._begun = -1
         self._called_back: set[int] = set()
+        self._thread = CallThread()
 
-    def run(self, number: int, call: bytes) -> Any:
-        """Run what was submitted, pickled, unless it was called back. Numbers rise."""
+    def run(self, place: int, number: int, call: bytes) -> Any:
+        """Run what was submitted, pickled, unless it was called back. Numbers rise, places count the calls of this
+        worker. In one of several threads, of which the others have the next calls at hand.
+        """
+        return self._thread.run(lambda: self._run(number, call), place)
+
+    def _run(self, number: int, call: bytes) -> Any:
         with self._lock:
             self._begun = number
             if number in self._called_back:
@@ -80,10 +87,11 @@ class Call:
 class Worker:
     """An actor and its calls, in the order in which it runs them."""
 
-    __slots__ = ("actor", "calls", "is_gone", "is_up")
+    __slots__ = ("actor", "calls", "is_gone", "is_up", "places")
 
     def __init__(self, actor: Any) -> None:
         self.actor = actor
+        self.places = count()
         self.calls: list[Call] = []
         self.is_gone = False
         # Ray has found a place for it: it may have begun a call.
@@ -97,13 +105,14 @@ class RayWorkers:
         import ray  # noqa: PLC0415  # it is imported when a run begins
 
         self._ray = ray
-        calling_back = ray.method(concurrency_group="calling_back")
-        runner = type("CallRunner", (CallRunner,), {"call_back": calling_back(CallRunner.call_back)})
+        calling_back = ray.method(concurrency_group="calling_back")(CallRunner.call_back)
+        running = ray.method(concurrency_group="running")(CallRunner.run)
+        runner = type("CallRunner", (CallRunner,), {"call_back": calling_back, "run": running})
         options: Any = {
             "num_cpus": 1,
             "max_restarts": 0,
             "max_task_retries": 0,
-            "concurrency_groups": {"calling_back": 1},
+            "concurrency_groups": {"calling_back": 1, "running": 1 + DEEPEST},
         }
         self._class: Any = ray.remote(**options)(runner)
         self._numbers = count()
@@ -193,7 +202,7 @@ class RayWorkers:
         call.number = next(self._numbers)
         call.goes_back = None
         number = call.number
-        reference = worker.actor.run.remote(number, call.data)
+        reference = worker.actor.run.remote(next(worker.places), number, call.data)
         reference.future().add_done_callback(lambda ended: self._ended(call, number, ended))
 
     def _new(self) -> Worker:
@@ -299,5 +308,6 @@ def _is_up(worker: Worker) -> bool:
     return worker.is_up
 
 
-def _load(worker: Worker) -> int:
-    return len(worker.calls)
+def _load(worker: Worker) -> tuple[int, bool]:
+    """Of two with as many calls the one that is up is to have the next."""
+    return len(worker.calls), not worker.is_up
