@@ -2,6 +2,8 @@
 
 Rules of this module:
 - Where a run's own code may go on, it stays on: what a tool or a template leaves in circles is still found, only later.
+- What was looked at once and is still held is record. It is looked at again when the block has ended, or the record
+  would be looked at again and again as it grows.
 - The settings of the program are put back by the last who asked for rare collections, unless the program has changed
   them meanwhile. A collector that is off stays off.
 """
@@ -15,6 +17,8 @@ from contextlib import contextmanager
 
 # By itself it looks after each 700 new objects, which is after each 50 steps.
 COLLECT_AFTER_OBJECTS = 100_000
+# So many looks at what is new before one at what an earlier look has left: in effect none.
+OLDER_AFTER_COLLECTIONS = 100_000
 
 
 class _Settings:
@@ -23,31 +27,42 @@ class _Settings:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.users = 0
-        self.before = gc.get_threshold()
-        self.ours = self.before
+        self.users_without_end = 0
+        self.before = self.ours = gc.get_threshold()
+
+    def change(self, users: int, users_without_end: int) -> None:
+        """So many more want rare collections, so many more of them for a time without a known end."""
+        with self.lock:
+            if not self.users:
+                self.before = self.ours = gc.get_threshold()
+            self.users += users
+            self.users_without_end += users_without_end
+            if gc.get_threshold() == self.ours:
+                self.ours = self._wanted()
+                gc.set_threshold(*self.ours)
+
+    def _wanted(self) -> tuple[int, int, int]:
+        young, middle, old = self.before
+        if not self.users:
+            return self.before
+        # 0 means never.
+        young = young and max(young, COLLECT_AFTER_OBJECTS)
+        return young, middle if self.users_without_end else max(middle, OLDER_AFTER_COLLECTIONS), old
 
 
 _settings = _Settings()
 
 
 @contextmanager
-def rare_collections() -> Iterator[None]:
-    """Within the block, for all threads, the collector looks after :data:`COLLECT_AFTER_OBJECTS` new objects."""
-    settings = _settings
-    with settings.lock:
-        settings.users += 1
-        if settings.users == 1:
-            settings.before = before = gc.get_threshold()
-            # 0 means never.
-            settings.ours = (before[0] and max(before[0], COLLECT_AFTER_OBJECTS), *before[1:])
-            gc.set_threshold(*settings.ours)
+def rare_collections(*, without_end: bool = False) -> Iterator[None]:
+    """Within the block, for all threads, the collector looks after :data:`COLLECT_AFTER_OBJECTS` new objects, and at
+    those alone. ``without_end``: the block may take long, so it looks at older ones as often as the program says.
+    """
+    _settings.change(1, int(without_end))
     try:
         yield
     finally:
-        with settings.lock:
-            settings.users -= 1
-            if not settings.users and gc.get_threshold() == settings.ours:
-                gc.set_threshold(*settings.before)
+        _settings.change(-1, -int(without_end))
 
 
 @contextmanager
@@ -62,3 +77,15 @@ def paused_collector() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+@contextmanager
+def frozen_objects() -> Iterator[None]:
+    """Within the block it does not look at what is there at its beginning, and stays until its end: a large workflow.
+    Not to be nested.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

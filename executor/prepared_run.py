@@ -21,8 +21,9 @@ from executor.dependencies import Graph, plan
 from executor.engine.engine import Engine
 from executor.engine.instruments import Instrument
 from executor.garbage_collection import rare_collections
-from executor.model.findings import Finding, did_you_mean, raise_errors
+from executor.model.findings import Finding, raise_errors
 from executor.model.workflow import Workflow, cache_of
+from executor.run_options import check_mapping, check_workflow, checked_options
 from executor.run_result import Interrupted, Run, RunOptions
 from executor.scheduler import Policy
 from executor.tools.tool import RunContext
@@ -42,9 +43,8 @@ class PreparedRun:
 
     @rare_collections()
     def __init__(self, workflow: Workflow | StepResult, inputs: Mapping[str, Any] | None, options: RunOptions) -> None:
-        for name in options:
-            if name not in RunOptions.__annotations__:
-                raise TypeError(f"a run has no option {name!r}: {did_you_mean(name, RunOptions.__annotations__)}")
+        options = checked_options(options)
+        check_mapping("inputs", inputs, "name: value")
         declared = dict(options.get("tools") or {})
         resources, feed = options.get("resources"), options.get("feed")
         if resources and any(resource.devices is not None for resource in resources.values()):
@@ -55,6 +55,7 @@ class PreparedRun:
             options = {**options, "resources": resources}
         self.promised = None
         if not isinstance(workflow, Workflow):
+            check_workflow(workflow)
             self.promised = workflow
             from executor.front_end import tools_of, workflow_of  # noqa: PLC0415  # for those who write no workflow
 

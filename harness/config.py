@@ -28,12 +28,14 @@ from harness.files.packaged import default_config_path
 from harness.files.strict_file import Document, parse_value, read_document
 from harness.telemetry.telemetry_settings import Telemetry
 
-POLICIES: Final = ("dataflow", "levels", "barrier", "serial")
+POLICIES: Final = ("dataflow", "best", "levels", "barrier", "serial")
+# `best` is `dataflow` with the best of several orders of starts.
+BEST: Final = "best"
 # As `llm.base_url`: a model on this machine, started for the run.
 LOCAL: Final = "local"
 _COMMAND_LINE: Final = "command line"
 
-Policy = Literal["dataflow", "levels", "barrier", "serial"]
+Policy = Literal["dataflow", "best", "levels", "barrier", "serial"]
 
 
 def _mapping(value: Any) -> Any:

@@ -9,7 +9,7 @@ Rules of this module:
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,18 +22,26 @@ from executor.feed import Feed
 from executor.journal.journal_errors import JournalError
 from executor.model.workflow import ToolDeclaration, cache_of
 from executor.running import Interrupted, Run, RunOptions, run
+from executor.scheduler import Policy as ScheduledPolicy
 from harness.analysis import Summary, summary
-from harness.config import LOCAL, LanguageModel, Policy
+from harness.config import BEST, LOCAL, LanguageModel, Policy
 from harness.environment import environment_facts, usable_cores
 from harness.result import Document, Repetition, result_document, run_document
 from harness.scenario.scenario_model import Loaded
-from harness.standin.declarations import names_called, names_without_model, needs_stand_in, with_stand_in
+from harness.standin.declarations import (
+    names_called,
+    names_without_model,
+    needs_stand_in,
+    points_at_stand_in,
+    with_stand_in,
+)
 from harness.start_clock import StartClock
 from harness.telemetry.spans.trace_session import RunName, Tracing
 
 if TYPE_CHECKING:
     from executor.journal.kept_run import Journal, Resume
     from executor.output_cache.cached_outputs import Cache
+    from harness.standin import StandIn
 
 # Where a run is kept, by its id and that of its trace.
 Keep: TypeAlias = "Callable[[str, str | None], Journal | Resume]"
@@ -42,7 +50,8 @@ Keep: TypeAlias = "Callable[[str, str | None], Journal | Resume]"
 @dataclass(frozen=True, slots=True)
 class Execution:
     """One run of a loaded file. ``simulated``: no tool ran; ``stand_in``: the stand-in answered for a model.
-    ``zero_at``: when t = 0 was, ISO 8601.
+    ``zero_at``: when t = 0 was, ISO 8601. ``assumed``: the steps whose duration nobody knew, on the virtual clock.
+    ``order``: how the order of starts was found, under the policy ``best``.
     """
 
     loaded: Loaded
@@ -54,6 +63,8 @@ class Execution:
     zero_at: str | None = None
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     trace_id: str | None = None
+    assumed: Collection[str] = ()
+    order: Document | None = None
 
     def figures(self) -> Summary:
         """Every figure of the run."""
@@ -82,6 +93,7 @@ class Execution:
             executor=self.executor,
             parameters=self.loaded.parameters,
             summaries=None if figures is None else [figures],
+            order=self.order,
         )
 
 
@@ -104,10 +116,11 @@ def execute(
     """Run a loaded file once and wait for its end.
 
     ``workers`` None: the executor's own default (8; processes: the usable cores; serial: 1). ``seed`` None: the
-    scenario's. ``llm``: the endpoint for model tools that name none. ``feed`` adds steps while the run goes on.
-    ``keep`` says where the run is kept while it goes on; one that cannot be kept runs all the same, and says so.
-    ``resumed``: the ids of the run that it goes on from and of its trace, for its own trace. ``cache``, by the run's
-    id, holds what steps with ``cache: inputs`` take from earlier runs and leave for later ones.
+    scenario's. ``policy``: of ``best`` the order is in the priorities of the steps. ``llm``: the endpoint for model
+    tools that name none. ``feed`` adds steps while the run goes on. ``keep`` says where the run is kept while it goes
+    on; one that cannot be kept runs all the same, and says so. ``resumed``: the ids of the run that it goes on from and
+    of its trace, for its own trace. ``cache``, by the run's id, holds what steps with ``cache: inputs`` take from
+    earlier runs and leave for later ones.
 
     Raises:
         BackendError: there is no such executor, or it cannot be had.
@@ -130,13 +143,13 @@ def execute(
 
             llm = open_things.enter_context(local_model(llm, needs_name=lacks_model(loaded)))
             loaded = suited(loaded, llm)
-        tools, stand_in = open_things.enter_context(
+        tools, standin = open_things.enter_context(
             ready_tools(loaded, llm=llm, simulated=simulated, seed=seed, every_tool=feed is not None)
         )
         trace = None if traced is None else traced.trace_id
         options: RunOptions = {
             "backend": backend,
-            "policy": policy,
+            "policy": scheduled(policy),
             "tools": tools,
             "resources": loaded.resources,
             "seed": seed,
@@ -155,14 +168,24 @@ def execute(
             if tracing is not None and traced is not None:
                 tracing.add(traced)
             raise
+    stand_in = standin is not None and (
+        standin.asked or points_at_stand_in(tools, [step.tool for step in loaded.graph.steps])
+    )
+    done.timeline.policy = policy
     if simulated:
         done.warnings.extend(cache_assumed(loaded))
     if tracing is not None and traced is not None:
         tracing.add(traced, done.timeline)
     trace_id = None if traced is None else traced.trace_id
     return Execution(
-        loaded, done, executor, started_at, simulated, stand_in, clock.started_at, run_id, trace_id
+        loaded, done, executor, started_at, simulated, stand_in, clock.started_at, run_id, trace_id,
+        backend.assumed if isinstance(backend, VirtualBackend) else (),
     )  # fmt: skip
+
+
+def scheduled(policy: Policy) -> ScheduledPolicy:
+    """The policy of the scheduler: ``best`` is ``dataflow`` with the priorities that were found."""
+    return "dataflow" if policy == BEST else policy
 
 
 def _name(run_id: str, loaded: Loaded, resumed: tuple[str, str | None] | None) -> RunName:
@@ -234,8 +257,8 @@ def ready_tools(
     simulated: bool = False,
     seed: int = 0,
     every_tool: bool = False,
-) -> Iterator[tuple[dict[str, ToolDeclaration], bool]]:
-    """The declarations with every endpoint filled in, and whether that is a stand-in, which ends with the block.
+) -> Iterator[tuple[dict[str, ToolDeclaration], StandIn | None]]:
+    """The declarations with every endpoint filled in, and the stand-in, if one may be asked; it ends with the block.
     ``every_tool``: any of them may be used, not only those that the steps name.
     """
     used = {step.tool for step in loaded.graph.steps if step.tool is not None}
@@ -244,12 +267,12 @@ def ready_tools(
     used = names_called(loaded.tools, used)
     tools = with_endpoint(loaded.tools, used, llm or LanguageModel())
     if simulated or not needs_stand_in(tools, used):
-        yield tools, False
+        yield tools, None
         return
     from harness.standin import StandIn  # noqa: PLC0415 - a server, for those who need it
 
     with StandIn(seed=seed, scale=loaded.scenario.scale) as standin:
-        yield with_stand_in(tools, used, standin.base_url), True
+        yield with_stand_in(tools, used, standin.base_url), standin
 
 
 def with_endpoint(

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from executor.backends import BackendError, make_backend
+from executor.backends.cluster_backend import ClusterBackend
 from executor.backends.worker_facts import PACKAGES, differences, worker_facts
 from executor.model.workflow import Step, Workflow
 from executor.running import run
@@ -51,6 +52,10 @@ def diagnose_executor(name: str, options: Mapping[str, str]) -> Iterator[Check]:
     yield Check(label, "ok", f"runs steps on {done.workers} workers; up in {done.startup_seconds * 1000:.0f} ms")
     for warning in done.warnings:
         yield Check(label, "ok", warning)
+    if isinstance(backend, ClusterBackend) and "address" in options:
+        stated = backend.resources.described()
+        said = f"stated: {stated}: `needs` of these names are asked of them" if stated else "none is stated"
+        yield Check("resources", "ok", f"{said}; any other need is a limit of the run alone")
     yield from _hosts(list(done.outputs.values()))
 
 

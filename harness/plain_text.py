@@ -1,6 +1,7 @@
 """Values as text for people: one line, nouns with their numbers, durations, rows of a table. Pure.
 
 Rules of this module:
+- Columns are those of a terminal, on which letters of East Asia and pictures take two.
 - A duration has three significant digits, without zeros at its end, in the unit that fits.
 """
 
@@ -87,12 +88,27 @@ def _duration(seconds: float, digits: int) -> str:
     return f"{seconds * 1e9:.0f} ns" if seconds else "0 s"
 
 
+def columns_of(text: str) -> int:
+    """How many columns of a terminal a line takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # noqa: PLC0415  # most texts do without
+
+    return cell_len(text)
+
+
+def padded(text: str, columns: int, *, right: bool = False) -> str:
+    """The text in so many columns, or in as many as it takes."""
+    space = " " * (columns - columns_of(text))
+    return f"{space}{text}" if right else f"{text}{space}"
+
+
 def aligned(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> list[str]:
     """The rows of a table as lines, their columns two spaces apart. ``right``: columns of numbers."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    widths = [max(map(columns_of, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
-            f"{cell:>{width}}" if column in right else f"{cell:<{width}}"
+            padded(cell, width, right=column in right)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows

@@ -1,8 +1,10 @@
 """`asyncio`: worker coroutines in one event loop; coroutine tools run natively, plain functions in threads.
 
 Rules of this module:
-- Everything happens in the loop's thread: a worker coroutine runs its call, advances the engine, keeps the best start
-  and hands the others over. Only plain functions leave the loop, and only for their call.
+- Coroutines run in the loop's thread: a worker coroutine runs its call, advances the engine, keeps the best start and
+  hands the others over. Where that is a plain function, it lends the worker to a thread, which does the same for one
+  plain function after the other, and comes back with a step that is none, or without one. Where calls are short, the
+  loop sleeps meanwhile.
 - There is always one worker that can run for each slot. A worker whose call ignores its cancellation is lost: another
   takes its place, and it ends when the call returns. One whose step waits for its calls is made up for, too; too
   many end when they have nothing to do.
@@ -18,24 +20,25 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
-import time
 from _thread import get_ident
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
 from contextvars import Context, copy_context
+from functools import partial
 from typing import Any
 
-from executor.backends.attempt_timing import TimedAttempt
+from executor.backends.attempt_timing import CpuClock, TimedAttempt
 from executor.backends.base import Backend, BackendError, nothing_noted, patience_seconds
 from executor.backends.child_steps import EngineCaller
 from executor.backends.daemon_threads import DaemonThreads
 from executor.child_steps.child_request import ChildRequest, Outcomes
 from executor.child_steps.step_context import Place
 from executor.engine.engine import Engine, Failure
-from executor.record.timeline import NANOSECONDS, Attempt
+from executor.record.outcomes import outcome_of
+from executor.record.timeline import Attempt
 from executor.shortages import shortage
-from executor.tools.tool import Tool, ToolContext, ToolError
+from executor.tools.tool import ToolContext, ToolError
 
 # So many workers more than slots may wait for the next step that has to wait for its calls.
 SPARE_WORKERS = 2
@@ -66,6 +69,7 @@ class AsyncioBackend(Backend):
         super().__init__(workers)
         self._idle: list[LoopWorker] = []
         self._backlog: deque[Attempt] = deque()
+        self._thread_calls: Sequence[Callable[[], Any] | None] = ()
         self._workers: list[LoopWorker] = []
         self._engine: Engine | None = None
         self._started_workers = 0
@@ -74,6 +78,8 @@ class AsyncioBackend(Backend):
         # The run is over: its workers end.
         self.ending = False
         self._waking = False
+        # A thread has asked the loop to wake a worker.
+        self._wake_asked = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed: asyncio.Event | None = None
 
@@ -97,7 +103,7 @@ class AsyncioBackend(Backend):
 
     async def drive_async(self, engine: Engine) -> None:
         # Another run may have been before, which left its workers.
-        self.ending = self._waking = False
+        self.ending = self._waking = self._wake_asked = False
         self._idle, self._workers = [], []
         self._backlog = deque()
         self._started_workers = 0
@@ -106,6 +112,9 @@ class AsyncioBackend(Backend):
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self.calls = engine.renderer.direct_calls(engine.graph.steps, asynchronous=True)
+        self._thread_calls = ()
+        if any(tool.call_async is None for tool in engine.renderer.tools.values()):
+            self._thread_calls = engine.renderer.direct_calls(engine.graph.steps, asynchronous=False)
         self._loop_thread = get_ident()
         self._make_up()
         try:
@@ -196,6 +205,7 @@ class AsyncioBackend(Backend):
         clock, calls, name, backlog = self.clock, self.calls, worker.name, self._backlog
         steps, late_call = engine.scheduler.steps, engine.renderer.late_call
         place = self.enter(engine, LoopCaller(self, engine, worker))
+        lent = self._lent(worker, engine)
         while (attempt := await self._next(worker, engine.scheduler.slots)) is not None:
             origin = engine.origin
             while attempt is not None:
@@ -206,30 +216,29 @@ class AsyncioBackend(Backend):
                     # It was cancelled while it lay in the backlog: its call has ended before it began.
                     now = clock() - origin
                     starts = engine.advance(((attempt, now, now, name, None, "cancelled", None, None),))
+                elif call is None and self._needs_thread(attempt):
+                    starts = await self._in_thread(lent, attempt)
                 elif call is None:
                     starts = await self._run_with_context_async(engine, attempt, name)
                 else:
                     started = clock() - origin
+                    if steps[index].timeout is not None:
+                        engine.started(attempt, started, name)
                     try:
                         output = await call()
                     except BaseException as error:  # noqa: BLE001  # a step's failure; its cancellation too
                         ended = clock() - origin
                         failure = Failure.of(error)
-                        starts = engine.advance(((attempt, started, ended, name, None, "failed", failure, None),))
+                        starts = engine.advance(
+                            ((attempt, started, ended, name, None, outcome_of(error), failure, None),)
+                        )
                     else:
                         starts = engine.succeed(attempt, started, clock() - origin, name, None, output)
                 worker.attempt = None
                 if worker.lost or self.ending:
                     self._hand_out(starts)
                     return
-                if len(starts) == 1:
-                    if not backlog:
-                        attempt = starts[0]
-                        continue
-                    backlog.append(starts[0])
-                elif starts:
-                    self._hand_out(starts)
-                attempt = backlog.popleft() if backlog else None
+                attempt = _keep_one(backlog, starts, self._wake_one)
 
     async def _run_with_context_async(self, engine: Engine, attempt: Attempt, worker: str) -> list[Attempt]:
         context: ToolContext | None = None
@@ -237,10 +246,9 @@ class AsyncioBackend(Backend):
             tool, context, prompt, args = engine.prepare(attempt)
             if context.timeout_seconds is not None:
                 engine.started(attempt, run.started, worker)
-            if tool.call_async is not None:
-                run.value = await tool.call_async(context, prompt, args)
-            else:
-                run.value, run.cpu_seconds = await self._in_thread(tool, context, prompt, args)
+            if tool.call_async is None:
+                raise ToolError(f"tool {tool.name!r} implements neither call nor call_async", retryable=False)
+            run.value = await tool.call_async(context, prompt, args)
         if run.outcome == "succeeded" and context is not None and nothing_noted(context):
             return engine.succeed(attempt, run.started, run.ended, worker, run.cpu_seconds, run.value)
         tokens_used = None if context is None else context.tokens_used
@@ -248,32 +256,72 @@ class AsyncioBackend(Backend):
             ((attempt, run.started, run.ended, worker, run.cpu_seconds, run.outcome, run.value, tokens_used),)
         )
 
-    async def _in_thread(
-        self, tool: Tool, context: ToolContext, prompt: str | None, args: Mapping[str, Any]
-    ) -> tuple[Any, float]:
-        call = tool.call
-        if call is None:
-            raise ToolError(f"tool {tool.name!r} implements neither call nor call_async", retryable=False)
+    # ------------------------------------------------------------------ plain functions
 
-        def measured() -> tuple[Any, float]:
-            before = time.thread_time_ns()
-            value = call(context, prompt, args)
-            return value, (time.thread_time_ns() - before) / NANOSECONDS
+    def _needs_thread(self, attempt: Attempt) -> bool:
+        assert self._engine is not None
+        tool = self._engine.renderer.tools.get(self._engine.scheduler.steps[attempt.index].tool or "")
+        return tool is not None and tool.call_async is None and tool.call is not None
 
-        future = self._threads.submit(asyncio.get_running_loop(), measured)
-        try:
-            result: tuple[Any, float] = await asyncio.shield(future)
-        except asyncio.CancelledError:
-            # The call goes on in its thread and keeps its limits until it returns, unless the run is over. How it ends
-            # no longer matters.
+    async def _in_thread(self, lent: Callable[[Attempt], list[Attempt]], attempt: Attempt) -> list[Attempt]:
+        """Run a plain function, and those that follow, in a thread. At most one attempt, which this worker is to run
+        next.
+        """
+        future = self._threads.submit(asyncio.get_running_loop(), partial(lent, attempt))
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(future)
+        if not future.done():
+            # The call goes on in its thread and keeps its limits until it returns, unless the run is over.
             future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-            if not self.ending:
-                await asyncio.wait([future])
-            raise
-        return result
+            if self.ending:
+                return []
+            await asyncio.wait([future])
+        following: list[Attempt] = future.result()
+        return following
+
+    def _lent(self, worker: LoopWorker, engine: Engine) -> Callable[[Attempt], list[Attempt]]:
+        """What a thread does to which the worker is lent."""
+        context = copy_context()
+        cpu_clock = CpuClock()
+        caller = LoopCaller(self, engine, worker)
+        backlog = self._backlog
+        run = context.run(self.runner, engine, worker.name, caller, cpu_clock, self._thread_calls)
+
+        def run_in_turn(first: Attempt) -> list[Attempt]:
+            attempt: Attempt | None = first
+            # Another thread may have read it.
+            cpu_clock.forget()
+            while attempt is not None and self._needs_thread(attempt):
+                worker.attempt = attempt
+                # What one step sets there is not seen by the next.
+                starts = context.copy().run(run, attempt)
+                worker.attempt = None
+                if self.ending or self._engine is not engine:
+                    # It was given up, and the run is over; the next one may be on its way.
+                    return []
+                if worker.lost:
+                    self.dispatch(starts)
+                    return []
+                attempt = _keep_one(backlog, starts, self._ask_to_wake)
+            return [] if attempt is None else [attempt]
+
+        return run_in_turn
+
+    def _ask_to_wake(self) -> None:
+        """From a thread that has put something into the backlog."""
+        if not self._wake_asked and self._loop is not None:
+            self._wake_asked = True
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._wake_as_asked)
+
+    def _wake_as_asked(self) -> None:
+        self._wake_asked = False
+        self._wake_one()
+
+    # ------------------------------------------------------------------ parked workers
 
     async def _next(self, worker: LoopWorker, slots: int) -> Attempt | None:
-        while not self._backlog:
+        while (attempt := _oldest(self._backlog)) is None:
             assert self._loop is not None
             if len(self._workers) > slots and self._able() > slots + SPARE_WORKERS:
                 self._workers.remove(worker)
@@ -282,7 +330,6 @@ class AsyncioBackend(Backend):
             self._idle.append(worker)
             await worker.parked
             self._waking = False
-        attempt = self._backlog.popleft()
         self._wake_one()
         return attempt
 
@@ -300,6 +347,27 @@ class AsyncioBackend(Backend):
                 parked.set_result(None)
                 self._waking = True
                 return
+
+
+def _keep_one(backlog: deque[Attempt], starts: list[Attempt], wake: Callable[[], None]) -> Attempt | None:
+    """What a worker whose step has brought about these starts runs next; the others go into the backlog."""
+    if len(starts) == 1:
+        if not backlog:
+            return starts[0]
+        # Those in the backlog were granted before; the worker that was woken for them is on its way.
+        backlog.append(starts[0])
+    elif starts:
+        backlog.extend(starts)
+        wake()
+    return _oldest(backlog)
+
+
+def _oldest(backlog: deque[Attempt]) -> Attempt | None:
+    """A thread may take what is there before who asks does."""
+    try:
+        return backlog.popleft()
+    except IndexError:
+        return None
 
 
 # ---------------------------------------------------------------------- child steps

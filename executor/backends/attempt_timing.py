@@ -29,8 +29,12 @@ class CpuClock:
     __slots__ = ("cpu", "wall")
 
     def __init__(self) -> None:
-        self.wall = -SHORT_NANOSECONDS - 1
+        self.forget()
         self.cpu = 0
+
+    def forget(self) -> None:
+        """The last reading may be another thread's."""
+        self.wall = -SHORT_NANOSECONDS - 1
 
     def start(self, now: int) -> None:
         """A step starts at ``now`` (nanoseconds): take a reading, unless the last one is new enough."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -155,12 +155,19 @@ class Backend:
         return place
 
     def runner(
-        self, engine: Engine, worker: str, caller: Caller | None = None, cpu_clock: CpuClock | None = None
+        self,
+        engine: Engine,
+        worker: str,
+        caller: Caller | None = None,
+        cpu_clock: CpuClock | None = None,
+        calls: Sequence[Callable[[], Any] | None] | None = None,
     ) -> Callable[[Attempt], list[Attempt]]:
         """What a worker of this process does with an attempt: run it in its own thread, advance the engine with its
         end, and return what starts. A closure, since looking things up costs a short step a tenth of its time.
+        ``calls``: by step, those that need no context; by default :attr:`calls`.
         """
-        clock, calls, succeed = self.clock, self.calls, engine.succeed
+        clock, succeed = self.clock, engine.succeed
+        calls = self.calls if calls is None else calls
         count = len(calls)
         steps, late_call = engine.scheduler.steps, engine.renderer.late_call
         cpu_clock = cpu_clock or CpuClock()
@@ -177,6 +184,8 @@ class Backend:
             place.running = attempt
             if call is None:
                 return self._run_with_context(engine, attempt, worker, cpu_clock)
+            if steps[index].timeout is not None:
+                engine.started(attempt, started, worker)
             if started - cpu_clock.wall > SHORT_NANOSECONDS:
                 cpu_clock.read(started)
             try:

@@ -1,4 +1,4 @@
-"""One thread of a worker that runs its calls in turn, while others of its threads take the next ones in and give answers
+"""One thread of a worker that runs its calls in turn, while its other threads take the next ones in and give answers
 back: so a call begins as soon as the one before has ended.
 """
 
@@ -7,7 +7,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from queue import SimpleQueue
+from contextvars import copy_context
+from functools import partial
+from queue import SimpleQueue  # noqa: TID251  # it is asked without a timeout
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
@@ -29,14 +31,16 @@ class CallThread:
         ``place`` (0, 1, 2 and so on, each once) it waits for those of lower places, whichever thread is here first.
         """
         answer: Future[Value] = Future()
+        # Dask keeps there which worker this is.
+        in_context = partial(copy_context().run, call)
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="steps", daemon=True)
                 self._thread.start()
             if place is None:
-                self._calls.put((answer, call))
+                self._calls.put((answer, in_context))
             else:
-                self._early[place] = (answer, call)
+                self._early[place] = (answer, in_context)
                 while (first := self._early.pop(self._next_place, None)) is not None:
                     self._calls.put(first)
                     self._next_place += 1

@@ -110,6 +110,11 @@ class RemoteCall:
         self._prompt = prompt
         self._args = args
 
+    def leave_devices_to(self, others: Callable[[str], bool]) -> None:
+        """Do not name the devices of the kinds of which ``others(kind)`` holds: somebody else does."""
+        held = self._context.devices or {}
+        self._context.devices = {kind: ids for kind, ids in held.items() if not others(kind)} or None
+
     def __call__(self) -> Answer:
         return run_tool(self._tool, self._context, self._prompt, self._args, threading.current_thread().name)
 
@@ -241,6 +246,8 @@ class SubmitBackend(Backend):
     import_remedy: ClassVar[str] = ""
     # Whether `Future.cancel` refuses where the call is running already.
     knows_what_runs = True
+    # Whether the executor says when a call with a timeout has begun.
+    reports_beginnings = False
 
     def __init__(self, workers: int | None = None, *, executor: Submits | None = None) -> None:
         super().__init__(workers)
@@ -380,7 +387,7 @@ class SubmitBackend(Backend):
         assert self._shared is not None
         tool, context, prompt, args = engine.prepare(attempt)
         call = RemoteCall(self._shared, tool, context, prompt, args)
-        if context.timeout_seconds is not None:
+        if context.timeout_seconds is not None and not self.reports_beginnings:
             # When the worker begins is not reported: the time runs from here.
             engine.started(attempt, engine.now(), self.name)
         self.placed.note_sending(attempt, self.clock())

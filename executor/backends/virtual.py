@@ -27,6 +27,9 @@ from executor.record.timeline import NANOSECONDS, Attempt, AttemptOutcome
 from executor.tools.tool import Simulation
 
 DEFAULT_SECONDS = 1.0
+_DEFAULT_NANOSECONDS = round(DEFAULT_SECONDS * NANOSECONDS)
+_ABSENT = object()
+_new_tuple = tuple.__new__
 
 
 class Simulated(NamedTuple):
@@ -83,13 +86,15 @@ class VirtualBackend(Backend):
         super().__init__(workers)
         self._time = 0
         self.clock = self.now
-        self._events: list[tuple[int, int, Attempt, bool]] = []
-        self._count = 0
+        # Instants at which something happens, and to whom: an end or a call, in the order in which they were made.
+        self._instants: list[int] = []
+        self._happens: dict[int, list[Attempt]] = {}
         self._behaviour = behaviour or self._as_stated
         self._running: dict[Attempt, _Running] = {}
         self._free_names: list[str] = []
         self._names = 0
-        self._assumed: dict[str, None] = {}
+        # The steps whose duration neither they nor their tool say.
+        self.assumed: dict[str, None] = {}
         self._assumed_items: dict[str, int] = {}
         self._engine: Engine | None = None
         # By step id, the output of a step, or of each item of a mapped one: what no tool's ``simulate`` knows.
@@ -112,8 +117,8 @@ class VirtualBackend(Backend):
                 self._start(self._advance(engine, ends, requests))
         if engine.crash is not None:
             raise engine.crash
-        if self._assumed:
-            steps = "1 step states" if len(self._assumed) == 1 else f"{len(self._assumed)} steps state"
+        if self.assumed:
+            steps = "1 step states" if len(self.assumed) == 1 else f"{len(self.assumed)} steps state"
             self.warnings.append(
                 f"{steps} no duration (expected_seconds), nor does the tool: {DEFAULT_SECONDS:g} s was assumed"
             )
@@ -147,10 +152,10 @@ class VirtualBackend(Backend):
             self._free_names.append(running.worker)
 
     def _next_instant(self, engine: Engine) -> int:
-        events = self._events
-        while events and events[0][2] not in self._running:
-            heappop(events)
-        instants = [events[0][0]] if events else []
+        ahead, happens, running = self._instants, self._happens, self._running
+        while ahead and not any(attempt in running for attempt in happens[ahead[0]]):
+            del happens[heappop(ahead)]
+        instants = ahead[:1]
         if self._planned:
             instants.append(self._planned[-1][0])
         wake_at = engine.wake_at()
@@ -163,23 +168,21 @@ class VirtualBackend(Backend):
     def _happening(self) -> tuple[list[Completion], list[Request]]:
         """What ends and what is called at this instant."""
         now = self._time
-        events = self._events
+        ahead, names, all_running = self._instants, self._free_names, self._running
         ends: list[Completion] = []
         requests: list[Request] = []
-        while events and events[0][0] <= now:
-            _, _, attempt, is_call = heappop(events)
-            running = self._running.get(attempt)
-            if running is None:
-                continue
-            if is_call:
-                requests.append(self._call(attempt, running))
-                continue
-            del self._running[attempt]
-            self._free_names.append(running.worker)
-            plan = running.plan
-            ends.append(
-                (attempt, attempt.granted, now, running.worker, None, plan.outcome, plan.value, plan.tokens_used)
-            )
+        while ahead and ahead[0] <= now:
+            for attempt in self._happens.pop(heappop(ahead)):
+                running = all_running.get(attempt)
+                if running is None:
+                    continue
+                _, outcome, value, tokens_used, calls = running.plan
+                if calls and running.next_event()[1]:
+                    requests.append(self._call(attempt, running))
+                    continue
+                del all_running[attempt]
+                names.append(running.worker)
+                ends.append((attempt, attempt.granted, now, running.worker, None, outcome, value, tokens_used))
         while self._planned and self._planned[-1][0] <= now:
             requests.append(self._planned.pop()[1])
         return ends, requests
@@ -206,7 +209,7 @@ class VirtualBackend(Backend):
         engine = self._engine
         assert engine is not None
         steps, names, now = engine.scheduler.steps, self._free_names, self._time
-        running, events, behaviour = self._running, self._events, self._behaviour
+        running, happens, behaviour = self._running, self._happens, self._behaviour
         for attempt in starts:
             worker = names.pop() if names else self._new_name()
             if steps[attempt.index].timeout is not None:
@@ -216,13 +219,19 @@ class VirtualBackend(Backend):
             if plan.calls:
                 self._push(attempt, simulated)
                 continue
-            self._count += 1
-            heappush(events, (now + plan.duration, self._count, attempt, False))
+            instant = now + plan.duration
+            if instant in happens:
+                happens[instant].append(attempt)
+            else:
+                happens[instant] = [attempt]
+                heappush(self._instants, instant)
 
     def _push(self, attempt: Attempt, running: _Running) -> None:
-        after, is_call = running.next_event()
-        self._count += 1
-        heappush(self._events, (self._time + after, self._count, attempt, is_call))
+        instant = self._time + running.next_event()[0]
+        if instant not in self._happens:
+            self._happens[instant] = []
+            heappush(self._instants, instant)
+        self._happens[instant].append(attempt)
 
     def _new_name(self) -> str:
         self._names += 1
@@ -233,7 +242,12 @@ class VirtualBackend(Backend):
         assert engine is not None
         step = engine.scheduler.steps[attempt.index]
         if engine.renderer.is_unsimulated(step):
-            return self._simulated(attempt, step, None, known=True)
+            duration = self._duration(attempt, step, None)
+            output = self._expected(attempt) if self.expected_outputs else _ABSENT
+            if output is _ABSENT:
+                output = MadeUp("[virtual] output of " + attempt.step_id)
+            # By far the most steps of a large simulation: the named tuple's own constructor takes twice as long.
+            return _new_tuple(Simulated, (duration, "succeeded", output, None, ()))
         try:
             tool, context, prompt, args, known = engine.prepare_simulated(attempt)
             try:
@@ -248,29 +262,37 @@ class VirtualBackend(Backend):
         return self._simulated(attempt, step, simulation, known=known)
 
     def _simulated(self, attempt: Attempt, step: Step, simulation: Simulation | None, *, known: bool) -> Simulated:
-        assert self._engine is not None
-        if step.expected_seconds is not None:
-            seconds = step.expected_seconds * self._engine.context.scale
-        elif simulation is not None:
-            seconds = simulation.duration_seconds
-        else:
-            self._assumed[attempt.step_id] = None
-            seconds = DEFAULT_SECONDS
-        duration = round(seconds * NANOSECONDS)
+        duration = self._duration(attempt, step, simulation)
         if simulation is not None and simulation.error is not None:
             return Simulated(duration, "failed", Failure.of(simulation.error))
         return Simulated(duration, "succeeded", self._output(attempt, simulation, known=known))
 
+    def _duration(self, attempt: Attempt, step: Step, simulation: Simulation | None) -> int:
+        seconds = step.expected_seconds
+        if seconds is not None:
+            assert self._engine is not None
+            return round(seconds * self._engine.context.scale * NANOSECONDS)
+        if simulation is not None:
+            return round(simulation.duration_seconds * NANOSECONDS)
+        self.assumed[attempt.step_id] = None
+        return _DEFAULT_NANOSECONDS
+
     def _output(self, attempt: Attempt, simulation: Simulation | None, *, known: bool) -> Any:
-        if expected := self.expected_outputs:
-            if attempt.step_id in expected:
-                return expected[attempt.step_id]
-            if attempt.parent is not None and attempt.parent in expected and self._is_item(attempt):
-                return expected[attempt.parent]
+        expected = self._expected(attempt)
+        if expected is not _ABSENT:
+            return expected
         if simulation is not None and known and not simulation.made_up:
             return simulation.output
         shown = None if simulation is None else simulation.output
         return MadeUp(shown if isinstance(shown, str) else f"[virtual] output of {attempt.step_id}")
+
+    def _expected(self, attempt: Attempt) -> Any:
+        expected = self.expected_outputs
+        if attempt.step_id in expected:
+            return expected[attempt.step_id]
+        if attempt.parent is not None and attempt.parent in expected and self._is_item(attempt):
+            return expected[attempt.parent]
+        return _ABSENT
 
     def _is_item(self, attempt: Attempt) -> bool:
         assert self._engine is not None

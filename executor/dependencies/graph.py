@@ -34,7 +34,7 @@ class Graph:
     index: dict[str, int]
     data_parents: list[tuple[int, ...]]
     order_edges: list[tuple[OrderEdge, ...]]
-    topological: list[int]
+    topological: Sequence[int]
     levels: list[int]
     ranks: list[int]
 
@@ -47,13 +47,13 @@ class Plan:
     graph: Graph | None = None
 
 
-def topological_order(parents: Parents) -> list[int]:
+def topological_order(parents: Parents) -> Sequence[int]:
     """Kahn's order that always takes the earliest-listed available step; without the steps in or behind a cycle.
 
     Source: A. B. Kahn, "Topological sorting of large networks", CACM 5 (1962).
     """
     if all(not above or above[-1] < step for step, above in enumerate(parents)):
-        return list(range(len(parents)))
+        return range(len(parents))
     first_child, children = _children(parents)
     missing = array("q", map(len, parents))
     available = [step for step, count in enumerate(missing) if count == 0]
@@ -158,6 +158,8 @@ def shortest_cycle(parents: Parents, component: Sequence[int]) -> list[int]:
 def levels_of(order: Sequence[int], parents: Parents, edges: Sequence[Sequence[OrderEdge]]) -> list[int]:
     """The longest path in edges from a root, by step; 0 for roots."""
     levels = [0] * len(parents)
+    # One integer a level: a million of their own would take 32 MB.
+    numbers = [0]
     for step in order:
         level = -1
         for parent in parents[step]:
@@ -166,7 +168,10 @@ def levels_of(order: Sequence[int], parents: Parents, edges: Sequence[Sequence[O
         for parent, _state in edges[step]:
             if levels[parent] > level:  # noqa: PLR1730  # as above
                 level = levels[parent]
-        levels[step] = level + 1
+        level += 1
+        if level == len(numbers):
+            numbers.append(level)
+        levels[step] = numbers[level]
     return levels
 
 

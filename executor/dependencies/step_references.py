@@ -11,6 +11,7 @@ from executor.templates.template import Template, compile_expression, compile_te
 
 # Each suggestion compares a name with all ids.
 SUGGESTIONS_LIMIT = 50
+NOWHERE = -1
 
 
 def templates_of(step: Step) -> Iterator[tuple[Path, Template]]:
@@ -83,7 +84,15 @@ class References:
             seen.add(name)
 
     def _mentioned(self, place: int, step: Step, found: set[int] | None) -> set[int] | None:
+        index = self._index
         for path, template in templates_of(step):
+            names = template.references
+            if not (template.findings or template.inputs or template.of_items) and step.step_id not in names:
+                places = {index.get(name, NOWHERE) for name in names}
+                if NOWHERE not in places:
+                    # As by far the most: nothing is wrong.
+                    found = places if found is None else found | places
+                    continue
             for finding in template.findings:
                 self.findings.append(replace(finding, step=step.step_id, path=("steps", place, *path)))
             for name in sorted(template.inputs.difference(self._inputs)):
@@ -92,13 +101,13 @@ class References:
                 self._add("warning", "unknown-input", message, fix, place, path)
             for name in sorted(template.of_items):
                 self._check_item(place, step, path, name)
-            for name in sorted(template.references):
+            for name in sorted(names):
                 if name == step.step_id:
                     message = "the template uses the step's own output"
                     self._add("error", "self-dependency", message, "name another step", place, path)
-                elif name in self._index:
+                elif name in index:
                     found = set() if found is None else found
-                    found.add(self._index[name])
+                    found.add(index[name])
                 else:
                     self._unknown(place, path, name, f"the template uses step {name!r}, but no step has this id")
         return found

@@ -23,6 +23,9 @@ from executor.tools.tool import RunContext, Tool, ToolError
 # tool, prompt, args, whether prompt and args are constant
 Work: TypeAlias = tuple[Tool, str | None, Mapping[str, Any], bool]
 
+# Prompt and arguments -> the call without a context, or None.
+Bind: TypeAlias = Callable[[str | None, Mapping[str, Any]], Callable[[], Any] | None]
+
 # A template that is one output and nothing else.
 _WHOLE_OUTPUT = re.compile(
     r"\{\{ *steps(?:\.(?P<id>[A-Za-z_][A-Za-z_0-9]*)"
@@ -52,6 +55,8 @@ class Renderer:
         self.devices_of: Callable[[int], HeldDevices | None] | None = None
         # Outputs that may be elsewhere.
         self.remote: RemoteOutputs | None = None
+        # An import costs as much as most conditions: it is done once.
+        self._evaluate_condition: Callable[[str, Mapping[str, Any], Mapping[str, Any]], bool] | None = None
 
     def work(self, step: Step, index: int) -> tuple[Tool, str | None, Mapping[str, Any]]:
         """The tool of a step, with its prompt and arguments rendered. ``index``: the step's place in the run.
@@ -157,33 +162,48 @@ class Renderer:
         return not (step.prompt or step.args) or _is_constant(step)
 
     def direct_calls(self, steps: Sequence[Step], *, asynchronous: bool) -> list[Callable[[], Any] | None]:
-        """For each step its call without context, or None where it needs templates, a context or a timeout.
+        """For each step its call without context, or None where it needs a context. A call renders its templates.
 
-        With ``asynchronous`` those of coroutine tools, else those of plain functions.
+        With ``asynchronous`` those that may run in an event loop, else those of plain functions.
         """
-        calls: list[Callable[[], Any] | None] = []
-        for step in steps:
-            tool = self.tools.get(step.tool or "")
-            call = None
-            # What must not be done twice is not begun before that is kept: the long way sees to it.
-            asks = self.keeper is not None and step.idempotent is False
-            if tool is not None and not asks and step.timeout is None and (tool.call is None) == asynchronous:
-                args: Mapping[str, Any] = step.args or _NO_ARGS
-                if "{" not in (step.prompt or "") and not (args and _has_template(args)):
-                    call = tool.direct(step.prompt, args)
-            calls.append(call)
-        return calls
+        return [self._direct_call(step, asynchronous=asynchronous) for step in steps]
+
+    def _direct_call(self, step: Step, *, asynchronous: bool) -> Callable[[], Any] | None:
+        tool = self.tools.get(step.tool or "")
+        # What must not be done twice is not begun before that is kept: the long way sees to it.
+        if tool is None or (self.keeper is not None and step.idempotent is False):
+            return None
+        bind = tool.direct_async if asynchronous else tool.direct
+        args: Mapping[str, Any] = step.args or _NO_ARGS
+        call = None if tool.call is None and not asynchronous else bind(step.prompt, args)
+        if call is None or _is_constant(step):
+            return call
+        if self.keeper is not None or self.devices_of is not None or self.remote is not None:
+            # Somebody wants to know what was rendered, or more than inputs and outputs may be in it.
+            return None
+        return self._rendering_call(bind, step.prompt, args)
+
+    def _rendering_call(self, bind: Bind, prompt: str | None, args: Mapping[str, Any]) -> Callable[[], Any]:
+        # As in `work`.
+        from executor.templates.template import render_text, render_value  # noqa: PLC0415
+
+        inputs, outputs = self._context.inputs, self._outputs
+
+        def call() -> Any:
+            text = None if prompt is None else render_text(prompt, inputs, outputs)
+            values = {name: render_value(value, inputs, outputs) for name, value in args.items()} if args else args
+            bound = bind(text, values)
+            # Whether a tool needs a context does not depend on values: see `Tool.direct`.
+            assert bound is not None
+            return bound()
+
+        return call
 
     def late_call(self, step: Step, *, asynchronous: bool) -> Callable[[], Any] | None:
         """The same for a step that was not there at first: the calls of running steps have no templates."""
         if type(step) is not ChildStep or step.timeout is not None:
             return None
-        if self.keeper is not None and step.idempotent is False:
-            return None
-        tool = self.tools.get(step.tool or "")
-        if tool is None or (tool.call is None) != asynchronous:
-            return None
-        return tool.direct(step.prompt, step.args or _NO_ARGS)
+        return self._direct_call(step, asynchronous=asynchronous)
 
     def condition(self, step: Step) -> bool:
         """Evaluate a step's ``when``.
@@ -191,10 +211,12 @@ class Renderer:
         Raises:
             Exception: it cannot be evaluated.
         """
-        from executor.templates.template import evaluate_condition  # noqa: PLC0415  # as in `work`
+        if self._evaluate_condition is None:
+            from executor.templates.template import evaluate_condition  # noqa: PLC0415  # as in `work`
 
+            self._evaluate_condition = evaluate_condition
         assert step.when is not None
-        return evaluate_condition(step.when, self._context.inputs, self._outputs)
+        return self._evaluate_condition(step.when, self._context.inputs, self._outputs)
 
     def items(self, step: Step) -> Any:
         """What the ``for_each`` of a step gives: a list, if all is well.

@@ -48,6 +48,13 @@ _ADVICE = {
     "a mapping": "write it as `name: value` pairs",
     "a list": "write it as a list: [ … ]",
 }
+# What other systems call fields of ours.
+_ELSEWHERE = {
+    "id": "step_id", "name": "step_id", "if": "when", "condition": "when", "with": "args", "params": "args",
+    "parameters": "args", "arguments": "args", "uses": "tool", "type": "tool", "after": "depends_on",
+    "dependencies": "depends_on", "requires": "depends_on", "foreach": "for_each", "loop": "for_each",
+    "with_items": "for_each", "retries": "retry", "timeout_seconds": "timeout", "limits": "resources",
+}  # fmt: skip
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _BOUNDS = {
     "greater_than": ("greater than", "gt"),
@@ -91,6 +98,8 @@ def translate(error: ValidationError, model: type[BaseModel], prefix: Path = (),
             position, wished = wishes[path]
             wished.append(_WISHES[item["type"]])
             message, fix = _wished(wished, here)
+            if path[-1:] == ("needs",) and isinstance(here, list):
+                fix = "write `resource: units`; steps that have to end first are in `depends_on`"
             findings[position] = Finding("error", "wrong-type", message, fix, step, path)
         elif item["type"] == JSON_FAULTS:
             for deeper, wrong in item.get("ctx", {}).get("faults", ()):
@@ -195,7 +204,8 @@ def _unknown_field(name: str, model: type[BaseModel], place: tuple[str, ...]) ->
         others = [other for other, field in names.items() if field == names[name] and other != name]
         twins = " and ".join(f"`{twin}`" for twin in (*others, name))
         return "given-twice", f"{twins} say the same thing", f"keep `{names[name]}` alone"
-    near = nearest(name, names)
+    meant = _ELSEWHERE.get(name.lower())
+    near = meant if meant in names else nearest(name, names)
     known = ", ".join(dict.fromkeys(names.values()))
     return (
         "unknown-field",

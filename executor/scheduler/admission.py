@@ -50,12 +50,13 @@ def add_graph(scheduler: Scheduler, graph: Graph) -> None:
     count = len(graph.steps)
     scheduler.steps.extend(graph.steps)
     scheduler.step_ids.extend(step.step_id for step in graph.steps)
-    scheduler.index = dict(graph.index)
+    scheduler.index = graph.index
     _grow(scheduler, count)
     scheduler._data_parents.extend(graph.data_parents)
     scheduler._data_pending.extend(len(parents) for parents in graph.data_parents)
     children = scheduler._children
-    for index, parents in enumerate(graph.data_parents):
+    # The integers of the index once more: a million of their own would take 32 MB.
+    for index, parents in zip(graph.index.values(), graph.data_parents, strict=True):
         for parent in parents:
             children[parent].append(index)
     ranks = graph.ranks
@@ -206,7 +207,7 @@ def append_step(scheduler: Scheduler, new: NewStep, key: int) -> None:
     index = len(scheduler.steps)
     scheduler.steps.append(new.step)
     scheduler.step_ids.append(new.step_id)
-    scheduler.index[new.step_id] = index
+    own_index(scheduler)[new.step_id] = index
     _grow(scheduler, 1)
     scheduler._data_parents.append(new.above)
     pending = 0
@@ -223,6 +224,14 @@ def append_step(scheduler: Scheduler, new: NewStep, key: int) -> None:
     if scheduler._gate is not None and scheduler._call_tree.parent(index) < 0:
         level = max((_level(scheduler, parent) + 1 for parent in new.parents), default=0)
         _add_to_gate(scheduler, scheduler._gate, index, new.step, level)
+
+
+def own_index(scheduler: Scheduler) -> dict[str, int]:
+    """The index, to be written to."""
+    if not scheduler.owns_index:
+        scheduler.index = dict(scheduler.index)
+        scheduler.owns_index = True
+    return scheduler.index
 
 
 def _level(scheduler: Scheduler, index: int) -> int:

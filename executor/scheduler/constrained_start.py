@@ -39,7 +39,7 @@ def start_constrained(scheduler: Scheduler, now: int) -> list[Attempt]:
         _start_queued(scheduler, now, starts)
         if not queue.may_reserve():
             break
-    _note_lines(scheduler, now)
+    note_lines(scheduler, now)
     return starts
 
 
@@ -118,7 +118,8 @@ def reserve(scheduler: Scheduler, index: int, now: int) -> None:
     scheduler._queue.reserve(index, scheduler._demand.get(index))
 
 
-def _note_lines(scheduler: Scheduler, now: int) -> None:
+def note_lines(scheduler: Scheduler, now: int) -> None:
+    """Note for each line why it waits from ``now`` on; lines in which no step waits end."""
     queue = scheduler._queue
     for line in list(queue.lines.values()):
         if queue.head(line.heap) is None:
@@ -126,7 +127,8 @@ def _note_lines(scheduler: Scheduler, now: int) -> None:
             continue
         reason = line.demand.lacks(now)
         line.note(reason or "worker", now)
-        _wake_for_rate(scheduler, line.demand, reason, now)
+        if reason is not None and line.demand.rated:
+            _wake_for_rate(scheduler, line.demand, reason, now)
 
 
 def _wake_for_rate(scheduler: Scheduler, demand: Demand, reason: str | None, now: int) -> None:

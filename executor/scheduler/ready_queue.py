@@ -102,13 +102,14 @@ class ReadyQueue:
         """Queue a step."""
         self.queued[index] = QUEUED
         self.enter_epoch(index, now)
-        if demand is None:
-            heappush(self.open_heap, key)
-            return
+        heappush(self.open_heap if demand is None else self.line(demand).heap, key)
+
+    def line(self, demand: Demand) -> Line:
+        """The line of the steps with that demand."""
         line = self.lines.get(demand)
         if line is None:
             line = self.lines[demand] = Line(demand)
-        heappush(line.heap, key)
+        return line
 
     def enter_epoch(self, index: int, now: int) -> None:
         """From now on the step can be overtaken."""

@@ -84,6 +84,9 @@ class Scheduler:
     has its result already (:mod:`executor.scheduler.reuse`).
     """
 
+    # Whether `index` may be written to: that of a graph is shared until a step is added to it.
+    owns_index = False
+
     # Arrays by step for what every step has; dictionaries for what few have, so that a million plain steps stay small.
     def __init__(
         self,

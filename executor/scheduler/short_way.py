@@ -24,11 +24,13 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from executor.model.workflow import Step
-from executor.record.timeline import NANOSECONDS, Attempt
+from executor.record.timeline import NANOSECONDS, Attempt, Wait
+from executor.scheduler.admission import own_index
 from executor.scheduler.call_tree import NO_STEP
-from executor.scheduler.constrained_start import start_constrained
-from executor.scheduler.ready_queue import INDEX_MASK, QUEUED, start_key
+from executor.scheduler.constrained_start import note_lines, start_constrained
+from executor.scheduler.ready_queue import INDEX_MASK, QUEUED, Line, ReadyQueue, start_key
 from executor.scheduler.states import BLOCKED, READY, RESUMING, RUNNING, SUCCEEDED
+from executor.scheduler.wait_reasons import waits_in_line
 
 if TYPE_CHECKING:
     from executor.scheduler.scheduler import Scheduler
@@ -122,13 +124,11 @@ def _release_plain(scheduler: Scheduler, index: int, children: list[int], now: i
         scheduler._state[child] = READY
         scheduler._ready_at[child] = now
         scheduler._released_by[child] = index
-        if demands and child in demands:
-            queue.push(child, scheduler._keys[child], demands[child], now)
-            continue
         if epoch is None:
             epoch = queue.epoch_at(now)
         queue.queued[child] = QUEUED
-        heappush(queue.open_heap, scheduler._keys[child])
+        demand = demands.get(child) if demands else None
+        heappush(queue.open_heap if demand is None else queue.line(demand).heap, scheduler._keys[child])
         epoch.waiting += 1
         epoch.members.append(child)
         queue.epoch_of[child] = epoch
@@ -141,16 +141,20 @@ def _start_plain(scheduler: Scheduler, now: int) -> list[Attempt]:
     starts: list[Attempt] = []
     queue = scheduler._queue
     heap = queue.open_heap
-    if queue.reserved or queue.lines:
-        # Steps that were overtaken too often are not in the heap, nor are those with needs.
+    if queue.reserved:
+        # Steps that were overtaken too often are not in the heap.
         return start_constrained(scheduler, now)
-    if not heap:
+    open_lines = list(queue.lines.values())
+    if not heap and not open_lines:
         return starts
     queued, epoch_of, oldest = queue.queued, queue.epoch_of, queue.epochs[0]
     step_ids = scheduler.step_ids
     parents = scheduler._call_tree.parent if scheduler._has_calls else None
-    while scheduler._free > 0 and heap:
-        index = heappop(heap) & INDEX_MASK
+    while scheduler._free > 0:
+        line = _first_line(queue, open_lines) if open_lines else None
+        if line is None and not heap:
+            break
+        index = heappop(heap if line is None else line.heap) & INDEX_MASK
         if queued[index] != QUEUED:
             continue
         queued[index] = 0
@@ -165,6 +169,9 @@ def _start_plain(scheduler: Scheduler, now: int) -> list[Attempt]:
         ready = scheduler._ready_at[index]
         released_by = scheduler._released_by[index]
         parent = NO_STEP if parents is None else parents(index)
+        waits: str | Sequence[Wait] | None = None
+        if ready != now:
+            waits = "worker" if line is None else waits_in_line(line.history, ready, now)
         attempt = Attempt(
             index,
             step_ids[index],
@@ -173,7 +180,7 @@ def _start_plain(scheduler: Scheduler, now: int) -> list[Attempt]:
             now,
             None if released_by < 0 else step_ids[released_by],
             None if parent < 0 else step_ids[parent],
-            None if ready == now else "worker",
+            waits,
         )
         scheduler._made[index] = 1
         scheduler._state[index] = RUNNING
@@ -181,9 +188,29 @@ def _start_plain(scheduler: Scheduler, now: int) -> list[Attempt]:
         scheduler.attempts.append(attempt)
         starts.append(attempt)
         scheduler._free -= 1
+        if line is not None:
+            line.demand.hold()
         if queue.overdue:
             return starts + start_constrained(scheduler, now)
+    if queue.lines:
+        note_lines(scheduler, now)
     return starts
+
+
+def _first_line(queue: ReadyQueue, open_lines: list[Line]) -> Line | None:
+    """The line whose first step starts next; None: one without needs does, or there is none. Lines that lack units are
+    taken out of ``open_lines``.
+    """
+    while True:
+        best: Line | None = None
+        best_key = queue.head(queue.open_heap)
+        for line in open_lines:
+            key = queue.head(line.heap)
+            if key is not None and (best_key is None or key < best_key):
+                best, best_key = line, key
+        if best is None or best.demand.lacks_units() is None:
+            return best
+        open_lines.remove(best)
 
 
 # ---------------------------------------------------------------------- a single call
@@ -227,7 +254,7 @@ def _add_running_call(scheduler: Scheduler, step: Step, step_id: str, key: int, 
     index = len(scheduler.step_ids)
     scheduler.steps.append(step)
     scheduler.step_ids.append(step_id)
-    scheduler.index[step_id] = index
+    own_index(scheduler)[step_id] = index
     scheduler._state.append(READY)
     scheduler._state[index] = RUNNING
     scheduler._fate.append(0)

@@ -45,6 +45,15 @@ def waits_of(history: Sequence[tuple[int, str]], start: int, end: int) -> list[W
     return waits
 
 
+def waits_in_line(history: Sequence[tuple[int, str]], start: int, end: int) -> str | list[Wait] | None:
+    """The waits of a step in the queue in [start, end], from the history of its line: a bare reason where there was one
+    alone, as of most steps.
+    """
+    if history and history[-1][0] <= start:
+        return history[-1][1]
+    return waits_of(history, start, end) or None
+
+
 class WaitReasons:
     """The histories of all steps. A step that never waited outside the queue costs nothing.
 
@@ -86,18 +95,21 @@ class WaitReasons:
         # A slice: the list may shrink between a question and an index.
         return next((reason for _, reason in (history or ())[-1:]), "") or "worker"
 
-    def take(self, index: int, ready: int, now: int, *, was_reserved: bool) -> list[Wait] | None:
+    def take(self, index: int, ready: int, now: int, *, was_reserved: bool) -> str | list[Wait] | None:
         """The waits of a step in [ready, now], at the end of which it is granted: for its gate and locks first, then
         in the queue.
         """
-        history = self.own.pop(index, ())
+        history = self.own.pop(index, None)
         queued_at = self.queued_at.pop(index, ready)
         if ready == now:
             return None
+        if history is None:
+            demand = self._demands.get(index)
+            line = None if demand is None else self._lines.get(demand)
+            return "worker" if line is None else waits_in_line(line.history, ready, now)
         if was_reserved:
             return waits_of(history, ready, now)
-        waits = waits_of(history, ready, queued_at) if history else []
-        return (waits + self._in_line(index, queued_at, now)) or None
+        return (waits_of(history, ready, queued_at) + self._in_line(index, queued_at, now)) or None
 
     def take_own(self, index: int, since: int, now: int) -> list[Wait]:
         """The waits of a step in [since, now], in which it did not wait in the queue."""

@@ -17,6 +17,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, TypeAlias
 
 ABSENT = object()
@@ -51,7 +52,7 @@ _FILTERS: dict[str, tuple[tuple[type, ...], Callable[[Any], Any]]] = {
     "lower": ((str,), str.lower),
     "upper": ((str,), str.upper),
     "trim": ((str,), str.strip),
-    "string": ((str, int), str),
+    "string": ((str, int, float, bool, NoneType), str),
 }
 
 Values: TypeAlias = Mapping[str, Any]

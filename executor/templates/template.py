@@ -161,7 +161,8 @@ class Template:
 
     def truth(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> bool:
         """Whether the value counts as true (as Python and Jinja2 see it: empty and zero do not)."""
-        truth = truth_of(self._simple_value(inputs, outputs, NO_ITEM))
+        value = self._simple_value(inputs, outputs, NO_ITEM)
+        truth = value if type(value) is bool else truth_of(value)
         if truth is not ABSENT:
             return bool(truth)
         return bool(self._run(inputs, outputs, NO_ITEM, native=True))
@@ -363,6 +364,8 @@ def render_value(
         TemplateError: a template cannot be rendered.
 
     """
+    if type(value) is str:
+        return compile_template(value).value(inputs, outputs, of_item) if "{" in value else value
     if next(templates_in(value), None) is None:
         return value
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 
@@ -121,6 +121,16 @@ class HttpTool(Tool):
     def prepare(self) -> None:
         """Import httpx and load the certificates."""
         self._connections.prepare()
+
+    def call_faults(self, prompt: str | None, args: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """Arguments that the tool does not know, or no address."""
+        unknown = list(super().call_faults(prompt, args))
+        yield from unknown
+        url = args.get("url", "")
+        is_whole = not isinstance(url, str) or "{" in url or url.lower().startswith(("http://", "https://"))
+        if self.options.base_url is None and not is_whole and not unknown:
+            fix = "write args.url with http:// or https://, or declare a base_url"
+            yield "args.url" if url else "tool", f"gives its tool {self.name!r} no whole address", fix
 
     def declared_words(self) -> Any:
         """Who is asked, and how; limits shape no output."""

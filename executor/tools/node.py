@@ -16,7 +16,7 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -93,6 +93,17 @@ class NodeTool(Tool):
             # Wherever the workers are.
             options = options.model_copy(update={"file": str(path)})
         return cls(name, options)
+
+    def call_faults(self, prompt: str | None, args: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """No code to run, or what the node is to read where its code is looked for."""
+        if self.options.file is not None or self.options.source is not None:
+            return
+        for name in args:
+            if name not in _ARGS:
+                fix = f"{did_you_mean(name, _ARGS)}; what the node reads goes below args.input"
+                yield f"args.{name}", f"has the argument {name!r}, which its tool {self.name!r} does not know", fix
+        if "file" not in args and "source" not in args:
+            yield "tool", f"gives its tool {self.name!r} no code to run", "add `args: {source: …}`, or args.file"
 
     def call(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Any:
         """Run the node; this thread sees to it."""

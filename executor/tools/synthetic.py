@@ -14,7 +14,7 @@ import hashlib
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from executor.tools.options import check_names, no_options
@@ -61,6 +61,14 @@ class NoopTool(_Synthetic):
     def direct(self, prompt: str | None, args: Mapping[str, Any]) -> Callable[[], Any] | None:
         """The prompt, without a context; wrong arguments are left to :meth:`call`."""
         return None if args else lambda: prompt
+
+    def direct_async(self, prompt: str | None, args: Mapping[str, Any]) -> Callable[[], Awaitable[Any]] | None:
+        """The same without a thread."""
+
+        async def given() -> Any:
+            return prompt
+
+        return None if args else given
 
     def simulate(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Simulation:
         """No time at all."""

@@ -178,9 +178,14 @@ class Tool:
 
     def direct(self, prompt: str | None, args: Mapping[str, Any]) -> Callable[[], Any] | None:
         """The call without a context, for tools that need none (a coroutine function where there is only
-        ``call_async``); None: the tool wants its context. Backends save a third of a short step with it.
+        ``call_async``); None: the tool wants its context, whatever the values of these arguments. Backends save a
+        third of a short step with it.
         """
         return None
+
+    def direct_async(self, prompt: str | None, args: Mapping[str, Any]) -> Callable[[], Awaitable[Any]] | None:
+        """The same as a coroutine function: what :meth:`direct` gives where there is only ``call_async``."""
+        return self.direct(prompt, args) if self.call is None else None
 
     def simulate(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Simulation | None:
         """A duration and an output for the virtual clock, or None if the tool cannot say."""

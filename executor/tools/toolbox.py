@@ -57,7 +57,8 @@ class Toolbox:
     def declarations(self, names_used: Iterable[str]) -> dict[str, ToolDeclaration]:
         """What the rules must know of each tool: its declaration, with the kind's own retries where it states none.
 
-        Names that mean nothing are left out, so that the rules report them.
+        Names that mean nothing are left out, so that the rules report them. What is wrong with a declared tool is for
+        :meth:`resolve` to say: of such a one its name is enough.
         """
         found: dict[str, ToolDeclaration] = {}
         for name in (*self._declared, *names_used):
@@ -74,7 +75,9 @@ class Toolbox:
                 elif value.retry is None:
                     retry = tool_kind(value.kind).default_retry
             except ToolOptionsError:
-                continue
+                if name not in self._declared:
+                    continue
+                value = value if isinstance(value, ToolDeclaration) else ToolDeclaration(kind="python")
             found[name] = value if retry is None else value.model_copy(update={"retry": retry})
         return found
 

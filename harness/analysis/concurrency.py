@@ -8,10 +8,10 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from harness.analysis.attempt_index import AttemptIndex
+from harness.analysis.attempt_index import AttemptIndex, ended_of, started_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,12 @@ def concurrency(index: AttemptIndex) -> Concurrency:
     starts: list[int] = []
     ends: list[int] = []
     for attempt in index.ended:
+        if not index.pauses(attempt):
+            started, ended = started_of(attempt), ended_of(attempt)
+            if ended > started:
+                starts.append(started)
+                ends.append(ended)
+            continue
         for start, end in index.run_segments(attempt):
             starts.append(start)
             ends.append(end)
@@ -40,6 +46,17 @@ def concurrency(index: AttemptIndex) -> Concurrency:
     work = sum(ends) - sum(starts)
     mean = work / index.makespan if index.makespan else None
     return Concurrency(mean, max(levels, default=0), levels)
+
+
+def most_at_once(starts: Iterable[int], ends: Iterable[int]) -> int:
+    """The most of some intervals, each with a length, that share an instant; those that only touch do not."""
+    begins, finished = sorted(starts), sorted(ends)
+    most = place = 0
+    for number, begun in enumerate(begins, 1):
+        while finished[place] <= begun:
+            place += 1
+        most = max(most, number - place)
+    return most
 
 
 def _time_at_each_level(starts: list[int], ends: list[int], makespan: int) -> dict[int, int]:

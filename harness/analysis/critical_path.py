@@ -6,24 +6,25 @@ Rules of this module:
   parent after it.
 - Through a skipped step a chain goes data→data, data→order or order→order, never order→data: a step that does not
   run waits for no lock. Through a cancelled step, which need not have waited for its data, only order→order.
-- One pass in topological order, without recursion: O(steps + edges).
+- Each node is visited once what it needs was, without recursion: O(steps + edges).
 
 How: every step is a node, and every call that it made adds one (its return). A chain enters at the step's node and
 leaves at its last one. A step that never ran has two lengths, one for chains that leave over data edges and one for
 order edges; ``state`` is twice the node, plus 1 for the second.
 
-Source: critical path method (Kelley and Walker 1959) over Kahn's order (1962).
+Source: critical path method (Kelley and Walker 1959).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from harness.analysis.attempt_index import BLOCKED, AttemptIndex, Pause, ended_of, started_of
 
 NO_CHAIN = -1
+ON_THE_WAY, DONE = 1, 2
 
 
 class PathPart(NamedTuple):
@@ -64,9 +65,16 @@ class _LongestChain:
         for step, tries in enumerate(index.tries):
             if tries:
                 self._lay_out(step)
-        self.call_of = settled_calls(index)
+        self.call_node = [NO_CHAIN] * self.steps  # by step: where its caller was when it made the call
+        self.held: dict[int, list[int]] = {}  # by return node: the calls that it waits for
+        for child, (call, held) in settled_calls(index).items():
+            caller, node = call.attempt.index, self.returns[call.attempt.index] + call.call
+            self.call_node[child] = node - 1 if call.call else caller
+            if held:
+                self.held.setdefault(node, []).append(child)
         self.length = [NO_CHAIN] * (2 * len(self.gain))  # by state
         self.link = [NO_CHAIN] * (2 * len(self.gain))  # by state: the state before
+        self.visited = bytearray(len(self.gain))  # by node: 0 not yet, 1 on the way, 2 done
 
     def _lay_out(self, step: int) -> None:
         """Make the step's nodes, each with the time that it adds."""
@@ -103,94 +111,90 @@ class _LongestChain:
         return tuple(PathPart(self.timeline.step_ids[step], gain) for step, gain in reversed(parts))
 
     def _visit_all(self) -> None:
-        waiting_for, children, heirs = self._edges()
-        queue = [node for node, count in enumerate(waiting_for) if count == 0]
-        visited = 0
-        while visited < len(queue):
-            node = queue[visited]
-            visited += 1
-            step = self.step_of[node]
-            if node < self.steps:
-                self._enter(step)
+        """Each node behind those that it needs. Steps are listed in order of time, or nearly so: few have to wait."""
+        for first, visited in enumerate(self.visited):
+            if not visited:
+                missing = self._visit(first)
+                if missing:
+                    self._visit_behind(first, missing)
+
+    def _visit_behind(self, first: int, missing: list[int]) -> None:
+        stack = [first]
+        while stack:
+            if missing:
+                if any(self.visited[other] for other in missing):
+                    step_id = self.timeline.step_ids[self.step_of[first]]
+                    raise ValueError(f"the dependencies of step {step_id!r} form a cycle")
+                stack += missing
             else:
-                self._return(node, children.get(node, ()))
-            for other in self._reached(node, children, heirs[step]):
-                left = waiting_for[other] = waiting_for[other] - 1
-                if left == 0:
-                    queue.append(other)
-        if visited < len(waiting_for):
-            stuck = next(node for node, count in enumerate(waiting_for) if count > 0)
-            raise ValueError(f"the dependencies of step {self.timeline.step_ids[self.step_of[stuck]]!r} form a cycle")
+                stack.pop()
+            missing = self._visit(stack[-1]) if stack and self.visited[stack[-1]] != DONE else []
 
-    def _reached(self, node: int, children: Mapping[int, list[int]], heirs: list[int]) -> list[int]:
-        """The nodes that wait for this one: the next call with its children, or the steps after the whole step."""
-        step = self.step_of[node]
-        if node != self.last_node[step]:
-            following = node + 1 if node >= self.steps else self.returns[step]
-            return [following, *children.get(following, ()), *children.get(~following, ())]
-        call = self.call_of.get(step)
-        return heirs if call is None or not call[1] else [*heirs, self._return_node(call[0])]
+    def _visit(self, node: int) -> list[int]:
+        """Visit a node, or say which ones have to be visited before."""
+        missing = self._enter(node) if node < self.steps else self._return(node)
+        self.visited[node] = ON_THE_WAY if missing else DONE
+        return missing
 
-    def _edges(self) -> tuple[list[int], dict[int, list[int]], list[list[int]]]:
-        """What each node waits for, the children by the node where their call returns (its complement for those that
-        outlived the call), and the steps that follow each step.
-        """
-        waiting_for = [0] * self.steps + [1] * (len(self.gain) - self.steps)
-        heirs: list[list[int]] = [[] for _ in range(self.steps)]
-        for parents in (self.timeline.data_parents, self.timeline.order_parents):
-            for step, its_parents in enumerate(parents):
-                waiting_for[step] += len(its_parents)
-                for parent in its_parents:
-                    heirs[parent].append(step)
-        children: dict[int, list[int]] = {}
-        for child, (call, held) in self.call_of.items():
-            node = self._return_node(call)
-            waiting_for[child] += 1
-            waiting_for[node] += held
-            children.setdefault(node if held else ~node, []).append(child)
-        return waiting_for, children, heirs
-
-    def _return_node(self, call: Pause) -> int:
-        return self.returns[call.attempt.index] + call.call
-
-    def _enter(self, step: int) -> None:
-        """The longest chains that reach a step, by the rules for steps that ran, were skipped, were cancelled."""
-        length, last_node = self.length, self.last_node
+    def _enter(self, step: int) -> list[int]:
+        """The longest chains that reach a step, or the nodes that have to be visited before."""
+        length, last_node, visited = self.length, self.last_node, self.visited
+        missing: list[int] = []
         by_data = longest = NO_CHAIN
         for parent in self.timeline.data_parents[step]:
-            state = 2 * last_node[parent]
-            if length[state] > longest:
-                by_data, longest = state, length[state]
+            node = last_node[parent]
+            if visited[node] != DONE:
+                missing.append(node)
+            elif length[2 * node] > longest:
+                by_data, longest = 2 * node, length[2 * node]
         order_parents = self.timeline.order_parents[step]
+        if order_parents:
+            missing += [node for node in map(last_node.__getitem__, order_parents) if visited[node] != DONE]
+        call = self.call_node[step]
+        if call != NO_CHAIN and visited[call] != DONE:
+            missing.append(call)
+        if missing:
+            return missing
         by_order = self._longest([self._order_state(parent) for parent in order_parents]) if order_parents else NO_CHAIN
-        if self.ran[step]:
-            call = self.call_of.get(step)
-            best = by_data if by_order == NO_CHAIN else self._longest((by_data, by_order))
-            if call is not None:
-                by_call = self._call_state(call[0])
-                if length[by_call] > (NO_CHAIN if best == NO_CHAIN else length[best]):
-                    best = by_call
-            length[2 * step] = self.gain[step] + (length[best] if best != NO_CHAIN else 0)
-            self.link[2 * step] = best
-        elif self.timeline.statuses[step] in ("skipped", "failed", "succeeded"):
+        if not self.ran[step]:
+            self._pass_through(step, by_data, by_order)
+            return missing
+        if by_order != NO_CHAIN and length[by_order] > longest:
+            by_data, longest = by_order, length[by_order]
+        if call != NO_CHAIN and length[2 * call] > longest:
+            by_data, longest = 2 * call, length[2 * call]
+        length[2 * step] = self.gain[step] + (longest if by_data != NO_CHAIN else 0)
+        self.link[2 * step] = by_data
+        return missing
+
+    def _pass_through(self, step: int, by_data: int, by_order: int) -> None:
+        """By the rules for steps that were skipped, and that were cancelled."""
+        if self.timeline.statuses[step] in ("skipped", "failed", "succeeded"):
             self._pass_on(2 * step, by_data)
             self._pass_on(2 * step + 1, self._longest((by_data, by_order)))
         else:
             self._pass_on(2 * step + 1, by_order)
 
-    def _return(self, node: int, children: Sequence[int]) -> None:
+    def _return(self, node: int) -> list[int]:
+        """The longest chain that reaches a return, or the nodes that have to be visited before."""
+        length, last_node, visited = self.length, self.last_node, self.visited
         step = self.step_of[node]
-        before = 2 * (node - 1 if node > self.returns[step] else step)
-        best = self._longest([before, *[2 * self.last_node[child] for child in children]])
-        self._set(2 * node, best, self.gain[node])
+        before = node - 1 if node > self.returns[step] else step
+        missing = [before] if visited[before] != DONE else []
+        best, longest = 2 * before, length[2 * before]
+        for child in self.held.get(node, ()):
+            last = last_node[child]
+            if visited[last] != DONE:
+                missing.append(last)
+            elif length[2 * last] > longest:
+                best, longest = 2 * last, length[2 * last]
+        if not missing:
+            length[2 * node] = self.gain[node] + longest
+            self.link[2 * node] = best
+        return missing
 
     def _order_state(self, step: int) -> int:
         return 2 * self.last_node[step] + (not self.ran[step])
-
-    def _call_state(self, call: Pause) -> int:
-        """Where the parent is when it makes the call."""
-        step = call.attempt.index
-        return 2 * (self.returns[step] + call.call - 1 if call.call else step)
 
     def _longest(self, states: Iterable[int]) -> int:
         best, longest, length = NO_CHAIN, NO_CHAIN, self.length
@@ -199,13 +203,10 @@ class _LongestChain:
                 best, longest = state, length[state]
         return best
 
-    def _set(self, state: int, before: int, gain: int) -> None:
-        self.length[state] = gain + (self.length[before] if before != NO_CHAIN else 0)
-        self.link[state] = before
-
     def _pass_on(self, state: int, before: int) -> None:
         if before != NO_CHAIN:
-            self._set(state, before, 0)
+            self.length[state] = self.length[before]
+            self.link[state] = before
 
 
 def own_parts(index: AttemptIndex, step: int) -> list[int]:
@@ -236,19 +237,17 @@ def settled_calls(index: AttemptIndex) -> dict[int, tuple[Pause, bool]]:
     """
     if not index.call_of:
         return {}
-    timeline = index.timeline
+    nested_in, data_parents, order_parents = index.nested_in, index.timeline.data_parents, index.timeline.order_parents
     number = {child: call.call for child, call in index.call_of.items()}
-    work = [child for child, parent in enumerate(index.nested_in) if parent >= 0]
+    work = list(number)
     while work:
         child = work.pop()
-        if child not in number:
-            continue
-        for before in (*timeline.data_parents[child], *timeline.order_parents[child]):
-            if index.nested_in[before] != index.nested_in[child]:
-                continue
-            if number.get(before, number[child] + 1) > number[child]:
-                number[before] = number[child]
-                work.append(before)
+        place, caller = number[child], nested_in[child]
+        for parents in (data_parents[child], order_parents[child]):
+            for before in parents:
+                if nested_in[before] == caller and number.get(before, place + 1) > place:
+                    number[before] = place
+                    work.append(before)
     settled: dict[int, tuple[Pause, bool]] = {}
     for child in index.call_of:
         call = index.calls[index.nested_in[child]][number[child]]

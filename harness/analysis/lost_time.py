@@ -53,9 +53,7 @@ def lost_time(index: AttemptIndex, *, foreign: bool = False) -> LostTime:
     ``foreign``: the trace was made elsewhere and may lack ``released_by``; then the data dependency that ended last
     replaces it, else the parent. O(attempts · log attempts) at most.
     """
-    walk = _Walk(index, foreign)
-    walk.go()
-    return walk.found()
+    return lost_time_and_pieces(index, foreign=foreign)[0]
 
 
 class Piece(NamedTuple):
@@ -69,9 +67,15 @@ class Piece(NamedTuple):
 
 def lost_time_and_pieces(index: AttemptIndex, *, foreign: bool = False) -> tuple[LostTime, list[Piece]]:
     """The same as :func:`lost_time`, and stretch by stretch, from the last one back to t = 0."""
-    walk = _TellingWalk(index, foreign)
+    walk = _Walk(index, foreign)
     walk.go()
-    return walk.found(), walk.pieces
+    lost: dict[str, int] = {}
+    ran: dict[Attempt, int] = {}
+    for cause, start, end, attempt in walk.pieces:
+        lost[cause] = lost.get(cause, 0) + end - start
+        if cause == RUNNING and attempt is not None:
+            ran[attempt] = ran.get(attempt, 0) + end - start
+    return LostTime(dict(sorted(lost.items(), key=lambda item: -item[1])), ran), walk.pieces
 
 
 class _Walk:
@@ -81,16 +85,11 @@ class _Walk:
         self.foreign = foreign
         self.step_index = {step_id: step for step, step_id in enumerate(timeline.step_ids)}
         self.cursor = index.makespan
-        self.lost: dict[str, int] = {}
-        self.ran: dict[Attempt, int] = {}
+        self.pieces: list[Piece] = []
         self.entered: set[Attempt] = set()
         # Where the walk is: an attempt, and how many of its pauses lie still ahead (earlier in time).
         self.attempt: Attempt | None = None
         self.pauses_ahead = 0
-
-    def found(self) -> LostTime:
-        """What the walk found."""
-        return LostTime(dict(sorted(self.lost.items(), key=lambda item: -item[1])), self.ran)
 
     def go(self) -> None:
         """Walk from the last end to t = 0."""
@@ -107,16 +106,10 @@ class _Walk:
         self._spend(OVERHEAD, 0)
 
     def _spend(self, cause: str, until: int) -> None:
-        if until < self.cursor and self.cursor > 0:
-            until = max(until, 0)
-            self.lost[cause] = self.lost.get(cause, 0) + self.cursor - until
-            self.cursor = until
-
-    def _run(self, attempt: Attempt, until: int) -> None:
         before = self.cursor
-        self._spend(RUNNING, until)
-        if self.cursor < before:
-            self.ran[attempt] = self.ran.get(attempt, 0) + before - self.cursor
+        if until < before and before > 0:
+            self.cursor = max(until, 0)
+            self.pieces.append(Piece(cause, self.cursor, before, self.attempt))
 
     def _enter(self, attempt: Attempt) -> None:
         """Go to the end of an attempt; nowhere if the walk was there before."""
@@ -133,14 +126,16 @@ class _Walk:
         while self.pauses_ahead:
             self.pauses_ahead -= 1
             pause = pauses[self.pauses_ahead]
-            self._run(attempt, pause.end)
+            if pause.end < self.cursor:
+                self._spend(RUNNING, pause.end)
             child = pause.last_child
-            if pause.reason == BLOCKED and child is not None and child not in self.entered:
-                self._spend(BLOCKED, max(known_of(child), pause.start))
-                self._spend(OVERHEAD, max(ended_of(child), pause.start))
+            if child is not None and pause.reason == BLOCKED and child not in self.entered:
+                if pause.start < self.cursor:
+                    self._spend(BLOCKED, max(known_of(child), pause.start))
+                    self._spend(OVERHEAD, max(ended_of(child), pause.start))
                 return child
             self._spend(pause.reason, pause.start)
-        self._run(attempt, started_of(attempt))
+        self._spend(RUNNING, started_of(attempt))
         return None
 
     def _back_to_ready(self, attempt: Attempt) -> None:
@@ -204,19 +199,3 @@ class _Walk:
         tries: Sequence[Attempt] = self.index.tries[parent]
         around = [attempt for attempt in tries if started_of(attempt) <= self.cursor]
         self._enter(around[-1] if around else tries[0])
-
-
-class _TellingWalk(_Walk):
-    """A walk that keeps what it passes."""
-
-    def __init__(self, index: AttemptIndex, foreign: bool) -> None:
-        super().__init__(index, foreign)
-        self.pieces: list[Piece] = []
-
-    def _spend(self, cause: str, until: int) -> None:
-        before = self.cursor
-        if until < before and before > 0:
-            until = max(until, 0)
-            self.lost[cause] = self.lost.get(cause, 0) + before - until
-            self.cursor = until
-            self.pieces.append(Piece(cause, until, before, self.attempt))

@@ -17,11 +17,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-from executor.model.workflow import Resource
 from executor.record.timeline import Attempt
 from harness.analysis.attempt_index import AttemptIndex
-from harness.analysis.device_bound import device_terms
+
+if TYPE_CHECKING:
+    from executor.model.workflow import Resource
 
 MINUTE_NANOSECONDS = 60_000_000_000
 
@@ -58,6 +60,8 @@ def lower_bound(index: AttemptIndex, *, critical_path_nanoseconds: int, work_nan
     for name, use in _uses(index).items():
         terms.update(_limit_terms(name, timeline.resources[name], use))
     if timeline.needs and any(resource.devices is not None for resource in timeline.resources.values()):
+        from harness.analysis.device_bound import device_terms  # noqa: PLC0415 - heavy: only devices need it
+
         runs = ((attempt.index, index.run_nanoseconds(attempt)) for attempt in index.ended)
         found = device_terms(timeline.needs, timeline.resources, runs)
         terms.update({f"resource.{kind}": nanoseconds for kind, nanoseconds in found.items()})

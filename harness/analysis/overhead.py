@@ -14,10 +14,13 @@ from harness.analysis.attempt_index import AttemptIndex, ended_of, known_of, sta
 def overhead_nanoseconds(attempt: Attempt) -> int:
     """The overhead of one attempt."""
     started = started_of(attempt)
+    later = known_of(attempt) - ended_of(attempt)
+    if started == attempt.ready:
+        return later
     waited = sum(
         max(0, min(end, started) - max(start, attempt.ready)) for _, start, end in attempt.waits if start < started
     )
-    return (started - attempt.ready - waited) + (known_of(attempt) - ended_of(attempt))
+    return started - attempt.ready - waited + later
 
 
 def overhead_nanoseconds_per_step(index: AttemptIndex) -> float | None:

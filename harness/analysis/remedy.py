@@ -54,7 +54,10 @@ def _time_sentence(summary: Summary, timeline: Timeline) -> str:
         )
     if kind == "worker":
         return _worker_sentence(amount, summary, timeline)
-    return f"{amount} {_PLAIN[kind]}" if kind in _PLAIN else f"{amount} waiting for {cause}."
+    plain = _PLAIN.get(kind, f"waiting for {cause}.")
+    if kind == "backoff" and summary.failures:
+        plain = plain.replace(":", f", since {summary.failures[0]}:", 1)
+    return f"{amount} {plain}"
 
 
 _PLAIN = {

@@ -23,6 +23,7 @@ from harness.expectations import Verdict, judge
 from harness.plain_text import duration_texts
 from harness.result import Document, Estimate, Repetition, result_document, step_seconds
 from harness.result.cell_key import Cell
+from harness.simulation.simulation_document import order_document
 from harness.simulation.what_if import predicted_gains
 from harness.statistics import (
     Interval,
@@ -117,7 +118,7 @@ def _result(series: Series, *, predicted: bool, usable_cores: int | None = None)
                 shown.step_errors,
                 shown.baseline_seconds,
                 usable_cores,
-                steps={step.step_id: step for step in cell.case.loaded.graph.steps},
+                steps={step.step_id: step for step in cell.graph.steps},
                 facts=shown.facts,
             )
         ],
@@ -126,6 +127,7 @@ def _result(series: Series, *, predicted: bool, usable_cores: int | None = None)
         makespan=_estimate(interval(series.makespans_seconds, seed=cell.case.seed)),
         speedup=None if speedup is None else _estimate(speedup.interval),
         speedup_verdict=None if speedup is None else speedup.verdict,
+        order=order_document(cell.order),
     )
     lost_seconds = in_seconds(shown.lost_nanoseconds)
     cautions = with_cause(shown.cautions, _cause(series))
@@ -145,7 +147,7 @@ def _result(series: Series, *, predicted: bool, usable_cores: int | None = None)
         serial = RunAnalysis(replace(shown.baseline, workers=shown.timeline.workers)).lower_bound
         found["serial_lower_bound_seconds"] = serial.nanoseconds / NANOSECONDS
     if predicted and len(shown.timeline.step_ids) <= _PREDICTED_AT_MOST_STEPS:
-        prediction = predicted_gains(shown.timeline, cell.case.loaded.graph)
+        prediction = predicted_gains(shown.timeline, cell.graph)
         found["predicted_gains"] = None if prediction is None else prediction.document()
     return found
 
@@ -187,7 +189,7 @@ def _warnings(series: Series, cautions: Sequence[SlowdownCaution], speedup_verdi
     found = [str(caution) for caution in cautions]
     makespans = series.makespans_seconds
     if not series.cell.simulated and any(makespans):
-        found += [str(warning) for warning in noise_warnings(makespans)]
+        found += [str(warning) for warning in noise_warnings(makespans, _failed_attempts(series))]
     # Where nothing is gained for certain, there is nothing that the start could exceed.
     startup = _startup_caution(series) if speedup_verdict == "faster" else None
     if startup is not None:
@@ -203,6 +205,11 @@ def _warnings(series: Series, cautions: Sequence[SlowdownCaution], speedup_verdi
     for sample in series.samples:
         found += sample.warnings
     return list(dict.fromkeys(found))
+
+
+def _failed_attempts(series: Series) -> list[int]:
+    """Of each repetition."""
+    return [sum(group.attempts for group in sample.figures.failures) for sample in series.samples]
 
 
 def _cold_startup_seconds(series: Series) -> float:

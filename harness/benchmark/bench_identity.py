@@ -57,7 +57,17 @@ def identity_of(matrix: Matrix, seed: int, session: SessionWords) -> dict[str, A
             "--replay": session.replay,
             "model endpoint": session.base_url,
             "model": session.model,
+            **_orders(matrix),
         },
+    }
+
+
+def _orders(matrix: Matrix) -> dict[str, str]:
+    """By cell, the order of starts that was found for it."""
+    return {
+        f"order of starts of {cell.label}": f"{cell.order.rule} {digest_of([one.priority for one in cell.graph.steps])}"
+        for cell in matrix.cells
+        if cell.order is not None
     }
 
 

@@ -21,13 +21,14 @@ from executor.dependencies import plan
 from executor.model.findings import WorkflowError, raise_errors
 from executor.model.workflow import Resource, ToolDeclaration, Workflow, parse_workflow
 from executor.running import run
+from executor.scheduler import POLICIES
 from executor.tools.registry import Declared, check_tools
 from executor.tools.toolbox import declarations_for
 from harness.benchmark import Case, Matrix, MatrixCell, Measured, Runner, Session, bench_document
 from harness.benchmark.meter import Meter
-from harness.config import POLICIES, LanguageModel, load_config
+from harness.config import LanguageModel, load_config
 from harness.environment import environment_facts, usable_cores
-from harness.execution import ready_tools
+from harness.execution import ready_tools, scheduled
 from harness.expectations import judge, parse_expectations
 from harness.files.strict_file import Document as SourceDocument
 from harness.result import Document, run_document
@@ -136,8 +137,8 @@ class _CodeRunner:
         meter = Meter()
         began = time.perf_counter()
         done = run(
-            loaded.workflow, backend=backend, policy=cell.policy, tools=self._tools, resources=loaded.resources,
-            seed=seed, scale=loaded.scenario.scale, graph=loaded.graph,
+            loaded.workflow, backend=backend, policy=scheduled(cell.policy), tools=self._tools,
+            resources=loaded.resources, seed=seed, scale=loaded.scenario.scale, graph=loaded.graph,
         )  # fmt: skip
         wall = time.perf_counter() - began
         return Measured(cell, repetition, seed, done, meter.stop(), wall, calls=0, tokens=0)
@@ -165,7 +166,7 @@ def measured(
     loaded, llm = _loaded(workflow, tools, declared, resources, inputs, scale)
     case = Case(loaded, Benchmark(), seed, repetitions, warmup)
     cells, asked = _cells(case, executors)
-    with ready_tools(loaded, llm=llm, simulated=all(one.simulated for one in cells), seed=seed) as (ready, stand_in):
+    with ready_tools(loaded, llm=llm, simulated=all(one.simulated for one in cells), seed=seed) as (ready, standin):
         runner = _CodeRunner({**ready, **others})
         # It has all that a session asks of a runner.
         session = Session(Matrix((case,), tuple(cells)), cast("Runner", runner), seed=seed, usable_cores=usable_cores())
@@ -178,7 +179,11 @@ def measured(
         run_id=uuid.uuid4().hex,
         scenario=case.scenario,
         started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        environment={**environment_facts(), "stand_in": stand_in, "simulated": all(cell.simulated for cell in cells)},
+        environment={
+            **environment_facts(),
+            "stand_in": standin is not None and standin.asked,
+            "simulated": all(cell.simulated for cell in cells),
+        },
         results=[],
     )
     if not allow_errors:

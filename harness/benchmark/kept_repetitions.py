@@ -17,12 +17,13 @@ from harness.benchmark.matrix import Matrix
 from harness.benchmark.meter import Usage
 from harness.benchmark.runner import Measured
 from harness.benchmark.session import Sample
+from harness.execution import scheduled
 from harness.result import Document, Repetition, record_document, timeline_from_document
 
 
 def kept_words(sample: Sample, matrix: Matrix) -> Document:
     """What has to be kept beside the figures of a repetition, so that :func:`measured_again` gives it back."""
-    steps = {step.step_id: step for step in sample.cell.case.loaded.graph.steps}
+    steps = {step.step_id: step for step in sample.cell.graph.steps}
     repetition = Repetition(sample.timeline, sample.outputs, sample.step_errors, steps=steps, facts=sample.facts)
     errors = {step_id: error for step_id, error in sample.step_errors.items() if isinstance(error, StepError)}
     return {
@@ -58,7 +59,7 @@ def measured_again(words: Mapping[str, Any], sample: Mapping[str, Any], matrix: 
         statuses=dict(zip(timeline.step_ids, timeline.statuses, strict=True)),
         backend=timeline.backend,
         workers=timeline.workers,
-        policy=cell.policy,
+        policy=scheduled(cell.policy),
         startup_seconds=timeline.startup_seconds,
         warnings=list(words["warnings"]),
         facts=_facts(record["steps"], timeline),

@@ -118,7 +118,7 @@ class MetricsKeeper(Listener):
         if repetition == 0 or cell.simulated:
             self._live.begin_nothing()
         else:
-            self._live.begin_cell(cell.case.scenario, cell.executor, cell.case.loaded.parameters)
+            self._live.begin_cell(cell.case.scenario, cell.executor, cell.case.loaded.parameters, cell.policy)
 
     def measured(self, measured: Measured) -> None:
         """Between two runs there is time to add up."""

@@ -17,15 +17,17 @@ from typing import Any, Final
 
 from executor.backends import backend_names, find_backend, make_backend
 from executor.backends.base import BackendError
+from executor.dependencies import Graph
 from executor.model.findings import Finding, WorkflowError, did_you_mean
 from executor.tools.registry import resolve_tool
-from harness.config import POLICIES, Config, Policy
+from harness.config import BEST, POLICIES, Config, Policy
 from harness.execution import workers_for
 from harness.expectations import Expectation, parse_expectations
 from harness.files.strict_file import Document
 from harness.result.cell_key import Cell, cell_of
 from harness.scenario.scenario_file import COMMAND_LINE, load_document, read_scenario
 from harness.scenario.scenario_model import Benchmark, Loaded
+from harness.simulation import BestOrder, Learned, best_order
 
 SERIAL: Final = "serial"
 _DATAFLOW: Final = "dataflow"
@@ -78,7 +80,9 @@ class Case:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MatrixCell:
-    """One place in the matrix. ``baseline`` is the cell that it is compared with; None: it is one itself."""
+    """One place in the matrix. ``baseline`` is the cell that it is compared with; None: it is one itself. ``order``:
+    the order of starts, under the policy ``best``.
+    """
 
     case: Case
     executor: str
@@ -87,6 +91,13 @@ class MatrixCell:
     simulated: bool
     baseline: MatrixCell | None = None
     backend_options: Mapping[str, str] = field(default_factory=dict)
+    order: BestOrder | None = None
+
+    @property
+    def graph(self) -> Graph:
+        """What runs."""
+        graph = self.case.loaded.graph
+        return graph if self.order is None else self.order.applied(graph)
 
     @property
     def key(self) -> Cell:
@@ -117,8 +128,10 @@ class Matrix:
         return [cell for cell in self.cells if cell.case is case]
 
 
-def build_matrix(paths: Sequence[str | Path], request: MatrixRequest, config: Config) -> Matrix:
-    """Read the files and lay out the matrix.
+def build_matrix(
+    paths: Sequence[str | Path], request: MatrixRequest, config: Config, learned: Learned | None = None
+) -> Matrix:
+    """Read the files and lay out the matrix. ``learned``: what the policy ``best`` knows of earlier runs.
 
     Raises:
         WorkflowError: with everything that is wrong about the files and what is asked for.
@@ -137,7 +150,7 @@ def build_matrix(paths: Sequence[str | Path], request: MatrixRequest, config: Co
     cells: list[MatrixCell] = []
     for case in cases:
         try:
-            cells += _cells_of(case, request, config)
+            cells += _cells_of(case, request, config, learned)
         except BackendError as error:
             findings.append(_refused("executor", str(error), "see `makespan executors`"))
     if findings:
@@ -235,9 +248,10 @@ def _case(document: Document, settings: Mapping[str, Any], request: MatrixReques
     )
 
 
-def _cells_of(case: Case, request: MatrixRequest, config: Config) -> list[MatrixCell]:
+def _cells_of(case: Case, request: MatrixRequest, config: Config, learned: Learned | None) -> list[MatrixCell]:
     found: dict[str, MatrixCell] = {}
     baselines: dict[bool, MatrixCell] = {}
+    orders: dict[int, BestOrder] = {}
     executors = request.executors or case.benchmark.executors or _executors_for(case.loaded)
     for executor in dict.fromkeys(executors):
         backend = find_backend(executor)
@@ -252,7 +266,10 @@ def _cells_of(case: Case, request: MatrixRequest, config: Config) -> list[Matrix
             given = {name: text for name, text in request.backend_options.items() if name in backend.options}
             options = config.options_of(executor, given)
             capacity = make_backend(executor, workers, options).capacity
-            cell = MatrixCell(case, executor, capacity, policy, simulated, baselines[simulated], options)
+            if policy == BEST and capacity not in orders:
+                orders[capacity] = best_order(case.loaded, workers=capacity, learned=learned)
+            order = orders[capacity] if policy == BEST else None
+            cell = MatrixCell(case, executor, capacity, policy, simulated, baselines[simulated], options, order)
             found.setdefault(cell.label, cell)
     return list(found.values())
 

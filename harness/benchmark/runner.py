@@ -31,9 +31,9 @@ from harness.benchmark.meter import Meter, Usage
 from harness.benchmark.recorded_calls.call_reading import RecordedRuns
 from harness.benchmark.recorded_calls.call_replay import with_replay
 from harness.config import LanguageModel
-from harness.execution import with_endpoint
+from harness.execution import scheduled, with_endpoint
 from harness.standin import StandIn
-from harness.standin.declarations import names_called, needs_stand_in, with_stand_in
+from harness.standin.declarations import names_called, needs_stand_in, points_at_stand_in, with_stand_in
 from harness.start_clock import StartClock
 
 # Kinds of tools whose attempts are calls to a service: they are counted, and may cost something.
@@ -103,11 +103,22 @@ class Runner:
                 for case in matrix.cases
             }
         self._real = any(not cell.simulated for cell in matrix.cells)
-        self.stand_in = False
+        self._standin: StandIn | None = None
         self._open = ExitStack()
         # Executors whose workers are kept over the repetitions, and how long it took to bring these up.
         self._kept: dict[tuple[str, int | None, str], Backend] = {}
         self._cold_seconds: dict[Backend, float] = {}
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether the stand-in answers steps, or has answered code of one so far."""
+        return self._standin is not None and (
+            self._standin.asked
+            or any(
+                points_at_stand_in(tools, [step.tool for step in case.loaded.graph.steps])
+                for case, tools in self._declared.items()
+            )
+        )
 
     def _asks_a_service(self, case: Case, step: Step) -> bool:
         declaration = self._declared[case].get(step.tool or "")
@@ -119,10 +130,9 @@ class Runner:
             if case not in self._replayed and needs_stand_in(tools, self._used[case])
         ]  # fmt: skip
         if self._real and needing:
-            standin = self._open.enter_context(StandIn())
-            self.stand_in = True
+            self._standin = self._open.enter_context(StandIn())
             for case in needing:
-                self._declared[case] = with_stand_in(self._declared[case], self._used[case], standin.base_url)
+                self._declared[case] = with_stand_in(self._declared[case], self._used[case], self._standin.base_url)
         gc.collect()
         # What is here now stays: collections need not look at it again and again.
         gc.freeze()
@@ -157,15 +167,16 @@ class Runner:
         done = run(
             case.loaded.workflow,
             backend=backend,
-            policy=cell.policy,
+            policy=scheduled(cell.policy),
             tools=self._tools(case, repetition),
             resources=case.loaded.resources,
             seed=seed,
             instruments=[*self._instruments, *its_own, clock, steps],
             scale=case.loaded.scenario.scale,
-            graph=case.loaded.graph,
+            graph=cell.graph,
         )
         wall = time.perf_counter() - began
+        done.timeline.policy = cell.policy
         usage = meter.stop()
         calls, tokens = (0, 0) if cell.simulated or case in self._replayed else self._spent(case, steps.steps, done)
         cold = done.startup_seconds

@@ -22,9 +22,7 @@ from harness.files.json_output import STDOUT, check_writable, write_json, write_
 from harness.plain_text import counted, one_line
 from harness.report.terminal.analysis_text import analysis_lines, many_lines
 from harness.report.terminal.console import Line, Terminal
-from harness.simulation.changes import SimulationError, worker_counts
 from harness.traces import ForeignRun, Trace, TraceError, foreign_run, read_traces
-from harness.traces.diagnosis.analysis_document import analysis_document, many_document, run_documents, trace_document
 from harness.traces.diagnosis.diagnosis import Diagnosis, diagnose
 from harness.traces.diagnosis.trace_groups import Digest, Group, digest_of, groups_of
 from harness.traces.prediction.predicted_makespans import Limit, limit_of
@@ -61,14 +59,7 @@ def _analyze(request: AnalyzeRequest, terminal: Terminal | None, origin: str | N
     if first is None:
         raise faults[0] if faults else TraceError(_nothing_found(request, others))
     second = next(traces, None)
-    try:
-        workers = worker_counts(request.workers) or None
-        limits = [
-            *(limit_of(typed, "--rate") for typed in request.rates),
-            *(limit_of(typed, "--set-capacity") for typed in request.capacities),
-        ]
-    except SimulationError as error:
-        raise UsageFault(f"{error}\n    fix: {error.fix}") from error
+    workers, limits = _changes(request)
     if terminal is None:
         terminal = Terminal(sys.stderr) if _takes_stdout(request) else Terminal()
     if second is None:
@@ -78,6 +69,21 @@ def _analyze(request: AnalyzeRequest, terminal: Terminal | None, origin: str | N
     else:
         _many(request, [first, second], traces, faults, workers, limits, terminal)
     return ExitCode.FINE
+
+
+def _changes(request: AnalyzeRequest) -> tuple[list[int] | None, list[Limit]]:
+    """The numbers of workers and the limits that are asked for."""
+    if not (request.workers or request.rates or request.capacities):
+        return None, []
+    from harness.simulation.changes import SimulationError, worker_counts  # noqa: PLC0415 - heavy: only a change needs it
+
+    try:
+        return worker_counts(request.workers) or None, [
+            *(limit_of(typed, "--rate") for typed in request.rates),
+            *(limit_of(typed, "--set-capacity") for typed in request.capacities),
+        ]
+    except SimulationError as error:
+        raise UsageFault(f"{error}\n    fix: {error.fix}") from error
 
 
 def _check(request: AnalyzeRequest) -> None:
@@ -174,6 +180,8 @@ def _one(
     if not request.quiet:
         terminal.write(analysis_lines(diagnosis))
     if request.json_target is not None:
+        from harness.traces.diagnosis.analysis_document import analysis_document  # noqa: PLC0415 - only a document pays
+
         write_json(analysis_document(diagnosis), request.json_target)
     _write_html(request, [diagnosis])
     if request.scenario_target is not None:
@@ -184,6 +192,7 @@ def _write_html(request: AnalyzeRequest, diagnoses: Sequence[Diagnosis]) -> None
     if request.html_target is None:
         return
     from harness.report.html import report_html  # noqa: PLC0415 - heavy: only a page pays for it
+    from harness.traces.diagnosis.analysis_document import run_documents, trace_document  # noqa: PLC0415 - as above
 
     page = report_html(run_documents(diagnoses), [trace_document(one) for one in diagnoses])
     write_text(page, request.html_target, "HTML")
@@ -219,6 +228,8 @@ def _many(
         if spans > _SPANS_KEPT:
             terminal.write([Line(f"note: of more than {_SPANS_KEPT:,} spans, the later traces are in the sums alone")])
     if request.json_target is not None:
+        from harness.traces.diagnosis.analysis_document import many_document  # noqa: PLC0415 - only a document pays
+
         write_json(many_document(groups, typical, [str(fault) for fault in faults]), request.json_target)
     _write_html(request, list(typical.values()))
 

@@ -52,6 +52,7 @@ from harness.cli.bench_resuming import (
     started_as,
 )
 from harness.cli.guard import UsageFault
+from harness.cli.learned import learned_from
 from harness.cli.metrics_option import Metrics
 from harness.cli.requests.running import BenchRequest
 from harness.cli.signals import programs_ended, terminated_as_interrupted
@@ -79,6 +80,7 @@ from harness.local_llm import local_model, suit
 from harness.report.terminal.bench_progress import BenchProgress
 from harness.report.terminal.bench_text import bench_lines, dry_run_lines, expectation_lines
 from harness.report.terminal.console import Line, Terminal, finding_lines
+from harness.report.terminal.order_text import order_lines
 from harness.report.terminal.resume_text import bench_resume_lines
 from harness.result import Document, run_document
 from harness.result.cell_key import machine_differences
@@ -87,6 +89,8 @@ from harness.store.run_store import Store
 from harness.store.store_errors import StoreError
 
 _PLOT_COLUMNS: Final = 100
+# Ends of a benchmark that can go on.
+_CUT_SHORT: Final = ("interrupted", "failed")
 
 
 def bench_scenarios(request: BenchRequest) -> ExitCode:
@@ -109,13 +113,20 @@ def bench_scenarios(request: BenchRequest) -> ExitCode:
     budget = Budget(request.max_calls, request.max_tokens, read_time(request.max_time))
     cache: CacheMode = one_of("--cache", request.cache, get_args(CacheMode))
     config = load_config(request.config_path, overrides={"llm": {"base_url": request.llm, "model": request.model}})
-    matrix = build_matrix(request.scenarios, wanted, config)
+    learned = learned_from(
+        request.store, config, Terminal(sys.stderr), no_store=request.no_store,
+        before=None if stored is None else stored.run_id,
+    )  # fmt: skip
+    matrix = build_matrix(request.scenarios, wanted, config, learned)
     terminal = Terminal(sys.stderr) if STDOUT in (request.json_target, request.junit_target) else Terminal()
     if not request.quiet:
         warnings = [one for case in matrix.cases for one in case.loaded.findings if one.severity == "warning"]
         Terminal(sys.stderr).write(finding_lines(dict.fromkeys(warnings)))
         if any(cache_assumed(case.loaded) for case in matrix.cases):
             terminal.line("A benchmark takes nothing from the cache: steps with `cache: inputs` run each time.", "dim")
+        for cell in matrix.cells:
+            if cell.order is not None:
+                terminal.write(order_lines(cell.order, on=cell.label))
     judge = _judge_for(request, matrix, config, judge_all=not wanted.change_the_cells)
     store = store_path(request.store, config)
     seed = matrix.cases[0].seed
@@ -291,6 +302,7 @@ class _Bench:
             environment={**machine_facts(), "stand_in": runner.stand_in, "simulated": simulated},
             results=[],
         )  # fmt: skip
+        self.runner = runner
         self.faults: list[str] = []
         self.metrics = metrics
         self.listeners: list[Listener] = [*metrics.listeners]
@@ -347,6 +359,8 @@ class _Bench:
         try:
             if not self.request.quiet:
                 self._show(document, found)
+                if outcome.stopped_by in _CUT_SHORT and self.recording is not None and not self.faults:
+                    self.terminal.line("What is missing can be done: makespan bench --resume @last", "dim")
         finally:
             # Also where no reader takes the text any more (`| head`).
             self.metrics.finish(document)
@@ -357,6 +371,8 @@ class _Bench:
         return _exit_code(self.matrix, document, found, outcome)
 
     def _document(self, outcome: Outcome, session: Session, *, predictions: bool = True) -> Document:
+        # What the code of steps asked is known now.
+        self.head["environment"]["stand_in"] |= self.runner.stand_in
         return bench_document(
             outcome, self.head, seed=self.seed, predictions=predictions, usable_cores=session.usable_cores
         )  # fmt: skip
@@ -394,7 +410,7 @@ class _Bench:
         if request.junit_target is not None:
             self._try(lambda: write_text(self._junit(verdicts), str(request.junit_target), "JUnit XML"))
         if self.recording is not None and document["results"]:
-            status: Any = "interrupted" if outcome.stopped_by in ("interrupted", "failed") else "finished"
+            status: Any = "interrupted" if outcome.stopped_by in _CUT_SHORT else "finished"
             failure = self.recording.finish(document, status=status)
             if failure is not None:
                 self.faults.append(str(failure))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from harness.exit_codes import ExitCode
 from harness.files.packaged import shipped_scenarios
 from harness.files.strict_file import read_document
-from harness.plain_text import counted, one_line
+from harness.plain_text import columns_of, counted, one_line, padded
 from harness.report.terminal.console import Line, Terminal
 
 
@@ -67,7 +67,7 @@ def list_executors() -> ExitCode:
 
 def _write_rows(head: str, rows: Sequence[tuple[str, str]]) -> None:
     terminal = Terminal()
-    column = max((len(name) for name, _ in rows), default=0)
+    column = max((columns_of(name) for name, _ in rows), default=0)
     terminal.line(head, "bold")
-    lines = [Line(f"  {one_line(name, 60):<{column}}  {one_line(text, 400)}".rstrip()) for name, text in rows]
+    lines = [Line(f"  {padded(one_line(name, 60), column)}  {one_line(text, 400)}".rstrip()) for name, text in rows]
     terminal.write(lines or [Line("  none")])

@@ -77,10 +77,10 @@ class Metrics:
 
         return [MetricsKeeper(self._service.live)]
 
-    def begin_run(self, scenario: str, executor: str, parameters: Mapping[str, Any]) -> None:
+    def begin_run(self, scenario: str, executor: str, parameters: Mapping[str, Any], policy: str) -> None:
         """The one run of the command is of this cell."""
         if self._service is not None:
-            self._service.live.begin_cell(scenario, executor, parameters)
+            self._service.live.begin_cell(scenario, executor, parameters, policy)
 
     def finish(self, document: Mapping[str, Any]) -> None:
         """This came of it: it is shown and sent when the block ends, by when traces are where they go."""

@@ -17,11 +17,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from executor.garbage_collection import rare_collections
+from executor.backends import make_backend
+from executor.garbage_collection import frozen_objects, paused_collector
 from executor.model.findings import Finding
 from executor.running import Run
 from harness.analysis import Summary
 from harness.cli.guard import UsageFault
+from harness.cli.learned import learned_from
 from harness.cli.metrics_option import Metrics
 from harness.cli.plan import is_file_argument, workflow_document
 from harness.cli.requests.running import RunRequest
@@ -30,7 +32,7 @@ from harness.cli.signals import programs_ended, terminated_as_interrupted
 from harness.cli.stores import check_store, keep_run, rescue, store_path
 from harness.cli.trace_options import send_traces, traces_sent_on_error, tracing_for, untraced
 from harness.cli.typed_values import read_settings
-from harness.config import Config, load_config
+from harness.config import BEST, Config, load_config
 from harness.execution import Execution, Keep, document_of, execute, workers_for
 from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_json
@@ -92,11 +94,14 @@ def run_scenario(request: RunRequest) -> ExitCode:
             _show_plan(request, loaded, terminal)
         elif not request.quiet:
             terminal.line("Steps start while the plan is still being written.")
+        order = None
+        if config.policy == BEST:
+            loaded, order = _in_best_order(loaded, request, config, terminal, faults, is_whole=live is None)
         if asks and not _approved(terminal):
             terminal.line("Nothing was run.")
             return ExitCode.FINE
         with Metrics(config, request.metrics_port, faults, quiet=request.quiet) as metrics:
-            return _run_loaded(loaded, request, config, terminal, faults, metrics, live, journal)
+            return _run_loaded(loaded, request, config, terminal, faults, metrics, live, journal, order)
 
 
 def _planned(
@@ -129,6 +134,27 @@ def _show_plan(request: RunRequest, loaded: Loaded, terminal: Terminal) -> None:
         save_plan(workflow_document(loaded), request.save)
 
 
+def _in_best_order(
+    loaded: Loaded, request: RunRequest, config: Config, terminal: Terminal, faults: Terminal, *, is_whole: bool
+) -> tuple[Loaded, Document | None]:
+    """The scenario with the priorities of the best order of starts, and how that was found."""
+    from harness.report.terminal.order_text import order_lines  # noqa: PLC0415 - simulations, for this policy alone
+    from harness.simulation import best_order  # noqa: PLC0415 - the same
+    from harness.simulation.simulation_document import order_document  # noqa: PLC0415 - the same
+
+    if not is_whole:
+        faults.line("warning: policy best needs the whole plan, and steps of a task start before: it is dataflow")
+        return loaded, None
+    options = read_settings(request.backend_options, "--backend-option")
+    workers = workers_for(config.executor, request.workers, config.workers)
+    capacity = make_backend(config.executor, workers, config.options_of(config.executor, options)).capacity
+    learned = learned_from(request.store, config, faults, no_store=request.no_store)
+    order = best_order(loaded, workers=capacity, learned=learned)
+    if not request.quiet:
+        terminal.write(order_lines(order))
+    return replace(loaded, graph=order.applied(loaded.graph)), order_document(order)
+
+
 def _run_loaded(
     loaded: Loaded,
     request: RunRequest,
@@ -138,16 +164,18 @@ def _run_loaded(
     metrics: Metrics,
     live: LivePlan | None,
     journal: FoundJournal | None,
+    order: Document | None,
 ) -> ExitCode:
     """Run it, or what ``live`` brings; show, keep and send what came of it."""
     tracing = tracing_for(config, request.trace, request.trace_file)
     metrics.tracing = tracing
-    metrics.begin_run(loaded.scenario.scenario, config.executor, loaded.parameters)
+    metrics.begin_run(loaded.scenario.scenario, config.executor, loaded.parameters, config.policy)
     unseen = request.no_progress or request.quiet
     progress = None if unseen else progress_for(terminal, len(loaded.graph.steps))
     with (
         terminated_as_interrupted(),
         programs_ended([loaded]),
+        frozen_objects(),
         progress or contextlib.nullcontext(),
         traces_sent_on_error(tracing, faults),
     ):
@@ -172,6 +200,7 @@ def _run_loaded(
             resumed=None if journal is None else (journal.run_id, journal.trace_id),
             cache=None if request.no_store else _cache(request, config),
         )
+    execution = replace(execution, order=order)
     if live is not None:
         live.finish()
         loaded = live.loaded
@@ -182,7 +211,7 @@ def _run_loaded(
     return _report(execution, request, config, terminal, faults, metrics, tracing, live)
 
 
-@rare_collections()
+@paused_collector()
 def _report(
     execution: Execution,
     request: RunRequest,

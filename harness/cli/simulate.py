@@ -19,6 +19,7 @@ from harness.cli.requests.traces import SimulateRequest
 from harness.cli.stores import store_to_read
 from harness.cli.typed_values import read_settings, read_time
 from harness.config import Config, load_config
+from harness.execution import scheduled
 from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_json
 from harness.files.packaged import shipped_scenarios
@@ -207,7 +208,9 @@ def _holds_steps(path: Path) -> bool:
 def _scenario(request: SimulateRequest, config: Config) -> Subject:
     loaded = load(request.subject, settings=read_settings(request.settings), config=config)
     Terminal(sys.stderr).write(finding_lines(one for one in loaded.findings if one.severity == "warning"))
-    return subject_of_scenario(loaded, workers=config.workers or loaded.recorded_workers, policy=config.policy)
+    return subject_of_scenario(
+        loaded, workers=config.workers or loaded.recorded_workers, policy=scheduled(config.policy)
+    )
 
 
 def _trace(request: SimulateRequest) -> Subject:

@@ -20,7 +20,7 @@ from harness.expectations.measuring import (
     ONLY_AGGREGATED,
 )
 
-POLICIES: Final = ("dataflow", "levels", "barrier", "serial")
+POLICIES: Final = ("dataflow", "best", "levels", "barrier", "serial")
 _SHAPE: Final = "write `[executor[@workers][/policy][{parameter=value}]] metric operator number`"
 _OPERATORS: Final[tuple[Operator, ...]] = (">=", "<=", "==", "!=", ">", "<")
 # The units that may follow a number of seconds, and each in seconds.

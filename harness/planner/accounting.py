@@ -87,6 +87,10 @@ _BEYOND_PHRASES: Final = (
         "what is to be done for each",
     ),
     (r"\bthe (?:first|second|third|fourth|fifth|last|better|shorter|longer) (?:one|ones|of)\b", "a reference"),
+    (
+        r"\b(?:have|get) (?:it|them|this|that|these|those|(?:the|a|an|my|our) \w+) (?!to\b)\w+(?:ed|read|n)\b",
+        "whether that is a step of its own",
+    ),
     (r"\bthe one (?:that|which|with)\b|[,:] one (?:\w+ ){1,6}?and one \w+", "a reference"),
     (
         r"\ban? \w+ and (?:an? )?\w+ (?:version|variant|one|form|kind|type|draft|copy|copies)s?\b",
@@ -109,7 +113,7 @@ _TO_SEVERAL: Final = re.compile(
 )
 _BACKWARDS: Final = re.compile(
     r"\b(?:both|these|those|them|they|either|neither|each one|all of (?:it|them)|the (?:two|three|four|results?|"
-    r"versions?|drafts?|winners?|losers?|answers?|best|worst|\w+est|rest|output))\b(?: \w+)?",
+    r"versions?|drafts?|texts?|winners?|losers?|answers?|best|worst|\w+est|rest|output))\b(?: \w+)?",
     re.IGNORECASE,
 )
 _WHOLES: Final = re.compile(r"\b(?:outline|table of contents|structure|agenda|skeleton)\b", re.IGNORECASE)

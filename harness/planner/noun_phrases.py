@@ -75,6 +75,13 @@ class NounPhrase:
         return not ("at" in others or first in NEVER_FIRST or not NEVER_IN_A_NAME.isdisjoint(words))
 
     @property
+    def thing_among_topics(self) -> str | None:
+        """A topic that begins as a thing does, where the first one does not: ``the pros of tea, a verdict``."""
+        firsts = [topic.split()[0].lower() for topic in self.topics] if self.is_spread else []
+        own = [at for at, first in enumerate(firsts) if first in DETERMINERS and firsts[0] not in DETERMINERS]
+        return self.topics[own[0]] if own else None
+
+    @property
     def is_spread(self) -> bool:
         """Whether every topic gets a thing of its own."""
         if len(self.topics) < 2 or self.preposition == "between":
@@ -267,7 +274,7 @@ def _with_topic(text: str, thing: NounPhrase, rest: list[Token]) -> NounPhrase:
     colon = next((at for at, token in enumerate(about) if token.text == ":"), None)
     if colon is not None and about[colon + 1 :]:  # "about these animals: cats, dogs"
         about = about[colon + 1 :]
-    items = listed(about)
+    items = [item[1:] if item[0].low == preposition and len(item) > 1 else item for item in listed(about)]
     tail: list[Token] = []
     if len(items) > 1 and not any(_preposition_in(item) for item in items[:-1]):
         cut = _preposition_in(items[-1])

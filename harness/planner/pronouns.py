@@ -4,7 +4,7 @@ Rules of this module:
 - "it" is the one thing made last; of a text in several languages or formats, the text itself.
 - "them" is all that the clause before made; if that is one thing, all that was made and that nothing was made from;
   if that is one thing too, it and what it was made from.
-- "the jokes" are the latest jokes.
+- "the jokes" are the latest jokes; "the comparison" is what the latest "compare" made.
 - Where nothing is found the answer is None: the caller decides whether that is worth a remark.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from harness.planner.tokens import Token, number_of
 from harness.planner.vocabulary import (
@@ -24,6 +25,10 @@ from harness.planner.vocabulary import (
     is_plural,
     singular,
 )
+
+# How nouns end that are made from verbs, and how many letters of the verb they keep.
+_DEED_ENDINGS: Final = ("ion", "ison", "ysis", "ing", "al")
+_STEM: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +61,16 @@ class Scope:
 
     def __init__(self) -> None:
         self.clauses: list[list[Product]] = []
+        self._verbs: list[str] = []
         self._used: set[int] = set()
         self._sources: set[int] = set()
         # What "each" was said of, and no step made.
         self.unknown: list[str] = []
 
-    def add(self, products: list[Product], used: Iterable[int]) -> None:
-        """What a clause made, and the steps that it was made from."""
+    def add(self, products: list[Product], used: Iterable[int], verb: str = "") -> None:
+        """What a clause made, the steps that it was made from, and how."""
         self.clauses.append(products)
+        self._verbs.append(verb)
         self._sources = set(used)
         self._used |= self._sources
 
@@ -98,9 +105,9 @@ class Scope:
 
     def named(self, noun: str) -> Product | None:
         """The latest product of that noun."""
-        for products in reversed(self.clauses):
+        for products, verb in zip(reversed(self.clauses), reversed(self._verbs), strict=True):
             for product in reversed(products):
-                if product.noun == noun:
+                if product.noun == noun or _is_deed(noun, verb):
                     return product
         return None
 
@@ -110,7 +117,7 @@ class Scope:
         if latest is None or not all_of_them:
             return latest.steps if latest is not None else ()
         products = next(products for products in reversed(self.clauses) if latest in products)
-        return tuple(step for product in products if product.noun == noun for step in product.steps)
+        return tuple(step for product in products if product.noun == latest.noun for step in product.steps)
 
     def find(self, tokens: Sequence[Token]) -> Reference | None:
         """The first reference among the words."""
@@ -120,6 +127,8 @@ class Scope:
             found = self._at(tokens, place)
             if found is not None:
                 return found
+        if any(token.low in ("its", "their") for token in tokens):  # "count its syllables"
+            return Reference(self.one(), 0, 0)
         return None
 
     def _at(self, tokens: Sequence[Token], place: int) -> Reference | None:
@@ -148,8 +157,10 @@ class Scope:
         product = self.named(noun)
         if product is not None:
             return Reference(product.steps, place, end + 1, each=True, noun=noun)
-        if noun and end == place + 1 and noun not in ANYTHING:
-            self.unknown.append(f"{tokens[place].text} {tokens[end].text}")
+        is_unknown = noun and end == place + 1 and noun not in ANYTHING
+        if is_unknown or len(self.last_steps()) == 1:
+            words = tokens[place : end + 1 if is_unknown else end]
+            self.unknown.append(" ".join(token.text for token in words))
         return Reference(self.last_steps(), place, end, each=True)
 
     def _numbered_at(self, tokens: Sequence[Token], place: int) -> Reference | None:
@@ -188,6 +199,13 @@ class Scope:
             if noun in ANYTHING:
                 return Reference(self.several() if is_plural(token.low) else self.one(), place, at + 1)
         return None
+
+
+def _is_deed(noun: str, verb: str) -> bool:
+    """``comparison`` of ``compare``, ``ranking`` of ``rank``; ``review`` of ``review``."""
+    stem = verb.removesuffix("e")
+    alike = noun.startswith(stem) if len(stem) < _STEM else noun[:_STEM] == verb[:_STEM]
+    return bool(verb) and alike and noun.endswith((verb, *_DEED_ENDINGS))
 
 
 def _stands_alone(tokens: Sequence[Token], place: int) -> bool:

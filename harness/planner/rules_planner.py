@@ -39,14 +39,12 @@ from harness.planner.pronouns import Product, Reference, Scope
 from harness.planner.sentences import Clause
 from harness.planner.tokens import Token, listed, said, tokens_of
 from harness.planner.vocabulary import (
-    ANYTHING,
     DERIVED,
+    DETERMINERS,
     GATHERING,
     ITEMWISE,
     LANGUAGES,
     PREPOSITIONS,
-    PRONOUNS_PLURAL,
-    PRONOUNS_SINGULAR,
     QUESTIONS,
     REMARK_OPENERS,
     REMARKS,
@@ -54,13 +52,21 @@ from harness.planner.vocabulary import (
     VerbKind,
     singular,
 )
-from harness.planner.wording import asked_of, capital, literal_in, whole_of, without_shared_topic, words_of, works_of
+from harness.planner.wording import (
+    asked_of,
+    capital,
+    definite_words,
+    lacks_text,
+    literal_in,
+    whole_of,
+    without_shared_topic,
+    words_of,
+    works_of,
+)
 
 WRITER: Final = "content_generator"
 TRANSLATOR: Final = "nmt_translator"
 SUMMARIZER: Final = "summarizer"
-# These mean a text, and are none.
-_EMPTY_WORDS: Final = ANYTHING | PRONOUNS_SINGULAR | PRONOUNS_PLURAL
 
 
 def plan_by_rules(task: str, *, config: Config) -> Planned:
@@ -146,7 +152,7 @@ class _Rules:
             self._keep_order(clause, products)
             sources = self._sources_of_all(products)
             loose_points += clause.link == "point" and bool(self._scope) and not sources and not clause.material
-            self._scope.add(products, sources)
+            self._scope.add(products, sources, clause.verb)
         self._assume(assumptions.of_points(loose_points))
         self._draft.unsure += [(words, "what is to be done for each") for words in self._scope.unknown]
         return self._draft
@@ -195,6 +201,8 @@ class _Rules:
             self._assume(assumptions.of_thing(thing))
             if not thing.is_sure:
                 self._draft.unsure.append((thing.name, "what is to be made"))
+            if (own := thing.thing_among_topics) is not None:
+                self._draft.unsure.append((own, "whether that is a topic or a thing to make"))
         numbered = numbered_at(clause.tokens)
         self._assume(assumptions.of_numbered(numbered.names) if numbered else [])
         return products
@@ -207,6 +215,8 @@ class _Rules:
         works = works_of(self._task, clause.verb, thing, source_noun)
         tool = SUMMARIZER if thing.noun == "summary" and reference else WRITER
         self._draft.has_list |= len(works) > 1
+        if thing.noun in ("summary", "abstract", "excerpt") and not reference and not thing.about:
+            self._miss_text(clause)
         groups = (
             [[step] for step in reference.steps]
             if reference and reference.each
@@ -226,9 +236,14 @@ class _Rules:
         """The steps that a thing is made from, if any."""
         if earlier and thing.about and thing.about[0].low in ("it", "them"):  # "an article and a summary of it"
             return Reference(earlier[0].steps, 0, 0)
+        if earlier and thing.about and thing.about[0].low in DETERMINERS:  # "… and a summary of the article"
+            nouns = [singular(token.low) for token in thing.about]
+            named = next((product for product in reversed(earlier) if product.noun in nouns), None)
+            if named is not None:
+                return Reference(named.steps, 0, 0)
         if thing.about or thing.names_others:
             return self._scope.find(words_of(thing)) if thing.names_others else self._scope.find(thing.about)
-        if earlier and thing.noun in DERIVED:
+        if earlier and (thing.noun in DERIVED or thing.determiner in ("its", "their")):
             source = next((product for product in reversed(earlier) if product.noun not in DERIVED), None)
             return Reference(source.steps, 0, 0) if source is not None else None
         if self._scope and (thing.noun in DERIVED or thing.determiner in ("its", "their")):
@@ -266,10 +281,10 @@ class _Rules:
         if reference is not None and not clause.material:
             named = reference.noun if len(reference.steps) == 1 else ""
             return [self._translations(reference.steps, languages, named=named, note=note, each=True)]
-        if not literal or (
-            what and not clause.material and (singular(what[-1].low) in _EMPTY_WORDS or what[0].low in _EMPTY_WORDS)
-        ):
-            self._warn("the task does not hold the text to translate", "add it: translate to French: good morning")
+        if not clause.material and (not literal or lacks_text(what)):
+            self._miss_text(clause)
+        elif not clause.material and self._scope and definite_words(what):
+            self._draft.unsure.append((said(self._task, what), "which text that is"))
         names = self._numbered(clause, what)
         if clause.link == "point" and clause.material and languages:
             asked = [(f' "{literal}"', language, literal) for language in languages]
@@ -398,7 +413,7 @@ class _Rules:
         if not names and clause.verb in ITEMWISE and len(items) > 1 and not clause.material and not asks_whole:
             names = names_of_items(self._task, items)
             self._draft.unsure += [
-                (said(self._task, item), f"whether it is what is to be {clause.verb}ed")
+                (said(self._task, item), f"whether it is what is to be {clause.verb.removesuffix('e')}ed")
                 for item in items[1:] if shares_words(items[0], item)
             ]  # fmt: skip
             self._assume(assumptions.of_items(clause.verb, names, clause.tokens))
@@ -421,6 +436,8 @@ class _Rules:
 
     def _plain(self, clause: Clause, *, tool: str | None = None, noun: str = "result") -> list[Product]:
         words = whole_of(clause)
+        if clause.kind in ("edit", "summarize", "convert") and not clause.material and lacks_text(clause.tokens):
+            self._miss_text(clause)
         text = words if clause.link == "point" else capital(clause.text)
         step = self._draft.add(text, tool=tool or self._default_tool, label=noun, words=words)
         return [Product(noun, (step,))]
@@ -445,6 +462,9 @@ class _Rules:
 
     def _assume(self, findings: Sequence[Finding]) -> None:
         self._draft.findings += [finding for finding in findings if finding not in self._draft.findings]
+
+    def _miss_text(self, clause: Clause) -> None:
+        self._warn(f"the task does not hold the text to {clause.verb}", f"add it: {clause.verb} …: good morning")
 
     def _warn(self, message: str, fix: str, severity: str = "warning") -> None:
         self._draft.findings.append(

@@ -15,6 +15,7 @@ from harness.planner.tokens import JOINING, Token, number_of, said
 from harness.planner.vocabulary import (
     AMBIGUOUS,
     DETERMINERS,
+    LANGUAGES,
     OBJECT_OPENERS,
     REMARKS,
     VAGUE_COUNTS,
@@ -58,7 +59,10 @@ def sentence_clauses(text: str, tokens: Sequence[Token]) -> list[Clause]:
         before = clauses_in(text, tokens[:colon])
         if before and before[-1].kind not in (None, "write"):
             material = " ".join(text[tokens[colon].end :].split())
-            return [*before[:-1], replace(before[-1], material=material)]
+            place = len(before) - 1
+            while place and not before[place - 1].tokens and before[place - 1].verb:  # "proofread and translate: …"
+                place -= 1
+            return [*before[:place], replace(before[place], material=material), *before[place + 1 :]]
     return clauses_in(text, tokens)
 
 
@@ -129,7 +133,8 @@ def begins_clause(tokens: Sequence[Token], place: int, link: Link) -> bool:
         return True
     if low not in VERBS:
         return False
-    if low not in AMBIGUOUS:
+    is_language = low in LANGUAGES and any(token.low in LANGUAGES for token in tokens[:place])  # "German and Polish"
+    if low not in AMBIGUOUS and not is_language:
         return True
     following = tokens[place + 1] if place + 1 < len(tokens) else None
     return following is not None and (following.low in OBJECT_OPENERS or following.kind == "quoted")

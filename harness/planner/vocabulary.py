@@ -112,10 +112,10 @@ SOURCES: Final = frozenset(
 DERIVED: Final = frozenset(
     _words(
         """summary abstract post tweet headline title teaser caption blurb newsletter translation digest tldr keyword
-    outline subtitle hashtag snippet excerpt thread"""
+    outline subtitle hashtag snippet excerpt thread version variant"""
     )
 )
-PRODUCTS: Final = SOURCES | DERIVED | {"email", "message", "version", "variant", "draft", "sketch", "table", "poster"}
+PRODUCTS: Final = SOURCES | DERIVED | {"email", "message", "draft", "sketch", "table", "poster"}
 # Words for whatever came out before.
 ANYTHING: Final = frozenset(_words("result text output content document file answer work piece"))
 
@@ -148,7 +148,7 @@ FORMATS: Final = {
 }  # fmt: skip
 
 _IRREGULAR = {"stories": "story", "haikus": "haiku", "series": "series", "summaries": "summary", "news": "news",
-              "limericks": "limerick", "analyses": "analysis", "quizzes": "quiz"}  # fmt: skip
+              "limericks": "limerick", "ads": "ad", "analyses": "analysis", "quizzes": "quiz"}  # fmt: skip
 _HISSING = ("ses", "xes", "zes", "ches", "shes")
 
 

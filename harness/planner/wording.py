@@ -9,14 +9,30 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from harness.planner.draft import STEPS_LIMIT, TooManyStepsError
 from harness.planner.noun_phrases import NounPhrase
 from harness.planner.pronouns import Product, Reference
 from harness.planner.sentences import Clause
-from harness.planner.tokens import Token, said, tokens_of, unquoted
-from harness.planner.vocabulary import DERIVED, PLATFORMS
+from harness.planner.tokens import JOINING, Token, said, tokens_of, unquoted
+from harness.planner.vocabulary import (
+    ANYTHING,
+    DERIVED,
+    DETERMINERS,
+    DISTRIBUTORS,
+    PLATFORMS,
+    PRODUCTS,
+    PRONOUNS_PLURAL,
+    PRONOUNS_SINGULAR,
+    singular,
+)
 
+_PRONOUNS: Final = PRONOUNS_SINGULAR | PRONOUNS_PLURAL
+_DEFINITE: Final = DISTRIBUTORS | _PRONOUNS | (DETERMINERS - {"a", "an", "some", "one"}) | {"of"}
+_TEXTS: Final = PRODUCTS | ANYTHING | {"sentence", "paragraph", "page", "line", "verse", "stanza", "note"}
+# Behind one of these the name of a text is over: "the article, the review", "the paragraph so that it is short".
+_GOES_ON: Final = JOINING | frozenset([",", ";", "so", "to", "into", "in", "for", "until", "with", "without", "by"])
 _AN = re.compile(r"[aeiou8]|(?:11|18)(?!\d)", re.IGNORECASE)
 
 
@@ -133,6 +149,22 @@ def literal_in(task: str, tokens: Sequence[Token]) -> str:
         return ""
     quoted = [token for token in tokens if token.kind == "quoted"]
     return unquoted(quoted[0]) if len(quoted) == 1 else said(task, tokens)
+
+
+def lacks_text(tokens: Sequence[Token]) -> bool:
+    """Whether words mean a text and are none: ``the article``, ``my essay``, ``them``, nothing at all."""
+    if not tokens or any(token.kind in ("quoted", "address") for token in tokens):
+        return not tokens
+    if tokens[0].low in _PRONOUNS and len(tokens) == 1:
+        return True
+    begin = definite_words(tokens)
+    nouns = [at for at in range(begin, len(tokens)) if singular(tokens[at].low) in _TEXTS][:1] if begin else []
+    return any(at + 1 == len(tokens) or tokens[at + 1].low in _GOES_ON for at in nouns)
+
+
+def definite_words(tokens: Sequence[Token]) -> int:
+    """How many words at the beginning say that what follows is known: ``the``, ``each of the``."""
+    return next((at for at, token in enumerate(tokens) if token.low not in _DEFINITE), len(tokens))
 
 
 def capital(text: str) -> str:

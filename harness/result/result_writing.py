@@ -106,12 +106,13 @@ def result_document(
     speedup_verdict: Verdict | None = None,
     scenario: str | None = None,
     summaries: Sequence[Summary] | None = None,
+    order: Document | None = None,
 ) -> Document:
     """One entry of ``results``: a cell of the matrix, or the one run of ``makespan run``.
 
     ``scenario`` is named where the document holds several. ``executor`` defaults to the timeline's backend;
     ``makespan`` to the median without an interval. Speedup is null where no baseline was measured. ``summaries``: of
-    the repetitions, where they are at hand.
+    the repetitions, where they are at hand. ``order``: how the order of starts was found, under the policy ``best``.
 
     Raises:
         ValueError: there is no repetition, or a timeline's dependencies form a cycle.
@@ -123,8 +124,8 @@ def result_document(
         summaries = [
             summary(one.timeline, usable_cores=one.usable_cores, foreign=one.foreign) for one in repetitions
         ]  # fmt: skip
-    order = sorted(range(len(repetitions)), key=lambda number: summaries[number].makespan_seconds)
-    chosen = order[(len(order) - 1) // 2]
+    ordered = sorted(range(len(repetitions)), key=lambda number: summaries[number].makespan_seconds)
+    chosen = ordered[(len(ordered) - 1) // 2]
     shown, figures = repetitions[chosen], summaries[chosen]
     timeline = shown.timeline
     if makespan is None:
@@ -134,6 +135,7 @@ def result_document(
         "executor": executor if executor is not None else timeline.backend,
         "workers": timeline.workers,
         "policy": timeline.policy,
+        **({} if order is None else {"order": order}),
         "parameters": dict(parameters or {}),
         "repetitions": len(repetitions),
         "makespan_seconds": makespan.document(),

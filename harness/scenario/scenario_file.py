@@ -24,7 +24,7 @@ from pydantic import BaseModel, ValidationError
 
 from executor.backends import backend_names
 from executor.dependencies import Plan, plan
-from executor.garbage_collection import rare_collections
+from executor.garbage_collection import paused_collector
 from executor.model.device_needs import resources_of
 from executor.model.findings import Finding, WorkflowError, did_you_mean, raise_errors
 from executor.model.findings import Path as FieldPath
@@ -294,8 +294,9 @@ class Loading:
             _why_not_found(finding, tool_by_step)
             for finding in planned.findings if complete or finding.severity == "error"
         ]  # fmt: skip
-        if planned.graph is not None and complete:
-            self.findings += check_calls(planned.graph.steps, lambda name: _tool_of(name, known))
+        if complete:
+            steps = workflow.steps if planned.graph is None else planned.graph.steps
+            self.findings += check_calls(steps, lambda name: _tool_of(name, known))
         return planned
 
     def _placed(self) -> list[Finding]:
@@ -422,7 +423,7 @@ def _exists(data: Any, path: FieldPath) -> bool:
     return True
 
 
-@rare_collections()
+@paused_collector()
 def load(
     path: str | Path,
     *,

@@ -5,33 +5,38 @@ Rules of this package:
   nothing is computed beside them.
 - A change that names what is not there is a :class:`SimulationError` that points at close names.
 - Same subject, same changes, same seed: same answer.
+- It names what is public; each name is imported when it is first used, since the words of a change need no engine.
 """
 
 from __future__ import annotations
 
-from harness.simulation.best_priorities import BestPriorities, best_priorities
-from harness.simulation.best_schedule import Optimum, best_schedule
-from harness.simulation.changes import Change, SimulationError, combined
-from harness.simulation.duration_draws import Distribution, distribution
-from harness.simulation.simulated_changes import Cell, Gain, Simulation, simulate
-from harness.simulation.subject import Subject, subject_of_document, subject_of_scenario, subject_of_timeline
+from typing import TYPE_CHECKING
+
+from executor.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from harness.simulation.best_order import BestOrder, Learned, best_order
+    from harness.simulation.best_priorities import BestPriorities, best_priorities
+    from harness.simulation.best_schedule import Optimum, best_schedule
+    from harness.simulation.changes import Change, SimulationError, combined
+    from harness.simulation.duration_draws import Distribution, distribution
+    from harness.simulation.simulated_changes import Cell, Gain, Simulation, simulate
+    from harness.simulation.subject import Subject, subject_of_document, subject_of_scenario, subject_of_timeline
+
+_NAMES = {
+    "harness.simulation.best_order": ("BestOrder", "Learned", "best_order"),
+    "harness.simulation.best_priorities": ("BestPriorities", "best_priorities"),
+    "harness.simulation.best_schedule": ("Optimum", "best_schedule"),
+    "harness.simulation.changes": ("Change", "SimulationError", "combined"),
+    "harness.simulation.duration_draws": ("Distribution", "distribution"),
+    "harness.simulation.simulated_changes": ("Cell", "Gain", "Simulation", "simulate"),
+    "harness.simulation.subject": ("Subject", "subject_of_document", "subject_of_scenario", "subject_of_timeline"),
+}
 
 __all__ = [
-    "BestPriorities",
-    "Cell",
-    "Change",
-    "Distribution",
-    "Gain",
-    "Optimum",
-    "Simulation",
-    "SimulationError",
-    "Subject",
-    "best_priorities",
-    "best_schedule",
-    "combined",
-    "distribution",
-    "simulate",
-    "subject_of_document",
-    "subject_of_scenario",
-    "subject_of_timeline",
-]
+    "BestOrder", "BestPriorities", "Cell", "Change", "Distribution", "Gain", "Learned", "Optimum", "Simulation",
+    "SimulationError", "Subject", "best_order", "best_priorities", "best_schedule", "combined", "distribution",
+    "simulate", "subject_of_document", "subject_of_scenario", "subject_of_timeline",
+]  # fmt: skip
+
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)

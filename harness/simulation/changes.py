@@ -12,19 +12,16 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Final, Literal
+from typing import Final
 
 from executor.model.device_needs import kind_of, need_faults, with_count
 from executor.model.findings import did_you_mean
 from executor.model.workflow import Resource
 from executor.record.timeline import Timeline
-from executor.scheduler import POLICIES, Policy
+from executor.scheduler import Policy
+from harness.config import POLICIES
+from harness.config import Policy as NamedPolicy
 from harness.plain_text import one_line
-
-# `best` is `dataflow` with the best of several orders of starts.
-SimulatedPolicy = Policy | Literal["best"]
-BEST: Final = "best"
-SIMULATED_POLICIES: Final[tuple[SimulatedPolicy, ...]] = (*POLICIES, BEST)
 
 _NO_LIMIT: Final = "none"
 _NAMES_SHOWN: Final = 8
@@ -181,19 +178,19 @@ def worker_counts(typed: Iterable[str]) -> list[int]:
     return sorted(found)
 
 
-def policies(typed: Iterable[str]) -> list[SimulatedPolicy]:
+def policies(typed: Iterable[str]) -> list[NamedPolicy]:
     """Names of policies, separated by commas.
 
     Raises:
         SimulationError: there is no such policy.
 
     """
-    found: dict[SimulatedPolicy, None] = {}
+    found: dict[NamedPolicy, None] = {}
     for text in typed:
         for piece in text.split(","):
-            name = next((one for one in SIMULATED_POLICIES if one == piece.strip()), None)
+            name = next((one for one in POLICIES if one == piece.strip()), None)
             if name is None:
-                fix = did_you_mean(piece.strip(), SIMULATED_POLICIES, f"use one of: {', '.join(SIMULATED_POLICIES)}")
+                fix = did_you_mean(piece.strip(), POLICIES, f"use one of: {', '.join(POLICIES)}")
                 raise SimulationError(f"--policy {piece.strip()!r}: there is no such policy", fix)
             found[name] = None
     return list(found)

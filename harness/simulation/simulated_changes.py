@@ -20,9 +20,11 @@ from typing import Final
 from executor.record.timeline import NANOSECONDS
 from executor.scheduler import Policy
 from harness.analysis import RunAnalysis
+from harness.config import BEST
+from harness.config import Policy as NamedPolicy
 from harness.plain_text import one_line
 from harness.simulation.best_priorities import BestPriorities, best_priorities
-from harness.simulation.changes import BEST, Change, SimulatedPolicy, combined
+from harness.simulation.changes import Change, combined
 from harness.simulation.subject import Subject
 from harness.simulation.what_if import WORKERS, gains_of
 
@@ -39,7 +41,7 @@ class Cell:
     """
 
     workers: int
-    policy: SimulatedPolicy
+    policy: NamedPolicy
     makespan_seconds: float
     lower_bound_seconds: float
     gain_seconds: float
@@ -86,7 +88,7 @@ def simulate(
     changes: Sequence[Change] = (),
     *,
     workers: Sequence[int] = (),
-    policies: Sequence[SimulatedPolicy] = (),
+    policies: Sequence[NamedPolicy] = (),
 ) -> Simulation:
     """Run it again: as it was, with each change alone, and with all of them for each number of workers and policy."""
     rerun = subject.rerun
@@ -117,7 +119,7 @@ def _policy_for(subject: Subject, workers: Sequence[int]) -> Policy:
     return "dataflow" if one_at_a_time and any(count > 1 for count in workers) else subject.policy
 
 
-def _schedules(subject: Subject, workers: Sequence[int], policies: Sequence[SimulatedPolicy]) -> list[Change]:
+def _schedules(subject: Subject, workers: Sequence[int], policies: Sequence[NamedPolicy]) -> list[Change]:
     """Each other number of workers alone, and each other policy."""
     named = _policy_for(subject, workers)
     found = [
@@ -137,7 +139,7 @@ def _schedules(subject: Subject, workers: Sequence[int], policies: Sequence[Simu
     return list({one.label: one for one in found}.values())
 
 
-def _under(subject: Subject, change: Change, policy: SimulatedPolicy) -> tuple[Change, BestPriorities | None]:
+def _under(subject: Subject, change: Change, policy: NamedPolicy) -> tuple[Change, BestPriorities | None]:
     """The change under a policy; of ``best`` the order of starts is searched here."""
     if policy != BEST:
         return replace(change, policy=policy), None
@@ -145,7 +147,7 @@ def _under(subject: Subject, change: Change, policy: SimulatedPolicy) -> tuple[C
     return ordered, best
 
 
-def _cell(subject: Subject, together: Change, policy: SimulatedPolicy, base: int) -> Cell:
+def _cell(subject: Subject, together: Change, policy: NamedPolicy, base: int) -> Cell:
     change, best = _under(subject, together, policy)
     again = subject.run(change)
     makespan = again.makespan_nanoseconds

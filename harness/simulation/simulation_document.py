@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from harness.files.packaged import schema
+from harness.simulation.best_order import BestOrder
 from harness.simulation.best_priorities import BestPriorities
 from harness.simulation.best_schedule import Optimum
 from harness.simulation.duration_draws import Distribution
@@ -71,6 +72,19 @@ def simulation_document(
 def simulation_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of the document."""
     return schema("simulation")
+
+
+def order_document(order: BestOrder | None) -> dict[str, Any] | None:
+    """How the order of starts of a run was found, for its result; its ``priorities`` are stated by its steps there."""
+    if order is None:
+        return None
+    found = order.found
+    return {
+        "rule": order.rule,
+        "makespans_seconds": {} if found is None else dict(found.makespans_seconds),
+        "not_tried": [] if found is None else list(found.left_out),
+        "durations": {how: order.known.get(how, 0) for how in ("stated", "tool", "learned", "assumed")},
+    }
 
 
 def _best(best: BestPriorities) -> dict[str, Any]:

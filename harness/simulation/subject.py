@@ -8,7 +8,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -32,8 +32,9 @@ class Subject:
     """``kind``: ``scenario``, ``run`` or ``trace``. ``steps``: ids by name. ``tools``: the tool of each step, by id;
     steps of one tool lend each other their durations. ``notes`` say what a reader must know of the base. ``failures``:
     by step, why it failed on the virtual clock (of a run: as recorded); ``skipped``: the steps that did not run since
-    others had failed. Neither takes the time that it would take. ``sure_gain_nanoseconds``: what a change gains at
-    least, whatever it is that the subject leaves open; None: nothing is left open, and each gain is sure.
+    others had failed. Neither takes the time that it would take. ``assumed``: the steps whose duration nobody knows.
+    ``sure_gain_nanoseconds``: what a change gains at least, whatever it is that the subject leaves open; None: nothing
+    is left open, and each gain is sure.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Subject:
     notes: list[str] = field(default_factory=list)
     failures: Mapping[str, str] = field(default_factory=dict)
     skipped: Sequence[str] = ()
+    assumed: Collection[str] = ()
     sure_gain_nanoseconds: Callable[[Change], int] | None = None
 
     def sure_gain(self, change: Change, gain_nanoseconds: int) -> int:
@@ -103,6 +105,7 @@ def subject_of_scenario(loaded: Loaded, *, workers: int | None = None, policy: P
         notes=list(execution.run.warnings),
         failures=_failures(timeline, execution.run.errors),
         skipped=_skipped(timeline),
+        assumed=execution.assumed,
     )
 
 

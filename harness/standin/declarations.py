@@ -38,6 +38,11 @@ def needs_stand_in(declarations: Mapping[str, ToolDeclaration], names_used: Iter
     return any(_is_open(declared[name]) for name in names_used if name in declared)
 
 
+def points_at_stand_in(declarations: Mapping[str, ToolDeclaration], names_used: Iterable[str | None]) -> bool:
+    """Whether a tool that is used was pointed at the stand-in: by :func:`with_stand_in`."""
+    return any(name in declarations and "stand_in" in declarations[name].options for name in names_used if name)
+
+
 def names_without_model(declarations: Mapping[str, ToolDeclaration], names_used: Iterable[str]) -> set[str]:
     """The tools that have to be pointed at an endpoint and name no model."""
     declared = {"llm": ToolDeclaration(kind="llm"), **declarations}

@@ -75,6 +75,8 @@ class StandIn:
         self.script = script
         self.limits = Limits(concurrency, tokens_per_minute)
         self.faults: list[BaseException] = []
+        # Whether anyone wanted an answer: code that may ask a model need not do so.
+        self.asked = False
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -200,6 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
             if self.path.partition("?")[0].rstrip("/") != "/v1/chat/completions":
                 raise RequestError("the stand-in has /v1/chat/completions and /v1/models", status=404)
             standin = self.server.standin
+            standin.asked = True
             request = chat_request.read_request(body, self.headers, seed=standin.seed, scale=standin.scale)
             scripted = standin.script(request) if standin.script is not None else None
             self._chat(request, chat_request.write_answer(request, scripted), is_scripted=scripted is not None)

@@ -33,19 +33,25 @@ _LEAST_FOR_INTERVAL: Final = 6
 @dataclass(frozen=True, slots=True)
 class Outliers:
     """Repetitions that took much longer than the others. ``repetitions`` count from 1; ``worst_ratio`` is the longest ÷
-    the median.
+    the median. ``retried``: more attempts failed in them than in the others.
     """
 
     repetitions: tuple[int, ...]
     worst_ratio: float
+    retried: bool = False
 
     def __str__(self) -> str:
         one = len(self.repetitions) == 1
         shown = ", ".join(str(number) for number in self.repetitions[:5]) + (", …" if len(self.repetitions) > 5 else "")
+        cause = (
+            f"attempts failed in {'it' if one else 'them'} and were tried again; find out why"
+            if self.retried
+            else "something else was running; close other programs and measure again"
+        )
         return (
             f"repetition{'' if one else 's'} {shown} took much longer than the others ("
-            f"{'' if one else 'up to '}{self.worst_ratio:.3g} × the median): something else was running; close other "
-            "programs and measure again, or take more repetitions, so that the median does not feel it"
+            f"{'' if one else 'up to '}{self.worst_ratio:.3g} × the median): {cause}, or take more repetitions, "
+            "so that the median does not feel it"
         )
 
 
@@ -103,8 +109,9 @@ class FewRepetitions:
 NoiseWarning = Outliers | SlowFirst | Drift | FewRepetitions
 
 
-def noise_warnings(samples: Sequence[float]) -> tuple[NoiseWarning, ...]:
-    """Everything that is odd about one cell's samples of a time, in order of repetition.
+def noise_warnings(samples: Sequence[float], failed_attempts: Sequence[int] = ()) -> tuple[NoiseWarning, ...]:
+    """Everything that is odd about one cell's samples of a time, in order of repetition. ``failed_attempts``: how many
+    there were in each, where that is known: what retries explain is not laid at the door of the machine.
 
     Raises:
         ValueError: there is no sample, or one is not finite.
@@ -116,15 +123,24 @@ def noise_warnings(samples: Sequence[float]) -> tuple[NoiseWarning, ...]:
         found.append(FewRepetitions(len(values), 1 - 2.0 ** (1 - len(values))))
     far = _far_from_the_others(values)
     median = statistics.median(values)
-    if far == [0]:
+    usual = statistics.median_low(failed_attempts) if failed_attempts else 0
+    retried = [place for place in far if failed_attempts and failed_attempts[place] > usual]
+    unexplained = [place for place in far if place not in retried]
+    if retried:
+        found.append(_outliers(values, retried, median, retried=True))
+    if unexplained == [0]:
         found.append(SlowFirst(values[0] / median))
-    elif far:
-        worst = max(values[place] for place in far)
-        found.append(Outliers(tuple(place + 1 for place in far), worst / median))
+    elif unexplained:
+        found.append(_outliers(values, unexplained, median))
     drift = drift_of(values)
     if drift is not None:
         found.append(drift)
     return tuple(found)
+
+
+def _outliers(values: list[float], places: list[int], median: float, *, retried: bool = False) -> Outliers:
+    worst = max(values[place] for place in places)
+    return Outliers(tuple(place + 1 for place in places), worst / median, retried)
 
 
 def _far_from_the_others(values: list[float]) -> list[int]:

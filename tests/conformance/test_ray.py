@@ -17,6 +17,7 @@ import pytest
 from executor import BackendError, Step, Workflow, run
 from executor.backends import find_backend, make_backend
 from executor.backends.batches import BatchCall
+from executor.backends.cluster_backend import SentCall
 from executor.backends.ray.workers import Call, RayWorkers
 from executor.backends.window import RecallError
 from harness.testing.backends.suite_steps import STEPS
@@ -167,7 +168,7 @@ def test_a_call_that_was_called_back_is_taken_as_that_whichever_is_heard_of_firs
     workers = RayWorkers(1)
     for first_end in (True, False):
         (worker,) = workers._workers
-        call = Call(b"", may_run_again=True)
+        call = Call(SentCall(BatchCall([])))
         call.worker, call.number, call.goes_back = worker, 7, True
         worker.calls.append(call)
         for end in (first_end, not first_end):

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from executor import BackendError
 from executor.backends import make_backend
+from tests.conformance.ray_programs import RayNodes, driver, next_line
 
-CLUSTER = """
-import sys
-from ray.cluster_utils import Cluster
-words = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
-cluster = Cluster(initialize_head=True, head_node_args={**words, "include_dashboard": False})
-print(cluster.address, flush=True)
-for line in sys.stdin:
-    if line != "add\\n":
-        break
-    cluster.add_node(wait=True, **words)
-    print("done", flush=True)
-cluster.shutdown()
-"""
 DRIVER = """
 import sys
 from executor import *
@@ -47,26 +34,46 @@ print(done.ok, done.outputs["greet"], done.outputs["shout"], workers, done.worke
 """
 
 
-@pytest.fixture(scope="module")
-def surroundings() -> dict[str, str]:
-    """The environment of a Ray on loopback."""
-    return {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+NEEDS = """
+import json, os, sys, time
+from executor import *
+from executor.backends import make_backend
+
+def use(seconds):
+    import ray
+    began = time.perf_counter_ns()
+    time.sleep(seconds)
+    return ray.get_runtime_context().get_node_id(), began, time.perf_counter_ns()
+
+def step(name, needs=None, seconds=0.2, **more):
+    return Step(step_id=name, tool="use", needs=needs, args={"seconds": seconds}, **more)
+
+def go(*steps):
+    backend = make_backend("ray", None, {"address": sys.argv[1]})
+    limits = {"license": Resource(capacity=3), "gpu": Resource(capacity=1)}
+    return run(Workflow(steps=steps), backend=backend, tools={"use": use}, resources=limits)
+
+try:
+    go(step("a"), step("b", {"license": 2, "gpu": 1}))
+except BackendError as error:
+    print(error)
+steps = [step(f"l{n}", {"license": 1}) for n in range(3)] + [step(f"p{n}") for n in range(6)]
+late = step("late", {"gpu": 1, "license": 1}, 9, timeout=0.5, depends_on=("l0", "l1", "l2"))
+done = go(*steps, late, step("plain", None, 9, timeout=0.5), step("again", {"gpu": 1}, depends_on=("l0",)))
+print(json.dumps([done.statuses, {name: error.outcome for name, error in done.errors.items()}, done.outputs,
+                  done.warnings, [[a.step_id, a.started, a.ended] for a in done.timeline.attempts]]))
+"""
 
 
 @pytest.fixture(scope="module")
-def cluster(surroundings: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """A Ray of another owner, with one node of one core; it gets another one for each line `add`."""
-    with subprocess.Popen(
-        [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=surroundings
-    ) as program:
-        yield program
-        program.communicate("end\n", timeout=60)
+def nodes() -> Iterator[RayNodes]:
+    """A Ray of another owner, with one node of one core."""
+    with RayNodes() as cluster:
+        yield cluster
 
 
 @pytest.mark.nightly
-def test_nodes_that_come_are_used_and_modules_that_workers_lack_are_sent_along(
-    cluster: subprocess.Popen[str], surroundings: dict[str, str], tmp_path: Path
-) -> None:
+def test_nodes_that_come_are_used_and_modules_that_workers_lack_are_sent_along(nodes: RayNodes, tmp_path: Path) -> None:
     (tmp_path / "lacking_alone.py").write_text("def greet(name):\n    return 'hello ' + name\n")
     (tmp_path / "lacking_folder").mkdir()
     (tmp_path / "lacking_folder" / "__init__.py").write_text("from .inner import shout\n")
@@ -74,19 +81,33 @@ def test_nodes_that_come_are_used_and_modules_that_workers_lack_are_sent_along(
     # Ray gives workers the folders of the driver's path but those that a program adds itself.
     program = f"import sys\nsys.path.append({str(tmp_path)!r})\n{DRIVER}"
     files = f"{tmp_path / 'lacking_alone.py'},{tmp_path / 'lacking_folder'}"
-    assert cluster.stdout is not None
-    assert cluster.stdin is not None
-    command = [sys.executable, "-c", program, cluster.stdout.readline().strip(), files]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=surroundings
-    ) as driver:
-        assert driver.stdout is not None
-        assert driver.stdout.readline() == "grow\n", driver.communicate()
-        cluster.stdin.write("add\n")
-        cluster.stdin.flush()
-        assert cluster.stdout.readline() == "done\n"
-        said, errors = driver.communicate(timeout=100)
+    with driver(nodes, program, files) as started:
+        assert next_line(started.stdout) == "grow", started.communicate()
+        nodes.add()
+        said, errors = started.communicate(timeout=100)
     assert said == "True hello x X [1, 2] 2 []\n", errors
+
+
+@pytest.mark.slow
+def test_steps_go_to_the_node_that_has_what_they_need_one_at_a_time_and_timeouts_run_from_their_beginning(
+    nodes: RayNodes,
+) -> None:
+    nodes.add("num_gpus=1, resources={'license': 1}")
+    with driver(nodes, NEEDS) as started:
+        refused = next_line(started.stdout)
+        said, errors = started.communicate(timeout=100)
+    assert "step 'b' needs: 2 of 'license', and the most that one has is 1: start a node" in refused
+    statuses, outcomes, outputs, warnings, attempts = json.loads(said or errors)
+    assert outcomes == {"late": "timed_out", "plain": "timed_out"}
+    assert {name for name, status in statuses.items() if status != "succeeded"} == {"late", "plain"}
+    assert any("the limit of 'license' is 3, and the nodes state 1 in all" in warning for warning in warnings)
+    licensed = [outputs[f"l{number}"] for number in range(3)]
+    assert len({node for node, _, _ in [*licensed, outputs["again"]]}) == 1
+    spans = sorted((began, ended) for _, began, ended in licensed)
+    assert all(one[1] <= other[0] for one, other in pairwise(spans))
+    # No plain step begins beside those before it has a slot: then its time in the record would be cut short.
+    took = [ended - began for name, began, ended in attempts if name.startswith("p") and name != "plain"]
+    assert min(took) > 0.15e9
 
 
 def test_files_that_are_not_there_are_said_at_once(tmp_path: Path) -> None:

@@ -180,6 +180,8 @@ def test_the_suite_finds_the_fault_in_the_guides_scheduler(tiny: Any) -> None:
             {"database": None, "patience": QUICK, "max_examples": 200},
         )().test_order()
     assert len(caught.value.played.case.steps) <= 6
+    shown = [entry.frame.code.name for entry in caught.traceback.filter(caught)]
+    assert shown[-1] == "test_order", "pytest shows code of the kit above what happened"
 
 
 def test_the_guides_scheduler_without_its_fault_passes(tiny: Any) -> None:

@@ -191,6 +191,7 @@ def test_ctrl_c_writes_and_stores_what_was_finished(folder: Path, stop: signal.S
         output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, output + errors
     assert "interrupted: what was finished is kept" in output
+    assert "makespan bench --resume @last" in output
     found = document(folder / "out.json")
     assert found["benchmark"]["stopped_by"] == "interrupted"
     assert sum(one["repetitions"] for one in found["results"]) >= 3

@@ -175,16 +175,26 @@ def test_a_declaration_that_cannot_be_is_told_before_anything_runs() -> None:
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        ({}, "there is no code to run: give `file` or `source`"),
         ({"source": "1", "file": "x.py"}, "there is no code to run"),
         ({"file": "no-such-node.py"}, "there is no file 'no-such-node.py'"),
-        ({"source": "1", "contents": "x"}, "what the node reads goes below args.input"),
         ({"source": "1", "input": [1]}, "a node reads an object"),
     ],
 )
 def test_a_step_that_names_no_node_is_told_what_to_write(args: dict[str, Any], words: str) -> None:
     found = run(Workflow(steps=(Step(step_id="n", tool="node", args=args),)))
     assert words in found.errors["n"].message
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ({}, "no code to run"),
+        ({"source": "1", "contents": "x"}, "what the node reads goes below args.input"),
+    ],
+)
+def test_a_step_that_can_be_no_node_never_runs(args: dict[str, Any], words: str) -> None:
+    with pytest.raises(WorkflowError, match=words):
+        run(Workflow(steps=(Step(step_id="n", tool="node", args=args),)))
 
 
 @pytest.mark.parametrize(

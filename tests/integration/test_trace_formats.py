@@ -22,9 +22,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from harness.analysis import RunAnalysis
 from harness.files.packaged import shipped_scenarios
-from harness.telemetry.spans.otlp_file import request_text
 from harness.traces import ForeignRun, foreign_run, read_traces
 from tests.integration.calling import called
+from tests.otlp_text import request_text
 from tests.unit.traces_by_hand import edges_of, read, waits_of
 
 SHIPPED = sorted(shipped_scenarios())

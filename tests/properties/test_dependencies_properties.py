@@ -73,7 +73,7 @@ def test_the_fixed_order_is_kahns_with_the_earliest_listed_step_first(workflow: 
                 if place not in wanted and set(graph.data_parents[place]) <= set(wanted)
             )
         )
-    assert graph.topological == wanted
+    assert list(graph.topological) == wanted
 
 
 @given(workflows())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from executor.model.workflow import Resource, Retry, Step
 from executor.record.timeline import Attempt
-from executor.scheduler import POLICIES, Scheduler
+from executor.scheduler import POLICIES, Scheduler, ready_queue
 from tests.properties.effort import examples
 from tests.unit.scheduling import graph_of
 
@@ -38,7 +39,7 @@ def facts(attempts: list[Attempt]) -> list[tuple[object, ...]]:
 
 
 @st.composite
-def short_steps(draw: st.DrawFn) -> list[Step]:
+def short_steps(draw: st.DrawFn, largest: int = 12) -> list[Step]:
     """Plain steps, some with a limit that is a capacity, and some with a condition, which may fail and stop the run."""
     return [
         step.model_copy(
@@ -48,7 +49,7 @@ def short_steps(draw: st.DrawFn) -> list[Step]:
                 "on_failure": draw(st.sampled_from(["continue", "continue", "stop"])),
             }
         )
-        for step in draw(plain_steps())
+        for step in draw(plain_steps(largest))
     ]
 
 
@@ -120,6 +121,22 @@ def test_the_short_way_of_several_ends_does_what_each_finish_and_one_start_do(
         assert pair.short.succeed_together([ended[0][0], ended[0][0]], now + 1) is None
         pair.finish(ended, pair.short.succeed_together([one for one, _ in ended], now), now)
         assert pair.short.succeed_together([ended[0][0]], now + 1) is None
+    assert pair.short.done
+
+
+@given(short_steps(largest=30), st.integers(1, 2), st.integers(1, 6), st.data())
+def test_steps_reserve_on_the_short_way_as_in_general(
+    steps: list[Step], slots: int, overtakes: int, data: st.DataObject
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        # Else no graph of this size has a step that is overtaken often enough.
+        patch.setattr(ready_queue, "OVERTAKES_UNTIL_RESERVED", overtakes)
+        pair = Short(steps, slots, data)
+        now = 0
+        while pair.live:
+            ended = pair.live.pop(data.draw(st.sampled_from(sorted(pair.live))))
+            now += data.draw(st.integers(1, 2))
+            pair.finish([ended], pair.short.succeed(ended[0], now), now)
     assert pair.short.done
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from io import BytesIO
@@ -10,19 +11,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 
 from executor.record.timeline import ClockReading, Timeline
+from executor.tracing.attribute_names import RESUMED_TRACE
+from executor.tracing.span_collector import FinishedSpan
 from executor.tracing.span_contents import recorded_words
 from executor.tracing.step_spans import RunIds
 from harness.analysis import summary
-from harness.telemetry.spans.otlp_file import request_text
+from harness.telemetry.spans.otlp_file import SpanWriter
+from harness.telemetry.spans.otlp_file import request_text as written_text
 from harness.telemetry.spans.span_building import SpanMaker, spans_of
 from harness.testing.drawing.generator import FEATURES, DrawnRun, random_workflow
 from harness.testing.drawing.simulated_run import simulate
 from harness.testing.drawing.strategies import workflows
 from harness.testing.fuzz.fuzzing import quiet_instruments
 from harness.traces import ForeignRun, foreign_run, read_traces
+from tests.otlp_text import request_text
 from tests.properties.effort import examples
 
 RUNS = settings(
@@ -121,6 +127,33 @@ def test_protobuf_gives_back_the_same_record_as_json(run: DrawnRun) -> None:
     timeline = simulate(*run)
     again = read_back(encode_spans(spans_of_run(timeline)).SerializeToString())
     assert record(again.timeline) == record(timeline)
+
+
+@settings(RUNS, max_examples=examples(30))
+@given(workflows(max_steps=15, features=FEATURES))
+def test_a_trace_file_says_of_a_run_what_the_spans_of_the_sdk_say(run: DrawnRun) -> None:
+    timeline = simulate(*run)
+    words = list(recorded_words(timeline, workflow="drawn", tool_of=lambda _: "noop", facts={RESUMED_TRACE: "0f" * 16}))
+    ids = RunIds.new(12345)
+    by_the_sdk = request_text(spans_of(words, SpanMaker(ids, ORIGIN, Resource({}))))
+    assert written_text(list(spans_of(words, SpanWriter(ids, ORIGIN))), '{"attributes":[]}') == by_the_sdk
+
+
+def test_a_trace_file_says_of_step_code_what_the_spans_of_the_sdk_say() -> None:
+    odd = {"text": 'é \ud800 "', "large": 2**70, "flag": True, "share": 0.1, "many": (1, "b"), "endless": math.inf}
+    spans = [FinishedSpan("plain", 1, 2, 0, 5, 3, {})]
+    spans += [
+        FinishedSpan(
+            "half \ud800", 1, 3, 2, 5, 9, odd, [("event", 7, odd)], [(8, 9, odd)], kind, status, said, "own", version
+        )
+        for kind, status, said, version in (
+            ("client", "error", "went wrong \ud800", "1.0"),
+            ("server", "ok", None, None),
+        )
+    ]
+    ids = RunIds.new(12345)
+    by_the_sdk = request_text(spans_of([], SpanMaker(ids, ORIGIN, Resource({})), spans))
+    assert written_text(list(spans_of([], SpanWriter(ids, ORIGIN), spans)), '{"attributes":[]}') == by_the_sdk
 
 
 def test_what_changed_during_the_run_and_clocks_are_part_of_the_record() -> None:

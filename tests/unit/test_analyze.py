@@ -17,7 +17,7 @@ from harness.traces.diagnosis.analysis_document import run_documents, trace_docu
 from harness.traces.diagnosis.diagnosis import Diagnosis, diagnose
 from harness.traces.diagnosis.trace_groups import digest_of, groups_of
 from harness.traces.prediction.flat_graph import WORKER, Flat, finish, flat_timeline, longest_chain
-from harness.traces.prediction.list_scheduling import list_schedule, most_at_once
+from harness.traces.prediction.list_scheduling import enough_workers, list_schedule
 from harness.traces.prediction.predicted_makespans import Limit
 from harness.traces.prediction.trace_subject import subject_of_trace
 from tests.unit.trace_making import BEGIN, SECOND, langgraph, run_of, trace
@@ -328,21 +328,28 @@ def test_a_trace_without_spans_that_work_is_no_traceback() -> None:
 
 
 def test_the_quick_scheduler_of_large_traces_does_what_the_production_scheduler_does() -> None:
-    for seed in range(200):
+    for seed in range(100):
         draw = random.Random(seed)
         flat = Flat()
         for unit in range(draw.randrange(1, 40)):
             before = sorted(draw.sample(range(unit), min(unit, draw.choice((0, 1, 1, 2, 3)))))
             delay = draw.choice((0, 0, draw.randrange(1, 9) * SECOND))
-            flat.add(draw.randrange(1, 9) * SECOND + unit, before, delay=delay)
+            flat.add(draw.randrange(1, 9) * SECOND + unit, before, draw.choice((None, "llm")), delay)
         finish(flat)
         again = Rerun(flat_timeline(flat))
         for workers in (1, 2, 4):
             slots, resources = (100, {WORKER: Resource(capacity=workers)}) if flat.delays else (workers, {})
+            resources["llm"] = Resource()
             again_nanoseconds = again.run(workers=slots, resources=resources).makespan_nanoseconds
             assert list_schedule(flat, workers) == again_nanoseconds, (seed, workers)
-            assert workers < most_at_once(flat) or again_nanoseconds == longest_chain(flat)
-        resources = {WORKER: Resource(capacity=100)} if flat.delays else {}
+            assert workers < enough_workers(flat) or again_nanoseconds == longest_chain(flat)
+            for at_once in (1, 2):
+                limit = {**resources, "llm": Resource(capacity=at_once)}
+                again_nanoseconds = again.run(workers=slots, resources=limit).makespan_nanoseconds
+                limited = [unit for unit, service in enumerate(flat.services) if service is not None]
+                quick = list_schedule(flat, workers, limited=limited, at_once=at_once)
+                assert quick == again_nanoseconds, (seed, workers, at_once)
+        resources = {"llm": Resource(), **({WORKER: Resource(capacity=100)} if flat.delays else {})}
         assert longest_chain(flat) == again.run(workers=100, resources=resources).makespan_nanoseconds
 
 

@@ -110,6 +110,25 @@ benchmark: {executors: [threads, asyncio], workers: [4], repetitions: 3, warmup:
     assert len(set(drawn[0])) == 3
 
 
+def test_a_repetition_that_was_long_since_attempts_failed_is_said_to_be_that(tmp_path: Path) -> None:
+    text = """
+scenario: dice
+scale: 0.01
+seed: 4
+steps:
+  - {step_id: "s{{ copy }}", copies: 2, tool: flaky, args: {fail_ratio: 0.08, seconds: 2},
+     retry: {max_attempts: 5, backoff_seconds: 0.3, jitter: none}}
+benchmark: {executors: [threads], workers: [2], repetitions: 8, warmup: 0}
+"""
+    outcome = session(tmp_path, text)
+    failed = [place for place, sample in enumerate(outcome.series[1].samples, 1) if sample.figures.failures]
+    assert 0 < len(failed) < 4
+    _, result = document(outcome)["results"]
+    named = [one for one in result["cautions"] if "attempts failed in" in one]
+    assert len(named) == 1
+    assert all(str(number) in named[0] for number in failed)
+
+
 def test_the_parts_of_lost_time_sum_to_the_makespan_in_every_cell(tmp_path: Path) -> None:
     made = document(
         session(tmp_path, wishes=MatrixRequest(executors=("threads", "asyncio", "virtual"), workers=(1, 2)))

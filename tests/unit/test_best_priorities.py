@@ -172,10 +172,8 @@ def test_of_a_trace_that_leaves_open_what_steps_waited_for_no_gain_of_another_or
     assert subject.sure_gain_nanoseconds(Change("", workers=1, ranks=(0, 1))) == 0
 
 
-def test_best_is_a_policy_of_simulate_alone(folder: Path) -> None:
+def test_best_is_one_of_the_policies() -> None:
     assert policies(["best,levels"]) == ["best", "levels"]
-    scenario(folder)
-    assert called("run", "made.yaml", "--policy", "best").exit_code == 2
 
 
 def test_the_document_has_rule_makespans_and_priorities(folder: Path) -> None:

@@ -132,7 +132,7 @@ def completions(words: str, cwd: Path | None = None) -> list[str]:
 
 def test_completion_offers_executors_and_policies() -> None:
     assert completions("makespan run x --executor as") == ["asyncio"]
-    assert completions("makespan run x --policy b") == ["barrier"]
+    assert completions("makespan run x --policy b") == ["best", "barrier"]
 
 
 def test_completion_offers_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

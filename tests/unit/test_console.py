@@ -146,6 +146,12 @@ def test_a_long_line_goes_on_below_between_words_on_a_terminal(monkeypatch: pyte
             26,
             ["see", "  https://example.org/a/long/address/here", "  now"],
         ),
+        (
+            "  critical path     fetch 1 s → note 2 s → publish 3 s = 6 s",
+            30,
+            ["  critical path", "    fetch 1 s → note 2 s →", "    publish 3 s = 6 s"],
+        ),
+        ("  a  " + "abcd " * 9 + " b", 32, ["  a  abcd abcd abcd abcd abcd", "     abcd abcd abcd abcd", "     b"]),
         ("漢字 " * 8, 26, ["漢字 漢字 漢字 漢字 漢字", "  漢字 漢字 漢字"]),
     ],
 )

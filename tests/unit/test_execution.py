@@ -72,6 +72,17 @@ def test_code_of_a_step_may_ask_the_model_that_nobody_declared(tmp_path: Path) -
     assert not calls_a_model(loaded(tmp_path, "steps: [{step_id: a, tool: noop}]"))
 
 
+@pytest.mark.parametrize("asks", [False, True])
+def test_a_stand_in_that_code_might_have_asked_and_did_not_is_not_said_to_have_answered(
+    asks: bool, tmp_path: Path
+) -> None:
+    source = "from node_runtime import call_llm; print(repr(call_llm('hello'))[:0] + '1')" if asks else "print(1)"
+    node = loaded(tmp_path, f'{{scale: 0.001, steps: [{{step_id: a, tool: node, args: {{source: "{source}"}}}}]}}')
+    done = execute(node)
+    assert done.run.outputs["a"] == 1
+    assert done.stand_in == asks
+
+
 @pytest.mark.parametrize("executor", ["threads", "asyncio", "virtual"])
 def test_nothing_is_left_running_after_a_run(executor: str, tmp_path: Path) -> None:
     before = set(threading.enumerate())

@@ -11,7 +11,12 @@ import pytest
 from executor import Step, Workflow, run
 from executor.backends.virtual import VirtualBackend
 from executor.engine.engine import Engine
-from executor.garbage_collection import COLLECT_AFTER_OBJECTS, rare_collections
+from executor.garbage_collection import (
+    COLLECT_AFTER_OBJECTS,
+    OLDER_AFTER_COLLECTIONS,
+    frozen_objects,
+    rare_collections,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -28,9 +33,45 @@ def as_it_was() -> Iterator[None]:
 )
 def test_the_collector_looks_less_often_and_is_then_set_as_before(set_to: int, meanwhile: int) -> None:
     gc.set_threshold(set_to, 11, 12)
-    with rare_collections():
+    with rare_collections(without_end=True):
         assert gc.get_threshold() == (meanwhile, 11, 12)
+        with rare_collections():
+            assert gc.get_threshold() == (meanwhile, 11, 12)
     assert gc.get_threshold() == (set_to, 11, 12)
+
+
+def test_what_is_older_is_looked_at_again_where_the_block_has_ended() -> None:
+    gc.set_threshold(700, 10, 10)
+    with rare_collections():
+        assert gc.get_threshold() == (COLLECT_AFTER_OBJECTS, OLDER_AFTER_COLLECTIONS, 10)
+        with rare_collections(without_end=True):
+            assert gc.get_threshold() == (COLLECT_AFTER_OBJECTS, 10, 10)
+        assert gc.get_threshold() == (COLLECT_AFTER_OBJECTS, OLDER_AFTER_COLLECTIONS, 10)
+    assert gc.get_threshold() == (700, 10, 10)
+
+
+def test_circles_that_a_block_leaves_are_found_in_it() -> None:
+    gc.collect()
+    gc.set_threshold(700, 10, 10)
+    found: list[int] = []
+
+    def note(phase: str, details: dict[str, int]) -> None:
+        if phase == "stop":
+            found.append(details["collected"])
+
+    gc.callbacks.append(note)
+    try:
+        with rare_collections():
+            held = []
+            for _ in range(2 * COLLECT_AFTER_OBJECTS):
+                circle: list[object] = []
+                circle.append(circle)
+                held.append([])
+            del circle
+    finally:
+        gc.callbacks.remove(note)
+    assert sum(found) > COLLECT_AFTER_OBJECTS
+    assert held
 
 
 def test_what_the_program_sets_meanwhile_stays() -> None:
@@ -71,3 +112,10 @@ def test_a_simulated_run_collects_rarely_and_leaves_the_settings_alone() -> None
     run(Workflow(steps=(Step(step_id="a", tool="noop"),)), backend=Watched(1))
     assert seen == [COLLECT_AFTER_OBJECTS]
     assert gc.get_threshold() == (700, 10, 10)
+
+
+def test_what_is_there_before_is_not_looked_at_while_objects_are_frozen() -> None:
+    before = gc.get_freeze_count()
+    with frozen_objects():
+        assert gc.get_freeze_count() > before
+    assert gc.get_freeze_count() == 0

@@ -77,6 +77,11 @@ def test_columns_of_a_table_are_two_spaces_apart_and_numbers_to_the_right() -> N
     assert aligned(rows, right=(1,)) == ["name     n", "a       10", "longer   9  x"]
 
 
+def test_a_letter_that_takes_two_columns_of_a_terminal_counts_two() -> None:
+    rows = [("メール 📧", "1"), ("größe", "20")]
+    assert aligned(rows, right=(1,)) == ["メール 📧   1", "größe      20"]
+
+
 def test_of_many_names_some_are_shown_and_the_rest_counted() -> None:
     assert some_of(["a", "b", "c"], 3) == "a, b, c"
     assert some_of(["a", "b", "c"], 1) == "a and 2 more"

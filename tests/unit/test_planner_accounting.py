@@ -191,3 +191,129 @@ def test_auto_falls_back_to_the_rules_where_the_model_gives_no_plan_and_says_so(
 def test_without_a_model_auto_is_the_rules(config: Config) -> None:
     assert config.chat.planner == "auto"
     assert [one.code for one in plan_task("write a joke", config=config).findings] == []
+
+
+@pytest.mark.parametrize(
+    ("sentence", "prompts"),
+    [
+        (
+            "compare python and rust, then summarize the comparison",
+            ["Compare python and rust", "Summarize the comparison: {{ steps.step1.output }}"],
+        ),
+        (
+            "explain tides, then write a poem, then rate the explanation",
+            ["Explain tides", "Write a poem", "Rate the explanation: {{ steps.step1.output }}"],
+        ),
+        (
+            "write a poem, a translation of it into french and a summary of the translation",
+            ["Write a poem", "Translate to French: {{ steps.step1.output }}",
+             "Write a summary of this translation: {{ steps.step2.output }}"],
+        ),
+        (
+            "translate 'good morning' into italian, german and polish",
+            [f"Translate to {language}: good morning" for language in ("Italian", "German", "Polish")],
+        ),
+        (
+            "write a joke and polish it",
+            ["Write a joke", "Polish it: {{ steps.step1.output }}"],
+        ),
+        (
+            'proofread and translate to german: "the cat sat on teh mat"',
+            ['Proofread: "the cat sat on teh mat"', "Translate to German: {{ steps.step1.output }}"],
+        ),
+        ("write essays on time and on space", ["Write an essay on time", "Write an essay on space"]),
+    ],
+)  # fmt: skip
+def test_what_a_step_speaks_of_is_handed_to_it(sentence: str, prompts: list[str], config: Config) -> None:
+    planned = plan_task(sentence, config=config, planner="rules")
+    assert [step.prompt for step in planned.steps] == prompts
+    assert not not_understood(sentence, config)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "missing"),
+    [
+        ("summarize the article, the review and the letter", "summarize"),
+        ("rewrite the paragraph so that it is shorter", "rewrite"),
+        ("summarise each of the translations", "summarise"),
+        ("improve my essay", "improve"),
+        ("translate the story to french", "translate"),
+        ("proofread", "proofread"),
+    ],
+)
+def test_a_text_that_the_task_does_not_hold_is_missed(sentence: str, missing: str, config: Config) -> None:
+    messages = [one.message for one in plan_task(sentence, config=config, planner="rules").findings]
+    assert f"the task does not hold the text to {missing}" in messages
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "summarize the French Revolution",
+        "improve the following text: we was late",
+        'proofread the sentence "the cat sat on teh mat"',
+        "summarize the novel Moby Dick",
+        "write a story, then shorten the story",
+        "simplify the proof of Pythagoras",
+    ],
+)
+def test_a_text_that_the_task_holds_or_a_model_knows_is_not_missed(sentence: str, config: Config) -> None:
+    messages = [one.message for one in plan_task(sentence, config=config, planner="rules").findings]
+    assert not any("does not hold" in message for message in messages)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "named"),
+    [
+        ("make a list of ten cities and describe each of them in one sentence", "each of them"),
+        ("write a limerick about onions and have it proofread", "have it proofread"),
+        ("write a post and get the post translated", "get the post translated"),
+    ],
+)
+def test_what_would_be_asked_as_one_text_is_named(sentence: str, named: str, config: Config) -> None:
+    assert any(named in one for one in not_understood(sentence, config)), not_understood(sentence, config)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "prompts"),
+    [
+        (
+            "write a four-line poem, count its syllables and report the count",
+            ["Write a four-line poem", "Count its syllables: {{ steps.step1.output }}",
+             "Report the count: {{ steps.step2.output }}"],
+        ),
+        (
+            "write a letter of complaint and make a German version",
+            ["Write a letter of complaint", "Make a German version on this letter: {{ steps.step1.output }}"],
+        ),
+        ("write a tale and its moral", ["Write a tale", "Write a moral on this tale: {{ steps.step1.output }}"]),
+        ("write jokes about a cat and a dog", ["Write a joke about a cat", "Write a joke about a dog"]),
+    ],
+)  # fmt: skip
+def test_what_a_possessive_or_a_version_is_of_is_handed_to_it(
+    sentence: str, prompts: list[str], config: Config
+) -> None:
+    assert [step.prompt for step in plan_task(sentence, config=config, planner="rules").steps] == prompts
+    assert not not_understood(sentence, config)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "named"),
+    [
+        ("give me the pros of tea, the pros of coffee, and a verdict", "the pros of coffee"),
+        ("write a glossary of ten terms and translate the terms to polish", "the terms"),
+        ("extract the dates from the text and sort them", "the text"),
+    ],
+)
+def test_a_list_that_holds_more_than_topics_and_a_part_that_nobody_made_are_named(
+    sentence: str, named: str, config: Config
+) -> None:
+    assert any(named in one for one in not_understood(sentence, config)), not_understood(sentence, config)
+
+
+@pytest.mark.parametrize(
+    "sentence", ["write a summary", "create an abstract in german", "turn the notes into an essay"]
+)
+def test_what_is_made_from_a_text_misses_it(sentence: str, config: Config) -> None:
+    messages = [one.message for one in plan_task(sentence, config=config, planner="rules").findings]
+    assert any("does not hold the text" in message for message in messages), messages

@@ -347,3 +347,36 @@ def test_a_copy_uses_the_output_of_its_twin(config: Config) -> None:
     ids = [step.step_id for step in made.graph.steps]
     parents = {ids[place]: [ids[one] for one in above] for place, above in enumerate(made.graph.data_parents)}
     assert parents == {"user-1": [], "user-2": [], "answer-1": ["user-1"], "answer-2": ["user-2"]}
+
+
+def test_wrong_calls_of_tools_are_said_beside_all_else_that_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "w.yaml"
+    path.write_text(
+        "steps:\n"
+        "  - {step_id: a, tool: sleep, args: {second: 1}, depends_on: [zz]}\n"
+        "  - {step_id: b, tool: 'math:sqroot'}\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(WorkflowError) as caught:
+        load(path)
+    assert [finding.code for finding in caught.value.findings] == ["unknown-dependency", "unknown-tool", "tool-call"]
+
+
+@pytest.mark.parametrize(
+    ("field", "fix"),
+    [
+        ("id: a", "did you mean `step_id`?"),
+        ("name: a", "did you mean `step_id`?"),
+        ("step_id: a, if: 'true'", "did you mean `when`?"),
+        ("step_id: a, with: {}", "did you mean `args`?"),
+        ("step_id: a, after: [b]", "did you mean `depends_on`?"),
+        ("step_id: a, foreach: [b]", "did you mean `for_each`?"),
+        ("step_id: a, needs: [b]", "steps that have to end first are in `depends_on`"),
+    ],
+)
+def test_what_other_systems_call_a_field_leads_to_its_name_here(field: str, fix: str, tmp_path: Path) -> None:
+    path = tmp_path / "w.yaml"
+    path.write_text(f"steps: [{{tool: noop, {field}}}]", encoding="utf-8")
+    with pytest.raises(WorkflowError) as caught:
+        load(path)
+    assert any(fix in (finding.fix or "") for finding in caught.value.findings), str(caught.value)

@@ -52,6 +52,7 @@ def loaded(program: str, folder: Path) -> set[str]:
         (LIBRARY.format(code="from executor import run"), VALIDATION | {"logging", "traceback"}),
         (LIBRARY.format(code="from executor import run, Workflow"), VALIDATION - {"pydantic", "importlib.metadata"}),
         (LIBRARY.format(code="import harness.doctor"), VALIDATION - {"importlib.metadata"}),
+        (LIBRARY.format(code="import harness.cli.analyze"), VALIDATION | {"yaml", "harness.result"}),
         (COMMAND.format(arguments=["--help"]), VALIDATION | OPTIONS | {"executor"}),
         (COMMAND.format(arguments=["scenarios"]), VALIDATION | OPTIONS | {"sqlite3"}),
         (
@@ -66,7 +67,7 @@ def loaded(program: str, folder: Path) -> set[str]:
             },
         ),
     ],
-    ids=["run", "run and Workflow", "doctor", "help", "scenarios", "history", "run on virtual"],
+    ids=["run", "run and Workflow", "doctor", "analyze", "help", "scenarios", "history", "run on virtual"],
 )  # fmt: skip
 def test_a_start_does_not_load(program: str, not_loaded: set[str], tmp_path: Path) -> None:
     assert loaded(program, tmp_path) & (not_loaded | NEVER) == set()

@@ -143,6 +143,15 @@ def test_a_far_repetition_is_an_outlier_and_is_named():
     assert "close other programs" in str(found)
 
 
+def test_a_far_repetition_in_which_more_attempts_failed_is_not_laid_at_the_door_of_the_machine():
+    samples = [3.0, *STEADY[1:5], 2.0, *STEADY[6:]]
+    failed = [2, 0, 0, 1, *[0] * (len(samples) - 4)]
+    first, second = noise_warnings(samples, failed)
+    assert (first.repetitions, first.retried, second.repetitions, second.retried) == ((1,), True, (6,), False)
+    assert "attempts failed in it and were tried again" in str(first)
+    assert "close other programs" in str(second)
+
+
 def test_a_slow_first_repetition_asks_for_warm_up():
     (found,) = noise_warnings([3.0, *STEADY[1:]])
     assert isinstance(found, SlowFirst)

@@ -26,6 +26,10 @@ def findings_of(folder: Path, steps: str) -> list[Finding]:
     ("step", "message", "field"),
     [
         ("{step_id: a, tool: llm}", "asks nothing of its tool 'llm'", "tool"),
+        ("{step_id: a, tool: http, args: {url: /orders}}", "gives its tool 'http' no whole address", "args"),
+        ("{step_id: a, tool: http}", "gives its tool 'http' no whole address", "tool"),
+        ("{step_id: a, tool: node, args: {source: 'x', code: y}}", "has the argument 'code'", "args"),
+        ("{step_id: a, tool: node, args: {input: {}}}", "gives its tool 'node' no code to run", "tool"),
         ("{step_id: a, tool: llm, args: {model: m}}", "asks nothing of its tool 'llm'", "tool"),
         ("{step_id: a, tool: llm, prompt: hi, args: {modell: m}}", "has the argument 'modell'", "args"),
         ("{step_id: a, tool: llm, prompt: hi, args: {messages: [{role: user}]}}", "has both a prompt", "args"),

@@ -12,9 +12,9 @@ from executor import Resource, Step, Workflow, run
 from executor.record.timeline import Timeline
 from executor.tracing.span_contents import recorded_words
 from executor.tracing.step_spans import RunIds
-from harness.telemetry.spans.otlp_file import request_text
 from harness.telemetry.spans.span_building import SpanMaker, spans_of
 from harness.traces import ForeignRun, foreign_run
+from tests.otlp_text import request_text
 from tests.unit.traces_by_hand import codes, edges_of, read, request, span
 
 

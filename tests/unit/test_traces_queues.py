@@ -55,3 +55,38 @@ def test_two_calls_of_one_name_that_begin_as_others_end_show_a_pool_of_three() -
     calls = [span("fetch", start, end, "run", key=f"call {number}") for number, (start, end) in enumerate(times)]
     (queue,) = queues_of(run_of(span("run", 0, 60), *calls))
     assert (queue.steps, queue.at_once) == (5, 3)
+
+
+# (when its client's span opens, when its server's begins, when both end) of calls through a pool of two connections.
+POOLED = [(0, 2, 100), (0, 3, 150), (0, 104, 220), (1, 156, 230), (1, 223, 330), (2, 233, 360)]
+
+
+def pooled(calls: Sequence[tuple[float, float, float]]) -> ForeignRun:
+    """Spans of clients, each with one of a server in it."""
+    spans = [span("run", 0, max(end for _, _, end in calls) + 1)]
+    for number, (opened, begun, end) in enumerate(calls):
+        spans.append(span("GET", opened, end, "run", key=f"call {number}", kind=3))
+        spans.append(span("price", begun, end, f"call {number}", key=f"served {number}", kind=2, service="shop"))
+    return run_of(*spans)
+
+
+def test_calls_that_wait_inside_their_span_for_a_connection_show_the_pool() -> None:
+    run = pooled(POOLED)
+    (queue,) = queues_of(run)
+    assert (queue.name, queue.steps, queue.at_once) == ("GET", 6, 2)
+    assert "waits_for_place" in {finding.code for finding in run.findings}
+    raised = raised_limits(WhatIf(run), [queue], 361_000_000)
+    # As many at once as there are: the longest call is what is left, 150 ms from where it opened.
+    assert [one.at_once for one in raised] == [4, None]
+    assert raised[1].makespan_seconds < raised[0].makespan_seconds < 0.27
+
+
+def test_calls_whose_servers_begin_at_once_wait_for_no_place() -> None:
+    run = pooled([(opened, opened + 2, end) for opened, _, end in POOLED])
+    assert queues_of(run) == []
+    assert "waits_for_place" not in {finding.code for finding in run.findings}
+
+
+def test_calls_whose_servers_begin_while_a_place_is_free_wait_for_something_else() -> None:
+    run = pooled([(0, 2, 100), (0, 3, 150), (0, 124, 220), (1, 186, 230), (1, 250, 330), (2, 290, 360)])
+    assert "waits_for_place" not in {finding.code for finding in run.findings}

@@ -279,3 +279,11 @@ def test_the_nearest_name_is_found_by_spelling_and_by_case() -> None:
     assert nearest("jok", ["joke", "french"]) == "joke"
     assert nearest("zzz", ["joke", "french"]) is None
     assert nearest("step12345x", [f"step{i}" for i in range(100_000)]) is not None
+
+
+def test_steps_with_the_same_fields_share_the_set_of_their_names_and_a_changed_copy_has_its_own() -> None:
+    one, other = Step(step_id="a", tool="noop"), Step(step_id="b", tool="noop")
+    assert one.model_fields_set is other.model_fields_set
+    changed = one.model_copy(update={"priority": 1})
+    assert changed.model_fields_set == {"step_id", "tool", "priority"}
+    assert other.model_fields_set == {"step_id", "tool"}

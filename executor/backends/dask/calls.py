@@ -12,7 +12,9 @@ Rules of this module:
   type. A call that takes it along has the task as an argument: Dask runs it where the largest lies, and moves the
   others from worker to worker. Where the worker that holds it dies, Dask runs its task again; so an output of a step
   with ``idempotent: false`` does not stay.
-- A call that was called back before it began never begins (:meth:`DaskCalls.recall`).
+- A call that was called back before it began never begins (:meth:`DaskCalls.recall`). One that its submitter wants to
+  hear the beginning of says it by an event, too.
+- What a call asks of its worker (``--resources``) is the task's: Dask keeps the count.
 - Where a worker dies, the first of its calls had begun. Those that waited there are submitted again, unless they
   must not run twice.
 """
@@ -35,6 +37,7 @@ from distributed import KilledWorker, get_worker
 
 from executor.backends.batches import BatchCall
 from executor.backends.call_thread import CallThread
+from executor.backends.cluster_backend import SentCall
 from executor.backends.pickling import PROTOCOL
 from executor.backends.submit import Answer, Result
 from executor.backends.window import RecallError
@@ -49,6 +52,7 @@ _thread = CallThread()
 # In a worker: what was called back, and what has begun.
 _recalled: set[tuple[str, int]] = set()
 _RECALLED = "recalled"
+_BEGUN = "begun"
 # In a worker: the inputs that were moved to it and counted.
 _counted: set[str] = set()
 
@@ -57,15 +61,16 @@ class ToldCall:
     """A call on a worker that tells its answer as an event."""
 
     def __init__(
-        self, topic: str, number: int, call: bytes, stays_bytes: int | None, names: Sequence[str], in_turn: bool
-    ) -> None:
-        self._said = (topic, number, call, stays_bytes, names, in_turn)
+        self, topic: str, number: int, call: bytes, stays_bytes: int | None, names: Sequence[str], says_begun: bool,
+        in_turn: bool,
+    ) -> None:  # fmt: skip
+        self._said = (topic, number, call, stays_bytes, names, says_begun, in_turn)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ToldCall, self._said
 
     def __call__(self, *inputs: bytes) -> Any:
-        topic, number, _, stays_bytes, names, in_turn = self._said
+        topic, number, _, stays_bytes, names, _, in_turn = self._said
         ran = _thread.run(partial(self._run, inputs)) if in_turn else self._run(inputs)
         if ran is None:
             get_worker().log_event(topic, (number, _RECALLED))
@@ -89,10 +94,12 @@ class ToldCall:
 
     def _run(self, inputs: Sequence[bytes]) -> tuple[int, Any] | None:
         """When it began, and the answer; None where it was called back."""
-        topic, number, call, _, names, _ = self._said
+        topic, number, call, _, names, says_begun, _ = self._said
         if (topic, number) in _recalled:
             _recalled.discard((topic, number))
             return None
+        if says_begun:
+            get_worker().log_event(topic, (number, _BEGUN))
         began = time.perf_counter_ns()
         values = {name: partial(pickle.loads, data) for name, data in zip(names, inputs, strict=True)}
         with values_at_hand(values):
@@ -114,23 +121,6 @@ def _with_transfer(answer: Answer, began: int, names: Sequence[str]) -> Answer:
     return times, replace(result, facts={**(result.facts or {}), TRANSFER: (nanoseconds, moved)})
 
 
-class ReturningCall:
-    """A call whose output does not stay."""
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self._call = call
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _itself, (self._call,)
-
-    def __call__(self) -> Any:
-        return self._call()
-
-
-def _itself(call: Callable[[], Any]) -> Callable[[], Any]:
-    return call
-
-
 def _is_large(result: Result, stays_bytes: int) -> bool:
     return result.outcome == "succeeded" and result.packed and len(result.value) > stays_bytes
 
@@ -143,21 +133,22 @@ def note_recalled(topic: str, numbers: Sequence[int]) -> None:
 class Call:
     """A call that was submitted."""
 
-    __slots__ = ("answer", "data", "inputs", "may_run_again", "number", "stays_bytes", "task")
+    __slots__ = ("answer", "data", "inputs", "may_run_again", "number", "sent", "stays_bytes", "task")
 
     def __init__(
         self,
         number: int,
+        sent: SentCall,
         data: bytes,
-        may_run_again: bool,
         inputs: Sequence[RemoteOutput] = (),
         stays_bytes: int | None = None,
     ) -> None:
         self.inputs = inputs
+        self.sent = sent
         self.stays_bytes = stays_bytes
         self.number = number
         self.data = data
-        self.may_run_again = may_run_again
+        self.may_run_again = isinstance(sent.call, BatchCall)
         self.answer: Future[Any] = Future()
         self.task: Any = None
 
@@ -180,10 +171,10 @@ class DaskCalls:
 
     def submit(self, call: Callable[[], Any], /) -> Future[Any]:
         """Run it on a worker."""
-        stays_bytes = None if isinstance(call, ReturningCall) else self._stays_bytes
+        sent = SentCall.of(call)
         with naming() as inputs:
-            data = pickle.dumps(call, PROTOCOL)
-        made = Call(next(self._numbers), data, isinstance(call, BatchCall), inputs, stays_bytes)
+            data = pickle.dumps(sent.call, PROTOCOL)
+        made = Call(next(self._numbers), sent, data, inputs, self._stays_bytes if sent.may_stay else None)
         with self._lock:
             self._calls[made.number] = made
         made.answer.add_done_callback(lambda answer: self._over(made) if answer.cancelled() else None)
@@ -199,11 +190,13 @@ class DaskCalls:
         inputs = [remote.reference for remote in call.inputs]
         if None in inputs:
             raise OutputGoneError("an output that this step takes along is gone")
-        told = ToldCall(self._topic, call.number, call.data, call.stays_bytes, names, self._in_turn)
+        says_begun = call.sent.begun is not None
+        told = ToldCall(self._topic, call.number, call.data, call.stays_bytes, names, says_begun, self._in_turn)
         # By itself Dask keeps no order among what comes within a tenth of a second.
         call.task = self._client.submit(
-            told, *inputs, key=f"{self._topic}-{call.number}", pure=False, priority=-call.number
-        )
+            told, *inputs, key=f"{self._topic}-{call.number}", pure=False, priority=-call.number,
+            resources=call.sent.asked or None,
+        )  # fmt: skip
         call.task.add_done_callback(lambda task: self._ended(call, task))
 
     def recall(self, answers: Iterable[Any]) -> None:
@@ -218,6 +211,14 @@ class DaskCalls:
         # Where a worker cannot be asked, its calls go on.
         with suppress(Exception):
             await self._client._run(note_recalled, self._topic, numbers, on_error="ignore")  # noqa: SLF001  # the coroutine of `run`
+
+    def give_up(self, answer: Future[Any], error: Exception) -> None:
+        """End a call that waits, with this error."""
+        with self._lock:
+            call = next((call for call in self._calls.values() if call.answer is answer), None)
+        if call is not None:
+            call.task.cancel()
+            self._settle(call, error)
 
     def shutdown(self) -> None:
         """No more calls; what has not begun never will."""
@@ -241,6 +242,9 @@ class DaskCalls:
             return
         if data == _RECALLED:
             self._settle(call, RecallError())
+        elif data == _BEGUN:
+            if call.sent.begun is not None:
+                call.sent.begun()
         else:
             stays, answer = pickle.loads(data)  # noqa: S301  # from a worker of ours
             self._settle(call, answer if stays is None else self._staying(call, answer, *stays))

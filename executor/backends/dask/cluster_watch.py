@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import pickle
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import cloudpickle
 
 from executor.backends.clocks.worker_clock import RoundTrip
+from executor.backends.cluster_resources import Amounts
 from executor.backends.dask import single_tries
 from executor.backends.dask.single_tries import SingleTries
 from executor.backends.worker_facts import portable_look
@@ -45,15 +46,16 @@ def _by_value() -> Iterator[None]:
 
 
 class ClusterWatch:
-    """``changed(threads)``: how many threads the workers have now. ``looked(facts, trip)``: what a worker that came has
-    (:func:`executor.backends.worker_facts.look`), and the round trip of that. ``lost()``: the scheduler is gone.
+    """``changed(threads, resources)``: how many threads the workers have now, and what each of them states.
+    ``looked(facts, trip)``: what a worker that came has (:func:`executor.backends.worker_facts.look`), and the round
+    trip of that. ``lost()``: the scheduler is gone.
     """
 
     def __init__(
         self,
         client: Any,
         *,
-        changed: Callable[[int], None],
+        changed: Callable[[int, Sequence[Amounts]], None],
         looked: Callable[[Looked, RoundTrip], None],
         lost: Callable[[], None],
     ) -> None:
@@ -79,6 +81,11 @@ class ClusterWatch:
                 for where, answer in answers.items():
                     found[where] = self._noted(answer, sent)
         return found
+
+    def resources(self) -> list[Amounts]:
+        """What each worker states that it has."""
+        workers = self._client.sync(self._client.scheduler.identity)["workers"].values()
+        return [one["resources"] for one in workers]
 
     def begin(self) -> None:
         """From now on changes are reported; what changed until now is reported first."""
@@ -138,9 +145,9 @@ class ClusterWatch:
     async def _count(self) -> None:
         # Where the scheduler does not answer, it is found out elsewhere.
         with suppress(OSError, asyncio.TimeoutError):
-            threads = await self._client.scheduler.ncores()
+            workers = (await self._client.scheduler.identity())["workers"].values()
             if not self._ended:
-                self._changed(sum(threads.values()))
+                self._changed(sum(one["nthreads"] for one in workers), [one["resources"] for one in workers])
 
     async def _look_at(self, address: str) -> None:
         # One that is gone again, or cannot be asked, fails its first step and says why.

@@ -22,9 +22,10 @@ from typing import Any, ClassVar
 
 from executor.backends.base import BackendError, usable_cores
 from executor.backends.clocks.worker_clock import RoundTrip
+from executor.backends.cluster_backend import WITHOUT_WORKERS_SECONDS, ClusterBackend
+from executor.backends.cluster_resources import Amounts
 from executor.backends.cluster_size import resize
-from executor.backends.submit import Answer, RemoteCall, Submits
-from executor.backends.window import WindowBackend
+from executor.backends.submit import Answer, Submits
 from executor.backends.worker_check import must_fit
 from executor.engine.engine import Engine
 from executor.host_id import machine
@@ -37,7 +38,7 @@ try:
     import dask
     from distributed import Client, KilledWorker, Scheduler, SpecCluster
 
-    from executor.backends.dask.calls import TRANSFER, DaskCalls, ReturningCall
+    from executor.backends.dask.calls import TRANSFER, DaskCalls
     from executor.backends.dask.cluster_watch import ClusterWatch, Looked
     from executor.backends.dask.cluster_worker import WorkerProgram
     from executor.backends.dask.scheduler_check import must_be_a_scheduler
@@ -49,8 +50,6 @@ ADDRESS = re.compile(r"((tcp|tls|ws|wss|ucx|ucxx)://)?([A-Za-z0-9._-]+|\[[0-9a-f
 CONNECT_SECONDS = 10
 START_SECONDS = 60
 STAYS_BYTES = 1_000_000
-# How long a run waits for workers of a foreign cluster when the last one has left: long enough for a machine to start.
-WITHOUT_WORKERS_SECONDS = 300
 LOOPBACK = "127.0.0.1"
 OPTIONS = {"host": LOOPBACK, "port": 0, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
 # A worker that dies takes down what runs on it, and the one call that waits there; the engine decides what runs again.
@@ -71,7 +70,7 @@ class ConnectionLostError(Exception):
     """Dask has forgotten what ran, since the connection to its scheduler broke."""
 
 
-class DaskBackend(WindowBackend):
+class DaskBackend(ClusterBackend):
     """Steps on a Dask cluster. ``address`` (``tcp://host:port``) is that of a running scheduler."""
 
     name = "dask"
@@ -138,7 +137,7 @@ class DaskBackend(WindowBackend):
         super().open(engine)
         if self._address is not None:
             try:
-                self._look_and_listen()
+                self._look_and_listen(engine)
             except BaseException:
                 self.close()
                 raise
@@ -206,17 +205,19 @@ class DaskBackend(WindowBackend):
 
     # ------------------------------------------------------------------ a foreign cluster
 
-    def _look_and_listen(self) -> None:
+    def _look_and_listen(self, engine: Engine) -> None:
         """Look at its workers before the first step, and listen from now on.
 
         Raises:
-            BackendError: its workers cannot run the steps, or its scheduler does not do what is needed.
+            BackendError: its workers cannot run the steps, none has what one of them needs, or its scheduler does not
+                do what is needed.
         """
         watch = ClusterWatch(
             self._client, changed=self._workers_changed, looked=self._looked, lost=self._scheduler_lost
         )
         try:
             must_fit(watch.look(), "dask", self.warnings)
+            self.workers_state(engine, watch.resources())
             if self._files is not None:
                 self._files.send(self._client)
             watch.begin()
@@ -238,7 +239,7 @@ class DaskBackend(WindowBackend):
         if facts["machine"] != machine():
             self._ask(lambda _: self.placed.clocks.learn(facts["machine"], trip))
 
-    def _workers_changed(self, threads: int) -> None:
+    def _workers_changed(self, threads: int, resources: Sequence[Amounts]) -> None:
         self._threads_of_it = threads
         workers = threads if self._most is None else min(threads, self._most)
         if self._giving_up is not None:
@@ -248,7 +249,13 @@ class DaskBackend(WindowBackend):
             message = f"dask: the last worker of {self._address} left, and none came in {WITHOUT_WORKERS_SECONDS} s"
             loop = self._client.loop.asyncio_loop
             self._giving_up = loop.call_later(WITHOUT_WORKERS_SECONDS, self._give_up, message)
-        self._ask(lambda now: self._resize(workers, now))
+
+        def change(now: int) -> None:
+            assert self._engine is not None
+            self._resize(workers, now)
+            self.workers_changed_to(self._engine, resources)
+
+        self._ask(change)
 
     def _resize(self, workers: int, now: int) -> None:
         assert self._engine is not None
@@ -321,10 +328,6 @@ class DaskBackend(WindowBackend):
         self._must_be_there()
         with SUBMITTING, dask.config.set(SUBMIT_SETTINGS):
             return super()._submit_to_executor(call)
-
-    def _call_of(self, attempt: Attempt, call: RemoteCall, engine: Engine) -> Callable[[], Any]:
-        made = super()._call_of(attempt, call, engine)
-        return ReturningCall(made) if engine.scheduler.steps[attempt.index].idempotent is False else made
 
     def _answered(self, engine: Engine, attempt: Attempt, answer: Answer, started: int, ended: int) -> Completion:
         _, result = answer

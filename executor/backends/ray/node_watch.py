@@ -10,19 +10,24 @@ Rules of this module:
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from executor.backends.cluster_resources import Amounts
+
+# Ray's own names: memory in bytes, a mark of each node, of its kind of accelerator, and of placement groups.
+COUNTED = re.compile(r"CPU$|memory$|object_store_memory$|node:|accelerator_type:|bundle$|.*_group_")
 MOST_EVENTS = 1000
 ENDING_SECONDS = 10
 
 
 class NodeWatch:
-    """``changed(cores)``: how many cores the nodes have that are alive. Called in the watch's own thread."""
+    """``changed(nodes)``: what each of the nodes has that are alive. Called in the watch's own thread."""
 
-    def __init__(self, changed: Callable[[int], None]) -> None:
+    def __init__(self, changed: Callable[[Sequence[Amounts]], None]) -> None:
         self._changed = changed
         self._ended = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -66,13 +71,23 @@ class NodeWatch:
         await subscriber.subscribe()
         while not self._ended.is_set():
             # What came before the subscription counts, too.
-            self._changed(await asyncio.to_thread(cores_alive))
+            self._changed(await asyncio.to_thread(nodes_alive))
             await subscriber.poll(batch_size=MOST_EVENTS)
 
 
-def cores_alive() -> int:
-    """The cores of all nodes that are alive."""
+def nodes_alive() -> list[Amounts]:
+    """By node that is alive, what it has."""
     import ray  # noqa: PLC0415  # as above
 
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # Ray has few types
-    return int(sum(node["Resources"].get("CPU", 0) for node in nodes if node["Alive"]))
+    return [node["Resources"] for node in nodes if node["Alive"]]
+
+
+def cores_of(nodes: Sequence[Amounts]) -> int:
+    """Their cores."""
+    return int(sum(node.get("CPU", 0) for node in nodes))
+
+
+def stated_by(nodes: Sequence[Amounts]) -> list[Amounts]:
+    """What people have stated that they have, beside what Ray counts everywhere."""
+    return [{name: amount for name, amount in node.items() if not COUNTED.match(name)} for node in nodes]

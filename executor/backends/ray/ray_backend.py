@@ -16,13 +16,14 @@ from typing import Any, ClassVar, Self, cast
 
 from executor.backends.base import BackendError, usable_cores
 from executor.backends.clocks.worker_clock import RoundTrip
+from executor.backends.cluster_backend import ClusterBackend
+from executor.backends.cluster_resources import Amounts
 from executor.backends.cluster_size import resize
 from executor.backends.file_lists import listed_files
 from executor.backends.ray.connection import Connection, connect, cores_there, disconnect
-from executor.backends.ray.node_watch import NodeWatch
+from executor.backends.ray.node_watch import NodeWatch, cores_of, nodes_alive, stated_by
 from executor.backends.ray.workers import RayWorkers
 from executor.backends.submit import Submits
-from executor.backends.window import WindowBackend
 from executor.backends.worker_check import must_fit
 from executor.engine.engine import Engine
 from executor.host_id import machine
@@ -41,7 +42,7 @@ DEATHS = (
 )  # fmt: skip
 
 
-class RayBackend(WindowBackend):
+class RayBackend(ClusterBackend):
     """Steps on Ray. ``address`` (``host:port``, or ``auto``) is that of a running one, which this machine is a part of.
 
     Runs that go on at once in one process share its Ray. As a context manager it keeps Ray until the block ends.
@@ -54,6 +55,7 @@ class RayBackend(WindowBackend):
         "files": "modules and packages that the workers lack: FILE.py or FOLDER, with commas between",
     }
     keeps_workers = True
+    resource_holder = "node"
     import_remedy = "install it there, or send it along with --backend-option files=PATH"
 
     def __init__(self, workers: int | None = None, *, address: str | None = None, files: str | None = None) -> None:
@@ -88,15 +90,22 @@ class RayBackend(WindowBackend):
         """Bring Ray up, and its workers.
 
         Raises:
-            BackendError: Ray does not start, does not answer at the address, or its workers cannot import makespan.
+            BackendError: Ray does not start, does not answer at the address, its workers cannot import makespan, or no
+                node has what one of the steps needs.
         """
         super().open(engine)
         if self._address is not None:
-            self._watch = NodeWatch(lambda cores: self._cores_changed(engine, cores))
+            try:
+                self.workers_state(engine, stated_by(nodes_alive()))
+            except BackendError:
+                self.close()
+                raise
+            self._watch = NodeWatch(lambda nodes: self._nodes_changed(engine, nodes))
             if not self._watch.begin():
                 self.warnings.append("this version of Ray does not report nodes that come and go")
 
-    def _cores_changed(self, engine: Engine, cores: int) -> None:
+    def _nodes_changed(self, engine: Engine, nodes: Sequence[Amounts]) -> None:
+        cores = cores_of(nodes)
         workers = cores if self._most is None else min(cores, self._most)
 
         def change(now: int) -> None:
@@ -104,6 +113,7 @@ class RayBackend(WindowBackend):
             resize(engine, workers, now)
             if isinstance(self._executor, RayWorkers):
                 self._executor.resize(workers)
+            self.workers_changed_to(engine, stated_by(nodes))
 
         engine.ask(change)
 
@@ -130,6 +140,7 @@ class RayBackend(WindowBackend):
             self._watch.end()
             self._watch = None
         if self._connection is not None and self._connection.is_shared and not executor.runs_something:
+            executor.let_go()
             self._connection.resting.append(executor)
         else:
             executor.shutdown()
@@ -145,6 +156,13 @@ class RayBackend(WindowBackend):
         """See :meth:`.WindowBackend.recall`."""
         assert isinstance(self._executor, RayWorkers)
         self._executor.recall(futures)
+
+    def lets_calls_wait(self) -> bool:
+        """Not beside a step with needs: it runs on an actor of its own, so one without work would begin what waits."""
+        return not self.has_asked
+
+    def _is_urgent(self, engine: Engine) -> bool:
+        return self.has_asked or super()._is_urgent(engine)
 
     def close(self) -> None:
         """End what still runs."""

@@ -7,6 +7,9 @@ Rules of this module:
 - Ray never runs a call again by itself. When an actor dies, the first of its calls had begun and fails. Those that
   were submitted ahead of free workers are given to other actors, and a new actor takes the place.
 - A call that is stopped takes its actor with it.
+- A call that asks for resources of a node runs on an actor that holds them, without a core: the engine sees to how many
+  run at once. Without work such an actor waits for calls that ask for the same, and ends where another waits for a part
+  of what it holds.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from typing import Any
 
 from executor.backends.batches import BatchCall
 from executor.backends.call_thread import CallThread
+from executor.backends.cluster_backend import SentCall
 from executor.backends.pickling import PROTOCOL
 from executor.backends.window import DEEPEST, RecallError
 from executor.backends.worker_facts import look
@@ -31,7 +35,7 @@ class CallRunner:
     """In a worker process of Ray."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._begun = -1
         self._called_back: set[int] = set()
         self._thread = CallThread()
@@ -45,6 +49,7 @@ class CallRunner:
     def _run(self, number: int, call: bytes) -> Any:
         with self._lock:
             self._begun = number
+            self._lock.notify_all()
             if number in self._called_back:
                 return None
         return pickle.loads(call)()  # noqa: S301  # the words of the submitter
@@ -55,7 +60,14 @@ class CallRunner:
             if number <= self._begun:
                 return False
             self._called_back.add(number)
+            self._lock.notify_all()
             return True
+
+    def wait_until_begun(self, number: int) -> bool:
+        """Whether it has begun and was not called back. In a thread of its own."""
+        with self._lock:
+            self._lock.wait_for(lambda: number <= self._begun or number in self._called_back)
+            return number not in self._called_back
 
     def process_id(self) -> int:
         """Of this worker: it is there, and has imported what it needs."""
@@ -69,11 +81,13 @@ class CallRunner:
 class Call:
     """A call that was submitted, while it waits or runs."""
 
-    __slots__ = ("answer", "data", "goes_back", "has_begun", "may_run_again", "number", "worker")
+    __slots__ = ("answer", "asked", "begun", "data", "goes_back", "has_begun", "may_run_again", "number", "worker")
 
-    def __init__(self, data: bytes, may_run_again: bool) -> None:
-        self.data = data
-        self.may_run_again = may_run_again
+    def __init__(self, sent: SentCall) -> None:
+        self.data = pickle.dumps(sent.call, PROTOCOL)
+        self.may_run_again = isinstance(sent.call, BatchCall)
+        self.asked = dict(sent.asked)
+        self.begun = sent.begun
         self.answer: Future[Any] = Future()
         # By the worker's count: another one where it is given to another.
         self.number = -1
@@ -87,11 +101,13 @@ class Call:
 class Worker:
     """An actor and its calls, in the order in which it runs them."""
 
-    __slots__ = ("actor", "calls", "is_gone", "is_up", "places")
+    __slots__ = ("actor", "calls", "held", "is_gone", "is_up", "places")
 
-    def __init__(self, actor: Any) -> None:
+    def __init__(self, actor: Any, held: dict[str, float]) -> None:
         self.actor = actor
         self.places = count()
+        # What it holds of its node beside a core.
+        self.held = held
         self.calls: list[Call] = []
         self.is_gone = False
         # Ray has found a place for it: it may have begun a call.
@@ -105,14 +121,14 @@ class RayWorkers:
         import ray  # noqa: PLC0415  # it is imported when a run begins
 
         self._ray = ray
-        calling_back = ray.method(concurrency_group="calling_back")(CallRunner.call_back)
-        running = ray.method(concurrency_group="running")(CallRunner.run)
-        runner = type("CallRunner", (CallRunner,), {"call_back": calling_back, "run": running})
+        groups = {"run": "running", "call_back": "calling_back", "wait_until_begun": "telling"}
+        parts = {name: ray.method(concurrency_group=group)(getattr(CallRunner, name)) for name, group in groups.items()}
+        runner = type("CallRunner", (CallRunner,), parts)
         options: Any = {
             "num_cpus": 1,
             "max_restarts": 0,
             "max_task_retries": 0,
-            "concurrency_groups": {"calling_back": 1, "running": 1 + DEEPEST},
+            "concurrency_groups": {"running": 1 + DEEPEST, "calling_back": 1, "telling": 1},
         }
         self._class: Any = ray.remote(**options)(runner)
         self._numbers = count()
@@ -120,6 +136,8 @@ class RayWorkers:
         self._closed = False
         self.size = workers
         self._workers = [self._new() for _ in range(workers)]
+        # Those that hold resources of their nodes.
+        self._holders: list[Worker] = []
 
     def wait_until_ready(self, seconds: float) -> list[int]:
         """Their process ids. Raises what Ray raises."""
@@ -152,10 +170,27 @@ class RayWorkers:
 
     def submit(self, call: Callable[[], Any], /) -> Future[Any]:
         """Run it on a worker."""
-        made = Call(pickle.dumps(call, PROTOCOL), isinstance(call, BatchCall))
+        made = Call(SentCall.of(call))
         with self._lock:
-            self._give(made, min(self._workers, key=_load))
+            self._give(made, self._worker_for(made.asked))
         return made.answer
+
+    def give_up(self, answer: Future[Any], error: Exception) -> None:
+        """End a call that waits, with this error."""
+        with self._lock:
+            call = self._call_of(answer)
+            if call is None or call.worker is None:
+                return
+            worker, call.worker, call.number = call.worker, None, -1
+            worker.calls.remove(call)
+            self._note_death(worker)
+        self._kill([worker])
+        _settle(answer, None, error)
+
+    def let_go(self) -> None:
+        """Give back what actors without work hold of their nodes."""
+        with self._lock:
+            self._forget([worker for worker in self._holders if not worker.calls])
 
     def stop(self, answer: Any) -> None:
         """End a call, with its worker if it may have begun."""
@@ -179,13 +214,13 @@ class RayWorkers:
     @property
     def runs_something(self) -> bool:
         """Whether a call has not ended."""
-        return any(worker.calls for worker in self._workers)
+        return any(worker.calls for worker in [*self._workers, *self._holders])
 
     def shutdown(self) -> None:
         """End all workers, and what they run."""
         with self._lock:
             self._closed = True
-            workers = list(self._workers)
+            workers = [*self._workers, *self._holders]
         self._kill(workers)
 
     def _kill(self, workers: Iterable[Worker]) -> None:
@@ -204,9 +239,46 @@ class RayWorkers:
         number = call.number
         reference = worker.actor.run.remote(next(worker.places), number, call.data)
         reference.future().add_done_callback(lambda ended: self._ended(call, number, ended))
+        if call.begun is not None:
+            asked = worker.actor.wait_until_begun.remote(number)
+            asked.future().add_done_callback(lambda told: self._begun(call, number, told))
 
-    def _new(self) -> Worker:
-        worker = Worker(self._class.remote())
+    def _worker_for(self, asked: dict[str, float]) -> Worker:
+        """Who is to run a call that asks for this."""
+        if not asked:
+            return min(self._workers, key=_load)
+        without_work = [worker for worker in self._holders if not worker.calls]
+        for worker in without_work:
+            if worker.held == asked:
+                return worker
+        self._forget([worker for worker in without_work if worker.held.keys() & asked.keys()])
+        self._holders.append(self._new(asked))
+        return self._holders[-1]
+
+    def _is_in_the_way(self, worker: Worker) -> bool:
+        """Whether an actor without work holds what another one waits for."""
+        return (
+            worker in self._holders
+            and not worker.calls
+            and any(worker.held.keys() & other.held.keys() for other in self._holders if not other.is_up)
+        )
+
+    def _forget(self, holders: Iterable[Worker]) -> None:
+        """Ray ends an actor that nobody knows any more. To kill it would wait for a thread of Ray, and may be asked for
+        in that very thread.
+        """
+        for worker in holders:
+            worker.is_gone = True
+            self._holders.remove(worker)
+            worker.actor = None
+
+    def _new(self, held: dict[str, float] | None = None) -> Worker:
+        if held:
+            own = {name: amount for name, amount in held.items() if name != "GPU"}
+            maker = self._class.options(num_cpus=0, num_gpus=held.get("GPU"), resources=own)
+        else:
+            maker = self._class
+        worker = Worker(maker.remote(), held or {})
         worker.actor.process_id.remote().future().add_done_callback(lambda came: self._is_there(worker, came))
         return worker
 
@@ -215,7 +287,8 @@ class RayWorkers:
         worker.is_up = worker.is_up or came.exception() is None
 
     def _call_of(self, answer: Any) -> Call | None:
-        return next((call for worker in self._workers for call in worker.calls if call.answer is answer), None)
+        workers = [*self._workers, *self._holders]
+        return next((call for worker in workers for call in worker.calls if call.answer is answer), None)
 
     def _call_back(self, call: Call, *, goes_back: bool) -> None:
         if call.goes_back is not None or call.worker is None:
@@ -232,7 +305,9 @@ class RayWorkers:
         worker.is_gone = True
         for call in worker.calls[1:]:
             call.has_begun = not call.may_run_again
-        if not self._closed:
+        if worker.held:
+            self._holders.remove(worker)
+        elif not self._closed:
             self._workers[self._workers.index(worker)] = self._new()
 
     def _balance(self) -> None:
@@ -271,6 +346,10 @@ class RayWorkers:
                 return
         _settle(call.answer, None, RecallError())
 
+    def _begun(self, call: Call, number: int, told: Any) -> None:
+        if told.exception() is None and told.result() and call.number == number and call.begun is not None:
+            call.begun()
+
     def _ended(self, call: Call, number: int, ended: Any) -> None:
         error = ended.exception()
         if error is None and ended.result() is None:
@@ -292,6 +371,8 @@ class RayWorkers:
                 return
             call.worker = None
             self._balance()
+            if self._is_in_the_way(worker):
+                self._forget([worker])
         _settle(call.answer, None if error is not None else ended.result(), error)
 
 

@@ -15,11 +15,7 @@ _FILE_SUFFIXES: Final = (".yaml", ".yml", ".json")
 
 
 def policies(incomplete: str) -> list[str]:
-    return _beginning_with(incomplete, importlib.import_module("executor.scheduler").POLICIES)
-
-
-def simulated_policies(incomplete: str) -> list[str]:
-    return _beginning_with(incomplete, importlib.import_module("harness.simulation.changes").SIMULATED_POLICIES)
+    return _beginning_with(incomplete, importlib.import_module("harness.config").POLICIES)
 
 
 def executors(incomplete: str) -> list[str]:

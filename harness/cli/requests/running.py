@@ -71,7 +71,7 @@ class RunRequest:
         str | None,
         option(
             "--policy -p NAME",
-            "The order of starts: dataflow (default), levels, barrier or serial.",
+            "The order of starts: dataflow (default), best, levels, barrier or serial.",
             autocompletion=completion.policies,
         ),
     ] = None
@@ -148,7 +148,7 @@ class BenchRequest:
         tuple[str, ...],
         option(
             "--policy -p NAMES",
-            "Orders of starts, separated by commas: dataflow, levels, barrier, serial (default: the scenario's).",
+            "Orders of starts, separated by commas: dataflow, best, levels, barrier, serial (default: the scenario's).",
             autocompletion=completion.policies,
         ),
     ] = ()

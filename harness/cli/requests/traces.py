@@ -85,7 +85,7 @@ class SimulateRequest:
         option(
             "--policy -p NAMES",
             "Orders of starts, separated by commas: dataflow, best, levels, barrier, serial (default: as it was).",
-            autocompletion=completion.simulated_policies,
+            autocompletion=completion.policies,
         ),
     ] = ()
     capacities: Annotated[

@@ -18,7 +18,7 @@ from typing import Any, Final
 from harness.analysis.remedy import WORTH_ACTING_RATIO
 from harness.benchmark.budget import Budget, Estimate
 from harness.expectations import Verdict
-from harness.plain_text import aligned, counted, duration_text, duration_texts, gain_text, one_line, some_of
+from harness.plain_text import aligned, columns_of, counted, duration_text, duration_texts, gain_text, one_line, some_of
 from harness.report.terminal.console import Line
 from harness.report.terminal.plots import lost_time_lines, speedup_lines
 from harness.report.terminal.summary_text import startup_counts
@@ -118,7 +118,7 @@ def _plot_lines(results: Sequence[Result], columns: int, *, ascii_only: bool) ->
 
 def _fitting_columns(table: Sequence[Sequence[str]], width: int | None) -> int:
     """How many columns fit beside each other; an interval is not parted from what it belongs to."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    widths = [max(map(columns_of, column)) for column in zip(*table, strict=True)]
     fitting = len(widths)
     while width is not None and fitting > 2 and sum(widths[:fitting]) + 2 * (fitting - 1) > width:
         fitting -= 1

@@ -86,10 +86,18 @@ def broken_line(text: str, width: int) -> list[str]:
     if cell_len(text) <= width:
         return [text]
     first, others = _hanging(text, width)
-    parts, columns = [text[:first]], cell_len(text[:first])
-    pieces = _COLUMN_GAP.split(text[first:])
-    if len(pieces) == 1:
-        pieces = _WORD_GAP.split(text[first:])
+    rows = _parted(_COLUMN_GAP, text[:first], text[first:], width, others)
+    # What is between two gaps may be too long as well.
+    parts = [_parted(_WORD_GAP, row[: _indent(row)], row[_indent(row) :], width, others) for row in rows]
+    return [part.rstrip() for row in parts for part in row]
+
+
+def _parted(gap: re.Pattern[str], beginning: str, text: str, width: int, others: int) -> list[str]:
+    """The beginning and the text in lines that end where gaps are; all but the first begin in column ``others``."""
+    if cell_len(beginning + text) <= width:
+        return [beginning + text]
+    parts, columns = [beginning], cell_len(beginning)
+    pieces = gap.split(text)
     # Words and what is between them, in turns.
     for between, word in zip(["", *pieces[1::2]], pieces[::2], strict=True):
         if between and columns + cell_len(between + word) > width:
@@ -98,14 +106,18 @@ def broken_line(text: str, width: int) -> list[str]:
         else:
             parts[-1] += between + word
             columns += cell_len(between + word)
-    return [part.rstrip() for part in parts]
+    return parts
+
+
+def _indent(text: str) -> int:
+    return len(text) - len(text.lstrip(" "))
 
 
 def _hanging(text: str, width: int) -> tuple[int, int]:
     """At which character the words of a line begin, and in which column they go on below: behind a list mark, or under
     the second column of a row; else two columns behind the beginning of the line.
     """
-    indent = len(text) - len(text.lstrip(" "))
+    indent = _indent(text)
     for pattern in (_LIST_MARK, _FIRST_COLUMN):
         found = pattern.match(text)
         if found is not None and width - cell_len(found[0]) >= _LEAST_TEXT_COLUMNS:

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from executor.record.timeline import Timeline
 from harness.analysis import AttemptIndex
-from harness.plain_text import counted, duration_text
+from harness.plain_text import columns_of, counted, duration_text, padded
 from harness.report.html.capacity import capacity_words, changing
 from harness.report.html.safe_text import share_text, visible
 from harness.result.cell_key import value_text
@@ -108,14 +108,14 @@ def bar_lines(bars: Sequence[Bar], width: int = 80, *, ascii_only: bool = False)
     texts = [bar.text for bar in bars]
     if ascii_only:
         names, texts = [_in_ascii(name) for name in names], [_in_ascii(text) for text in texts]
-    column = max(map(len, names), default=0)
-    tail = max(map(len, texts), default=0)
+    column = max(map(columns_of, names), default=0)
+    tail = max(map(columns_of, texts), default=0)
     space = max(4, width - column - tail - 4)
     top = max((bar.value for bar in bars), default=0.0)
     lines = []
     for name, text, bar in zip(names, texts, bars, strict=True):
         drawn = _bar(bar.value / top if top > 0 else 0.0, space, ascii_only=ascii_only)
-        lines.append(f"{name:<{column}}  {drawn:<{space}}  {text}".rstrip())
+        lines.append(f"{padded(name, column)}  {drawn:<{space}}  {text}".rstrip())
     return lines
 
 

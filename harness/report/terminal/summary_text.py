@@ -17,7 +17,7 @@ from executor.record.remote_outputs import OutputGoneError
 from executor.record.timeline import NANOSECONDS, Attempt, StepStatus
 from executor.running import Run
 from harness.analysis import Summary, remedy
-from harness.plain_text import counted, duration_text, one_line, some_of
+from harness.plain_text import columns_of, counted, duration_text, one_line, padded, some_of
 from harness.report.terminal.console import Line, shown_value
 
 STEPS_SHOWN: Final = 50
@@ -55,7 +55,7 @@ def step_lines(run: Run, *, simulated: bool = False, stand_in: bool = False, wid
     alike = {group[0].step_id: group for group in _equal_errors(run)}
     first = {error.step_id: place for place, group in alike.items() for error in group}
     names = {step_id: one_line(step_id, _NAME_LIMIT) for step_id in shown}
-    column = max((len(name) for name in names.values()), default=0)
+    column = max(map(columns_of, names.values()), default=0)
     for step_id in shown:
         status = run.statuses[step_id]
         earlier = run.reused.get(step_id)
@@ -63,7 +63,7 @@ def step_lines(run: Run, *, simulated: bool = False, stand_in: bool = False, wid
         when = _time_of(tries.get(step_id, [])) if earlier is None else f"{how} from run {earlier[:_ID_SHOWN]}"
         if first.get(step_id, step_id) != step_id:
             when = f"{when}  as {one_line(first[step_id], _NAME_LIMIT)}".lstrip()
-        yield Line(f"  {names[step_id]:<{column}}  {status:<9}  {when}".rstrip(), _STATUS_STYLES.get(status, ""))
+        yield Line(f"  {padded(names[step_id], column)}  {status:<9}  {when}".rstrip(), _STATUS_STYLES.get(status, ""))
         if status == "succeeded":
             yield Line(f"      {shown_value(_output_of(run, step_id), width - 6)}")
         elif step_id in alike:
@@ -134,7 +134,7 @@ def summary_lines(
 ) -> Iterator[Line]:
     """The one summary of a run. ``plot``: its concurrency over time, drawn; ``capacities``: those found out, drawn."""
     where = f"{run.backend} (simulated)" if simulated else run.backend
-    how = f"{counted(run.workers, 'worker')}, policy {run.policy}"
+    how = f"{counted(run.workers, 'worker')}, policy {run.timeline.policy}"
     yield Line(f"Summary of {one_line(name, 60)} on {where}, {how}:", "bold")
     yield _figure("makespan", duration_text(figures.makespan_seconds))
     if len(run.reused) > len(run.cached):

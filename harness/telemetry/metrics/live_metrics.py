@@ -149,12 +149,10 @@ class LiveMetrics(Instrument):
         # What holds between two runs: nothing runs.
         self._rest: list[Sample] = []
 
-    def begin_cell(self, scenario: str, executor: str, parameters: Mapping[str, Any]) -> None:
-        """The next run is one of this cell; its workers and policy are the engine's."""
+    def begin_cell(self, scenario: str, executor: str, parameters: Mapping[str, Any], policy: str = "dataflow") -> None:
+        """The next run is one of this cell; its workers are the engine's."""
         words = json.dumps(dict(parameters), sort_keys=True)
-        self._next = lambda engine: Cell(
-            scenario, executor, engine.scheduler.largest_slots, engine.scheduler.policy, words
-        )
+        self._next = lambda engine: Cell(scenario, executor, engine.scheduler.largest_slots, policy, words)
 
     def begin_nothing(self) -> None:
         """The next run does not count: it is a warm-up."""

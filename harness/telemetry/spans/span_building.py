@@ -145,9 +145,7 @@ def _clean_value(value: Any) -> Any:
     return value
 
 
-def spans_of(
-    words: Iterable[SpanWords], maker: SpanMaker, step_code: Iterable[FinishedSpan] = ()
-) -> Iterator[ReadableSpan]:
+def spans_of(words: Iterable[SpanWords], maker: Any, step_code: Iterable[FinishedSpan] = ()) -> Iterator[Any]:
     """All spans of a run: those of step code first, as they ended before their steps were reported."""
     for finished in step_code:
         yield maker.of_step_code(finished)

@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from harness.telemetry.spans.transports import Transport, TransportError
+from executor.tracing.step_spans import RunIds
+from harness.telemetry.spans.transports import Maker, Transport, TransportError
 
 BATCH_SPANS: Final = 512
 # How long spans of a run under way may wait for company.
@@ -65,6 +66,10 @@ class Sender:
         self._hopeless = False
         self._thread = threading.Thread(target=self._work, name="makespan-traces", daemon=True)
         self._thread.start()
+
+    def maker(self, ids: RunIds, origin: int) -> Maker:
+        """What makes the spans of a run for this receiver."""
+        return self._transport.maker(ids, origin)
 
     def put(self, spans: Iterable[Any], expected_spans: int) -> None:
         """Take spans to be sent, from any thread; they are made in the sending thread."""

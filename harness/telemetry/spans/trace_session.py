@@ -24,14 +24,11 @@ from harness.store.secrets import without_secrets
 from harness.telemetry.telemetry_settings import Telemetry
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
-
     from executor.engine.instruments import WatchedRun
     from executor.tracing.span_collector import FinishedSpan
     from executor.tracing.step_spans import RunTracing
-    from harness.telemetry.spans.span_building import SpanMaker
     from harness.telemetry.spans.span_sending import Delivery, Sender
-    from harness.telemetry.spans.transports import Transport
+    from harness.telemetry.spans.transports import Maker, Transport
 
 Mode = Literal["recorded", "live", "off"]
 
@@ -112,7 +109,6 @@ class Tracing:
         one it was left before its end, and what its engine knows is sent.
         """
         from harness.telemetry.spans.span_building import (  # noqa: PLC0415  # the SDK
-            SpanMaker,
             count_spans,
             estimated_bytes,
             spans_of,
@@ -139,7 +135,7 @@ class Tracing:
                 facts_of=tracing.facts_of,
                 facts=traced.name.facts(),
             )
-            sender.put(spans_of(words, SpanMaker(tracing.home.ids, tracing.origin), inside), count)
+            sender.put(spans_of(words, sender.maker(tracing.home.ids, tracing.origin), inside), count)
 
     def finish(self) -> list[Delivery]:
         """Everything was added: wait for it, as far as that makes sense. ``warnings`` has sentences for people."""
@@ -204,9 +200,9 @@ class _Stream:
         self.sender = sender
         self._name = name
         self._tracing = tracing
-        self._made: tuple[RunWords, SpanMaker] | None = None
+        self._made: tuple[RunWords, Maker] | None = None
 
-    def attempt(self, attempt: Attempt) -> Iterator[ReadableSpan]:
+    def attempt(self, attempt: Attempt) -> Iterator[Any]:
         """The spans of an attempt that is over."""
         words, maker = self._parts()
         facts = self._tracing.facts_of(attempt)
@@ -216,7 +212,7 @@ class _Stream:
         for wait in wait_words(attempt):
             yield maker.of_words(wait)
 
-    def rest(self, timeline: Timeline, cut_short: Sequence[Attempt]) -> Iterator[ReadableSpan]:
+    def rest(self, timeline: Timeline, cut_short: Sequence[Attempt]) -> Iterator[Any]:
         """The spans that only the end of the run brings."""
         for attempt in cut_short:
             yield from self.attempt(attempt)
@@ -228,19 +224,17 @@ class _Stream:
         workflow = "" if engine is None else engine.context.workflow_id
         yield maker.of_words(words.root(workflow, self._name.facts()))
 
-    def code_span(self, span: FinishedSpan) -> Iterator[ReadableSpan]:
+    def code_span(self, span: FinishedSpan) -> Iterator[Any]:
         """One that the code of a step opened."""
         yield self._parts()[1].of_step_code(span)
 
-    def _parts(self) -> tuple[RunWords, SpanMaker]:
+    def _parts(self) -> tuple[RunWords, Maker]:
         if self._made is None:
-            from harness.telemetry.spans.span_building import SpanMaker  # noqa: PLC0415  # the SDK
-
             engine = self._tracing.engine
             assert engine is not None, "spans before the run's start"
             table = StepTable.of_scheduler(engine.scheduler)
             words = RunWords(table, engine.scheduler.attempts)
-            self._made = words, SpanMaker(self._tracing.home.ids, self._tracing.origin)
+            self._made = words, self.sender.maker(self._tracing.home.ids, self._tracing.origin)
         return self._made
 
 

@@ -18,6 +18,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.sdk.trace import ReadableSpan
 
+from executor.tracing.span_collector import FinishedSpan
+from executor.tracing.span_contents import SpanWords
+from executor.tracing.step_spans import RunIds
+from harness.telemetry.spans.span_building import SpanMaker
 from harness.telemetry.telemetry_settings import Telemetry, shown
 from harness.version import package_version
 
@@ -60,12 +64,25 @@ class MissingExtraError(ImportError):
     """What the configuration asks for is not installed; the message names the extra."""
 
 
+class Maker(Protocol):
+    """Makes spans of one run, in the form of one transport."""
+
+    def of_words(self, words: SpanWords) -> Any:
+        """A span of the run's own."""
+
+    def of_step_code(self, one: FinishedSpan) -> Any:
+        """A span that the code of a step opened."""
+
+
 class Transport(Protocol):
     """Where batches go."""
 
     name: str
 
-    def send(self, spans: Sequence[ReadableSpan], timeout_seconds: float) -> int:
+    def maker(self, ids: RunIds, origin: int) -> Maker:
+        """What makes the spans of a run as :meth:`send` takes them. ``origin``: t = 0 in nanoseconds since 1970."""
+
+    def send(self, spans: Sequence[Any], timeout_seconds: float) -> int:
         """Send a batch; returns how many spans of it the receiver refused. Raises TransportError."""
 
     def close(self) -> None:
@@ -103,6 +120,9 @@ class HttpTransport:
         self._errors = httpx.HTTPError
         # It would answer so again.
         self._final_errors = (AnswerTooLargeError, httpx.DecodingError)
+
+    def maker(self, ids: RunIds, origin: int) -> Maker:
+        return SpanMaker(ids, origin)
 
     def send(self, spans: Sequence[ReadableSpan], timeout_seconds: float) -> int:
         body = encode_spans(spans).SerializeToString()
@@ -171,6 +191,9 @@ class GrpcTransport:
         stub: Any = TraceServiceStub
         self._stub = stub(self._channel)
         self._metadata = [(name.lower(), value) for name, value in headers.items()]
+
+    def maker(self, ids: RunIds, origin: int) -> Maker:
+        return SpanMaker(ids, origin)
 
     def send(self, spans: Sequence[ReadableSpan], timeout_seconds: float) -> int:
         try:

@@ -43,6 +43,7 @@ class FaultyBackend(VirtualBackend):
         self.turns = 0
         self._check_every_turn = check_every_turn
         self._clock_back = 0
+        self._count = 0
         self._jumps = dict(faults.clock)
         self._shuffle = None if faults.disorder is None else random.Random(faults.disorder)  # noqa: S311 - a test case
         # Later news: (time, count, completion). Blows: (time, count, attempt, what happens to it).

@@ -169,11 +169,7 @@ class _Player:
 
     def work(self, statement: Statement, place: _Place) -> Task:
         number = yield from self._open(statement, place)
-        if place.inside is None:
-            yield self._length(statement)
-        else:
-            pool, places = place.inside
-            yield from self._in_place(pool, places, _pass(self._length(statement)))
+        yield from self._inside(place, _pass(self._length(statement)))
         self._close(number)
 
     def retry(self, statement: Statement, place: _Place) -> Task:
@@ -199,7 +195,7 @@ class _Player:
 
     def block(self, statement: Statement, place: _Place) -> Task:
         number = yield from self._open(statement, place)
-        yield from self.in_a_row(statement, _Place(number, place.service))
+        yield from self._inside(place, self.in_a_row(statement, _Place(number, place.service)))
         self._close(number)
 
     def supersteps(self, statement: Statement, place: _Place) -> Task:
@@ -220,11 +216,18 @@ class _Player:
         places = Places(self.clock, self._limit(statement))
         members = []
         for child in statement.children:
-            if statement.waits_inside and child.kind == "work":
+            if statement.waits_inside and child.kind in ("work", "block", "call"):
                 members.append(self.run(child, replace(place, inside=(statement, places))))
             else:
                 members.append(self._in_place(statement, places, self.run(child, place)))
         yield from [self.clock.start(member) for member in members]
+
+    def _inside(self, place: _Place, member: Task) -> Task:
+        """What a span holds, once it has the place that it waits for while it is open."""
+        if place.inside is None:
+            yield from member
+        else:
+            yield from self._in_place(*place.inside, member)
 
     def _in_place(self, pool: Statement, places: Places, member: Task) -> Task:
         asked = self.clock.now
@@ -284,6 +287,10 @@ class _Player:
 
     def call(self, statement: Statement, place: _Place) -> Task:
         client = yield from self._open(statement, place, kind="client")
+        yield from self._inside(place, self._request(statement, place, client))
+        self._close(client)
+
+    def _request(self, statement: Statement, place: _Place, client: int) -> Task:
         if statement.connects:
             connection = yield from self._open(statement, _Place(client, place.service), "connect")
             yield statement.pause_nanoseconds
@@ -295,7 +302,6 @@ class _Player:
         yield from self.in_a_row(statement, _Place(server, statement.service))
         self._close(server)
         yield from self._unseen(statement.pause_nanoseconds)
-        self._close(client)
 
     def stream(self, statement: Statement, place: _Place) -> Task:
         number = yield from self._open(statement, place)

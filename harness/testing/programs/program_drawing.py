@@ -168,13 +168,27 @@ class _Drawing:
         name = self.random.choice(_WORKS)
         inside = self.chance(0.25) and kind == "pool"
         varied = self.chance(0.2) and not inside
-        members = tuple(
-            self.block(scope, max(depth, _DEEPEST - 1)) if varied else self.leaf("work", (), name)
-            for _ in range(self.random.randint(4, 9))
-        )
+        member: Callable[[], Statement] = self.waiting_member(name) if inside else lambda: self.leaf("work", (), name)
+        if varied:
+            member = lambda: self.block(scope, max(depth, _DEEPEST - 1))  # noqa: E731 - one of three
+        members = tuple(member() for _ in range(self.random.randint(4, 9)))
         limit = self.random.randint(2, 3) if self.chance(0.85) else 1
         spans = kind == "queue" and self.chance(0.4)
         return Statement(key, kind, children=members, limit=limit, waits_inside=inside, worker_spans=spans)
+
+    def waiting_member(self, name: str) -> Callable[[], Statement]:
+        """Makes members of a pool that wait for their place inside their span: leaves, blocks or calls of a service."""
+        kind: Kind = self.random.choice(("work", "block", "call"))
+        if kind not in self.patterns or kind == "work":
+            return lambda: self.leaf("work", (), name)
+        if kind == "block":
+            return lambda: Statement(self.key(), "block", "ask", children=(self.leaf("work", (), name),))
+        service, connects = self.service(), self.chance(0.3)
+        way = self.random.randint(100, 8000) * MICROSECOND
+        return lambda: Statement(
+            self.key(), "call", "GET", children=(self.leaf("work", (), name),), pause_nanoseconds=way, service=service,
+            connects=connects,
+        )  # fmt: skip
 
     def pool(self, scope: Sequence[int], depth: int) -> Statement:
         return self.limited("pool", scope, depth)

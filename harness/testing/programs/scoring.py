@@ -357,10 +357,13 @@ class _Judge:
 
 
 def _can_be_seen(limited: Statement) -> bool:
-    """Whether a trace shows the limit: enough calls of one name, whose spans begin when they have their place."""
+    """Whether a trace shows the limit: enough calls of one name, whose spans, or those in them, begin when they have
+    their place.
+    """
     names = {child.name for child in limited.children}
     enough = limited.limit + (max(2, limited.limit) if limited.worker_spans else 2)
-    return len(names) == 1 and len(limited.children) >= enough and not limited.waits_inside
+    shows_place = not limited.waits_inside or all(child.children for child in limited.children)
+    return len(names) == 1 and len(limited.children) >= enough and shows_place
 
 
 def _reachable(count: int, edges: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:

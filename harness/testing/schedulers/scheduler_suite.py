@@ -125,11 +125,13 @@ class SchedulerConformance:
         self._play(((names[0], ()), *((name, (names[0],)) for name in middle), (names[-1], middle)))
 
     def _play(self, steps: tuple[tuple[str, tuple[str, ...]], ...]) -> None:
+        __tracebackhide__ = True  # pytest shows what happened, and no code of the kit
         played = play(self.run, Case(steps, 4), excused=self.excused, patience=self.patience)
         if played.faults:
             raise BrokenRuleError(played)
 
     def _search(self, supports: Collection[str]) -> None:
+        __tracebackhide__ = True  # pytest shows what happened, and no code of the kit
         _search(
             self.run,
             set(supports) & set(self.supports),
@@ -234,6 +236,7 @@ def _search(
     played: list[int] | None = None,
 ) -> None:
     """Draw cases until one fails, then make it smaller. Raises :class:`BrokenRuleError`."""
+    __tracebackhide__ = True  # pytest shows what happened, and no code of the kit
     careful = replace(patience, settle=3 * patience.settle, idle=IDLE, standstill=STANDSTILL)
 
     def again(case: Case) -> Played:

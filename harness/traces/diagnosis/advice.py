@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import Final
 
 from executor.record.timeline import NANOSECONDS
 from harness.traces.edges.kept_edges import edges_that_hold
-from harness.traces.trace_model import ASSUMED, INFERRED, ForeignRun
+from harness.traces.trace_model import ASSUMED, INFERRED, Edge, ForeignRun
 
 MOST_SPANS: Final = 48
 MOST_PAIRS: Final = 50
@@ -104,7 +105,7 @@ def _paths(groups: _Groups, caller: int, steps: Sequence[int]) -> tuple[_Behind,
     any_edge: dict[int, int] = {}
     for step in groups.members[caller]:
         over_known = over_any = 0
-        for before, label in groups.edges_to.get(step, ()):
+        for (before, *_), label in groups.edges_to.get(step, ()):
             bit = 1 << place[before] if before in place else 0
             over_any |= any_edge.get(before, 0) | bit
             if label != ASSUMED:
@@ -140,39 +141,55 @@ class _Groups:
                 self.ends[attempt.index] = max(self.ends[attempt.index], attempt.ended)
         nested: Sequence[int] = timeline.nested_in or [-1] * len(timeline.step_ids)
         self.nested_in = nested
-        self.members: dict[int, list[int]] = {}
-        ran = {attempt.index for attempt in timeline.attempts}
-        for step in sorted(ran, key=lambda one: (self.starts[one], self.ends[one], one)):
-            self.members.setdefault(nested[step], []).append(step)
-        self.place: dict[int, int] = {}
-        self.ends_before: dict[int, int] = {}  # by step: the last end among those of its caller that began before it
+        self._ran = {attempt.index for attempt in timeline.attempts}
+        self._waited_for: dict[int, dict[int, list[int]]] = {}
+        self.visits_left = _BUDGET + _BUDGET_PER_SPAN * len(self._ran)
+
+    @cached_property
+    def members(self) -> dict[int, list[int]]:
+        """By caller, its steps in order of start."""
+        members: dict[int, list[int]] = {}
+        for step in sorted(self._ran, key=lambda one: (self.starts[one], self.ends[one], one)):
+            members.setdefault(self.nested_in[step], []).append(step)
+        return members
+
+    @cached_property
+    def place(self) -> dict[int, int]:
+        """By step, its place in its caller."""
+        return {step: number for steps in self.members.values() for number, step in enumerate(steps)}
+
+    @cached_property
+    def ends_before(self) -> dict[int, int]:
+        """By step, the last end among those of its caller that began before it."""
+        found: dict[int, int] = {}
         for steps in self.members.values():
             latest = 0
-            for number, step in enumerate(steps):
-                self.place[step] = number
-                self.ends_before[step] = latest
+            for step in steps:
+                found[step] = latest
                 latest = max(latest, self.ends[step])
-        self.edges_to: dict[int, list[tuple[int, str]]] = {}
-        kept = {(edge.before, edge.after) for edge in edges_that_hold(run)}
-        self._stated: dict[int, set[tuple[str, str]]] = {}  # by step: the labels and sources of its edges
-        for before, after, label, source in run.edges:
-            self._stated.setdefault(after, set()).add((label, source))
-            known = INFERRED if label == ASSUMED and (before, after) in kept else label
-            self.edges_to.setdefault(after, []).append((before, known))
-        self._waited_for: dict[int, dict[int, list[int]]] = {}
-        self.visits_left = _BUDGET + _BUDGET_PER_SPAN * len(ran)
+        return found
+
+    @cached_property
+    def edges_to(self) -> dict[int, list[tuple[Edge, str]]]:
+        """By step, its edges, each with how sure it is."""
+        found: dict[int, list[tuple[Edge, str]]] = {}
+        kept = {(edge.before, edge.after) for edge in edges_that_hold(self.run)}
+        for edge in self.run.edges:
+            known = INFERRED if edge.label == ASSUMED and (edge.before, edge.after) in kept else edge.label
+            found.setdefault(edge.after, []).append((edge, known))
+        return found
 
     def worth_looking(self, makespan: int) -> list[tuple[int, list[int]]]:
         """The callers with at least two long steps, and these in order of start."""
         waiting = self.run.waiting
         least = max(1, int(_WORTH_LOOKING_RATIO * makespan))
-        long = [
-            step
-            for steps in self.members.values()
-            if len(steps) > 1
-            for step in steps
+        worth = {
+            step for step in self._ran
             if self.ends[step] - self.starts[step] >= least and not (waiting and waiting[step])
-        ]
+        }  # fmt: skip
+        if len(worth) < 2:
+            return []
+        long = [step for steps in self.members.values() if len(steps) > 1 for step in steps if step in worth]
         long.sort(key=lambda step: self.starts[step] - self.ends[step])
         found: dict[int, list[int]] = {}
         for step in sorted(long[:MOST_SPANS], key=lambda one: (self.starts[one], self.ends[one], one)):
@@ -181,8 +198,8 @@ class _Groups:
 
     def evidence(self, later: Sequence[int], *, assumed: bool) -> tuple[str, ...]:
         """The sources of those edges of the later steps that are assumed, or that are not."""
-        stated = [one for step in later for one in self._stated.get(step, ())]
-        return tuple(sorted({source for label, source in stated if (label == ASSUMED) == assumed}))
+        edges = [edge for step in later for edge, _ in self.edges_to.get(step, ())]
+        return tuple(sorted({edge.source for edge in edges if (edge.label == ASSUMED) == assumed}))
 
     def in_a_row(self, earlier: int, later: int) -> bool:
         """Whether the second began after the first had ended."""
@@ -199,7 +216,7 @@ class _Groups:
         first, *later = steps
         moved: dict[int, Sequence[int]] = {}
         for step in later:
-            needed = [before for before, label in self.edges_to.get(step, ()) if label != ASSUMED]
+            needed = [edge.before for edge, label in self.edges_to.get(step, ()) if label != ASSUMED]
             moved[step] = [*waited_for[first], *needed]
         saved = self._saved(caller, moved, {})
         while saved > 0 and caller >= 0 and self.visits_left > 0:

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from executor.model.findings import WorkflowError, did_you_mean, printable
-from harness.files.strict_file import read_document
 from harness.traces.edges.lineage import Lineage
 from harness.traces.spans.span_steps import Steps
 from harness.traces.trace_model import TraceError
@@ -115,6 +114,8 @@ def _pairs(path: str | Path) -> Iterator[tuple[str, str, str, bool]]:
 
 def _pairs_of_document(path: str | Path) -> Iterator[tuple[str, str, str, bool]]:
     try:
+        from harness.files.strict_file import read_document  # noqa: PLC0415 - YAML: only such a file needs it
+
         data: dict[str, Any] = read_document(path).data
     except WorkflowError as error:
         raise TraceError(str(error)) from None

@@ -13,7 +13,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from executor.model.workflow import Resource
 from executor.record.timeline import Attempt, Timeline
 from harness.analysis import AttemptIndex
 from harness.analysis.attempt_index import ended_of, started_of
@@ -26,20 +25,35 @@ WORKER: Final = "a worker"
 
 
 @dataclass(slots=True)
+class ByPlace:
+    """The units of a graph by their place in the order of starts: what a schedule reads. ``special``: whether a unit is
+    a joint, or begins late. ``opening``: those that need nothing, the next one last; ``held``: those of them that
+    begin late.
+    """
+
+    lengths: list[int]
+    after: list[list[int]]
+    missing: list[int]
+    special: bytearray
+    delays: dict[int, int]
+    opening: list[int]
+    held: list[int]
+
+
+@dataclass(slots=True)
 class Flat:
     """Units in topological order. ``lengths`` are nanoseconds, ``before[i]`` the units that unit i needs, ``services``
-    what it calls, ``ranks`` the longest chain that begins with it, ``after`` the units that need it,
-    ``places`` where it is in the order of starts. ``delays``: by unit, nanoseconds between the end of what it needs
-    and its start, in which it takes no worker.
+    what it calls, ``ranks`` the longest chain that begins with it, ``places`` where it is in the order of starts.
+    ``delays``: by unit, nanoseconds between the end of what it needs and its start, in which it takes no worker.
     """
 
     lengths: list[int] = field(default_factory=list)
     before: list[Sequence[int]] = field(default_factory=list)
     services: list[str | None] = field(default_factory=list)
     ranks: list[int] = field(default_factory=list)
-    after: list[list[int]] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
     delays: dict[int, int] = field(default_factory=dict)
+    _by_place: ByPlace | None = None
 
     def add(self, length: int, before: Sequence[int], service: str | None = None, delay: int = 0) -> int:
         """One more unit."""
@@ -50,62 +64,106 @@ class Flat:
         self.services.append(service)
         return len(self.lengths) - 1
 
+    def by_place(self) -> ByPlace:
+        """The same by place; made once for all schedules."""
+        if self._by_place is None:
+            self._by_place = _by_place(self)
+        return self._by_place
 
-def flat_graph(
-    run: ForeignRun,
-    services: Sequence[str | None],
-    index: AttemptIndex,
-    *,
-    assumed: bool,
-    whole: Collection[int] = (),
-) -> Flat:
-    """The units of a run. ``assumed``: whether assumed edges count. ``whole``: steps that are one unit with all that
-    they call, as long as they were open.
+
+@dataclass(slots=True)
+class Layout:
+    """The units that a run has, whatever depends on what. ``steps``: by unit, its step, or the complement for what a
+    step does after its calls. ``first``, ``last``: by step, its first unit and its last one, -1 for one within a whole
+    step. ``calls``: by step that is laid out, its calls. ``polls``: by unit, how long it takes without a worker.
     """
+
+    lengths: list[int] = field(default_factory=list)
+    services: list[str | None] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    first: list[int] = field(default_factory=list)
+    last: list[int] = field(default_factory=list)
+    calls: dict[int, list[int]] = field(default_factory=dict)
+    polls: dict[int, int] = field(default_factory=dict)
+
+
+def layout_of(
+    run: ForeignRun, services: Sequence[str | None], index: AttemptIndex, *, whole: Collection[int] = ()
+) -> Layout:
+    """The units of a run. ``whole``: steps that are one unit with all that they call, as long as they were open."""
+    children: dict[int, list[int]] = {}
+    for step, parent in enumerate(index.nested_in):
+        children.setdefault(parent, []).append(step)
+    laid = Layout(first=[-1] * len(index.nested_in), last=[-1] * len(index.nested_in))
+    lengths, called, steps = laid.lengths, laid.services, laid.steps
+    waiting = run.waiting
+    stack = children.get(-1, [])[::-1]  # steps, or the complement of one whose calls are laid out
+    while stack:
+        step = stack.pop()
+        unit = len(lengths)
+        steps.append(step)
+        if step < 0:
+            laid.last[~step] = unit
+            lengths[laid.first[~step]], after = _own(index, ~step)
+            lengths.append(after)
+            called.append(None)
+            continue
+        laid.first[step] = laid.last[step] = unit
+        if step not in children:
+            length = whole_nanoseconds(index, step)
+            if waiting and waiting[step] == POLL:  # takes its time and no worker
+                laid.polls[unit] = length
+                length = 0
+        elif step in whole:
+            length = ended_of(index.last_of(step)) - started_of(index.tries[step][0])
+        else:
+            lengths.append(0)  # known when its calls are laid out
+            called.append(None)
+            laid.calls[step] = children[step]
+            stack.append(~step)
+            stack += reversed(children[step])
+            continue
+        lengths.append(length)
+        called.append(services[step])
+    return laid
+
+
+def flat_graph(run: ForeignRun, layout: Layout, index: AttemptIndex, *, assumed: bool) -> Flat:
+    """The units of a run with what they need. ``assumed``: whether assumed edges count."""
     edges_to: dict[int, list[int]] = {}
     followed: set[int] = set()
     for before_it, after_it, _, _ in run.edges if assumed else edges_that_hold(run):
         edges_to.setdefault(after_it, []).append(before_it)
         followed.add(before_it)
-    children: dict[int, list[int]] = {}
-    for step, parent in enumerate(index.nested_in):
-        children.setdefault(parent, []).append(step)
-    flat = Flat()
-    starts = _starts(index) if run.begun_in else []
+    flat = Flat(lengths=layout.lengths, services=layout.services)
+    last, nested_in, begun_in = layout.last, index.nested_in, run.begun_in
+    delayed = run.delays if assumed else {}
+    starts = _starts(index) if begun_in else []
     entries: dict[int, tuple[Sequence[int], int]] = {}  # by step: what its first unit needs, and its delay
-    exits: dict[int, int] = {}
-    # A frame: a step, the unit that it begins behind (its caller's), and whether its calls are laid out.
-    frames: list[tuple[int, int, bool]] = [(step, -1, False) for step in reversed(children.get(-1, ()))]
-    while frames:
-        step, head, done = frames.pop()
-        calls = children.get(step)
-        if done and calls:
-            last = [exits[call] for call in calls if call not in followed]
-            exits[step] = flat.add(_own(index, step)[1], last or [head])
+    openings: dict[int, Sequence[int]] = {-1: ()}  # by caller: its first unit
+    for unit, step in enumerate(layout.steps):
+        if step < 0:
+            flat.before.append([last[call] for call in layout.calls[~step] if call not in followed] or openings[~step])
             continue
-        listed = edges_to.get(step)
-        needed = [exits[before] for before in listed if before in exits] if listed else None
-        before: Sequence[int] = needed or ([head] if head >= 0 else [])
-        delay = run.delays.get(step, 0) if assumed else 0
-        holder = run.begun_in.get(step)
-        if holder in entries:  # it begins as long after that one as it did
-            before, delay = entries[holder]
-            delay += starts[step] - starts[holder]
-        if run.begun_in:
+        before: Sequence[int] = ()
+        if step in edges_to:
+            before = [last[one] for one in edges_to[step] if 0 <= last[one] < unit]
+        if not before:
+            before = openings[nested_in[step]]
+        delay = delayed.get(step, 0)
+        if begun_in:
+            holder = begun_in.get(step)
+            if holder in entries:  # it begins as long after that one as it did
+                before, delay = entries[holder]
+                delay += starts[step] - starts[holder]
             entries[step] = before, delay
-        if calls and step in whole:
-            open_for = ended_of(index.last_of(step)) - started_of(index.tries[step][0])
-            exits[step] = flat.add(open_for, before, services[step], delay)
-            continue
-        if not calls:
-            length = whole_nanoseconds(index, step)
-            if run.waiting and run.waiting[step] == POLL:  # takes its time and no worker
-                length, delay = 0, delay + length
-            exits[step] = flat.add(length, before, services[step], delay)
-            continue
-        opening = flat.add(_own(index, step)[0], before, None, delay)
-        frames.append((step, opening, True))
-        frames += [(call, opening, False) for call in reversed(calls)]
+        if unit in layout.polls:
+            delay += layout.polls[unit]
+        if delay:
+            flat.delays[unit] = delay
+        flat.before.append(before)
+        if step in layout.calls:
+            openings[step] = (unit,)
     finish(flat)
     return flat
 
@@ -138,14 +196,9 @@ def _own(index: AttemptIndex, step: int) -> tuple[int, int]:
 
 
 def finish(flat: Flat) -> None:
-    """Fill in what follows from the units: ``after``, ``ranks``, ``places``."""
-    flat.after = [[] for _ in flat.lengths]
-    for unit, needed in enumerate(flat.before):
-        for one in needed:
-            flat.after[one].append(unit)
-    ranks = list(flat.lengths)
-    lengths = flat.lengths
-    delays = flat.delays
+    """Fill in what follows from the units: ``ranks``, ``places``."""
+    lengths, delays = flat.lengths, flat.delays
+    ranks = list(lengths)
     for unit in range(len(ranks) - 1, -1, -1):
         rank = ranks[unit]
         if unit in delays:
@@ -155,8 +208,25 @@ def finish(flat: Flat) -> None:
                 ranks[before] = rank + lengths[before]
     flat.ranks = ranks
     flat.places = [0] * len(ranks)
-    for place, unit in enumerate(sorted(range(len(ranks)), key=lambda one: -ranks[one])):
+    for place, unit in enumerate(sorted(range(len(ranks)), key=ranks.__getitem__, reverse=True)):
         flat.places[unit] = place
+
+
+def _by_place(flat: Flat) -> ByPlace:
+    places, count = flat.places, len(flat.places)
+    found = ByPlace([0] * count, [[] for _ in places], [0] * count, bytearray(count), {}, [], [])
+    lengths, after, missing, special = found.lengths, found.after, found.missing, found.special
+    found.delays = {places[unit]: delay for unit, delay in flat.delays.items()}
+    for place, length, before in zip(places, flat.lengths, flat.before, strict=True):
+        lengths[place] = length
+        special[place] = not length or place in found.delays
+        missing[place] = len(before)
+        for one in before:
+            after[places[one]].append(place)
+        if not before:
+            (found.held if place in found.delays else found.opening).append(place)
+    found.opening.sort(reverse=True)
+    return found
 
 
 def longest_chain(flat: Flat) -> int:
@@ -167,6 +237,8 @@ def longest_chain(flat: Flat) -> int:
 
 def flat_timeline(flat: Flat) -> Timeline:
     """The units as a run that the production scheduler can run again (:class:`harness.simulation.what_if.Rerun`)."""
+    from executor.model.workflow import Resource  # noqa: PLC0415 - heavy: only a limit needs it
+
     count = len(flat.lengths)
     data_parents = [sorted(set(before)) for before in flat.before]
     lengths, services = list(flat.lengths), list(flat.services)

@@ -12,15 +12,16 @@ Rules of this module:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from executor.model.workflow import Resource
 from executor.record.timeline import NANOSECONDS
-from harness.simulation.changes import SimulationError
 from harness.traces.prediction.trace_what_if import WhatIf
 from harness.traces.trace_model import ASSUMED
+
+if TYPE_CHECKING:
+    from executor.model.workflow import Resource
 
 UNLIMITED: Final = "unlimited"
 WORKERS: Final = (2, 4, 8, 16)
@@ -72,9 +73,7 @@ def predictions(sure: WhatIf, *, workers: Sequence[int] | None = None, limits: S
     if not spans:
         return found
     hopeful = (
-        WhatIf(sure.run, assumed=False, index=sure.index)
-        if sure.run.delays or any(edge.label == ASSUMED for edge in sure.run.edges)
-        else None
+        sure.without_assumed() if sure.run.delays or any(edge.label == ASSUMED for edge in sure.run.edges) else None
     )
     counts: list[int | None] = [*(workers if workers is not None else WORKERS), None]
     if sure.run.from_makespan:
@@ -93,10 +92,16 @@ def predictions(sure: WhatIf, *, workers: Sequence[int] | None = None, limits: S
         found.left_out += len(wanted)
         wanted = []
     for limit in wanted:
-        resources = {name: Resource() for name in sure.services}
-        resources[limit.service] = Resource(capacity=limit.capacity, rate_per_minute=limit.rate_per_minute)
+        resources = _limited(sure.services, limit)
         found.limited.append((limit, _predicted(sure, hopeful, _LIMITED_WORKERS, resources)))
     return found
+
+
+def _limited(services: Iterable[str], limit: Limit) -> dict[str, Resource]:
+    from executor.model.workflow import Resource  # noqa: PLC0415 - heavy: only a limit needs it
+
+    limited = Resource(capacity=limit.capacity, rate_per_minute=limit.rate_per_minute)
+    return {**{name: Resource() for name in services}, limit.service: limited}
 
 
 def _predicted(
@@ -131,6 +136,8 @@ def limit_of(typed: str, option: Literal["--rate", "--set-capacity"]) -> Limit:
         SimulationError: it does not read so.
 
     """
+    from harness.simulation.changes import SimulationError  # noqa: PLC0415 - heavy: only a limit needs it
+
     service, equals, text = (part.strip() for part in typed.rpartition("="))
     if not equals or not service:
         raise SimulationError(f"{option} {typed!r} does not read", f"write {option} SERVICE=N, as in llm=60")

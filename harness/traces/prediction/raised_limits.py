@@ -17,7 +17,7 @@ from typing import Final
 
 from executor.record.timeline import NANOSECONDS
 from harness.analysis.attempt_index import ended_of, started_of
-from harness.traces.prediction.flat_graph import flat_graph
+from harness.traces.prediction.flat_graph import flat_graph, layout_of
 from harness.traces.prediction.list_scheduling import list_schedule
 from harness.traces.prediction.trace_what_if import WhatIf
 from harness.traces.runs.queueing import Queue
@@ -58,7 +58,8 @@ class _Unordered:
         self.limited = {step for members in queue.rounds for step in members}
         run = replace(sure.run, edges=_without_order(sure, queue, self.limited))
         services = [str(step) if step in self.limited else None for step in range(len(run.timeline.step_ids))]
-        self.flat = flat_graph(run, services, sure.index, assumed=True, whole=self.limited)
+        layout = layout_of(run, services, sure.index, whole=self.limited)
+        self.flat = flat_graph(run, layout, sure.index, assumed=True)
         self.units = {unit for unit, service in enumerate(self.flat.services) if service is not None}
         self._queue_up(sure)
 

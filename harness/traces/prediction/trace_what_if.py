@@ -16,17 +16,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from executor.model.workflow import Resource
 from executor.record.timeline import Attempt, Timeline
 from harness.analysis import AttemptIndex
-from harness.simulation.what_if import Rerun
 from harness.traces.edges.kept_edges import edges_that_hold
-from harness.traces.prediction.flat_graph import WORKER, Flat, flat_graph, flat_timeline, longest_chain
-from harness.traces.prediction.list_scheduling import list_schedule, most_at_once
+from harness.traces.prediction.flat_graph import (
+    WORKER,
+    Flat,
+    Layout,
+    flat_graph,
+    flat_timeline,
+    layout_of,
+    longest_chain,
+)
+from harness.traces.prediction.list_scheduling import enough_workers, list_schedule
 from harness.traces.spans.called_services import service_of
 from harness.traces.trace_model import ForeignRun
+
+if TYPE_CHECKING:
+    from executor.model.workflow import Resource
+    from harness.simulation.what_if import Rerun
 
 DEEPEST: Final = 24
 # Larger traces are scheduled by :func:`harness.traces.prediction.list_scheduling.list_schedule`.
@@ -42,13 +52,20 @@ class WhatIf:
         self.assumed = assumed
         self.index = index or AttemptIndex(run.timeline)
 
+    def without_assumed(self) -> WhatIf:
+        """The same as if no assumed edge held; both share what does not depend on that."""
+        other = WhatIf(self.run, assumed=False, index=self.index)
+        if not self.run.from_makespan:
+            other._layout = self._layout
+        return other
+
     @cached_property
     def rerun(self) -> Rerun:
         """The run, ready to run again."""
         timeline = self.run.timeline
         if self.run.from_makespan:
-            return Rerun(timeline)
-        return Rerun(self._relaxed(timeline), calls_together=True)
+            return _rerun(timeline)
+        return _rerun(self._relaxed(timeline), calls_together=True)
 
     @cached_property
     def services(self) -> Mapping[str, int]:
@@ -80,10 +97,12 @@ class WhatIf:
             return self.idle_nanoseconds + longest_chain(self._flat)
         slots = workers or len(self._flat.lengths) + 1
         if resources is None or self.is_large:
-            if slots >= self._most_at_once:
+            if slots >= self._enough_workers:
                 return self.idle_nanoseconds + longest_chain(self._flat)
             return self.idle_nanoseconds + list_schedule(self._flat, slots)
         if self._flat.delays:
+            from executor.model.workflow import Resource  # noqa: PLC0415 - heavy: only a limit needs it
+
             resources, slots = {**resources, WORKER: Resource(capacity=slots)}, 2 * len(self._flat.lengths) + 1
         again = self._plain.run(workers=slots, policy="dataflow", resources=resources).makespan_nanoseconds
         return self.idle_nanoseconds + again
@@ -95,15 +114,19 @@ class WhatIf:
 
     @cached_property
     def _flat(self) -> Flat:
-        return flat_graph(self.run, self._service_of_step, self.index, assumed=self.assumed)
+        return flat_graph(self.run, self._layout, self.index, assumed=self.assumed)
 
     @cached_property
-    def _most_at_once(self) -> int:
-        return most_at_once(self._flat)
+    def _layout(self) -> Layout:
+        return layout_of(self.run, self._service_of_step, self.index)
+
+    @cached_property
+    def _enough_workers(self) -> int:
+        return enough_workers(self._flat)
 
     @cached_property
     def _plain(self) -> Rerun:
-        return Rerun(flat_timeline(self._flat))
+        return _rerun(flat_timeline(self._flat))
 
     @cached_property
     def idle_nanoseconds(self) -> int:
@@ -124,6 +147,8 @@ class WhatIf:
 
     def _relaxed(self, timeline: Timeline) -> Timeline:
         count = len(timeline.step_ids)
+        from executor.model.workflow import Resource  # noqa: PLC0415 - heavy: only a rerun needs it
+
         parents: list[list[int]] = [[] for _ in range(count)]
         for edge in self.run.edges if self.assumed else edges_that_hold(self.run):
             parents[edge.after].append(edge.before)
@@ -137,6 +162,12 @@ class WhatIf:
             resources={name: Resource() for name in self.services},
         )
         return _folded(relaxed)
+
+
+def _rerun(timeline: Timeline, *, calls_together: bool = False) -> Rerun:
+    from harness.simulation.what_if import Rerun  # noqa: PLC0415 - the engine: no large trace needs it
+
+    return Rerun(timeline, calls_together=calls_together)
 
 
 def _forgiven(timeline: Timeline, attempt: Attempt) -> Attempt:

@@ -14,8 +14,10 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
+from operator import attrgetter
 
-from executor.record.timeline import Attempt, AttemptOutcome, Interval, StepStatus, Timeline, Wait
+from executor.record.timeline import Attempt, Interval, StepStatus, Timeline, Wait
+from harness.analysis.concurrency import most_at_once
 from harness.traces.edges.found_edges import Edges
 from harness.traces.spans.span_steps import Steps
 
@@ -32,12 +34,11 @@ def timeline_of(steps: Steps, edges: Edges, origin: int) -> Timeline:
     for before, after in sorted(edges.by_pair):
         parents[after].append(before)
     calls = {step: _calls(steps, edges, step, group) for step, group in steps.groups.items() if step >= 0}
+    siblings = {caller: _Siblings(steps, group) for caller, group in steps.groups.items()}
     attempts: list[Attempt] = []
-    for group_of, group in steps.groups.items():
-        siblings = _Siblings(steps, group)
-        for step in group:
-            attempts += _attempts(steps, edges, step, parents[step], calls.get(group_of), siblings, origin)
-    attempts.sort(key=lambda attempt: (attempt.granted, attempt.index, attempt.attempt))
+    for step, caller in enumerate(steps.nested_in):
+        _add_attempts(attempts, steps, edges, step, parents[step], calls.get(caller), siblings[caller], origin)
+    attempts.sort(key=attrgetter("granted"))  # of several at one instant those stay in order of steps
     _block(attempts, calls, origin)
     return Timeline(
         step_ids=steps.ids,
@@ -116,7 +117,8 @@ def _calls(steps: Steps, edges: Edges, parent: int, group: Sequence[int]) -> lis
     return stretches
 
 
-def _attempts(
+def _add_attempts(
+    attempts: list[Attempt],
     steps: Steps,
     edges: Edges,
     step: int,
@@ -124,44 +126,51 @@ def _attempts(
     calls: Sequence[tuple[int, int]] | None,
     siblings: _Siblings,
     origin: int,
-) -> list[Attempt]:
-    tree, parent = steps.tree, steps.nested_in[step]
-    start = steps.starts[step]
-    last = None
+) -> None:
+    tree, ids, ends, parent = steps.tree, steps.ids, steps.ends, steps.nested_in[step]
+    step_id, start = ids[step], steps.starts[step]
+    caller_id = ids[parent] if parent >= 0 else None
+    ready, released_by = origin, None
     if needed:
-        last = needed[0] if len(needed) == 1 else max(needed, key=lambda other: (steps.ends[other], -other))
-    ready = origin if last is None else steps.ends[last]
-    released_by = None if last is None else steps.ids[last]
+        last = needed[0] if len(needed) == 1 else max(needed, key=lambda other: (ends[other], -other))
+        ready, released_by = ends[last], ids[last]
     if calls is not None:
-        place = bisect_right(calls, (start, 1 << 63)) - 1
-        begun = calls[place][0] if place >= 0 else start
-        if last is None or ready < begun:
-            ready, released_by = begun, steps.ids[parent]
+        begun = _call_begun(calls, start)
+        if released_by is None or ready < begun:
+            ready, released_by = begun, caller_id
     ready = min(ready, start)
-    made = []
     for number, index in enumerate(steps.members[step], 1):
-        begin, end = tree.start[index], max(tree.start[index], tree.end[index])
-        attempt = Attempt(step, steps.ids[step], number, ready - origin, begin - origin)
-        if number == 1:
-            attempt.released_by = released_by
-            attempt.waits = _waits(edges, step, ready, begin, siblings, origin)
+        begin, end = tree.start[index], tree.end[index]
+        span = tree.spans[index]
+        if number > 1:
+            waits: str | Sequence[Wait] | None = BACKOFF
         else:
-            attempt.waits = BACKOFF
-        attempt.parent = steps.ids[parent] if parent >= 0 else None
+            waits = _waits(edges, step, ready, begin, siblings, origin) if ready < begin else None
+        attempt = Attempt(
+            step,
+            step_id,
+            number,
+            ready - origin,
+            begin - origin,
+            released_by if number == 1 else None,
+            caller_id,
+            waits,
+        )
         attempt.started = begin - origin
-        attempt.ended = attempt.known = end - origin
-        attempt.worker = _worker(tree.spans[index].attributes)
-        attempt.outcome = _outcome(tree.spans[index].status)
-        made.append(attempt)
-        ready = end
-    return made
+        attempt.ended = attempt.known = max(begin, end) - origin
+        attempt.worker = _worker(span.attributes) if span.attributes else None
+        attempt.outcome = "failed" if span.status == "error" else "succeeded"
+        attempts.append(attempt)
+        ready = max(begin, end)
 
 
-def _waits(
-    edges: Edges, step: int, ready: int, begin: int, siblings: _Siblings, origin: int
-) -> str | Sequence[Wait] | None:
-    if ready >= begin:
-        return None
+def _call_begun(calls: Sequence[tuple[int, int]], start: int) -> int:
+    """When the last call began that had begun by then; then, if none had."""
+    place = bisect_right(calls, (start, 1 << 63)) - 1
+    return calls[place][0] if place >= 0 else start
+
+
+def _waits(edges: Edges, step: int, ready: int, begin: int, siblings: _Siblings, origin: int) -> str | Sequence[Wait]:
     waits = []
     last = siblings.last_end(begin)
     if last is None or last <= ready:
@@ -188,10 +197,6 @@ def _worker(attributes: dict[str, object]) -> str | None:
     return None
 
 
-def _outcome(status: str) -> AttemptOutcome:
-    return "failed" if status == "error" else "succeeded"
-
-
 def _status(steps: Steps, step: int) -> StepStatus:
     return "failed" if steps.tree.spans[steps.members[step][-1]].status == "error" else "succeeded"
 
@@ -210,18 +215,16 @@ def _block(attempts: Sequence[Attempt], calls: dict[int, list[tuple[int, int]]],
 
 def _most_at_once(attempts: Sequence[Attempt]) -> int:
     """The most attempts that ran at one instant, those blocked on their calls left out."""
-    changes: list[tuple[int, int]] = []
+    starts: list[int] = []
+    ends: list[int] = []
     for attempt in attempts:
         cursor, ended = attempt.started or 0, attempt.ended or 0
         for start, end in attempt.blocked:
             if start > cursor:
-                changes += [(cursor, 1), (start, -1)]
+                starts.append(cursor)
+                ends.append(start)
             cursor = max(cursor, end)
         if ended > cursor:
-            changes += [(cursor, 1), (ended, -1)]
-    changes.sort()
-    running = most = 0
-    for _, change in changes:
-        running += change
-        most = max(most, running)
-    return most
+            starts.append(cursor)
+            ends.append(ended)
+    return most_at_once(starts, ends)

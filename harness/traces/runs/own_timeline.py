@@ -14,11 +14,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import ValidationError
-
-from executor.model.workflow import Resource
 from executor.record.timeline import (
     Attempt,
     AttemptFailure,
@@ -32,6 +29,9 @@ from executor.record.timeline import (
 )
 from executor.tracing import attribute_names as names
 from harness.traces.trace_model import DECLARED, Edge, ForeignRun, Span, Trace, TraceFinding
+
+if TYPE_CHECKING:
+    from executor.model.workflow import Resource
 
 _STATUS_OF_OUTCOME: Final[Mapping[AttemptOutcome | None, StepStatus]] = {
     "succeeded": "succeeded",
@@ -82,7 +82,7 @@ def own_run(trace: Trace, root: Span) -> ForeignRun:
         raise NotOursError(f"it is of format {version[:20]!r}, and this version reads {names.FORMAT_VERSION!r}")
     try:
         return _read(trace, root)
-    except (KeyError, TypeError, ValueError, AttributeError, ValidationError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         what = f"there is no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0][:200]
         raise NotOursError(what) from None
 
@@ -247,7 +247,11 @@ def _decoded(value: Any) -> Any:
 
 
 def _resources(text: Any) -> dict[str, Resource]:
-    return {} if text is None else {str(name): Resource(**words) for name, words in _decoded(text).items()}
+    if text is None:
+        return {}
+    from executor.model.workflow import Resource  # noqa: PLC0415 - heavy: only a trace of ours needs it
+
+    return {str(name): Resource(**words) for name, words in _decoded(text).items()}
 
 
 def _capacity_changes(text: Any) -> dict[str, list[tuple[int, int]]]:

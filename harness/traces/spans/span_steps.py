@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from executor.model.findings import printable
 from executor.tracing.attribute_names import STEP_ID
+from harness.traces.spans.place_waits import begin_with_place
 from harness.traces.spans.span_tree import NO_PARENT, Tree
 from harness.traces.spans.waiting_spans import adopt_covered, covered_waits, waiting_spans
 
@@ -65,6 +66,12 @@ def find_steps(tree: Tree) -> Steps:
         "the path goes through the work",
         adopted,
     )
+    tree.note(
+        "waits_for_place",
+        "calls that wait inside their span until another one has ended",
+        "they begin when they had their place",
+        begin_with_place(tree, steps.waiting),
+    )
     steps.left_out = covered_waits(tree, steps.waiting)
     waits = len(steps.left_out)
     tree.note(
@@ -104,7 +111,7 @@ def _move_outlasting(tree: Tree, steps: Steps) -> None:
             moved += 1
         parent[index] = holders.above(index, above)
     if moved or followed:
-        _regroup(tree)
+        tree.regroup()
     tree.note(
         "outlasts_parent", "children that go on after their parent ended", "they count beside it, not within it", moved
     )
@@ -152,17 +159,6 @@ def _tolerance(tree: Tree, parent: int, child: int) -> int:
     if tree.spans[parent].kind == "client" and tree.spans[child].kind == "server":
         return max(_SERVER_TOLERANCE_NANOSECONDS, int(_SERVER_TOLERANCE_RATIO * length))
     return max(_TOLERANCE_NANOSECONDS, int(_TOLERANCE_RATIO * length))
-
-
-def _regroup(tree: Tree) -> None:
-    children: list[list[int]] = [[] for _ in tree.parent]
-    roots: list[int] = []
-    for index in sorted(range(len(tree.parent)), key=lambda one: (tree.start[one], tree.end[one], one)):
-        (roots if tree.parent[index] == NO_PARENT else children[tree.parent[index]]).append(index)
-    order = list(roots)
-    for index in order:
-        order.extend(children[index])
-    tree.children, tree.roots, tree.order = children, roots, order
 
 
 def _envelopes(tree: Tree, left_out: set[int]) -> list[int]:

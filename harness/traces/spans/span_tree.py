@@ -32,3 +32,15 @@ class Tree:
         """Add a finding, if it was found at all."""
         if count:
             self.findings.append(TraceFinding(code, message, effect, count))
+
+    def regroup(self) -> None:
+        """Children, roots and order again, after parents or starts have changed."""
+        count = len(self.parent)
+        children: list[list[int]] = [[] for _ in range(count)]
+        roots: list[int] = []
+        for index in sorted(range(count), key=lambda one: (self.start[one], self.end[one], one)):
+            (roots if self.parent[index] == NO_PARENT else children[self.parent[index]]).append(index)
+        order = list(roots)
+        for index in order:
+            order.extend(children[index])
+        self.children, self.roots, self.order = children, roots, order

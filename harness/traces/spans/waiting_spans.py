@@ -195,7 +195,7 @@ def adopt_covered(tree: Tree, waiting: dict[int, str]) -> int:
         if len(siblings) > 1:
             adopted += _adopt_among(tree, waiting, group, siblings)
     if adopted:
-        _rearrange(tree)
+        tree.regroup()
     return adopted
 
 
@@ -258,19 +258,6 @@ def _filled(tree: Tree, spans: Sequence[int]) -> int:
         total += max(0, tree.end[index] - max(until, tree.start[index]))
         until = max(until, tree.end[index])
     return total
-
-
-def _rearrange(tree: Tree) -> None:
-    """Children, roots and order again, after parents have changed."""
-    count = len(tree.parent)
-    children: list[list[int]] = [[] for _ in range(count)]
-    roots: list[int] = []
-    for index in sorted(range(count), key=lambda one: (tree.start[one], tree.end[one], one)):
-        (roots if tree.parent[index] < 0 else children[tree.parent[index]]).append(index)
-    order = list(roots)
-    for index in order:
-        order.extend(children[index])
-    tree.children, tree.roots, tree.order = children, roots, order
 
 
 def covered_waits(tree: Tree, waiting: dict[int, str]) -> set[int]:

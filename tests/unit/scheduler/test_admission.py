@@ -8,7 +8,7 @@ import pytest
 
 from executor.model.workflow import Resource, Retry, Step
 from executor.record.timeline import NANOSECONDS
-from executor.scheduler import SchedulerError
+from executor.scheduler import Scheduler, SchedulerError
 from tests.unit.scheduling import Hand, graph_of, step
 
 TRIPLING = Retry(max_attempts=3, backoff_seconds=2, multiplier=3, jitter="none")
@@ -331,3 +331,12 @@ def test_late_steps_stand_last_and_keep_the_order_of_a_state() -> None:
     hand.scheduler.add([step("b", writes=("s",)), step("c", "a")], 1)
     assert hand.start(1) == []
     assert hand.turn(2, "a") == ["b", "c"]
+
+
+def test_steps_that_are_added_to_a_graph_leave_its_index_as_it_is() -> None:
+    graph = graph_of([step("a")])
+    scheduler = Scheduler(1)
+    scheduler.add(graph, 0)
+    scheduler.add([step("b")], 0)
+    assert scheduler.index == {"a": 0, "b": 1}
+    assert graph.index == {"a": 0}

@@ -75,8 +75,8 @@ def test_a_step_that_came_straight_to_the_queue_has_no_hihistory_of_its_own() ->
     reasons.enters_queue(0, 4)
     reasons.enters_queue(1, 4)
     assert (reasons.own, reasons.queued_at) == ({}, {})
-    assert reasons.take(0, 4, 8, was_reserved=False) == [Wait("resource.llm", 4, 8)]
-    assert reasons.take(1, 4, 8, was_reserved=False) == [Wait("worker", 4, 8)]
+    assert reasons.take(0, 4, 8, was_reserved=False) == "resource.llm"
+    assert reasons.take(1, 4, 8, was_reserved=False) == "worker"
 
 
 def test_a_step_that_is_granted_as_it_becomes_ready_waited_for_nothing() -> None:
