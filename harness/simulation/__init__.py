@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING
 from executor.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from harness.simulation.best_order import BestOrder, Learned, best_order
-    from harness.simulation.best_priorities import BestPriorities, best_priorities
-    from harness.simulation.best_schedule import Optimum, best_schedule
     from harness.simulation.changes import Change, SimulationError, combined
     from harness.simulation.duration_draws import Distribution, distribution
+    from harness.simulation.optimum import Optimum, best_schedule
+    from harness.simulation.order_search import BestOrder, Learned, best_order
+    from harness.simulation.priority_search import BestPriorities, best_priorities
     from harness.simulation.simulated_changes import Cell, Gain, Simulation, simulate
     from harness.simulation.subject import Subject, subject_of_document, subject_of_scenario, subject_of_timeline
 
 _NAMES = {
-    "harness.simulation.best_order": ("BestOrder", "Learned", "best_order"),
-    "harness.simulation.best_priorities": ("BestPriorities", "best_priorities"),
-    "harness.simulation.best_schedule": ("Optimum", "best_schedule"),
+    "harness.simulation.order_search": ("BestOrder", "Learned", "best_order"),
+    "harness.simulation.priority_search": ("BestPriorities", "best_priorities"),
+    "harness.simulation.optimum": ("Optimum", "best_schedule"),
     "harness.simulation.changes": ("Change", "SimulationError", "combined"),
     "harness.simulation.duration_draws": ("Distribution", "distribution"),
     "harness.simulation.simulated_changes": ("Cell", "Gain", "Simulation", "simulate"),

@@ -4,7 +4,7 @@ Rules of this module:
 - The base is the run as it was, on the virtual clock; a gain is the base's makespan less the changed one's.
 - A run that went one step at a time shows nothing about more workers under its own policy. Where more are asked for and
   no policy is named, the policy is ``dataflow``.
-- Under the policy ``best`` the order of starts is searched with the same changes (:mod:`.best_priorities`).
+- Under the policy ``best`` the order of starts is searched with the same changes (:mod:`.priority_search`).
 - Where the subject leaves open what its steps waited for, a gain says how much of it is sure.
 - With no change asked for, the changes tried are those of :func:`harness.simulation.what_if.gains_of`, and running
   without retries where there were any.
@@ -23,8 +23,8 @@ from harness.analysis import RunAnalysis
 from harness.config import BEST
 from harness.config import Policy as NamedPolicy
 from harness.plain_text import one_line
-from harness.simulation.best_priorities import BestPriorities, best_priorities
 from harness.simulation.changes import Change, combined
+from harness.simulation.priority_search import BestPriorities, best_priorities
 from harness.simulation.subject import Subject
 from harness.simulation.what_if import WORKERS, gains_of
 

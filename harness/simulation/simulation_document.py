@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from harness.files.packaged import schema
-from harness.simulation.best_order import BestOrder
-from harness.simulation.best_priorities import BestPriorities
-from harness.simulation.best_schedule import Optimum
 from harness.simulation.duration_draws import Distribution
+from harness.simulation.optimum import Optimum
+from harness.simulation.order_search import BestOrder
+from harness.simulation.priority_search import BestPriorities
 from harness.simulation.simulated_changes import Simulation
 
 SCHEMA: Final = "makespan.simulation/1"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import itertools
 import pickle
 import random
 from collections import deque
@@ -21,6 +20,7 @@ from executor.backends.submit import Answer, End, RemoteCall, Result, Times
 from executor.backends.window import RecallError, WindowBackend
 from executor.engine.engine import Engine
 from executor.host_id import host, machine
+from harness.testing.backends.backend_case import most_at_once
 from harness.testing.oracle.called_graphs import graph_with_calls
 from harness.testing.oracle.judge import assert_ok, check_timeline
 
@@ -176,19 +176,12 @@ def ran(seed: int) -> tuple[Run, Simulated]:
     return run(Workflow(steps=tuple(steps)), backend=backend), backend
 
 
-def slots_taken(done: Run) -> int:
-    """The largest number of attempts between grant and end at once."""
-    changes = [(one.granted, 1) for one in done.timeline.attempts]
-    changes += [(one.ended or 0, -1) for one in done.timeline.attempts]
-    return max(itertools.accumulate(change for _, change in sorted(changes)))
-
-
 def check(seed: int) -> int:
     done, backend = ran(seed)
     assert done.ok, done.errors
     found = {one.step_id: (one.started, one.ended, one.worker) for one in done.timeline.attempts}
     assert found == backend.cluster.truth, "it is recorded when and where each step ran"
-    assert slots_taken(done) <= backend.capacity, "no more have a slot than there are workers"
+    assert most_at_once(done, handed_out_ahead=True) <= backend.capacity, "no more have a slot than there are workers"
     assert_ok(check_timeline(graph_with_calls(done), done.timeline, handed_out_ahead=True))
     return backend.ahead
 

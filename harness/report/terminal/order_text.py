@@ -7,8 +7,8 @@ from typing import Final
 
 from harness.plain_text import counted, duration_texts
 from harness.report.terminal.console import Line
-from harness.simulation.best_order import BestOrder, Known
-from harness.simulation.best_priorities import DATAFLOW
+from harness.simulation.order_search import BestOrder, Known
+from harness.simulation.priority_search import DATAFLOW
 
 _KNOWN: Final[dict[Known, str]] = {
     "stated": "stated",

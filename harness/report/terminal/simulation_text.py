@@ -7,8 +7,8 @@ from typing import Final
 
 from harness.plain_text import counted, duration_text, duration_texts, gain_text, one_line
 from harness.report.terminal.console import Line, table_lines
-from harness.simulation.best_schedule import Optimum
 from harness.simulation.duration_draws import Distribution
+from harness.simulation.optimum import Optimum
 from harness.simulation.simulated_changes import Cell, Gain, Simulation
 from harness.simulation.subject import Subject
 

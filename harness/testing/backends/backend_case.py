@@ -10,6 +10,7 @@ Rules of this module:
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import subprocess
 import sys
@@ -220,3 +221,13 @@ def _travelling(made: Any) -> bytes:
         if by_value:
             cloudpickle.unregister_pickle_by_value(module)
     return data
+
+
+def most_at_once(run: Run, *, handed_out_ahead: bool = False) -> int:
+    """The largest number of attempts that held a slot at once: from their grant until their end was known, or until
+    their end where steps wait at their workers.
+    """
+    until = "ended" if handed_out_ahead else "known"
+    changes = [(attempt.granted, 1) for attempt in run.timeline.attempts]
+    changes += [(getattr(attempt, until) or 0, -1) for attempt in run.timeline.attempts]
+    return max(itertools.accumulate(change for _, change in sorted(changes)), default=0)

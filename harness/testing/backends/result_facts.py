@@ -8,7 +8,7 @@ from typing import Any
 
 import executor
 from executor import Attempt, Resource, Run, Workflow
-from harness.testing.backends.backend_case import BackendFacts, needs, step
+from harness.testing.backends.backend_case import BackendFacts, most_at_once, needs, step
 from harness.testing.backends.protocol_watch import watch
 from harness.testing.backends.suite_steps import STEPS, notes
 from harness.testing.drawing.generator import random_workflow
@@ -24,16 +24,6 @@ EVERY_KIND_OF_VALUE = [
 def by_grant(run: Run) -> list[Attempt]:
     """The attempts in order of their grants."""
     return sorted(run.timeline.attempts, key=lambda attempt: attempt.granted)
-
-
-def most_at_once(run: Run, *, handed_out_ahead: bool = False) -> int:
-    """The largest number of attempts that held a slot at once: from their grant until their end was known, or until
-    their end where steps wait at their workers.
-    """
-    until = "ended" if handed_out_ahead else "known"
-    changes = [(attempt.granted, 1) for attempt in run.timeline.attempts]
-    changes += [(getattr(attempt, until) or 0, -1) for attempt in run.timeline.attempts]
-    return max(itertools.accumulate(change for _, change in sorted(changes)), default=0)
 
 
 class OrderFacts(BackendFacts):

@@ -14,6 +14,8 @@ from heapq import heappop, heappush
 from statistics import median
 from typing import Final
 
+from harness.analysis.concurrency import most_at_once
+
 # Begun as another ended: within this share of its own length, or of the usual one.
 PROMPT_RATIO: Final = 0.05
 PROMPT_NANOSECONDS: Final = 1_000_000
@@ -35,7 +37,7 @@ def full_stretches(calls: Sequence[Call], *, staggered: bool) -> Iterator[tuple[
     for cluster in _clusters(calls, least):
         if len(cluster) < 2 + FEWEST_WAITING:
             continue
-        most = _most_at_once(cluster)
+        most = most_at_once([start for start, _, _ in cluster], [end for _, end, _ in cluster])
         if most > 1 and len(cluster) >= most + FEWEST_WAITING:
             yield from _stretches(cluster, most, least, usual, staggered)
 
@@ -86,12 +88,3 @@ def _accepted(
         return
     if waited >= FEWEST_WAITING:
         yield most, members
-
-
-def _most_at_once(calls: Sequence[Call]) -> int:
-    changes = sorted(change for start, end, _ in calls for change in ((start, 1), (end, -1)))
-    running = most = 0
-    for _, change in changes:
-        running += change
-        most = max(most, running)
-    return most

@@ -16,8 +16,8 @@ from typing import Final, Literal
 from executor.dependencies import Graph
 from harness.config import BEST
 from harness.scenario.scenario_model import Loaded
-from harness.simulation.best_priorities import BUDGET_ATTEMPTS, DATAFLOW, BestPriorities, best_priorities
 from harness.simulation.changes import Change
+from harness.simulation.priority_search import BUDGET_ATTEMPTS, DATAFLOW, BestPriorities, best_priorities
 from harness.simulation.subject import Subject, subject_of_scenario
 
 # From a scenario to the seconds that its steps took in earlier runs, by id.
