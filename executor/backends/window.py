@@ -10,8 +10,8 @@ Rules of this module:
   have.
 - Never a step with a timeout, a limit, a lock, ``idempotent: false`` or several attempts; none in a graph with
   ``on_failure: stop`` (:meth:`.ShortSteps.may_wait`).
-- Only steps of a tool whose recent ones were all shorter than ``LONGEST_NANOSECONDS``: to a longer one the way is
-  nothing, and it would keep waiting what is behind it.
+- Only steps of a tool whose recent ones were all shorter than ``LONGEST_NANOSECONDS`` (before there are any, that are
+  expected to be): to a longer one the way is nothing, and it would keep waiting what is behind it.
 - What waits is called back where a step of a higher priority is ready, and where the run is to be cancelled. What has
   begun by then is heard of first.
 - A call that is lost while it waits has not been tried: it waits here again, and next time it does not go ahead.
@@ -28,14 +28,17 @@ from executor.backends.batches import BatchCall, BatchingBackend
 from executor.backends.submit import End, Times
 from executor.backends.worker_lanes import WorkerLanes
 from executor.engine.engine import Engine
+from executor.garbage_collection import rare_collections
 from executor.host_id import machine
 from executor.record.outcomes import Completion
-from executor.record.timeline import Attempt
+from executor.record.timeline import NANOSECONDS, Attempt
 
 LONGEST_NANOSECONDS = 1_000_000_000
 # How long it may take on a busy machine until the next calls are there.
-_WAY_NANOSECONDS = 100_000_000
-_DEEPEST = 4
+_WAY_NANOSECONDS = 150_000_000
+# So many calls wait for a worker at most.
+DEEPEST = 8
+_FIRST_DEPTH = 2
 _RECENT = 8
 _UNKNOWN = 1 << 62
 
@@ -83,6 +86,11 @@ class WindowBackend(BatchingBackend):
     def open(self, engine: Engine) -> None:
         self._forget()
         super().open(engine)
+
+    def drive(self, engine: Engine) -> None:
+        # A look at all objects may take a tenth of a second, in which no worker is sent or heard.
+        with rare_collections():
+            super().drive(engine)
 
     def close(self) -> None:
         for waiting in self._waiting:
@@ -309,13 +317,22 @@ class WindowBackend(BatchingBackend):
         return starts
 
     def _depth(self, engine: Engine, index: int) -> int:
-        """How many calls may wait for each worker: one, and of short ones as many as it does while we hear of them."""
-        recent = self._durations[engine.scheduler.steps[index].tool or ""]
-        return max(1, min(_DEEPEST, _WAY_NANOSECONDS * len(recent) // max(1, sum(recent))))
+        """How many calls may wait for each worker: one, and of short ones as many as it does while we hear of them; few
+        as long as nothing was heard, for the first ones begin when all are sent.
+        """
+        recent = self._recent(engine, index)
+        most = DEEPEST if self._durations else _FIRST_DEPTH
+        return max(1, min(most, _WAY_NANOSECONDS * len(recent) // max(1, sum(recent))))
 
     def _may_wait(self, engine: Engine, index: int) -> bool:
-        recent = self._durations.get(engine.scheduler.steps[index].tool or "")
-        return bool(recent) and max(recent or ()) < LONGEST_NANOSECONDS and self._short.may_wait(index)
+        recent = self._recent(engine, index)
+        return bool(recent) and max(recent) < LONGEST_NANOSECONDS and self._short.may_wait(index)
+
+    def _recent(self, engine: Engine, index: int) -> Sequence[int]:
+        """What the last steps of its tool took; before there are any, what the step is expected to take."""
+        step = engine.scheduler.steps[index]
+        stated = () if step.expected_seconds is None else (round(step.expected_seconds * NANOSECONDS),)
+        return self._durations.get(step.tool or "") or stated
 
     def _joins(self, engine: Engine, indices: list[int], index: int) -> bool:
         """Whether a short step travels in the same call."""

@@ -27,11 +27,13 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from typing import Any
 
 from distributed import KilledWorker, get_worker
 
+from executor.backends.call_thread import CallThread
 from executor.backends.cluster_backend import SentCall
 from executor.backends.pickling import PROTOCOL
 from executor.backends.staying_outputs import run_call, with_remote, with_transfer
@@ -39,6 +41,8 @@ from executor.backends.window import RecallError
 from executor.record.remote_outputs import OutputGoneError, RemoteOutput, naming
 
 SMALL_BYTES = 10_000
+# In a worker that has one thread more than it runs calls at once: the one that runs them.
+_thread = CallThread()
 # In a worker: what was called back, and what has begun.
 _recalled: set[tuple[str, int]] = set()
 _RECALLED = "recalled"
@@ -51,23 +55,21 @@ class ToldCall:
     """A call on a worker that tells its answer as an event."""
 
     def __init__(
-        self, topic: str, number: int, call: bytes, stays_bytes: int | None, names: Sequence[str], says_begun: bool
-    ) -> None:
-        self._said = (topic, number, call, stays_bytes, names, says_begun)
+        self, topic: str, number: int, call: bytes, stays_bytes: int | None, names: Sequence[str], says_begun: bool,
+        in_turn: bool,
+    ) -> None:  # fmt: skip
+        self._said = (topic, number, call, stays_bytes, names, says_begun, in_turn)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ToldCall, self._said
 
     def __call__(self, *inputs: bytes) -> Any:
-        topic, number, call, stays_bytes, names, says_begun = self._said
-        if (topic, number) in _recalled:
-            _recalled.discard((topic, number))
+        topic, number, _, _, names, _, in_turn = self._said
+        ran = _thread.run(partial(self._run, inputs)) if in_turn else self._run(inputs)
+        if ran is None:
             get_worker().log_event(topic, (number, _RECALLED))
             return None
-        if says_begun:
-            get_worker().log_event(topic, (number, _BEGUN))
-        began = time.perf_counter_ns()
-        answer, output = run_call(call, stays_bytes, dict(zip(names, inputs, strict=True)))
+        began, answer, output = ran
         if names:
             answer = with_transfer(answer, began, *_moved(names))
         data = pickle.dumps(answer, PROTOCOL)
@@ -75,6 +77,17 @@ class ToldCall:
             return answer
         get_worker().log_event(topic, (number, data))
         return output
+
+    def _run(self, inputs: Sequence[bytes]) -> tuple[int, Any, bytes | None] | None:
+        """When it began, the answer, and what stays; None where it was called back."""
+        topic, number, call, stays_bytes, names, says_begun, _ = self._said
+        if (topic, number) in _recalled:
+            _recalled.discard((topic, number))
+            return None
+        if says_begun:
+            get_worker().log_event(topic, (number, _BEGUN))
+        began = time.perf_counter_ns()
+        return began, *run_call(call, stays_bytes, dict(zip(names, inputs, strict=True)))
 
 
 def _moved(names: Sequence[str]) -> tuple[dict[str, int], float]:
@@ -121,8 +134,10 @@ class Call:
 class DaskCalls:
     """A Dask client as an executor."""
 
-    def __init__(self, client: Any, stays_bytes: int) -> None:
+    def __init__(self, client: Any, stays_bytes: int, *, in_turn: bool) -> None:
+        """``in_turn``: a worker has one thread more than it runs calls at once, and that is one."""
         self._client = client
+        self._in_turn = in_turn
         self._stays_bytes = stays_bytes
         self._topic = f"makespan-{uuid.uuid4().hex}"
         self._numbers = count()
@@ -153,7 +168,8 @@ class DaskCalls:
         inputs = [remote.reference for remote in call.inputs]
         if None in inputs:
             raise OutputGoneError("an output that this step takes along is gone")
-        told = ToldCall(self._topic, call.number, call.data, call.stays_bytes, names, call.sent.begun is not None)
+        says_begun = call.sent.begun is not None
+        told = ToldCall(self._topic, call.number, call.data, call.stays_bytes, names, says_begun, self._in_turn)
         # By itself Dask keeps no order among what comes within a tenth of a second.
         call.task = self._client.submit(
             told, *inputs, key=f"{self._topic}-{call.number}", pure=False, priority=-call.number,
@@ -239,7 +255,7 @@ class DaskCalls:
         worker = error.last_worker
         before = self._dead.get(str(worker.address), 0)
         self._dead[str(worker.address)] = before + 1
-        return call.may_run_again and before >= worker.nthreads
+        return call.may_run_again and before >= (1 if self._in_turn else worker.nthreads)
 
     def _send_again(self, call: Call) -> None:
         with self._lock:

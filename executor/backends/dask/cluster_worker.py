@@ -16,9 +16,10 @@ from asyncio.subprocess import DEVNULL
 from distributed.deploy.subprocess import SubprocessWorker
 
 LOOPBACK = "127.0.0.1"
-# One step at a time, no limits of memory (Dask would pause or kill the worker), no ports but its own.
+# One step at a time, and a thread that has the next one at hand; no limits of memory (Dask would pause or kill the
+# worker), no ports but its own.
 OPTIONS = {
-    "host": LOOPBACK, "nthreads": 1, "memory_limit": 0, "dashboard_address": f"{LOOPBACK}:0", "death_timeout": 10,
+    "host": LOOPBACK, "nthreads": 2, "memory_limit": 0, "dashboard_address": f"{LOOPBACK}:0", "death_timeout": 10,
 }  # fmt: skip
 # `python -m dask`, but the kernel kills it when the parent's thread is gone that started it (PR_SET_PDEATHSIG).
 PROGRAM = """

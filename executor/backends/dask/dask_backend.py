@@ -176,7 +176,7 @@ class DaskBackend(StayingOutputsBackend):
                 raise
         self._find_workers()
         self._threads_of_it = sum(self._client.nthreads().values())
-        return DaskCalls(self._client, self._stays_bytes)
+        return DaskCalls(self._client, self._stays_bytes, in_turn=self._address is None)
 
     def _find_workers(self) -> None:
         """Where the cluster is kept, whose CPU time counts for a run: it does not end with it."""

@@ -27,12 +27,13 @@ from contextlib import suppress
 from itertools import count
 from typing import Any
 
+from executor.backends.call_thread import CallThread
 from executor.backends.cluster_backend import SentCall
 from executor.backends.cluster_resources import Amounts
 from executor.backends.pickling import PROTOCOL
 from executor.backends.ray.stored_outputs import Input, LostInputs, Stored, remote_output, values_of
 from executor.backends.staying_outputs import has_stayed, run_call, with_remote, with_transfer
-from executor.backends.window import RecallError
+from executor.backends.window import DEEPEST, RecallError
 from executor.backends.worker_facts import look
 from executor.record.remote_outputs import OutputGoneError, RemoteOutput, naming
 
@@ -47,13 +48,20 @@ class CallRunner:
         self._lock = threading.Condition()
         self._begun = -1
         self._called_back: set[int] = set()
+        self._thread = CallThread()
 
     def run(
-        self, number: int, call: bytes, stays_bytes: int | None, inputs: Sequence[Input], seconds: float
+        self, place: int, number: int, call: bytes, stays_bytes: int | None, inputs: Sequence[Input], seconds: float
     ) -> tuple[Any, bytes | None]:
-        """Run what was submitted, pickled, unless it was called back. Numbers rise. The answer, and what stays.
+        """Run what was submitted, pickled, unless it was called back. Numbers rise, places count the calls of this
+        worker. In one of several threads, of which the others have the next calls at hand. The answer, and what stays.
         ``seconds``: how long it has waited for inputs that were lost.
         """
+        return self._thread.run(lambda: self._run(number, call, stays_bytes, inputs, seconds), place)
+
+    def _run(
+        self, number: int, call: bytes, stays_bytes: int | None, inputs: Sequence[Input], seconds: float
+    ) -> tuple[Any, bytes | None]:
         with self._lock:
             self._begun = number
             self._lock.notify_all()
@@ -143,10 +151,11 @@ class Call:
 class Worker:
     """An actor and its calls, in the order in which it runs them."""
 
-    __slots__ = ("actor", "calls", "held", "is_doubtful", "is_gone", "is_up", "node")
+    __slots__ = ("actor", "calls", "held", "is_doubtful", "is_gone", "is_up", "node", "places")
 
     def __init__(self, actor: Any, held: dict[str, float]) -> None:
         self.actor = actor
+        self.places = count()
         # What it holds of its node beside a core.
         self.held = held
         self.calls: list[Call] = []
@@ -168,7 +177,7 @@ class RayWorkers:
         calling_back = ray.method(concurrency_group="calling_back")
         telling = ray.method(concurrency_group="telling")
         parts = {
-            "run": ray.method(num_returns=2)(CallRunner.run),
+            "run": ray.method(num_returns=2, concurrency_group="running")(CallRunner.run),
             "call_back": calling_back(CallRunner.call_back),
             "node_id": calling_back(CallRunner.node_id),
             "wait_until_begun": telling(CallRunner.wait_until_begun),
@@ -178,7 +187,7 @@ class RayWorkers:
             "num_cpus": 1,
             "max_restarts": 0,
             "max_task_retries": 0,
-            "concurrency_groups": {"calling_back": 1, "telling": 1},
+            "concurrency_groups": {"running": 1 + DEEPEST, "calling_back": 1, "telling": 1},
         }
         self._class: Any = ray.remote(**options)(runner)
         self.stays_bytes = stays_bytes
@@ -313,7 +322,8 @@ class RayWorkers:
         call.goes_back = None
         number = call.number
         inputs = [stored.input() for stored in call.inputs]
-        reference, output = worker.actor.run.remote(number, call.data, call.stays_bytes, inputs, seconds)
+        place = next(worker.places)
+        reference, output = worker.actor.run.remote(place, number, call.data, call.stays_bytes, inputs, seconds)
         reference.future().add_done_callback(lambda ended: self._ended(call, number, ended, output))
         if call.begun is not None:
             asked = worker.actor.wait_until_begun.remote(number)
