@@ -14,8 +14,8 @@ Rules of this module:
 - A call that was called back before it began never begins (:meth:`DaskCalls.recall`). One that its submitter wants to
   hear the beginning of says it by an event, too.
 - What a call asks of its worker (``--resources``) is the task's: Dask keeps the count.
-- Where a worker dies, the first of its calls had begun. Those that waited there are submitted again, unless they
-  must not run twice.
+- Where a worker dies, the first of its calls had begun: workers take them in the order in which they were submitted.
+  Those that waited there are submitted again, unless they must not run twice.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ from executor.backends.window import RecallError
 from executor.record.remote_outputs import OutputGoneError, RemoteOutput, naming
 
 SMALL_BYTES = 10_000
+# The ends of all calls of a worker that died are there after that.
+TOGETHER_SECONDS = 0.05
 # In a worker that has one thread more than it runs calls at once: the one that runs them.
 _thread = CallThread()
 # In a worker: what was called back, and what has begun.
@@ -143,7 +145,8 @@ class DaskCalls:
         self._numbers = count()
         self._calls: dict[int, Call] = {}
         self._lock = threading.Lock()
-        # Of workers that have died: how many calls they ran.
+        # Of workers that have died: their calls that are not settled yet, and how many are that had begun.
+        self._killed: dict[str, list[tuple[Call, KilledWorker]]] = {}
         self._dead: dict[str, int] = {}
         client.subscribe_topic(self._topic, self._heard)
 
@@ -239,8 +242,8 @@ class DaskCalls:
         try:
             answer = task.result()
         except BaseException as error:  # noqa: BLE001  # whatever it is, it is the end of this call
-            if isinstance(error, KilledWorker) and self._only_waited(call, error):
-                self._send_again(call)
+            if isinstance(error, KilledWorker):
+                self._note_killed(call, error)
             else:
                 self._settle(call, error)
         else:
@@ -250,12 +253,31 @@ class DaskCalls:
             else:
                 self._settle(call, answer)
 
-    def _only_waited(self, call: Call, error: KilledWorker) -> bool:
-        """Whether it waited behind another call when its worker died. Dask reports them in the order of the worker."""
-        worker = error.last_worker
-        before = self._dead.get(str(worker.address), 0)
-        self._dead[str(worker.address)] = before + 1
-        return call.may_run_again and before >= (1 if self._in_turn else worker.nthreads)
+    def _note_killed(self, call: Call, error: KilledWorker) -> None:
+        """Its worker died. Dask reports the calls of a worker in any order, so all of them are looked at together."""
+        address = str(error.last_worker.address)
+        with self._lock:
+            together = self._killed.setdefault(address, [])
+            together.append((call, error))
+        if len(together) == 1:
+            threads = 1 if self._in_turn else error.last_worker.nthreads
+            loop = self._client.loop
+            loop.add_callback(loop.call_later, TOGETHER_SECONDS, self._settle_killed, address, threads)
+
+    def _settle_killed(self, address: str, threads: int) -> None:
+        """Of the calls of a worker that died, those that had begun are at an end. Those that waited behind them go to
+        another worker.
+        """
+        with self._lock:
+            together = self._killed.pop(address, [])
+            had_begun = min(len(together), max(0, threads - self._dead.get(address, 0)))
+            self._dead[address] = self._dead.get(address, 0) + had_begun
+        together.sort(key=lambda one: one[0].number)
+        for place, (call, error) in enumerate(together):
+            if place >= had_begun and call.may_run_again:
+                self._send_again(call)
+            else:
+                self._settle(call, error)
 
     def _send_again(self, call: Call) -> None:
         with self._lock:
