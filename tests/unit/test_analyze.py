@@ -88,6 +88,15 @@ def test_calls_of_one_name_in_a_loop_are_one_set_though_the_trace_does_not_say_t
     assert (len(together.steps), together.gain_seconds, together.assumed) == (5, 4, True)
 
 
+def test_several_tools_in_a_row_are_one_set_though_the_trace_does_not_say_that_they_are_independent() -> None:
+    times = {
+        f"execute_tool {tool}": (2.0 * number + 1, 2.0 * number + 3) for number, tool in enumerate(("a", "b", "c"))
+    }
+    found = diagnose(run_of({"chat": (0, 1), **times, "chat again": (7, 10)}))
+    sets = {tuple(names(found, one.steps)): (one.gain_seconds, one.assumed) for one in found.together}
+    assert sets[tuple(times)] == (4, True)
+
+
 def test_a_pair_that_runs_together_moves_what_follows_only_as_far_as_its_order_allows() -> None:
     # c ran after b, and it is unknown whether it needs b: it stays behind everything that was before it.
     found = diagnose(run_of({"a": (0, 4), "x": (4, 5), "b": (5, 7), "c": (7, 8)}, links={"x": ["a"], "c": ["x", "b"]}))

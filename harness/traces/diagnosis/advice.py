@@ -78,8 +78,8 @@ def _tried(groups: _Groups, caller: int, steps: Sequence[int], any_edge: _Behind
 def _sets(
     pairs: Sequence[tuple[int, int]], steps: Sequence[int], groups: _Groups, any_edge: _Behind
 ) -> list[list[int]]:
-    """Sets in which every pair could run together. Where only an assumption lies between, those of one name: calls
-    in a loop.
+    """Sets in which every pair could run together. Where only an assumption lies between, those of one kind: calls
+    in a loop, or of several tools in a row.
     """
     free = set(pairs)
     sets: list[list[int]] = []
@@ -95,7 +95,12 @@ def _sets(
 
 def _belongs(groups: _Groups, earlier: int, later: int, any_edge: _Behind) -> bool:
     names = groups.run.names
-    return not any_edge.has(earlier, later) or names[earlier] == names[later]
+    return not any_edge.has(earlier, later) or _kind(names[earlier]) == _kind(names[later])
+
+
+def _kind(name: str) -> str:
+    """What is done, without what it is done to: ``execute_tool`` of OpenTelemetry's ``execute_tool search``."""
+    return name.partition(" ")[0]
 
 
 def _paths(groups: _Groups, caller: int, steps: Sequence[int]) -> tuple[_Behind, _Behind]:
