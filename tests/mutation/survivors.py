@@ -161,6 +161,12 @@ SURVIVORS = (
         "key <= best_key",
         "two keys are never equal: the index of the step is in their lowest bits",
     ),
+    Survivor(
+        "executor.scheduler.wait_reasons:waits_in_line",
+        "history[-1][0] <= start",
+        "history[-1][0] < start",
+        "a reason that began as the wait did is one wait for it, as a bare reason or in a list",
+    ),
 )
 LISTED = frozenset(survivor.key for survivor in SURVIVORS)
 

@@ -63,6 +63,7 @@ def test_the_graph_that_was_given_does_not_change_with_the_run() -> None:
         ([step("n", "m"), step("m")], "step 'n' depends on 'm', which no step before it is"),
         ([step("n", "n")], "step 'n' depends on 'n', which no step before it is"),
         ([step("n", needs={"gpu": 1})], "step 'n' needs the resource 'gpu', which is not declared"),
+        ([step("n", needs={"llm": 0.5})], "step 'n' needs 0.5 of 'llm', which is counted in whole units"),
         ([step("n", needs={"rate": 1, "llm": 4})], "step 'n' needs 4 of 'llm', capacity 3"),
         ([step("n", needs={"auto": 3})], "step 'n' needs 3 of 'auto', capacity 2"),
         ([step("n", needs={"tokens": 1}, expected_tokens=101)],
