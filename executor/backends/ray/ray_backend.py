@@ -225,7 +225,8 @@ class RayBackend(StayingOutputsBackend):
         import ray  # noqa: PLC0415  # as above
 
         try:
-            workers.wait_until_ready(WARM_SECONDS)
+            foreign = None if self._address is None else lambda: cores_of(nodes_alive())
+            workers.wait_until_ready(WARM_SECONDS, foreign)
             if self._address is not None:
                 self._look_at(workers)
         except ray.exceptions.GetTimeoutError as error:

@@ -37,6 +37,8 @@ from executor.backends.window import DEEPEST, RecallError
 from executor.backends.worker_facts import look
 from executor.record.remote_outputs import OutputGoneError, RemoteOutput, naming
 
+# How often the nodes are looked at while actors start.
+LOOK_SECONDS = 1
 # So many actors may fail to come up before a call fails.
 MOST_MOVES = 3
 
@@ -201,12 +203,23 @@ class RayWorkers:
         # Those that hold resources of their nodes.
         self._holders: list[Worker] = []
 
-    def wait_until_ready(self, seconds: float) -> None:
-        """Until all are there. Raises what Ray raises."""
-        workers = list(self._workers)
-        nodes = self._ray.get([worker.actor.node_id.remote() for worker in workers], timeout=seconds)
-        for worker, node in zip(workers, nodes, strict=True):
-            worker.is_up, worker.node = True, node
+    def wait_until_ready(self, seconds: float, cores: Callable[[], int] | None = None) -> None:
+        """Until all are there that find a place. Raises what Ray raises. ``cores``: how many there are on the nodes by
+        now: Ray hears of a lost node after some time.
+        """
+        until = time.monotonic() + seconds
+        waiting = {worker.actor.node_id.remote(): worker for worker in self._workers}
+        while waiting:
+            left = until - time.monotonic()
+            ready, _ = self._ray.wait(list(waiting), num_returns=len(waiting), timeout=max(0, min(left, LOOK_SECONDS)))
+            for reference in ready:
+                worker = waiting.pop(reference)
+                worker.node, worker.is_up = self._ray.get(reference), True
+            if waiting and cores is not None and (there := max(1, cores())) < self.size:
+                self.resize(there)
+                waiting = {reference: worker for reference, worker in waiting.items() if not worker.is_gone}
+            if waiting and left <= 0:
+                raise self._ray.exceptions.GetTimeoutError
 
     def look(self, seconds: float) -> list[dict[str, Any]]:
         """What each worker has (:func:`executor.backends.worker_facts.look`). Raises what Ray raises."""
