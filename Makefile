@@ -92,7 +92,7 @@ test-model: $(MODEL_STAMP) ## the tests of a real model, in an environment of th
 HANG_SECONDS := 5400
 nightly: $(STAMP) ## the properties with twenty times their examples, what takes many minutes, and ten minutes of random workflows
 	@HYPOTHESIS_PROFILE=thorough $(PYTEST) --timeout=$(HANG_SECONDS) tests/properties
-	@$(PYTEST) -m nightly --timeout=$(HANG_SECONDS) tests/unit
+	@$(PYTEST) -m nightly --timeout=$(HANG_SECONDS) tests/unit tests/conformance
 	@seed=$$RANDOM; echo "makespan fuzz --seed $$seed"; \
 	    PYTHONFAULTHANDLER=1 timeout --signal=ABRT $(HANG_SECONDS) $(BIN)/makespan fuzz --minutes 10 --jobs $(JOBS) --seed $$seed
 	@$(BIN)/python -m development.soak --steps 50000 --runs 1000
