@@ -81,6 +81,12 @@ def test_calls_that_wait_inside_their_span_for_a_connection_show_the_pool() -> N
     assert raised[1].makespan_seconds < raised[0].makespan_seconds < 0.27
 
 
+def test_calls_without_length_hold_no_place() -> None:
+    run = pooled([(1, 1, 1)] * 5)
+    assert queues_of(run) == []
+    assert "waits_for_place" not in {finding.code for finding in run.findings}
+
+
 def test_calls_whose_servers_begin_at_once_wait_for_no_place() -> None:
     run = pooled([(opened, opened + 2, end) for opened, _, end in POOLED])
     assert queues_of(run) == []

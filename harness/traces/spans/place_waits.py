@@ -77,7 +77,8 @@ def _from_their_place(tree: Tree, members: Sequence[int]) -> list[Call]:
         if place < len(ends) and ends[place] <= first:
             begun = ends[place]
             free[place] = place + 1
-        calls.append((begun, end[index], index))
+        if begun < end[index]:  # else it held none
+            calls.append((begun, end[index], index))
     return sorted(calls)
 
 
