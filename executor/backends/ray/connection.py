@@ -257,7 +257,12 @@ def _joined(address: str, files: tuple[str, ...]) -> Callable[[], None]:
         _read_environment_again()
         with _quiet(), _loopback_alone("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" in words):
             ray.init(address=address, runtime_env={"py_modules": list(files)} if files else None, **QUIET)
-    return ray.shutdown
+
+    def stop() -> None:
+        ray.shutdown()
+        _read_environment_again()
+
+    return stop
 
 
 def _read_environment_again() -> None:

@@ -112,8 +112,8 @@ class Call:
     """A call that was submitted, while it waits or runs."""
 
     __slots__ = (
-        "answer", "asked", "begun", "data", "given_at", "goes_back", "has_begun", "held", "inputs", "makes_again",
-        "may_run_again", "moves", "number", "stays_bytes", "waits_for", "worker",
+        "answer", "asked", "begun", "data", "goes_back", "has_begun", "held", "inputs", "makes_again", "may_run_again",
+        "moves", "number", "stays_bytes", "waited_seconds", "waits_for", "worker",
     )  # fmt: skip
 
     def __init__(
@@ -135,9 +135,9 @@ class Call:
         self.begun: Callable[[], None] | None = None
         # The output that was lost and is made again by it.
         self.makes_again: Stored | None = None
-        # How many of its inputs are made again before it can run; when it was first given to a worker.
+        # How many of its inputs are made again before it can run, and how long it has waited for such ones.
         self.waits_for = 0
-        self.given_at: float | None = None
+        self.waited_seconds = 0.0
         # How many actors died of it that never came up.
         self.moves = 0
         self.answer: Future[Any] = Future()
@@ -153,11 +153,12 @@ class Call:
 class Worker:
     """An actor and its calls, in the order in which it runs them."""
 
-    __slots__ = ("actor", "calls", "held", "is_doubtful", "is_gone", "is_up", "node", "places")
+    __slots__ = ("actor", "calls", "held", "is_doubtful", "is_gone", "is_up", "node", "sent")
 
     def __init__(self, actor: Any, held: dict[str, float]) -> None:
         self.actor = actor
-        self.places = count()
+        # How many calls it was given: the place of the next one.
+        self.sent = 0
         # What it holds of its node beside a core.
         self.held = held
         self.calls: list[Call] = []
@@ -326,17 +327,16 @@ class RayWorkers:
             self._wait_for(call, gone)
             return
         worker = self._worker_for(call)
-        now = time.perf_counter()
-        seconds = 0.0 if call.given_at is None else now - call.given_at
-        call.given_at = call.given_at or now
         call.worker = worker
         worker.calls.append(call)
         call.number = next(self._numbers)
         call.goes_back = None
         number = call.number
         inputs = [stored.input() for stored in call.inputs]
-        place = next(worker.places)
-        reference, output = worker.actor.run.remote(place, number, call.data, call.stays_bytes, inputs, seconds)
+        reference, output = worker.actor.run.remote(
+            worker.sent, number, call.data, call.stays_bytes, inputs, call.waited_seconds
+        )
+        worker.sent += 1
         reference.future().add_done_callback(lambda ended: self._ended(call, number, ended, output))
         if call.begun is not None:
             asked = worker.actor.wait_until_begun.remote(number)
@@ -534,6 +534,7 @@ class RayWorkers:
         """Give a call to a worker when these of its inputs have been made again."""
         self._without_inputs.add(call)
         call.waits_for = len(gone)
+        since = time.perf_counter()
 
         def came(made: Future[Any]) -> None:
             with self._lock:
@@ -542,6 +543,7 @@ class RayWorkers:
                     return
                 self._without_inputs.remove(call)
                 if made.exception() is None and not self._closed:
+                    call.waited_seconds += time.perf_counter() - since
                     self._give(call)
                     return
             message = f"an output that this step takes along was lost, and is not to be had again: {made.exception()}"
