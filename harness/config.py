@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError
 
@@ -28,7 +28,6 @@ from harness.files.packaged import default_config_path
 from harness.files.strict_file import Document, parse_value, read_document
 from harness.telemetry.telemetry_settings import Telemetry
 
-POLICIES: Final = ("dataflow", "best", "levels", "barrier", "serial")
 # `best` is `dataflow` with the best of several orders of starts.
 BEST: Final = "best"
 # As `llm.base_url`: a model on this machine, started for the run.
@@ -36,6 +35,7 @@ LOCAL: Final = "local"
 _COMMAND_LINE: Final = "command line"
 
 Policy = Literal["dataflow", "best", "levels", "barrier", "serial"]
+POLICIES: Final[tuple[Policy, ...]] = get_args(Policy)
 
 
 def _mapping(value: Any) -> Any:

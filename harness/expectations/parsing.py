@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from executor.model.findings import Finding, WorkflowError, did_you_mean
 from harness.analysis.lost_time import LOST_CAUSES
+from harness.config import POLICIES
 from harness.expectations.expectation import Expectation, ExpectationError, Metric, Operator, Selector
 from harness.expectations.measuring import (
     AGGREGATE,
@@ -20,7 +21,6 @@ from harness.expectations.measuring import (
     ONLY_AGGREGATED,
 )
 
-POLICIES: Final = ("dataflow", "best", "levels", "barrier", "serial")
 _SHAPE: Final = "write `[executor[@workers][/policy][{parameter=value}]] metric operator number`"
 _OPERATORS: Final[tuple[Operator, ...]] = (">=", "<=", "==", "!=", ">", "<")
 # The units that may follow a number of seconds, and each in seconds.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -145,7 +145,17 @@ def _clean_value(value: Any) -> Any:
     return value
 
 
-def spans_of(words: Iterable[SpanWords], maker: Any, step_code: Iterable[FinishedSpan] = ()) -> Iterator[Any]:
+class Maker(Protocol):
+    """Makes spans of one run, in the form of one transport: :class:`SpanMaker`, or one like it."""
+
+    def of_words(self, words: SpanWords) -> Any:
+        """A span of the run's own."""
+
+    def of_step_code(self, one: FinishedSpan) -> Any:
+        """A span that the code of a step opened."""
+
+
+def spans_of(words: Iterable[SpanWords], maker: Maker, step_code: Iterable[FinishedSpan] = ()) -> Iterator[Any]:
     """All spans of a run: those of step code first, as they ended before their steps were reported."""
     for finished in step_code:
         yield maker.of_step_code(finished)

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from executor.tracing.step_spans import RunIds
-from harness.telemetry.spans.transports import Maker, Transport, TransportError
+from harness.telemetry.spans.span_building import Maker
+from harness.telemetry.spans.transports import Transport, TransportError
 
 BATCH_SPANS: Final = 512
 # How long spans of a run under way may wait for company.

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from executor.engine.instruments import WatchedRun
     from executor.tracing.span_collector import FinishedSpan
     from executor.tracing.step_spans import RunTracing
+    from harness.telemetry.spans.span_building import Maker
     from harness.telemetry.spans.span_sending import Delivery, Sender
-    from harness.telemetry.spans.transports import Maker, Transport
+    from harness.telemetry.spans.transports import Transport
 
 Mode = Literal["recorded", "live", "off"]
 

@@ -18,10 +18,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.sdk.trace import ReadableSpan
 
-from executor.tracing.span_collector import FinishedSpan
-from executor.tracing.span_contents import SpanWords
 from executor.tracing.step_spans import RunIds
-from harness.telemetry.spans.span_building import SpanMaker
+from harness.telemetry.spans.span_building import Maker, SpanMaker
 from harness.telemetry.telemetry_settings import Telemetry, shown
 from harness.version import package_version
 
@@ -62,16 +60,6 @@ class TransportError(Exception):
 
 class MissingExtraError(ImportError):
     """What the configuration asks for is not installed; the message names the extra."""
-
-
-class Maker(Protocol):
-    """Makes spans of one run, in the form of one transport."""
-
-    def of_words(self, words: SpanWords) -> Any:
-        """A span of the run's own."""
-
-    def of_step_code(self, one: FinishedSpan) -> Any:
-        """A span that the code of a step opened."""
 
 
 class Transport(Protocol):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -168,9 +169,11 @@ class _Drawing:
         name = self.random.choice(_WORKS)
         inside = self.chance(0.25) and kind == "pool"
         varied = self.chance(0.2) and not inside
-        member: Callable[[], Statement] = self.waiting_member(name) if inside else lambda: self.leaf("work", (), name)
-        if varied:
-            member = lambda: self.block(scope, max(depth, _DEEPEST - 1))  # noqa: E731 - one of three
+        member: Callable[[], Statement] = partial(self.leaf, "work", (), name)
+        if inside:
+            member = self.waiting_member(name)
+        elif varied:
+            member = partial(self.block, scope, max(depth, _DEEPEST - 1))
         members = tuple(member() for _ in range(self.random.randint(4, 9)))
         limit = self.random.randint(2, 3) if self.chance(0.85) else 1
         spans = kind == "queue" and self.chance(0.4)
