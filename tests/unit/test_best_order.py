@@ -189,3 +189,18 @@ def test_a_run_learns_from_the_store() -> None:
     done = called("run", "made.yaml", *ON_TWO, "--policy", "best", "--store", "runs.sqlite")
     assert "latest finish, 5 s on 2 workers of the virtual clock against 6 s" in done.stdout
     assert "durations: 4 learned from earlier runs" in done.stdout
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_items_of_a_run_in_the_store_give_their_time_to_their_step() -> None:
+    scenario(
+        [
+            {"step_id": "each", "tool": "sleep", "for_each": [0.01, 0.03, 0.02], "args": {"seconds": "{{ item }}"}},
+            {"step_id": "last", "tool": "noop", "depends_on": ["each"]},
+        ]
+    )
+    assert called("run", "made.yaml", "--store", "runs.sqlite").exit_code == 0
+    with Store.open("runs.sqlite") as store:
+        seconds = learned_seconds(store, "made", {}, steps=2)
+    assert set(seconds) == {"each", "last"}
+    assert seconds["each"] >= 0.02
