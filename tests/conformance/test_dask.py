@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -131,3 +133,50 @@ def test_a_cluster_on_which_a_call_still_runs_is_not_kept() -> None:
         assert run(Workflow(steps=(endless,)), backend=backend, tools={"slept": slept}).statuses == {"a": "failed"}
         assert backend.worker_pids == []
         assert run(Workflow(steps=(quick,)), backend=backend, tools={"slept": slept}).ok
+
+
+def end_group() -> None:
+    os.killpg(0, signal.SIGKILL)
+
+
+def end_parent() -> None:
+    """Its worker's parent is the program with the scheduler."""
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+@pytest.mark.slow
+def test_a_cluster_of_our_own_outlives_its_first_thread_and_a_group_that_a_step_ends_and_not_its_scheduler() -> None:
+    one = Workflow(steps=(Step(step_id="a", tool="tool"),))
+    found: list[int] = []
+    with find_backend("dask")(1) as backend:
+        began_it = threading.Thread(
+            target=lambda: found.append(run(one, backend=backend, tools={"tool": process_id}).outputs["a"])
+        )
+        began_it.start()
+        began_it.join()
+        assert run(one, backend=backend, tools={"tool": process_id}).outputs == {"a": found[0]}
+
+        assert run(one, backend=backend, tools={"tool": end_group}).errors["a"].outcome == "worker_died"
+        assert run(one, backend=backend, tools={"tool": process_id}).ok
+
+        error = run(one, backend=backend, tools={"tool": end_parent}).errors["a"]
+        assert "the scheduler of this run has ended by itself, with status -9" in error.message
+        assert run(one, backend=backend, tools={"tool": process_id}).ok
+
+
+@pytest.mark.slow
+def test_steps_that_are_sent_together_travel_in_one_graph(address: str) -> None:
+    from distributed import Client
+
+    naps = [Step(step_id=f"s{n}", tool="sleep", args={"seconds": 0.02}, expected_seconds=0.02) for n in range(60)]
+    with Client(address, set_as_default=False) as client:  # type: ignore[no-untyped-call]  # Dask has few types
+
+        def graphs() -> int:
+            events = client.get_events("scheduler")  # type: ignore[no-untyped-call]  # as above
+            return sum(event["action"] == "update-graph" for _, event in events)
+
+        before = graphs()
+        backend = find_backend("dask")(address=address)  # type: ignore[call-arg]  # an option of this backend
+        assert run(Workflow(steps=tuple(naps)), backend=backend).ok
+        assert 0 < graphs() - before < len(naps) / 2
