@@ -21,11 +21,11 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from threading import Lock
 from typing import Any, ClassVar
 
 from executor.child_steps.child_request import Outcome
 from executor.dependencies import Graph
+from executor.engine.brief_lock import BriefLock
 from executor.engine.child_step_links import ChildSteps, Resume
 from executor.engine.deadlines import Deadlines
 from executor.engine.driver import Answer, Driver, Request
@@ -80,7 +80,7 @@ class Engine:
         )
         self._driver = driver
         self._clock = driver.clock
-        self._lock = Lock()
+        self._lock = BriefLock()
         # No instrument watches single attempts: `succeed` may take the short way.
         self._plain = not (self.record.watches_start or self.record.watches_finish)
         self._note_end: Callable[[Attempt], None] | None = None
@@ -254,7 +254,7 @@ class Engine:
         resumes: Sequence[Resume] = ()
         # The lock was free: the end is known as it happens, and one look at the clock is saved.
         now = ended
-        if late or not lock.acquire(False):
+        if late or not lock.try_acquire():
             lock.acquire()
             now = self._clock() - self.origin
         try:
