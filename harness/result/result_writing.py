@@ -344,7 +344,7 @@ def _stated(words: Step) -> Document:
 
 
 def _attempt(attempt: Attempt, place: int, facts: Mapping[str, Any] | None) -> Document:
-    noted = {name: value for name, value in (facts or {}).items() if name not in FACTS_LEFT_OUT}
+    noted = facts and {name: value for name, value in facts.items() if name not in FACTS_LEFT_OUT}
     return {
         "step_id": attempt.step_id,
         "attempt": attempt.attempt,
