@@ -23,7 +23,7 @@ from typing import Final, Self
 from executor.backends import make_backend
 from executor.backends.base import Backend
 from executor.engine.instruments import Instrument, WatchedRun
-from executor.garbage_collection import COLLECT_AFTER_OBJECTS, rare_collections
+from executor.garbage_collection import COLLECT_AFTER_OBJECTS
 from executor.model.workflow import Step, ToolDeclaration
 from executor.running import Run, run
 from executor.tools.registry import Declared
@@ -145,7 +145,6 @@ class Runner:
             self._standin = self._open.enter_context(StandIn())
             for case in needing:
                 self._declared[case] = with_stand_in(self._declared[case], self._used[case], self._standin.base_url)
-        self._open.enter_context(rare_collections())
         gc.collect()
         # What is here now stays: collections need not look at it again and again.
         gc.freeze()
