@@ -432,3 +432,15 @@ def test_an_actor_that_cannot_be_reached_counts_as_a_worker_that_died(kept: None
     for error in (ray.exceptions.ActorUnavailableError("gone", None), ray.exceptions.ActorDiedError()):
         assert backend.is_worker_death(error)  # type: ignore[attr-defined]  # of all that submit
     assert not backend.is_worker_death(ray.exceptions.GetTimeoutError())  # type: ignore[attr-defined]  # as above
+
+
+def test_what_a_dead_worker_wrote_last_is_part_of_its_steps_failure(kept: None) -> None:
+    def write_and_die() -> None:
+        print("a line of stdout")
+        os.write(2, b"and one of stderr")
+        os._exit(3)
+
+    workflow = Workflow(steps=(Step(step_id="a", tool="die", idempotent=False), Step(step_id="b", tool="noop")))
+    result = run(workflow, backend=find_backend("ray")(2), tools={"die": write_and_die})
+    assert result.statuses == {"a": "failed", "b": "succeeded"}
+    assert "it wrote last: a line of stdout\nand one of stderr; it may have done its" in result.errors["a"].message

@@ -297,7 +297,7 @@ class DaskBackend(StayingOutputsBackend):
     def is_worker_death(self, error: BaseException) -> bool:
         return isinstance(error, (KilledWorker, ConnectionLostError)) or super().is_worker_death(error)
 
-    def describe_death(self, error: BaseException) -> str:
+    def describe_death(self, error: BaseException, since: int) -> str:
         # Dask's own words count failures that it was told of.
         return f"it was {error.last_worker.address}" if isinstance(error, KilledWorker) else str(error)
 

@@ -21,6 +21,7 @@ from executor.backends.cluster_size import resize
 from executor.backends.file_lists import listed_files
 from executor.backends.ray.connection import Connection, connect, cores_there, disconnect
 from executor.backends.ray.node_watch import NodeWatch, cores_of, nodes_alive, stated_by
+from executor.backends.ray.worker_logs import last_written
 from executor.backends.ray.workers import RayWorkers
 from executor.backends.staying_outputs import OPTION, STAYS_BYTES, StayingOutputsBackend
 from executor.backends.submit import Submits
@@ -204,6 +205,12 @@ class RayBackend(StayingOutputsBackend):
     def is_worker_death(self, error: BaseException) -> bool:
         # Its kinds too: an actor that cannot be reached, for one.
         return any(kind.__name__ in DEATHS for kind in type(error).__mro__) or super().is_worker_death(error)
+
+    def describe_death(self, error: BaseException, since: int) -> str:
+        """See :meth:`.SubmitBackend.describe_death`."""
+        words = super().describe_death(error, since)
+        wrote = last_written(words, since)
+        return f"{words}; it wrote last: {wrote}" if wrote else words
 
     def _look_at(self, workers: RayWorkers) -> None:
         sent = self.clock()
