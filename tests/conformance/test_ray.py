@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -60,6 +61,25 @@ for _ in range(2):
 if len(sys.argv) > 1:
     ray.init(address=sys.argv[1])
     print(ray.cluster_resources()["CPU"])
+"""
+
+
+WITHOUT_STORE = """
+import json, time
+from executor import *
+from executor.backends import find_backend
+
+class EndsTheStore(Instrument):
+    def attempt_finished(self, attempt, status):
+        if attempt.step_id == "a":
+            import ray
+            ray._private.worker._global_node.kill_gcs_server(check_alive=False)
+
+steps = [Step(step_id="a", tool="noop"), Step(step_id="b", tool="sleep", args={"seconds": 60}, depends_on=("a",)),
+         Step(step_id="c", tool="noop", depends_on=("b",))]
+began = time.monotonic()
+done = run(Workflow(steps=tuple(steps)), backend=find_backend("ray")(2), instruments=[EndsTheStore()])
+print(json.dumps([done.statuses, done.errors["b"].message, time.monotonic() - began]))
 """
 
 
@@ -356,9 +376,31 @@ def test_ray_of_our_own_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
     assert not _session(started.pid)
 
 
+@pytest.mark.slow
+def test_where_the_control_store_of_our_own_ray_is_gone_the_run_ends_keeps_what_ended_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", WITHOUT_STORE],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": _short_folder(tmp_path)},
+        start_new_session=True,
+    ) as started:
+        said, _ = started.communicate(timeout=100)
+    # Nothing but that is there: what Ray itself has to say goes to stderr.
+    statuses, message, seconds = json.loads(said)
+    assert statuses == {"a": "succeeded", "b": "failed", "c": "skipped"}
+    assert message.startswith("ray: the control store of its own Ray is gone")
+    assert seconds < 40
+    assert started.returncode == 0
+    assert not _session(started.pid)
+    assert not list(tmp_path.iterdir())
+
+
 def _short_folder(tmp_path: Path) -> str:
     """A name for a folder that is short enough for Ray's sockets."""
-    place = Path(f"/tmp/{tmp_path.name[:4]}{os.getpid()}")
+    place = Path(f"/tmp/{tmp_path.name[5:9]}{os.getpid()}")
     place.symlink_to(tmp_path)
     return str(place)
 

@@ -21,6 +21,7 @@ from executor.backends.cluster_size import resize
 from executor.backends.file_lists import listed_files
 from executor.backends.ray.connection import Connection, connect, cores_there, disconnect
 from executor.backends.ray.node_watch import NodeWatch, cores_of, nodes_alive, stated_by
+from executor.backends.ray.store_watch import StoreWatch
 from executor.backends.ray.worker_logs import last_written
 from executor.backends.ray.workers import RayWorkers
 from executor.backends.staying_outputs import OPTION, STAYS_BYTES, StayingOutputsBackend
@@ -75,7 +76,7 @@ class RayBackend(StayingOutputsBackend):
         self._files = () if files is None else tuple(map(str, listed_files(files, "ray", SUFFIXES)))
         # The nodes may come to have more cores: not more of them are used than were asked for.
         self._most = workers
-        self._watch: NodeWatch | None = None
+        self._watch: NodeWatch | StoreWatch | None = None
         self._connection: Connection | None = None
         self._held: Connection | None = None
         there = None if address is None else cores_there(address)
@@ -104,20 +105,24 @@ class RayBackend(StayingOutputsBackend):
                 node has what one of the steps needs.
         """
         super().open(engine)
-        if self._address is not None:
-            try:
-                self.workers_state(engine, stated_by(nodes_alive()))
-            except BackendError:
-                self.close()
-                raise
-            gone = f"ray: the control store of the Ray at {self._address} is gone, and was not there again in time"
-            self._watch = NodeWatch(
-                lambda nodes: self._nodes_changed(engine, nodes), lambda: self.cluster_lost(engine, gone)
-            )
-            if not self._watch.begin():
-                self.warnings.append("this version of Ray does not report nodes that come and go")
+        if self._address is None:
+            gone = "ray: the control store of its own Ray is gone"
+            self._watch = StoreWatch(lambda: self.cluster_lost(engine, gone))
+            self._watch.begin()
+            return
+        try:
+            self.workers_state(engine, stated_by(nodes_alive()))
+        except BackendError:
+            self.close()
+            raise
+        gone = f"ray: the control store of the Ray at {self._address} is gone, and was not there again in time"
+        self._watch = NodeWatch(
+            lambda nodes: self._nodes_changed(engine, nodes), lambda: self.cluster_lost(engine, gone)
+        )
+        if not self._watch.begin():
+            self.warnings.append("this version of Ray does not report nodes that come and go")
 
-    def _nodes_changed(self, engine: Engine, nodes: Sequence[Amounts]) -> None:
+    def _nodes_changed(self, engine: Engine, nodes: Mapping[str, Amounts]) -> None:
         cores = cores_of(nodes)
         workers = cores if self._most is None else min(cores, self._most)
 
