@@ -32,7 +32,7 @@ from executor.backends.cluster_backend import SentCall
 from executor.backends.cluster_resources import Amounts
 from executor.backends.pickling import PROTOCOL
 from executor.backends.ray.stored_outputs import Input, LostInputs, Stored, remote_output, values_of
-from executor.backends.staying_outputs import has_stayed, run_call, with_remote, with_transfer
+from executor.backends.staying_outputs import call_to_repeat, has_stayed, run_call, with_remote, with_transfer
 from executor.backends.window import DEEPEST, RecallError
 from executor.backends.worker_facts import look
 from executor.record.remote_outputs import OutputGoneError, RemoteOutput, naming
@@ -70,7 +70,7 @@ class CallRunner:
             if number in self._called_back:
                 return None, None
         if not inputs:
-            return run_call(call, stays_bytes, {})
+            return run_call(call, stays_bytes, {}, of_batches=True)
         began = time.perf_counter_ns()
         names = [name for name, *_ in inputs]
         values = values_of([reference for _, reference, *_ in inputs])
@@ -505,13 +505,21 @@ class RayWorkers:
         if error is None:
             answer = ended.result()
             if call.makes_again is None:
-                stored = Stored("", 0, output, {worker.node}, call.data, call.inputs, call.asked)
-                answer = with_remote(answer, lambda size, name: remote_output(stored, size, name, self.make_again))
+                answer = with_remote(answer, self._stayed(call, answer, output, worker.node))
             elif has_stayed(answer):
                 call.makes_again.reference, call.makes_again.nodes = output, {worker.node}
             else:
                 error = OutputGoneError("its step was run again, and has failed")
         _settle(call.answer, None if error is not None else answer, error)
+
+    def _stayed(self, call: Call, answer: Any, output: Any, node: str) -> Callable[[int, str], RemoteOutput]:
+        """Makes what the record holds of an output of a call that has stayed."""
+
+        def remote(size_bytes: int, type_name: str) -> RemoteOutput:
+            stored = Stored("", 0, output, {node}, call_to_repeat(call.data, answer), call.inputs, call.asked)
+            return remote_output(stored, size_bytes, type_name, self.make_again)
+
+        return remote
 
     # ------------------------------------------------------------------ outputs that are lost
 
