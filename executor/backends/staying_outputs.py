@@ -26,7 +26,7 @@ from weakref import WeakSet
 
 from executor.backends.base import BackendError
 from executor.backends.batches import BatchCall
-from executor.backends.cluster_backend import ClusterBackend
+from executor.backends.cluster_backend import MISSING_WORKER_SECONDS, ClusterBackend
 from executor.backends.pickling import PROTOCOL
 from executor.backends.short_steps import SHORT_NANOSECONDS
 from executor.backends.submit import Answer
@@ -128,8 +128,13 @@ class StayingOutputsBackend(ClusterBackend):
     # What outputs stay on, in words.
     cluster: ClassVar[str] = ""
 
-    def __init__(self, workers: int | None = None, output_stays_bytes: str | int = STAYS_BYTES) -> None:
-        super().__init__(workers)
+    def __init__(
+        self,
+        workers: int | None = None,
+        output_stays_bytes: str | int = STAYS_BYTES,
+        missing_worker_seconds: str | float = MISSING_WORKER_SECONDS,
+    ) -> None:
+        super().__init__(workers, missing_worker_seconds)
         self._stays_bytes = self._whole(output_stays_bytes)
         self._engine: Engine | None = None
         # By name of an output that stays: the step that made it.

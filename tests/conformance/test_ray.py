@@ -21,6 +21,7 @@ import pytest
 from executor import BackendError, Instrument, Step, Workflow, run
 from executor.backends import find_backend, make_backend
 from executor.backends.batches import BatchCall
+from executor.backends.cluster_resources import Amounts, NoWorkerError
 from executor.backends.ray.stored_outputs import Stored
 from executor.backends.ray.workers import Call, RayWorkers, Worker
 from executor.backends.staying_outputs import STAYS_BYTES
@@ -277,6 +278,34 @@ def test_outputs_that_are_lost_are_made_again_with_what_they_were_made_of(kept: 
         assert len(outputs["c"]) == 6000
         with pytest.raises(OutputGoneError, match="its step was run again, and has failed"):
             outputs["d"]
+
+
+def test_a_lost_output_that_no_node_can_make_again_is_waited_for_no_longer_than_was_said(kept: None) -> None:
+    over = threading.Event()
+
+    def given_up(what: str, asked: Amounts) -> NoWorkerError | None:
+        return NoWorkerError(f"no node has what {what} needs") if asked and over.is_set() else None
+
+    workers = RayWorkers(1, 1000, given_up)
+    stored = Stored("a", 2000, lost_objects(1)[0], set(), b"", (), {"license": 1})
+    takes, late = (Call(b"", True, 1000, [stored]) for _ in range(2))
+    with workers._lock:
+        workers._give(takes)
+    until = time.monotonic() + 60
+    while stored.making is None and time.monotonic() < until:
+        time.sleep(0.01)
+    workers.give_up_makings()
+    assert not takes.answer.done()
+    over.set()
+    workers.give_up_makings()
+    for call in (takes, late):
+        error = call.answer.exception(timeout=60)
+        assert isinstance(error, OutputGoneError)
+        assert "not to be had again: no node has what the step that made it needs" in str(error)
+        with workers._lock:
+            if call is takes:
+                workers._give(late)
+    workers.shutdown()
 
 
 def test_a_call_goes_where_its_largest_input_lies(kept: None) -> None:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self, cast
 
 from executor.backends.base import BackendError, usable_cores
 from executor.backends.clocks.worker_clock import RoundTrip
+from executor.backends.cluster_backend import MISSING_WORKER_SECONDS, WAITING_OPTION
 from executor.backends.cluster_resources import Amounts
 from executor.backends.cluster_size import resize
 from executor.backends.file_lists import listed_files
@@ -56,6 +57,7 @@ class RayBackend(StayingOutputsBackend):
         "address": "HOST:PORT of a running Ray, or auto; this machine is part of it",
         "files": "modules and packages that the workers lack: FILE.py or FOLDER, with commas between",
         **OPTION,
+        **WAITING_OPTION,
     }
     keeps_workers = True
     cluster = "Ray"
@@ -69,6 +71,7 @@ class RayBackend(StayingOutputsBackend):
         address: str | None = None,
         files: str | None = None,
         output_stays_bytes: str | int = STAYS_BYTES,
+        missing_worker_seconds: str | float = MISSING_WORKER_SECONDS,
     ) -> None:
         if address is not None and not ADDRESS.fullmatch(address):
             raise BackendError(f"ray: address {address!r} is none: write HOST:PORT, as in 10.0.0.7:6379, or auto")
@@ -80,7 +83,7 @@ class RayBackend(StayingOutputsBackend):
         self._connection: Connection | None = None
         self._held: Connection | None = None
         there = None if address is None else cores_there(address)
-        super().__init__(there if workers is None else workers, output_stays_bytes)
+        super().__init__(there if workers is None else workers, output_stays_bytes, missing_worker_seconds)
 
     @classmethod
     def default_workers(cls) -> int:
@@ -144,10 +147,11 @@ class RayBackend(StayingOutputsBackend):
             except Exception:  # noqa: BLE001  # whatever is wrong with them, new ones are not
                 kept.shutdown()
             else:
+                kept.given_up = self.given_up
                 return kept
         workers: RayWorkers | None = None
         try:
-            workers = RayWorkers(self.capacity, self._stays_bytes)
+            workers = RayWorkers(self.capacity, self._stays_bytes, self.given_up)
             self._warm(workers)
         except BaseException:
             if workers is not None:
@@ -178,6 +182,11 @@ class RayBackend(StayingOutputsBackend):
         else:
             executor.shutdown()
         self._let_go()
+
+    def _give_up_missing(self, engine: Engine) -> None:
+        super()._give_up_missing(engine)
+        if isinstance(self._executor, RayWorkers):
+            self._executor.give_up_makings()
 
     def cancel(self, attempt: Attempt) -> None:
         """Its worker is ended; the end of the call is reported when it comes."""

@@ -41,6 +41,7 @@ from executor.record.remote_outputs import OutputGoneError, RemoteOutput, naming
 LOOK_SECONDS = 1
 # So many actors may fail to come up before a call fails.
 MOST_MOVES = 3
+_MAKING = "the step that made it"
 
 
 class CallRunner:
@@ -171,9 +172,16 @@ class Worker:
 
 
 class RayWorkers:
-    """``workers`` actors of one core each. They are there when the first calls come, or soon after."""
+    """``workers`` actors of one core each. They are there when the first calls come, or soon after. ``given_up(what,
+    asked)``: why ``what`` does not wait any more for a node that has what it asks for, or None.
+    """
 
-    def __init__(self, workers: int, stays_bytes: int) -> None:
+    def __init__(
+        self,
+        workers: int,
+        stays_bytes: int,
+        given_up: Callable[[str, Amounts], Exception | None] = lambda _what, _asked: None,
+    ) -> None:
         import ray  # noqa: PLC0415  # it is imported when a run begins
 
         self._ray = ray
@@ -194,6 +202,7 @@ class RayWorkers:
         }
         self._class: Any = ray.remote(**options)(runner)
         self.stays_bytes = stays_bytes
+        self.given_up = given_up
         self._numbers = count()
         self._lock = threading.RLock()
         self._closed = False
@@ -272,6 +281,18 @@ class RayWorkers:
             self._note_death(worker)
         self._kill([worker])
         _settle(answer, None, error)
+
+    def give_up_makings(self) -> None:
+        """End the calls that make lost outputs again and wait in vain for a node that has what they ask for."""
+        with self._lock:
+            waiting = [
+                (call.answer, error)
+                for worker in self._holders
+                for call in worker.calls
+                if call.makes_again is not None and (error := self.given_up(_MAKING, call.asked)) is not None
+            ]
+        for answer, error in waiting:
+            self.give_up(answer, OutputGoneError(str(error)))
 
     def let_go(self) -> None:
         """Give back what actors without work hold of their nodes."""
@@ -533,6 +554,8 @@ class RayWorkers:
                 call.answer.add_done_callback(lambda _: stored.end_making())
                 if self._closed:
                     call.answer.set_exception(OutputGoneError("the workers that could make it again are gone"))
+                elif (error := self.given_up(_MAKING, stored.asked)) is not None:
+                    call.answer.set_exception(OutputGoneError(str(error)))
                 else:
                     self._give(call)
                 return call.answer
