@@ -168,13 +168,13 @@ class OutputRelay:
             shown.wait(FLUSH_SECONDS)
 
     def close(self) -> None:
-        """The workers are gone: show what they wrote, and let go of them."""
+        """The workers are gone: show what they wrote, and let go of them, unless nobody takes it."""
         self._closing = True
-        if self._thread is None:
-            self._let_go()
-        else:
+        if self._thread is not None:
             self.notify()
             self._thread.join(FLUSH_SECONDS)
+        if self._thread is None or not self._thread.is_alive():
+            self._let_go()
 
     def _run(self) -> None:
         while True:
@@ -196,7 +196,6 @@ class OutputRelay:
             for shown in asked:
                 shown.set()
             if closing:
-                self._let_go()
                 return
 
     def _let_go(self) -> None:

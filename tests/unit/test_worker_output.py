@@ -74,3 +74,13 @@ def test_where_nobody_takes_what_is_shown_the_end_of_it_can_be_asked_for_all_the
 def _write_what_fits(output: WorkerOutput, data: bytes) -> int:
     os.set_blocking(output.write_ends[0], False)
     return os.write(output.write_ends[0], data)
+
+
+def test_one_that_is_closed_while_workers_end_lets_go_of_all() -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    for _ in range(200):
+        relay = OutputRelay()
+        for output in [relay.output() for _ in range(3)]:
+            output.started()
+        relay.close()
+    assert set(os.listdir("/proc/self/fd")) == before
