@@ -33,11 +33,12 @@ from executor.record.outcomes import Completion
 from executor.record.timeline import Attempt
 
 try:
-    from distributed import Client, KilledWorker
+    import dask
+    from distributed import Client, KilledWorker, Scheduler, SpecCluster
 
     from executor.backends.dask.calls import DaskCalls
     from executor.backends.dask.cluster_watch import ClusterWatch, Looked
-    from executor.backends.dask.own_cluster import OwnCluster
+    from executor.backends.dask.cluster_worker import WorkerProgram
     from executor.backends.dask.scheduler_check import must_be_a_scheduler
     from executor.backends.dask.shipped_files import ShippedFiles
 except ImportError as error:
@@ -46,6 +47,8 @@ except ImportError as error:
 ADDRESS = re.compile(r"((tcp|tls|ws|wss|ucx|ucxx)://)?([A-Za-z0-9._-]+|\[[0-9a-fA-F:.%]+\]):[0-9]{1,5}/?")
 CONNECT_SECONDS = 10
 START_SECONDS = 60
+LOOPBACK = "127.0.0.1"
+OPTIONS = {"host": LOOPBACK, "port": 0, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
 # A worker that dies takes down what runs on it, and the one call that waits there; the engine decides what runs again.
 SETTINGS = {"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.worker-saturation": 5.0}
 
@@ -88,7 +91,7 @@ class DaskBackend(StayingOutputsBackend):
         self._most = workers
         self._watch: ClusterWatch | None = None
         self._client: Any = None
-        self._cluster: OwnCluster | None = None
+        self._cluster: Any = None
         # The executor of a cluster that was kept, between two runs.
         self._resting: Any = None
         self._worker_pids: list[int] = []
@@ -128,7 +131,7 @@ class DaskBackend(StayingOutputsBackend):
         self.bring_home()
         still_runs = any(not future.done() for future in self._futures.values())
         executor = self._executor
-        if executor is not None and self._kept and not still_runs and not self._is_gone():
+        if executor is not None and self._kept and not still_runs:
             self._resting, self._executor = executor, None
         super().close()
         if self._resting is not None and (still_runs or not self._kept):
@@ -147,20 +150,25 @@ class DaskBackend(StayingOutputsBackend):
                 self._find_workers()
                 kept: Submits = executor
                 return kept
-        try:
+        with dask.config.set(SETTINGS):
             if self._address is None:
-                # A connection that is closed in mid-message is reported with a traceback.
+                # A connection that is closed in mid-message is reported with a traceback, even after
+                # the cluster has ended its silence.
                 logging.getLogger("distributed.batched").setLevel(logging.CRITICAL)
-                self._cluster = OwnCluster(self.capacity, SETTINGS, self._own_ended, within_seconds=START_SECONDS)
-            self._client = self._connect()
-            self._client.wait_for_workers(self.capacity if self._address is None else 1, timeout=START_SECONDS)
-        except BaseException as error:
-            self._close_connection()
-            if isinstance(error, TimeoutError):
-                raise BackendError(f"dask: no worker has started within {START_SECONDS} s") from error
-            if isinstance(error, OSError):
-                raise BackendError(f"dask: a cluster of its own cannot be started: {error}") from error
-            raise
+                self._cluster = SpecCluster(  # type: ignore[no-untyped-call]  # Dask has few types
+                    scheduler={"cls": Scheduler, "options": OPTIONS},
+                    workers={number: {"cls": WorkerProgram, "options": {}} for number in range(self.capacity)},
+                    name="makespan",
+                    silence_logs=logging.CRITICAL,
+                )
+            try:
+                self._client = self._connect()
+                self._client.wait_for_workers(self.capacity if self._address is None else 1, timeout=START_SECONDS)
+            except BaseException as error:
+                self._close_connection()
+                if isinstance(error, TimeoutError):
+                    raise BackendError(f"dask: no worker has started within {START_SECONDS} s") from error
+                raise
         self._find_workers()
         self._threads_of_it = sum(self._client.nthreads().values())
         return DaskCalls(self._client, self._stays_bytes, in_turn=self._address is None)
@@ -231,40 +239,28 @@ class DaskBackend(StayingOutputsBackend):
     def _scheduler_lost(self) -> None:
         self._give_up(self._gone())
 
-    def _own_ended(self) -> None:
-        if self._engine is not None:
-            self._give_up(self._gone())
-
     def _give_up(self, message: str) -> None:
         assert self._engine is not None
         self.cluster_lost(self._engine, message)
 
     def must_be_there(self) -> None:
         """See :meth:`.ClusterBackend.must_be_there`."""
-        if self._lost is None and self._is_gone():
+        if self._lost is None and self._watch is not None and self._client.status in ("closing", "closed"):
             self._lost = self._gone()
         super().must_be_there()
 
-    def _is_gone(self) -> bool:
-        if self._cluster is not None:
-            return self._cluster.status is not None
-        return self._watch is not None and self._client.status in ("closing", "closed")
-
     def _gone(self) -> str:
-        if self._cluster is not None:
-            return f"dask: the scheduler of this run has ended by itself, with status {self._cluster.status}"
         return f"dask: the scheduler at {self._address} is gone, and was not there again in {CONNECT_SECONDS} s"
 
     def _completion(self, engine: Engine, attempt: Attempt, end: Future[Answer] | Exception) -> Completion:
-        if not isinstance(end, Exception) and end.cancelled():
+        if self._watch is not None and not isinstance(end, Exception) and end.cancelled():
             try:
                 self.must_be_there()
             except ClusterLostError as error:
                 end = error
             else:
-                if self._watch is not None:
-                    self._watch.connection_broke()
-                end = ConnectionLostError("the connection to the scheduler broke")
+                self._watch.connection_broke()
+                end = ConnectionLostError(f"the connection to the scheduler at {self._address} broke")
         return super()._completion(engine, attempt, end)
 
     # ------------------------------------------------------------------ connections
@@ -301,11 +297,11 @@ class DaskBackend(StayingOutputsBackend):
     def _connect(self) -> Any:
         if self._address is not None:
             must_be_a_scheduler(self._address, CONNECT_SECONDS)
-        there = self._address if self._cluster is None else self._cluster.address
         try:
+            there = self._cluster or self._address
             return Client(there, timeout=CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]  # as above
         except (OSError, ValueError) as error:
-            raise BackendError(f"dask: no scheduler answers at {there}: {error}") from error
+            raise BackendError(f"dask: no scheduler answers at {self._address}: {error}") from error
 
     def _threads_there(self) -> int:
         with self._connect() as client:

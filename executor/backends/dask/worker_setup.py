@@ -2,7 +2,7 @@
 
 Rules of this module:
 - What calls need is imported then, and not while the first one waits.
-- The worker is in a process group of its own: a step that ends its group ends nothing else of the cluster.
+- The worker is in a process group of its own: a step that ends its group does not end the nanny, which starts it again.
 """
 
 from __future__ import annotations
