@@ -86,14 +86,17 @@ class Execution:
             resumed=self.run.resumed,
         )
 
-    def result(self, figures: Summary | None = None) -> Document:
-        """One entry of ``results``: this run alone. ``figures``: those of :meth:`figures`, where they are at hand."""
+    def result(self, figures: Summary | None = None, *, encoded_steps: bool = False) -> Document:
+        """One entry of ``results``: this run alone. ``figures``: those of :meth:`figures`, where they are at hand.
+        ``encoded_steps``: see :func:`.result_document`.
+        """
         return result_document(
             [self.repetition()],
             executor=self.executor,
             parameters=self.loaded.parameters,
             summaries=None if figures is None else [figures],
             order=self.order,
+            encoded_steps=encoded_steps,
         )
 
 

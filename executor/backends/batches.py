@@ -9,7 +9,8 @@ Rules of this module:
   ended, in its slot. Until then it is ready, and waits for a worker.
 - Which steps are short is decided as in :mod:`executor.backends.short_steps`. Batches of a tool begin with two steps
   and double while all are short, for what comes behind a step that takes longer waits for its end.
-- A worker begins no further step of a batch that has taken long: what it has not begun goes back.
+- A worker begins no further step of a batch that has taken long, or after an output that stays on the cluster: what
+  it has not begun goes back.
 - A batch whose worker dies has its first step tried again, and gives the others back. None may be
   ``idempotent: false``.
 - A cancellation waits until the batches are back, a second at most: what has run by then is in the record.
@@ -56,14 +57,20 @@ class BatchCall:
         """Whether it is one call alone."""
         return len(self._calls) == 1
 
-    def __call__(self) -> list[Answer]:
-        """The answers, perhaps not of the last ones."""
+    def alone(self, place: int) -> BatchCall:
+        """Its call at this place, without the others."""
+        return BatchCall([self._calls[place]])
+
+    def __call__(self, is_last: Callable[[Answer], bool] = lambda _: False) -> list[Answer]:
+        """The answers, perhaps not of the last ones: none after one of which ``is_last`` holds."""
         began = time.perf_counter_ns()
         answers: list[Answer] = []
         for call in self._calls:
             if answers and time.perf_counter_ns() - began > _LONG_NANOSECONDS:
                 break
             answers.append(pickle.loads(call)())  # noqa: S301  # the words of the submitter
+            if is_last(answers[-1]):
+                break
         return answers
 
 

@@ -8,8 +8,8 @@
 Rules of this module:
 - An output above ``stays_bytes`` stays. A cluster may have to make it again where it is lost, so that of a step with
   ``idempotent: false`` does not stay (:attr:`.SentCall.may_run_again`).
-- A call leaves at most one. Steps of a batch are run again together, perhaps not as many of them: so of several none
-  stays, and a tool whose outputs are large travels in no batch.
+- A call leaves at most one: a batch ends with the step that made it. Where it is made again, that step runs alone.
+  A tool whose outputs are large travels in no further batch.
 - When a run leaves its cluster, what stayed is fetched, for the record can still be read. Inside of a `with` block the
   run does not leave it.
 """
@@ -26,7 +26,8 @@ from weakref import WeakSet
 
 from executor.backends.base import BackendError
 from executor.backends.batches import BatchCall
-from executor.backends.cluster_backend import ClusterBackend
+from executor.backends.cluster_backend import MISSING_WORKER_SECONDS, ClusterBackend
+from executor.backends.pickling import PROTOCOL
 from executor.backends.short_steps import SHORT_NANOSECONDS
 from executor.backends.submit import Answer
 from executor.engine.engine import Engine
@@ -53,19 +54,27 @@ class _Stayed:
     size_bytes: int
 
 
-def run_call(call: bytes, stays_bytes: int | None, inputs: Mapping[str, bytes]) -> tuple[Any, bytes | None]:
+def run_call(
+    call: bytes, stays_bytes: int | None, inputs: Mapping[str, bytes], *, of_batches: bool = False
+) -> tuple[Any, bytes | None]:
     """Run a pickled call whose arguments name ``inputs``: its answer (of a batch, the list), and the pickled output
-    that is to stay; ``stays_bytes`` None: none is.
+    that is to stay, which is that of the last step; ``stays_bytes`` None: none is. ``of_batches``: also one of several
+    steps.
     """
+
+    def is_large(answer: Answer) -> bool:
+        return stays_bytes is not None and answer[1].is_larger_than(stays_bytes)
+
     with values_at_hand({name: partial(pickle.loads, data) for name, data in inputs.items()}):
         made = pickle.loads(call)  # noqa: S301  # the words of the submitter
-        answer = made()
-    is_single = not isinstance(made, BatchCall) or made.is_single
-    times, result = answer[0] if isinstance(answer, list) else answer
-    if stays_bytes is None or not is_single or not result.is_larger_than(stays_bytes):
+        if isinstance(made, BatchCall) and not made.is_single and not of_batches:
+            return made(), None
+        answer = made(is_large) if isinstance(made, BatchCall) else made()
+    last = _last(answer)
+    if not is_large(last):
         return answer, None
-    light = times, replace(result, value=_Stayed(len(result.value)), packed=False)
-    return ([light] if isinstance(answer, list) else light), result.value
+    times, result = last
+    return _with_last(answer, (times, replace(result, value=_Stayed(len(result.value)), packed=False))), result.value
 
 
 def with_transfer(answer: Any, began: int, moved: Mapping[str, int], seconds: float = 0.0) -> Any:
@@ -83,18 +92,33 @@ def with_transfer(answer: Any, began: int, moved: Mapping[str, int], seconds: fl
 
 
 def has_stayed(answer: Any) -> bool:
-    """Whether the output of an answer is elsewhere."""
-    _, result = answer[0] if isinstance(answer, list) else answer
-    return isinstance(result.value, _Stayed)
+    """Whether the output of an answer (of a batch, of its last step) is elsewhere."""
+    return isinstance(_last(answer)[1].value, _Stayed)
 
 
 def with_remote(answer: Any, remote: Callable[[int, str], RemoteOutput]) -> Any:
     """The answer with ``remote(size_bytes, type_name)`` as its output, if that has stayed."""
     if not has_stayed(answer):
         return answer
-    times, result = answer[0] if isinstance(answer, list) else answer
-    complete = times, replace(result, value=remote(result.value.size_bytes, result.type_name))
-    return [complete] if isinstance(answer, list) else complete
+    times, result = _last(answer)
+    return _with_last(answer, (times, replace(result, value=remote(result.value.size_bytes, result.type_name))))
+
+
+def call_to_repeat(call: bytes, answer: Any) -> bytes:
+    """What makes the output of an answer that has stayed once more: of a batch, its step alone."""
+    if not isinstance(answer, list):
+        return call
+    batch: BatchCall = pickle.loads(call)  # noqa: S301  # our own words; its calls stay pickled
+    return pickle.dumps(batch.alone(len(answer) - 1), PROTOCOL)
+
+
+def _last(answer: Any) -> Answer:
+    last: Answer = answer[-1] if isinstance(answer, list) else answer
+    return last
+
+
+def _with_last(answer: Any, last: Answer) -> Any:
+    return [*answer[:-1], last] if isinstance(answer, list) else last
 
 
 class StayingOutputsBackend(ClusterBackend):
@@ -104,8 +128,13 @@ class StayingOutputsBackend(ClusterBackend):
     # What outputs stay on, in words.
     cluster: ClassVar[str] = ""
 
-    def __init__(self, workers: int | None = None, output_stays_bytes: str | int = STAYS_BYTES) -> None:
-        super().__init__(workers)
+    def __init__(
+        self,
+        workers: int | None = None,
+        output_stays_bytes: str | int = STAYS_BYTES,
+        missing_worker_seconds: str | float = MISSING_WORKER_SECONDS,
+    ) -> None:
+        super().__init__(workers, missing_worker_seconds)
         self._stays_bytes = self._whole(output_stays_bytes)
         self._engine: Engine | None = None
         # By name of an output that stays: the step that made it.

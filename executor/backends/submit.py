@@ -35,6 +35,7 @@ from executor.backends.base import Backend, BackendError, patience_seconds
 from executor.backends.clocks.placed_times import PlacedTimes, worker_name
 from executor.backends.own_environment import own_environment
 from executor.backends.pickling import NotPicklableError, dumps, not_picklable, unreadable_result
+from executor.backends.worker_output import write_line_by_line
 from executor.child_steps.step_context import Place, RunningStep, enter_place
 from executor.engine.engine import Engine
 from executor.host_id import host, machine
@@ -150,6 +151,7 @@ class TravelledCall:
     def __call__(self) -> Answer:
         run, tool, said, prompt, args = self._packed
         worker = f"process-{os.getpid()}"
+        write_line_by_line()
         started = time.perf_counter_ns()
         try:
             context = ToolContext(pickle.loads(run), *said)  # noqa: S301  # the words of the submitter
@@ -363,12 +365,15 @@ class SubmitBackend(Backend):
     def _failure(self, engine: Engine, attempt: Attempt, error: BaseException) -> tuple[AttemptOutcome, Failure]:
         """What went wrong between here and the call, which reports its own errors as answers."""
         if self.is_worker_death(error):
-            message = f"the worker of step {attempt.step_id!r} died: {self.describe_death(error)}"
+            death = self.describe_death(error, engine.origin + attempt.granted)
+            message = f"the worker of step {attempt.step_id!r} died: {death}"
             return "worker_died", Failure("WorkerDied", message + _not_again(engine, attempt))
         return "failed", _as_failure(attempt.step_id, error)
 
-    def describe_death(self, error: BaseException) -> str:
-        """What is known of it, in words."""
+    def describe_death(self, error: BaseException, since: int) -> str:
+        """What is known of it, in words: also what it wrote ``since`` then (nanoseconds of the clock), if that can be
+        had.
+        """
         return f"{type(error).__name__}: {error}"
 
     def is_worker_death(self, error: BaseException) -> bool:

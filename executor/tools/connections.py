@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from executor.record.outcomes import UnreachableError
+from executor.secret_names import SECRET_CHARACTERS
 from executor.tools.tool import ToolContext, ToolError, ToolTimeoutError
 
 if TYPE_CHECKING:
@@ -43,8 +44,6 @@ _RETRYABLE_STATUSES = {408, 425, 429}
 _OVERLOADED_STATUSES = {429, 503, 529}
 _EXCERPT_CHARACTERS = 300
 _HARMLESS_HEADERS = {"accept", "accept-language", "content-type", "user-agent"}
-# Shorter values are words, and masking them would make the server's message unreadable.
-_SECRET_CHARACTERS = 6
 
 
 class Deadline:
@@ -384,7 +383,7 @@ def _without(body: bytes, sent: Mapping[str, str]) -> bytes:
     for header, value in sent.items():
         if header.lower() not in _HARMLESS_HEADERS:
             for secret in (value, value.rpartition(" ")[2]):
-                if len(secret) >= _SECRET_CHARACTERS:
+                if len(secret) >= SECRET_CHARACTERS:
                     body = body.replace(secret.encode(), b"***")
     return body
 

@@ -8,13 +8,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from executor.secret_names import SECRET_NAME
 from harness.result.cell_key import Cell
 
 HIDDEN: Final = "***"
-_NAME: Final = re.compile(
-    r"api_?key|secret|passw(?:or)?d|passphrase|authorization|credential|private_?key|(?:access|auth|bearer)_?token",
-    re.IGNORECASE,
-)
 # The user's part of an address: https://user:password@host.
 _USER: Final = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
@@ -46,7 +43,7 @@ def without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
 def _cleaned(name: str, value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
-    if _NAME.search(name.replace("-", "_")):
+    if SECRET_NAME.search(name.replace("-", "_")):
         return HIDDEN
     if isinstance(value, str):
         return _USER.sub(HIDDEN, value)

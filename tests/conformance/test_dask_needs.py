@@ -16,7 +16,7 @@ import pytest
 from distributed import Scheduler, SpecCluster, Worker, get_worker
 
 from executor import BackendError, Resource, Retry, Run, Step, Workflow, run, step_devices
-from executor.backends import cluster_backend, make_backend
+from executor.backends import make_backend
 from executor.model.workflow import Devices
 
 Amounts = Mapping[str, float]
@@ -56,14 +56,16 @@ def devices() -> dict[str, list[str]]:
     return {kind: list(ids) for kind, ids in step_devices().items()}
 
 
+def worker(stated: Amounts) -> dict[str, object]:
+    """One as the cluster starts it."""
+    return {"cls": Worker, "options": {**QUIET, "nthreads": 2, "memory_limit": 0, "resources": dict(stated)}}
+
+
 @contextmanager
 def workers(stated: Mapping[str, Amounts]) -> Iterator[SpecCluster]:
     """A running cluster: by name of a worker what it states."""
     Book.open()
-    options = {
-        name: {"cls": Worker, "options": {**QUIET, "nthreads": 2, "memory_limit": 0, "resources": dict(amounts)}}
-        for name, amounts in stated.items()
-    }
+    options = {name: worker(amounts) for name, amounts in stated.items()}
     scheduler = {"cls": Scheduler, "options": {**QUIET, "port": 0, "dashboard": False}}
     with SpecCluster(scheduler=scheduler, workers=options, silence_logs=50) as cluster:  # type: ignore[no-untyped-call]  # Dask has few types
         yield cluster
@@ -81,8 +83,10 @@ def on(
     *steps: Step,
     capacities: Amounts | None = None,
     resources: Mapping[str, Resource] | None = None,
+    **options: float,
 ) -> Run:
-    backend = make_backend("dask", None, {"address": cluster.scheduler_address})
+    given = {name: str(value) for name, value in options.items()}
+    backend = make_backend("dask", None, {"address": cluster.scheduler_address, **given})
     limits = resources or {name: Resource(capacity=int(amount)) for name, amount in (capacities or {}).items()}
     return run(Workflow(steps=steps), backend=backend, tools={"use": use, "devices": devices}, resources=limits)
 
@@ -121,20 +125,43 @@ def test_a_timeout_runs_from_the_beginning_on_the_worker_not_from_the_wait_for_w
     assert done.errors["late"].outcome == "timed_out"
 
 
-def test_steps_whose_only_worker_left_wait_for_another_and_then_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster_backend, "WITHOUT_WORKERS_SECONDS", 0.5)
+def test_steps_whose_only_worker_left_wait_for_another_and_then_fail_with_what_they_need_and_who_had_it() -> None:
     with workers({"bare": {}, "rich": {"license": 1}}) as cluster:
         leaves = threading.Thread(target=lambda: (Book.one_ended.wait(), cluster.scale(1)))  # type: ignore[no-untyped-call]  # as above
         tries = Retry(max_attempts=5)
         steps = [step(f"l{number}", {"license": 1}, 0.4, retry=tries) for number in range(5)]
+        had = next(place for place, one in cluster.scheduler_info["workers"].items() if one["resources"])
         leaves.start()
-        done = on(cluster, *steps, step("plain", seconds=1), capacities={"license": 1})
+        done = on(cluster, *steps, step("plain", seconds=1), capacities={"license": 1}, missing_worker_seconds=0.5)
         leaves.join()
     assert done.statuses["plain"] == "succeeded"
     failed = [error.message for error in done.errors.values() if error.error_type == "NoWorkerError"]
-    assert failed
-    assert all("the most that one has is 0" in message for message in failed)
+    # One after the other: none of them waits again.
+    assert len(failed) >= 3
+    assert all(f"the most that one has is 0: worker {had} had it, and has left" in message for message in failed)
+    assert all("none came in 0.5 s" in message for message in failed)
+    assert [warning for warning in done.warnings if "such steps waited for it, at most 0.5 s" in warning]
     assert done.statuses["l0"] == "succeeded"
+    assert done.timeline.makespan_seconds < 10
+
+
+def test_steps_use_a_worker_that_comes_while_they_wait_for_one() -> None:
+    with workers({"bare": {}, "rich": {"license": 1}}) as cluster:
+
+        def exchange() -> None:
+            Book.one_ended.wait()
+            cluster.scale(1)  # type: ignore[no-untyped-call]  # as above
+            time.sleep(0.3)
+            cluster.worker_spec["other"] = worker({"license": 1})
+            cluster.loop.add_callback(cluster._correct_state)
+
+        exchanging = threading.Thread(target=exchange)
+        exchanging.start()
+        steps = [step(f"l{number}", {"license": 1}, 0.2, retry=Retry(max_attempts=5)) for number in range(4)]
+        done = on(cluster, *steps, capacities={"license": 1}, missing_worker_seconds=60)
+        exchanging.join()
+    assert done.ok, done.errors
+    assert [warning for warning in done.warnings if "such steps waited for it" in warning]
 
 
 def test_devices_that_the_cluster_states_are_named_by_the_cluster_alone() -> None:

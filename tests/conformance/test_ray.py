@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ import pytest
 from executor import BackendError, Instrument, Step, Workflow, run
 from executor.backends import find_backend, make_backend
 from executor.backends.batches import BatchCall
+from executor.backends.cluster_resources import Amounts, NoWorkerError
 from executor.backends.ray.stored_outputs import Stored
 from executor.backends.ray.workers import Call, RayWorkers, Worker
 from executor.backends.staying_outputs import STAYS_BYTES
@@ -60,6 +62,25 @@ for _ in range(2):
 if len(sys.argv) > 1:
     ray.init(address=sys.argv[1])
     print(ray.cluster_resources()["CPU"])
+"""
+
+
+WITHOUT_STORE = """
+import json, time
+from executor import *
+from executor.backends import find_backend
+
+class EndsTheStore(Instrument):
+    def attempt_finished(self, attempt, status):
+        if attempt.step_id == "a":
+            import ray
+            ray._private.worker._global_node.kill_gcs_server(check_alive=False)
+
+steps = [Step(step_id="a", tool="noop"), Step(step_id="b", tool="sleep", args={"seconds": 60}, depends_on=("a",)),
+         Step(step_id="c", tool="noop", depends_on=("b",))]
+began = time.monotonic()
+done = run(Workflow(steps=tuple(steps)), backend=find_backend("ray")(2), instruments=[EndsTheStore()])
+print(json.dumps([done.statuses, done.errors["b"].message, time.monotonic() - began]))
 """
 
 
@@ -259,6 +280,34 @@ def test_outputs_that_are_lost_are_made_again_with_what_they_were_made_of(kept: 
             outputs["d"]
 
 
+def test_a_lost_output_that_no_node_can_make_again_is_waited_for_no_longer_than_was_said(kept: None) -> None:
+    over = threading.Event()
+
+    def given_up(what: str, asked: Amounts) -> NoWorkerError | None:
+        return NoWorkerError(f"no node has what {what} needs") if asked and over.is_set() else None
+
+    workers = RayWorkers(1, 1000, given_up)
+    stored = Stored("a", 2000, lost_objects(1)[0], set(), b"", (), {"license": 1})
+    takes, late = (Call(b"", True, 1000, [stored]) for _ in range(2))
+    with workers._lock:
+        workers._give(takes)
+    until = time.monotonic() + 60
+    while stored.making is None and time.monotonic() < until:
+        time.sleep(0.01)
+    workers.give_up_makings()
+    assert not takes.answer.done()
+    over.set()
+    workers.give_up_makings()
+    for call in (takes, late):
+        error = call.answer.exception(timeout=60)
+        assert isinstance(error, OutputGoneError)
+        assert "not to be had again: no node has what the step that made it needs" in str(error)
+        with workers._lock:
+            if call is takes:
+                workers._give(late)
+    workers.shutdown()
+
+
 def test_a_call_goes_where_its_largest_input_lies(kept: None) -> None:
     import ray  # as above
 
@@ -356,9 +405,31 @@ def test_ray_of_our_own_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
     assert not _session(started.pid)
 
 
+@pytest.mark.slow
+def test_where_the_control_store_of_our_own_ray_is_gone_the_run_ends_keeps_what_ended_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", WITHOUT_STORE],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": _short_folder(tmp_path)},
+        start_new_session=True,
+    ) as started:
+        said, _ = started.communicate(timeout=100)
+    # Nothing but that is there: what Ray itself has to say goes to stderr.
+    statuses, message, seconds = json.loads(said)
+    assert statuses == {"a": "succeeded", "b": "failed", "c": "skipped"}
+    assert message.startswith("ray: the control store of its own Ray is gone")
+    assert seconds < 40
+    assert started.returncode == 0
+    assert not _session(started.pid)
+    assert not list(tmp_path.iterdir())
+
+
 def _short_folder(tmp_path: Path) -> str:
     """A name for a folder that is short enough for Ray's sockets."""
-    place = Path(f"/tmp/{tmp_path.name[:4]}{os.getpid()}")
+    place = Path(f"/tmp/{tmp_path.name[5:9]}{os.getpid()}")
     place.symlink_to(tmp_path)
     return str(place)
 
@@ -432,3 +503,15 @@ def test_an_actor_that_cannot_be_reached_counts_as_a_worker_that_died(kept: None
     for error in (ray.exceptions.ActorUnavailableError("gone", None), ray.exceptions.ActorDiedError()):
         assert backend.is_worker_death(error)  # type: ignore[attr-defined]  # of all that submit
     assert not backend.is_worker_death(ray.exceptions.GetTimeoutError())  # type: ignore[attr-defined]  # as above
+
+
+def test_what_a_dead_worker_wrote_last_is_part_of_its_steps_failure(kept: None) -> None:
+    def write_and_die() -> None:
+        print("a line of stdout")
+        os.write(2, b"and one of stderr")
+        os._exit(3)
+
+    workflow = Workflow(steps=(Step(step_id="a", tool="die", idempotent=False), Step(step_id="b", tool="noop")))
+    result = run(workflow, backend=find_backend("ray")(2), tools={"die": write_and_die})
+    assert result.statuses == {"a": "failed", "b": "succeeded"}
+    assert "it wrote last: a line of stdout\nand one of stderr; it may have done its" in result.errors["a"].message

@@ -13,6 +13,7 @@ import pytest
 
 from executor import BackendError, Step, Workflow, run
 from executor.backends import find_backend, make_backend
+from executor.backends.batches import BatchingBackend
 from executor.record.remote_outputs import OutputGoneError, RemoteOutput, RemoteOutputs
 from executor.tracing import attribute_names
 
@@ -136,6 +137,34 @@ def test_short_steps_that_take_an_output_along_leave_it_where_it_is(monkeypatch:
         assert all(done.outputs[step.step_id] == 5000 for step in (*takes, *late))
         assert [len(done.outputs[step.step_id]) for step in made_all] == [2000 + n for n in range(12)]
         assert fetched
+
+
+def grown(number: int) -> bytes:
+    """Nothing for the first ones, which show that the tool is short; then a good deal."""
+    return bytes(2000 if number >= 20 else 0)
+
+
+def test_of_several_short_steps_in_one_call_each_large_output_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    of_batch = BatchingBackend._of_batch
+
+    def counted(backend: Any, engine: Any, attempt: Any, end: Any, rest: list[int]) -> Any:
+        ended.append(len(end.result()))
+        return of_batch(backend, engine, attempt, end, rest)
+
+    monkeypatch.setattr(BatchingBackend, "_of_batch", counted)
+    steps = [Step(step_id=f"s{n}", tool="grown", args={"number": n}) for n in range(60)]
+    with make_backend("ray", 1, {"output_stays_bytes": "1000"}) as backend:
+        done = run(Workflow(steps=tuple(steps)), backend=backend, tools={"grown": grown})
+        assert done.ok, done.errors
+        assert max(ended) > 1
+        outputs = cast("RemoteOutputs", done.outputs)
+        remote = outputs.all_remote()
+        assert set(remote) == {step.step_id for step in steps[20:]}
+        # One of a batch, whose other steps do not run again with it.
+        for step_id in ("s20", "s59"):
+            remote[step_id].reference.reference = None
+            assert len(outputs[step_id]) == 2000
 
 
 def test_an_output_goes_with_its_record_and_is_gone_with_its_cluster() -> None:

@@ -425,6 +425,36 @@ def test_a_step_that_always_ends_its_worker_fails_with_the_exit_status() -> None
     assert "exited with status 7" in error.message
 
 
+def write_and_die() -> None:
+    print("x" * 50_000 + " a line of stdout")
+    os.write(2, f"and {os.environ['MADE_UP_API_KEY']} on stderr".encode())
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def print_line(text: str) -> None:
+    print(text)
+
+
+def test_what_a_dead_worker_wrote_last_is_part_of_its_steps_failure_without_secrets(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MADE_UP_API_KEY", "a value that nobody sees")
+    result = go(
+        Step(step_id="a", tool="die", idempotent=False),
+        Step(step_id="b", tool="say", args={"text": "of another worker"}),
+        tools={"die": write_and_die, "say": print_line},
+    )
+    message = result.errors["a"].message
+    assert "was killed by SIGKILL" in message
+    assert message.endswith("xxx a line of stdout\nand *** on stderr")
+    assert len(message) < 2_500
+    # All of it is shown as it came.
+    written = capfd.readouterr()
+    assert "x" * 50_000 + " a line of stdout\n" in written.out
+    assert "of another worker\n" in written.out
+    assert "and a value that nobody sees on stderr" in written.err
+
+
 def test_a_step_that_is_not_idempotent_is_not_tried_again_after_its_worker_died(tmp_path: Path) -> None:
     result = go(
         Step(step_id="a", tool="die", args={"marker": str(tmp_path / "marker")}, idempotent=False),

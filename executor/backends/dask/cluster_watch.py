@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -46,7 +46,7 @@ def _by_value() -> Iterator[None]:
 
 
 class ClusterWatch:
-    """``changed(threads, resources)``: how many threads the workers have now, and what each of them states.
+    """``changed(threads, resources)``: how many threads the workers have now, and what each states, by address.
     ``looked(facts, trip)``: what a worker that came has (:func:`executor.backends.worker_facts.look`), and the round
     trip of that. ``lost()``: the scheduler is gone.
     """
@@ -55,7 +55,7 @@ class ClusterWatch:
         self,
         client: Any,
         *,
-        changed: Callable[[int, Sequence[Amounts]], None],
+        changed: Callable[[int, Mapping[str, Amounts]], None],
         looked: Callable[[Looked, RoundTrip], None],
         lost: Callable[[], None],
     ) -> None:
@@ -82,10 +82,9 @@ class ClusterWatch:
                     found[where] = self._noted(answer, sent)
         return found
 
-    def resources(self) -> list[Amounts]:
-        """What each worker states that it has."""
-        workers = self._client.sync(self._client.scheduler.identity)["workers"].values()
-        return [one["resources"] for one in workers]
+    def resources(self) -> dict[str, Amounts]:
+        """What each worker states that it has, by its address."""
+        return _resources(self._client.sync(self._client.scheduler.identity))
 
     def begin(self) -> None:
         """From now on changes are reported; what changed until now is reported first."""
@@ -145,9 +144,10 @@ class ClusterWatch:
     async def _count(self) -> None:
         # Where the scheduler does not answer, it is found out elsewhere.
         with suppress(OSError, asyncio.TimeoutError):
-            workers = (await self._client.scheduler.identity())["workers"].values()
+            identity = await self._client.scheduler.identity()
             if not self._ended:
-                self._changed(sum(one["nthreads"] for one in workers), [one["resources"] for one in workers])
+                threads = sum(one["nthreads"] for one in identity["workers"].values())
+                self._changed(threads, _resources(identity))
 
     async def _look_at(self, address: str) -> None:
         # One that is gone again, or cannot be asked, fails its first step and says why.
@@ -166,3 +166,7 @@ class ClusterWatch:
         if not self._ended:
             self._looked(facts, trip)
         return facts
+
+
+def _resources(identity: Mapping[str, Any]) -> dict[str, Amounts]:
+    return {address: one["resources"] for address, one in identity["workers"].items()}

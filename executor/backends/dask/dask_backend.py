@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 from executor.backends.base import BackendError, usable_cores
 from executor.backends.clocks.worker_clock import RoundTrip
-from executor.backends.cluster_backend import WITHOUT_WORKERS_SECONDS, ClusterLostError
+from executor.backends.cluster_backend import MISSING_WORKER_SECONDS, WAITING_OPTION, ClusterLostError
 from executor.backends.cluster_resources import Amounts
 from executor.backends.cluster_size import resize
 from executor.backends.staying_outputs import OPTION, STAYS_BYTES, StayingOutputsBackend
@@ -71,6 +71,7 @@ class DaskBackend(StayingOutputsBackend):
         "address": "tcp://HOST:PORT of a running scheduler",
         "files": "modules and packages that the workers lack: FILE.py, FILE.zip or FOLDER, with commas between",
         **OPTION,
+        **WAITING_OPTION,
     }
     keeps_workers = True
     cluster = "the Dask cluster"
@@ -85,6 +86,7 @@ class DaskBackend(StayingOutputsBackend):
         address: str | None = None,
         files: str | None = None,
         output_stays_bytes: str | int = STAYS_BYTES,
+        missing_worker_seconds: str | float = MISSING_WORKER_SECONDS,
     ) -> None:
         if address is not None and not ADDRESS.fullmatch(address):
             raise BackendError(f"dask: address {address!r} is none: write tcp://HOST:PORT, as in tcp://10.0.0.7:8786")
@@ -93,16 +95,14 @@ class DaskBackend(StayingOutputsBackend):
         # A foreign cluster's workers may come to be more: not more of them are used than were asked for.
         self._most = workers
         self._watch: ClusterWatch | None = None
-        self._giving_up: Any = None
         self._client: Any = None
         self._cluster: Any = None
         # The executor of a cluster that was kept, between two runs.
         self._resting: Any = None
         self._worker_pids: list[int] = []
         self._threads_of_it = 0
-        super().__init__(
-            self._threads_there() if workers is None and address is not None else workers, output_stays_bytes
-        )
+        there = self._threads_there() if workers is None and address is not None else workers
+        super().__init__(there, output_stays_bytes, missing_worker_seconds)
 
     @classmethod
     def default_workers(cls) -> int:
@@ -225,16 +225,9 @@ class DaskBackend(StayingOutputsBackend):
         if facts["machine"] != machine():
             self._ask(lambda _: self.placed.clocks.learn(facts["machine"], trip))
 
-    def _workers_changed(self, threads: int, resources: Sequence[Amounts]) -> None:
+    def _workers_changed(self, threads: int, resources: Mapping[str, Amounts]) -> None:
         self._threads_of_it = threads
         workers = threads if self._most is None else min(threads, self._most)
-        if self._giving_up is not None:
-            self._giving_up.cancel()
-            self._giving_up = None
-        if not threads:
-            message = f"dask: the last worker of {self._address} left, and none came in {WITHOUT_WORKERS_SECONDS} s"
-            loop = self._client.loop.asyncio_loop
-            self._giving_up = loop.call_later(WITHOUT_WORKERS_SECONDS, self._give_up, message)
 
         def change(now: int) -> None:
             assert self._engine is not None
@@ -297,7 +290,7 @@ class DaskBackend(StayingOutputsBackend):
     def is_worker_death(self, error: BaseException) -> bool:
         return isinstance(error, (KilledWorker, ConnectionLostError)) or super().is_worker_death(error)
 
-    def describe_death(self, error: BaseException) -> str:
+    def describe_death(self, error: BaseException, since: int) -> str:
         # Dask's own words count failures that it was told of.
         return f"it was {error.last_worker.address}" if isinstance(error, KilledWorker) else str(error)
 

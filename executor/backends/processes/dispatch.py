@@ -91,7 +91,10 @@ class Dispatcher(HandedOut):
         """A process is gone. See :class:`executor.backends.processes.worker_pool.Listener`."""
         self._reclaim(worker)
         now = self._engine.now()
-        failure = Failure("WorkerDied", f"its worker process ({worker.name}, process id {worker.pid}) {how}")
+        message = f"its worker process ({worker.name}, process id {worker.pid}) {how}"
+        if worker.given and (wrote := worker.output.tail(self._engine.origin + worker.free_at)):
+            message += f"; it wrote last: {wrote}"
+        failure = Failure("WorkerDied", message)
         for item in worker.given:
             started = item.started if isinstance(item, Attempt) else None
             self._ends.append((worker, item, started or 0, now, None, "worker_died", failure, None, None))

@@ -43,6 +43,7 @@ from executor.backends.processes.frames import (
     write_all,
 )
 from executor.backends.processes.worker_child_steps import ChildStepChannel
+from executor.backends.worker_output import write_line_by_line
 from executor.child_steps.step_context import Place, RunningStep, enter_place
 from executor.record.outcomes import Failure
 from executor.record.timeline import NANOSECONDS, AttemptOutcome
@@ -59,9 +60,9 @@ class Ending(Protocol):
     asked: bool
 
 
-def serve(requests: int, results: int, outcomes: int, errors: int, ending: type[Ending]) -> bool:
-    """Get ready, then serve requests until there are no more. ``errors`` becomes stderr once the worker is ready.
-    Returns whether the parent said goodbye; else it is gone.
+def serve(requests: int, results: int, outcomes: int, ending: type[Ending]) -> bool:
+    """Get ready, then serve requests until there are no more. Returns whether the parent said goodbye; else it is
+    gone.
     """
     first = os.read(requests, PACKET_BYTES)
     if not first:
@@ -71,10 +72,7 @@ def serve(requests: int, results: int, outcomes: int, errors: int, ending: type[
     if complaint:
         write_all(results, pack_result(REFUSED, 0, 0, 0, NOTHING, NOTHING, len(complaint)), complaint)
         return True
-    _show_errors(errors)
-    if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
-        # A worker that is killed loses what it holds back.
-        sys.stdout.reconfigure(line_buffering=True)
+    write_line_by_line()
     write_all(results, pack_result(READY, 0, 0, 0, NOTHING, NOTHING, 0), b"")
     loop = _EventLoop()
     server = _Server(requests, results, outcomes, run, tools, loop.run, ending)
@@ -136,19 +134,6 @@ def _unpack(setup: dict[str, bytes]) -> tuple[RunContext, dict[str, Tool], bytes
 
 def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
-
-
-def _show_errors(errors: int) -> None:
-    """From now on stderr is the parent's; what was written before is shown there."""
-    sys.stderr.flush()
-    if errors < 0:
-        return
-    size = os.lseek(2, 0, os.SEEK_CUR)
-    written = os.pread(2, size, 0) if size else b""
-    os.dup2(errors, 2)
-    os.close(errors)
-    if written:
-        os.write(2, written)
 
 
 def _close(tool: Tool, run_async: Callable[[Any], Any]) -> None:

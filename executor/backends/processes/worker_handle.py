@@ -16,11 +16,10 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import TypeAlias
 
 from executor.backends.processes.frames import (
     GOODBYE,
@@ -31,10 +30,10 @@ from executor.backends.processes.frames import (
     FrameReader,
     packets,
 )
+from executor.backends.worker_output import WorkerOutput
 from executor.record.timeline import Attempt
 
 GRACE_NANOSECONDS = 200_000_000
-_ERROR_TAIL_BYTES = 4_096
 _PROGRAM = Path(__file__).with_name("worker_main.py")
 
 # What a worker was given: an attempt, or the index of a step that was handed out ahead of its grant.
@@ -47,13 +46,13 @@ class WorkerProcess:
     """One worker. ``given`` is what was sent and has not come back, in order: the first runs, the others wait there."""
 
     __slots__ = (
-        "_errors", "_outbox", "_outcomes", "_outcomes_outbox", "_process", "_reader", "_their_outcomes", "_theirs",
-        "_to_worker", "fault", "free_at", "given", "kill_at", "large", "name", "outcomes_fd", "pid", "pidfd", "ready",
+        "_outbox", "_outcomes", "_outcomes_outbox", "_process", "_reader", "_their_outcomes", "_theirs", "_to_worker",
+        "fault", "free_at", "given", "kill_at", "large", "name", "outcomes_fd", "output", "pid", "pidfd", "ready",
         "requests_fd", "results_fd", "state", "tools", "waiting",
     )  # fmt: skip
 
-    def __init__(self, name: str) -> None:
-        """Start the process.
+    def __init__(self, name: str, output: WorkerOutput) -> None:
+        """Start the process. What it writes goes to ``output``, whose ends it takes.
 
         Raises:
             OSError: it cannot be started.
@@ -75,7 +74,7 @@ class WorkerProcess:
         self.tools: set[str] = set()
         self._outbox: deque[bytes | memoryview] = deque()
         self._outcomes_outbox: deque[bytes | memoryview] = deque()
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `close`
+        self.output = output
         self._to_worker, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._outcomes, self._their_outcomes = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.results_fd, write_end = os.pipe()
@@ -87,6 +86,7 @@ class WorkerProcess:
             raise
         finally:
             os.close(write_end)
+            output.started()
             self._their_outcomes.close()
         self.pid = self._process.pid
         self._to_worker.setblocking(False)
@@ -108,23 +108,17 @@ class WorkerProcess:
 
     def _start(self, write_end: int) -> subprocess.Popen[bytes]:
         channels = [self._theirs.fileno(), write_end, self._their_outcomes.fileno()]
-        try:
-            stderr = os.dup(2)
-        except OSError:
-            stderr = -1
-        try:
-            # -P: the directory that the program lies in, and the current one, are no place to import from.
-            flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001  # as multiprocessing does: -O, -W, -X … hold for workers too
-            return subprocess.Popen(  # noqa: S603  # our own program in our own interpreter
-                [sys.executable, *flags, "-P", str(_PROGRAM), *map(str, channels), str(stderr)],
-                stdin=subprocess.DEVNULL,
-                stderr=self._errors,
-                pass_fds=[*channels, *([stderr] if stderr >= 0 else [])],
-                start_new_session=True,
-            )
-        finally:
-            if stderr >= 0:
-                os.close(stderr)
+        stdout, stderr = self.output.write_ends
+        # -P: the directory that the program lies in, and the current one, are no place to import from.
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001  # as multiprocessing does: -O, -W, -X … hold for workers too
+        return subprocess.Popen(  # noqa: S603  # our own program in our own interpreter
+            [sys.executable, *flags, "-P", str(_PROGRAM), *map(str, channels)],
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=channels,
+            start_new_session=True,
+        )
 
     def _say_hello(self) -> None:
         path = sys.path[:]
@@ -223,12 +217,6 @@ class WorkerProcess:
         self.state = GONE
         return self.fault or _how(status)
 
-    def error_tail(self) -> str:
-        """The end of what it wrote to stderr before it was ready. Ask before :meth:`bury`."""
-        size = self._errors.seek(0, os.SEEK_END)
-        self._errors.seek(max(0, size - _ERROR_TAIL_BYTES))
-        return self._errors.read().decode(errors="replace").strip()
-
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
@@ -239,7 +227,6 @@ class WorkerProcess:
         self._theirs.close()
         self._outcomes.close()
         self._their_outcomes.close()
-        self._errors.close()
         os.close(self.results_fd)
         if self.pidfd >= 0:
             os.close(self.pidfd)

@@ -1,4 +1,4 @@
-"""The program of a worker process: ``python worker_main.py REQUESTS RESULTS OUTCOMES ERRORS`` (file descriptors).
+"""The program of a worker process: ``python worker_main.py REQUESTS RESULTS OUTCOMES`` (file descriptors).
 
 It is run by its path, and not imported by the worker's parent as ``__main__``: so that scripts need no ``__main__``
 guard. Standard library alone until the parent's path is known.
@@ -30,13 +30,11 @@ class Ending:
     asked = False
 
 
-def main(requests: int, results: int, outcomes: int, errors: int) -> None:
+def main(requests: int, results: int, outcomes: int) -> None:
     """Be a worker until the parent has no more work."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
     _keep((requests, results, outcomes))
-    if errors >= 0:
-        os.set_inheritable(errors, False)
     first = os.read(requests, _FIRST_PACKET_BYTES)
     if not first:
         return
@@ -51,7 +49,7 @@ def main(requests: int, results: int, outcomes: int, errors: int) -> None:
     orphaned = False
     try:
         try:
-            orphaned = not serve(requests, results, outcomes, errors, Ending)
+            orphaned = not serve(requests, results, outcomes, Ending)
         finally:
             # A parent that dies ends the channel and has a signal sent to this process, which may come right here.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -104,4 +102,4 @@ def _end_group() -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:5]))
+    main(*map(int, sys.argv[1:4]))

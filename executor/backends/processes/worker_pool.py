@@ -32,6 +32,7 @@ from executor.backends.processes.frames import (
     packets,
 )
 from executor.backends.processes.worker_handle import BUSY, IDLE, STARTING, STOPPING, WorkerProcess
+from executor.backends.worker_output import OutputRelay
 from executor.record.timeline import NANOSECONDS
 from executor.shortages import shortage
 
@@ -84,6 +85,7 @@ class WorkerPool:
         self._started = 0
         self._start_failures = 0
         self._closing = False
+        self._relay = OutputRelay()
         self._epoll = select.epoll()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake_fd, select.EPOLLIN)
@@ -111,6 +113,7 @@ class WorkerPool:
             self.end(worker)
         while self._dying:
             self.wait(self._kill_due())
+        self._relay.flush()
         self._closing = False
 
     def renew(self, listener: Listener, setup: bytes, slots: int, spare: int = 0) -> None:
@@ -155,6 +158,7 @@ class WorkerPool:
         self._dying = self.workers[:]
         while self._dying:
             self.wait(self._kill_due())
+        self._relay.close()
         self._epoll.close()
         fd, self._wake_fd = self._wake_fd, -1
         os.close(fd)
@@ -169,7 +173,7 @@ class WorkerPool:
             return
         self._started += 1
         try:
-            worker = WorkerProcess(f"process-{self._started}")
+            worker = WorkerProcess(f"process-{self._started}", self._relay.output(is_shown=False))
         except OSError as error:
             self.exhausted = f"processes: a worker process cannot be started: {shortage(error) or error}"
             return
@@ -247,6 +251,7 @@ class WorkerPool:
             elif kind == READY and worker.state == STARTING:
                 self._start_failures = 0
                 worker.ready = True
+                worker.output.show()
                 self.make_idle(worker)
         return True
 
@@ -318,12 +323,11 @@ class WorkerPool:
             if worker in found:
                 found.remove(worker)
         self.workers.remove(worker)
-        wrote = "" if worker.ready else worker.error_tail()
         how = worker.bury()
         try:
             if not self._closing:
                 if not worker.ready:
-                    self._count_start_failure(how, wrote)
+                    self._count_start_failure(how, worker.output.tail())
                 self._listener.died(worker, how)
         finally:
             worker.close()

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from executor.backends.base import BackendError
-from executor.tools.guard_program import MARK_VARIABLE
+from executor.tools.guard_program import MARK_VARIABLE, kill_marked
 from executor.tools.process_guard import next_mark
 
 START_SECONDS = 60
@@ -46,7 +46,7 @@ LEAST_STORE_BYTES, MOST_STORE_BYTES = 80 * 1024 * 1024, 1024 * 1024 * 1024
 STORE_SHARE = 4
 # How many steps of all runs may be at work at once: the engine sees to each run's own number.
 SLOTS = 1024
-# After so long without its control store Ray ends the program that joined it, with whatever that has not stored.
+# After so long without its control store Ray ends the program that uses it, with whatever that has not stored.
 NEVER_SECONDS = 10**8
 # Its sockets have at most 107 bytes of path, and Ray adds about 70.
 LONGEST_FOLDER_BYTES = 30
@@ -63,6 +63,7 @@ LOCAL_ENVIRONMENT = {
     "RAY_prestart_worker_first_driver": "0",
     "RAY_num_workers_soft_limit": str(SLOTS),
     "RAY_worker_maximum_startup_concurrency": str(SLOTS),
+    "RAY_gcs_rpc_server_reconnect_timeout_s": str(NEVER_SECONDS),
     # What steps started ends with their worker.
     "RAY_process_group_cleanup_enabled": "1",
     # Else Ray ends workers when the machine's memory is nearly used up, by any process.
@@ -221,7 +222,8 @@ def _started() -> Callable[[], None]:
     folder = _folder()
     try:
         # However this process ends, the guard ends what bears its mark: some of Ray's outlive it by minutes.
-        with _environment({**LOCAL_ENVIRONMENT, MARK_VARIABLE: next_mark()}):
+        mark = next_mark()
+        with _environment({**LOCAL_ENVIRONMENT, MARK_VARIABLE: mark}):
             import ray  # noqa: PLC0415  # with the environment, which it reads when it is imported
 
             _read_environment_again()
@@ -237,6 +239,8 @@ def _started() -> Callable[[], None]:
 
     def stop() -> None:
         ray.shutdown()
+        # Without its control store Ray leaves some behind.
+        kill_marked(mark)
         _read_environment_again()
         _remove(folder)
 

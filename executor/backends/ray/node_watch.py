@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -29,11 +29,11 @@ RETRY_SECONDS = 0.5
 
 
 class NodeWatch:
-    """``changed(nodes)``: what each of the nodes has that are alive. ``lost()``: Ray is gone. Both are called in
-    the watch's own thread.
+    """``changed(nodes)``: what each of the nodes has that are alive, by its name. ``lost()``: Ray is gone. Both are
+    called in the watch's own thread.
     """
 
-    def __init__(self, changed: Callable[[Sequence[Amounts]], None], lost: Callable[[], None]) -> None:
+    def __init__(self, changed: Callable[[Mapping[str, Amounts]], None], lost: Callable[[], None]) -> None:
         self._changed = changed
         self._lost = lost
         self._ended = threading.Event()
@@ -100,19 +100,24 @@ async def _answers(address: str) -> bool:
     return False
 
 
-def nodes_alive() -> list[Amounts]:
-    """By node that is alive, what it has."""
+def nodes_alive() -> dict[str, Amounts]:
+    """What each node has that is alive, by its address and the beginning of its id."""
     import ray  # noqa: PLC0415  # as above
 
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # Ray has few types
-    return [node["Resources"] for node in nodes if node["Alive"]]
+    return {
+        f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})": node["Resources"] for node in nodes if node["Alive"]
+    }
 
 
-def cores_of(nodes: Sequence[Amounts]) -> int:
+def cores_of(nodes: Mapping[str, Amounts]) -> int:
     """Their cores."""
-    return int(sum(node.get("CPU", 0) for node in nodes))
+    return int(sum(node.get("CPU", 0) for node in nodes.values()))
 
 
-def stated_by(nodes: Sequence[Amounts]) -> list[Amounts]:
+def stated_by(nodes: Mapping[str, Amounts]) -> dict[str, Amounts]:
     """What people have stated that they have, beside what Ray counts everywhere."""
-    return [{name: amount for name, amount in node.items() if not COUNTED.match(name)} for node in nodes]
+    return {
+        name: {resource: amount for resource, amount in node.items() if not COUNTED.match(resource)}
+        for name, node in nodes.items()
+    }

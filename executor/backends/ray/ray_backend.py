@@ -16,11 +16,14 @@ from typing import Any, ClassVar, Self, cast
 
 from executor.backends.base import BackendError, usable_cores
 from executor.backends.clocks.worker_clock import RoundTrip
+from executor.backends.cluster_backend import MISSING_WORKER_SECONDS, WAITING_OPTION
 from executor.backends.cluster_resources import Amounts
 from executor.backends.cluster_size import resize
 from executor.backends.file_lists import listed_files
 from executor.backends.ray.connection import Connection, connect, cores_there, disconnect
 from executor.backends.ray.node_watch import NodeWatch, cores_of, nodes_alive, stated_by
+from executor.backends.ray.store_watch import StoreWatch
+from executor.backends.ray.worker_logs import last_written
 from executor.backends.ray.workers import RayWorkers
 from executor.backends.staying_outputs import OPTION, STAYS_BYTES, StayingOutputsBackend
 from executor.backends.submit import Submits
@@ -54,6 +57,7 @@ class RayBackend(StayingOutputsBackend):
         "address": "HOST:PORT of a running Ray, or auto; this machine is part of it",
         "files": "modules and packages that the workers lack: FILE.py or FOLDER, with commas between",
         **OPTION,
+        **WAITING_OPTION,
     }
     keeps_workers = True
     cluster = "Ray"
@@ -67,6 +71,7 @@ class RayBackend(StayingOutputsBackend):
         address: str | None = None,
         files: str | None = None,
         output_stays_bytes: str | int = STAYS_BYTES,
+        missing_worker_seconds: str | float = MISSING_WORKER_SECONDS,
     ) -> None:
         if address is not None and not ADDRESS.fullmatch(address):
             raise BackendError(f"ray: address {address!r} is none: write HOST:PORT, as in 10.0.0.7:6379, or auto")
@@ -74,11 +79,11 @@ class RayBackend(StayingOutputsBackend):
         self._files = () if files is None else tuple(map(str, listed_files(files, "ray", SUFFIXES)))
         # The nodes may come to have more cores: not more of them are used than were asked for.
         self._most = workers
-        self._watch: NodeWatch | None = None
+        self._watch: NodeWatch | StoreWatch | None = None
         self._connection: Connection | None = None
         self._held: Connection | None = None
         there = None if address is None else cores_there(address)
-        super().__init__(there if workers is None else workers, output_stays_bytes)
+        super().__init__(there if workers is None else workers, output_stays_bytes, missing_worker_seconds)
 
     @classmethod
     def default_workers(cls) -> int:
@@ -103,20 +108,24 @@ class RayBackend(StayingOutputsBackend):
                 node has what one of the steps needs.
         """
         super().open(engine)
-        if self._address is not None:
-            try:
-                self.workers_state(engine, stated_by(nodes_alive()))
-            except BackendError:
-                self.close()
-                raise
-            gone = f"ray: the control store of the Ray at {self._address} is gone, and was not there again in time"
-            self._watch = NodeWatch(
-                lambda nodes: self._nodes_changed(engine, nodes), lambda: self.cluster_lost(engine, gone)
-            )
-            if not self._watch.begin():
-                self.warnings.append("this version of Ray does not report nodes that come and go")
+        if self._address is None:
+            gone = "ray: the control store of its own Ray is gone"
+            self._watch = StoreWatch(lambda: self.cluster_lost(engine, gone))
+            self._watch.begin()
+            return
+        try:
+            self.workers_state(engine, stated_by(nodes_alive()))
+        except BackendError:
+            self.close()
+            raise
+        gone = f"ray: the control store of the Ray at {self._address} is gone, and was not there again in time"
+        self._watch = NodeWatch(
+            lambda nodes: self._nodes_changed(engine, nodes), lambda: self.cluster_lost(engine, gone)
+        )
+        if not self._watch.begin():
+            self.warnings.append("this version of Ray does not report nodes that come and go")
 
-    def _nodes_changed(self, engine: Engine, nodes: Sequence[Amounts]) -> None:
+    def _nodes_changed(self, engine: Engine, nodes: Mapping[str, Amounts]) -> None:
         cores = cores_of(nodes)
         workers = cores if self._most is None else min(cores, self._most)
 
@@ -138,10 +147,11 @@ class RayBackend(StayingOutputsBackend):
             except Exception:  # noqa: BLE001  # whatever is wrong with them, new ones are not
                 kept.shutdown()
             else:
+                kept.given_up = self.given_up
                 return kept
         workers: RayWorkers | None = None
         try:
-            workers = RayWorkers(self.capacity, self._stays_bytes)
+            workers = RayWorkers(self.capacity, self._stays_bytes, self.given_up)
             self._warm(workers)
         except BaseException:
             if workers is not None:
@@ -172,6 +182,11 @@ class RayBackend(StayingOutputsBackend):
         else:
             executor.shutdown()
         self._let_go()
+
+    def _give_up_missing(self, engine: Engine) -> None:
+        super()._give_up_missing(engine)
+        if isinstance(self._executor, RayWorkers):
+            self._executor.give_up_makings()
 
     def cancel(self, attempt: Attempt) -> None:
         """Its worker is ended; the end of the call is reported when it comes."""
@@ -204,6 +219,12 @@ class RayBackend(StayingOutputsBackend):
     def is_worker_death(self, error: BaseException) -> bool:
         # Its kinds too: an actor that cannot be reached, for one.
         return any(kind.__name__ in DEATHS for kind in type(error).__mro__) or super().is_worker_death(error)
+
+    def describe_death(self, error: BaseException, since: int) -> str:
+        """See :meth:`.SubmitBackend.describe_death`."""
+        words = super().describe_death(error, since)
+        wrote = last_written(words, since)
+        return f"{words}; it wrote last: {wrote}" if wrote else words
 
     def _look_at(self, workers: RayWorkers) -> None:
         sent = self.clock()

@@ -32,7 +32,7 @@ from executor.backends.cluster_backend import SentCall
 from executor.backends.cluster_resources import Amounts
 from executor.backends.pickling import PROTOCOL
 from executor.backends.ray.stored_outputs import Input, LostInputs, Stored, remote_output, values_of
-from executor.backends.staying_outputs import has_stayed, run_call, with_remote, with_transfer
+from executor.backends.staying_outputs import call_to_repeat, has_stayed, run_call, with_remote, with_transfer
 from executor.backends.window import DEEPEST, RecallError
 from executor.backends.worker_facts import look
 from executor.record.remote_outputs import OutputGoneError, RemoteOutput, naming
@@ -41,6 +41,7 @@ from executor.record.remote_outputs import OutputGoneError, RemoteOutput, naming
 LOOK_SECONDS = 1
 # So many actors may fail to come up before a call fails.
 MOST_MOVES = 3
+_MAKING = "the step that made it"
 
 
 class CallRunner:
@@ -70,7 +71,7 @@ class CallRunner:
             if number in self._called_back:
                 return None, None
         if not inputs:
-            return run_call(call, stays_bytes, {})
+            return run_call(call, stays_bytes, {}, of_batches=True)
         began = time.perf_counter_ns()
         names = [name for name, *_ in inputs]
         values = values_of([reference for _, reference, *_ in inputs])
@@ -171,9 +172,16 @@ class Worker:
 
 
 class RayWorkers:
-    """``workers`` actors of one core each. They are there when the first calls come, or soon after."""
+    """``workers`` actors of one core each. They are there when the first calls come, or soon after. ``given_up(what,
+    asked)``: why ``what`` does not wait any more for a node that has what it asks for, or None.
+    """
 
-    def __init__(self, workers: int, stays_bytes: int) -> None:
+    def __init__(
+        self,
+        workers: int,
+        stays_bytes: int,
+        given_up: Callable[[str, Amounts], Exception | None] = lambda _what, _asked: None,
+    ) -> None:
         import ray  # noqa: PLC0415  # it is imported when a run begins
 
         self._ray = ray
@@ -194,6 +202,7 @@ class RayWorkers:
         }
         self._class: Any = ray.remote(**options)(runner)
         self.stays_bytes = stays_bytes
+        self.given_up = given_up
         self._numbers = count()
         self._lock = threading.RLock()
         self._closed = False
@@ -272,6 +281,18 @@ class RayWorkers:
             self._note_death(worker)
         self._kill([worker])
         _settle(answer, None, error)
+
+    def give_up_makings(self) -> None:
+        """End the calls that make lost outputs again and wait in vain for a node that has what they ask for."""
+        with self._lock:
+            waiting = [
+                (call.answer, error)
+                for worker in self._holders
+                for call in worker.calls
+                if call.makes_again is not None and (error := self.given_up(_MAKING, call.asked)) is not None
+            ]
+        for answer, error in waiting:
+            self.give_up(answer, OutputGoneError(str(error)))
 
     def let_go(self) -> None:
         """Give back what actors without work hold of their nodes."""
@@ -505,13 +526,21 @@ class RayWorkers:
         if error is None:
             answer = ended.result()
             if call.makes_again is None:
-                stored = Stored("", 0, output, {worker.node}, call.data, call.inputs, call.asked)
-                answer = with_remote(answer, lambda size, name: remote_output(stored, size, name, self.make_again))
+                answer = with_remote(answer, self._stayed(call, answer, output, worker.node))
             elif has_stayed(answer):
                 call.makes_again.reference, call.makes_again.nodes = output, {worker.node}
             else:
                 error = OutputGoneError("its step was run again, and has failed")
         _settle(call.answer, None if error is not None else answer, error)
+
+    def _stayed(self, call: Call, answer: Any, output: Any, node: str) -> Callable[[int, str], RemoteOutput]:
+        """Makes what the record holds of an output of a call that has stayed."""
+
+        def remote(size_bytes: int, type_name: str) -> RemoteOutput:
+            stored = Stored("", 0, output, {node}, call_to_repeat(call.data, answer), call.inputs, call.asked)
+            return remote_output(stored, size_bytes, type_name, self.make_again)
+
+        return remote
 
     # ------------------------------------------------------------------ outputs that are lost
 
@@ -525,6 +554,8 @@ class RayWorkers:
                 call.answer.add_done_callback(lambda _: stored.end_making())
                 if self._closed:
                     call.answer.set_exception(OutputGoneError("the workers that could make it again are gone"))
+                elif (error := self.given_up(_MAKING, stored.asked)) is not None:
+                    call.answer.set_exception(OutputGoneError(str(error)))
                 else:
                     self._give(call)
                 return call.answer
