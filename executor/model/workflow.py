@@ -348,7 +348,7 @@ class Step(StrictModel):
         if cls.model_fields.keys() != _DEFAULTS.keys():
             raise TypeError(f"{cls.__name__} cannot have fields that other steps have not")
         # Pydantic takes inherited defaults for new fields, without bounds.
-        cls.__pydantic_fields__.update(Step.model_fields)
+        cls.model_fields.update(Step.model_fields)
 
     def model_post_init(self, context: Any, /) -> None:
         """Leave the defaults out, and share the set of the names that were given, which takes 216 bytes."""
