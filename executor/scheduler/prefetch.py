@@ -112,16 +112,14 @@ def move_grant(scheduler: Scheduler, attempt: Attempt, at: int) -> None:
     _put_in_order(scheduler, attempt)
 
 
-def regrant(scheduler: Scheduler, attempt: Attempt, now: int) -> None:
-    """A granted step was taken back from a worker that had not begun it: it waits for the next one until ``now``.
-    Its slot stays taken.
+def regrant(scheduler: Scheduler, attempt: Attempt, at: int) -> None:
+    """A granted step was taken back from a worker that had not begun it: it waited for the next one until ``at``, which
+    the scheduler may hear of later. Its slot stays taken.
     """
     if attempt.outcome is not None:
         return
-    now = scheduler._advance_to(now)
-    granted = attempt.granted
-    attempt.add_wait(Wait("worker", granted, now))
-    attempt.granted = now
+    attempt.add_wait(Wait("worker", attempt.granted, at))
+    attempt.granted = at
     _remove(scheduler, attempt)
     _put_in_order(scheduler, attempt)
 

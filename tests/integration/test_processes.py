@@ -13,15 +13,20 @@ from collections.abc import Iterator
 from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from executor import BackendError, Instrument, Resource, Retry, Run, Step, Tool, ToolContext, Workflow, arun, run
 from executor.backends.base import usable_cores
+from executor.backends.processes.dispatch import Dispatcher
 from executor.backends.processes.frames import MAGIC_BYTES, SUCCEEDED, pack_result
 from executor.backends.processes.prefetch import ShortSteps
 from executor.backends.processes.process_backend import ProcessesBackend
+from executor.backends.processes.worker_handle import WorkerProcess
+from executor.backends.processes.worker_pool import WorkerPool
+from executor.record.outcomes import Completion
 from executor.record.timeline import Attempt
 
 DIES = 10.0
@@ -743,6 +748,39 @@ def test_short_steps_that_are_handed_out_ahead_leave_a_true_record(workers: int)
     assert result.timeline.workers == workers
     assert watcher.seen == {attempt: ["started", "succeeded"] for attempt in result.timeline.attempts}
     check_record(result, workers)
+
+
+def spin() -> None:
+    end = time.perf_counter() + 60e-6
+    while time.perf_counter() < end:
+        pass
+
+
+def test_no_step_begins_before_its_grant_where_workers_go_on_while_others_are_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    early: list[str] = []
+    generator = Random(1)
+    hear, completions = WorkerPool.hear, Dispatcher._completions
+
+    def heard_late(pool: WorkerPool, worker: WorkerProcess) -> bool:
+        if generator.random() < 0.3:
+            time.sleep(0.002)
+        return hear(pool, worker)
+
+    def completed(dispatcher: Dispatcher) -> Iterator[Completion]:
+        for completion in completions(dispatcher):
+            attempt, started, *_ = completion
+            # The record would put the one to the other.
+            if started < attempt.granted:
+                early.append(attempt.step_id)
+            yield completion
+
+    monkeypatch.setattr(WorkerPool, "hear", heard_late)
+    monkeypatch.setattr(Dispatcher, "_completions", completed)
+    result = go(*(Step(step_id=f"s{n}", tool="spin") for n in range(1_000)), tools={"spin": spin})
+    assert early == []
+    check_record(result, 2)
 
 
 def nap(seconds: float) -> None:

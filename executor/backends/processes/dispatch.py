@@ -133,6 +133,8 @@ class Dispatcher(HandedOut):
     def advance(self, *, notified: bool = False) -> None:
         """Report to the engine what happened, and send what starts. ``notified``: others may have left something."""
         cancels = self._engine.cancel_requested
+        if self._ahead:
+            self._hear_all_begun()
         if self.to_stop or (self._ahead and (notified or self.nested or self._ends_calls() or self._is_due())):
             self._settle()
         self._stop_calls()

@@ -3,6 +3,7 @@ back.
 
 Rules of this module:
 - The record shows no more running than workers: what waits at a worker is granted when a slot is free, in its turn.
+  Before that, workers are heard until none has news: what one went on to meanwhile took the slot of the step before it.
 - What may be cancelled is taken back first. What has begun by then is granted before it is cancelled, so that the
   record shows whatever ran.
 - Per tool, and only once its recent steps were all shorter than 200 µs; one longer step, and the tool starts again.
@@ -52,6 +53,8 @@ class HandedOut:
         # What was handed out ahead: how many of them are not granted yet, and the order (with some that are).
         self._ahead = 0
         self._handed: deque[tuple[int, WorkerProcess]] = deque()
+        # Until when all is known that ended.
+        self._heard_at = 0
         self._watches_start = engine.instruments.watches("attempt_started")
 
     def _is_due(self) -> bool:
@@ -68,6 +71,17 @@ class HandedOut:
                 if timeout is not None and item.started + timeout * NANOSECONDS <= soon:
                     return True
         return False
+
+    def _hear_all_begun(self) -> None:
+        """Hear of all that ended until now, so that of what waits behind another step nothing has begun: a worker may
+        have gone on while others were heard.
+        """
+        heard = True
+        while heard:
+            heard = False
+            self._heard_at = self._engine.now()
+            for worker in self.pool.workers:
+                heard |= len(worker.given) > 1 and self.pool.hear(worker)
 
     def _settle(self) -> None:
         """What was handed out may be cancelled now. What has not begun must not begin any more, and comes back; what
@@ -116,7 +130,7 @@ class HandedOut:
             index, worker = handed.popleft()
             if index not in worker.given:
                 continue
-            attempt = self._grant(index, freed.pop(0) if freed else self._engine.now())
+            attempt = self._grant(index, freed.pop(0) if freed else self._heard_at)
             if attempt is not None:
                 worker.given[worker.given.index(index)] = attempt
 

@@ -239,12 +239,13 @@ def test_an_attempt_that_has_ended_is_not_granted_again() -> None:
     assert hand.waits("a") == []
 
 
-def test_the_time_at_which_an_attempt_is_granted_again_never_runs_backwards() -> None:
+def test_an_attempt_is_granted_again_when_it_was_although_more_is_known_by_then() -> None:
     hand = Hand([step("a"), step("b")])
     hand.start()
     hand.end("b", 30e-9)
     hand.scheduler.regrant(hand.live["a"], 20)
-    assert granted(hand) == [("b", 0), ("a", 30)]
+    assert granted(hand) == [("b", 0), ("a", 20)]
+    assert hand.waits("a") == [("worker", 0, 20e-9)]
 
 
 def test_whether_anything_could_be_handed_out_is_told_beforehand() -> None:
