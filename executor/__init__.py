@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from executor.journal.journal_errors import JournalError
     from executor.journal.kept_run import Journal, Resume
     from executor.model.findings import Finding, WorkflowError
-    from executor.model.workflow import CachedStep, Devices, Resource, Retry, Step, ToolDeclaration, Workflow
+    from executor.model.workflow import Devices, Resource, Retry, Step, ToolDeclaration, Workflow
     from executor.node_runtime import step_devices
     from executor.output_cache.cached_outputs import Cache
     from executor.record.timeline import Attempt, Timeline, Wait
@@ -44,11 +44,11 @@ _NAMES = {
     "executor.record.timeline": ("Attempt", "Timeline", "Wait"),
     "executor.tools.tool": ("Simulation", "Tool", "ToolContext", "ToolError"),
     "executor.output_cache.cached_outputs": ("Cache",),
-    "executor.model.workflow": ("CachedStep", "Devices", "Resource", "Retry", "Step", "ToolDeclaration", "Workflow"),
+    "executor.model.workflow": ("Devices", "Resource", "Retry", "Step", "ToolDeclaration", "Workflow"),
 }
 
 __all__ = [
-    "Attempt", "Backend", "BackendError", "Cache", "CachedStep", "Devices", "Finding", "Instrument", "Interrupted",
+    "Attempt", "Backend", "BackendError", "Cache", "Devices", "Finding", "Instrument", "Interrupted",
     "Journal", "JournalError", "Resource", "Resume", "Retry", "Run", "Simulation", "Step", "StepError", "StepResult",
     "Timeline", "Tool", "ToolContext", "ToolDeclaration", "ToolError", "Wait", "Workflow", "WorkflowError", "arun",
     "backend_names", "find_backend", "run", "step", "step_devices", "tools_of", "workflow_of",

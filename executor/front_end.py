@@ -27,7 +27,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from executor.model.workflow import Step, Workflow, step_from
+from executor.model.workflow import Step, Workflow
 from executor.step_decorator import Call, StepFunction, StepResult, step
 
 _OPENING_BRACE = re.compile(r"\{(?=[{%#])")
@@ -144,7 +144,7 @@ class _Build:
         }
         if call.arguments:
             words["args"] = _templated(call.arguments, self.ids)
-        return step_from(words)
+        return Step.model_validate(words)
 
 
 def _calls_below(results: Any) -> list[Call]:

@@ -22,7 +22,7 @@ from executor.engine.engine import Engine
 from executor.engine.instruments import Instrument
 from executor.garbage_collection import rare_collections
 from executor.model.findings import Finding, raise_errors
-from executor.model.workflow import Workflow, cache_of
+from executor.model.workflow import Workflow
 from executor.run_options import check_mapping, check_workflow, checked_options
 from executor.run_result import Interrupted, Run, RunOptions
 from executor.scheduler import Policy
@@ -124,7 +124,7 @@ class PreparedRun:
         given = options.get("cache")
         if given is None or self.backend.simulates:
             return None
-        if self.feed is None and all(cache_of(step) is None for step in graph.steps):
+        if self.feed is None and all(step.cache is None for step in graph.steps):
             return None
         from executor.output_cache.cached_outputs import Cache, CachedOutputs  # noqa: PLC0415  # SQLite, as above
 

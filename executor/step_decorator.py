@@ -17,7 +17,7 @@ from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
 from executor.child_steps.step_context import current_step
 from executor.model.json_values import json_faults
-from executor.model.workflow import Retry, step_from
+from executor.model.workflow import Retry, Step
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -106,7 +106,7 @@ class StepFunction(Generic[P, R]):
         self.options = dict(options)
         self._signature = inspect.signature(function)
         # What a wrong option says is said where it was written.
-        step_from({"step_id": name, "tool": name, **self.options})
+        Step.model_validate({"step_id": name, "tool": name, **self.options})
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:

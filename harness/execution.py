@@ -20,7 +20,7 @@ from executor.backends.virtual import VirtualBackend
 from executor.engine.instruments import Instrument
 from executor.feed import Feed
 from executor.journal.journal_errors import JournalError
-from executor.model.workflow import ToolDeclaration, cache_of
+from executor.model.workflow import ToolDeclaration
 from executor.running import Interrupted, Run, RunOptions, run
 from executor.scheduler import Policy as ScheduledPolicy
 from harness.analysis import Summary, summary
@@ -86,14 +86,17 @@ class Execution:
             resumed=self.run.resumed,
         )
 
-    def result(self, figures: Summary | None = None) -> Document:
-        """One entry of ``results``: this run alone. ``figures``: those of :meth:`figures`, where they are at hand."""
+    def result(self, figures: Summary | None = None, *, encoded_steps: bool = False) -> Document:
+        """One entry of ``results``: this run alone. ``figures``: those of :meth:`figures`, where they are at hand.
+        ``encoded_steps``: see :func:`.result_document`.
+        """
         return result_document(
             [self.repetition()],
             executor=self.executor,
             parameters=self.loaded.parameters,
             summaries=None if figures is None else [figures],
             order=self.order,
+            encoded_steps=encoded_steps,
         )
 
 
@@ -219,7 +222,7 @@ def _kept_run(loaded: Loaded, options: RunOptions, kept: Journal | Resume | None
 
 def cache_assumed(loaded: Loaded) -> list[str]:
     """What is assumed of steps with ``cache: inputs`` where nothing runs; nothing where there is none."""
-    cached = [step.step_id for step in loaded.graph.steps if cache_of(step) is not None]
+    cached = [step.step_id for step in loaded.graph.steps if step.cache is not None]
     if not cached:
         return []
     those = repr(cached[0]) if len(cached) == 1 else f"{len(cached):,} steps with `cache: inputs`"

@@ -7,7 +7,7 @@ from typing import Final
 
 from development.documentation.markdown import Parts, model_table, table
 from executor.dependencies.step_requirements import DEFAULT_EXPECTED_TOKENS
-from executor.model.workflow import CachedStep, Devices, Resource, Retry, ToolDeclaration, Workflow
+from executor.model.workflow import Devices, Resource, Retry, Step, ToolDeclaration, Workflow
 from executor.scheduler import WORKER_DEATH_ATTEMPTS
 from executor.templates.filters import FILTERS
 from harness.analysis.lost_time import LOST_CAUSES
@@ -200,8 +200,7 @@ def _filters() -> str:
 PARTS: Final[Parts] = {
     "workflow": partial(model_table, Workflow, _WORKFLOW, _LINKS, defaults={"workflow_id": _FILE_NAME}),
     "scenario": partial(model_table, Scenario, _SCENARIO, _LINKS, defaults={"scenario": _FILE_NAME}),
-    # It has all fields that a step may have.
-    "step": partial(model_table, CachedStep, _STEP, _LINKS),
+    "step": partial(model_table, Step, _STEP, _LINKS),
     "retry": partial(model_table, Retry, _RETRY),
     "resource": partial(model_table, Resource, _RESOURCE),
     "devices": partial(model_table, Devices, _DEVICES),

@@ -13,8 +13,9 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from heapq import heappop, heappush
+from itertools import compress
 from typing import Any, NamedTuple, TypeAlias
 
 from executor.backends.base import Backend
@@ -93,8 +94,8 @@ class VirtualBackend(Backend):
         self._running: dict[Attempt, _Running] = {}
         self._free_names: list[str] = []
         self._names = 0
-        # The steps whose duration neither they nor their tool say.
-        self.assumed: dict[str, None] = {}
+        # By index: 1 for steps whose duration neither they nor their tool say.
+        self._assumed = bytearray()
         self._assumed_items: dict[str, int] = {}
         self._engine: Engine | None = None
         # By step id, the output of a step, or of each item of a mapped one: what no tool's ``simulate`` knows.
@@ -106,8 +107,15 @@ class VirtualBackend(Backend):
         """The virtual clock in nanoseconds."""
         return self._time
 
+    @property
+    def assumed(self) -> Collection[str]:
+        """The steps of the run whose duration neither they nor their tool say."""
+        engine = self._engine
+        return () if engine is None else frozenset(compress(engine.scheduler.step_ids, self._assumed))
+
     def drive(self, engine: Engine) -> None:
         self._engine = engine
+        self._assumed.clear()
         # All that piles up is the record, and no step's own code runs.
         with rare_collections():
             self._start(engine.begin())
@@ -117,8 +125,9 @@ class VirtualBackend(Backend):
                 self._start(self._advance(engine, ends, requests))
         if engine.crash is not None:
             raise engine.crash
-        if self.assumed:
-            steps = "1 step states" if len(self.assumed) == 1 else f"{len(self.assumed)} steps state"
+        assumed = self._assumed.count(1)
+        if assumed:
+            steps = "1 step states" if assumed == 1 else f"{assumed} steps state"
             self.warnings.append(
                 f"{steps} no duration (expected_seconds), nor does the tool: {DEFAULT_SECONDS:g} s was assumed"
             )
@@ -274,7 +283,10 @@ class VirtualBackend(Backend):
             return round(seconds * self._engine.context.scale * NANOSECONDS)
         if simulation is not None:
             return round(simulation.duration_seconds * NANOSECONDS)
-        self.assumed[attempt.step_id] = None
+        assumed, index = self._assumed, attempt.index
+        if index >= len(assumed):
+            assumed.extend(bytes(index + 1 - len(assumed)))
+        assumed[index] = 1
         return _DEFAULT_NANOSECONDS
 
     def _output(self, attempt: Attempt, simulation: Simulation | None, *, known: bool) -> Any:

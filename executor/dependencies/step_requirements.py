@@ -8,7 +8,7 @@ from typing import Any
 from executor.dependencies.graph import listed
 from executor.model.device_needs import device_needs, kind_of, need_faults, together_faults
 from executor.model.findings import Finding, did_you_mean
-from executor.model.workflow import Resource, Step, ToolDeclaration, cache_of
+from executor.model.workflow import Resource, Step, ToolDeclaration
 
 # What a step is taken to use of a resource with tokens per minute by default: a short prompt and answer.
 DEFAULT_EXPECTED_TOKENS = 256
@@ -57,7 +57,7 @@ class Resolver:
             needs = changes["needs"] if changes is not None and "needs" in changes else step.needs
             if needs and self._resources is not None:
                 changes = self._check_needs(place, step, needs, changes)
-            if type(step) is not Step and cache_of(step) is not None:
+            if step.cache is not None:
                 self._check_cache(place, step, changes or {})
             if changes:
                 resolved = list(steps) if resolved is None else resolved

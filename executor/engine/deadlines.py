@@ -17,12 +17,15 @@ from executor.scheduler import Scheduler
 
 # How long a call that was asked to stop may take, where nothing else of the run can move.
 STALL_GRACE_NANOSECONDS = 2 * NANOSECONDS
+# Later than any instant.
+NEVER = 1 << 80
 
 
 class Deadlines:
     """The timeouts of the attempts that run, and the next instant at which the engine has to look again.
 
     Instants are nanoseconds since t = 0. ``known_wake`` is the instant that the waiting thread knows of; None: of none.
+    ``next_timeout``: no timeout is over before it. It is a plain field, since the end of each step looks at it.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
@@ -32,20 +35,18 @@ class Deadlines:
         self._numbers = count()
         self._known_wake: int | None = None
         self._give_up_at: int | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self._timeouts)
+        self.next_timeout = NEVER
 
     def add(self, attempt: Attempt, timeout_seconds: float) -> bool:
         """Note the timeout of an attempt that has started. True: the waiting thread must hear of it."""
         assert attempt.started is not None
         deadline = attempt.started + round(timeout_seconds * NANOSECONDS)
         heappush(self._timeouts, (deadline, next(self._numbers), attempt))
+        if deadline >= self.next_timeout:
+            # One that ended may be the next: it was told of, too.
+            return False
+        self.next_timeout = deadline
         return self._is_told_sooner(deadline)
-
-    def is_due(self, now: int) -> bool:
-        """Whether a timeout may be over."""
-        return bool(self._timeouts) and self._timeouts[0][0] <= now
 
     def expired(self, now: int) -> Iterator[Attempt]:
         """The running attempts whose timeout is over, the earliest first; each is given once."""
@@ -54,6 +55,7 @@ class Deadlines:
             _, _, attempt = heappop(timeouts)
             if attempt.outcome is None:
                 yield attempt
+        self._look_again()
 
     def is_stalled(self, starts: Sequence[Attempt], now: int) -> bool:
         """Whether only abandoned calls could move the run on, and the time that they are given is over."""
@@ -76,11 +78,15 @@ class Deadlines:
         timeouts = self._timeouts
         while timeouts and timeouts[0][2].outcome is not None:
             heappop(timeouts)
+        self._look_again()
         wake = self._scheduler.wake_at() if self._give_up_at is None else self._give_up_at
         if timeouts and (wake is None or timeouts[0][0] < wake):
             wake = timeouts[0][0]
         self._known_wake = wake
         return wake
+
+    def _look_again(self) -> None:
+        self.next_timeout = self._timeouts[0][0] if self._timeouts else NEVER
 
     def _is_told_sooner(self, wake: int) -> bool:
         if self._known_wake is not None and self._known_wake <= wake:

@@ -21,13 +21,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from threading import Lock
 from typing import Any, ClassVar
 
 from executor.child_steps.child_request import Outcome
 from executor.dependencies import Graph
+from executor.engine.brief_lock import BriefLock
 from executor.engine.child_step_links import ChildSteps, Resume
-from executor.engine.deadlines import Deadlines
+from executor.engine.deadlines import NEVER, Deadlines
 from executor.engine.driver import Answer, Driver, Request
 from executor.engine.instruments import Instrument, Instruments
 from executor.engine.keeping import EarlierResults, Keeper
@@ -80,7 +80,7 @@ class Engine:
         )
         self._driver = driver
         self._clock = driver.clock
-        self._lock = Lock()
+        self._lock = BriefLock()
         # No instrument watches single attempts: `succeed` may take the short way.
         self._plain = not (self.record.watches_start or self.record.watches_finish)
         self._note_end: Callable[[Attempt], None] | None = None
@@ -207,7 +207,7 @@ class Engine:
                 record = self.record
                 for completion in completions:
                     record.complete(completion, now)
-                if self.deadlines:
+                if now >= self.deadlines.next_timeout:
                     self._expire(now)
                 for request in requests:
                     request(now)
@@ -254,7 +254,7 @@ class Engine:
         resumes: Sequence[Resume] = ()
         # The lock was free: the end is known as it happens, and one look at the clock is saved.
         now = ended
-        if late or not lock.acquire(False):
+        if late or not lock.try_acquire():
             lock.acquire()
             now = self._clock() - self.origin
         try:
@@ -264,7 +264,7 @@ class Engine:
                 and scheduler.short
                 and attempt.outcome is None
                 and not self.cancel_requested
-                and not (self.deadlines and self.deadlines.is_due(now))
+                and now < self.deadlines.next_timeout
             ):
                 attempt.started = started
                 attempt.ended = ended
@@ -304,7 +304,7 @@ class Engine:
                 now = self._clock() - self.origin
                 if not (self._plain and scheduler.short) or self.cancel_requested or self._asked:
                     return None
-                if self.deadlines and self.deadlines.is_due(now):
+                if now >= self.deadlines.next_timeout:
                     return None
                 outputs = self.record.outputs
                 attempts = []
@@ -338,7 +338,7 @@ class Engine:
         """
         with self._lock:
             try:
-                if not self._plain or self.deadlines or self.cancel_requested or self._asked:
+                if not self._plain or self.deadlines.next_timeout != NEVER or self.cancel_requested or self._asked:
                     return None
                 now = self._clock() - self.origin
                 child = self.scheduler.call(attempt, step, now)

@@ -21,7 +21,7 @@ from executor.journal.earlier_run import EarlierRun
 from executor.journal.finished_steps import FinishedSteps
 from executor.journal.journal_errors import JournalError
 from executor.journal.rows import Start
-from executor.model.workflow import Step, cache_of
+from executor.model.workflow import Step
 from executor.tools.tool import RunContext, Tool
 
 _NAMED = 5
@@ -161,7 +161,7 @@ class _Planner:
     def _step(self, index: int) -> StepPlan:
         step = self._graph.steps[index]
         fate, reason = self._fate(index, step)
-        if fate in ("runs", "depends") and cache_of(step) is not None and step.step_id not in self._rerun:
+        if fate in ("runs", "depends") and step.cache is not None and step.step_id not in self._rerun:
             reason += ", unless the cache has its output"
         self._fates[index] = fate
         return StepPlan(step.step_id, fate, reason)

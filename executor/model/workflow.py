@@ -4,13 +4,14 @@ Frozen pydantic models in the shape of the seed's JSON. They know nothing of how
 
 Rules of this module:
 - Strict: no type is coerced, numbers are finite, an unknown field is an error that suggests the nearest name.
-- Absent is null or (): a million steps have to fit in memory (at most 21 fields keep a step's dict small).
+- Absent is null or (), and takes no memory: a million steps have to fit in it.
 - What is wrong is said as :class:`executor.model.findings.Finding`, all at once, never as a traceback.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AliasChoices,
@@ -37,7 +38,6 @@ __all__ = [
     "DEVICES_LIMIT",
     "PRIORITY_LIMIT",
     "AutoCapacity",
-    "CachedStep",
     "Devices",
     "Name",
     "Names",
@@ -48,10 +48,8 @@ __all__ = [
     "StrictModel",
     "ToolDeclaration",
     "Workflow",
-    "cache_of",
     "dump_workflow",
     "parse_workflow",
-    "step_from",
     "translate",
 ]
 
@@ -297,7 +295,8 @@ class ToolDeclaration(SparseModel):
         return dict(self.__pydantic_extra__ or {})
 
 
-_SETS_OF_NAMES: dict[frozenset[str], set[str]] = {}
+# Of steps in which the same fields are given: the one set of their names, and these names in order.
+_GIVEN_NAMES: dict[frozenset[str], tuple[set[str], Sequence[str]]] = {}
 
 
 class Step(StrictModel):
@@ -305,7 +304,10 @@ class Step(StrictModel):
 
     ``prompt`` and every string in ``args`` are Jinja2 templates; ``when`` is a template expression. ``for_each`` is
     one that gives a list, or a list itself: the step is done once for each item, at most ``max_parallel`` at once.
-    ``expected_items`` is how many there are taken to be where no tool runs.
+    ``expected_items`` is how many there are taken to be where no tool runs. With ``cache: inputs`` its output may come
+    from an earlier run that made the same call, at most ``ttl`` seconds before.
+
+    A step keeps what differs from the defaults; the rest is read from its class.
     """
 
     step_id: Name
@@ -329,19 +331,6 @@ class Step(StrictModel):
     priority: Annotated[int, BeforeValidator(_zeroed)] = Field(0, ge=-PRIORITY_LIMIT, le=PRIORITY_LIMIT)
     expected_seconds: float | None = Field(None, ge=0)
     expected_tokens: int | None = Field(None, ge=0)
-
-    def model_post_init(self, context: Any, /) -> None:
-        """Steps in which the same fields are given share the set of their names, which takes 216 bytes."""
-        given = self.__pydantic_fields_set__
-        shared = _SETS_OF_NAMES.setdefault(frozenset(given), given)
-        object.__setattr__(self, "__pydantic_fields_set__", shared)
-
-
-class CachedStep(Step):
-    """A step whose output may come from an earlier run that made the same call (``cache: inputs``), at most ``ttl``
-    seconds before. Few steps are: one field more would nearly double the memory that every step takes.
-    """
-
     cache: Literal["inputs"] | None = None
     ttl: float | None = Field(None, gt=0)
 
@@ -352,31 +341,50 @@ class CachedStep(Step):
             raise ValueError("goes with `cache: inputs`")
         return value
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """A kind of step has the fields of all steps: the defaults of others would be nowhere."""
+        if cls.model_fields.keys() != _DEFAULTS.keys():
+            raise TypeError(f"{cls.__name__} cannot have fields that other steps have not")
+        # Pydantic takes inherited defaults for new fields, without bounds.
+        cls.__pydantic_fields__.update(Step.model_fields)
 
-def cache_of(step: Step) -> CachedStep | None:
-    """The step, if its output may come from an earlier run."""
-    return step if isinstance(step, CachedStep) and step.cache is not None else None
+    def model_post_init(self, context: Any, /) -> None:
+        """Leave the defaults out, and share the set of the names that were given, which takes 216 bytes."""
+        words, given = self.__dict__, self.__pydantic_fields_set__
+        key = frozenset(given)
+        if key not in _GIVEN_NAMES:
+            _GIVEN_NAMES[key] = given, [name for name in words if name in given]
+        shared, names = _GIVEN_NAMES[key]
+        kept = {name: words[name] for name in names if words[name] != _DEFAULTS[name]}
+        object.__setattr__(self, "__pydantic_fields_set__", shared)
+        object.__setattr__(self, "__dict__", kept)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other fields; they are not checked."""
+        copied = super().model_copy(update=update, deep=deep)
+        object.__setattr__(copied, "__dict__", without_defaults(copied.__dict__))
+        return copied
+
+    @model_serializer(mode="wrap")
+    def _as_words(self, words: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """All fields, in their order, those with their defaults too."""
+        whole = self.__copy__()
+        object.__setattr__(whole, "__dict__", {name: getattr(self, name) for name in type(self).model_fields})
+        found: dict[str, Any] = words(whole)
+        return found
 
 
-def step_from(words: dict[str, Any]) -> Step:
-    """A step of either kind from its fields.
-
-    Raises:
-        ValidationError: a field is wrong.
-    """
-    return (CachedStep if _kind_of(words) == _CACHED else Step).model_validate(words)
+_DEFAULTS = {name: field.default for name, field in Step.model_fields.items()}
+# Pydantic takes the defaults out of the class. Here the class has them for all its steps: a million have to fit in
+# memory, and a dictionary of all fields takes 400 bytes or more.
+for _name in _DEFAULTS.keys() - {"step_id"}:
+    setattr(Step, _name, _DEFAULTS[_name])
 
 
-_PLAIN, _CACHED = "plain step", "cached step"
-
-
-def _kind_of(value: Any) -> str:
-    if isinstance(value, dict):
-        return _CACHED if "cache" in value or "ttl" in value else _PLAIN
-    return _CACHED if isinstance(value, CachedStep) else _PLAIN
-
-
-AnyStep = Annotated[Annotated[Step, Tag(_PLAIN)] | Annotated[CachedStep, Tag(_CACHED)], Discriminator(_kind_of)]
+def without_defaults(words: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a step that differ from their defaults: what its ``__dict__`` holds. Equal steps hold the same."""
+    return {name: value for name, value in words.items() if value != _DEFAULTS[name]}
 
 
 def max_parallel_resource(step_id: str) -> str:
@@ -390,7 +398,7 @@ class Workflow(SparseModel):
     workflow_id: Name = "workflow"
     description: str = ""
     inputs: JsonMapping = Field(default_factory=dict)
-    steps: Annotated[tuple[AnyStep, ...], BeforeValidator(_listed)] = ()
+    steps: Annotated[tuple[Step, ...], BeforeValidator(_listed)] = ()
 
 
 def parse_workflow(data: object, *, default_id: str = "workflow") -> tuple[Workflow | None, list[Finding]]:

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from executor.engine.engine import Engine
 from executor.engine.keeping import Asked, EarlierResults, Found
-from executor.model.workflow import Step, cache_of
+from executor.model.workflow import Step
 from executor.output_cache.cache_file import CacheError, CacheFile, NewOutput
 from executor.output_cache.call_key import CallKeys
 from executor.record.timeline import Attempt
@@ -114,7 +114,7 @@ class CachedOutputs:
     def may_know(self, step: Step, step_id: str, parent: str | None) -> bool:
         """See :class:`.EarlierResults`."""
         known = self._first is not None and self._first.may_know(step, step_id, parent)
-        return known or cache_of(step) is not None
+        return known or step.cache is not None
 
     def find(self, asked: Asked) -> Found | None:
         """See :class:`.EarlierResults`."""
@@ -125,8 +125,8 @@ class CachedOutputs:
         return self._find(asked)
 
     def _find(self, asked: Asked) -> Found | None:
-        step, step_id = cache_of(asked.step), asked.step_id
-        if step is None or self._file is None or self._broken is not None:
+        step, step_id = asked.step, asked.step_id
+        if step.cache is None or self._file is None or self._broken is not None:
             return None
         key = self._keys.key(step.tool, asked.tool, asked.prompt, asked.args)
         if key is None:

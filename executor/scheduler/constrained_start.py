@@ -126,7 +126,9 @@ def note_lines(scheduler: Scheduler, now: int) -> None:
             del queue.lines[line.demand]
             continue
         reason = line.demand.lacks(now)
-        line.note(reason or "worker", now)
+        history = line.history
+        if not history or history[-1][1] != (reason or "worker"):
+            line.note(reason or "worker", now)
         if reason is not None and line.demand.rated:
             _wake_for_rate(scheduler, line.demand, reason, now)
 

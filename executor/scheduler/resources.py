@@ -70,12 +70,13 @@ class Limit:
     """A resource in use: units held, units reserved by steps in front, and its buckets."""
 
     __slots__ = (
-        "adaptive", "capacity", "changes", "in_use", "largest_capacity", "name", "rate", "reserved_charges",
-        "reserved_tokens", "reserved_units", "resource", "tokens",
+        "adaptive", "capacity", "changes", "in_use", "largest_capacity", "name", "rate", "reason",
+        "reserved_charges", "reserved_tokens", "reserved_units", "resource", "tokens",
     )  # fmt: skip
 
     def __init__(self, name: str, resource: Resource) -> None:
         self.name = name
+        self.reason = f"resource.{name}"
         self.resource = resource
         self.capacity = resource.capacity
         self.largest_capacity = resource.capacity
@@ -133,7 +134,7 @@ class Demand:
         """The reason of the first resource without enough free units, or None."""
         for limit, units, _ in self.parts:
             if limit.capacity is not None and limit.in_use + limit.reserved_units + units > limit.capacity:
-                return f"resource.{limit.name}"
+                return limit.reason
         return None
 
     def lacks_at_once(self) -> str | None:
@@ -231,7 +232,7 @@ class DeviceDemand(Demand):
             if isinstance(each, int):
                 limit, units, _ = self.parts[each]
                 if limit.capacity is not None and limit.in_use + limit.reserved_units + units > limit.capacity:
-                    return f"resource.{limit.name}"
+                    return limit.reason
             elif each[0].places(each[1]) is None:
                 return f"resource.{each[0].kind}"
         return None

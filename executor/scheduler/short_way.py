@@ -58,18 +58,12 @@ def succeed(scheduler: Scheduler, attempt: Attempt, now: int) -> list[Attempt] |
     scheduler._state[index] = SUCCEEDED
     scheduler._free += 1
     scheduler.remaining -= 1
-    if scheduler._demand:
-        _give_back(scheduler, index)
+    if scheduler._demand and (demand := scheduler._demand.get(index)) is not None:
+        demand.release()
     children = scheduler._children[index]
     if children:
         _release_plain(scheduler, index, children, now)
     return _start_plain(scheduler, now)
-
-
-def _give_back(scheduler: Scheduler, index: int) -> None:
-    demand = scheduler._demand.get(index)
-    if demand is not None:
-        demand.release()
 
 
 def succeed_together(scheduler: Scheduler, attempts: Sequence[Attempt], now: int) -> list[Attempt] | None:
@@ -99,8 +93,8 @@ def succeed_together(scheduler: Scheduler, attempts: Sequence[Attempt], now: int
         states[index] = SUCCEEDED
         scheduler._free += 1
         scheduler.remaining -= 1
-        if demands:
-            _give_back(scheduler, index)
+        if demands and (demand := demands.get(index)) is not None:
+            demand.release()
         children = all_children[index]
         if children:
             _release_plain(scheduler, index, children, now)

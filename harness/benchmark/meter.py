@@ -18,16 +18,20 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from harness.environment import environment_facts
 
-_OWN: Final = Path("/proc/self")
 _CLEAR_REFS: Final = "/proc/self/clear_refs"
+_STATUS: Final = "/proc/self/status"
+# Sets the peak to what is resident now (proc(5)).
+_RESET: Final = b"5"
 _PEAK: Final = re.compile(rb"^VmHWM:\s*(\d+)", re.MULTILINE)
 _KIB: Final = 1024
+_STATUS_BYTES: Final = 65536
 _MAXRSS_UNIT: Final = 1 if sys.platform == "darwin" else _KIB
 _PACKAGES: Final = ("pydantic", "jinja2", "httpx", "numpy", "scipy")
 _GOVERNOR: Final = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
@@ -48,14 +52,16 @@ class Meter:
     """``meter = Meter(); …; usage = meter.stop()``. ``living`` answers the process ids of children that live on."""
 
     def __init__(self, living: Callable[[], Iterable[int]] = tuple) -> None:
-        self._resets = _reset_peak()
+        self._files = _peak_files(os.getpid())
+        if self._files is not None:
+            os.pwrite(self._files.reset, _RESET, 0)
         self._living = living
         self._begin = self._counts()
 
     def _counts(self) -> tuple[float, ...]:
         """CPU seconds, voluntary and involuntary context switches. A child that ends stays counted."""
-        parts = [_counts(), *(_counts_of(pid) for pid in self._living())]
-        return tuple(map(sum, zip(*parts, strict=True)))
+        own, others = _counts(), [_counts_of(pid) for pid in self._living()]
+        return tuple(map(sum, zip(own, *others, strict=True))) if others else own
 
     def stop(self) -> Usage:
         """The usage since the meter was made."""
@@ -63,9 +69,9 @@ class Meter:
             after - before for after, before in zip(self._counts(), self._begin, strict=True)
         )
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
-        peaks = [_peak_bytes(Path(f"/proc/{pid}")) or 0 for pid in self._living()]
+        peaks = [_peak_of(pid) or 0 for pid in self._living()]
         children = max([resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _MAXRSS_UNIT, *peaks])
-        peak = _peak_bytes() if self._resets else None
+        peak = None if self._files is None else _peak_in(os.pread(self._files.status, _STATUS_BYTES, 0))
         return Usage(cpu, int(voluntary), int(involuntary), own if peak is None else peak, children or None)
 
 
@@ -92,31 +98,35 @@ def _counts_of(pid: int) -> tuple[float, float, float]:
     return ticks / os.sysconf("SC_CLK_TCK"), switches[0], switches[1]
 
 
-def _reset_peak() -> bool:
-    try:
-        descriptor = os.open(_CLEAR_REFS, os.O_WRONLY)
-    except OSError:
-        return False
-    try:
-        # 5 sets the peak to what is resident now (proc(5)).
-        os.write(descriptor, b"5")
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
+class _PeakFiles(NamedTuple):
+    """Descriptors of the files that reset and tell the peak memory of this process."""
+
+    reset: int
+    status: int
 
 
-def _peak_bytes(process: Path = _OWN) -> int | None:
-    with contextlib.suppress(OSError, ValueError):
-        # As bytes, and not line by line: it is read in each repetition.
-        descriptor = os.open(f"{process}/status", os.O_RDONLY)
-        try:
-            found = _PEAK.search(os.read(descriptor, 65536))
-        finally:
-            os.close(descriptor)
-        return None if found is None else int(found[1]) * _KIB
+@cache
+def _peak_files(process_id: int) -> _PeakFiles | None:  # noqa: ARG001 - a process that was forked has files of its own
+    """They stay open: to open them for each run takes as long as a short step. None where the peak cannot be reset."""
+    with contextlib.suppress(OSError), contextlib.ExitStack() as failing:
+        reset = os.open(_CLEAR_REFS, os.O_WRONLY)
+        failing.callback(os.close, reset)
+        os.pwrite(reset, _RESET, 0)
+        status = os.open(_STATUS, os.O_RDONLY)
+        failing.pop_all()
+        return _PeakFiles(reset, status)
     return None
+
+
+def _peak_of(process_id: int) -> int | None:
+    with contextlib.suppress(OSError, ValueError):
+        return _peak_in(Path(f"/proc/{process_id}/status").read_bytes())
+    return None
+
+
+def _peak_in(status: bytes) -> int | None:
+    found = _PEAK.search(status)
+    return None if found is None else int(found[1]) * _KIB
 
 
 def machine_facts() -> dict[str, Any]:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, Literal
 
+from executor.garbage_collection import rare_collections
 from executor.record.timeline import Attempt, Timeline
 from harness.analysis import RunAnalysis, Summary, in_seconds
 from harness.analysis.slowdown import (
@@ -273,7 +274,9 @@ class Session:
         stopped: StopReason
         failure: Exception | None = None
         try:
-            stopped = measure()
+            # The runner looks for garbage between runs.
+            with rare_collections():
+                stopped = measure()
         except KeyboardInterrupt:
             stopped = "interrupted"
         except Exception as error:  # noqa: BLE001 - what was measured before it has to be kept

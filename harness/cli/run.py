@@ -35,6 +35,7 @@ from harness.cli.typed_values import read_settings
 from harness.config import BEST, Config, load_config
 from harness.execution import Execution, Keep, document_of, execute, workers_for
 from harness.exit_codes import ExitCode
+from harness.files.encoded_list import items_with
 from harness.files.json_output import STDOUT, check_writable, write_json
 from harness.files.strict_file import parse_document
 from harness.plain_text import one_line
@@ -229,7 +230,9 @@ def _report(
         request = replace(request, no_store=True)
     written = not request.no_store or request.json_target is not None or metrics.wants_document
     figures = execution.figures()
-    result = execution.result(figures) if written or steps <= _STEPS_LOOKED_AT else None
+    large = steps > _STEPS_LOOKED_AT
+    encoded = large and not metrics.wants_document
+    result = execution.result(figures, encoded_steps=encoded) if written or not large else None
     document = document_of(execution, result) if written else None
     try:
         if request.quiet:
@@ -361,9 +364,8 @@ def _show(execution: Execution, figures: Summary, result: Document | None, termi
 
 def _unstorable(result: Document | None) -> Iterator[str]:
     """A sentence for each step whose output the document cannot hold."""
-    for step in () if result is None else result["steps"]:
-        if "output_error" in step:
-            yield f"step {step['step_id']!r}: {step['output_error']}; the result has null there"
+    for step in () if result is None else items_with("output_error", result["steps"]):
+        yield f"step {step['step_id']!r}: {step['output_error']}; the result has null there"
 
 
 def _exit_code(run: Run) -> ExitCode:

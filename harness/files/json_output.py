@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from harness.files.encoded_list import EncodedList
 from harness.files.standard_streams import untold_fault
 
 STDOUT: Final = "-"
@@ -75,9 +76,10 @@ def json_parts(value: Any, level: int = 0) -> Iterator[str]:
     """
     margin = "\n" + " " * (level + 1)
     opened = level < _LEVELS_OPENED
-    if isinstance(value, list) and len(value) > _LONG_LIST:
-        for place, item in enumerate(value):
-            yield f"{',' if place else '['}{margin}{json.dumps(item, allow_nan=False)}"
+    if isinstance(value, EncodedList) or (isinstance(value, list) and len(value) > _LONG_LIST):
+        texts = value.texts if isinstance(value, EncodedList) else (json.dumps(item, allow_nan=False) for item in value)
+        for place, text in enumerate(texts):
+            yield f"{',' if place else '['}{margin}{text}"
         yield f"{margin[:-1]}]"
     elif opened and value and isinstance(value, list):
         for place, item in enumerate(value):

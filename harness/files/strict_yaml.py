@@ -3,10 +3,13 @@
 Rules of this module:
 - No object is ever made from a tag: the tags of plain data are known, every other one is an error.
 - One document a file. Nesting and aliases are limited as the events come, so that a hostile file costs no time.
+- What most files hold is read by :mod:`harness.files.plain_yaml`. A file with anything else in it (a tag, an anchor, a
+  fault) is read again from its beginning.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from typing import Any, Final, cast
@@ -14,10 +17,8 @@ from typing import Any, Final, cast
 import yaml
 
 from executor.model.findings import WorkflowError
+from harness.files.plain_yaml import LOADER, UnusualError, plain_mapping
 from harness.files.tree_builder import ScalarError, TreeBuilder, finite, integer, plain_scalar
-
-# libyaml reads some ten times faster; PyYAML is sometimes built without it.
-_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _PREFIX: Final = "tag:yaml.org,2002:"
 _NOT_ALLOWED = re.compile("[^\x09\x0a\x0d\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -38,6 +39,10 @@ def read_yaml(text: str, builder: TreeBuilder) -> None:
             "control-character", f"the character U+{ord(bad.group()):04X} may not stand in a YAML file", line,
             'remove it, or write it as an escape inside double quotes ("\\x07")',
         )  # fmt: skip
+    if not builder.keep_places:
+        with contextlib.suppress(UnusualError, yaml.YAMLError, ScalarError):
+            builder.take(*plain_mapping(text))
+            return
     try:
         _push_events(text, builder)
     except yaml.MarkedYAMLError as error:
@@ -49,7 +54,7 @@ def read_yaml(text: str, builder: TreeBuilder) -> None:
 def _push_events(text: str, builder: TreeBuilder) -> None:
     documents = 0
     event: Any  # the stubs let every event lack its mark, and an alias its name; the parsers set both
-    for event in yaml.parse(text, Loader=_LOADER):
+    for event in yaml.parse(text, Loader=LOADER):
         kind = type(event)
         if kind is yaml.ScalarEvent:
             _push_scalar(event, event.start_mark.line + 1, builder)

@@ -33,7 +33,7 @@ _WORDS: Final[dict[str, bool | None]] = {
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
 }  # fmt: skip
 _NUMBERS_BEGIN: Final = frozenset("+-.0123456789")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 _NO_KEY: Final = object()
 _DROPPED: Final = object()
@@ -143,10 +143,14 @@ class TreeBuilder:
         self.root: Any = None
         self.root_place = Place(1)
         self.findings: list[Finding] = []
-        self._keep_places = keep_places
+        self.keep_places = keep_places
         self._stack: list[_Frame] = []
         self._anchors: dict[str, _Anchored | None] = {}
         self._alias_nodes = 0
+
+    def take(self, mapping: dict[str, Any], line: int) -> None:
+        """A whole mapping without faults, of which no place but its own is kept."""
+        self.root, self.root_place = mapping, Place(line)
 
     def open(self, container: dict[str, Any] | list[Any], line: int, anchor: str | None = None) -> None:
         """A mapping ({}) or list ([]) begins."""
@@ -160,7 +164,7 @@ class TreeBuilder:
         if anchor is not None:
             self._anchors[anchor] = None
         children: dict[str, Place] | list[Place] | None = None
-        if self._keep_places:
+        if self.keep_places:
             children = {} if isinstance(container, dict) else []
         self._stack.append(_Frame(container, Place(line, children), anchor, as_key))
 
@@ -178,15 +182,15 @@ class TreeBuilder:
 
     def scalar(self, value: Any, line: int, *, anchor: str | None = None, plain_text: str | None = None) -> None:
         """A value or a key. ``plain_text`` is how an unquoted one was spelled."""
-        if isinstance(value, str) and not value.isascii() and _SURROGATE.search(value):
+        if isinstance(value, str) and not value.isascii() and SURROGATE.search(value):
             message = "text holds half of a surrogate pair, which no encoding can store"
             self.fault("not-text", message, line, "write the character itself, or both halves")
-            value = _SURROGATE.sub("\ufffd", value)
+            value = SURROGATE.sub("\ufffd", value)
         if anchor is not None:
             self._anchors[anchor] = _Anchored(value, Place(line), 1)
         if self._expects_key():
             self._key(value, line, plain_text)
-        elif self._keep_places or not self._stack:
+        elif self.keep_places or not self._stack:
             self._attach(value, Place(line), 1)
         else:
             self._attach(value, _NOWHERE, 1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +22,7 @@ from executor.tracing.attribute_names import ERROR_MESSAGE, INPUT_MESSAGES, OUTP
 from executor.tracing.span_contents import EVENTS_FACT, SPANS_FACT
 from harness.analysis import Summary, summary
 from harness.analysis.attempt_index import AttemptIndex
+from harness.files.encoded_list import EncodedList
 from harness.plain_text import one_line
 from harness.result.resumed_document import earlier_attempts, resumed_document
 
@@ -107,12 +108,15 @@ def result_document(
     scenario: str | None = None,
     summaries: Sequence[Summary] | None = None,
     order: Document | None = None,
+    encoded_steps: bool = False,
 ) -> Document:
     """One entry of ``results``: a cell of the matrix, or the one run of ``makespan run``.
 
     ``scenario`` is named where the document holds several. ``executor`` defaults to the timeline's backend;
     ``makespan`` to the median without an interval. Speedup is null where no baseline was measured. ``summaries``: of
     the repetitions, where they are at hand. ``order``: how the order of starts was found, under the policy ``best``.
+    ``encoded_steps``: ``steps`` is an :class:`.EncodedList`, for a run so large that its document is written and not
+    looked at.
 
     Raises:
         ValueError: there is no repetition, or a timeline's dependencies form a cycle.
@@ -147,14 +151,14 @@ def result_document(
         **({} if shown.trace_id is None else {"trace_id": shown.trace_id}),
         **_states(shown),
         **_resumed(shown),
-        **record_document(shown),
+        **record_document(shown, encoded_steps=encoded_steps),
         "samples": [_sample(one, its) for one, its in zip(repetitions, summaries, strict=True)],
     }
 
 
-def record_document(repetition: Repetition) -> Document:
+def record_document(repetition: Repetition, *, encoded_steps: bool = False) -> Document:
     """What happened in one run and what came out, without a figure: the fields of a result that
-    :func:`harness.result.result_reading.timeline_from_document` reads.
+    :func:`harness.result.result_reading.timeline_from_document` reads. ``encoded_steps``: see :func:`result_document`.
     """
     timeline = repetition.timeline
     return {
@@ -166,7 +170,7 @@ def record_document(repetition: Repetition) -> Document:
             name: resource.model_dump(mode="json", exclude={"auto"}) for name, resource in timeline.resources.items()
         },
         **_capacities(timeline),
-        "steps": _steps(repetition),
+        "steps": EncodedList(_steps(repetition)) if encoded_steps else list(_steps(repetition)),
     }
 
 
@@ -279,12 +283,15 @@ def step_seconds(timeline: Timeline) -> dict[str, float]:
     return {step_id: _seconds(spent) for step_id, spent in nanoseconds.items()}
 
 
-def _steps(repetition: Repetition) -> list[Document]:
-    timeline = repetition.timeline
-    attempts: list[list[Document]] = [[] for _ in timeline.step_ids]
+def _steps(repetition: Repetition) -> Iterator[Document]:
+    """One after the other: of a large run, no two are there at once."""
+    timeline, facts = repetition.timeline, repetition.facts
+    places: list[list[int]] = [[] for _ in timeline.step_ids]
     for place, attempt in enumerate(timeline.attempts):
-        attempts[attempt.index].append(_attempt(attempt, place, repetition.facts.get(attempt)))
-    return [_step(repetition, index, attempts[index]) for index in range(len(timeline.step_ids))]
+        places[attempt.index].append(place)
+    for index, tries in enumerate(places):
+        attempts = ((timeline.attempts[place], place) for place in tries)
+        yield _step(repetition, index, [_attempt(one, place, facts.get(one)) for one, place in attempts])
 
 
 def _step(repetition: Repetition, index: int, attempts: list[Document]) -> Document:
@@ -337,7 +344,7 @@ def _stated(words: Step) -> Document:
 
 
 def _attempt(attempt: Attempt, place: int, facts: Mapping[str, Any] | None) -> Document:
-    noted = {name: value for name, value in (facts or {}).items() if name not in FACTS_LEFT_OUT}
+    noted = facts and {name: value for name, value in facts.items() if name not in FACTS_LEFT_OUT}
     return {
         "step_id": attempt.step_id,
         "attempt": attempt.attempt,

@@ -52,6 +52,8 @@ def quoted_in_json(text: str, placeholder: re.Pattern[str]) -> frozenset[int] | 
 def json_hints(workflow: Workflow) -> Iterator[Finding]:
     """A hint for each prompt and argument that is JSON text, and holds a placeholder that may write something else."""
     for index, step in enumerate(workflow.steps):
+        if step.prompt is None and step.args is None:
+            continue
         for path, text in _texts({"prompt": step.prompt, "args": step.args}, ("steps", index)):
             quoted = quoted_in_json(text, _PLACEHOLDER)
             if quoted is not None and any(

@@ -26,6 +26,7 @@ from typing import Any, Final, Literal, Self
 
 from executor.model.findings import printable
 from executor.sqlite_tables import transaction
+from harness.files.encoded_list import items_with
 from harness.files.json_output import json_parts
 from harness.plain_text import some_of
 from harness.result.cell_key import Cell, machine_class
@@ -472,7 +473,7 @@ ON CONFLICT DO UPDATE SET sample = excluded.sample, record = excluded.record, re
 
 
 def _cached_steps(results: Sequence[Mapping[str, Any]]) -> int:
-    return sum(bool(step.get("cached")) for result in results for step in result["steps"])
+    return sum(bool(step["cached"]) for result in results for step in items_with("cached", result["steps"]))
 
 
 def _text(values: Mapping[str, Any]) -> str:

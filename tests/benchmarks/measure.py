@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from executor.backends import find_backend
 from executor.dependencies import plan
 from executor.engine.engine import Engine
-from executor.model.workflow import Step, Workflow
+from executor.model.workflow import Resource, Step, Workflow
 from executor.tools.registry import resolve_tool
 from tests.benchmarks.graphs import Parents
 
@@ -67,20 +67,28 @@ class Runner:
     """Runs one workflow again and again on one backend, planned once."""
 
     def __init__(
-        self, workflow: Workflow, backend: str, workers: int, call: Callable[..., Any], policy: Any = "dataflow"
+        self,
+        workflow: Workflow,
+        backend: str,
+        workers: int,
+        call: Callable[..., Any],
+        policy: Any = "dataflow",
+        resources: Mapping[str, Resource] | None = None,
     ) -> None:
-        planned = plan(workflow, hints=False)
+        planned = plan(workflow, resources=resources or {}, hints=False)
         assert planned.graph is not None, planned.findings
         self.graph = planned.graph
         self.tools = {"step": resolve_tool("step", {"step": call})}
         self.backend = backend
         self.workers = workers
         self.policy = policy
+        self.resources = resources
 
     def engine(self) -> tuple[Engine, Any]:
         """A fresh engine and its backend."""
         backend = find_backend(self.backend)(self.workers)
-        return Engine(self.graph, self.tools, backend, slots=backend.capacity, policy=self.policy), backend
+        slots, policy, resources = backend.capacity, self.policy, self.resources
+        return Engine(self.graph, self.tools, backend, slots=slots, policy=policy, resources=resources), backend
 
     def __call__(self) -> float:
         """Seconds from t = 0 to the end, workers up before."""

@@ -1,4 +1,5 @@
-"""What templates, limits, retries, timeouts and conditions add to a step: CPU time against plain steps, in turn."""
+"""What templates, limits, retries, timeouts and conditions add to a step: CPU time against plain steps, in turn; and
+the same features written by hand."""
 
 from __future__ import annotations
 
@@ -8,15 +9,26 @@ import time
 from typing import Any
 
 import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
 
 from executor import Resource, Retry, Step, Workflow, run
+from tests.benchmarks.measure import Runner, paired, report
+from tests.benchmarks.yardsticks import RealSteps, by_hand_asyncio_with, by_hand_threads_with
 
 WIDTH, LAYERS, REPETITIONS = 50, 20, 7
 FEATURES = ("plain", "three references", "filters", "limit", "retry", "timeout", "condition", "all of them")
+ALL_OF_THEM = frozenset({"three references", "limit", "retry", "timeout", "condition"})
 LIMITS = {"llm": Resource(capacity=8)}
 
 
-def with_feature(feature: str) -> Workflow:
+PARENTS = [
+    tuple((layer - 1) * WIDTH + (place + other) % WIDTH for other in range(3)) if layer else ()
+    for layer in range(LAYERS)
+    for place in range(WIDTH)
+]
+
+
+def with_feature(feature: str, tool: str = "noop") -> Workflow:
     """A layered graph in which each step uses three outputs of the layer above."""
     steps = []
     for layer in range(LAYERS):
@@ -36,7 +48,7 @@ def with_feature(feature: str) -> Workflow:
                 fields["timeout"] = 60
             if feature in ("condition", "all of them") and above:
                 fields["when"] = f"steps.{above[0]}.output != 'no'"
-            steps.append(Step(step_id=f"s{layer}_{place}", tool="noop", depends_on=tuple(above), **fields))
+            steps.append(Step(step_id=f"s{layer}_{place}", tool=tool, depends_on=tuple(above), **fields))
     return Workflow(steps=tuple(steps))
 
 
@@ -55,3 +67,26 @@ def test_cost_of_a_step_with_features(backend: str) -> None:
     print(f"\n| {backend} | CPU µs a step | ÷ plain |\n|---|---|---|")
     for feature, found in microseconds.items():
         print(f"| {feature} | {statistics.median(found):.1f} | {statistics.median(found) / plain:.2f} |")
+
+
+def echo(prompt: str | None = None) -> str | None:
+    """What `noop` does."""
+    return prompt
+
+
+async def echo_async(prompt: str | None = None) -> str | None:
+    """The same as a coroutine."""
+    return prompt
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+@pytest.mark.parametrize("backend", ["threads", "asyncio"])
+def test_steps_with_features_against_the_same_by_hand(benchmark: BenchmarkFixture, backend: str, feature: str) -> None:
+    call: Any = echo if backend == "threads" else echo_async
+    by_hand: Any = by_hand_threads_with if backend == "threads" else by_hand_asyncio_with
+    features = ALL_OF_THEM if feature == "all of them" else frozenset({feature})
+    ours = Runner(with_feature(feature, "step"), backend, 8, call, resources=LIMITS)
+    found = paired(ours, lambda: by_hand(RealSteps(features, PARENTS, WIDTH), 8, call), REPETITIONS)
+    benchmark.extra_info["ratio"] = found.ratio
+    benchmark.pedantic(ours, rounds=1)
+    report(f"{backend}@8, 20 × 50, {feature}", found, len(PARENTS), "0.7")

@@ -4,13 +4,20 @@ with workers up and the graph prepared, so that nothing but running is compared.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from graphlib import TopologicalSorter
-from queue import SimpleQueue  # noqa: TID251  # no wait here has a deadline
+from heapq import heappop, heappush
+from queue import Empty, SimpleQueue  # noqa: TID251  # each wait of by_hand_threads_with has its deadline, others have none
+
+import jinja2
 
 from tests.benchmarks.graphs import Parents
+
+TIMEOUT_SECONDS = 60.0
 
 
 def _sorter(parents: Parents) -> TopologicalSorter[int]:
@@ -80,3 +87,133 @@ def by_hand_processes(parents: Parents, workers: int, call: Callable[[], object]
                 pool.submit(call).add_done_callback(report(step))
             sorter.done(ends.get())
         return time.perf_counter() - began
+
+
+# ---------------------------------------------------------------------- steps with features
+
+TEMPLATES = {
+    "three references": "{{ a }} {{ b }} {{ c }}",
+    "filters": "{{ a | string | length }} {{ b | string | length }} {{ c | string | length }}",
+}
+
+
+class RealSteps:
+    """What steps with features do, by hand: one compiled Jinja2 template for all, a comparison, a semaphore, a loop.
+
+    ``features`` and the graph are those of `test_feature_cost`: each step but the first ones has three parents.
+    """
+
+    def __init__(self, features: frozenset[str], parents: Parents, layer_width: int) -> None:
+        source = next((TEMPLATES[feature] for feature in sorted(features) if feature in TEMPLATES), None)
+        self.template = None if source is None else jinja2.Environment(autoescape=False).from_string(source)
+        self.each_layer = "filters" in features
+        self.parents = parents
+        self.layer_width = layer_width
+        self.outputs: dict[int, str | None] = {}
+        self.condition = "condition" in features
+        self.attempts = 3 if "retry" in features else 1
+        self.limited = "limit" in features
+        self.timed = "timeout" in features
+
+    def begin(self, step: int) -> tuple[bool, str | None]:
+        """Whether its condition holds, and its prompt."""
+        above = self.parents[step]
+        if self.condition and above and self.outputs[above[0]] == "no":
+            return False, None
+        if self.template is None:
+            return True, None
+        if not above or not (self.each_layer or step // self.layer_width % 2):
+            return True, "x"
+        a, b, c = above
+        outputs = self.outputs
+        return True, self.template.render(a=outputs[a], b=outputs[b], c=outputs[c])
+
+
+def by_hand_threads_with(steps: RealSteps, workers: int, call: Callable[[str | None], str | None]) -> float:
+    """:func:`by_hand_threads` with features; the thread that waits for ends looks for timeouts in a heap."""
+    sorter = _sorter(steps.parents)
+    ends: SimpleQueue[int] = SimpleQueue()
+    limit = threading.Semaphore(8)
+    deadlines: list[tuple[float, int]] = []
+
+    def attempt(prompt: str | None) -> str | None:
+        for number in range(1, steps.attempts + 1):
+            try:
+                return call(prompt)
+            except Exception:
+                if number == steps.attempts:
+                    raise
+        return None
+
+    def work(step: int) -> None:
+        holds, prompt = steps.begin(step)
+        if holds and steps.limited:
+            with limit:
+                steps.outputs[step] = attempt(prompt)
+        elif holds:
+            steps.outputs[step] = attempt(prompt)
+        ends.put(step)
+
+    def next_end() -> int:
+        if not steps.timed:
+            return ends.get()
+        while True:
+            with suppress(Empty):
+                return ends.get(timeout=max(0.0, deadlines[0][0] - time.monotonic()))
+            late = heappop(deadlines)[1]
+            if late not in steps.outputs:
+                raise TimeoutError(late)
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(abs, range(workers * 4)))
+        began = time.perf_counter()
+        while sorter.is_active():
+            for step in sorter.get_ready():
+                if steps.timed:
+                    heappush(deadlines, (time.monotonic() + TIMEOUT_SECONDS, step))
+                pool.submit(work, step)
+            sorter.done(next_end())
+        return time.perf_counter() - began
+
+
+def by_hand_asyncio_with(steps: RealSteps, workers: int, call: Callable[[str | None], Awaitable[str | None]]) -> float:
+    """:func:`by_hand_asyncio` with features; `asyncio.timeout` costs less than `wait_for`, which makes a task."""
+
+    async def main() -> float:
+        sorter = _sorter(steps.parents)
+        slots, limit = asyncio.Semaphore(workers), asyncio.Semaphore(8)
+        ends: asyncio.Queue[int] = asyncio.Queue()
+        tasks: set[asyncio.Task[None]] = set()
+
+        async def attempt(prompt: str | None) -> str | None:
+            for number in range(1, steps.attempts + 1):
+                try:
+                    if not steps.timed:
+                        return await call(prompt)
+                    async with asyncio.timeout(TIMEOUT_SECONDS):
+                        return await call(prompt)
+                except Exception:
+                    if number == steps.attempts:
+                        raise
+            return None
+
+        async def work(step: int) -> None:
+            async with slots:
+                holds, prompt = steps.begin(step)
+                if holds and steps.limited:
+                    async with limit:
+                        steps.outputs[step] = await attempt(prompt)
+                elif holds:
+                    steps.outputs[step] = await attempt(prompt)
+            ends.put_nowait(step)
+
+        began = time.perf_counter()
+        while sorter.is_active():
+            for step in sorter.get_ready():
+                task = asyncio.ensure_future(work(step))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+            sorter.done(await ends.get())
+        return time.perf_counter() - began
+
+    return asyncio.run(main())

@@ -118,7 +118,7 @@ def test_the_cost_of_langgraphs_barrier_is_found(langgraph_spans: list[ReadableS
     assert reason == "barrier"
     # How much longer `slow` took than `fast` this time: 400 ms, and what else the machine did.
     ends = {span.name: span.end_time or 0 for span in langgraph_spans}
-    assert end - start == pytest.approx((ends["slow"] - ends["fast"]) / 1e6, rel=0.1)
+    assert end - start == pytest.approx((ends["slow"] - ends["fast"]) / 1e6, rel=0.3)
     assert end - start >= 350
 
 

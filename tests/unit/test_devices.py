@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from executor import CachedStep, Devices, Resource, Step, ToolContext, Workflow, WorkflowError, run, step_devices
+from executor import Devices, Resource, Step, ToolContext, Workflow, WorkflowError, run, step_devices
 from executor.device_discovery import FoundDevice, found_on_machine, visible, with_devices
 from executor.model.findings import Finding
 from executor.node_runtime import CallError, call_tool
@@ -305,7 +305,7 @@ def test_the_output_of_a_step_is_taken_from_the_cache_whichever_device_it_had(tm
         args = {"given": "{{ devices.gpu }} for it"}
         return Workflow(
             steps=tuple(
-                CachedStep(step_id=name, tool="told", needs={"gpu": 0.75}, args=args, prompt=None, cache="inputs")
+                Step(step_id=name, tool="told", needs={"gpu": 0.75}, args=args, prompt=None, cache="inputs")
                 for name in names
             )
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.environment import environment_facts, source_revision, usable_cores
+from harness.files.encoded_list import EncodedList, items_with
 from harness.files.json_output import OutputError, check_writable, json_parts, write_json, write_whole
 
 
@@ -42,6 +43,15 @@ def test_each_item_of_a_long_list_is_one_line() -> None:
     assert json.loads(text) == document
     assert '    {"step_id": "s7", "attempts": [{"attempt": 1}]},\n' in text
     assert len(text.splitlines()) == len(steps) + 10
+
+
+def test_a_list_that_is_kept_as_text_is_read_and_written_like_any_other() -> None:
+    steps = [{"step_id": f"s{place}", "output": 'a "cached": b', "nothing": None} for place in range(1001)]
+    steps[7]["cached"] = True
+    encoded = EncodedList(iter(steps))
+    assert (list(encoded), encoded[7], encoded[-1], len(encoded)) == (steps, steps[7], steps[-1], 1001)
+    assert "".join(json_parts({"a": [{"steps": encoded}]})) == "".join(json_parts({"a": [{"steps": steps}]}))
+    assert list(items_with("cached", encoded)) == list(items_with("cached", steps)) == [steps[7]]
 
 
 def test_a_number_that_is_not_finite_is_written_nowhere(tmp_path: Path) -> None:

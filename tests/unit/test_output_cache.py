@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from executor import Cache, CachedStep, Resume, Run, Step, ToolError, Workflow, WorkflowError, run, step
+from executor import Cache, Resume, Run, Step, ToolError, Workflow, WorkflowError, run, step
 from executor.journal.resume_plan import ResumePlan
 from executor.model.workflow import dump_workflow, parse_workflow
 from executor.output_cache.cache_file import MIGRATIONS, CacheError, CacheFile, NewOutput
@@ -61,8 +61,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "outputs.cache"
 
 
-def cached(step_id: str, tool: str = "shout", **words: Any) -> CachedStep:
-    return CachedStep(step_id=step_id, tool=tool, cache="inputs", **words)
+def cached(step_id: str, tool: str = "shout", **words: Any) -> Step:
+    return Step(step_id=step_id, tool=tool, cache="inputs", **words)
 
 
 def done(path: Path, *steps: Step, **options: Any) -> Run:
@@ -73,8 +73,8 @@ def done(path: Path, *steps: Step, **options: Any) -> Run:
 @pytest.mark.parametrize("backend", ["serial", "threads", "asyncio", "processes"])
 def test_a_call_that_an_earlier_run_made_is_not_made_again(path: Path, backend: str) -> None:
     steps = (
-        CachedStep(step_id="a", tool="noop", prompt="{{ inputs.word }}", cache="inputs"),
-        CachedStep(step_id="b", tool="noop", prompt="{{ steps.a.output }}!", cache="inputs"),
+        Step(step_id="a", tool="noop", prompt="{{ inputs.word }}", cache="inputs"),
+        Step(step_id="b", tool="noop", prompt="{{ steps.a.output }}!", cache="inputs"),
         Step(step_id="c", tool="noop", prompt="{{ steps.b.output }}?"),
     )
     first = done(path, *steps, inputs={"word": "hi"}, backend=backend, cache=Cache(path, run_id="first"))
@@ -235,7 +235,6 @@ def test_words_survive_the_way_to_a_file_and_absent_ones_are_no_field(path: Path
     workflow, _ = parse_workflow(words)
     assert workflow is not None
     assert dump_workflow(workflow) == words
-    assert [type(one) for one in workflow.steps] == [CachedStep, Step]
     off, findings = parse_workflow({"steps": [{"step_id": "a", "tool": "noop", "cache": None, "ttl": None}]})
     assert findings == []
     assert off is not None

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from executor.model.findings import Finding, WorkflowError
+from harness.files import strict_yaml
 from harness.files.json_places import JsonPlaces
+from harness.files.plain_yaml import UnusualError, plain_mapping
 from harness.files.strict_file import parse_document, parse_value, read_document
 from harness.files.strict_json import replay_json
 from harness.files.tree_builder import DEPTH_LIMIT, TreeBuilder
@@ -275,6 +277,68 @@ def test_a_value_from_the_command_line_is_json_or_a_word(text: str, value: objec
 def test_a_value_that_data_cannot_hold_is_refused(text: str) -> None:
     with pytest.raises(WorkflowError):
         parse_value(text)
+
+
+# The short way through YAML
+
+
+PLAIN_WORDS = ["a", "b", "c", "tool", "null", "~", "true", "no", "007", "-2.5", "'it''s'", '"\\u00e9\\n"', "ä", "1:30"]
+WORDS = [
+    *PLAIN_WORDS,
+    *("0x1f", "1.0e+3", ".inf", "<<", "2024-01-01", "*here", "&here", "&here x", "!!str", "!mine", "[a,b]", "{a: 1}"),
+    *("[", "{", "'", '"', "|", ">-", "#", ":", "-", "?", "%", "@", "9" * 5000, '"\\ud800"', "a: b"),
+]
+
+
+def odd_yaml(draw: random.Random, depth: int = 0) -> list[str]:
+    """Lines of a mapping or a list, in which most is plain and anything may come."""
+    lines = []
+    listed = draw.random() < 0.4
+    for place in range(draw.randrange(1, 5)):
+        # Where several words are drawn, some are wrong together.
+        word = " ".join(
+            draw.choice(PLAIN_WORDS if draw.random() < 0.9 else WORDS) for _ in range(draw.choice([1, 1, 1, 2]))
+        )
+        key = draw.choice(WORDS) if draw.random() < 0.05 else f"k{draw.randrange(3) if draw.random() < 0.1 else place}"
+        inner = odd_yaml(draw, depth + 1) if depth < 3 and draw.random() < 0.5 else None
+        head = "-" if listed else f"{key}:"
+        if inner is None:
+            lines.append(f"{head} {word}")
+        else:
+            lines += [f"{head} {word}" if draw.random() < 0.03 else head, *(f"  {line}" for line in inner)]
+    return lines
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_read_the_short_way_is_what_the_whole_of_yaml_reads(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = random.Random(seed)
+    texts = ["\n".join(odd_yaml(draw)) for _ in range(100)]
+    texts += [
+        "---\na: 1\n...\n",
+        "a: 1\n---\nb: 2\n",
+        "# nothing\n",
+        "\n\n# first\na: [b, {c: d}]\n",
+        "[" * 200,
+        "x",
+        "- 1",
+    ]
+
+    def outcome(text: str) -> tuple[Any, int | None, list[Finding]]:
+        try:
+            document = parse_document(text, source="file.yaml", format="yaml")
+        except WorkflowError as error:
+            return None, None, error.findings
+        return repr(document.data), document.line_of(()), []
+
+    short = [outcome(text) for text in texts]
+    read = [text for text, (data, _, _) in zip(texts, short, strict=True) if data is not None]
+
+    def unusual(_text: str) -> None:
+        raise UnusualError
+
+    assert sum(bool(plain_mapping(text)) for text in read if not set("&*!<") & set(text)) > 10
+    monkeypatch.setattr(strict_yaml, "plain_mapping", unusual)
+    assert [outcome(text) for text in texts] == short
 
 
 # Lines of JSON, found without building the tree

@@ -72,6 +72,13 @@ def check(whole):
     Draft202012Validator(run_schema()).validate(json.loads(json.dumps(whole, allow_nan=False)))
 
 
+def test_steps_that_are_encoded_at_once_are_the_steps():
+    repetition = Repetition(example(), outputs={"a": {"text": "ä"}, "c": object()}, errors={"b": "no"})
+    plain, encoded = (result_document([repetition], encoded_steps=wanted) for wanted in (False, True))
+    assert {**encoded, "steps": list(encoded["steps"])} == plain
+    assert encoded["steps"].texts == [json.dumps(step) for step in plain["steps"]]
+
+
 def test_the_schema_is_a_schema_and_describes_every_field():
     schema = run_schema()
     Draft202012Validator.check_schema(schema)

@@ -77,15 +77,15 @@ def _write_what_fits(output: WorkerOutput, data: bytes) -> int:
     return os.write(output.write_ends[0], data)
 
 
-def descriptors() -> set[str]:
-    return {place.name for place in Path("/proc/self/fd").iterdir()}
+def open_descriptors() -> set[str]:
+    return {one.name for one in Path("/proc/self/fd").iterdir()}
 
 
 def test_one_that_is_closed_while_workers_end_lets_go_of_all() -> None:
-    before = descriptors()
+    before = open_descriptors()
     for _ in range(200):
         relay = OutputRelay()
         for output in [relay.output() for _ in range(3)]:
             output.started()
         relay.close()
-    assert descriptors() == before
+    assert open_descriptors() == before

@@ -48,8 +48,44 @@ def test_a_workflow_as_the_seed_writes_it_loads() -> None:
     assert workflow.steps == (Step(step_id="step1", description="Write a joke", tool="writer"),)
 
 
-def test_a_step_has_at_most_twenty_one_fields() -> None:
-    assert len(Step.model_fields) <= 21
+def test_a_step_keeps_only_what_differs_from_the_defaults() -> None:
+    step = Step(step_id="a", tool="noop", priority=0, depends_on=(), timeout=2.0)
+    assert step.__dict__ == {"step_id": "a", "tool": "noop", "timeout": 2.0}
+    assert (step.priority, step.depends_on, step.retry, step.on_failure) == (0, (), None, "continue")
+    assert step == Step(step_id="a", tool="noop", timeout=2.0)
+    assert hash(step) == hash(Step(step_id="a", tool="noop", timeout=2.0))
+    assert step.model_copy(update={"timeout": None}) == Step(step_id="a", tool="noop")
+
+
+def test_a_step_is_written_out_with_all_its_fields() -> None:
+    step = Step(step_id="a", priority=0)
+    assert list(step.model_dump()) == list(Step.model_fields)
+    assert Workflow(steps=(step,)).model_dump(mode="json")["steps"][0] == step.model_dump(mode="json")
+    assert step.model_dump(exclude_unset=True) == {"step_id": "a", "priority": 0}
+    assert step.model_dump(exclude_defaults=True) == {"step_id": "a"}
+    assert Step.model_validate(step.model_dump()) == step
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"timeout": -1.0}, {"max_parallel": 0}, {"priority": 10**9}, {"tool": ""}, {"expected_tokens": -1}, {"ttl": 1.0}],
+    ids=str,
+)
+def test_a_kind_of_step_has_the_bounds_of_all_steps(wrong: dict[str, Any]) -> None:
+    class Kind(Step):
+        pass
+
+    for kind in (Step, Kind):
+        with pytest.raises(ValidationError):
+            kind.model_validate({"step_id": "a", **wrong})
+        assert kind.model_validate({"step_id": "a", "tool_name": "noop"}).tool == "noop"
+
+
+def test_a_kind_of_step_with_fields_of_its_own_is_refused() -> None:
+    with pytest.raises(TypeError, match="Kind cannot have fields that other steps have not"):
+
+        class Kind(Step):
+            more: int = 0
 
 
 @pytest.mark.parametrize("name", sorted(Step.model_fields.keys() - {"step_id"}))

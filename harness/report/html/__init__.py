@@ -7,6 +7,14 @@ Rules of this package:
 - Everything that is drawn is in a table, too.
 """
 
-from harness.report.html.page import report_html, write_report
+from typing import TYPE_CHECKING
+
+from executor.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from harness.report.html.page import report_html, write_report
 
 __all__ = ["report_html", "write_report"]
+
+# A terminal's summary says capacities in the report's words, and draws no page.
+__getattr__, __dir__ = lazy_names(__name__, {"harness.report.html.page": ("report_html", "write_report")})

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
-from executor.model.workflow import Devices, Resource, Retry, Step, Workflow
+from executor.model.workflow import Devices, Resource, Retry, Step, Workflow, without_defaults
 from executor.record.timeline import AttemptOutcome
 from harness.testing.drawing.behaviour import AttemptPlan, Behaviour, Call, Child, StepPlan
 from harness.testing.drawing.shapes import SHAPES, RandomSource, Shape, Source
@@ -296,16 +296,13 @@ def _has_devices(step: Step) -> bool:
     return any(name.startswith(DEVICE_KIND) for name in step.needs or ())
 
 
-_BLANK = dict(Step(step_id="blank"))
-
-
 def _made_step(step_id: str, fields: Mapping[str, Any]) -> Step:
     """A step of drawn fields, which are valid as they are: they are not validated again, and not copied, which would
     take a third of the time that a step is drawn in.
     """
     step = object.__new__(Step)
     put = object.__setattr__
-    put(step, "__dict__", {**_BLANK, "step_id": step_id, **fields})
+    put(step, "__dict__", without_defaults({"step_id": step_id, **fields}))
     put(step, "__pydantic_fields_set__", {"step_id", *fields})
     put(step, "__pydantic_extra__", None)
     put(step, "__pydantic_private__", None)

@@ -83,14 +83,16 @@ class Measuring:
         for graph in smallest:
             walls, cpus, steps = [], [], []
             for parents in (smallest[graph], largest[graph])[size == SIZES[0] :]:
-                runs = self.repeated(Work(parents, nothing, (0.0,) * len(parents)))
+                # What a run costs beside its steps may vary by more than the steps take.
+                runs = self.repeated(Work(parents, nothing, (0.0,) * len(parents)), 1 if self.quick else 3)
                 walls.append(min(wall for wall, _ in runs))
-                # Of other processes it comes in ticks of 10 ms: short runs are added up.
-                cpus.append(statistics.mean(cpu for _, cpu in runs))
+                # Of other processes it comes in ticks of 10 ms: short runs are added up. A run that took much longer
+                # than another did something else besides.
+                cpus.append(statistics.mean(cpu for wall, cpu in runs if wall <= 1.5 * walls[-1]))
                 steps.append(len(parents))
             # Of one that is very slow there is but one size, and what a run costs is in its steps.
             beside = (walls[0], steps[0], cpus[0]) if len(walls) > 1 else (0.0, 0, 0.0)
-            if walls[-1] <= beside[0]:
+            if walls[-1] <= beside[0] or cpus[-1] <= beside[2]:
                 # On a busy machine the few steps of the smallest graph may take longer.
                 beside = (0.0, 0, 0.0)
             seconds = (walls[-1] - beside[0]) / (steps[-1] - beside[1])
@@ -98,7 +100,7 @@ class Measuring:
                 "graph": graph,
                 "steps": steps[-1],
                 "seconds": seconds,
-                "cpu_seconds": max(0.0, (cpus[-1] - beside[2]) / (steps[-1] - beside[1])),
+                "cpu_seconds": (cpus[-1] - beside[2]) / (steps[-1] - beside[1]),
                 "run_seconds": max(0.0, walls[0] - steps[0] * seconds),
             }
 
@@ -107,20 +109,24 @@ class Measuring:
         from tests.benchmarks.peers.work import Work, nothing
 
         longest = LONGEST_SECONDS / 4 if self.quick else LONGEST_SECONDS
+        before = (0, 0.0)
         for size, larger in itertools.pairwise(SIZES):
             parents = graphs_of(size)["layered"]
             # The first run of all brings up what comes up late.
             self.timed(Work(parents, nothing, (0.0,) * len(parents)))
             wall, _ = self.timed(Work(parents, nothing, (0.0,) * len(parents)))
-            if wall * larger / size > (3 * LONGEST_SECONDS if size == SIZES[0] else longest) * 5:
+            # What a run costs beside its steps does not grow with them.
+            a_step = max(0.0, wall - before[1]) / (size - before[0])
+            if a_step * larger > (3 * LONGEST_SECONDS if size == SIZES[0] else longest) * 5:
                 return size
+            before = (size, wall)
         return SIZES[-1]
 
-    def repeated(self, work: Any) -> list[tuple[float, float]]:
+    def repeated(self, work: Any, at_least: int = 1) -> list[tuple[float, float]]:
         """Some runs, fewer where they are long."""
         began = time.perf_counter()
         runs = [self.timed(work)]
-        while len(runs) < MOST_RUNS and time.perf_counter() - began < LONGEST_SECONDS / 2:
+        while len(runs) < at_least or (len(runs) < MOST_RUNS and time.perf_counter() - began < LONGEST_SECONDS / 2):
             runs.append(self.timed(work))
         return runs
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from executor.dependencies import Plan, plan, workflow_with_dependencies
-from executor.model.workflow import CachedStep, Resource, ToolDeclaration, Workflow
+from executor.model.workflow import Resource, Step, ToolDeclaration, Workflow
 from tests.unit.dependencies.plans import codes, graph_of, planned, said, step
 
 WAIT = "the steps wait for each other"
@@ -171,11 +171,11 @@ def test_a_cycle_hides_no_fault_of_the_steps_in_it() -> None:
 
 def test_what_has_effects_or_depends_on_more_than_its_inputs_takes_no_output_from_the_cache() -> None:
     found = planned(
-        CachedStep(step_id="once", cache="inputs", idempotent=False),
-        CachedStep(step_id="writer", cache="inputs", writes=("s",)),
-        CachedStep(step_id="reader", cache="inputs", reads=("s",)),
-        CachedStep(step_id="fine", cache="inputs"),
-        CachedStep(step_id="off", idempotent=False),
+        Step(step_id="once", cache="inputs", idempotent=False),
+        Step(step_id="writer", cache="inputs", writes=("s",)),
+        Step(step_id="reader", cache="inputs", reads=("s",)),
+        Step(step_id="fine", cache="inputs"),
+        Step(step_id="off", idempotent=False),
         step("z", idempotent=False, reads=("s",), writes=("s",)),
     )
     reasons = {
@@ -192,7 +192,5 @@ def test_what_has_effects_or_depends_on_more_than_its_inputs_takes_no_output_fro
 
 def test_a_tool_that_must_not_be_called_twice_takes_no_output_from_the_cache() -> None:
     tools = {"pay": ToolDeclaration(kind="noop", idempotent=False)}
-    again = CachedStep(step_id="again", tool="pay", cache="inputs", idempotent=True)
-    assert codes(planned(CachedStep(step_id="a", tool="pay", cache="inputs"), again, tools=tools)) == [
-        ("not-cacheable", "a")
-    ]
+    again = Step(step_id="again", tool="pay", cache="inputs", idempotent=True)
+    assert codes(planned(Step(step_id="a", tool="pay", cache="inputs"), again, tools=tools)) == [("not-cacheable", "a")]
