@@ -83,6 +83,12 @@ class AsyncioBackend(Backend):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed: asyncio.Event | None = None
 
+    def open(self, engine: Engine) -> None:
+        self.calls = engine.renderer.direct_calls(engine.graph.steps, asynchronous=True)
+        self._thread_calls = ()
+        if any(tool.call_async is None for tool in engine.renderer.tools.values()):
+            self._thread_calls = engine.renderer.direct_calls(engine.graph.steps, asynchronous=False)
+
     def drive(self, engine: Engine) -> None:
         try:
             # What an event loop opens. One that cannot leaves a traceback and a coroutine without an awaiter.
@@ -111,10 +117,6 @@ class AsyncioBackend(Backend):
         self._engine = engine
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
-        self.calls = engine.renderer.direct_calls(engine.graph.steps, asynchronous=True)
-        self._thread_calls = ()
-        if any(tool.call_async is None for tool in engine.renderer.tools.values()):
-            self._thread_calls = engine.renderer.direct_calls(engine.graph.steps, asynchronous=False)
         self._loop_thread = get_ident()
         self._make_up()
         try:
