@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -131,3 +132,32 @@ def test_a_cluster_on_which_a_call_still_runs_is_not_kept() -> None:
         assert run(Workflow(steps=(endless,)), backend=backend, tools={"slept": slept}).statuses == {"a": "failed"}
         assert backend.worker_pids == []
         assert run(Workflow(steps=(quick,)), backend=backend, tools={"slept": slept}).ok
+
+
+def end_group() -> None:
+    os.killpg(0, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_step_that_ends_its_process_group_ends_its_worker_which_comes_again() -> None:
+    one = Workflow(steps=(Step(step_id="a", tool="tool"),))
+    with find_backend("dask")(1) as backend:
+        assert run(one, backend=backend, tools={"tool": end_group}).errors["a"].outcome == "worker_died"
+        assert run(one, backend=backend, tools={"tool": process_id}).ok
+
+
+@pytest.mark.slow
+def test_steps_that_are_sent_together_travel_in_one_graph(address: str) -> None:
+    from distributed import Client
+
+    naps = [Step(step_id=f"s{n}", tool="sleep", args={"seconds": 0.02}, expected_seconds=0.02) for n in range(60)]
+    with Client(address, set_as_default=False) as client:  # type: ignore[no-untyped-call]  # Dask has few types
+
+        def graphs() -> int:
+            events = client.get_events("scheduler")  # type: ignore[no-untyped-call]  # as above
+            return sum(event["action"] == "update-graph" for _, event in events)
+
+        before = graphs()
+        backend = find_backend("dask")(address=address)  # type: ignore[call-arg]  # an option of this backend
+        assert run(Workflow(steps=tuple(naps)), backend=backend).ok
+        assert 0 < graphs() - before < len(naps) / 2

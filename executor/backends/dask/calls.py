@@ -2,9 +2,11 @@
 
 ::
 
-    here ── client.submit ──▶ scheduler ──▶ worker: the call ── event (the answer) ──▶ scheduler ──▶ here
+    here ── client.map ──▶ scheduler ──▶ worker: the call ── event (the answer) ──▶ scheduler ──▶ here
 
 Rules of this module:
+- Calls that are submitted together travel in one graph (:meth:`DaskCalls.send`): of a graph for each, most of the time
+  was Dask's. One that takes inputs along or asks for resources has a graph of its own.
 - A small answer comes as an event, on the way that the end of its task takes, and before it. A result would be fetched
   from the worker when the end is known: two ways more. A large answer is the task's result.
 - What the scheduler keeps of the events is thrown away at the end.
@@ -31,18 +33,23 @@ from functools import partial
 from itertools import count
 from typing import Any
 
+import dask
 from distributed import KilledWorker, get_worker
 
 from executor.backends.call_thread import CallThread
 from executor.backends.cluster_backend import SentCall
 from executor.backends.pickling import PROTOCOL
-from executor.backends.staying_outputs import run_call, with_remote, with_transfer
+from executor.backends.staying_outputs import has_stayed, run_call, with_remote, with_transfer
 from executor.backends.window import RecallError
 from executor.record.remote_outputs import OutputGoneError, RemoteOutput, naming
 
 SMALL_BYTES = 10_000
 # The ends of all calls of a worker that died are there after that.
 TOGETHER_SECONDS = 0.05
+# Arguments may be large, and Dask would warn of each; it reads this where a call is submitted. Settings are the whole
+# process's: one thread at a time changes them and puts them back, so that other users of Dask keep their warning.
+SUBMIT_SETTINGS = {"distributed.admin.large-graph-warning-threshold": "1 TiB"}
+SUBMITTING = threading.Lock()
 # In a worker that has one thread more than it runs calls at once: the one that runs them.
 _thread = CallThread()
 # In a worker: what was called back, and what has begun.
@@ -105,6 +112,11 @@ def _moved(names: Sequence[str]) -> tuple[dict[str, int], float]:
     return moved, seconds
 
 
+def run_told(told: ToldCall, *inputs: bytes) -> Any:
+    """In a worker: the function of every task."""
+    return told(*inputs)
+
+
 def note_recalled(topic: str, numbers: Sequence[int]) -> None:
     """In a worker: these calls are not to begin any more."""
     _recalled.update((topic, number) for number in numbers)
@@ -144,6 +156,10 @@ class DaskCalls:
         self._topic = f"makespan-{uuid.uuid4().hex}"
         self._numbers = count()
         self._calls: dict[int, Call] = {}
+        # Submitted, and not sent yet.
+        self._unsent: list[Call] = []
+        # Tasks that have said their answer: what Dask's client writes for the end of each waits for the next calls.
+        self._answered: list[Any] = []
         self._lock = threading.Lock()
         # Of workers that have died: their calls that are not settled yet, and how many are that had begun.
         self._killed: dict[str, list[tuple[Call, KilledWorker]]] = {}
@@ -151,7 +167,7 @@ class DaskCalls:
         client.subscribe_topic(self._topic, self._heard)
 
     def submit(self, call: Callable[[], Any], /) -> Future[Any]:
-        """Run it on a worker."""
+        """Run it on a worker, from the next :meth:`send` on."""
         sent = SentCall.of(call)
         with naming() as inputs:
             data = pickle.dumps(sent.call, PROTOCOL)
@@ -159,26 +175,46 @@ class DaskCalls:
         with self._lock:
             self._calls[made.number] = made
         made.answer.add_done_callback(lambda answer: self._over(made) if answer.cancelled() else None)
-        try:
-            self._send(made)
-        except BaseException:
-            self._calls.pop(made.number, None)
-            raise
+        self._unsent.append(made)
         return made.answer
 
-    def _send(self, call: Call) -> None:
+    def send(self) -> None:
+        """Send what was submitted since the last time."""
+        calls, self._unsent = self._unsent, []
+        alike: list[Call] = []
+        for call in calls:
+            if call.inputs or call.sent.asked:
+                self._send([call])
+            else:
+                alike.append(call)
+        if alike:
+            self._send(alike)
+        if calls:
+            self._answered.clear()
+
+    def _send(self, calls: Sequence[Call]) -> None:
+        """Send calls in one graph; where it cannot be sent, that is their end."""
+        try:
+            inputs = [[_there(remote)] for remote in calls[0].inputs]
+            # By itself Dask keeps no order among what comes within a tenth of a second.
+            with SUBMITTING, dask.config.set(SUBMIT_SETTINGS):
+                tasks = self._client.map(
+                    run_told, [self._told(call) for call in calls], *inputs,
+                    key=[f"{self._topic}-{call.number}" for call in calls], pure=False, priority=-calls[0].number,
+                    resources=calls[0].sent.asked or None,
+                )  # fmt: skip
+        except BaseException as error:  # noqa: BLE001  # whatever it is, it is the end of these calls
+            for call in calls:
+                self._settle(call, error)
+            return
+        for call, task in zip(calls, tasks, strict=True):
+            call.task = task
+            task.add_done_callback(partial(self._ended, call))
+
+    def _told(self, call: Call) -> ToldCall:
         names = [remote.name for remote in call.inputs]
-        inputs = [remote.reference for remote in call.inputs]
-        if None in inputs:
-            raise OutputGoneError("an output that this step takes along is gone")
         says_begun = call.sent.begun is not None
-        told = ToldCall(self._topic, call.number, call.data, call.stays_bytes, names, says_begun, self._in_turn)
-        # By itself Dask keeps no order among what comes within a tenth of a second.
-        call.task = self._client.submit(
-            told, *inputs, key=f"{self._topic}-{call.number}", pure=False, priority=-call.number,
-            resources=call.sent.asked or None,
-        )  # fmt: skip
-        call.task.add_done_callback(lambda task: self._ended(call, task))
+        return ToldCall(self._topic, call.number, call.data, call.stays_bytes, names, says_begun, self._in_turn)
 
     def recall(self, answers: Iterable[Any]) -> None:
         """Have those of these calls end with :class:`RecallError` that have not begun."""
@@ -198,7 +234,8 @@ class DaskCalls:
         with self._lock:
             call = next((call for call in self._calls.values() if call.answer is answer), None)
         if call is not None:
-            call.task.cancel()
+            if call.task is not None:
+                call.task.cancel()
             self._settle(call, error)
 
     def shutdown(self) -> None:
@@ -206,11 +243,12 @@ class DaskCalls:
         with self._lock:
             calls = list(self._calls.values())
             self._calls.clear()
+        self._answered.clear()
         if self._client.status != "running":
             return
         self._client.unsubscribe_topic(self._topic)
         if calls:
-            self._client.cancel([call.task for call in calls], force=True)
+            self._client.cancel([call.task for call in calls if call.task is not None], force=True)
         with suppress(Exception):
             self._client.run_on_scheduler(_truncate, self._topic)
 
@@ -228,6 +266,8 @@ class DaskCalls:
                 call.sent.begun()
         else:
             answer = pickle.loads(data)  # noqa: S301  # from a worker of ours
+            if not has_stayed(answer):
+                self._answered.append(call.task)
             self._settle(call, with_remote(answer, lambda size, name: _remote(call, size, name)))
 
     def _ended(self, call: Call, task: Any) -> None:
@@ -285,10 +325,7 @@ class DaskCalls:
                 return
             call.number = next(self._numbers)
             self._calls[call.number] = call
-        try:
-            self._send(call)
-        except BaseException as error:  # noqa: BLE001  # whatever it is, it is the end of this call
-            self._settle(call, error)
+        self._send([call])
 
     def _settle(self, call: Call, answer: Any) -> None:
         self._over(call)
@@ -303,7 +340,15 @@ class DaskCalls:
         with self._lock:
             self._calls.pop(call.number, None)
         if call.answer.cancelled() and call.task is not None:
-            call.task.cancel()
+            # Where the connection is closed, there is nothing to cancel.
+            with suppress(Exception):
+                call.task.cancel()
+
+
+def _there(remote: RemoteOutput) -> Any:
+    if remote.reference is None:
+        raise OutputGoneError("an output that this step takes along is gone")
+    return remote.reference
 
 
 def _remote(call: Call, size_bytes: int, type_name: str) -> RemoteOutput:

@@ -3,6 +3,7 @@
 Rules of this module:
 - It finds the modules that its parent finds, says nothing but what steps say, and ends with its parent,
   however that ends.
+- The worker is in another process group than its nanny: a step that ends its group is not the end of the nanny.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import sys
 from asyncio.subprocess import DEVNULL
 
+import dask
 from distributed.deploy.subprocess import SubprocessWorker
 
 LOOPBACK = "127.0.0.1"
@@ -21,6 +23,8 @@ LOOPBACK = "127.0.0.1"
 OPTIONS = {
     "host": LOOPBACK, "nthreads": 2, "memory_limit": 0, "dashboard_address": f"{LOOPBACK}:0", "death_timeout": 10,
 }  # fmt: skip
+# What a worker imports before it says that it is there.
+SETUP = "executor.backends.dask.worker_setup"
 # `python -m dask`, but the kernel kills it when the parent's thread is gone that started it (PR_SET_PDEATHSIG).
 PROGRAM = """
 import ctypes, signal
@@ -36,7 +40,8 @@ class WorkerProgram(SubprocessWorker):
     """One process under Dask's nanny, which starts it again when a step ends it."""
 
     async def _start(self) -> None:
-        specification = json.dumps({"cls": "distributed.Nanny", "opts": OPTIONS})
+        options = {**OPTIONS, "preload": [*dask.config.get("distributed.worker.preload"), SETUP]}
+        specification = json.dumps({"cls": "distributed.Nanny", "opts": options})
         path = os.pathsep.join(place or os.getcwd() for place in sys.path)  # noqa: PTH109  # as Python itself reads ""
         environment = {**os.environ, "PYTHONPATH": path, "DASK_LOGGING__DISTRIBUTED": "critical"}
         self.process = await asyncio.create_subprocess_exec(

@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -52,10 +51,6 @@ LOOPBACK = "127.0.0.1"
 OPTIONS = {"host": LOOPBACK, "port": 0, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
 # A worker that dies takes down what runs on it, and the one call that waits there; the engine decides what runs again.
 SETTINGS = {"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.worker-saturation": 5.0}
-# Arguments may be large, and Dask would warn of each; it reads this where a call is submitted. Settings are the whole
-# process's: one thread at a time changes them and puts them back, so that other users of Dask keep their warning.
-SUBMIT_SETTINGS = {"distributed.admin.large-graph-warning-threshold": "1 TiB"}
-SUBMITTING = threading.Lock()
 
 
 class ConnectionLostError(Exception):
@@ -294,9 +289,10 @@ class DaskBackend(StayingOutputsBackend):
         # Dask's own words count failures that it was told of.
         return f"it was {error.last_worker.address}" if isinstance(error, KilledWorker) else str(error)
 
-    def _submit_to_executor(self, call: Callable[[], Any]) -> Future[Answer]:
-        with SUBMITTING, dask.config.set(SUBMIT_SETTINGS):
-            return super()._submit_to_executor(call)
+    def _submit_all(self, engine: Engine, starts: list[Attempt]) -> None:
+        super()._submit_all(engine, starts)
+        assert isinstance(self._executor, DaskCalls)
+        self._executor.send()
 
     def _connect(self) -> Any:
         if self._address is not None:
