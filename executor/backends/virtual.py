@@ -30,7 +30,6 @@ from executor.tools.tool import Simulation
 DEFAULT_SECONDS = 1.0
 _DEFAULT_NANOSECONDS = round(DEFAULT_SECONDS * NANOSECONDS)
 _ABSENT = object()
-_new_tuple = tuple.__new__
 
 
 class Simulated(NamedTuple):
@@ -48,6 +47,9 @@ class Simulated(NamedTuple):
 
 
 Behaviour: TypeAlias = Callable[[Attempt], Simulated]
+# What only a run knows. One for all steps: a million of their own would take 120 MB.
+_UNKNOWN = MadeUp("[virtual] output")
+_ASSUMED = Simulated(_DEFAULT_NANOSECONDS, "succeeded", _UNKNOWN)
 
 
 class _Running:
@@ -90,7 +92,9 @@ class VirtualBackend(Backend):
         # Instants at which something happens, and to whom: an end or a call, in the order in which they were made.
         self._instants: list[int] = []
         self._happens: dict[int, list[Attempt]] = {}
-        self._behaviour = behaviour or self._as_stated
+        self._behaviour = behaviour
+        # By index, how steps go for which nothing has to be asked during the run; see `_foresee`.
+        self._foreseen: Sequence[Simulated | None] = ()
         self._running: dict[Attempt, _Running] = {}
         self._free_names: list[str] = []
         self._names = 0
@@ -115,7 +119,8 @@ class VirtualBackend(Backend):
 
     def drive(self, engine: Engine) -> None:
         self._engine = engine
-        self._assumed.clear()
+        self._assumed = bytearray(len(engine.graph.steps))
+        self._foreseen = [] if self._behaviour is not None else self._foresee(engine)
         # All that piles up is the record, and no step's own code runs.
         with rare_collections():
             self._start(engine.begin())
@@ -218,12 +223,18 @@ class VirtualBackend(Backend):
         engine = self._engine
         assert engine is not None
         steps, names, now = engine.scheduler.steps, self._free_names, self._time
-        running, happens, behaviour = self._running, self._happens, self._behaviour
+        running, happens, behaviour = self._running, self._happens, self._behaviour or self._as_stated
+        foreseen, assumed = self._foreseen, self._assumed
         for attempt in starts:
             worker = names.pop() if names else self._new_name()
-            if steps[attempt.index].timeout is not None:
-                engine.started(attempt, now, worker)
-            plan = behaviour(attempt)
+            index = attempt.index
+            plan = foreseen[index] if index < len(foreseen) else None
+            if plan is None:
+                if steps[index].timeout is not None:
+                    engine.started(attempt, now, worker)
+                plan = behaviour(attempt)
+            elif plan is _ASSUMED:
+                assumed[index] = 1
             simulated = running[attempt] = _Running(plan, worker)
             if plan.calls:
                 self._push(attempt, simulated)
@@ -246,17 +257,29 @@ class VirtualBackend(Backend):
         self._names += 1
         return f"virtual-{self._names}"
 
+    def _foresee(self, engine: Engine) -> list[Simulated | None]:
+        """How each step of the graph goes; None: that has to be asked when it starts. Most steps of a large simulation
+        are known beforehand: nothing of them is rendered, their tools have no words for it, and no output is expected.
+        """
+        is_unsimulated, scale, expected = engine.renderer.is_unsimulated, engine.context.scale, self.expected_outputs
+        by_duration: dict[float | None, Simulated] = {None: _ASSUMED}
+        foreseen: list[Simulated | None] = []
+        for step in engine.graph.steps:
+            if not is_unsimulated(step) or step.timeout is not None or step.step_id in expected:
+                foreseen.append(None)
+                continue
+            seconds = step.expected_seconds
+            plan = by_duration.get(seconds)
+            if plan is None:
+                plan = Simulated(round((seconds or 0.0) * scale * NANOSECONDS), "succeeded", _UNKNOWN)
+                by_duration[seconds] = plan
+            foreseen.append(plan)
+        return foreseen
+
     def _as_stated(self, attempt: Attempt) -> Simulated:
         engine = self._engine
         assert engine is not None
         step = engine.scheduler.steps[attempt.index]
-        if engine.renderer.is_unsimulated(step):
-            duration = self._duration(attempt, step, None)
-            output = self._expected(attempt) if self.expected_outputs else _ABSENT
-            if output is _ABSENT:
-                output = MadeUp("[virtual] output of " + attempt.step_id)
-            # By far the most steps of a large simulation: the named tuple's own constructor takes twice as long.
-            return _new_tuple(Simulated, (duration, "succeeded", output, None, ()))
         try:
             tool, context, prompt, args, known = engine.prepare_simulated(attempt)
             try:
@@ -296,7 +319,7 @@ class VirtualBackend(Backend):
         if simulation is not None and known and not simulation.made_up:
             return simulation.output
         shown = None if simulation is None else simulation.output
-        return MadeUp(shown if isinstance(shown, str) else f"[virtual] output of {attempt.step_id}")
+        return MadeUp(shown) if isinstance(shown, str) else _UNKNOWN
 
     def _expected(self, attempt: Attempt) -> Any:
         expected = self.expected_outputs

@@ -295,8 +295,9 @@ class ToolDeclaration(SparseModel):
         return dict(self.__pydantic_extra__ or {})
 
 
-# Of steps in which the same fields are given: the one set of their names, and these names in order.
-_GIVEN_NAMES: dict[frozenset[str], tuple[set[str], Sequence[str]]] = {}
+# Of steps in which the same fields are given: the one set of their names, and these with their defaults, in order.
+_GIVEN: dict[frozenset[str], tuple[set[str], Sequence[tuple[str, Any]]]] = {}
+_put = object.__setattr__
 
 
 class Step(StrictModel):
@@ -347,30 +348,29 @@ class Step(StrictModel):
         if cls.model_fields.keys() != _DEFAULTS.keys():
             raise TypeError(f"{cls.__name__} cannot have fields that other steps have not")
         # Pydantic takes inherited defaults for new fields, without bounds.
-        cls.__pydantic_fields__.update(Step.model_fields)
+        cls.model_fields.update(Step.model_fields)
 
     def model_post_init(self, context: Any, /) -> None:
         """Leave the defaults out, and share the set of the names that were given, which takes 216 bytes."""
         words, given = self.__dict__, self.__pydantic_fields_set__
         key = frozenset(given)
-        if key not in _GIVEN_NAMES:
-            _GIVEN_NAMES[key] = given, [name for name in words if name in given]
-        shared, names = _GIVEN_NAMES[key]
-        kept = {name: words[name] for name in names if words[name] != _DEFAULTS[name]}
-        object.__setattr__(self, "__pydantic_fields_set__", shared)
-        object.__setattr__(self, "__dict__", kept)
+        if key not in _GIVEN:
+            _GIVEN[key] = given, [(name, _DEFAULTS[name]) for name in words if name in given]
+        shared, names = _GIVEN[key]
+        _put(self, "__pydantic_fields_set__", shared)
+        _put(self, "__dict__", {name: value for name, default in names if (value := words[name]) != default})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with other fields; they are not checked."""
         copied = super().model_copy(update=update, deep=deep)
-        object.__setattr__(copied, "__dict__", without_defaults(copied.__dict__))
+        _put(copied, "__dict__", without_defaults(copied.__dict__))
         return copied
 
     @model_serializer(mode="wrap")
     def _as_words(self, words: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """All fields, in their order, those with their defaults too."""
         whole = self.__copy__()
-        object.__setattr__(whole, "__dict__", {name: getattr(self, name) for name in type(self).model_fields})
+        _put(whole, "__dict__", {name: getattr(self, name) for name in type(self).model_fields})
         found: dict[str, Any] = words(whole)
         return found
 

@@ -52,7 +52,7 @@ class UniqueLlmTool(LlmTool):
 def with_nonce(tools: Mapping[str, Declared]) -> dict[str, Declared]:
     """The same tools; those that ask a model which is not the stand-in begin with a nonce that was never used."""
     found = dict(tools)
-    nonce = uuid.uuid4().hex
+    nonce = None
     for name, declaration in tools.items():
         if not isinstance(declaration, ToolDeclaration) or declaration.kind != LlmTool.kind:
             continue
@@ -60,6 +60,7 @@ def with_nonce(tools: Mapping[str, Declared]) -> dict[str, Declared]:
             continue
         tool = UniqueLlmTool.from_declaration(name, declaration)
         assert isinstance(tool, UniqueLlmTool)
+        nonce = nonce or uuid.uuid4().hex
         tool.nonce = nonce
         # For calls of running code there is no graph that keeps its limits.
         tool.declaration = declaration

@@ -68,19 +68,20 @@ class Meter:
         cpu, voluntary, involuntary = (
             after - before for after, before in zip(self._counts(), self._begin, strict=True)
         )
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
         peaks = [_peak_of(pid) or 0 for pid in self._living()]
         children = max([resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _MAXRSS_UNIT, *peaks])
         peak = None if self._files is None else _peak_in(os.pread(self._files.status, _STATUS_BYTES, 0))
-        return Usage(cpu, int(voluntary), int(involuntary), own if peak is None else peak, children or None)
+        if peak is None:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
+        return Usage(cpu, int(voluntary), int(involuntary), peak, children or None)
 
 
 def _counts() -> tuple[float, float, float]:
-    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    own, ended = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return (
-        sum(one.ru_utime + one.ru_stime for one in both),
-        sum(one.ru_nvcsw for one in both),
-        sum(one.ru_nivcsw for one in both),
+        own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime,
+        own.ru_nvcsw + ended.ru_nvcsw,
+        own.ru_nivcsw + ended.ru_nivcsw,
     )
 
 

@@ -92,6 +92,7 @@ def run_scenario(request: RunRequest) -> ExitCode:
         if not request.quiet:
             faults.write(finding_lines(_warnings(loaded.findings)))
         if live is None:
+            loaded.document.forget()
             _show_plan(request, loaded, terminal)
         elif not request.quiet:
             terminal.line("Steps start while the plan is still being written.")

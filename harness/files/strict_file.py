@@ -61,6 +61,10 @@ class Document:
             self._root = builder.root_place
         return self._root.line_of(path)
 
+    def forget(self) -> None:
+        """Let go of data and text: of a large file they take as much memory as its run. No place is known any more."""
+        self.data, self.text, self._root, self._places = {}, "", None, None
+
     def place(self, findings: Iterable[Finding]) -> list[Finding]:
         """The findings, each with file and line; those that have a file already keep it."""
         return [

@@ -279,6 +279,14 @@ def test_a_value_that_data_cannot_hold_is_refused(text: str) -> None:
         parse_value(text)
 
 
+@pytest.mark.parametrize(("syntax", "text"), [("yaml", "\na: [1]"), ("json", '\n{"a": [1]}')])
+def test_a_document_that_let_go_of_its_data_knows_no_place(syntax: str, text: str) -> None:
+    document = parse_document(text, source=f"file.{syntax}", format=syntax)
+    assert document.line_of(("a", 0)) == 2
+    document.forget()
+    assert (document.data, document.line_of(("a", 0))) == ({}, 1)
+
+
 # The short way through YAML
 
 

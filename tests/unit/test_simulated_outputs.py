@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 from typer.testing import CliRunner
 
+from executor.backends.virtual import VirtualBackend
 from executor.engine.simulated_outputs import MadeUp, SimulatedOutputs
 from executor.model.findings import WorkflowError
 from executor.templates.render_budget import STUB, UnknownValueError
@@ -269,6 +270,31 @@ def test_a_random_scenario_takes_what_its_plan_promises(tmp_path: Path) -> None:
         subject = subject_of_scenario(loaded, workers=MANY)
         assert subject.failures == {}, (seed, steps)
         assert simulate(subject).base_seconds == pytest.approx(expected_seconds(loaded), abs=1e-6), (seed, steps)
+
+
+def test_steps_that_are_foreseen_go_as_those_that_are_asked_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def facts(done: Execution) -> tuple[Any, ...]:
+        run = done.run
+        tries = [(one.step_id, one.ready, one.started, one.ended, one.worker) for one in run.timeline.attempts]
+        return tries, run.statuses, run.outputs, run.warnings, set(done.assumed)
+
+    foresee, seen = VirtualBackend._foresee, 0
+    for seed in range(30):
+        random = Random(seed)
+        steps = random_scenario(random, ordered=True).replace("expected_seconds: 5, ", "")
+        steps = steps.replace("expected_seconds: 4, ", "timeout: 0.5, ").replace(
+            "expected_seconds: 3, ", "timeout: 2, "
+        )
+        expected = f"expected_outputs: {{s0: {random.randint(0, 9)}}}\n" if seed % 2 else ""
+        loaded = scenario(tmp_path, steps, "resources: {gate: {capacity: 1}}\n" + expected)
+        with monkeypatch.context() as patch:
+            found = facts(execute(loaded, executor="virtual", workers=3))
+            seen += "[virtual] output" in found[2].values()
+            patch.setattr(VirtualBackend, "_foresee", lambda backend, engine: [None] * len(foresee(backend, engine)))
+            assert facts(execute(loaded, executor="virtual", workers=3)) == found, (seed, steps)
+    assert seen > 10
 
 
 def test_a_recorded_run_takes_what_was_recorded(tmp_path: Path) -> None:
