@@ -14,7 +14,7 @@ import errno
 import json
 import os
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -92,6 +92,18 @@ class CommandTool(Tool):
         options = read_options(CommandOptions, name, declaration)
         refuse_without_isolation(name, options.isolate)
         return cls(name, options)
+
+    def call_faults(self, prompt: str | None, args: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """Arguments that the tool does not know, nothing to run, or two of what there can be one of."""
+        unknown = list(super().call_faults(prompt, args))
+        yield from unknown
+        argv = args.get("argv")
+        if self.options.argv and argv is not None:
+            yield "args.argv", f"has an args.argv, and its tool {self.name!r} declares one", "add with args.arguments"
+        elif not (self.options.argv or argv or args.get("arguments") or unknown):
+            yield "tool", f"gives its tool {self.name!r} nothing to run", "add `args: {argv: […]}`, or declare an argv"
+        if prompt is not None and args.get("stdin") is not None:
+            yield "args.stdin", "has both a prompt and args.stdin", "keep one of them"
 
     def declared_words(self) -> Any:
         """What is run, and where; limits shape no output."""

@@ -15,7 +15,7 @@ import importlib.machinery
 import inspect
 import pickle
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from executor.model.findings import did_you_mean
@@ -37,6 +37,8 @@ class PythonTool(Tool):
         super().__init__(name)
         self.function = function
         self.cpu_bound = cpu_bound
+        # What was found to fit: whether there is no prompt, and the names of the arguments.
+        self._fitting: set[tuple[object, ...]] = set()
         # Closures and not methods: no look-up of `self.function` per call, and no reference cycle.
         if _is_async(function):
 
@@ -60,6 +62,25 @@ class PythonTool(Tool):
 
         options = read_options(PythonOptions, name, declaration)
         return cls(name, import_callable(name, options.callable), cpu_bound=options.cpu_bound)
+
+    def call_faults(self, prompt: str | None, args: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """Arguments that the function does not take, or does without."""
+        if self._signature is not None and (key := (prompt is None, *args)) not in self._fitting:
+            try:
+                self._signature.bind(*(() if prompt is None else (prompt,)), **args)
+            except TypeError as error:
+                fix = f"it takes {', '.join(self._signature.parameters) or 'nothing'}; a prompt is its first argument"
+                yield "args" if args else "tool", f"does not fit the function of its tool {self.name!r}: {error}", fix
+            else:
+                self._fitting.add(key)
+
+    @functools.cached_property
+    def _signature(self) -> inspect.Signature | None:
+        """What the function takes, as far as it can be known: a wrapper may give some of it."""
+        try:
+            return inspect.signature(self.function, follow_wrapped=False)
+        except (TypeError, ValueError):
+            return None
 
     def direct(self, prompt: str | None, args: Mapping[str, Any]) -> Callable[[], Any]:
         """The function itself, bound to its arguments: it never sees a context."""

@@ -130,16 +130,22 @@ def check_calls(steps: Iterable[Step], tool_of: Callable[[str], Tool | None]) ->
             tool = tool_of(step.tool)
             checking[step.tool] = None if tool is None or not _checks(tool) else tool
         checker = checking[step.tool]
-        if checker is None:
+        if checker is None or (not step.args and not _looks_at_more(checker)):
             continue
-        for field, message, fix in checker.call_faults(step.prompt, step.args or {}):
+        for field, message, fix in checker.step_faults(step):
             path: tuple[str | int, ...] = ("steps", place, *field.split(".", 1))
             findings.append(Finding("error", "tool-call", message, fix, step.step_id, path))
     return findings
 
 
 def _checks(tool: Tool) -> bool:
-    return tool.argument_names is not None or type(tool).call_faults is not Tool.call_faults
+    return tool.argument_names is not None or _looks_at_more(tool)
+
+
+def _looks_at_more(tool: Tool) -> bool:
+    """Than the names of arguments."""
+    kind = type(tool)
+    return kind.call_faults is not Tool.call_faults or kind.step_faults is not Tool.step_faults
 
 
 def finding_of(name: str, error: ToolOptionsError, declared: Mapping[str, Declared]) -> Finding:

@@ -14,14 +14,14 @@ import hashlib
 import math
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from executor.tools.options import check_names, no_options
 from executor.tools.tool import Simulation, Tool, ToolContext, ToolError
 
 if TYPE_CHECKING:
-    from executor.model.workflow import ToolDeclaration
+    from executor.model.workflow import Step, ToolDeclaration
 
 # Sleeps below this are not worth an event that a cancellation could set.
 _UNINTERRUPTED_SECONDS = 0.02
@@ -32,6 +32,8 @@ _SPINS_PER_LOOK = 200
 
 class _Synthetic(Tool):
     """What all of them share: no options of their own."""
+
+    argument_names: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def from_declaration(cls, name: str, declaration: ToolDeclaration) -> Tool:
@@ -76,11 +78,38 @@ class NoopTool(_Synthetic):
         return Simulation(0.0, prompt)
 
 
-class SleepTool(_Synthetic):
+class _WithNumbers(_Synthetic):
+    """What takes arguments, all of them numbers."""
+
+    def call_faults(self, prompt: str | None, args: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """Arguments that the tool does not know, or that are no numbers."""
+        yield from super().call_faults(prompt, args)
+        for name in self.argument_names:
+            value = args.get(name)
+            if value is not None and not (isinstance(value, str) and "{" in value):
+                try:
+                    _number(self.name, name, value)
+                except ToolError:
+                    yield f"args.{name}", f"has an args.{name} that is no number of 0 or more", "write a number"
+
+
+class _Lasting(_WithNumbers):
+    """What takes a time that is stated."""
+
+    argument_names = ("seconds",)
+
+    def step_faults(self, step: Step) -> Iterator[tuple[str, str, str]]:
+        """Also no time at all."""
+        unknown = list(super().step_faults(step))
+        yield from unknown
+        if not unknown and step.expected_seconds is None and (step.args or {}).get("seconds") is None:
+            yield "tool", f"does not say how long its tool {self.name!r} takes", "add `args: {seconds: …}`"
+
+
+class SleepTool(_Lasting):
     """Waits, without using a processor."""
 
     kind = "sleep"
-    argument_names = ("seconds",)
     summary = "waits for {seconds} × scale"
 
     def call(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Any:
@@ -101,11 +130,10 @@ class SleepTool(_Synthetic):
         return Simulation(seconds, {"slept_seconds": seconds})
 
 
-class BusyTool(_Synthetic):
+class BusyTool(_Lasting):
     """Computes in Python, so that threads of one process get in each other's way."""
 
     kind = "busy"
-    argument_names = ("seconds",)
     summary = "computes in Python for {seconds} × scale of CPU time"
     cpu_bound = True
 
@@ -138,7 +166,7 @@ class BusyTool(_Synthetic):
         return Simulation(seconds, {"busy_seconds": seconds})
 
 
-class FlakyTool(_Synthetic):
+class FlakyTool(_WithNumbers):
     """Fails on purpose: on the first ``fail_times`` attempts, or with probability ``fail_ratio``, drawn from the run's
     seed, the step's id and the attempt. ``seconds`` is how long an attempt takes (default 0).
     """
@@ -146,6 +174,13 @@ class FlakyTool(_Synthetic):
     kind = "flaky"
     summary = "fails {fail_times} times, or with probability {fail_ratio}, after {seconds} × scale"
     argument_names = ("fail_times", "fail_ratio", "seconds")
+
+    def call_faults(self, prompt: str | None, args: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """Also no word of when it fails, or two."""
+        unknown = list(super().call_faults(prompt, args))
+        yield from unknown
+        if not unknown and ("fail_times" in args) == ("fail_ratio" in args):
+            yield "tool", f"does not say when its tool {self.name!r} fails", "give args.fail_times or args.fail_ratio"
 
     def call(self, context: ToolContext, prompt: str | None, args: Mapping[str, Any]) -> Any:
         """Wait, then fail or succeed."""

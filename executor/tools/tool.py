@@ -20,7 +20,7 @@ from executor.record.outcomes import ToolError, ToolTimeoutError
 from executor.tools.source_code import class_code
 
 if TYPE_CHECKING:
-    from executor.model.workflow import Retry, ToolDeclaration
+    from executor.model.workflow import Retry, Step, ToolDeclaration
 
 
 class ToolOptionsError(ValueError):
@@ -175,6 +175,10 @@ class Tool:
             if name not in known:
                 fix = did_you_mean(str(name), known, _known_words(known))
                 yield f"args.{name}", f"has the argument {name!r}, which its tool {self.name!r} does not know", fix
+
+    def step_faults(self, step: Step) -> Iterator[tuple[str, str, str]]:
+        """The same of a step, for a tool that looks at more of it than its call."""
+        return self.call_faults(step.prompt, step.args or {})
 
     def direct(self, prompt: str | None, args: Mapping[str, Any]) -> Callable[[], Any] | None:
         """The call without a context, for tools that need none (a coroutine function where there is only

@@ -161,3 +161,27 @@ def test_steps_that_are_sent_together_travel_in_one_graph(address: str) -> None:
         backend = find_backend("dask")(address=address)  # type: ignore[call-arg]  # an option of this backend
         assert run(Workflow(steps=tuple(naps)), backend=backend).ok
         assert 0 < graphs() - before < len(naps) / 2
+
+
+def write_and_die() -> None:
+    print("a line of stdout")
+    os.write(2, b"and one of stderr")
+    os._exit(3)
+
+
+@pytest.mark.slow
+def test_what_a_dead_worker_of_our_own_cluster_wrote_last_is_part_of_its_steps_failure(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    others = [Step(step_id=f"s{number}", tool="say", args={"text": f"of step {number}"}) for number in range(4)]
+    dies = Step(step_id="a", tool="die", idempotent=False, depends_on=tuple(step.step_id for step in others))
+    workflow = Workflow(steps=(*others, dies))
+    result = run(workflow, backend=find_backend("dask")(2), tools={"die": write_and_die, "say": print_line})
+    assert "it wrote last: " in result.errors["a"].message
+    assert "a line of stdout\nand one of stderr; it may have done its work" in result.errors["a"].message
+    # What had ended on that worker is not run again.
+    assert sorted(capfd.readouterr().out.splitlines()) == ["a line of stdout", *(f"of step {n}" for n in range(4))]
+
+
+def print_line(text: str) -> None:
+    print(text)

@@ -65,21 +65,22 @@ if len(sys.argv) > 1:
 """
 
 
-WITHOUT_STORE = """
-import json, time
+WITHOUT_HEAD = """
+import json, os, signal, sys, time
 from executor import *
 from executor.backends import find_backend
 
-class EndsTheStore(Instrument):
+class EndsAProgram(Instrument):
     def attempt_finished(self, attempt, status):
         if attempt.step_id == "a":
             import ray
-            ray._private.worker._global_node.kill_gcs_server(check_alive=False)
+            (started,) = ray._private.worker._global_node.all_processes[sys.argv[1]]
+            os.kill(started.process.pid, signal.SIGKILL)
 
 steps = [Step(step_id="a", tool="noop"), Step(step_id="b", tool="sleep", args={"seconds": 60}, depends_on=("a",)),
          Step(step_id="c", tool="noop", depends_on=("b",))]
 began = time.monotonic()
-done = run(Workflow(steps=tuple(steps)), backend=find_backend("ray")(2), instruments=[EndsTheStore()])
+done = run(Workflow(steps=tuple(steps)), backend=find_backend("ray")(2), instruments=[EndsAProgram()])
 print(json.dumps([done.statuses, done.errors["b"].message, time.monotonic() - began]))
 """
 
@@ -406,11 +407,12 @@ def test_ray_of_our_own_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_where_the_control_store_of_our_own_ray_is_gone_the_run_ends_keeps_what_ended_and_leaves_nothing(
-    tmp_path: Path,
+@pytest.mark.parametrize(("program", "words"), [("gcs_server", "control store"), ("raylet", "node manager")])
+def test_where_a_part_of_our_own_ray_has_ended_the_run_ends_keeps_what_ended_and_leaves_nothing(
+    program: str, words: str, tmp_path: Path
 ) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", WITHOUT_STORE],
+        [sys.executable, "-c", WITHOUT_HEAD, program],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "TMPDIR": _short_folder(tmp_path)},
@@ -420,7 +422,7 @@ def test_where_the_control_store_of_our_own_ray_is_gone_the_run_ends_keeps_what_
     # Nothing but that is there: what Ray itself has to say goes to stderr.
     statuses, message, seconds = json.loads(said)
     assert statuses == {"a": "succeeded", "b": "failed", "c": "skipped"}
-    assert message.startswith("ray: the control store of its own Ray is gone")
+    assert message == f"ray: the {words} of its own Ray is gone"
     assert seconds < 40
     assert started.returncode == 0
     assert not _session(started.pid)
@@ -429,7 +431,7 @@ def test_where_the_control_store_of_our_own_ray_is_gone_the_run_ends_keeps_what_
 
 def _short_folder(tmp_path: Path) -> str:
     """A name for a folder that is short enough for Ray's sockets."""
-    place = Path(f"/tmp/{tmp_path.name[5:9]}{os.getpid()}")
+    place = Path(f"/tmp/{tmp_path.name[-4:]}{os.getpid()}")
     place.symlink_to(tmp_path)
     return str(place)
 

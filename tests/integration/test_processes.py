@@ -269,7 +269,7 @@ def test_an_argument_that_cannot_be_pickled_is_named() -> None:
 def test_a_template_that_fails_is_its_steps_failure() -> None:
     result = go(
         Step(step_id="a", tool="noop"),
-        Step(step_id="b", tool="noop", args={"x": "{{ steps.a.output.nothing.there }}"}),
+        Step(step_id="b", tool="noop", prompt="{{ steps.a.output.nothing.there }}"),
         Step(step_id="c", tool="noop"),
     )
     assert result.statuses == {"a": "succeeded", "b": "failed", "c": "succeeded"}

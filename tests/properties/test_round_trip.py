@@ -95,7 +95,7 @@ def test_an_imported_file_keeps_what_its_references_mean(steps: list[dict[str, A
         parents = sorted(expected[step["step_id"]][0].difference(step.get("depends_on", ())))
         own = {name: value for name, value in step.items() if name != "prompt"}
         mapping = {str(index): f"steps.{parent}.output" for index, parent in enumerate(parents)}
-        foreign.append({**own, "type": "python_tool", "input_mapping": mapping})
+        foreign.append({**own, "tool": "builtins:dict", "type": "python_tool", "input_mapping": mapping})
     imported = loaded({"steps": foreign}, "json")
     if any(parents or group is not None for parents, group in expected.values()) or len(steps) == 1:
         assert relations(imported) == expected

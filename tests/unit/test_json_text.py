@@ -71,7 +71,7 @@ def test_a_file_has_the_hint_with_its_line(tmp_path: Any) -> None:
     file = tmp_path / "flow.yaml"
     lines = [
         "steps:",
-        "  - {step_id: a, tool: sleep, description: A}",
+        "  - {step_id: a, tool: sleep, expected_seconds: 1, description: A}",
         "  - step_id: b",
         "    tool: llm",
         "    description: B",

@@ -159,7 +159,7 @@ def test_a_copy_may_depend_on_its_twin(config: Config) -> None:
     text = """
 inputs: {n: 2}
 steps:
-- {step_id: a, copies: "{{ inputs.n }}", tool: noop, args: {index: "{{ copy }}", text: "no {{ copy }}"}}
+- {step_id: a, copies: "{{ inputs.n }}", tool: "builtins:dict", args: {index: "{{ copy }}", text: "no {{ copy }}"}}
 - {step_id: b, copies: 2, tool: noop, depends_on: ["a-{{ copy }}"], when: "{{ copy }} > 1"}
 """
     steps = read(text, config).workflow.steps
@@ -187,7 +187,7 @@ def test_null_copies_are_absent_ones(config: Config) -> None:
 
 
 def test_an_item_without_a_list_is_a_fault(config: Config) -> None:
-    (fault,) = faults('steps: [{step_id: a, tool: noop, copies: 2, args: {x: "{{ copy_item }}"}}]', config)
+    (fault,) = faults('steps: [{step_id: a, tool: "builtins:dict", copies: 2, args: {x: "{{ copy_item }}"}}]', config)
     assert fault.code == "bad-copies"
 
 
@@ -256,7 +256,7 @@ IMPORTED = {
     "workflow_id": "digest",
     "inputs": {"url": {"type": "string", "required": True}},
     "steps": [
-        {"step_id": "fetch", "type": "python_tool", "tool": "noop", "input_mapping": {"url": "inputs.url"}},
+        {"step_id": "fetch", "type": "python_tool", "tool": "builtins:dict", "input_mapping": {"url": "inputs.url"}},
         {
             "step_id": "sum",
             "type": "llm_call",
@@ -341,7 +341,8 @@ def test_a_copy_uses_the_output_of_its_twin(config: Config) -> None:
     made = read(
         "steps:\n"
         "  - {step_id: user, copies: 2, tool: noop}\n"
-        "  - {step_id: answer, copies: 2, tool: noop, args: {value: \"{{ steps['user-{{ copy }}'].output }}\"}}\n",
+        "  - step_id: answer\n    copies: 2\n    tool: builtins:dict\n"
+        "    args: {value: \"{{ steps['user-{{ copy }}'].output }}\"}\n",
         config,
     )
     ids = [step.step_id for step in made.graph.steps]

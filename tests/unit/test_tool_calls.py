@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,15 @@ def findings_of(folder: Path, steps: str) -> list[Finding]:
         ("{step_id: a, tool: llm, prompt: hi, args: {messages: [{role: user}]}}", "has both a prompt", "args"),
         ("{step_id: a, tool: http, args: {link: 'http://127.0.0.1'}}", "has the argument 'link'", "args"),
         ("{step_id: a, tool: command, args: {arg: [ls]}}", "has the argument 'arg'", "args"),
-        ("{step_id: a, tool: sleep, args: {second: 1}}", "has the argument 'second'", "args"),
+        ("{step_id: a, tool: sleep, args: {second: 1}, expected_seconds: 1}", "has the argument 'second'", "args"),
+        ("{step_id: a, tool: sleep}", "does not say how long its tool 'sleep' takes", "tool"),
+        ("{step_id: a, tool: busy, args: {seconds: -1}}", "has an args.seconds that is no number of 0 or", "args"),
+        ("{step_id: a, tool: flaky, args: {seconds: 1}}", "does not say when its tool 'flaky' fails", "tool"),
+        ("{step_id: a, tool: noop, args: {second: 1}}", "has the argument 'second'", "args"),
+        ("{step_id: a, tool: command}", "gives its tool 'command' nothing to run", "tool"),
+        ("{step_id: a, tool: command, prompt: x, args: {argv: [cat], stdin: x}}", "has both a prompt and", "args"),
+        ("{step_id: a, tool: 'json:loads', args: {s: x, strickt: 1}, prompt: x}", "does not fit the function", "args"),
+        ("{step_id: a, tool: 'textwrap:dedent'}", "does not fit the function of its tool 'textwrap:dedent'", "tool"),
     ],
 )
 def test_a_call_that_can_only_fail_is_a_finding_with_its_line(
@@ -69,3 +78,15 @@ def test_arguments_that_a_declaration_ignores_are_no_fault(tmp_path: Path) -> No
 def test_a_workflow_from_python_is_checked_too() -> None:
     with pytest.raises(WorkflowError, match="asks nothing of its tool 'llm'"):
         run(Workflow(steps=(Step(step_id="a", tool="llm"),)))
+
+
+def test_a_function_whose_wrapper_gives_an_argument_is_no_fault() -> None:
+    def inner(given: int, value: int) -> int:
+        return given + value
+
+    @functools.wraps(inner)
+    def outer(value: int) -> int:
+        return inner(1, value)
+
+    done = run(Workflow(steps=(Step(step_id="a", tool="outer", args={"value": 2}),)), tools={"outer": outer})
+    assert done.outputs == {"a": 3}

@@ -194,7 +194,7 @@ def test_links_attributes_waits_and_errors_are_those_of_recorded_runs(spans: Spa
                 step_id="broken", tool="flaky", args={"fail_times": 5, "seconds": 1},
                 retry=Retry(max_attempts=2, backoff_seconds=0.5),
             ),
-            Step(step_id="after", tool="sleep", depends_on=("broken",)),
+            Step(step_id="after", tool="sleep", expected_seconds=1, depends_on=("broken",)),
         ),
     )  # fmt: skip
     run(

@@ -16,6 +16,7 @@ Rules of this module:
 - A call that was called back before it began never begins (:meth:`DaskCalls.recall`). One that its submitter wants to
   hear the beginning of says it by an event, too.
 - What a call asks of its worker (``--resources``) is the task's: Dask keeps the count.
+- What has ended is let go of within a moment: Dask would run it again where its worker dies.
 - Where a worker dies, the first of its calls had begun: workers take them in the order in which they were submitted.
   Those that waited there are submitted again, unless they must not run twice.
 """
@@ -158,8 +159,8 @@ class DaskCalls:
         self._calls: dict[int, Call] = {}
         # Submitted, and not sent yet.
         self._unsent: list[Call] = []
-        # Tasks that have said their answer: what Dask's client writes for the end of each waits for the next calls.
-        self._answered: list[Any] = []
+        # Calls whose tasks have said their answer: what Dask's client writes for the end of each goes out together.
+        self._answered: list[Call] = []
         self._lock = threading.Lock()
         # Of workers that have died: their calls that are not settled yet, and how many are that had begun.
         self._killed: dict[str, list[tuple[Call, KilledWorker]]] = {}
@@ -181,6 +182,9 @@ class DaskCalls:
     def send(self) -> None:
         """Send what was submitted since the last time."""
         calls, self._unsent = self._unsent, []
+        if calls:
+            # First: what is sent now may end the worker that they ran on.
+            self._release_answered()
         alike: list[Call] = []
         for call in calls:
             if call.inputs or call.sent.asked:
@@ -189,8 +193,6 @@ class DaskCalls:
                 alike.append(call)
         if alike:
             self._send(alike)
-        if calls:
-            self._answered.clear()
 
     def _send(self, calls: Sequence[Call]) -> None:
         """Send calls in one graph; where it cannot be sent, that is their end."""
@@ -243,9 +245,9 @@ class DaskCalls:
         with self._lock:
             calls = list(self._calls.values())
             self._calls.clear()
-        self._answered.clear()
         if self._client.status != "running":
             return
+        self._release_answered()
         self._client.unsubscribe_topic(self._topic)
         if calls:
             self._client.cancel([call.task for call in calls if call.task is not None], force=True)
@@ -267,11 +269,21 @@ class DaskCalls:
         else:
             answer = pickle.loads(data)  # noqa: S301  # from a worker of ours
             if not has_stayed(answer):
-                self._answered.append(call.task)
+                if not self._answered:
+                    self._client.loop.asyncio_loop.call_later(TOGETHER_SECONDS, self._release_answered)
+                self._answered.append(call)
             self._settle(call, with_remote(answer, lambda size, name: _remote(call, size, name)))
+
+    def _release_answered(self) -> None:
+        """Where a worker dies, Dask runs again what had ended there and is still held by anybody."""
+        calls, self._answered = self._answered, []
+        for call in calls:
+            if call.task is not None:
+                call.task.release()
 
     def _ended(self, call: Call, task: Any) -> None:
         if call.answer.done():
+            call.task = None
             return
         if task.status == "cancelled":
             # The connection broke: Dask has forgotten what ran, and who listens.

@@ -3,6 +3,7 @@
 Rules of this module:
 - It finds the modules that its parent finds, says nothing but what steps say, and ends with its parent,
   however that ends.
+- What it writes goes to a :class:`.WorkerOutput`, one for all processes that its nanny starts in turn.
 - The worker is in another process group than its nanny: a step that ends its group is not the end of the nanny.
 """
 
@@ -16,6 +17,8 @@ from asyncio.subprocess import DEVNULL
 
 import dask
 from distributed.deploy.subprocess import SubprocessWorker
+
+from executor.backends.worker_output import WorkerOutput
 
 LOOPBACK = "127.0.0.1"
 # One step at a time, and a thread that has the next one at hand; no limits of memory (Dask would pause or kill the
@@ -39,14 +42,25 @@ main()
 class WorkerProgram(SubprocessWorker):
     """One process under Dask's nanny, which starts it again when a step ends it."""
 
+    def __init__(self, scheduler: str, name: int, output: WorkerOutput) -> None:
+        super().__init__(scheduler)
+        self._number = name
+        self._output = output
+
     async def _start(self) -> None:
-        options = {**OPTIONS, "preload": [*dask.config.get("distributed.worker.preload"), SETUP]}
+        options = {**OPTIONS, "name": self._number, "preload": [*dask.config.get("distributed.worker.preload"), SETUP]}
         specification = json.dumps({"cls": "distributed.Nanny", "opts": options})
         path = os.pathsep.join(place or os.getcwd() for place in sys.path)  # noqa: PTH109  # as Python itself reads ""
         environment = {**os.environ, "PYTHONPATH": path, "DASK_LOGGING__DISTRIBUTED": "critical"}
-        self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", PROGRAM, "spec", self.scheduler, "--spec", specification),
-            stdin=DEVNULL,
-            env=environment,
-            start_new_session=True,
-        )
+        stdout, stderr = self._output.write_ends
+        try:
+            self.process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", PROGRAM, "spec", self.scheduler, "--spec", specification),
+                stdin=DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                env=environment,
+                start_new_session=True,
+            )
+        finally:
+            self._output.started()

@@ -27,6 +27,7 @@ from executor.backends.cluster_size import resize
 from executor.backends.staying_outputs import OPTION, STAYS_BYTES, StayingOutputsBackend
 from executor.backends.submit import Answer, Submits
 from executor.backends.worker_check import must_fit
+from executor.backends.worker_output import OutputRelay, WorkerOutput
 from executor.engine.engine import Engine
 from executor.host_id import machine
 from executor.record.outcomes import Completion
@@ -51,6 +52,9 @@ LOOPBACK = "127.0.0.1"
 OPTIONS = {"host": LOOPBACK, "port": 0, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
 # A worker that dies takes down what runs on it, and the one call that waits there; the engine decides what runs again.
 SETTINGS = {"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.worker-saturation": 5.0}
+
+# So much before its slot was free by the record a call may have begun whose worker died.
+GUESS_NANOSECONDS = 100_000_000
 
 
 class ConnectionLostError(Exception):
@@ -92,6 +96,9 @@ class DaskBackend(StayingOutputsBackend):
         self._watch: ClusterWatch | None = None
         self._client: Any = None
         self._cluster: Any = None
+        # Of a cluster of our own: what its workers write, by their names.
+        self._relay: OutputRelay | None = None
+        self._outputs: list[WorkerOutput] = []
         # The executor of a cluster that was kept, between two runs.
         self._resting: Any = None
         self._worker_pids: list[int] = []
@@ -133,6 +140,8 @@ class DaskBackend(StayingOutputsBackend):
         executor = self._executor
         if executor is not None and self._kept and not still_runs:
             self._resting, self._executor = executor, None
+            if self._relay is not None:
+                self._relay.flush()
         super().close()
         if self._resting is not None and (still_runs or not self._kept):
             executor, self._resting = self._resting, None
@@ -151,17 +160,9 @@ class DaskBackend(StayingOutputsBackend):
                 kept: Submits = executor
                 return kept
         with dask.config.set(SETTINGS):
-            if self._address is None:
-                # A connection that is closed in mid-message is reported with a traceback, even after
-                # the cluster has ended its silence.
-                logging.getLogger("distributed.batched").setLevel(logging.CRITICAL)
-                self._cluster = SpecCluster(  # type: ignore[no-untyped-call]  # Dask has few types
-                    scheduler={"cls": Scheduler, "options": OPTIONS},
-                    workers={number: {"cls": WorkerProgram, "options": {}} for number in range(self.capacity)},
-                    name="makespan",
-                    silence_logs=logging.CRITICAL,
-                )
             try:
+                if self._address is None:
+                    self._cluster = self._own_cluster()
                 self._client = self._connect()
                 self._client.wait_for_workers(self.capacity if self._address is None else 1, timeout=START_SECONDS)
             except BaseException as error:
@@ -172,6 +173,22 @@ class DaskBackend(StayingOutputsBackend):
         self._find_workers()
         self._threads_of_it = sum(self._client.nthreads().values())
         return DaskCalls(self._client, self._stays_bytes, in_turn=self._address is None)
+
+    def _own_cluster(self) -> Any:
+        # A connection that is closed in mid-message is reported with a traceback, even after the cluster has ended its
+        # silence.
+        logging.getLogger("distributed.batched").setLevel(logging.CRITICAL)
+        self._relay = OutputRelay()
+        self._outputs = [self._relay.output() for _ in range(self.capacity)]
+        return SpecCluster(  # type: ignore[no-untyped-call]  # Dask has few types
+            scheduler={"cls": Scheduler, "options": OPTIONS},
+            workers={
+                number: {"cls": WorkerProgram, "options": {"output": output}}
+                for number, output in enumerate(self._outputs)
+            },
+            name="makespan",
+            silence_logs=logging.CRITICAL,
+        )
 
     def _find_workers(self) -> None:
         """Where the cluster is kept, whose CPU time counts for a run: it does not end with it."""
@@ -271,7 +288,9 @@ class DaskBackend(StayingOutputsBackend):
             self._client.close()
         if self._cluster is not None:
             self._cluster.close()
-        self._client = self._cluster = None
+        if self._relay is not None:
+            self._relay.close()
+        self._client = self._cluster = self._relay = None
 
     def recall(self, futures: Sequence[Any]) -> None:
         """See :meth:`.WindowBackend.recall`."""
@@ -286,8 +305,15 @@ class DaskBackend(StayingOutputsBackend):
         return isinstance(error, (KilledWorker, ConnectionLostError)) or super().is_worker_death(error)
 
     def describe_death(self, error: BaseException, since: int) -> str:
+        """See :meth:`.SubmitBackend.describe_death`."""
+        if not isinstance(error, KilledWorker):
+            return str(error)
         # Dask's own words count failures that it was told of.
-        return f"it was {error.last_worker.address}" if isinstance(error, KilledWorker) else str(error)
+        words = f"it was {error.last_worker.address}"
+        if self._relay is None:
+            return words
+        wrote = self._outputs[int(str(error.last_worker.name))].tail(since - GUESS_NANOSECONDS)
+        return f"{words}; it wrote last: {wrote}" if wrote else words
 
     def _submit_all(self, engine: Engine, starts: list[Attempt]) -> None:
         super()._submit_all(engine, starts)

@@ -26,7 +26,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -204,21 +204,23 @@ def _begin(connection: Connection) -> None:
 
 
 def _stay(connection: Connection, up: threading.Event, failed: list[BaseException]) -> None:
-    stop: Callable[[], None]
-    try:
-        stop = _started() if connection.address is None else _joined(connection.address, connection.files)
-    except BaseException as error:  # noqa: BLE001  # raised by the thread that waits
-        failed.append(error)
-        up.set()
-        return
-    with _errors_on_stderr():
+    with ExitStack() as staying:
+        try:
+            if connection.address is None:
+                stop = _started(staying)
+            else:
+                stop = _joined(staying, connection.address, connection.files)
+        except BaseException as error:  # noqa: BLE001  # raised by the thread that waits
+            failed.append(error)
+            up.set()
+            return
         up.set()
         connection.unused.wait()
         stop()
     connection.ended.set()
 
 
-def _started() -> Callable[[], None]:
+def _started(staying: ExitStack) -> Callable[[], None]:
     folder = _folder()
     try:
         # However this process ends, the guard ends what bears its mark: some of Ray's outlive it by minutes.
@@ -227,6 +229,7 @@ def _started() -> Callable[[], None]:
             import ray  # noqa: PLC0415  # with the environment, which it reads when it is imported
 
             _read_environment_again()
+            staying.enter_context(_errors_on_stderr())
             with _quiet(), _loopback_alone(True):
                 ray.init(
                     address="local", num_cpus=SLOTS, num_gpus=0, include_dashboard=False,
@@ -239,7 +242,7 @@ def _started() -> Callable[[], None]:
 
     def stop() -> None:
         ray.shutdown()
-        # Without its control store Ray leaves some behind.
+        # Where a part of it had ended, Ray leaves some behind.
         kill_marked(mark)
         _read_environment_again()
         _remove(folder)
@@ -253,12 +256,13 @@ def _store_bytes() -> int:
     return max(LEAST_STORE_BYTES, min(MOST_STORE_BYTES, free // STORE_SHARE))
 
 
-def _joined(address: str, files: tuple[str, ...]) -> Callable[[], None]:
+def _joined(staying: ExitStack, address: str, files: tuple[str, ...]) -> Callable[[], None]:
     words = _joining_environment(address)
     with _environment(words):
         import ray  # noqa: PLC0415  # it is imported when it is asked for
 
         _read_environment_again()
+        staying.enter_context(_errors_on_stderr())
         with _quiet(), _loopback_alone("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" in words):
             ray.init(address=address, runtime_env={"py_modules": list(files)} if files else None, **QUIET)
 

@@ -21,8 +21,8 @@ from executor.backends.cluster_resources import Amounts
 from executor.backends.cluster_size import resize
 from executor.backends.file_lists import listed_files
 from executor.backends.ray.connection import Connection, connect, cores_there, disconnect
+from executor.backends.ray.head_watch import HeadWatch
 from executor.backends.ray.node_watch import NodeWatch, cores_of, nodes_alive, stated_by
-from executor.backends.ray.store_watch import StoreWatch
 from executor.backends.ray.worker_logs import last_written
 from executor.backends.ray.workers import RayWorkers
 from executor.backends.staying_outputs import OPTION, STAYS_BYTES, StayingOutputsBackend
@@ -79,7 +79,7 @@ class RayBackend(StayingOutputsBackend):
         self._files = () if files is None else tuple(map(str, listed_files(files, "ray", SUFFIXES)))
         # The nodes may come to have more cores: not more of them are used than were asked for.
         self._most = workers
-        self._watch: NodeWatch | StoreWatch | None = None
+        self._watch: NodeWatch | HeadWatch | None = None
         self._connection: Connection | None = None
         self._held: Connection | None = None
         there = None if address is None else cores_there(address)
@@ -109,8 +109,9 @@ class RayBackend(StayingOutputsBackend):
         """
         super().open(engine)
         if self._address is None:
-            gone = "ray: the control store of its own Ray is gone"
-            self._watch = StoreWatch(lambda: self.cluster_lost(engine, gone))
+            self._watch = HeadWatch(
+                lambda program: self.cluster_lost(engine, f"ray: the {program} of its own Ray is gone")
+            )
             self._watch.begin()
             return
         try:
