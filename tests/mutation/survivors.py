@@ -162,6 +162,12 @@ SURVIVORS = (
         "two keys are never equal: the index of the step is in their lowest bits",
     ),
     Survivor(
+        "executor.scheduler.constrained_start:note_lines",
+        "history = line.history",
+        "history = None",
+        "a history takes in no reason twice in a row: to look first saves a call",
+    ),
+    Survivor(
         "executor.scheduler.wait_reasons:waits_in_line",
         "history[-1][0] <= start",
         "history[-1][0] < start",

@@ -75,6 +75,12 @@ def test_a_step_depends_on_what_prompt_arguments_and_condition_mention() -> None
     assert graph.data_parents[5] == (0, 1, 3, 4)
 
 
+def test_a_template_that_says_more_mentions_its_steps_all_the_same() -> None:
+    said = "{{ inputs.topic }} {{ steps.b.output }}"
+    steps = [step("a"), step("b"), step("c", "a", prompt=said), step("d", prompt=said)]
+    assert graph_of(*steps, inputs={"topic": "cats"}).data_parents == [(), (), (0, 1), (1,)]
+
+
 def test_every_reference_is_written_into_depends_on_and_survives_the_file() -> None:
     workflow = Workflow(steps=(step("a"), step("b"), step("c", "b", prompt="{{ steps.a.output }}{{ steps.b.output }}")))
     graph = plan(workflow).graph
@@ -166,6 +172,18 @@ def test_what_is_said_of_items_needs_a_list_of_them() -> None:
     assert [(finding.code, finding.step) for finding in errors(found)] == [
         ("without-for-each", "b"),
         ("without-for-each", "c"),
+    ]
+
+
+def test_devices_are_not_known_before_a_step_has_them() -> None:
+    found = errors(planned(step("a", when="devices.gpu == '0'"), step("b", for_each="{{ devices.gpu }}")))
+    assert [(one.step, one.message, one.fix) for one in found] == [
+        (
+            name,
+            f"`devices` is not defined in `{field}`, which is evaluated before a step gets its devices",
+            "use it in `prompt` or `args`",
+        )
+        for name, field in (("a", "when"), ("b", "for_each"))
     ]
 
 

@@ -34,6 +34,23 @@ def needing(*needs: dict[str, float], resources: Any = TWO, **options: Any) -> H
 # ---------------------------------------------------------------------- what is needed
 
 
+def test_a_step_needs_devices_where_it_names_a_kind_that_there_is() -> None:
+    limits = {**TWO, "llm": Resource(capacity=1)}
+    scheduler = Hand(
+        [step("a", needs={"gpu": 0.5}), step("b", needs={"llm": 1}), step("c")], resources=limits
+    ).scheduler
+    assert [scheduler.needs_devices(index) for index in range(3)] == [True, False, False]
+    assert not Hand([step("a")]).scheduler.needs_devices(0)
+
+
+def test_an_attempt_that_holds_devices_and_is_not_listed_is_a_broken_invariant() -> None:
+    scheduler = needing({"gpu": 1}).scheduler
+    scheduler.start(0)
+    scheduler.limits.pools["gpu"].holding.clear()
+    with pytest.raises(SchedulerError, match=r"^broken invariant: devices of gpu are held by who has them"):
+        scheduler.validate()
+
+
 def test_shares_and_memory_are_counted_in_millionths_rounded_down() -> None:
     assert [parts_of(amount) for amount in (1 / 3, 0.29, 0.5, 6.5, 24, 1e-9)] == [
         333_333, 290_000, 500_000, 6_500_000, 24_000_000, 1

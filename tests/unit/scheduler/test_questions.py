@@ -72,6 +72,17 @@ def test_a_step_that_resumes_waits_for_its_limits_before_a_slot() -> None:
     assert hand.waits("a") == [("resource.llm", 2, 3)]
 
 
+def test_the_first_in_order_is_the_step_that_the_next_slot_is_for() -> None:
+    hand = Hand([step("low"), step("high", priority=1), step("last", priority=-1)], 1)
+    scheduler = hand.scheduler
+    assert scheduler.first_in_order() == scheduler.index["high"]
+    hand.start()
+    assert scheduler.first_in_order() == scheduler.index["low"]
+    hand.turn(1, "high")
+    hand.turn(2, "low")
+    assert scheduler.first_in_order() is None
+
+
 def test_a_step_behind_a_barrier_says_so() -> None:
     hand = Hand([step("a"), step("b"), step("c", "a")], policy="levels")
     hand.start()
