@@ -168,6 +168,36 @@ SURVIVORS = (
         "a history takes in no reason twice in a row: to look first saves a call",
     ),
     Survivor(
+        "executor.scheduler.constrained_start:note_lines",
+        "'worker'",
+        "'workerX'",
+        "a history takes in no reason twice in a row: to look first saves a call",
+    ),
+    Survivor(
+        "executor.scheduler.constrained_start:note_lines",
+        "reason is not None and line.demand.rated",
+        "reason is not None or line.demand.rated",
+        "what is called does nothing for other reasons than that of a rate: to look first saves a call",
+    ),
+    Survivor(
+        "executor.scheduler.resources:Limits.declare",
+        "self._resources[name] = resource",
+        "pass",
+        "what is declared after the beginning has no devices, and is looked up nowhere else",
+    ),
+    Survivor(
+        "executor.scheduler.short_way:_first_line",
+        "key < best_key",
+        "key <= best_key",
+        "two keys are never equal: the index of the step is in their lowest bits",
+    ),
+    Survivor(
+        "executor.scheduler.short_way:succeed_together",
+        "now > scheduler._now",
+        "now >= scheduler._now",
+        "where both are equal, the value is replaced by the same value",
+    ),
+    Survivor(
         "executor.scheduler.wait_reasons:waits_in_line",
         "history[-1][0] <= start",
         "history[-1][0] < start",

@@ -12,6 +12,7 @@ from executor.record.timeline import DeviceAttempt
 from executor.scheduler import SchedulerError
 from executor.scheduler.device_pool import DevicePool
 from executor.scheduler.ready_queue import OVERTAKES_UNTIL_RESERVED
+from executor.scheduler.resources import Limits
 from tests.unit.scheduler.overtaking import Overtaken, chain
 from tests.unit.scheduling import Hand, step
 
@@ -269,6 +270,14 @@ def test_a_step_that_lacks_a_device_reserves_no_units_for_which_its_holder_may_w
     hand.scheduler.unblock(hand.live["holder"], hand.now)
     assert hand.then() == ["holder"]
     assert hand.then("holder") == ["big"]
+
+
+def test_a_step_for_which_there_are_devices_reserves_units_too() -> None:
+    limits = Limits({**TWO, "llm": Resource(capacity=2)})
+    demand = limits.demand(step("a", needs={"gpu": 1, "llm": 2}))
+    assert demand is not None
+    demand.reserve()
+    assert limits.by_name["llm"].reserved_units == 2
 
 
 def test_a_reservation_moves_only_to_a_device_that_lacks_less() -> None:

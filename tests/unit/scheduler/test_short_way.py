@@ -186,6 +186,21 @@ def test_several_that_end_together_are_final_before_anything_starts() -> None:
     assert facts(short.scheduler.attempts) == facts(general.scheduler.attempts)
 
 
+def test_of_several_that_end_together_one_may_decide_a_condition_that_fails() -> None:
+    def condition(index: int) -> bool:
+        raise ValueError(f"step {index} cannot be decided")
+
+    steps = [step("a"), step("b"), step("e"), step("c", "a", when="x"), step("d", "b"), step("f", "e"), step("g", "c")]
+    short, general = (Hand(steps, slots=3, condition=condition) for _ in range(2))
+    assert short.start() == general.start() == ["a", "b", "e"]
+    starts = short.scheduler.succeed_together([short.live[name] for name in "abe"], 1)
+    short.scheduler.validate()
+    assert [attempt.step_id for attempt in starts or ()] == general.turn(1e-9, "a", "b", "e") == ["d", "f"]
+    assert short.statuses() == general.statuses()
+    assert facts(short.scheduler.attempts) == facts(general.scheduler.attempts)
+    assert short.scheduler.condition_errors.keys() == {3}
+
+
 def test_several_do_not_end_together_where_one_of_them_has_ended_or_made_calls() -> None:
     hand = Hand([step("a"), step("b"), step("c")])
     hand.start()
