@@ -137,7 +137,8 @@ class AsyncioBackend(Backend):
             self._loop.call_soon_threadsafe(self._cancel_here, attempt)
 
     def close(self) -> None:
-        self._threads.close()
+        over = self._engine is None or self._engine.done
+        self._threads.close(calls_go_on=not over or any(worker.lost for worker in self._workers))
         super().close()
 
     # ------------------------------------------------------------------ in the loop

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from _thread import LockType, allocate_lock
 from collections import deque
 from collections.abc import Callable
@@ -26,8 +27,9 @@ _Task: TypeAlias = "tuple[asyncio.Future[Any], Callable[[], Any]]"
 _End: TypeAlias = "tuple[asyncio.Future[Any], Any, BaseException | None]"
 
 
-# How long close() waits for each thread that has nothing to do any more.
+# How long close() waits for threads that have nothing to do any more, and where some have a call that goes on.
 JOIN_SECONDS = 1.0
+JOIN_BESIDE_CALLS_SECONDS = 0.1
 
 
 class DaemonThreads:
@@ -88,17 +90,18 @@ class DaemonThreads:
             self._threads += 1
         self._all.append(thread)
 
-    def close(self) -> None:
-        """Send the idle threads home and wait for them; those that are busy go when their call returns."""
+    def close(self, *, calls_go_on: bool = False) -> None:
+        """End the threads and wait for them. ``calls_go_on``: some are in a call that nobody waits for any more, and
+        end when it returns. Without such calls a run may end in a call that is about to return.
+        """
         with self._lock:
             self._closing = True
-            busy = self._calls
             for parked in self._parked:
                 parked.release()
             self._parked.clear()
-        if not busy:
-            for thread in self._all:
-                thread.join(JOIN_SECONDS)
+        until = time.monotonic() + (JOIN_BESIDE_CALLS_SECONDS if calls_go_on else JOIN_SECONDS)
+        for thread in self._all:
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         parked = allocate_lock()

@@ -84,8 +84,8 @@ def interval(samples: Sequence[float], *, seed: int = 0) -> Interval:
         return np.median(resampled, axis=axis)
 
     low, high = _percentiles((values,), statistic, seed)
-    # Interpolating between two samples may round to just beyond them.
-    return Interval(median, max(low, min(values)), min(high, max(values)))
+    # Interpolating between two samples may round to just beyond them, or beyond the median of many equal ones.
+    return Interval(median, max(min(low, median), min(values)), min(max(high, median), max(values)))
 
 
 def _ends_of_many(ordered: Sequence[float]) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
@@ -79,6 +80,26 @@ def test_no_thread_is_left_when_they_are_closed() -> None:
     assert not any(thread.is_alive() for thread in results)
 
 
+def test_a_call_that_ends_the_run_and_is_about_to_return_is_waited_for() -> None:
+    running: list[threading.Thread] = []
+    threads = DaemonThreads("test")
+
+    async def drive() -> None:
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+
+        def end_the_run() -> None:
+            running.append(threading.current_thread())
+            loop.call_soon_threadsafe(over.set)
+            time.sleep(0.05)
+
+        threads.submit(loop, end_the_run)
+        await over.wait()
+
+    asyncio.run(drive())
+    threads.close()
+    assert not running[0].is_alive()
+
+
 def test_a_call_that_outlives_its_loop_ends_its_thread_and_holds_nobody_up() -> None:
     began, go_on = threading.Event(), threading.Event()
     running: list[threading.Thread] = []
@@ -94,7 +115,7 @@ def test_a_call_that_outlives_its_loop_ends_its_thread_and_holds_nobody_up() -> 
         assert began.wait(10)
 
     asyncio.run(drive())
-    threads.close()
+    threads.close(calls_go_on=True)
     assert running[0].is_alive()
     go_on.set()
     running[0].join(10)
