@@ -191,8 +191,9 @@ class OutputRelay:
                     _show(*unshown)
                 for fd in output.take_ended():
                     self._epoll.unregister(fd)
-                    os.close(fd)
+                    # Before it is closed: another worker may be given the same number at once.
                     del self._outputs[fd]
+                    os.close(fd)
             for shown in asked:
                 shown.set()
             if closing:

@@ -89,3 +89,35 @@ def test_one_that_is_closed_while_workers_end_lets_go_of_all() -> None:
             output.started()
         relay.close()
     assert open_descriptors() == before
+
+
+def test_a_descriptor_that_is_given_again_at_once_is_that_of_the_next_worker(
+    relay: OutputRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[WorkerOutput] = []
+    close = os.close
+    first = relay.output()
+    read_ends = set(first.streams)
+
+    def close_and_take_again(fd: int) -> None:
+        close(fd)
+        if fd in read_ends and not made:
+            # Numbers below are taken, so that the next one is this.
+            taken = [os.dup(0)]
+            while taken[-1] != fd:
+                taken.append(os.dup(0))
+            close(taken.pop())
+            made.append(relay.output())
+            for other in taken:
+                close(other)
+
+    monkeypatch.setattr(worker_output.os, "close", close_and_take_again)
+    first.started()
+    late = time.monotonic() + 10
+    while not made and time.monotonic() < late:
+        time.sleep(0.001)
+    relay.flush()
+    assert read_ends & made[0].streams.keys()
+    assert made[0].streams.keys() <= relay._outputs.keys()
+    os.write(made[0].write_ends[0], b"of the next")
+    assert made[0].tail() == "of the next"
