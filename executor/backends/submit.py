@@ -35,7 +35,6 @@ from executor.backends.base import Backend, BackendError, patience_seconds
 from executor.backends.clocks.placed_times import PlacedTimes, worker_name
 from executor.backends.own_environment import own_environment
 from executor.backends.pickling import NotPicklableError, dumps, not_picklable, unreadable_result
-from executor.backends.worker_output import write_line_by_line
 from executor.child_steps.step_context import Place, RunningStep, enter_place
 from executor.engine.engine import Engine
 from executor.host_id import host, machine
@@ -151,7 +150,6 @@ class TravelledCall:
     def __call__(self) -> Answer:
         run, tool, said, prompt, args = self._packed
         worker = f"process-{os.getpid()}"
-        write_line_by_line()
         started = time.perf_counter_ns()
         try:
             context = ToolContext(pickle.loads(run), *said)  # noqa: S301  # the words of the submitter

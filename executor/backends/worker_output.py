@@ -25,7 +25,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
 
 KEPT_BYTES = 16_384
 FLUSH_SECONDS = 5.0
@@ -231,8 +230,7 @@ def readable_end(written: bytes) -> str:
     return readable_tail(written, secret_variables())
 
 
-@cache
 def write_line_by_line() -> None:
-    """In a worker: have its stdout hold nothing back but a line, for what it holds is lost when it is killed."""
+    """When a worker process begins: have its stdout hold back no line, for what it holds is lost when it is killed."""
     if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(line_buffering=True)

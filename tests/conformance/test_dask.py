@@ -39,6 +39,17 @@ def address() -> Iterator[str]:
         program.communicate("\n", timeout=30)
 
 
+def test_a_step_on_a_cluster_in_the_users_own_process_leaves_its_stdout_as_it_is() -> None:
+    program = CLUSTER.partition("    print")[0] + (
+        "    import sys; from executor import Step, Workflow, find_backend, run\n"
+        "    steps = (Step(step_id='a', tool='noop'),)\n"
+        "    done = run(Workflow(steps=steps), backend=find_backend('dask')(1, address=cluster.scheduler_address))\n"
+        "    print(done.ok, sys.stdout.line_buffering)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "True False\n"
+
+
 def test_dask_is_imported_when_it_is_asked_for_and_not_before() -> None:
     program = (
         "import sys, executor.backends, executor; executor.find_backend('threads'); print('distributed' in sys.modules)"

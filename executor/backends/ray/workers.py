@@ -35,6 +35,7 @@ from executor.backends.ray.stored_outputs import Input, LostInputs, Stored, remo
 from executor.backends.staying_outputs import call_to_repeat, has_stayed, run_call, with_remote, with_transfer
 from executor.backends.window import DEEPEST, RecallError
 from executor.backends.worker_facts import look
+from executor.backends.worker_output import write_line_by_line
 from executor.record.remote_outputs import OutputGoneError, RemoteOutput, naming
 
 # How often the nodes are looked at while actors start.
@@ -52,6 +53,7 @@ class CallRunner:
         self._begun = -1
         self._called_back: set[int] = set()
         self._thread = CallThread()
+        write_line_by_line()
 
     def run(
         self, place: int, number: int, call: bytes, stays_bytes: int | None, inputs: Sequence[Input], seconds: float
