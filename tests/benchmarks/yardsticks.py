@@ -6,12 +6,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from graphlib import TopologicalSorter
 from heapq import heappop, heappush
 from queue import Empty, SimpleQueue  # noqa: TID251  # each wait of by_hand_threads_with has its deadline, others have none
+from typing import Any
 
 import jinja2
 
@@ -45,6 +46,21 @@ def by_hand_threads(parents: Parents, workers: int, call: Callable[[], object]) 
         return time.perf_counter() - began
 
 
+async def _tasks_of(
+    sorter: TopologicalSorter[int], work: Callable[[int], Coroutine[Any, Any, None]], ends: asyncio.Queue[int]
+) -> float:
+    """One task a step, when it is ready. ``work`` puts the step that it did into ``ends``."""
+    tasks: set[asyncio.Task[None]] = set()
+    began = time.perf_counter()
+    while sorter.is_active():
+        for step in sorter.get_ready():
+            task = asyncio.ensure_future(work(step))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        sorter.done(await ends.get())
+    return time.perf_counter() - began
+
+
 def by_hand_asyncio(parents: Parents, workers: int, call: Callable[[], Awaitable[object]]) -> float:
     """graphlib and one task a step; a semaphore is the limit of workers."""
 
@@ -52,21 +68,13 @@ def by_hand_asyncio(parents: Parents, workers: int, call: Callable[[], Awaitable
         sorter = _sorter(parents)
         slots = asyncio.Semaphore(workers)
         ends: asyncio.Queue[int] = asyncio.Queue()
-        tasks: set[asyncio.Task[None]] = set()
 
         async def work(step: int) -> None:
             async with slots:
                 await call()
             ends.put_nowait(step)
 
-        began = time.perf_counter()
-        while sorter.is_active():
-            for step in sorter.get_ready():
-                task = asyncio.ensure_future(work(step))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
-            sorter.done(await ends.get())
-        return time.perf_counter() - began
+        return await _tasks_of(sorter, work, ends)
 
     return asyncio.run(main())
 
@@ -183,7 +191,6 @@ def by_hand_asyncio_with(steps: RealSteps, workers: int, call: Callable[[str | N
         sorter = _sorter(steps.parents)
         slots, limit = asyncio.Semaphore(workers), asyncio.Semaphore(8)
         ends: asyncio.Queue[int] = asyncio.Queue()
-        tasks: set[asyncio.Task[None]] = set()
 
         async def attempt(prompt: str | None) -> str | None:
             for number in range(1, steps.attempts + 1):
@@ -207,13 +214,6 @@ def by_hand_asyncio_with(steps: RealSteps, workers: int, call: Callable[[str | N
                     steps.outputs[step] = await attempt(prompt)
             ends.put_nowait(step)
 
-        began = time.perf_counter()
-        while sorter.is_active():
-            for step in sorter.get_ready():
-                task = asyncio.ensure_future(work(step))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
-            sorter.done(await ends.get())
-        return time.perf_counter() - began
+        return await _tasks_of(sorter, work, ends)
 
     return asyncio.run(main())
