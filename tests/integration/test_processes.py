@@ -588,7 +588,7 @@ def test_a_worker_ignores_the_interrupt_that_a_step_sends_it() -> None:
 
 
 SCRIPT = """
-import os, subprocess, sys, time
+import os, subprocess, sys, threading, time
 from executor import Interrupted, Step, Workflow, run
 from executor.engine.instruments import Instrument
 class Known(Instrument):
@@ -602,6 +602,8 @@ def work(name):
         return "finished"
     time.sleep(60)
 steps = tuple(Step(step_id=n, tool="work", args={"name": n}) for n in ("a", "b", "c"))
+for _ in range(int(sys.argv[2])):
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
 try:
     run(Workflow(steps=steps), backend="processes", workers=3, tools={"work": work}, instruments=[Known()])
 except Interrupted as error:
@@ -610,11 +612,11 @@ except Interrupted as error:
 """
 
 
-def start_script(tmp_path: Path) -> tuple[subprocess.Popen[str], list[int]]:
+def start_script(tmp_path: Path, threads: int = 0) -> tuple[subprocess.Popen[str], list[int]]:
     """A script with three steps under way, the last of them ended, and the processes that they run in and started."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    process = subprocess.Popen([sys.executable, script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, script, str(tmp_path), str(threads)], stdout=subprocess.PIPE, text=True)
     files = [tmp_path / name for name in ("a", "b", "c")]
     until = time.monotonic() + 30
     while not (
@@ -634,8 +636,10 @@ def test_ctrl_c_ends_a_script_with_its_finished_outputs_and_leaves_no_process(tm
     assert all(gone(pid) for pid in pids)
 
 
-def test_workers_and_what_they_started_end_when_their_parent_is_killed(tmp_path: Path) -> None:
-    process, pids = start_script(tmp_path)
+# The thread that started the workers is gone before the others are.
+@pytest.mark.parametrize("threads", [0, 100])
+def test_workers_and_what_they_started_end_when_their_parent_is_killed(tmp_path: Path, threads: int) -> None:
+    process, pids = start_script(tmp_path, threads)
     process.kill()
     process.communicate(timeout=30)
     assert all(gone(pid) for pid in pids)

@@ -55,7 +55,7 @@ def main(requests: int, results: int, outcomes: int) -> None:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
     finally:
         # The channel may end before this process has its new parent.
-        if orphaned or os.getppid() != parent:
+        if orphaned or os.getppid() != parent or _is_ending(parent):
             _end_group()
 
 
@@ -93,6 +93,19 @@ def _end_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         raise SystemExit(1)
+
+
+def _is_ending(process_id: int) -> bool:
+    """Whether a process is killed or ends: the kernel's signal comes when the thread is gone that started this process,
+    and until the others are gone, too, its parent is the same.
+    """
+    try:
+        with open(f"/proc/{process_id}/status", encoding="ascii", errors="replace") as file:  # noqa: PTH123  # pathlib is not loaded here
+            said = dict(line.split(":", 1) for line in file if ":" in line)
+    except OSError:
+        return True
+    # The threads of a process that ends have SIGKILL to come (signal(7): bit 9 - 1), however it ends.
+    return said["State"].split()[0] in "ZXx" or bool(int(said["SigPnd"], 16) >> signal.SIGKILL - 1 & 1)
 
 
 def _end_group() -> None:
