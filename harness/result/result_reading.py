@@ -146,21 +146,23 @@ def _timeline(result: Mapping[str, Any]) -> Timeline:
 def _attempt_from(words: Mapping[str, Any], index: int) -> Attempt:
     waits = [Wait(one["reason"], _nanoseconds(one["from"]), _nanoseconds(one["to"])) for one in words["waits"]]
     attempt = (Attempt if words.get("devices") is None else DeviceAttempt)(
-        index=index,
-        step_id=words["step_id"],
-        attempt=words["attempt"],
-        ready=_nanoseconds(words["ready"]),
-        granted=_nanoseconds(words["granted"]),
-        released_by=words["released_by"],
-        parent=words["parent"],
-        waits=waits or None,
+        index,
+        words["step_id"],
+        words["attempt"],
+        _nanoseconds(words["ready"]),
+        _nanoseconds(words["granted"]),
+        words["released_by"],
+        words["parent"],
+        waits or None,
     )
     if isinstance(attempt, DeviceAttempt):
         attempt.held_devices = {kind: tuple(ids) for kind, ids in words["devices"].items()}
     attempt.started = _nanoseconds_or_none(words["started"])
     attempt.ended = _nanoseconds_or_none(words["ended"])
     attempt.known = _nanoseconds_or_none(words["known"])
-    attempt.blocked = tuple(Interval(_nanoseconds(one["from"]), _nanoseconds(one["to"])) for one in words["blocked"])
+    blocked = [Interval(_nanoseconds(one["from"]), _nanoseconds(one["to"])) for one in words["blocked"]]
+    if blocked:
+        attempt.blocked = tuple(blocked)
     attempt.worker = words["worker"]
     attempt.cpu_seconds = words["cpu_seconds"]
     attempt.tokens_reserved = words["tokens_reserved"]
