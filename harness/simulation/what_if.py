@@ -432,11 +432,11 @@ def _as_often(attempts: int) -> Retry | None:
     return Retry(max_attempts=min(1000, attempts), backoff_seconds=0.0, jitter="none") if attempts > 1 else None
 
 
-def _known_before(stated: Mapping[str, Mapping[str, Any]] | None, step_id: str, ran_nanoseconds: int) -> dict[str, Any]:
+def _known_before(
+    stated: Mapping[str, Mapping[str, Any]] | None, step_id: str, ran_nanoseconds: int
+) -> Mapping[str, Any]:
     """What the order of starts knows of a step."""
-    if stated is None:
-        return {"expected_seconds": ran_nanoseconds / NANOSECONDS}
-    return dict(stated.get(step_id, {}))
+    return {"expected_seconds": ran_nanoseconds / NANOSECONDS} if stated is None else stated.get(step_id, {})
 
 
 def _graph_of(timeline: Timeline, again: Rerun) -> Graph:
@@ -470,22 +470,32 @@ def _step_of(
     writes: Sequence[str] | None,
 ) -> Step:
     """The words of a recorded step. ``items``: those of a mapped one."""
-    ids, ran = timeline.step_ids, again.ran_nanoseconds(step)
+    ids, tries, ran = timeline.step_ids, again.index.tries[step], again.ran_nanoseconds(step)
     needs = timeline.needs[step] if timeline.needs else None
-    words = again.made_certain(step, ids[step], mapped=items is not None)
-    if items is not None:
-        limit = timeline.resources.get(max_parallel_resource(ids[step]))
-        words["max_parallel"] = None if limit is None else limit.capacity
     if items:  # what is said of the step is each item's
         ran = max(again.ran_nanoseconds(item) for item in items)
         needs = dict(timeline.needs[items[0]] or {}) if timeline.needs else {}
         needs.pop(max_parallel_resource(ids[step]), None)
+    known = _known_before(again.stated, ids[step], ran)
+    words: dict[str, Any] = {"step_id": ids[step], "tool": "noop", **known}
+    if timeline.data_parents[step]:
+        words["depends_on"] = tuple([ids[parent] for parent in timeline.data_parents[step]])
+    is_plain = items is None and not (needs or reads or writes) and len(tries) == 1
+    if is_plain and tries[0].attempt == 1 and tries[0].tokens_reserved is None and _is_duration_alone(known):
+        return Step.of_checked(words)
+    words |= again.made_certain(step, ids[step], mapped=items is not None)
+    if items is not None:
+        limit = timeline.resources.get(max_parallel_resource(ids[step]))
+        words["max_parallel"] = None if limit is None else limit.capacity
     words |= {
-        "depends_on": tuple([ids[parent] for parent in timeline.data_parents[step]]),
         "reads": reads and tuple(reads),
         "writes": writes and tuple(writes),
         "needs": dict(needs) if needs else None,
         "expected_tokens": again.tokens_of(step),
-        **_known_before(again.stated, ids[step], ran),
     }
-    return Step(step_id=ids[step], tool="noop", **{name: value for name, value in words.items() if value is not None})
+    return Step(**{name: value for name, value in words.items() if value is not None})
+
+
+def _is_duration_alone(known: Mapping[str, Any]) -> bool:
+    seconds = known.get("expected_seconds", 0.0)
+    return known.keys() <= {"expected_seconds"} and type(seconds) is float and 0 <= seconds < math.inf
