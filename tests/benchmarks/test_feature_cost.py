@@ -13,7 +13,12 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from executor import Resource, Retry, Step, Workflow, run
 from tests.benchmarks.measure import ROWS, Runner, paired, report
-from tests.benchmarks.yardsticks import RealSteps, by_hand_asyncio_with, by_hand_threads_with
+from tests.benchmarks.yardsticks import (
+    RealSteps,
+    by_hand_asyncio_with,
+    by_hand_processes_with,
+    by_hand_threads_with,
+)
 
 WIDTH, LAYERS, REPETITIONS = 50, 20, 7
 FEATURES = ("plain", "three references", "filters", "limit", "retry", "timeout", "condition", "all of them")
@@ -52,21 +57,22 @@ def with_feature(feature: str, tool: str = "noop") -> Workflow:
     return Workflow(steps=tuple(steps))
 
 
-@pytest.mark.parametrize("backend", ["threads", "asyncio", "virtual"])
-def test_cost_of_a_step_with_features(backend: str) -> None:
+@pytest.mark.parametrize(("backend", "workers"), [("threads", 8), ("asyncio", 8), ("virtual", 8), ("processes", 2)])
+def test_cost_of_a_step_with_features(backend: str, workers: int) -> None:
+    """Of ``processes``, what it costs the process that has the engine."""
     workflows = {feature: with_feature(feature) for feature in FEATURES}
     microseconds: dict[str, list[float]] = {feature: [] for feature in FEATURES}
     for _ in range(REPETITIONS):
         for feature, workflow in workflows.items():
             gc.collect()
             before = time.process_time()
-            done = run(workflow, backend=backend, workers=8, resources=LIMITS)
+            done = run(workflow, backend=backend, workers=workers, resources=LIMITS)
             microseconds[feature].append((time.process_time() - before) * 1e6 / len(workflow.steps))
             assert done.ok
     plain = statistics.median(microseconds["plain"])
     for feature, found in microseconds.items():
         with_it, at_most = statistics.median(found), "3" if feature == "all of them" else "2"
-        what = f"CPU of a step on {backend}, {feature} ÷ plain"
+        what = f"CPU of a step on {backend}@{workers}, {feature} ÷ plain"
         ROWS.append((what, f"{with_it:.1f}", f"{plain:.1f} (plain)", f"{with_it / plain:.2f}", "", at_most))
 
 
@@ -80,14 +86,20 @@ async def echo_async(prompt: str | None = None) -> str | None:
     return prompt
 
 
+BY_HAND: dict[str, tuple[Any, Any, int]] = {
+    "threads": (echo, by_hand_threads_with, 8),
+    "asyncio": (echo_async, by_hand_asyncio_with, 8),
+    "processes": (echo, by_hand_processes_with, 2),
+}
+
+
 @pytest.mark.parametrize("feature", FEATURES)
-@pytest.mark.parametrize("backend", ["threads", "asyncio"])
+@pytest.mark.parametrize("backend", list(BY_HAND))
 def test_steps_with_features_against_the_same_by_hand(benchmark: BenchmarkFixture, backend: str, feature: str) -> None:
-    call: Any = echo if backend == "threads" else echo_async
-    by_hand: Any = by_hand_threads_with if backend == "threads" else by_hand_asyncio_with
+    call, by_hand, workers = BY_HAND[backend]
     features = ALL_OF_THEM if feature == "all of them" else frozenset({feature})
-    ours = Runner(with_feature(feature, "step"), backend, 8, call, resources=LIMITS)
-    found = paired(ours, lambda: by_hand(RealSteps(features, PARENTS, WIDTH), 8, call), REPETITIONS)
+    ours = Runner(with_feature(feature, "step"), backend, workers, call, resources=LIMITS)
+    found = paired(ours, lambda: by_hand(RealSteps(features, PARENTS, WIDTH), workers, call), REPETITIONS)
     benchmark.extra_info["ratio"] = found.ratio
     benchmark.pedantic(ours, rounds=1)
-    report(f"{backend}@8, 20 × 50, {feature}", found, len(PARENTS), "0.7")
+    report(f"{backend}@{workers}, 20 × 50, {feature}", found, len(PARENTS), "0.7")

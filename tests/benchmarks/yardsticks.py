@@ -11,7 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from graphlib import TopologicalSorter
 from heapq import heappop, heappush
-from queue import Empty, SimpleQueue  # noqa: TID251  # each wait of by_hand_threads_with has its deadline, others have none
+from queue import Empty, SimpleQueue  # noqa: TID251  # each wait of _Ends has its deadline, others have none
 from typing import Any
 
 import jinja2
@@ -137,50 +137,99 @@ class RealSteps:
         return True, self.template.render(a=outputs[a], b=outputs[b], c=outputs[c])
 
 
+def _attempt(call: Callable[[str | None], str | None], attempts: int, prompt: str | None) -> str | None:
+    for number in range(1, attempts + 1):
+        try:
+            return call(prompt)
+        except Exception:
+            if number == attempts:
+                raise
+    return None
+
+
+class _Ends:
+    """The queue on which steps report their ends, and a heap of the deadlines of those that have one."""
+
+    def __init__(self, steps: RealSteps) -> None:
+        self._steps = steps
+        self._ends: SimpleQueue[int] = SimpleQueue()
+        self._deadlines: list[tuple[float, int]] = []
+        self.put = self._ends.put
+
+    def expect(self, step: int) -> None:
+        if self._steps.timed:
+            heappush(self._deadlines, (time.monotonic() + TIMEOUT_SECONDS, step))
+
+    def get(self) -> int:
+        if not self._steps.timed:
+            return self._ends.get()
+        while True:
+            with suppress(Empty):
+                return self._ends.get(timeout=max(0.0, self._deadlines[0][0] - time.monotonic()))
+            late = heappop(self._deadlines)[1]
+            if late not in self._steps.outputs:
+                raise TimeoutError(late)
+
+
 def by_hand_threads_with(steps: RealSteps, workers: int, call: Callable[[str | None], str | None]) -> float:
     """:func:`by_hand_threads` with features; the thread that waits for ends looks for timeouts in a heap."""
     sorter = _sorter(steps.parents)
-    ends: SimpleQueue[int] = SimpleQueue()
+    ends = _Ends(steps)
     limit = threading.Semaphore(8)
-    deadlines: list[tuple[float, int]] = []
-
-    def attempt(prompt: str | None) -> str | None:
-        for number in range(1, steps.attempts + 1):
-            try:
-                return call(prompt)
-            except Exception:
-                if number == steps.attempts:
-                    raise
-        return None
 
     def work(step: int) -> None:
         holds, prompt = steps.begin(step)
         if holds and steps.limited:
             with limit:
-                steps.outputs[step] = attempt(prompt)
+                steps.outputs[step] = _attempt(call, steps.attempts, prompt)
         elif holds:
-            steps.outputs[step] = attempt(prompt)
+            steps.outputs[step] = _attempt(call, steps.attempts, prompt)
         ends.put(step)
-
-    def next_end() -> int:
-        if not steps.timed:
-            return ends.get()
-        while True:
-            with suppress(Empty):
-                return ends.get(timeout=max(0.0, deadlines[0][0] - time.monotonic()))
-            late = heappop(deadlines)[1]
-            if late not in steps.outputs:
-                raise TimeoutError(late)
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(abs, range(workers * 4)))
         began = time.perf_counter()
         while sorter.is_active():
             for step in sorter.get_ready():
-                if steps.timed:
-                    heappush(deadlines, (time.monotonic() + TIMEOUT_SECONDS, step))
+                ends.expect(step)
                 pool.submit(work, step)
-            sorter.done(next_end())
+            sorter.done(ends.get())
+        return time.perf_counter() - began
+
+
+def by_hand_processes_with(steps: RealSteps, workers: int, call: Callable[[str | None], str | None]) -> float:
+    """:func:`by_hand_processes` with features: a worker tries again by itself, all else is done before a submit."""
+    sorter = _sorter(steps.parents)
+    ends = _Ends(steps)
+    limit = threading.Semaphore(8)
+    running: dict[int, Future[str | None]] = {}
+
+    def report(step: int) -> Callable[[Future[str | None]], None]:
+        def ended(_: Future[str | None]) -> None:
+            if steps.limited:
+                limit.release()
+            ends.put(step)
+
+        return ended
+
+    with ProcessPoolExecutor(workers) as pool:
+        list(pool.map(abs, range(workers * 4)))
+        began = time.perf_counter()
+        while sorter.is_active():
+            for step in sorter.get_ready():
+                ends.expect(step)
+                holds, prompt = steps.begin(step)
+                if not holds:
+                    ends.put(step)
+                    continue
+                if steps.limited:
+                    limit.acquire()
+                running[step] = future = pool.submit(_attempt, call, steps.attempts, prompt)
+                future.add_done_callback(report(step))
+            step = ends.get()
+            if step in running:
+                steps.outputs[step] = running.pop(step).result()
+            sorter.done(step)
         return time.perf_counter() - began
 
 
