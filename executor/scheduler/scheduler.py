@@ -827,8 +827,7 @@ class Scheduler:
         demand = self._abandoned.pop(attempt)
         if demand is not None:
             demand.release()
-        if self.limits.pools and attempt.devices is not None:
-            release_devices(self.limits, attempt)
+        release_devices(self.limits, attempt)
         for index in self._call_tree.return_abandoned(attempt.index):
             if self._state[index] == BACKING_OFF:
                 self._due[index] = max(self._due[index], now)

@@ -193,7 +193,11 @@ class _Reader:
             return _is_none(left, negated=negated)
         for sign, compare in _COMPARISONS.items():
             if self._took(sign):
-                return _compared(compare, left, self._operand())
+                places = len(self._references)
+                right = self._operand()
+                if len(self._references) > places:
+                    return _compared(compare, left, right)
+                return _compared_with(compare, left, right({}, {}, {}))
         if self._took("in"):
             return _contained(left, self._container(), negated=False)
         if self._took("not"):
@@ -305,6 +309,23 @@ def _compared(compare: Callable[[Any, Any], Any], left: Evaluate, right: Evaluat
             return ABSENT
         try:
             return compare(first, second)
+        except TypeError:
+            return ABSENT
+
+    return run
+
+
+def _compared_with(compare: Callable[[Any, Any], Any], left: Evaluate, constant: Any) -> Evaluate:
+    """:func:`_compared` with what never changes, as most conditions do."""
+    if not _is_simple(constant):
+        return _constant(ABSENT)
+
+    def run(inputs: Values, outputs: Values, of_item: Values) -> Any:
+        value = left(inputs, outputs, of_item)
+        if not _is_simple(value):
+            return ABSENT
+        try:
+            return compare(value, constant)
         except TypeError:
             return ABSENT
 

@@ -30,6 +30,7 @@ from executor.templates.render_budget import (
 )
 from executor.templates.simple_expressions import (
     ABSENT,
+    Evaluate,
     SimpleExpression,
     simple_expression,
     truth_of,
@@ -73,7 +74,8 @@ class Template:
     """
 
     __slots__ = (
-        "_expression", "_parts", "_single", "_text", "_value", "findings", "inputs", "of_items", "references", "source",
+        "_evaluate", "_expression", "_parts", "_single", "_text", "_value", "findings", "inputs", "of_items",
+        "references", "source",
     )  # fmt: skip
 
     def __init__(self, source: str, *, wants_value: bool = False) -> None:
@@ -86,6 +88,8 @@ class Template:
         self.findings: tuple[Finding, ...] = ()
         self._expression = expression
         self._single = expression
+        # Of a single simple expression; it gives ABSENT where Jinja2 has to say what is wrong.
+        self._evaluate: Evaluate | None = None
         self._text: Compiled | None = None
         self._value: Compiled | None = None
         # Text and simple expressions in turn; None if Jinja2 has to read the template.
@@ -102,7 +106,9 @@ class Template:
             self.references = frozenset(place.step for place in places if place.step is not None)
             self.inputs = frozenset(place.input for place in places if place.input is not None)
             self.of_items = frozenset(place.variable for place in places if place.variable is not None)
-            self._single = not _is_text(self._parts)
+            first = self._parts[0]
+            if len(self._parts) == 1 and not isinstance(first, str):
+                self._single, self._evaluate = True, first.evaluate
             return
         from executor.templates.inspection import analyse  # noqa: PLC0415  # imports Jinja2
 
@@ -154,24 +160,18 @@ class Template:
         """
         if not self._single and not self.findings:
             return self.text(inputs, outputs, of_item)
-        value = self._simple_value(inputs, outputs, of_item)
+        value = ABSENT if self._evaluate is None else self._evaluate(inputs, outputs, of_item)
         if value is not ABSENT:
             return value
         return _json_value(self._run(inputs, outputs, of_item, native=True))
 
     def truth(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> bool:
         """Whether the value counts as true (as Python and Jinja2 see it: empty and zero do not)."""
-        value = self._simple_value(inputs, outputs, NO_ITEM)
+        value = ABSENT if self._evaluate is None else self._evaluate(inputs, outputs, NO_ITEM)
         truth = value if type(value) is bool else truth_of(value)
         if truth is not ABSENT:
             return bool(truth)
         return bool(self._run(inputs, outputs, NO_ITEM, native=True))
-
-    def _simple_value(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], of_item: Mapping[str, Any]) -> Any:
-        """The value of a single simple expression; ABSENT if it is none, or if Jinja2 has to say what is wrong."""
-        if self._parts is None or isinstance(self._parts[0], str):
-            return ABSENT
-        return self._parts[0].evaluate(inputs, outputs, of_item)
 
     def _run(
         self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], of_item: Mapping[str, Any], *, native: bool

@@ -74,6 +74,8 @@ def outcome(call: Callable[[], Any]) -> Any:
 @given(expressions, all_values)
 @example("steps.a.output == steps['b c'].output", {"a": 2**70, "b c": 2**70, "n": 0, "d": 0})
 @example("not not steps.a.output", {"a": [], "b c": 0, "n": 0, "d": 0})
+@example("steps.a.output == ('x' < 1)", {"a": False, "b c": 0, "n": 0, "d": 0})
+@example("steps.a.output == ('x' == 1)", {"a": False, "b c": 0, "n": 0, "d": 0})
 @example("steps.a.output | trim == 'Yes' and inputs.n", {"a": " Yes ", "b c": 0, "n": UNKNOWN, "d": 0})
 def test_a_condition_or_text_means_the_same_with_jinja_and_without(source: str, values: dict[str, Any]) -> None:
     values = {name: STUB if value == UNKNOWN else value for name, value in values.items()}
