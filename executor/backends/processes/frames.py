@@ -13,12 +13,15 @@ Rules of this module:
 - Code of a step may write anything into any descriptor. A frame begins with MAGIC and its body has a limit: what comes
   and is no frame ends the channel (:class:`StrayBytesError`), and nothing is read from it any more.
 - Times are those of CLOCK_MONOTONIC, which all processes of a machine share.
+- When a step with a timeout began is in a page of memory that both have: the parent looks when that time may be over,
+  and not at each step.
 """
 
 from __future__ import annotations
 
 import os
 from functools import partial
+from mmap import PAGESIZE, mmap
 from struct import Struct
 from typing import TypeAlias
 
@@ -43,13 +46,18 @@ NOTHING = -1
 SETUP, TOOLS, CALL, GOODBYE, OUTCOMES = range(5)
 # Kinds of results. REFUSED: the worker cannot do its work, and the body says why. CALLING: the step that runs makes
 # calls; their number takes the place of `started`. WITHDRAWING: it does not wait for them any more.
-READY, REFUSED, STARTED, CALLING, WITHDRAWING, SUCCEEDED, FAILED = range(7)
+READY, REFUSED, CALLING, WITHDRAWING, SUCCEEDED, FAILED = range(6)
 # Flags of results: the value is None and there is no body; the body is a pair of value and facts.
 IS_NONE, HAS_FACTS = 1, 2
 
 
 # A result as it was read: the fields of its head, less the length, and the body.
 Frame: TypeAlias = tuple[int, int, int, int, int, int, bytes | bytearray]
+
+
+def shared_page(fd: int) -> memoryview:
+    """The page of memory behind a descriptor, as integers: the first is when the last step with a timeout began."""
+    return memoryview(mmap(fd, PAGESIZE)).cast("q")
 
 
 def packets(kind: int, index: int, attempt: int, body: bytes) -> list[bytes | memoryview]:

@@ -35,11 +35,11 @@ from executor.backends.processes.frames import (
     REFUSED,
     REQUEST,
     SETUP,
-    STARTED,
     SUCCEEDED,
     TOOLS,
     pack_result,
     read_rest,
+    shared_page,
     write_all,
 )
 from executor.backends.processes.worker_child_steps import ChildStepChannel
@@ -60,7 +60,7 @@ class Ending(Protocol):
     asked: bool
 
 
-def serve(requests: int, results: int, outcomes: int, ending: type[Ending]) -> bool:
+def serve(requests: int, results: int, outcomes: int, page: int, ending: type[Ending]) -> bool:
     """Get ready, then serve requests until there are no more. Returns whether the parent said goodbye; else it is
     gone.
     """
@@ -75,7 +75,7 @@ def serve(requests: int, results: int, outcomes: int, ending: type[Ending]) -> b
     write_line_by_line()
     write_all(results, pack_result(READY, 0, 0, 0, NOTHING, NOTHING, 0), b"")
     loop = _EventLoop()
-    server = _Server(requests, results, outcomes, run, tools, loop.run, ending)
+    server = _Server(requests, results, outcomes, shared_page(page), run, tools, loop.run, ending)
     try:
         return server.serve()
     finally:
@@ -153,6 +153,7 @@ class _Server:
         requests: int,
         results: int,
         outcomes: int,
+        page: memoryview,
         run: RunContext,
         tools: dict[str, Tool],
         run_async: Callable[[Any], Any],
@@ -160,6 +161,7 @@ class _Server:
     ) -> None:
         self._requests = requests
         self._results = results
+        self._page = page
         self._run = run
         self._tools = tools
         # Why those of the tools are not there that came later.
@@ -205,8 +207,7 @@ class _Server:
         context = ToolContext(self._run, step_id, attempt, expected, timeout, devices)
         self._place.running = RunningStep(step_id, attempt, devices)
         if timeout is not None:
-            now = clock()
-            self._write(STARTED, 0, now, now, None, None)
+            self._page[0] = clock()
         with TimedAttempt(clock, self._cpu, failure_of) as run:
             tool = self._tools.get(tool_name) or self._no_tool(tool_name)
             if devices is None:
