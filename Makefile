@@ -107,9 +107,10 @@ MUTANTS ?= 0
 mutation: $(STAMP) ## change the core in every place, and see whether the tests find it (about four minutes)
 	@$(BIN)/python -u -m tests.mutation --sample $(MUTANTS) --jobs $(JOBS)
 
-# The folder starts its own processes and measures time, so nothing runs beside it.
+# The folder starts its own processes and measures time, so nothing runs beside it; `make bench BENCH="fuzz_speed startup"` takes two files of it.
+BENCH ?=
 bench: $(STAMP) $(PROGRAMS_STAMP) ## measure the executors against what one would write by hand, and what was foretold against what then was
-	@$(BIN)/pytest -q --benchmark-only --benchmark-sort=name --timeout=0 tests/benchmarks
+	@$(BIN)/python -m tests.benchmarks $(BENCH)
 
 # `make bench-peers PEERS_OPTIONS=--quick` takes three minutes; `PEERS_KEEP=--write` keeps the figures for the documents.
 PEERS_OPTIONS ?=

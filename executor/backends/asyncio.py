@@ -206,7 +206,7 @@ class AsyncioBackend(Backend):
 
     async def _work(self, worker: LoopWorker, engine: Engine) -> None:
         clock, calls, name, backlog = self.clock, self.calls, worker.name, self._backlog
-        steps, late_call = engine.scheduler.steps, engine.renderer.late_call
+        steps, late_call, succeed = engine.scheduler.steps, engine.renderer.late_call, engine.succeed
         place = self.enter(engine, LoopCaller(self, engine, worker))
         # As it is before any step has set anything.
         context, lent = copy_context(), None
@@ -238,11 +238,16 @@ class AsyncioBackend(Backend):
                             ((attempt, started, ended, name, None, outcome_of(error), failure, None),)
                         )
                     else:
-                        starts = engine.succeed(attempt, started, clock() - origin, name, None, output)
-                worker.attempt = None
+                        starts = succeed(attempt, started, clock() - origin, name, None, output)
                 if worker.lost or self.ending:
+                    worker.attempt = None
                     self._hand_out(starts)
                     return
+                if len(starts) == 1 and not backlog:
+                    # As `_keep_one` does, without a call.
+                    attempt = starts[0]
+                    continue
+                worker.attempt = None
                 attempt = _keep_one(backlog, starts, self._wake_one)
 
     async def _run_with_context_async(self, engine: Engine, attempt: Attempt, worker: str) -> list[Attempt]:

@@ -180,14 +180,14 @@ class ThreadsBackend(Backend):
                 while attempt is not None:
                     worker.attempt = attempt
                     starts = run(attempt)
+                    if len(starts) == 1 and not backlog and not worker.lost:
+                        attempt = starts[0]
+                        continue
                     worker.attempt = None
                     if worker.lost:
                         self.hand_out(starts)
                         return
                     if len(starts) == 1:
-                        if not backlog:
-                            attempt = starts[0]
-                            continue
                         # Those in the backlog were granted before; the worker that was woken for them is on its way.
                         backlog.append(starts[0])
                     elif starts:

@@ -81,7 +81,7 @@ class Engine:
         self._driver = driver
         self._clock = driver.clock
         self._lock = BriefLock()
-        # No instrument watches single attempts: `succeed` may take the short way.
+        # No instrument watches single attempts, and nobody asked for an end of the run: the short ways may be taken.
         self._plain = not (self.record.watches_start or self.record.watches_finish)
         self._note_end: Callable[[Attempt], None] | None = None
         # Whether the run was asked to be cancelled, and that was not carried out yet.
@@ -241,7 +241,6 @@ class Engine:
         worker: str,
         cpu_seconds: float | None,
         output: Any,
-        *,
         late: bool = False,
     ) -> list[Attempt]:
         """:meth:`advance` for one attempt that ended well, in the fewest steps: what every plain run is made of. Its
@@ -259,13 +258,7 @@ class Engine:
             now = self._clock() - self.origin
         try:
             scheduler = self.scheduler
-            if (
-                self._plain
-                and scheduler.short
-                and attempt.outcome is None
-                and not self.cancel_requested
-                and now < self.deadlines.next_timeout
-            ):
+            if self._plain and scheduler.short and attempt.outcome is None and now < self.deadlines.next_timeout:
                 attempt.started = started
                 attempt.ended = ended
                 attempt.worker = worker
@@ -302,7 +295,7 @@ class Engine:
             try:
                 scheduler = self.scheduler
                 now = self._clock() - self.origin
-                if not (self._plain and scheduler.short) or self.cancel_requested or self._asked:
+                if not (self._plain and scheduler.short) or self._asked:
                     return None
                 if now >= self.deadlines.next_timeout:
                     return None
@@ -338,7 +331,7 @@ class Engine:
         """
         with self._lock:
             try:
-                if not self._plain or self.deadlines.next_timeout != NEVER or self.cancel_requested or self._asked:
+                if not self._plain or self.deadlines.next_timeout != NEVER or self._asked:
                     return None
                 now = self._clock() - self.origin
                 child = self.scheduler.call(attempt, step, now)
@@ -416,7 +409,7 @@ class Engine:
 
     def cancel(self) -> None:
         """Cancel the run: what runs is stopped if that is possible, the rest never starts. From any thread."""
-        self.cancel_requested = True
+        self.request_cancel()
         self.advance()
         if self.cancel_requested:
             self._driver.notify()
@@ -437,11 +430,12 @@ class Engine:
 
     def cancel_later(self) -> None:
         """:meth:`cancel` for those whose thread must not carry it out."""
-        self.cancel_requested = True
+        self.request_cancel()
         self._driver.notify()
 
     def request_cancel(self) -> None:
-        """The same from a signal handler: a flag alone; the one who waits must call :meth:`advance` next."""
+        """The same from a signal handler: flags alone; the one who waits must call :meth:`advance` next."""
+        self._plain = False
         self.cancel_requested = True
 
     # ------------------------------------------------------------------ under the lock

@@ -49,8 +49,8 @@ class Epoch:
 
     __slots__ = ("granted", "members", "time", "waiting")
 
-    def __init__(self, time: int = 0) -> None:
-        self.time = time
+    def __init__(self) -> None:
+        self.time = 0
         self.waiting = 0
         self.granted = 0
         self.members: deque[int] = deque()
@@ -92,6 +92,8 @@ class ReadyQueue:
         self.overdue = False
         self.epoch_of: list[Epoch | None] = []
         self.epochs: deque[Epoch] = deque([Epoch()])
+        # Those that are over, for later instants: where each end releases a step, each instant is an epoch.
+        self._spare_epochs: list[Epoch] = []
         self._overtakes = 0
 
     def grow(self, count: int) -> None:
@@ -130,9 +132,8 @@ class ReadyQueue:
         if epoch.time == now:
             return epoch
         if epoch.waiting:
-            epoch = Epoch(now)
+            epoch = self._spare_epochs.pop() if self._spare_epochs else Epoch()
             self.epochs.append(epoch)
-            return epoch
         epoch.time = now
         epoch.members.clear()
         return epoch
@@ -146,7 +147,7 @@ class ReadyQueue:
         epoch.waiting -= 1
         if epoch is self.epochs[0]:
             if not epoch.waiting:
-                self._next_epoch()
+                self.end_epochs()
             return
         epoch.granted += 1
         self._overtakes += 1
@@ -177,12 +178,15 @@ class ReadyQueue:
             return
         self.epoch_of[index] = None
         epoch.waiting -= 1
-        self._next_epoch()
+        self.end_epochs()
 
-    def _next_epoch(self) -> None:
+    def end_epochs(self) -> None:
+        """The oldest epochs in which no step waits any more are over."""
         epochs = self.epochs
         while len(epochs) > 1 and not epochs[0].waiting:
-            epochs.popleft()
+            ended = epochs.popleft()
+            ended.granted = 0
+            self._spare_epochs.append(ended)
             self._overtakes -= epochs[0].granted
         self.overdue = self._overtakes >= OVERTAKES_UNTIL_RESERVED
 

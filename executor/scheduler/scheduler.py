@@ -84,8 +84,17 @@ class Scheduler:
     has its result already (:mod:`executor.scheduler.reuse`).
     """
 
-    # Whether `index` may be written to: that of a graph is shared until a step is added to it.
-    owns_index = False
+    # With more than thirty fields each look at one costs more, unless they are named here (CPython): a tenth of a step.
+    __slots__ = (
+        "_abandoned", "_blocked_since", "_call_tree", "_children", "_condition", "_conditional", "_data_parents",
+        "_data_pending", "_demand", "_due", "_false_condition", "_fate", "_free", "_gate", "_has_calls", "_has_locks",
+        "_held", "_items", "_items_left", "_keys", "_late_state_use", "_levels", "_live", "_locks", "_made", "_mapped",
+        "_mode", "_now", "_order_parents", "_queue", "_ready_at", "_released_by", "_resuming", "_resuming_reserved",
+        "_reuse", "_seed", "_state", "_to_expand", "_to_join", "_to_reuse", "_wait_reasons", "attempts", "cached",
+        "cancelled_attempts", "condition_errors", "ended_unrun", "held", "index", "largest_slots", "limits",
+        "owns_index", "plain", "policy", "rate_opens_at", "remaining", "reused", "short", "slot_changes", "slots",
+        "step_ids", "steps", "timers",
+    )  # fmt: skip
 
     # Arrays by step for what every step has; dictionaries for what few have, so that a million plain steps stay small.
     def __init__(
@@ -105,6 +114,7 @@ class Scheduler:
         self.steps: list[Step] = []  # by index, as in the arrays below
         self.step_ids: list[str] = []
         self.index: dict[str, int] = {}  # of each id
+        self.owns_index = False  # or it is that of a graph, which is shared until a step is added to it
         self.attempts: list[Attempt] = []  # in the order of their grants
         self.condition_errors: dict[int, Exception] = {}  # what a condition or a list raised, by step
         # The run.
@@ -115,10 +125,9 @@ class Scheduler:
         self.slots = self.largest_slots = 1 if policy == "serial" else slots  # now, and at most so far
         self.slot_changes: list[tuple[int, int]] = []  # when they became how many, once they changed
         self._free = self.slots  # slots that no step has; below zero after a `resize` to fewer
-        # Only data dependencies, slots and calls: short ways are open.
-        self.plain = policy in ("dataflow", "serial") and reuse is None
-        # The same, and conditions of top-level steps and capacities: the short way of an end is open.
-        self.short = self.plain
+        # Whether short ways are open: `plain` with only data dependencies, slots and calls; `short`, that of an end,
+        # with conditions of top-level steps and capacities, too.
+        self.plain = self.short = policy in ("dataflow", "serial") and reuse is None
         self._has_locks = False  # whether any step has order edges
         self._has_calls = False  # whether any step made calls or was blocked
         # Of every step.

@@ -4,7 +4,8 @@ Rules of this module:
 - Figures are differences over the whole run, start and end of the workers included. Figures of child processes count
   once they have ended; a backend ends them before it returns.
 - The peak memory of this process is that of the run where the kernel lets it be reset (Linux), else that of the process
-  so far. Of children it is the largest child so far: the kernel keeps no more.
+  so far. Of children that have ended it is the largest one so far: the kernel keeps no more. A child inherits the peak
+  of the process that starts it, also where it runs another program, so its own is known only above that.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from harness.environment import environment_facts
 
@@ -39,7 +40,7 @@ _GOVERNOR: Final = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Of this process and its children. Memory is in bytes, None where it is unknown."""
+    """Of this process and its children. Memory is in bytes; None where it is unknown, as of smaller ended children."""
 
     cpu_seconds: float
     voluntary_context_switches: int
@@ -51,7 +52,11 @@ class Usage:
 class Meter:
     """``meter = Meter(); …; usage = meter.stop()``. ``living`` answers the process ids of children that live on."""
 
+    # The highest peak of this process that any meter has seen: a child's is at least the one at its start.
+    _own_peak_bytes: ClassVar[int] = 0
+
     def __init__(self, living: Callable[[], Iterable[int]] = tuple) -> None:
+        self._note_own_peak()
         self._files = _peak_files(os.getpid())
         if self._files is not None:
             os.pwrite(self._files.reset, _RESET, 0)
@@ -68,12 +73,19 @@ class Meter:
         cpu, voluntary, involuntary = (
             after - before for after, before in zip(self._counts(), self._begin, strict=True)
         )
+        own_peak = self._note_own_peak()
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _MAXRSS_UNIT
         peaks = [_peak_of(pid) or 0 for pid in self._living()]
-        children = max([resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _MAXRSS_UNIT, *peaks])
+        children = max([ended if ended > Meter._own_peak_bytes else 0, *peaks])
         peak = None if self._files is None else _peak_in(os.pread(self._files.status, _STATUS_BYTES, 0))
-        if peak is None:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
-        return Usage(cpu, int(voluntary), int(involuntary), peak, children or None)
+        return Usage(cpu, int(voluntary), int(involuntary), own_peak if peak is None else peak, children or None)
+
+    @staticmethod
+    def _note_own_peak() -> int:
+        """The peak of this process in bytes, since it was last reset."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
+        Meter._own_peak_bytes = max(Meter._own_peak_bytes, peak)
+        return peak
 
 
 def _counts() -> tuple[float, float, float]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from executor.garbage_collection import frozen_objects, paused_collector
 from harness.cli.guard import UsageFault
 from harness.cli.requests.traces import SimulateRequest
 from harness.cli.stores import store_to_read
@@ -79,9 +80,12 @@ def simulate_subject(request: SimulateRequest) -> ExitCode:
     try:
         subject = _subject(request, config)
         changes = _changes(request, subject)
-        found = simulate(subject, changes, workers=worker_counts(request.workers), policies=policies(request.policies))
-        spreads = _spreads(request, found)
-        optima = _optima(read_time(request.optimum, "--optimum"), found)
+        counts, named = worker_counts(request.workers), policies(request.policies)
+        most_seconds = read_time(request.optimum, "--optimum")
+        with frozen_objects():
+            found = simulate(subject, changes, workers=counts, policies=named)
+            spreads = _spreads(request, found)
+            optima = _optima(most_seconds, found)
     except SimulationError as error:
         raise UsageFault(f"{error}" + (f"\n    fix: {error.fix}" if error.fix else "")) from error
     priorities = None if request.save is None else _priorities(found)
@@ -164,7 +168,7 @@ def _subject(request: SimulateRequest, config: Config) -> Subject:
             raise UsageFault(f"{option} belongs to a scenario, and {named!r} is a {kind}: leave it out")
     if kind == "trace":
         return _trace(request)
-    with store_to_read(request.store, config) as store:
+    with store_to_read(request.store, config) as store, paused_collector():
         return subject_of_document(load_reference(named, store), request.cell)
 
 

@@ -7,6 +7,7 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 from pydantic import ValidationError
@@ -102,22 +103,37 @@ def run_schema() -> Document:
 
 def _timeline(result: Mapping[str, Any]) -> Timeline:
     steps = result["steps"]
-    index = {step["step_id"]: place for place, step in enumerate(steps)}
-    placed = [
-        (attempt["grant_order"], _attempt_from(attempt, place))
-        for place, step in enumerate(steps)
-        for attempt in step["attempts"]
-    ]
-    placed.sort(key=lambda pair: pair[0])
+    step_ids = [step["step_id"] for step in steps]
+    index = {step_id: place for place, step_id in enumerate(step_ids)}
+    placed: list[tuple[int, Attempt]] = []
+    data_parents: list[tuple[int, ...]] = []
+    order_parents: list[tuple[int, ...]] = []
+    statuses, nested_in, needs, tools = [], [], [], []
+    reused, cached = set(), set()
+    # Once through the steps of a large run: they are in no cache.
+    for place, step in enumerate(steps):
+        data_parents.append(tuple([index[parent] for parent in step["depends_on"]]))
+        order_parents.append(tuple([index[parent] for parent in step["order_after"]]))
+        statuses.append(step["status"])
+        caller = step["nested_in"]
+        nested_in.append(-1 if caller is None else index[caller])
+        needs.append(step["needs"])
+        tools.append(step.get("tool"))
+        if "reused_from" in step:
+            reused.add(place)
+        if step.get("cached"):
+            cached.add(place)
+        placed += [(attempt["grant_order"], _attempt_from(attempt, place)) for attempt in step["attempts"]]
+    placed.sort(key=itemgetter(0))
     return Timeline(
-        step_ids=[step["step_id"] for step in steps],
-        data_parents=[tuple(index[parent] for parent in step["depends_on"]) for step in steps],
-        order_parents=[tuple(index[parent] for parent in step["order_after"]) for step in steps],
-        statuses=[step["status"] for step in steps],
+        step_ids=step_ids,
+        data_parents=data_parents,
+        order_parents=order_parents,
+        statuses=statuses,
         attempts=[attempt for _, attempt in placed],
         workers=result["workers"],
-        nested_in=[-1 if step["nested_in"] is None else index[step["nested_in"]] for step in steps],
-        needs=[step["needs"] for step in steps],
+        nested_in=nested_in,
+        needs=needs,
         resources={name: _resource(name, words) for name, words in result["resources"].items()},
         policy=result["policy"],
         backend=result["backend"],
@@ -137,30 +153,33 @@ def _timeline(result: Mapping[str, Any]) -> Timeline:
             )
             for worker, words in result.get("clocks", {}).items()
         },
-        reused=frozenset(place for place, step in enumerate(steps) if "reused_from" in step),
-        cached=frozenset(place for place, step in enumerate(steps) if step.get("cached")),
-        tools=[step.get("tool") for step in steps],
+        reused=frozenset(reused),
+        cached=frozenset(cached),
+        tools=tools,
     )
 
 
 def _attempt_from(words: Mapping[str, Any], index: int) -> Attempt:
     waits = [Wait(one["reason"], _nanoseconds(one["from"]), _nanoseconds(one["to"])) for one in words["waits"]]
     attempt = (Attempt if words.get("devices") is None else DeviceAttempt)(
-        index=index,
-        step_id=words["step_id"],
-        attempt=words["attempt"],
-        ready=_nanoseconds(words["ready"]),
-        granted=_nanoseconds(words["granted"]),
-        released_by=words["released_by"],
-        parent=words["parent"],
-        waits=waits or None,
+        index,
+        words["step_id"],
+        words["attempt"],
+        _nanoseconds(words["ready"]),
+        _nanoseconds(words["granted"]),
+        words["released_by"],
+        words["parent"],
+        waits or None,
     )
     if isinstance(attempt, DeviceAttempt):
         attempt.held_devices = {kind: tuple(ids) for kind, ids in words["devices"].items()}
-    attempt.started = _nanoseconds_or_none(words["started"])
-    attempt.ended = _nanoseconds_or_none(words["ended"])
-    attempt.known = _nanoseconds_or_none(words["known"])
-    attempt.blocked = tuple(Interval(_nanoseconds(one["from"]), _nanoseconds(one["to"])) for one in words["blocked"])
+    started, ended, known = words["started"], words["ended"], words["known"]
+    attempt.started = None if started is None else _nanoseconds(started)
+    attempt.ended = None if ended is None else _nanoseconds(ended)
+    attempt.known = None if known is None else _nanoseconds(known)
+    blocked = [Interval(_nanoseconds(one["from"]), _nanoseconds(one["to"])) for one in words["blocked"]]
+    if blocked:
+        attempt.blocked = tuple(blocked)
     attempt.worker = words["worker"]
     attempt.cpu_seconds = words["cpu_seconds"]
     attempt.tokens_reserved = words["tokens_reserved"]
@@ -174,7 +193,3 @@ def _attempt_from(words: Mapping[str, Any], index: int) -> Attempt:
 def _nanoseconds(seconds: float) -> int:
     # The division and this product are each off by at most 2⁻⁵³; together less than half a nanosecond for 26 days.
     return round(seconds * NANOSECONDS)
-
-
-def _nanoseconds_or_none(seconds: float | None) -> int | None:
-    return None if seconds is None else round(seconds * NANOSECONDS)

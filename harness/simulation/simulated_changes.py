@@ -6,6 +6,7 @@ Rules of this module:
   no policy is named, the policy is ``dataflow``.
 - Under the policy ``best`` the order of starts is searched with the same changes (:mod:`.priority_search`).
 - Where the subject leaves open what its steps waited for, a gain says how much of it is sure.
+- Nothing is simulated twice: another number of workers is a cell, and a change by itself.
 - With no change asked for, the changes tried are those of :func:`harness.simulation.what_if.gains_of`, and running
   without retries where there were any.
 """
@@ -13,13 +14,13 @@ Rules of this module:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from executor.record.timeline import NANOSECONDS
+from executor.record.timeline import NANOSECONDS, Timeline
 from executor.scheduler import Policy
-from harness.analysis import RunAnalysis
+from harness.analysis import LowerBound, RunAnalysis
 from harness.config import BEST
 from harness.config import Policy as NamedPolicy
 from harness.plain_text import one_line
@@ -91,27 +92,73 @@ def simulate(
     policies: Sequence[NamedPolicy] = (),
 ) -> Simulation:
     """Run it again: as it was, with each change alone, and with all of them for each number of workers and policy."""
-    rerun = subject.rerun
-    base = rerun.run().makespan_nanoseconds
     if not policies:
         policies = [_policy_for(subject, workers)]
     counts = list(workers) or [subject.timeline.workers]
     together = combined(changes)
-    cells = tuple(
-        _cell(subject, replace(together, workers=count), policy, base) for policy in policies for count in counts
-    )
+    runs = _Runs(subject)
+    cells = [_cell(runs, replace(together, workers=count), policy) for policy in policies for count in counts]
     singles = [*changes, *_schedules(subject, workers, policies)]
-    gains = [_gain(subject, one, base) for one in singles] if singles else _usual_gains(subject, base)
+    gains = [_gain(runs, one) for one in singles] if singles else _usual_gains(runs)
     return Simulation(
         subject=subject,
         workers=subject.timeline.workers,
         policy=subject.policy,
         measured_seconds=subject.timeline.makespan_seconds,
-        base_seconds=base / NANOSECONDS,
-        cells=cells,
+        base_seconds=runs.base / NANOSECONDS,
+        cells=tuple(cells),
         gains=tuple(sorted(gains, key=lambda one: -one.gain_seconds)),
         asked=bool(singles),
     )
+
+
+class _Runs:
+    """The simulations of a subject."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self._makespans: dict[Hashable, int] = {}
+        self._bounds: dict[Hashable, LowerBound] = {}
+        # Only the record of the last one is kept: that of a large run is large.
+        self._last: tuple[Hashable, Timeline] | None = None
+
+    @property
+    def base(self) -> int:
+        """The makespan as it was, in nanoseconds."""
+        return self.makespan_nanoseconds(Change("as it was"))
+
+    def makespan_nanoseconds(self, change: Change) -> int:
+        """The makespan with something changed."""
+        key = self._key(change)
+        if key not in self._makespans:
+            self._run(key, change)
+        return self._makespans[key]
+
+    def lower_bound(self, change: Change) -> LowerBound:
+        """The lower bound of the same run."""
+        key = self._key(change)
+        if key not in self._bounds:
+            again = self._last[1] if self._last is not None and self._last[0] == key else self._run(key, change)
+            self._bounds[key] = RunAnalysis(again).lower_bound
+        return self._bounds[key]
+
+    def _run(self, key: Hashable, change: Change) -> Timeline:
+        self._last = None
+        again = self.subject.run(change)
+        self._makespans[key] = again.makespan_nanoseconds
+        self._last = key, again
+        return again
+
+    def _key(self, change: Change) -> Hashable:
+        """The same for changes that make the same run."""
+        return (
+            change.workers or self.subject.timeline.workers,
+            change.policy or self.subject.policy,
+            change.without_retries,
+            change.ranks and tuple(change.ranks),
+            frozenset(change.speed_ups.items()),
+            frozenset((name, frozenset(words.items())) for name, words in change.limits.items()),
+        )
 
 
 def _policy_for(subject: Subject, workers: Sequence[int]) -> Policy:
@@ -147,18 +194,20 @@ def _under(subject: Subject, change: Change, policy: NamedPolicy) -> tuple[Chang
     return ordered, best
 
 
-def _cell(subject: Subject, together: Change, policy: NamedPolicy, base: int) -> Cell:
+def _cell(runs: _Runs, together: Change, policy: NamedPolicy) -> Cell:
+    subject = runs.subject
     change, best = _under(subject, together, policy)
-    again = subject.run(change)
-    makespan = again.makespan_nanoseconds
+    bound = runs.lower_bound(change).nanoseconds
+    makespan = runs.makespan_nanoseconds(change)
+    gain = runs.base - makespan
     assert change.workers is not None
     return Cell(
         workers=change.workers,
         policy=policy,
         makespan_seconds=makespan / NANOSECONDS,
-        lower_bound_seconds=RunAnalysis(again).lower_bound.nanoseconds / NANOSECONDS,
-        gain_seconds=(base - makespan) / NANOSECONDS,
-        sure_gain_seconds=subject.sure_gain(_unless_as_it_was(subject, change), base - makespan) / NANOSECONDS,
+        lower_bound_seconds=bound / NANOSECONDS,
+        gain_seconds=gain / NANOSECONDS,
+        sure_gain_seconds=subject.sure_gain(_unless_as_it_was(subject, change), gain) / NANOSECONDS,
         change=change,
         best=best,
     )
@@ -171,22 +220,23 @@ def _unless_as_it_was(subject: Subject, change: Change) -> Change:
     return change
 
 
-def _gain(subject: Subject, change: Change, base: int) -> Gain:
-    again = subject.run(change)
-    makespan = again.makespan_nanoseconds
+def _gain(runs: _Runs, change: Change) -> Gain:
+    subject, base, makespan = runs.subject, runs.base, runs.makespan_nanoseconds(change)
     sure = subject.sure_gain(change, base - makespan) / NANOSECONDS
     gain = Gain(change.label, makespan / NANOSECONDS, (base - makespan) / NANOSECONDS, sure)
     if not change.limits or change.workers is not None or base - makespan > _NOTHING_RATIO * base:
         return gain
+    binding = runs.lower_bound(change).binding
     slots = max(subject.timeline.workers, len(subject.timeline.step_ids))
-    more = (base - subject.run(replace(change, workers=slots)).makespan_nanoseconds) / NANOSECONDS
+    more = (base - runs.makespan_nanoseconds(replace(change, workers=slots))) / NANOSECONDS
     if more > gain.gain_seconds + _NOTHING_RATIO * base / NANOSECONDS:
         return replace(gain, binds_next="workers", with_workers_gain_seconds=more)
-    return replace(gain, binds_next=RunAnalysis(again).lower_bound.binding)
+    return replace(gain, binds_next=binding)
 
 
-def _usual_gains(subject: Subject, base: int) -> list[Gain]:
+def _usual_gains(runs: _Runs) -> list[Gain]:
     found: list[Gain] = []
+    subject, base = runs.subject, runs.base
     if "cancelled" not in subject.timeline.statuses and base > 0:
         prediction = gains_of(subject.rerun, whole=base)
         for step in prediction.steps:
@@ -203,7 +253,7 @@ def _usual_gains(subject: Subject, base: int) -> list[Gain]:
                 change = replace(change, limits={}, workers=round(limit.after))
             found.append(_gain_of(subject, change, base, limit.seconds))
     if any(attempts > 1 for attempts in subject.rerun.last_attempt.values()):
-        found.append(_gain(subject, Change("without retries", without_retries=True), base))
+        found.append(_gain(runs, Change("without retries", without_retries=True)))
     return [one for one in found if one.gain_seconds > 0]
 
 

@@ -30,7 +30,8 @@ DEFAULT_WORKERS: Final = 8
 @dataclass(slots=True)
 class Subject:
     """``kind``: ``scenario``, ``run`` or ``trace``. ``steps``: ids by name. ``tools``: the tool of each step, by id;
-    steps of one tool lend each other their durations. ``notes`` say what a reader must know of the base. ``failures``:
+    steps of one tool lend each other their durations. ``sampled``: the run times of steps in all repetitions, empty
+    where there was one. ``notes`` say what a reader must know of the base. ``failures``:
     by step, why it failed on the virtual clock (of a run: as recorded); ``skipped``: the steps that did not run since
     others had failed. Neither takes the time that it would take. ``assumed``: the steps whose duration nobody knows.
     ``sure_gain_nanoseconds``: what a change gains at least, whatever it is that the subject leaves open; None: nothing
@@ -41,7 +42,7 @@ class Subject:
     kind: str
     rerun: Rerun
     steps: Mapping[str, str]
-    observed: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    sampled: Mapping[str, Sequence[int]] = field(default_factory=dict)
     tools: Mapping[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     failures: Mapping[str, str] = field(default_factory=dict)
@@ -54,6 +55,11 @@ class Subject:
         if self.sure_gain_nanoseconds is None or gain_nanoseconds <= 0:
             return gain_nanoseconds
         return max(0, min(gain_nanoseconds, self.sure_gain_nanoseconds(change)))
+
+    @property
+    def observed(self) -> Mapping[str, Sequence[int]]:
+        """By step, every measured run time; nothing of a scenario, whose durations are stated."""
+        return {} if self.kind == "scenario" else self.sampled or _observed_once(self.rerun)
 
     @property
     def is_simulated_failure(self) -> bool:
@@ -149,7 +155,7 @@ def subject_of_document(document: Mapping[str, Any], cell: str | None = None) ->
     subject = subject_of_timeline(
         timeline, name=str(result.get("scenario", document["scenario"])), stated=_stated(result)
     )  # fmt: skip
-    subject.observed = _observed(result, subject.rerun)
+    subject.sampled = _sampled(result, subject.rerun)
     subject.tools = {step["step_id"]: step["tool"] for step in result["steps"] if step.get("tool")}
     errors = {step["step_id"]: step["error"] for step in result["steps"] if step.get("error")}
     subject.failures = {step_id: errors.get(step_id, message) for step_id, message in subject.failures.items()}
@@ -181,7 +187,7 @@ def subject_of_timeline(
     if not timeline.attempts or timeline.workers < 1:
         raise SimulationError(f"nothing ran in {name!r}: there is nothing to simulate", "name another run")
     rerun = Rerun(timeline, graph, stated=stated)
-    subject = Subject(name, kind, rerun, {one: one for one in timeline.step_ids}, _observed_once(rerun))
+    subject = Subject(name, kind, rerun, {one: one for one in timeline.step_ids})
     subject.failures, subject.skipped = _failures(timeline, {}), _skipped(timeline)
     cut = sum(1 for status in timeline.statuses if status == "cancelled")
     if cut:
@@ -220,7 +226,7 @@ def _observed_once(rerun: Rerun) -> dict[str, list[int]]:
     return found
 
 
-def _observed(result: Mapping[str, Any], rerun: Rerun) -> dict[str, list[int]]:
+def _sampled(result: Mapping[str, Any], rerun: Rerun) -> dict[str, list[int]]:
     """The run times of each step's attempts over all repetitions. A repetition has the sum of a step's attempts:
     they are taken to have been as many, and as long as each other.
     """
@@ -230,4 +236,4 @@ def _observed(result: Mapping[str, Any], rerun: Rerun) -> dict[str, list[int]]:
             attempts = rerun.last_attempt.get(step_id)
             if attempts:
                 found.setdefault(step_id, []).append(round(seconds * NANOSECONDS / attempts))
-    return found or _observed_once(rerun)
+    return found

@@ -140,6 +140,10 @@ class Rerun:
         self.analysis = RunAnalysis(timeline)
         self.index = self.analysis.index
         self._calls_together = calls_together
+        self._nested: dict[int, list[int]] = {}  # by step, those that it called
+        for step, parent in enumerate(self.index.nested_in):
+            if parent >= 0:
+                self._nested.setdefault(parent, []).append(step)
         self.last_attempt = {attempt.step_id: attempt.attempt for attempt in self.index.ended}
         self.backoffs = {
             (attempt.step_id, attempt.attempt): attempt.waits[0].end - attempt.waits[0].start
@@ -149,6 +153,7 @@ class Rerun:
         self.attempts = {(attempt.step_id, attempt.attempt): attempt for attempt in self.index.ended}
         # How attempts go that no change speaks of: a run is simulated several times.
         self._unchanged: dict[tuple[str, int], Simulated] = {}
+        self._foreseen: list[Simulated | None] = []
         self.children = self._children()
         # The scheduler names calls itself; a foreign trace has other names for them.
         self._measured_as = self._names_of_calls(last_only=False)
@@ -176,7 +181,9 @@ class Rerun:
         slots = workers or self.timeline.workers
         measured: Policy = next((one for one in POLICIES if one == self.timeline.policy), "dataflow")
         change = _Change(speed_ups or {}, durations or {}, without_retries)
-        backend = VirtualBackend(slots, behaviour=lambda attempt: self._behaviour(attempt, change))
+        backend = VirtualBackend(
+            slots, behaviour=lambda attempt: self._behaviour(attempt, change), foreseen=self._foreseen_with(change)
+        )
         graph = self._ranked(change.speed_ups) if ranks is None else replace(self.graph, ranks=list(ranks))
         engine = Engine(
             graph, {}, backend, slots=slots, policy=policy or measured,
@@ -233,6 +240,23 @@ class Rerun:
         return found
 
     # ------------------------------------------------------------------ how attempts go
+
+    def _foreseen_with(self, change: _Change) -> list[Simulated | None]:
+        """By the index of a step in the graph, how its one attempt goes; None: the change speaks of it, or there may
+        be several.
+        """
+        if not self._foreseen:
+            as_measured = _Change()
+            self._foreseen = [
+                self._simulated(step.step_id, self.attempts.get((step.step_id, 1)), as_measured)
+                if step.retry is None and step.for_each is None
+                else None
+                for step in self.graph.steps
+            ]
+        foreseen = self._foreseen.copy()
+        for step_id in {*change.speed_ups, *change.durations} & self.graph.index.keys():
+            foreseen[self.graph.index[step_id]] = None
+        return foreseen
 
     def _behaviour(self, attempt: Attempt, change: _Change) -> Simulated:
         names = self._measured_last if change.without_retries else self._measured_as
@@ -343,11 +367,13 @@ class Rerun:
 
     def _adapted(self, graph: Graph) -> Graph:
         """The graph that was run, with what was drawn or decided then made certain."""
-        steps = tuple(
-            step.model_copy(update=self.made_certain(place, step.step_id, mapped=step.for_each is not None))
-            for place, step in enumerate(graph.steps)
-        )
-        return replace(graph, steps=steps)
+        return replace(graph, steps=tuple(map(self._as_it_went, range(len(graph.steps)), graph.steps)))
+
+    def _as_it_went(self, place: int, step: Step) -> Step:
+        certain = self.made_certain(place, step.step_id, mapped=step.for_each is not None)
+        if all(getattr(step, name) == value for name, value in certain.items()):
+            return step
+        return step.model_copy(update=certain)
 
     def items_of(self, step: int) -> Sequence[int] | None:
         """The items of a step that the record shows to have been a mapped one (it took no worker, and was blocked on
@@ -360,18 +386,17 @@ class Rerun:
         waited = [(one.start, one.end) for one in attempt.blocked]
         if attempt.ended not in (attempt.started, attempt.granted) and waited != [(attempt.started, attempt.ended)]:
             return None
-        ids = self.timeline.step_ids
-        items = [one for one, parent in enumerate(self.index.nested_in) if parent == step]
+        ids, items = self.timeline.step_ids, self._nested.get(step, [])
         return items if all(ids[one].startswith(f"{ids[step]}/") for one in items) else None
 
     def made_certain(self, place: int, step_id: str, *, mapped: bool) -> dict[str, Any]:
         """The fields of a step that say what was drawn or decided in the measured run."""
-        skipped = not self.index.tries[place] and self.timeline.statuses[place] == "skipped"
+        tries = self.index.tries[place]
+        skipped = not tries and self.timeline.statuses[place] == "skipped"
         changed: dict[str, Any] = {"timeout": None, "when": "false" if skipped else None}
-        attempts = self.last_attempt.get(step_id, 1)
+        attempts = tries[0].attempt if len(tries) == 1 else self.last_attempt.get(step_id, 1)
         if mapped:
-            ids = self.timeline.step_ids
-            items = [ids[one] for one, parent in enumerate(self.index.nested_in) if parent == place]
+            items = [self.timeline.step_ids[one] for one in self._nested.get(place, ())]
             changed["for_each"] = [None] * len(items)
             attempts = max((self.last_attempt.get(item, 1) for item in items), default=1)
         changed["retry"] = _as_often(attempts)
@@ -396,9 +421,10 @@ class Rerun:
 
     def tokens_of(self, step: int) -> int | None:
         """The tokens that the step reserves."""
-        return next(
-            (one.tokens_reserved for one in self.index.tries[step] if one.tokens_reserved is not None), None
-        )  # fmt: skip
+        for attempt in self.index.tries[step]:
+            if attempt.tokens_reserved is not None:
+                return attempt.tokens_reserved
+        return None
 
 
 def _as_often(attempts: int) -> Retry | None:
@@ -406,55 +432,70 @@ def _as_often(attempts: int) -> Retry | None:
     return Retry(max_attempts=min(1000, attempts), backoff_seconds=0.0, jitter="none") if attempts > 1 else None
 
 
-def _known_before(stated: Mapping[str, Mapping[str, Any]] | None, step_id: str, ran_nanoseconds: int) -> dict[str, Any]:
+def _known_before(
+    stated: Mapping[str, Mapping[str, Any]] | None, step_id: str, ran_nanoseconds: int
+) -> Mapping[str, Any]:
     """What the order of starts knows of a step."""
-    if stated is None:
-        return {"expected_seconds": ran_nanoseconds / NANOSECONDS}
-    return dict(stated.get(step_id, {}))
+    return {"expected_seconds": ran_nanoseconds / NANOSECONDS} if stated is None else stated.get(step_id, {})
 
 
 def _graph_of(timeline: Timeline, again: Rerun) -> Graph:
     """A workflow with the timeline's dependencies: order edges become states that their two ends share."""
     top = [step for step, parent in enumerate(again.index.nested_in) if parent < 0]
+    items_of = {step: items for step in top if (items := again.items_of(step)) is not None}
     writes: dict[int, list[str]] = {}
     reads: dict[int, list[str]] = {}
     for step in top:
         for number, parent in enumerate(timeline.order_parents[step]):
             state = f"order-{step}-{number}"
             # Items of a mapped step that writes a state exclude each other; those of one that reads it do not.
-            first, second = (reads, writes) if again.items_of(parent) is not None else (writes, reads)
+            first, second = (reads, writes) if parent in items_of else (writes, reads)
             first.setdefault(parent, []).append(state)
             second.setdefault(step, []).append(state)
-        if any(timeline.order_parents[item] for item in again.items_of(step) or ()):
+        if any(timeline.order_parents[item] for item in items_of.get(step, ())):
             writes.setdefault(step, []).append(f"items-{step}")
-    steps = []
-    for step in top:
-        needs = timeline.needs[step] if timeline.needs else None
-        ran = again.ran_nanoseconds(step)
-        mapped: dict[str, Any] = {}
-        items = again.items_of(step)
-        if items is not None:
-            step_id = timeline.step_ids[step]
-            limit = timeline.resources.get(max_parallel_resource(step_id))
-            mapped = {"max_parallel": None if limit is None else limit.capacity}
-            if items:  # what is said of the step is each item's
-                ran = max(again.ran_nanoseconds(item) for item in items)
-                needs = dict(timeline.needs[items[0]] or {}) if timeline.needs else {}
-                needs.pop(max_parallel_resource(step_id), None)
-        words = Step(
-            step_id=timeline.step_ids[step],
-            tool="noop",
-            **mapped,
-            **again.made_certain(step, timeline.step_ids[step], mapped=items is not None),
-            depends_on=tuple(timeline.step_ids[parent] for parent in timeline.data_parents[step]),
-            reads=tuple(reads.get(step, ())),
-            writes=tuple(writes.get(step, ())),
-            needs=dict(needs) if needs else None,
-            expected_tokens=again.tokens_of(step),
-            **_known_before(again.stated, timeline.step_ids[step], ran),
-        )
-        steps.append(words)
+    steps = [_step_of(timeline, again, step, items_of.get(step), reads.get(step), writes.get(step)) for step in top]
     planned = plan(Workflow(steps=tuple(steps)), hints=False)
     raise_errors(planned.findings)
     assert planned.graph is not None
     return planned.graph
+
+
+def _step_of(
+    timeline: Timeline,
+    again: Rerun,
+    step: int,
+    items: Sequence[int] | None,
+    reads: Sequence[str] | None,
+    writes: Sequence[str] | None,
+) -> Step:
+    """The words of a recorded step. ``items``: those of a mapped one."""
+    ids, tries, ran = timeline.step_ids, again.index.tries[step], again.ran_nanoseconds(step)
+    needs = timeline.needs[step] if timeline.needs else None
+    if items:  # what is said of the step is each item's
+        ran = max(again.ran_nanoseconds(item) for item in items)
+        needs = dict(timeline.needs[items[0]] or {}) if timeline.needs else {}
+        needs.pop(max_parallel_resource(ids[step]), None)
+    known = _known_before(again.stated, ids[step], ran)
+    words: dict[str, Any] = {"step_id": ids[step], "tool": "noop", **known}
+    if timeline.data_parents[step]:
+        words["depends_on"] = tuple([ids[parent] for parent in timeline.data_parents[step]])
+    is_plain = items is None and not (needs or reads or writes) and len(tries) == 1
+    if is_plain and tries[0].attempt == 1 and tries[0].tokens_reserved is None and _is_duration_alone(known):
+        return Step.of_checked(words)
+    words |= again.made_certain(step, ids[step], mapped=items is not None)
+    if items is not None:
+        limit = timeline.resources.get(max_parallel_resource(ids[step]))
+        words["max_parallel"] = None if limit is None else limit.capacity
+    words |= {
+        "reads": reads and tuple(reads),
+        "writes": writes and tuple(writes),
+        "needs": dict(needs) if needs else None,
+        "expected_tokens": again.tokens_of(step),
+    }
+    return Step(**{name: value for name, value in words.items() if value is not None})
+
+
+def _is_duration_alone(known: Mapping[str, Any]) -> bool:
+    seconds = known.get("expected_seconds", 0.0)
+    return known.keys() <= {"expected_seconds"} and type(seconds) is float and 0 <= seconds < math.inf

@@ -8,7 +8,6 @@ harder yardstick.
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -30,13 +29,22 @@ _LOADS = "import gc, json, sys\nif sys.argv[2] == 'paused': gc.disable()\n"
 _LOADS += "held = [json.loads(line) for line in open(sys.argv[1], 'rb')]\n"
 
 
+# A process inherits the peak of the one that starts it, so a small one does.
+_STARTER = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+process.returncode = os.waitstatus_to_exitcode(status)
+print(process.returncode, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+"""
+
+
 def cost(*command: str) -> tuple[float, int]:
     """Processor seconds of a process, and its peak memory in bytes."""
-    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, command
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+    starter = [sys.executable, "-I", "-S", "-c", _STARTER, sys.executable, *command]
+    status, seconds, peak = subprocess.run(starter, check=True, capture_output=True, text=True).stdout.split()
+    assert status == "0", command
+    return float(seconds), int(peak)
 
 
 def loads(path: Path, collector: str) -> tuple[float, int]:

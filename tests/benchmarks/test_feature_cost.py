@@ -12,7 +12,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from executor import Resource, Retry, Step, Workflow, run
-from tests.benchmarks.measure import Runner, paired, report
+from tests.benchmarks.measure import ROWS, Runner, paired, report
 from tests.benchmarks.yardsticks import (
     RealSteps,
     by_hand_asyncio_with,
@@ -57,21 +57,23 @@ def with_feature(feature: str, tool: str = "noop") -> Workflow:
     return Workflow(steps=tuple(steps))
 
 
-@pytest.mark.parametrize("backend", ["threads", "asyncio", "virtual"])
-def test_cost_of_a_step_with_features(backend: str) -> None:
+@pytest.mark.parametrize(("backend", "workers"), [("threads", 8), ("asyncio", 8), ("virtual", 8), ("processes", 2)])
+def test_cost_of_a_step_with_features(backend: str, workers: int) -> None:
+    """Of ``processes``, what it costs the process that has the engine."""
     workflows = {feature: with_feature(feature) for feature in FEATURES}
     microseconds: dict[str, list[float]] = {feature: [] for feature in FEATURES}
     for _ in range(REPETITIONS):
         for feature, workflow in workflows.items():
             gc.collect()
             before = time.process_time()
-            done = run(workflow, backend=backend, workers=8, resources=LIMITS)
+            done = run(workflow, backend=backend, workers=workers, resources=LIMITS)
             microseconds[feature].append((time.process_time() - before) * 1e6 / len(workflow.steps))
             assert done.ok
     plain = statistics.median(microseconds["plain"])
-    print(f"\n| {backend} | CPU µs a step | ÷ plain |\n|---|---|---|")
     for feature, found in microseconds.items():
-        print(f"| {feature} | {statistics.median(found):.1f} | {statistics.median(found) / plain:.2f} |")
+        with_it, at_most = statistics.median(found), "3" if feature == "all of them" else "2"
+        what = f"CPU of a step on {backend}@{workers}, {feature} ÷ plain"
+        ROWS.append((what, f"{with_it:.1f}", f"{plain:.1f} (plain)", f"{with_it / plain:.2f}", "", at_most))
 
 
 def echo(prompt: str | None = None) -> str | None:

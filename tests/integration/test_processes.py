@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
 import subprocess
@@ -460,6 +461,41 @@ def test_what_a_dead_worker_wrote_last_is_part_of_its_steps_failure_without_secr
     assert "x" * 50_000 + " a line of stdout\n" in written.out
     assert "of another worker\n" in written.out
     assert "and a value that nobody sees on stderr" in written.err
+
+
+def print_from_c_and_leave() -> None:
+    ctypes.CDLL(None).printf(b"a line of a library in C\n")
+    os._exit(1)
+
+
+def test_a_line_that_a_library_in_c_prints_is_known_when_its_worker_dies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    result = go(Step(step_id="a", tool="leave", idempotent=False), tools={"leave": print_from_c_and_leave})
+    assert result.errors["a"].message.endswith("it wrote last: a line of a library in C")
+
+
+WITHOUT_STREAMS = """
+import sys
+from executor import Step, Workflow, run
+taken = [open(f"{sys.argv[1]}/{number}", "w+") for number in range(3)]
+assert [file.fileno() for file in taken] == [0, 1, 2]
+def write(): print("of a step", flush=True)
+result = run(Workflow(steps=(Step(step_id="a", tool="write"),)), backend="processes", workers=2, tools={"write": write})
+with open(f"{sys.argv[1]}/statuses", "w") as file:
+    file.write(str(result.statuses))
+"""
+
+
+def test_a_program_without_standard_streams_has_workers_and_nothing_written_to_its_files(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(WITHOUT_STREAMS)
+    subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, script, tmp_path],
+        check=True,
+        timeout=60,
+    )
+    assert (tmp_path / "statuses").read_text() == "{'a': 'succeeded'}"
+    assert [(tmp_path / str(number)).read_text() for number in range(3)] == ["", "", ""]
 
 
 def test_a_step_that_is_not_idempotent_is_not_tried_again_after_its_worker_died(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from executor.model.workflow import Resource, Retry, Step, Workflow
 from executor.running import Interrupted, Run, run
+from executor.scheduler import Scheduler
 from harness.telemetry.spans.trace_session import Mode, RunName, TracedRun, Tracing, open_tracing
 from harness.telemetry.telemetry_settings import Telemetry
 from tests.integration.otlp_receiver import OtlpGrpcReceiver, OtlpReceiver, attributes_of
@@ -304,7 +305,7 @@ def test_as_many_step_spans_arrive_as_there_are_steps(backend: str, mode: Mode, 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("mode", MODES)
-def test_a_run_that_breaks_sends_what_there_was(mode: Mode) -> None:
+def test_a_run_that_breaks_sends_what_there_was(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     class BrokenError(Exception):
         pass
 
@@ -320,10 +321,8 @@ def test_a_run_that_breaks_sends_what_there_was(mode: Mode) -> None:
         def work(prompt: str) -> str:
             seen.append(prompt)
             if len(seen) == 30:
-                engine = traced.instrument.engine
-                assert engine is not None
-                engine.scheduler.succeed = breaks  # type: ignore[method-assign]
-                engine.scheduler.finish = breaks  # type: ignore[method-assign]
+                monkeypatch.setattr(Scheduler, "succeed", breaks)
+                monkeypatch.setattr(Scheduler, "finish", breaks)
             return prompt
 
         with pytest.raises(BrokenError):

@@ -74,25 +74,14 @@ SURVIVORS = (
         "False",
         "True",
         "it only saves time: where no state is used, ready steps ask for locks, ends for steps behind them, in vain",
+        place=2,
     ),
     Survivor(
         "executor.scheduler.scheduler:Scheduler.__init__",
         "False",
         "True",
         "it only saves time: a run without calls is asked for the calls of its steps, in vain",
-        place=2,
-    ),
-    Survivor(
-        "executor.scheduler.short_way:_start_plain",
-        "1",
-        "2",
-        "where two of the oldest epoch wait, `granted` is asked instead, which does the same: one less waits in it",
-    ),
-    Survivor(
-        "executor.scheduler.short_way:_start_plain",
-        "epoch = epoch_of[index]",
-        "epoch = None",
-        "then `granted` is asked for every step; this is only its shorter way for most",
+        place=3,
     ),
     Survivor(
         "executor.scheduler.short_way:_start_plain",

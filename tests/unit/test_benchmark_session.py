@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +259,31 @@ benchmark: {executors: [processes], workers: [1], repetitions: 1, warmup: 0}
         assert usage.voluntary_context_switches > 0
         assert usage.peak_memory_bytes is not None
         assert usage.peak_memory_bytes > 1_000_000
+
+
+CHILDREN_OF_A_LARGE_PROCESS = """
+import subprocess, sys
+from harness.benchmark.meter import Meter
+
+held = bytearray(b"1") * 150_000_000
+del held
+meter = Meter()
+subprocess.run([sys.executable, "-I", "-S", "-c", sys.argv[1]], check=True)
+print(meter.stop().children_peak_memory_bytes)
+"""
+
+
+@pytest.mark.parametrize(("child", "least", "most"), [("pass", None, None), ("b'1' * 300_000_000", 300e6, 400e6)])
+def test_the_peak_that_a_child_inherits_from_this_process_is_not_its_own(
+    child: str, least: float | None, most: float | None
+) -> None:
+    printed = subprocess.run(
+        [sys.executable, "-c", CHILDREN_OF_A_LARGE_PROCESS, child], check=True, capture_output=True, text=True
+    ).stdout
+    if least is None or most is None:
+        assert printed == "None\n"
+    else:
+        assert least < int(printed) < most
 
 
 def test_the_machine_is_told_with_all_that_a_result_may_depend_on() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,22 @@ def test_a_file_that_is_no_replay_is_refused_with_its_name(tmp_path: Path, text:
     with pytest.raises(ReplayError, match=r"replay\.json") as raised:
         read_replay(path)
     assert says in str(raised.value)
+
+
+@pytest.mark.parametrize("devices", [False, True])
+def test_a_run_that_was_played_is_gone_with_the_last_who_held_it_and_leaves_nothing_to_the_collector(
+    devices: bool,
+) -> None:
+    features = FEATURES if devices else FEATURES - {"devices"}
+    played = [play(random_workflow(number, 12, features), NO_FAULTS) for number in range(10)]
+    assert any(one.scheduler.limits.pools for one in played) == devices
+    engines = [weakref.ref(one.engine) for one in played]
+    gc.disable()
+    try:
+        del played
+        assert [engine() for engine in engines] == [None] * 10
+    finally:
+        gc.enable()
 
 
 def test_every_transition_of_the_table_is_looked_for_once() -> None:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from executor import Step, Workflow, run
 from executor.backends.virtual import VirtualBackend
-from executor.engine.engine import Engine
 from executor.garbage_collection import (
     COLLECT_AFTER_OBJECTS,
     OLDER_AFTER_COLLECTIONS,
     frozen_objects,
     rare_collections,
 )
+from executor.record.timeline import Attempt
 
 
 @pytest.fixture(autouse=True)
@@ -104,13 +104,13 @@ def test_a_simulated_run_collects_rarely_and_leaves_the_settings_alone() -> None
     seen: list[int] = []
 
     class Watched(VirtualBackend):
-        def _next_instant(self, engine: Engine) -> int:
+        def _start(self, starts: Sequence[Attempt]) -> None:
             seen.append(gc.get_threshold()[0])
-            return super()._next_instant(engine)
+            super()._start(starts)
 
     gc.set_threshold(700, 10, 10)
     run(Workflow(steps=(Step(step_id="a", tool="noop"),)), backend=Watched(1))
-    assert seen == [COLLECT_AFTER_OBJECTS]
+    assert seen == [COLLECT_AFTER_OBJECTS] * 2
     assert gc.get_threshold() == (700, 10, 10)
 
 

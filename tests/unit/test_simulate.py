@@ -25,6 +25,8 @@ from harness.simulation import (
 from harness.simulation.changes import policies, set_capacity, set_rate, speed_up, worker_counts
 from harness.simulation.simulation_document import simulation_document, simulation_schema
 from harness.simulation.what_if import Rerun
+from harness.testing.drawing.generator import RandomSource, draw_run
+from harness.testing.drawing.simulated_run import simulate as play
 from tests.integration.calling import called, folder
 
 __all__ = ["folder"]
@@ -136,6 +138,38 @@ def test_without_a_change_the_usual_ones_are_tried(folder: Path) -> None:
     assert min(gains.values()) > 0
 
 
+def test_nothing_is_simulated_twice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Timeline] = []
+    run = Rerun.run
+    monkeypatch.setattr(Rerun, "run", lambda *given, **words: made.append(run(*given, **words)) or made[-1])
+    wide = Change("wide", limits={"llm": {"capacity": 2}})
+    for changes, workers, runs in (([], [2], 2), ([], [2, 4, 8], 3), ([wide], [], 2), ([wide], [2], 4)):
+        made.clear()
+        simulate(pipeline(folder), changes, workers=workers)
+        assert len(made) == runs, (changes, workers)
+
+
+def test_attempts_that_the_clock_foresees_go_as_those_that_are_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    def facts(timeline: Timeline) -> list[tuple[Any, ...]]:
+        return [
+            (one.step_id, one.attempt, one.ready, one.started, one.ended, one.outcome, one.worker, one.waits)
+            for one in timeline.attempts
+        ]
+
+    foreseen = 0
+    for seed in range(30):
+        workflow, behaviour = draw_run(RandomSource(seed), min_steps=5, max_steps=20)
+        again = Rerun(play(workflow, behaviour))
+        first = again.graph.steps[0].step_id
+        for words in ({}, {"speed_ups": {first: 2.0}}, {"without_retries": True}, {"durations": {first: 7}}):
+            found = again.run(**words)
+            foreseen += sum(one is not None for one in again._foreseen)
+            with monkeypatch.context() as patch:
+                patch.setattr(Rerun, "_foreseen_with", lambda *_: [])
+                assert facts(again.run(**words)) == facts(found), (seed, words)
+    assert foreseen > 500
+
+
 def test_more_workers_for_a_run_that_went_one_step_at_a_time_mean_dataflow(folder: Path) -> None:
     subject = pipeline(folder, policy="serial")
     (cell,) = simulate(subject, [Change("", limits={"llm": {"capacity": 2}})], workers=[4]).cells
@@ -228,7 +262,7 @@ def test_drawn_durations_stay_within_what_was_observed_and_are_the_same_for_a_se
         ["a", "b"], [(), (0,)], [(), ()], ["succeeded"] * 2, [attempt(0, "a", 0, 2), attempt(1, "b", 2, 3)], workers=1
     )
     subject = subject_of_timeline(timeline, name="two")
-    subject.observed = {"a": [NANOSECONDS, 2 * NANOSECONDS, 3 * NANOSECONDS], "b": [NANOSECONDS]}
+    subject.sampled = {"a": [NANOSECONDS, 2 * NANOSECONDS, 3 * NANOSECONDS], "b": [NANOSECONDS]}
     found = distribution(subject, Change(""), runs=500, seed=3)
     assert (found.runs, found.own, found.pooled, found.fixed) == (500, 1, 0, 1)
     assert found.percentiles[5] == 2

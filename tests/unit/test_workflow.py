@@ -323,3 +323,12 @@ def test_steps_with_the_same_fields_share_the_set_of_their_names_and_a_changed_c
     changed = one.model_copy(update={"priority": 1})
     assert changed.model_fields_set == {"step_id", "tool", "priority"}
     assert other.model_fields_set == {"step_id", "tool"}
+
+
+def test_a_step_of_checked_words_is_the_one_that_checking_makes() -> None:
+    words = {"depends_on": ("a",), "step_id": "b", "tool": "noop", "expected_seconds": 0.5}
+    made, checked = Step.of_checked(dict(words)), Step(**words)  # type: ignore[arg-type]  # words of several types
+    assert made == checked
+    assert made.model_dump() == checked.model_dump()
+    assert made.model_fields_set is checked.model_fields_set
+    assert made.model_copy(update={"priority": 1}) == checked.model_copy(update={"priority": 1})

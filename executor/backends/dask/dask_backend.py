@@ -178,7 +178,7 @@ class DaskBackend(StayingOutputsBackend):
         # A connection that is closed in mid-message is reported with a traceback, even after the cluster has ended its
         # silence.
         logging.getLogger("distributed.batched").setLevel(logging.CRITICAL)
-        self._relay = OutputRelay()
+        self._relay = OutputRelay(self.warnings)
         self._outputs = [self._relay.output() for _ in range(self.capacity)]
         return SpecCluster(  # type: ignore[no-untyped-call]  # Dask has few types
             scheduler={"cls": Scheduler, "options": OPTIONS},

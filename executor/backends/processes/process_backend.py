@@ -66,7 +66,7 @@ class ProcessesBackend(Backend):
         if self._pool is None or self._pool.exhausted is not None or not self._kept:
             if self._pool is not None:
                 self._pool.close()
-            self._pool = WorkerPool(dispatcher, setup, slots, spare)
+            self._pool = WorkerPool(dispatcher, setup, slots, spare, self.warnings)
         else:
             self._pool.renew(dispatcher, setup, slots, spare)
         self._closing = False

@@ -67,9 +67,10 @@ class Listener(Protocol):
 class WorkerPool:
     """``setup`` is what every worker gets before its first step. ``idle`` are the workers that have nothing to do.
     ``spare`` workers more than slots are there from the start, for those whose steps will wait for their calls.
+    ``warnings``: see :class:`.OutputRelay`.
     """
 
-    def __init__(self, listener: Listener, setup: bytes, slots: int, spare: int = 0) -> None:
+    def __init__(self, listener: Listener, setup: bytes, slots: int, spare: int, warnings: list[str]) -> None:
         self.workers: list[WorkerProcess] = []
         self.idle: list[WorkerProcess] = []
         self.slots = slots
@@ -83,7 +84,7 @@ class WorkerPool:
         self._started = 0
         self._start_failures = 0
         self._closing = False
-        self._relay = OutputRelay()
+        self._relay = OutputRelay(warnings)
         self._epoll = select.epoll()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake_fd, select.EPOLLIN)

@@ -10,7 +10,7 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -127,15 +127,11 @@ def draw_run(
         policy=source.choice([*POLICIES, "barrier"]) if "policies" in active else "dataflow",
         seed=source.integer(0, 3) if "jitter" in active else 0,
     )
-    workflow = Workflow(workflow_id="drawn", inputs=inputs, steps=tuple(steps))
-    if groups:
-        claimed = independent_groups(_unlimited(steps), groups)
-        grouped = (
-            step.model_copy(update={"parallel_group": claimed[step.step_id]}) if step.step_id in claimed else step
-            for step in steps
-        )
-        workflow = Workflow(workflow_id="drawn", inputs=inputs, steps=tuple(grouped))
-    return DrawnRun(workflow, behaviour)
+    claimed = independent_groups(_unlimited(steps), groups) if groups else {}
+    for step in steps:
+        if step.step_id in claimed:
+            _join(step, claimed[step.step_id])
+    return DrawnRun(Workflow(workflow_id="drawn", inputs=inputs, steps=tuple(steps)), behaviour)
 
 
 def _unlimited(steps: Sequence[Step]) -> PlainGraph:
@@ -162,20 +158,30 @@ def independent_groups(graph: PlainGraph, wanted: Mapping[str, int | str]) -> di
         for other in graph.parents[step.step_id]:
             found |= bits[other] | before[other]
         before[step.step_id] = found
-    members: dict[tuple[type, int | str], list[str]] = {}
+    groups: dict[tuple[type, int | str], _Group] = {}
     claimed: dict[str, int | str] = {}
-    for step_id, group in wanted.items():
-        others = members.setdefault((type(group), group), [])
+    for step_id, name in wanted.items():
+        group = groups.setdefault((type(name), name), _Group())
         mine = graph.by_id[step_id]
-        if all(
-            not before[step_id] & bits[other]
-            and not before[other] & bits[step_id]
-            and not mine.conflicts_with(graph.by_id[other])
-            for other in others
-        ):
-            others.append(step_id)
-            claimed[step_id] = group
+        if before[step_id] & group.members or bits[step_id] & group.before:
+            continue
+        if group.written.isdisjoint(mine.reads) and group.used.isdisjoint(mine.writes):
+            group.members |= bits[step_id]
+            group.before |= before[step_id]
+            group.written.update(mine.writes)
+            group.used.update(mine.reads, mine.writes)
+            claimed[step_id] = name
     return claimed
+
+
+@dataclass(slots=True)
+class _Group:
+    """The steps that have joined a group, those before any of them (a bit each), and the states that they have."""
+
+    members: int = 0
+    before: int = 0
+    written: set[str] = field(default_factory=set)
+    used: set[str] = field(default_factory=set)
 
 
 def _resources(source: Source, active: frozenset[str]) -> dict[str, Resource]:
@@ -307,6 +313,12 @@ def _made_step(step_id: str, fields: Mapping[str, Any]) -> Step:
     put(step, "__pydantic_extra__", None)
     put(step, "__pydantic_private__", None)
     return step
+
+
+def _join(step: Step, group: int | str) -> None:
+    """A step that was just made, and that nobody else has yet, joins a group."""
+    step.__dict__["parallel_group"] = group
+    step.__pydantic_fields_set__.add("parallel_group")
 
 
 # There are a few hundred retries; each is made once.

@@ -19,6 +19,7 @@ from executor.engine.keeping import EarlierResults
 from executor.model.findings import raise_errors
 from executor.model.workflow import Workflow
 from executor.record.timeline import Attempt, Timeline
+from executor.scheduler.items import NoItems
 from executor.tools.tool import RunContext, Tool
 from harness.testing.drawing.behaviour import Behaviour, StepPlan, graph_of_run
 from harness.testing.drawing.generator import DrawnRun
@@ -102,6 +103,16 @@ class Simulation:
         """
         self.backend.drive(self.engine)
         return self.engine.scheduler.timeline(backend="virtual")
+
+    def take_apart(self) -> None:
+        """Nothing is played any more: backend, engine and scheduler let go of each other, the record stays. In circles
+        they would be left to the garbage collector, thousands of objects at once that no cache holds any longer.
+        """
+        scheduler = self.engine.scheduler
+        scheduler._condition = None  # noqa: SLF001 - a scheduler of a run that goes on never lets go of it
+        scheduler._items = NoItems(scheduler.steps)  # noqa: SLF001 - as above
+        self.engine.renderer.devices_of = None
+        vars(self.backend).clear()
 
     def attempt(self, attempt: Attempt) -> Simulated:
         """What the behaviour says of an attempt."""

@@ -210,7 +210,10 @@ class FaultySimulation(Simulation):
 def play(run: DrawnRun, faults: FaultPlan, *, check_every_turn: bool = False, graph: Graph | None = None) -> Played:
     """Play a drawn run with these faults. ``check_every_turn``: the scheduler's invariants too, after each turn."""
     with reserving_after(faults.overtakes):
-        return FaultySimulation(run, faults, check_every_turn=check_every_turn, graph=graph).play()
+        simulation = FaultySimulation(run, faults, check_every_turn=check_every_turn, graph=graph)
+        played = simulation.play()
+    simulation.take_apart()
+    return played
 
 
 @contextmanager

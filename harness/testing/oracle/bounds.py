@@ -34,16 +34,16 @@ class Bounds:
 def run_time(one: Try) -> int:
     """Started to ended, less blocked and resuming."""
     lasted = one.ended - one.started
-    for blocked, resumed in zip(one.blocked_at, one.resumed_at, strict=True):
-        lasted -= resumed - blocked
+    if one.blocked_at:
+        lasted -= sum(one.resumed_at) - sum(one.blocked_at)
     return max(0, lasted)
 
 
 def bounds_of(view: View) -> Bounds:
     """The bounds of a run, with workers and capacities at their maximum."""
     record = view.record
-    times = {one.position: run_time(one) for one in record.tries}
-    work = sum(times.values())
+    times = [run_time(one) for one in record.tries]
+    work = sum(times)
     chain = _critical_path(view, times)
     workers = max([view.slots, *(sizes.get("workers", 0) for _, sizes in record.resizes)])
     lower: dict[str, float] = {"critical path": chain, f"work / {workers} workers": work / workers}
@@ -107,18 +107,18 @@ def graham_bound(view: View) -> Iterator[Violation]:
         )
 
 
-def _critical_path(view: View, times: Mapping[int, int]) -> int:
+def _critical_path(view: View, times: Sequence[int]) -> int:
     """The longest chain of run times over data and order edges. A step counts with all attempts and served backoffs,
     and with the longest chain of the calls in each blocked interval.
     """
     graph = view.graph
     weights: dict[str, int] = {}
-    for step in sorted(graph.steps, key=lambda step: -graph.depths[step.step_id]):
+    for step in sorted(graph.steps, key=lambda step: -graph.depths[step.step_id]) if graph.children else graph.steps:
         weights[step.step_id] = _weight(view, times, weights, step)
     return longest_chain(view, [step for step in graph.topological if step.parent is None], weights)
 
 
-def _weight(view: View, times: Mapping[int, int], weights: Mapping[str, int], step: PlainStep) -> int:
+def _weight(view: View, times: Sequence[int], weights: Mapping[str, int], step: PlainStep) -> int:
     tries = view.record.by_step.get(step.step_id, ())
     weight = 0
     for one in tries:

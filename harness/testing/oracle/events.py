@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from executor.record.timeline import Timeline
+from executor.record.timeline import Attempt, Timeline
 from harness.testing.oracle.plain_graph import PlainGraph
 
 KINDS = {
@@ -44,12 +44,14 @@ NO_DETAILS: Mapping[str, Any] = {}
 
 
 class Try:
-    """One attempt as the oracle sees it. ``holds`` are the intervals in which it held its slot and its limits."""
+    """One attempt as the oracle sees it. ``holds`` are the intervals in which it held its slot and its limits;
+    ``known_key`` is when its result was there.
+    """
 
     __slots__ = (
-        "backoff_end", "blocked_at", "devices", "ended", "granted", "holds", "known", "needs", "number", "outcome",
-        "place", "position", "ready", "released_by", "resumed_at", "seen", "started", "step_id", "tokens_reserved",
-        "tokens_used", "unblocked_at", "waits",
+        "backoff_end", "blocked_at", "devices", "ended", "granted", "holds", "known", "known_key", "needs", "number",
+        "outcome", "place", "position", "ready", "released_by", "resumed_at", "seen", "started", "step_id",
+        "tokens_reserved", "tokens_used", "unblocked_at", "waits",
     )  # fmt: skip
 
     def __init__(self, step_id: str, number: int, place: int, needs: tuple[tuple[str, float], ...]) -> None:
@@ -67,6 +69,7 @@ class Try:
         self.resumed_at: list[int] = []
         self.holds: list[tuple[int, int]] = []
         self.backoff_end = 0
+        self.known_key = START
         self.outcome: str | None = None
         self.released_by: object = UNKNOWN
         self.tokens_reserved: int | None = None
@@ -76,14 +79,6 @@ class Try:
     def name(self) -> str:
         """How messages call it."""
         return f"{self.step_id!r} attempt {self.number}"
-
-    @property
-    def known_key(self) -> Key:
-        """When its result was there. A result of this same instant's start, of a kill or of a resuming of the same
-        instant may have come after other starts.
-        """
-        sure = self.outcome in ("succeeded", "failed") and self.holds[-1][0] < self.known
-        return (self.known, 0 if sure else 1)
 
     def times(self) -> str:
         """Its times, for messages."""
@@ -127,34 +122,89 @@ def _details(kind: str, info: Any) -> Mapping[str, Any]:
 
 def read_events(graph: PlainGraph, events: Iterable[tuple[Any, ...]]) -> Record:
     """Sort events into a record. Events that make no sense are kept as faults, never raised."""
-    record = Record(graph)
-    tries: dict[tuple[str, int], Try] = {}
-    steps, places, reports = graph.by_id, graph.places, record.reports
-    for order, event in enumerate(events):
-        kind, step_id, number, time = event[:4]
-        info = _details(kind, event[4]) if len(event) > 4 else NO_DETAILS
-        if kind not in reports:
-            if kind not in KINDS:
-                record.faults.append((step_id, f"an event of an unknown kind {kind!r}"))
-                continue
-            reports.add(kind)
-        if kind == "cancel":
-            record.cancels.append((time, step_id or None))
-        elif kind == "resized":
-            record.resizes.append((time, info))
-        elif step_id not in steps:
-            record.faults.append((step_id, f"a {kind} event of a step that the graph does not contain"))
-        elif kind == "final":
-            record.statuses.setdefault(step_id, []).append(str(info.get("status")))
-            if time is not None:
-                record.final_times[step_id] = time
-        else:
-            one = tries.get((step_id, number))
-            if one is None:
-                one = tries[step_id, number] = Try(step_id, number, places[step_id], steps[step_id].needs)
-            _note(record, one, order, kind, time, info)
-    _complete(record, tries)
-    return record
+    reader = _Reader(graph)
+    reader.read(events)
+    return reader.finished()
+
+
+def read_timeline(graph: PlainGraph, asked: Iterable[tuple[Any, ...]], timeline: Timeline) -> Record:
+    """What :func:`read_events` makes of the events ``asked`` (what came from outside) and of :func:`events_of`."""
+    reader = _Reader(graph)
+    reader.read(asked)
+    for attempt in timeline.attempts:
+        reader.read_attempt(attempt)
+    reader.read(_final_events(timeline))
+    return reader.finished()
+
+
+class _Reader:
+    """Reads events, or attempts of a timeline, into a record. ``order`` counts what was read."""
+
+    def __init__(self, graph: PlainGraph) -> None:
+        self.record = Record(graph)
+        self.steps = graph.by_id
+        self.places = graph.places
+        self.tries: dict[tuple[str, int], Try] = {}
+        self.order = 0
+
+    def read(self, events: Iterable[tuple[Any, ...]]) -> None:
+        """Some more events."""
+        record, steps, reports = self.record, self.steps, self.record.reports
+        for event in events:
+            kind, step_id, number, time = event[:4]
+            info = _details(kind, event[4]) if len(event) > 4 else NO_DETAILS
+            if kind not in reports:
+                if kind not in KINDS:
+                    record.faults.append((step_id, f"an event of an unknown kind {kind!r}"))
+                    continue
+                reports.add(kind)
+            if kind == "cancel":
+                record.cancels.append((time, step_id or None))
+            elif kind == "resized":
+                record.resizes.append((time, info))
+            elif step_id not in steps:
+                record.faults.append((step_id, f"a {kind} event of a step that the graph does not contain"))
+            elif kind == "final":
+                record.statuses.setdefault(step_id, []).append(str(info.get("status")))
+                if time is not None:
+                    record.final_times[step_id] = time
+            else:
+                one = self.tries.get((step_id, number)) or self._new(step_id, number)
+                self.order += 1
+                _note(record, one, self.order, kind, time, info)
+
+    def read_attempt(self, attempt: Attempt) -> None:
+        """An attempt of a timeline. One that came to its end and was never blocked needs no events in between."""
+        known, ended, started = attempt.known, attempt.ended, attempt.started
+        key = attempt.step_id, attempt.attempt
+        is_plain = not attempt.blocked and key[0] in self.steps and key not in self.tries
+        if not is_plain or known is None or ended is None or started is None:
+            self.read(_events_of_attempt(attempt))
+            return
+        one = self._new(*key)
+        granted = attempt.granted
+        one.seen = {"ready": attempt.ready, "granted": granted, "started": started, "ended": ended, "known": known}
+        self.record.reports |= one.seen.keys()
+        self.order += 1
+        one.position = self.order
+        one.released_by = attempt.released_by
+        one.outcome = attempt.outcome
+        one.tokens_reserved, one.tokens_used = attempt.tokens_reserved, attempt.tokens_used
+        if attempt.devices is not None:
+            one.devices = {kind: tuple(ids) for kind, ids in attempt.devices.items()}
+        if waits := attempt.waits:
+            self.record.reports.add("wait")
+            later = [wait for wait in waits if wait.end > granted]
+            one.waits = [*(wait for wait in waits if wait.end <= granted), *sorted(later, key=lambda wait: wait.start)]
+
+    def _new(self, step_id: str, number: int) -> Try:
+        one = self.tries[step_id, number] = Try(step_id, number, self.places[step_id], self.steps[step_id].needs)
+        return one
+
+    def finished(self) -> Record:
+        """The record, when all was read."""
+        _complete(self.record, self.tries)
+        return self.record
 
 
 def _note(record: Record, one: Try, order: int, kind: str, time: int, info: Mapping[str, Any]) -> None:
@@ -186,7 +236,6 @@ def _note(record: Record, one: Try, order: int, kind: str, time: int, info: Mapp
 
 def _complete(record: Record, tries: dict[tuple[str, int], Try]) -> None:
     """Fill in what was not reported and put attempts in order of grants."""
-    last = max([max(one.seen.values()) for one in tries.values() if one.seen], default=0)
     for one in tries.values():
         seen = one.seen
         if "granted" not in seen and "started" not in seen:
@@ -197,7 +246,10 @@ def _complete(record: Record, tries: dict[tuple[str, int], Try]) -> None:
         one.started = seen.get("started", one.granted)
         if "known" not in seen and "ended" not in seen:
             record.faults.append((one.step_id, f"{one.name} was granted at {one.granted} ns and never ended"))
-        one.ended = seen.get("ended", seen.get("known", last + 1))
+            # It goes on until after all that is recorded.
+            one.ended = 1 + max([max(other.seen.values()) for other in tries.values() if other.seen])
+        else:
+            one.ended = seen["ended"] if "ended" in seen else seen["known"]
         one.known = seen.get("known", one.ended)
         one.ready = seen.get("ready", one.granted)
         one.backoff_end = one.ready
@@ -209,6 +261,10 @@ def _complete(record: Record, tries: dict[tuple[str, int], Try]) -> None:
             record.faults.append((one.step_id, f"{one.name} was unblocked or resumed more often than it was blocked"))
             del one.unblocked_at[count:], one.resumed_at[count:]
         _hold(one)
+        # A result of this same instant's start, of a kill or of a resuming of the same instant may have come after
+        # other starts.
+        sure = one.outcome in ("succeeded", "failed") and one.holds[-1][0] < one.known
+        one.known_key = (one.known, 0 if sure else 1)
         record.tries.append(one)
     # Mentions begin with `ready`; grants have an order of their own.
     record.tries.sort(key=lambda one: (one.granted, one.position))
@@ -237,43 +293,49 @@ def _hold(one: Try) -> None:
 
 def events_of(timeline: Timeline) -> list[tuple[Any, ...]]:
     """A timeline as events. Final states carry no time, for a timeline has none."""
-    events: list[tuple[Any, ...]] = []
-    for attempt in timeline.attempts:
-        step_id, number = attempt.step_id, attempt.attempt
-        events.append(("ready", step_id, number, attempt.ready, {"released_by": attempt.released_by}))
-        later = []
-        for reason, start, end in attempt.waits:
-            if end <= attempt.granted:
-                events.append(("wait", step_id, number, start, {"reason": reason, "until": end}))
-            else:
-                later.append((reason, start, end))
-        granted: dict[str, Any] = {}
-        if attempt.tokens_reserved is not None:
-            granted["tokens_reserved"] = attempt.tokens_reserved
-        if attempt.devices is not None:
-            granted["devices"] = {kind: tuple(ids) for kind, ids in attempt.devices.items()}
-        events.append(("granted", step_id, number, attempt.granted, granted or None))
-        if attempt.started is not None:
-            events.append(("started", step_id, number, attempt.started))
-        later.sort(key=lambda wait: wait[1])
-        for place, (blocked, unblocked) in enumerate(attempt.blocked):
-            following = attempt.blocked[place + 1].start if place + 1 < len(attempt.blocked) else attempt.known
-            events.append(("blocked", step_id, number, blocked))
-            events.append(("unblocked", step_id, number, unblocked))
-            resumed = unblocked
-            while later and later[0][1] == resumed and (following is None or later[0][2] <= following):
-                reason, start, resumed = later.pop(0)
-                events.append(("wait", step_id, number, start, {"reason": reason, "until": resumed}))
-            events.append(("resumed", step_id, number, resumed))
-        events += [("wait", step_id, number, start, {"reason": why, "until": end}) for why, start, end in later]
-        if attempt.ended is not None:
-            events.append(("ended", step_id, number, attempt.ended))
-        if attempt.known is not None:
-            info = {"outcome": attempt.outcome, "tokens_used": attempt.tokens_used}
-            events.append(("known", step_id, number, attempt.known, info))
-    events += [
+    events = [event for attempt in timeline.attempts for event in _events_of_attempt(attempt)]
+    return events + _final_events(timeline)
+
+
+def _events_of_attempt(attempt: Attempt) -> list[tuple[Any, ...]]:
+    step_id, number = attempt.step_id, attempt.attempt
+    events: list[tuple[Any, ...]] = [("ready", step_id, number, attempt.ready, {"released_by": attempt.released_by})]
+    later = []
+    for reason, start, end in attempt.waits:
+        if end <= attempt.granted:
+            events.append(("wait", step_id, number, start, {"reason": reason, "until": end}))
+        else:
+            later.append((reason, start, end))
+    granted: dict[str, Any] = {}
+    if attempt.tokens_reserved is not None:
+        granted["tokens_reserved"] = attempt.tokens_reserved
+    if attempt.devices is not None:
+        granted["devices"] = {kind: tuple(ids) for kind, ids in attempt.devices.items()}
+    events.append(("granted", step_id, number, attempt.granted, granted or None))
+    if attempt.started is not None:
+        events.append(("started", step_id, number, attempt.started))
+    later.sort(key=lambda wait: wait[1])
+    for place, (blocked, unblocked) in enumerate(attempt.blocked):
+        following = attempt.blocked[place + 1].start if place + 1 < len(attempt.blocked) else attempt.known
+        events.append(("blocked", step_id, number, blocked))
+        events.append(("unblocked", step_id, number, unblocked))
+        resumed = unblocked
+        while later and later[0][1] == resumed and (following is None or later[0][2] <= following):
+            reason, start, resumed = later.pop(0)
+            events.append(("wait", step_id, number, start, {"reason": reason, "until": resumed}))
+        events.append(("resumed", step_id, number, resumed))
+    events += [("wait", step_id, number, start, {"reason": why, "until": end}) for why, start, end in later]
+    if attempt.ended is not None:
+        events.append(("ended", step_id, number, attempt.ended))
+    if attempt.known is not None:
+        info = {"outcome": attempt.outcome, "tokens_used": attempt.tokens_used}
+        events.append(("known", step_id, number, attempt.known, info))
+    return events
+
+
+def _final_events(timeline: Timeline) -> list[tuple[Any, ...]]:
+    return [
         ("final", step_id, 0, None, status)
         for step_id, status in zip(timeline.step_ids, timeline.statuses, strict=True)
         if status in FINAL
     ]
-    return events

@@ -18,7 +18,7 @@ from executor.record.timeline import Timeline
 from harness.testing.oracle import bounds as oracle_bounds
 from harness.testing.oracle import policies as oracle_policies
 from harness.testing.oracle import rules as oracle_rules
-from harness.testing.oracle.events import events_of, read_events
+from harness.testing.oracle.events import Record, events_of, read_events, read_timeline
 from harness.testing.oracle.finality import Options, View, Violation
 from harness.testing.oracle.instants import Sweep
 from harness.testing.oracle.plain_graph import PlainGraph
@@ -75,7 +75,7 @@ OPT_IN = frozenset({"wait_reasons"})
 
 def check(
     graph: PlainGraph,
-    events: Iterable[tuple[Any, ...]],
+    events: Iterable[tuple[Any, ...]] | Record,
     *,
     exact: bool = False,
     properties: Collection[str] | None = None,
@@ -90,7 +90,7 @@ def check(
 
     Args:
         graph: the steps that ran or should have, calls included.
-        events: each attempt's in order, ``granted`` ones in the order of grants.
+        events: each attempt's in order, ``granted`` ones in the order of grants; or the record that was made of them.
         exact: the times are those of a virtual clock: whatever could happen at an instant did happen then.
         properties: the names to check; by default all of :data:`PROPERTIES` but :data:`OPT_IN`.
         outcomes: how each attempt (step id, number from 1) really ended, None where that is not known.
@@ -115,7 +115,7 @@ def check(
     )
     if not graph.by_id:
         raise ValueError("the graph has no steps")
-    view = View(graph, read_events(graph, events), options)
+    view = View(graph, events if isinstance(events, Record) else read_events(graph, events), options)
     found: list[Violation] = []
     for name, function in _BY_STEP.items():
         if name in wanted:
@@ -140,14 +140,15 @@ def check_timeline(
     ``exact`` is by default whether the timeline is of backend ``virtual``. ``cancellations`` are (time, step ids or
     None for the run), ``resizes`` (time, {workers: n, resource: capacity}). Further options as in :func:`check`.
     """
-    events: list[tuple[Any, ...]] = []
+    asked: list[tuple[Any, ...]] = []
     for time, step_ids in cancellations:
-        events += [("cancel", step_id, 0, time) for step_id in (step_ids if step_ids is not None else [""])]
-    events += [("resized", "", 0, time, sizes) for time, sizes in resizes]
+        asked += [("cancel", step_id, 0, time) for step_id in (step_ids if step_ids is not None else [""])]
+    asked += [("resized", "", 0, time, sizes) for time, sizes in resizes]
     wanted = _wanted(properties)
     found = _recorded_edges(graph, timeline) if "recorded_edges" in wanted else []
     virtual = timeline.backend == "virtual" if exact is None else exact
-    return found + check(graph, events + events_of(timeline), exact=virtual, properties=wanted, **options)
+    record = read_timeline(graph, asked, timeline)
+    return found + check(graph, record, exact=virtual, properties=wanted, **options)
 
 
 def assert_ok(violations: Sequence[Violation], limit: int = 10) -> None:
@@ -209,19 +210,21 @@ def _recorded_edges(graph: PlainGraph, timeline: Timeline) -> list[Violation]:
         return [Violation(name, f"graph and timeline have different steps: {', '.join(odd[:10])}", tuple(odd))]
     found = []
     for index, step_id in enumerate(ids):
-        recorded = {ids[other] for other in timeline.data_parents[index]}
-        if recorded != set(graph.by_id[step_id].data):
+        step, recorded = graph.by_id[step_id], [ids[other] for other in timeline.data_parents[index]]
+        if recorded != list(step.data) and set(recorded) != set(step.data):
             found.append(
                 Violation(
                     name,
-                    f"step {step_id!r} is recorded as depending on {sorted(recorded)}; it depends on "
-                    f"{sorted(graph.by_id[step_id].data)}",
+                    f"step {step_id!r} is recorded as depending on {sorted(set(recorded))}; it depends on "
+                    f"{sorted(step.data)}",
                     (step_id,),
                 )
             )
         caller = timeline.nested_in[index] if timeline.nested_in else -1
-        if (ids[caller] if caller >= 0 else None) != graph.by_id[step_id].parent:
+        if (ids[caller] if caller >= 0 else None) != step.parent:
             found.append(Violation(name, f"step {step_id!r} is recorded with another caller", (step_id,)))
+    if not any(timeline.order_parents) and not any(graph.order_parents.values()):
+        return found
     order = {step_id: [ids[other] for other in timeline.order_parents[index]] for index, step_id in enumerate(ids)}
     if all(set(order[step_id]) == set(edges) for step_id, edges in graph.order_parents.items()):
         return found  # the same edges imply the same

@@ -8,7 +8,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from harness.testing.oracle.devices import wanted_devices
 from harness.testing.oracle.events import Key, Try
@@ -84,7 +84,6 @@ def batches(view: View) -> tuple[dict[str, Key], list[Violation]]:
     waiting = [step for step in view.top_level if view.record.ran(step.step_id)]
     first = {step.step_id: view.record.by_step[step.step_id][0] for step in waiting}
     turns = sorted(waiting, key=lambda step: first[step.step_id].position)
-    done: set[str] = set()
     opened: dict[str, Key] = {}
     over_early: Key = (0, 0)
     over_late: Key = (0, 0)
@@ -95,11 +94,10 @@ def batches(view: View) -> tuple[dict[str, Key], list[Violation]]:
     )
     front = _Front(view)
     while turns:
-        ready = front.ready(done)
-        if untold and any(step.step_id not in first for step in ready):
+        if untold and any(step.step_id not in first for step in front.ready()):
             return opened, []  # a cancelled step may or may not have had its turn
         turn = turns[0]
-        choices = _choices(view, ready)
+        choices = front.choices()
         batch = next((choice for choice in choices if any(step is turn for step in choice)), None)
         if batch is None and unsure:
             return opened, []
@@ -127,7 +125,10 @@ def batches(view: View) -> tuple[dict[str, Key], list[Violation]]:
                         one.granted,
                     )
                 ]
-        late = _out_of_turn(turns, batch)
+        members = {step.step_id for step in batch}
+        count = sum(step_id in first for step_id in members)
+        # All of the batch go before any other does.
+        late = next((step for step in turns[:count] if step.step_id not in members), None)
         if late is not None and unsure:
             return opened, []
         if late is not None:
@@ -140,73 +141,83 @@ def batches(view: View) -> tuple[dict[str, Key], list[Violation]]:
                     first[late.step_id].granted,
                 )
             ]
-        done |= {step.step_id for step in batch}
-        turns = [step for step in turns if step.step_id not in done]
+        front.end(batch)
+        del turns[:count]
         over_early = max([over_early, *(view.earliest[step.step_id] for step in batch)])
         over_late = max([over_late, *(view.latest[step.step_id] for step in batch)])
     return opened, []
 
 
-def _out_of_turn(turns: Sequence[PlainStep], batch: Sequence[PlainStep]) -> PlainStep | None:
-    """The first step that went before the whole batch had gone, and is not of it."""
-    members = {step.step_id for step in batch}
-    places = [place for place, step in enumerate(turns) if step.step_id in members]
-    return next((step for step in turns[: places[-1]] if step.step_id not in members), None)
-
-
 class _Front:
-    """The top-level steps that were not final yet when it was last asked, in topological order."""
+    """The top-level steps that could start after the batches so far: data and order edges satisfied, fate open."""
 
     def __init__(self, view: View) -> None:
         self.view = view
-        self.left = [step for step in view.graph.topological if step.parent is None]
+        self.done: set[str] = set()
         self.final: set[str] = set()
         self.free: set[str] = set()
+        self._ready: dict[int, PlainStep] = {}  # by place
+        self._behind: dict[str, list[PlainStep]] = {}
+        for step in view.top_level:
+            for other in view.graph.parents[step.step_id]:
+                self._behind.setdefault(other, []).append(step)
+        self._look_at(reversed(view.top_level))
 
-    def ready(self, done: set[str]) -> list[PlainStep]:
-        """Those that could start after these are final: data and order edges satisfied, fate open. What is done stays
-        done.
-        """
+    def ready(self) -> list[PlainStep]:
+        """They in file order."""
+        return [self._ready[place] for place in sorted(self._ready)]
+
+    def end(self, batch: Iterable[PlainStep]) -> None:
+        """A batch is over."""
+        for step in batch:
+            self.done.add(step.step_id)
+            self._ready.pop(self.view.graph.places[step.step_id], None)
+        self._look_at(batch)
+
+    def _look_at(self, steps: Iterable[PlainStep]) -> None:
+        """See what these are now, and with them those behind them, as far as anything has changed."""
         view, final, free = self.view, self.final, self.free
-        found = []
-        for step in self.left:
+        open_steps = list(steps)
+        while open_steps:
+            step = open_steps.pop()
             step_id = step.step_id
+            if step_id in free:
+                continue
+            was_final = step_id in final
             decided = final.issuperset(step.data)
             open_order = free.issuperset(view.graph.order_parents[step_id])
             if view.record.ran(step_id):
-                if step_id in done:
-                    final.add(step_id)
-                    free.add(step_id)
-                elif decided and open_order:
-                    found.append(step)
-            elif decided:
+                is_final = is_free = step_id in self.done
+            else:
                 skipped = step.when is False or not all(view.fulfils(other) for other in step.data)
-                if skipped or step_id in done:
-                    final.add(step_id)
-                    if open_order:
-                        free.add(step_id)
-                elif open_order:
-                    found.append(step)
-        self.left = [step for step in self.left if step.step_id not in free]
-        return sorted(found, key=lambda step: view.graph.places[step.step_id])
+                is_final = decided and (skipped or step_id in self.done)
+                is_free = is_final and open_order
+            if is_final:
+                final.add(step_id)
+            elif decided and open_order:
+                self._ready[view.graph.places[step_id]] = step
+            if is_free:
+                free.add(step_id)
+            if is_free or is_final != was_final:
+                open_steps += self._behind.get(step_id, ())
 
-
-def _choices(view: View, ready: Sequence[PlainStep]) -> list[list[PlainStep]]:
-    """The batches that may come next. "The earliest group" may be read in two ways: by its first ready member, or
-    by its first member in the file.
-    """
-    alone = [step for step in ready if step.group is None]
-    if alone:
-        return [[alone[0]]]
-    if not ready:
-        return []
-    names = [(type(step.group), step.group) for step in ready]
-    listed = [(type(step.group), step.group) for step in view.graph.steps]
-    earliest = min(set(names), key=listed.index)
-    return [
-        [step for step, name in zip(ready, names, strict=True) if name == chosen]
-        for chosen in dict.fromkeys([names[0], earliest])
-    ]
+    def choices(self) -> list[list[PlainStep]]:
+        """The batches that may come next. "The earliest group" may be read in two ways: by its first ready member, or
+        by its first member in the file.
+        """
+        ready = self.ready()
+        alone = next((step for step in ready if step.group is None), None)
+        if alone is not None:
+            return [[alone]]
+        if not ready:
+            return []
+        names = [(type(step.group), step.group) for step in ready]
+        listed = [(type(step.group), step.group) for step in self.view.graph.steps]
+        earliest = min(set(names), key=listed.index)
+        return [
+            [step for step, name in zip(ready, names, strict=True) if name == chosen]
+            for chosen in dict.fromkeys([names[0], earliest])
+        ]
 
 
 def record_order(view: View) -> Iterator[Violation]:

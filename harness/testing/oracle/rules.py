@@ -26,10 +26,9 @@ def data_edges(view: View) -> Iterator[Violation]:
         tries = view.record.by_step.get(step.step_id)
         if not tries or not step.data:
             continue
-        first = min(tries, key=lambda one: one.position)
+        first = min(tries, key=lambda one: one.position) if len(tries) > 1 else tries[0]
         for other in step.data:
             before = view.record.by_step.get(other)
-            granted = f"step {step.step_id!r} was granted at {first.granted} ns"
             if not view.fulfils(other):
                 state = view.statuses.get(other) or "in no final state"
                 why = f"its data dependency {other!r}, which is {state}, did not end well"
@@ -39,6 +38,7 @@ def data_edges(view: View) -> Iterator[Violation]:
                 why = f"its data dependency {other!r} was granted only after it, in the same instant"
             else:
                 continue
+            granted = f"step {step.step_id!r} was granted at {first.granted} ns"
             yield Violation("data_edges", f"{granted}, but {why}", (step.step_id, other), first.granted)
 
 
@@ -46,9 +46,8 @@ def order_edges(view: View) -> Iterator[Violation]:
     """No step starts before its order edges are satisfied. An edge to a step that ran is satisfied when that step is
     final; one to a step that never ran when it is final and its own order edges are satisfied.
     """
-    for step in view.graph.steps:
-        tries = view.record.by_step.get(step.step_id)
-        edges = view.graph.order_edges[step.step_id]
+    for step_id, edges in view.graph.order_edges.items() if view.locks else ():
+        tries = view.record.by_step.get(step_id)
         if not tries or not edges:
             continue
         first = min(tries, key=lambda one: one.position)
@@ -61,9 +60,9 @@ def order_edges(view: View) -> Iterator[Violation]:
                 ran = "was not yet final" if before else "never ran, and what it waited for itself was not final"
                 yield Violation(
                     "order_edges",
-                    f"step {step.step_id!r} was granted at {first.granted} ns, before {other!r}, which comes first on "
+                    f"step {step_id!r} was granted at {first.granted} ns, before {other!r}, which comes first on "
                     f"state {state!r} and {ran} (free at {free[0]} ns)",
-                    (step.step_id, other),
+                    (step_id, other),
                     first.granted,
                 )
 
@@ -76,7 +75,7 @@ def conflicting_states(view: View) -> Iterator[Violation]:
     graph = view.graph
     for one in view.record.tries:
         step = graph.by_id[one.step_id]
-        for state in {*step.reads, *step.writes}:
+        for state in {*step.reads, *step.writes} if step.reads or step.writes else ():
             holders.setdefault(state, []).append(one)
     for state, tries in holders.items():
         open_tries: list[Try] = []
@@ -250,7 +249,7 @@ def stopping(view: View) -> Iterator[Violation]:
     cancelled, it is not granted either.
     """
     stop = view.stop
-    for one in view.record.tries:
+    for one in view.record.tries if stop is not None or view.record.cancels else ():
         step = view.graph.by_id[one.step_id]
         if stop is not None and view.graph.counts_as_top(step):
             sure = stop[0] < one.granted or (view.options.exact and stop == (one.granted, 0))
@@ -279,11 +278,7 @@ def readiness(view: View) -> Iterator[Violation]:
         step = view.graph.by_id[step_id]
         if "ready" not in first.seen or first.number != 1:
             continue
-        added = view.added(step)
-        early = max([view.earliest[other] for other in step.data], default=(0, 0))[0]
-        late = max([view.latest[other] for other in step.data], default=(0, 0))[0]
-        if added is not None:
-            early, late = max(early, added), max(late, added)
+        (early, _), (late, _) = view.decided[step_id]
         if first.ready < early:
             yield Violation(
                 "readiness",
@@ -330,6 +325,13 @@ def released_by(view: View) -> Iterator[Violation]:
         if first.number != 1 or first.released_by is UNKNOWN:
             continue
         step = view.graph.by_id[step_id]
+        named = first.released_by
+        if isinstance(named, str) and named in step.data and view.record.ran(named):
+            fits = view.earliest[named][0] == first.ready
+        else:
+            fits = named is None and step.parent is None and first.ready == 0
+        if fits:
+            continue  # it is one of those that fit, whatever the others are
         ends, reused = _releasing(view, step)
         if any(view.options.unlisted_cancellations or view.earliest[other] != view.latest[other] for other in ends):
             continue
@@ -344,12 +346,12 @@ def released_by(view: View) -> Iterator[Violation]:
             fitting.add(None)
         if not fitting and not view.options.exact:
             continue
-        if first.released_by not in fitting:
-            named = ", ".join(sorted(map(repr, fitting))) or "no step that ended then"
+        if named not in fitting:
+            possible = ", ".join(sorted(map(repr, fitting))) or "no step that ended then"
             yield Violation(
                 "released_by",
-                f"step {step_id!r} became ready at {first.ready} ns, by its record through {first.released_by!r}; "
-                f"possible is {named}",
+                f"step {step_id!r} became ready at {first.ready} ns, by its record through {named!r}; "
+                f"possible is {possible}",
                 (step_id,),
                 first.ready,
             )

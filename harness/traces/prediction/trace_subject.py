@@ -31,15 +31,11 @@ def subject_of_trace(run: ForeignRun) -> Subject:
         raise SimulationError("no span of the trace took part in any work: there is nothing to simulate")
     what_if = WhatIf(run)
     rerun = what_if.rerun
-    observed: dict[str, list[int]] = {}
-    for attempt in rerun.index.ended:
-        observed.setdefault(attempt.step_id, []).append(rerun.index.run_nanoseconds(attempt))
     subject = Subject(
         name=run.workflow or "trace",
         kind="trace",
         rerun=rerun,
         steps={step_id: step_id for step_id in rerun.timeline.step_ids},
-        observed=observed,
         tools=dict(zip(run.timeline.step_ids, run.names, strict=True)),
         sure_gain_nanoseconds=None if run.from_makespan else _Sure(what_if),
     )

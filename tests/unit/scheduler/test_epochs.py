@@ -179,6 +179,20 @@ def test_those_for_whom_nobody_waits_any_more_are_forgotten() -> None:
     assert len(play.queue.epochs) == 2
 
 
+def test_the_overtakes_of_an_instant_that_is_over_count_for_no_later_one() -> None:
+    play = Overtaking()
+    (waiting,) = play.come()
+    for _ in range(4):
+        play.pass_by(300)
+        (later,) = play.come()
+        play.go([waiting])
+        waiting = later
+    play.pass_by(OVERTAKES_UNTIL_RESERVED - 1)
+    assert play.overdue() == []
+    play.pass_by(1)
+    assert play.overdue() == [waiting]
+
+
 @pytest.mark.parametrize("before", ["nobody", "one who waits", "one who waits, and one who passed"])
 def test_a_step_that_passes_through_counts_as_one_that_came_and_was_granted(before: str) -> None:
     play = Overtaking()

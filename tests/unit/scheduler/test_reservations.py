@@ -186,6 +186,38 @@ def test_a_resuming_step_reserves_no_rate_since_it_is_charged_none() -> None:
     assert hand.go_on() == [f"c{MANY + 1}", "small"]
 
 
+@pytest.mark.parametrize("handed_out", [False, True])
+def test_a_resuming_step_reserves_its_units_whatever_is_overdue_before_it(handed_out: bool) -> None:
+    # Overdue at once: sixteen steps that reserve, then `handed` or `first`, and `caller` last. `third` came later.
+    low = [step(f"low{n:02}", priority=-1) for n in range(RESERVED_AT_ONCE)]
+    handed = [step("handed", priority=5)] if handed_out else []
+    first = step("first", needs={"other": 1}, priority=10)
+    callers = [first, step("caller", needs={"llm": 2}, priority=10), step("third", needs={"llm": 1}, priority=10)]
+    holders = [
+        step("a", "c0", needs={"llm": 2}),
+        step("b", "c0", needs={"llm": 1}),
+        step("d", "c0", needs={"other": 1}),
+    ]
+    resources = {"llm": Resource(capacity=3), "other": Resource(capacity=1)}
+    hand = Overtaken([*low, *handed, *callers, *holders, *chain()], slots=4, resources=resources)
+    assert hand.start() == ["first", "caller", "third", "c0"]
+    assert len(hand.scheduler.hand_out(1, lambda _: handed_out)) == len(handed)
+    for caller in callers:
+        hand.scheduler.block(hand.live[caller.step_id], 0)
+    assert hand.turn(0, "c0") == ["c1", "a", "b", "d"]
+    hand.place = 1
+    hand.scheduler.unblock(hand.live["first"], 0)
+    hand.scheduler.unblock(hand.live["caller"], 0)
+    hand.go_on(5)
+    hand.scheduler.unblock(hand.live["third"], hand.now)
+    hand.go_on(MANY - 5)
+    assert list(hand.scheduler._queue.reserved) == list(range(RESERVED_AT_ONCE))
+    # One of the sixteen is gone: who is overdue besides is looked at, and what `caller` lacks is not for `third`.
+    hand.scheduler.cancel(hand.now, ["low00"])
+    assert hand.then("b") == ["low01"]
+    assert hand.then("a") == ["caller"]
+
+
 def test_the_reservation_of_a_resuming_step_ends_when_it_resumes() -> None:
     hand = caller_and_taker(step("small", f"c{MANY}", needs={"llm": 1}))
     hand.go_on(MANY)
