@@ -15,9 +15,11 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
+from executor.backends.base import usable_cores
 from executor.backends.pickling import unreadable_result
 from executor.backends.processes.frames import FAILED, HAS_FACTS, IS_NONE, NOTHING, Frame
 from executor.backends.processes.parent_child_steps import WorkerChildSteps
+from executor.backends.processes.polling import POLLED_STEP_NANOSECONDS
 from executor.backends.processes.prefetch import PATIENCE_NANOSECONDS, HandedOut, Outgoing, index_of
 from executor.backends.processes.step_requests import request_of
 from executor.backends.processes.worker_handle import BUSY, WorkerProcess
@@ -47,6 +49,7 @@ class Dispatcher(HandedOut):
         self._reports: list[Completion] = []
         # The one that was sent the last step.
         self._awake: WorkerProcess | None = None
+        self._cores = usable_cores()
         self.nested = WorkerChildSteps(engine, self.dispatch)
 
     # ------------------------------------------------------------------ what workers say
@@ -226,7 +229,8 @@ class Dispatcher(HandedOut):
                 # Cancelled before it was sent: it never ran, and what it holds is free.
                 self._report(attempt, "cancelled", None)
                 continue
-            request = request_of(self._engine, self.nested.tools, attempt.index, attempt.attempt)
+            polls = self.pool.polls = self._may_poll(attempt.index)
+            request = request_of(self._engine, self.nested.tools, attempt.index, attempt.attempt, polls=polls)
             if isinstance(request, Failure):
                 self._report(attempt, "failed", request)
                 continue
@@ -262,6 +266,13 @@ class Dispatcher(HandedOut):
         failure = Failure("NoWorker", f"no worker process is left to run it. {self.pool.exhausted}", retryable=False)
         while self._backlog:
             self._report(self._backlog.popleft(), "failed", failure)
+
+    def _may_poll(self, index: int) -> bool:
+        """Whether there is a core for each busy worker, one more and the driver, and the step is over in a moment."""
+        pool, short = self.pool, self._short
+        if len(pool.workers) - len(pool.idle) + 2 > self._cores:
+            return False
+        return short.fits(index) and short.mean_nanoseconds(index) <= POLLED_STEP_NANOSECONDS
 
     def _granted_at(self, attempt: Attempt) -> int:
         if attempt not in self._moved:

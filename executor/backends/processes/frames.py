@@ -25,8 +25,8 @@ from mmap import PAGESIZE, mmap
 from struct import Struct
 from typing import TypeAlias
 
-# kind, step, attempt, bytes of the body
-REQUEST = Struct("<BxxxIIQ")
+# kind, whether the worker polls for what follows, step, attempt, bytes of the body
+REQUEST = Struct("<B?xxIIQ")
 # MAGIC, kind, flags, started, ended, CPU nanoseconds or NOTHING, tokens used or NOTHING, bytes of the body
 RESULT = Struct("<IBBxxqqqqQ")
 MAGIC = 0x9DB3_4B4D
@@ -60,9 +60,9 @@ def shared_page(fd: int) -> memoryview:
     return memoryview(mmap(fd, PAGESIZE)).cast("q")
 
 
-def packets(kind: int, index: int, attempt: int, body: bytes) -> list[bytes | memoryview]:
-    """A request as the packets to send."""
-    head = REQUEST.pack(kind, index, attempt, len(body))
+def packets(kind: int, index: int, attempt: int, body: bytes, *, polls: bool = False) -> list[bytes | memoryview]:
+    """A request as the packets to send. ``polls``: after it, the worker polls for the next."""
+    head = REQUEST.pack(kind, polls, index, attempt, len(body))
     if len(body) <= PACKET_BYTES - REQUEST_BYTES:
         return [head + body]
     view = memoryview(body)

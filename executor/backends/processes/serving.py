@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import select
 import sys
 import threading
 import time
@@ -42,6 +43,7 @@ from executor.backends.processes.frames import (
     shared_page,
     write_all,
 )
+from executor.backends.processes.polling import Polling
 from executor.backends.processes.worker_child_steps import ChildStepChannel
 from executor.backends.worker_output import write_line_by_line
 from executor.child_steps.step_context import Place, RunningStep, enter_place
@@ -67,7 +69,7 @@ def serve(requests: int, results: int, outcomes: int, page: int, ending: type[En
     first = os.read(requests, PACKET_BYTES)
     if not first:
         return False
-    setup: dict[str, bytes] = pickle.loads(read_rest(requests, first, REQUEST.unpack_from(first)[3]))  # noqa: S301  # the parent's words
+    setup: dict[str, bytes] = pickle.loads(read_rest(requests, first, REQUEST.unpack_from(first)[4]))  # noqa: S301  # the parent's words
     run, tools, complaint = _unpack(setup)
     if complaint:
         write_all(results, pack_result(REFUSED, 0, 0, 0, NOTHING, NOTHING, len(complaint)), complaint)
@@ -174,6 +176,9 @@ class _Server:
         self._writing = threading.Lock()
         self._place = Place(caller=ChildStepChannel(self._write_frame, outcomes))
         self._tracing = worker_tracing(run.trace)
+        self._polling = Polling()
+        self._channel = select.poll()
+        self._channel.register(requests, select.POLLIN)
 
     def serve(self) -> bool:
         requests = self._requests
@@ -181,7 +186,7 @@ class _Server:
         if self._tracing is not None:
             self._tracing.enter(self._place)
         while first := os.read(requests, PACKET_BYTES):
-            kind, _, attempt, size = REQUEST.unpack_from(first)
+            kind, polls, _, attempt, size = REQUEST.unpack_from(first)
             if kind == GOODBYE:
                 return True
             try:
@@ -194,6 +199,8 @@ class _Server:
                 self._begin_again(body)
             else:
                 self._serve_one(attempt, body)
+                if polls:
+                    self._polling.wait(self._channel)
         return False
 
     def _serve_one(self, attempt: int, body: bytes | memoryview) -> None:

@@ -201,7 +201,7 @@ class WorkerProcess:
                 break
             if len(packet) < REQUEST_BYTES:
                 break
-            taken.append(REQUEST.unpack_from(packet)[1])
+            taken.append(REQUEST.unpack_from(packet)[2])
         return taken
 
     def began_at(self) -> int | None:

@@ -30,6 +30,7 @@ from executor.backends.processes.frames import (
     StrayBytesError,
     packets,
 )
+from executor.backends.processes.polling import Polling
 from executor.backends.processes.worker_handle import BUSY, IDLE, STARTING, STOPPING, WorkerProcess
 from executor.backends.worker_output import OutputRelay
 from executor.record.timeline import NANOSECONDS
@@ -85,6 +86,9 @@ class WorkerPool:
         self._start_failures = 0
         self._closing = False
         self._relay = OutputRelay(warnings)
+        # Whether the next wait polls for a moment.
+        self.polls = False
+        self._polling = Polling()
         self._epoll = select.epoll()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake_fd, select.EPOLLIN)
@@ -204,7 +208,9 @@ class WorkerPool:
         due = self._kill_due() if self._dying else None
         if due is not None:
             seconds = due if seconds is None else min(due, seconds)
-        for fd, _ in self._sleep(LONGEST_WAIT_SECONDS if seconds is None else seconds):
+        found = self._polling.wait(self._epoll) if self.polls else []
+        self.polls = False
+        for fd, _ in found or self._sleep(LONGEST_WAIT_SECONDS if seconds is None else seconds):
             worker = self._by_fd.get(fd)
             if worker is None:
                 notified = True
