@@ -34,8 +34,15 @@ def environment_facts() -> dict[str, Any]:
         "cpu_limit_cores": cpu_limit_cores(),
         "memory_bytes": memory_bytes(),
         "memory_limit_bytes": memory_limit_bytes(),
-        "revision": source_revision(Path.cwd()),
+        "revision": _revision_here(),
     }
+
+
+def _revision_here() -> str | None:
+    try:
+        return source_revision(Path.cwd())
+    except FileNotFoundError:  # the current folder is gone
+        return None
 
 
 def usable_cores() -> int:

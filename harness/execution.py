@@ -4,10 +4,13 @@ Rules of this module:
 - Model tools without an endpoint get the configuration's; without one there, a stand-in that lives as long as the run.
 - The configuration's key goes to the configuration's endpoint alone.
 - An interrupted run comes back like any other (``run.interrupted``): nothing that was finished is lost.
+- Steps on threads may change the current folder of this process: after a run it is what it was before, so that results
+  are written where they were asked for and the next run finds what this one found.
 """
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -163,6 +166,7 @@ def execute(
         }
         if cache is not None and not simulated:
             options["cache"] = cache(run_id)
+        open_things.enter_context(current_folder_kept())
         try:
             done = _kept_run(loaded, options, None if keep is None or simulated else keep(run_id, trace))
         except Interrupted as interruption:
@@ -184,6 +188,22 @@ def execute(
         loaded, done, executor, started_at, simulated, stand_in, clock.started_at, run_id, trace_id,
         backend.assumed if isinstance(backend, VirtualBackend) else (),
     )  # fmt: skip
+
+
+@contextmanager
+def current_folder_kept() -> Iterator[None]:
+    """Go back to the current folder at the end of the block, wherever steps have gone."""
+    try:
+        # Not its name: it may be gone, or get another one.
+        folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:  # a folder that may not be read
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.fchdir(folder)
+        os.close(folder)
 
 
 def scheduled(policy: Policy) -> ScheduledPolicy:

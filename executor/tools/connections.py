@@ -3,7 +3,8 @@
 Rules of this module:
 - httpx is imported at the first call (or by ``prepare``), never before.
 - One client per tool and process, and one per event loop; opened on first use, never pickled, not shared over a fork.
-- 429, 408, 425 and 5xx may be tried again, after what ``Retry-After`` asks for; any other refusal may not.
+- 429, 408, 425 and 5xx may be tried again, after what ``Retry-After`` asks for, if that is an hour at most; any other
+  refusal may not.
 - A message holds scheme, host and path: no query, no user name, no header, nothing that a library says about headers.
 - Loopback addresses are never reached through a proxy.
 - Through :func:`answered`, a request that meets a kept connection just as the server closes it is sent again at once,
@@ -40,6 +41,8 @@ ERROR_BODY_LIMIT_BYTES = 16_384
 RESENDS = 2
 CONNECT_TIMEOUT_SECONDS = 10.0
 _RETRYABLE_STATUSES = {408, 425, 429}
+# Who asks for more, as for a quota of the day, refuses: a step that waited would hold up its run without a word.
+LONGEST_RETRY_AFTER_SECONDS = 3_600
 # 529 is what some model services say.
 _OVERLOADED_STATUSES = {429, 503, 529}
 _EXCERPT_CHARACTERS = 300
@@ -297,11 +300,16 @@ def status_error(
             http_status_code=status,
         )
     retryable = status >= 500 or status in _RETRYABLE_STATUSES
+    wait = retry_after_seconds(headers) if retryable else None
     words = _server_words(_without(body, sent))
+    message = f"tool {name!r}: {safe_url(url)} answered {status}{words and ': ' + words}"
+    if wait is not None and wait > LONGEST_RETRY_AFTER_SECONDS:
+        retryable = False
+        message += f" (it asks to come back in {wait:,.0f} s; no more than {LONGEST_RETRY_AFTER_SECONDS} s are waited)"
     return ToolError(
-        f"tool {name!r}: {safe_url(url)} answered {status}{words and ': ' + words}",
+        message,
         retryable=retryable,
-        retry_after_seconds=retry_after_seconds(headers) if retryable else None,
+        retry_after_seconds=wait,
         overloaded=status in _OVERLOADED_STATUSES,
         http_status_code=status,
     )

@@ -44,7 +44,8 @@ class FailureGroup:
     """Attempts that failed alike: ``attempts`` of the ``calls`` that were made of ``tool`` (all attempts of all its
     steps). ``error_type`` is the kind of error, or how the attempt ended (``timed_out``). ``retry_after_seconds`` is
     the longest wait that was asked for. ``served_at_once``: most calls of the tool that ran at one time and were
-    served. ``resource`` is the one limit that all these steps need, ``capacity`` its capacity.
+    served. ``resource`` is the one limit that all these steps need, ``capacity`` its capacity. ``message`` is the last
+    one, of step ``said_by``.
     """
 
     tool: str | None
@@ -58,6 +59,7 @@ class FailureGroup:
     capacity: int | None = None
     step_ids: tuple[str, ...] = ()
     message: str = ""
+    said_by: str = ""
 
     def document(self) -> dict[str, Any]:
         """As it is in a result."""
@@ -145,9 +147,11 @@ def _remedy_of(group: FailureGroup, failed: set[str]) -> str:
         return known
     if status is not None and status >= _SERVER_ERROR:
         return "the service itself failed: look there, or let the step try more often (`retry.max_attempts`)"
-    first = next(step_id for step_id in group.step_ids if step_id in failed)
+    if group.said_by not in failed:
+        first = next(step_id for step_id in group.step_ids if step_id in failed)
+        return f"correct step {one_line(first, 40)!r}"
     said = f" ({group.message})" if group.message else ""
-    return f"correct step {one_line(first, 40)!r}{said}"
+    return f"correct step {one_line(group.said_by, 40)!r}{said}"
 
 
 def _limit_words(group: FailureGroup) -> str:
@@ -185,6 +189,7 @@ def _group(
         None if limit is None else limit.capacity,
         tuple(dict.fromkeys(attempt.step_id for attempt, _ in found)),
         one_line(found[-1][1].message, _MESSAGE_CHARACTERS),
+        found[-1][0].step_id,
     )
 
 

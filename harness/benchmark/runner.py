@@ -33,7 +33,7 @@ from harness.benchmark.meter import Meter, Usage
 from harness.benchmark.recorded_calls.call_reading import RecordedRuns
 from harness.benchmark.recorded_calls.call_replay import with_replay
 from harness.config import LanguageModel
-from harness.execution import scheduled, with_endpoint
+from harness.execution import current_folder_kept, scheduled, with_endpoint
 from harness.standin import StandIn
 from harness.standin.declarations import names_called, needs_stand_in, points_at_stand_in, with_stand_in
 from harness.start_clock import StartClock
@@ -178,17 +178,18 @@ class Runner:
         its_own = () if self._instruments_for is None else self._instruments_for(cell, repetition)
         meter = Meter(lambda: getattr(backend, "worker_pids", ()))
         began = time.perf_counter()
-        done = run(
-            case.loaded.workflow,
-            backend=backend,
-            policy=scheduled(cell.policy),
-            tools=self._tools(case, repetition),
-            resources=case.loaded.resources,
-            seed=seed,
-            instruments=[*self._instruments, *its_own, kept],
-            scale=case.loaded.scenario.scale,
-            graph=cell.graph,
-        )
+        with current_folder_kept():
+            done = run(
+                case.loaded.workflow,
+                backend=backend,
+                policy=scheduled(cell.policy),
+                tools=self._tools(case, repetition),
+                resources=case.loaded.resources,
+                seed=seed,
+                instruments=[*self._instruments, *its_own, kept],
+                scale=case.loaded.scenario.scale,
+                graph=cell.graph,
+            )
         wall = time.perf_counter() - began
         done.timeline.policy = cell.policy
         usage = meter.stop()

@@ -91,6 +91,9 @@ def _explain(error: Exception) -> ExitCode:
         fix = getattr(error, "fix", "")
         _write_error(f"error: {error}" + (f"\n    fix: {fix}" if fix else ""))
         return ExitCode.BAD_INPUT
+    if isinstance(error, FileNotFoundError) and _is_current_folder_gone():
+        _write_error("error: the current folder is gone\n    fix: go to one that is there")
+        return ExitCode.BAD_INPUT
     lacking = shortage(error)
     if lacking is not None:
         _write_error(f"error: {lacking} ({error})")
@@ -106,6 +109,14 @@ def _explain(error: Exception) -> ExitCode:
             f"{DEBUG_VARIABLE}=1 shows where it happened."
         )
     return ExitCode.FAULT
+
+
+def _is_current_folder_gone() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109  # as pathlib asks
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _write_error(text: str) -> None:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 def store_path(typed: str | None, config: Config) -> Path:
     """The file that is meant; there need not be one."""
     named = typed if typed is not None else config.store.path
-    return default_store_path() if named is None else Path(named).expanduser()
+    # Steps may change the current folder while the store is open.
+    return default_store_path() if named is None else Path(named).expanduser().absolute()
 
 
 def history_path(typed: str | None, config_path: str | None) -> Path:

@@ -67,10 +67,14 @@ def child_environment(
     found[ONE_TRACE] = "1" if one_trace else "0"
     if instrument:
         found["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PYTHON_START), environment.get("PYTHONPATH", ""))))
-        if _has_node_package(folder or Path.cwd()) and _NODE_START not in found.get("NODE_OPTIONS", ""):
+        if _has_node_package(folder) and _NODE_START not in found.get("NODE_OPTIONS", ""):
             found["NODE_OPTIONS"] = f"{found.get('NODE_OPTIONS', '')} {_NODE_START}".strip()
     return found
 
 
-def _has_node_package(folder: Path) -> bool:
+def _has_node_package(folder: Path | None) -> bool:
+    try:
+        folder = folder or Path.cwd()
+    except FileNotFoundError:  # the current folder is gone
+        return False
     return any((above / _NODE_PACKAGE).is_dir() for above in (folder, *folder.parents))

@@ -148,6 +148,17 @@ def test_the_page_holds_the_spans_and_no_script_of_the_trace(folder: Path) -> No
     assert "Predicted makespan of the same spans under policy dataflow" in page
 
 
+# The outermost span lasts longer than all that is in it; of a program that was killed that may be nothing.
+@pytest.mark.parametrize(("seconds", "share"), [(1.0, "gap, 90 %"), (0.0, "gap, 100 %")])
+def test_a_page_says_what_share_of_the_makespan_is_lost_behind_the_last_span(
+    folder: Path, seconds: float, share: str
+) -> None:
+    write(folder, "t.json", times={"root": (0.0, 10.0), "a": (0.0, seconds)}, parents={"a": "root"})
+    made = called("analyze", "t.json", "--html", "a.html", "-q")
+    assert made.exit_code == 0, made.output
+    assert share in (folder / "a.html").read_text(encoding="utf-8")
+
+
 def test_a_trace_becomes_a_scenario_that_runs_and_takes_as_long(folder: Path) -> None:
     write(folder, "t.json")
     assert called("analyze", "t.json", "--scenario", "s.yaml", "-q").exit_code == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.store.run_store import Store
 from tests.integration.calling import called, folder, started
 
 __all__ = ["folder"]
@@ -118,3 +119,37 @@ def test_a_wrong_option_is_exit_status_2_and_named(options: tuple[str, ...], wor
     assert done.exit_code == 2, done.output
     assert words in done.stderr
     assert "Traceback" not in done.output
+
+
+# `os.chdir` as a step: on threads it moves this very process.
+MOVES = 'steps: [{step_id: a, tool: "os:chdir", args: {path: "{{ inputs.to }}"}}]\ninputs: {to: away}\n'
+
+
+@pytest.mark.parametrize("command", [["run"], ["bench", "--repetitions", "2", "--junit", "r.xml"]])
+def test_results_are_written_where_they_were_asked_for_although_steps_change_the_folder(
+    folder: Path, command: list[str]
+) -> None:
+    (folder / "away").mkdir()
+    (folder / "moves.yaml").write_text(MOVES, encoding="utf-8")
+    # The second repetition finds the folder `away`, as the first one did.
+    made = called(*command, "moves.yaml", "--executor", "threads", "--json", "r.json", "--store", "r.sqlite", "--quiet")
+    assert made.exit_code == 0, made.output
+    assert not list((folder / "away").iterdir())
+    assert {"r.json", "r.sqlite", *(["r.xml"] if "--junit" in command else [])} <= {
+        one.name for one in folder.iterdir()
+    }
+    with Store.open(folder / "r.sqlite", read_only=True) as store:
+        assert store.load("@last")["results"]
+
+
+def test_a_run_is_kept_although_the_current_folder_is_gone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "gone").mkdir()
+    monkeypatch.chdir(folder / "gone")
+    (folder / "gone").rmdir()
+    made = called("run", str(folder / "joke.yaml"), "--executor", "virtual", "--no-progress")
+    assert made.exit_code == 0, made.output
+    with Store.open(read_only=True) as store:
+        assert store.load("@last")["results"]
+    made = called("run", "../joke.yaml")
+    assert made.exit_code == 2
+    assert "error: the current folder is gone" in made.output

@@ -217,6 +217,15 @@ def test_retry_after_is_read_in_both_its_forms() -> None:
     assert retry_after_seconds({}) is None
 
 
+def test_a_server_that_asks_for_more_than_an_hour_has_refused(call: Caller) -> None:
+    with (
+        ScriptedServer([answer("no", "429 Slow", Retry_After="86400")]) as server,
+        pytest.raises(ToolError, match="asks to come back in 86,400 s; no more than 3600 s are waited") as caught,
+    ):
+        call(tool_of("http"), context(), None, {"url": server.url})
+    assert (caught.value.retryable, caught.value.retry_after_seconds) == (False, 86_400.0)
+
+
 def test_a_redirect_is_followed_only_where_that_is_declared(call: Caller) -> None:
     script = [[answer("", "302 Found", Location="/b")], [answer("3")]]
     with ScriptedServer(*script) as server:

@@ -135,6 +135,15 @@ def test_advice_after_a_failed_run_is_about_the_failure() -> None:
     assert words.endswith("check the key, and what it is allowed to do.")
 
 
+def test_the_step_that_is_named_is_the_one_that_said_so() -> None:
+    def tool(what: str) -> None:
+        raise ValueError(what)
+
+    steps = tuple(Step(step_id=name, tool="t", args={"what": f"of {name}"}) for name in ("a", "b"))
+    made = run(Workflow(steps=steps), tools={"t": tool}, backend="serial")
+    assert remedy(summary(made.timeline), made.timeline).endswith("correct step 'b' (of b).")
+
+
 def test_a_function_that_raises_is_named_with_what_it_says() -> None:
     def tool() -> None:
         raise ValueError("no such city")

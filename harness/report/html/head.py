@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from harness.analysis import Summary
 from harness.analysis.remedy import WORTH_ACTING_RATIO
 from harness.plain_text import counted, duration_text, duration_texts, gain_text, interval_text, some_of
 from harness.report.html.machine import machine_words
@@ -189,9 +190,14 @@ def _figures(cell: Cell, *, is_alone: bool) -> list[Figure]:
     # Of several cells it is in their table.
     if is_alone and (cause := figures.largest_lost_cause) is not None:
         seconds = figures.lost_seconds[cause]
-        if (share := seconds / figures.makespan_seconds if figures.makespan_seconds else 0.0) >= WORTH_ACTING_RATIO:
+        if (share := seconds / (_whole_seconds(figures) or 1.0)) >= WORTH_ACTING_RATIO:
             found.append(Figure("largest loss", duration_text(seconds), f"{visible(cause, 60)}, {share_text(share)}"))
     return found
+
+
+def _whole_seconds(figures: Summary) -> float:
+    """The makespan, with what a trace's outermost span lasts beyond the last step: the parts of it sum to that."""
+    return sum(figures.lost_seconds.values())
 
 
 def _bound_words(bound: str) -> str:
@@ -227,11 +233,12 @@ def _row(number: int, cell: Cell) -> CellRow:
     figures, result = cell.summary, cell.result
     bound, cause, speedup = figures.lower_bound_seconds, figures.largest_lost_cause, cell.speedup
     makespan, *ends = duration_texts(cell.makespan_seconds, *(result["makespan_seconds"]["ci95"] or ()))
-    gap = f"+{share_text(figures.makespan_seconds / bound - 1)}" if bound > 0 else ""
+    whole = _whole_seconds(figures)
+    gap = f"+{share_text(whole / bound - 1)}" if bound > 0 else ""
     lost, lost_more = NOTHING, ""
     seconds = 0.0 if cause is None else figures.lost_seconds[cause]
-    if cause is not None and seconds > _NOTHING_RATIO * figures.makespan_seconds:
-        lost, lost_more = visible(cause), f"{duration_text(seconds)} ({share_text(seconds / figures.makespan_seconds)})"
+    if cause is not None and seconds > _NOTHING_RATIO * whole:
+        lost, lost_more = visible(cause), f"{duration_text(seconds)} ({share_text(seconds / whole)})"
     is_baseline = result["executor"] == "serial" and speedup is not None
     values = [
         Value("runs", str(result["repetitions"])),

@@ -9,7 +9,7 @@ Sources: the work and critical path laws (Brent 1974); R. L. Graham, "Bounds on 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.testing.oracle.devices import device_bounds, wanted_devices
@@ -113,19 +113,20 @@ def _critical_path(view: View, times: Sequence[int]) -> int:
     """
     graph = view.graph
     weights: dict[str, int] = {}
-    for step in sorted(graph.steps, key=lambda step: -graph.depths[step.step_id]) if graph.children else graph.steps:
-        weights[step.step_id] = _weight(view, times, weights, step)
+    ran: Iterable[str] = view.record.by_step
+    for step_id in sorted(ran, key=graph.depths.__getitem__, reverse=True) if graph.children else ran:
+        weights[step_id] = _weight(view, times, weights, step_id)
     return longest_chain(view, [step for step in graph.topological if step.parent is None], weights)
 
 
-def _weight(view: View, times: Sequence[int], weights: Mapping[str, int], step: PlainStep) -> int:
-    tries = view.record.by_step.get(step.step_id, ())
+def _weight(view: View, times: Sequence[int], weights: Mapping[str, int], step_id: str) -> int:
+    tries = view.record.by_step[step_id]
     weight = 0
     for one in tries:
         weight += times[one.position]
         if one.number > 1:
             weight += one.backoff_end - one.ready
-    called = view.graph.children.get(step.step_id, ())
+    called = view.graph.children.get(step_id, ())
     if not called:
         return weight
     intervals = [

@@ -133,7 +133,7 @@ def read_timeline(graph: PlainGraph, asked: Iterable[tuple[Any, ...]], timeline:
     reader.read(asked)
     for attempt in timeline.attempts:
         reader.read_attempt(attempt)
-    reader.read(_final_events(timeline))
+    reader.read_states(timeline)
     return reader.finished()
 
 
@@ -197,6 +197,16 @@ class _Reader:
             later = [wait for wait in waits if wait.end > granted]
             one.waits = [*(wait for wait in waits if wait.end <= granted), *sorted(later, key=lambda wait: wait.start)]
 
+    def read_states(self, timeline: Timeline) -> None:
+        """The final states of a timeline."""
+        for event in _final_events(timeline):
+            _, step_id, _, _, status = event
+            if step_id in self.steps:
+                self.record.reports.add("final")
+                self.record.statuses.setdefault(step_id, []).append(status)
+            else:
+                self.read([event])
+
     def _new(self, step_id: str, number: int) -> Try:
         one = self.tries[step_id, number] = Try(step_id, number, self.places[step_id], self.steps[step_id].needs)
         return one
@@ -242,7 +252,7 @@ def _complete(record: Record, tries: dict[tuple[str, int], Try]) -> None:
             if "ended" in seen or "known" in seen:
                 record.faults.append((one.step_id, f"{one.name} ended without ever starting"))
             continue
-        one.granted = seen.get("granted", seen.get("started", 0))
+        one.granted = seen["granted"] if "granted" in seen else seen["started"]
         one.started = seen.get("started", one.granted)
         if "known" not in seen and "ended" not in seen:
             record.faults.append((one.step_id, f"{one.name} was granted at {one.granted} ns and never ended"))

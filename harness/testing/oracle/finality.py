@@ -8,7 +8,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -62,8 +62,8 @@ class View:
         self.options = options
         self.earliest: dict[str, Key] = {}
         self.latest: dict[str, Key] = {}
-        self.order_earliest: dict[str, Key] = {}
-        self.order_latest: dict[str, Key] = {}
+        self.order_earliest: dict[str, Key] = dict.fromkeys(graph.by_id, START)
+        self.order_latest: dict[str, Key] = dict.fromkeys(graph.by_id, START)
         self.decided: dict[str, tuple[Key, Key]] = {}
         self.locks: dict[str, list[tuple[str, Key, Key]]] = {}
         # Steps that failed or were skipped because another did, those skipped for that reason, and cancelled ones.
@@ -166,17 +166,15 @@ class View:
         if not tries and status == "skipped" and not self.spoilers.isdisjoint(step.data):
             self.failed_skips.add(step_id)
             self.spoilers.add(step_id)
-        self._lock(step_id)
+        if edges := self.graph.order_edges[step_id]:
+            self._lock(step_id, edges)
 
-    def _lock(self, step_id: str) -> None:
+    def _lock(self, step_id: str, edges: Iterable[tuple[str, str]]) -> None:
         """Fill in when its order edges were satisfied."""
-        self.order_earliest[step_id] = self.order_latest[step_id] = START
-        edges = self.graph.order_edges[step_id]
-        if edges:
-            locks = [(state, self.free(other, self.earliest), self.free(other, self.latest)) for other, state in edges]
-            self.locks[step_id] = locks
-            self.order_earliest[step_id] = max([early for _, early, _ in locks])
-            self.order_latest[step_id] = max([late for _, _, late in locks])
+        locks = [(state, self.free(other, self.earliest), self.free(other, self.latest)) for other, state in edges]
+        self.locks[step_id] = locks
+        self.order_earliest[step_id] = max([early for _, early, _ in locks])
+        self.order_latest[step_id] = max([late for _, _, late in locks])
 
     def free(self, step_id: str, finals: dict[str, Key]) -> Key:
         """When an order edge to this step is satisfied: final, and for one that never ran its own order edges too."""
@@ -194,9 +192,9 @@ class View:
         """When all data dependencies were final (and the step had been added): its fate is decided then."""
         added = None if step.parent is None else self.added(step)
         early = late = START if added is None else (added, 1)
-        for other in step.data:
-            early = max(early, self.earliest[other])
-            late = max(late, self.latest[other])
+        if step.data:
+            early = max(early, *map(self.earliest.__getitem__, step.data))
+            late = max(late, *map(self.latest.__getitem__, step.data))
         if added is None and step.call:
             late = NEVER
         return early, late

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from harness.testing.oracle import starvation as oracle_starvation
-from harness.testing.oracle.devices import DeviceAccount
+from harness.testing.oracle.devices import DeviceAccount, Wanted
 from harness.testing.oracle.events import NEVER, Try
 from harness.testing.oracle.finality import View, Violation, Waiting
 from harness.testing.oracle.plain_graph import EXACT_UNIT_NANOSECONDS
@@ -438,7 +438,9 @@ def _expected(sweep: Sweep, waiting: Waiting, time: int, after: int) -> tuple[st
 
 
 def _expected_of_needs(sweep: Sweep, one: Try, time: int, after: int) -> str | None:
-    wanted = {need.name: (kind, need) for kind, need in sweep.devices.wanted(one).items()}
+    wanted: dict[str, tuple[str, Wanted]] = {}
+    if sweep.devices.memory:
+        wanted = {need.name: (kind, need) for kind, need in sweep.devices.wanted(one).items()}
     for name, units in one.needs:
         if name in wanted:
             kind, need = wanted[name]
@@ -452,9 +454,9 @@ def _expected_of_needs(sweep: Sweep, one: Try, time: int, after: int) -> str | N
                 return f"resource.{name}"
             if high + units > min(sweep.capacity[name]):
                 return None
-    for name, _ in one.needs:
+    for name, _ in one.needs if sweep.buckets.every else ():
         due = ((sweep.buckets.rates.get(name), 1), (sweep.buckets.tokens.get(name), sweep.view.reserved_tokens(one)))
-        for bucket, amount in due if sweep.buckets.every else ():
+        for bucket, amount in due:
             if bucket is None or bucket.open_at(amount) <= time:
                 continue
             shut = bucket.high + (after - time) * bucket.per_ns + bucket.slack < amount

@@ -159,8 +159,10 @@ class PlainGraph:
     @cached_property
     def depths(self) -> dict[str, int]:
         """How deep each step is nested: 0 at the top."""
-        depths: dict[str, int] = {}
+        depths: dict[str, int] = {step.step_id: 0 for step in self.steps if step.parent is None}
         for step in self.steps:
+            if step.parent is None:
+                continue
             chain = []
             at: str | None = step.step_id
             while at is not None and at not in depths:
