@@ -2,7 +2,8 @@
 
 Rules of this module:
 - Per tool, and only once its recent steps were all shorter than 200 µs; one longer step, and the tool starts again.
-- Never a step with a timeout, a limit, a lock or ``idempotent: false``; none at all in a graph with
+- Never a step with a lock or ``idempotent: false``, nor one with a timeout or a limit, unless the backend says that it
+  takes care of these; none at all in a graph with
   ``on_failure: stop``, where a step that waits at a worker might run after the one that stops everything.
 """
 
@@ -22,10 +23,11 @@ _LEAST, _MOST = 4, 16
 
 
 class ShortSteps:
-    """What recent steps of each tool took."""
+    """What recent steps of each tool took. ``limits_and_timeouts``: steps that have them may wait, too."""
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    def __init__(self, steps: Sequence[Step], *, limits_and_timeouts: bool = False) -> None:
         self._steps = steps
+        self._limits_and_timeouts = limits_and_timeouts
         self._allowed = not any(step.on_failure == "stop" for step in steps)
         # By tool: how many of the last steps in a row were short; the mean duration of those.
         self._in_a_row: dict[str, int] = {}
@@ -60,10 +62,10 @@ class ShortSteps:
         return (
             self._allowed
             and index not in self._excluded
-            and step.timeout is None
             and step.idempotent is not False
-            and not (step.needs or step.reads or step.writes)
+            and not (step.reads or step.writes)
             and step.on_failure != "stop"
+            and (self._limits_and_timeouts or (step.timeout is None and not step.needs))
         )
 
     def joins(self, index: int, waiting: int) -> bool:

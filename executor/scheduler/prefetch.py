@@ -6,6 +6,8 @@ Rules of this module:
   be taken back at any time, and it can be cancelled without a worker.
 - It is granted when the slot before it becomes free, which the scheduler may hear of later: the record holds the time
   at which that was, and attempts stay in order of grant.
+- A limit is no hindrance where it is never full. Limits are held from the grant until the end is known, so what was
+  handed out may hold them beside all that runs.
 - The order of starts holds: what is handed out is what would start next. Where a step waits for its calls, those alone
   are handed out, and only if no other step could resume before they are over.
 """
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING
 from executor.record.timeline import Attempt, Wait
 from executor.scheduler.call_tree import NO_STEP
 from executor.scheduler.constrained_start import reserve
-from executor.scheduler.ready_queue import HANDED_OUT, INDEX_MASK, QUEUED
+from executor.scheduler.ready_queue import HANDED_OUT, INDEX_MASK, QUEUED, ReadyQueue
 
 if TYPE_CHECKING:
     from executor.scheduler.scheduler import Scheduler
@@ -28,27 +30,29 @@ if TYPE_CHECKING:
 # ruff: noqa: SLF001
 
 
-def hand_out(scheduler: Scheduler, most: int, fits: Callable[[int], bool]) -> list[int]:
+def hand_out(scheduler: Scheduler, most: int, fits: Callable[[int], bool], holders: int | None = None) -> list[int]:
     """Up to ``most`` steps that would start next if more slots were free, in the order of starts, as far as
-    ``fits(index)`` holds. Nothing is handed out while anything waits for more than a slot.
+    ``fits(index)`` holds. Nothing is handed out while anything may wait for more than a slot.
+
+    ``holders``: how many attempts, granted ones and those handed out before, hold limits at once at most; None: that is
+    not known.
     """
     queue = scheduler._queue
     handed: list[int] = []
-    if (
-        scheduler._mode
-        or scheduler._mapped
-        or scheduler._resuming
-        or queue.lines
-        or queue.reserved
-        or scheduler.policy == "serial"
-    ):
+    if scheduler._mode or scheduler._mapped or scheduler._resuming or queue.reserved or scheduler.policy == "serial":
         return handed
+    if queue.lines:
+        most = min(most, 0 if holders is None or scheduler._abandoned else _room_in_limits(queue, holders))
     caller = _innermost_caller(scheduler) if scheduler._blocked_since else NO_STEP
     if caller is None:
         return handed
     heap = queue.open_heap
     queued = queue.queued
-    while heap and len(handed) < most:
+    while len(handed) < most:
+        if queue.lines:
+            heap = _first_heap(queue)
+        if not heap:
+            break
         index = heap[0] & INDEX_MASK
         if queued[index] == QUEUED:
             if (
@@ -61,6 +65,21 @@ def hand_out(scheduler: Scheduler, most: int, fits: Callable[[int], bool]) -> li
             handed.append(index)
         heappop(heap)
     return handed
+
+
+def _first_heap(queue: ReadyQueue) -> list[int]:
+    """The heap whose first step would start next; an empty one: no step waits."""
+    first, first_key = queue.open_heap, queue.head(queue.open_heap)
+    for line in queue.lines.values():
+        key = queue.head(line.heap)
+        if key is not None and (first_key is None or key < first_key):
+            first, first_key = line.heap, key
+    return first
+
+
+def _room_in_limits(queue: ReadyQueue, holders: int) -> int:
+    """How many attempts beside ``holders`` may hold limits so that no step in any line waits for one."""
+    return min(line.demand.room_beside(holders) for line in queue.lines.values())
 
 
 def _innermost_caller(scheduler: Scheduler) -> int | None:
@@ -84,15 +103,28 @@ def take_back(scheduler: Scheduler, index: int) -> None:
         reserve(scheduler, index, scheduler._now)
         return
     queue.queued[index] = QUEUED
-    heappush(queue.open_heap, scheduler._keys[index])
+    heap = queue.open_heap
+    if scheduler._demand and (demand := scheduler._demand.get(index)) is not None:
+        line = queue.line(demand)
+        line.waited_for_worker_since(_queued_at(scheduler, index))
+        heap = line.heap
+    heappush(heap, scheduler._keys[index])
+
+
+def _queued_at(scheduler: Scheduler, index: int) -> int:
+    return scheduler._wait_reasons.queued_at.get(index, scheduler._ready_at[index])
 
 
 def start_handed_out(scheduler: Scheduler, index: int, at: int) -> Attempt | None:
     """The worker that has the step went on to it when its last one ended, ``at``. None: it was cancelled."""
     if scheduler._queue.queued[index] != HANDED_OUT:
         return None
+    queued_at = _queued_at(scheduler, index)
+    demand = scheduler._demand.get(index) if scheduler._queue.lines else None
+    if demand is not None and (line := scheduler._queue.lines.get(demand)) is not None:
+        line.waited_for_worker_since(queued_at)
     # The worker may have been free before the step was, and that was not known.
-    attempt = scheduler._grant(index, max(at, scheduler._wait_reasons.queued_at.get(index, scheduler._ready_at[index])))
+    attempt = scheduler._grant(index, max(at, queued_at))
     _put_in_order(scheduler, scheduler.attempts.pop())
     return attempt
 

@@ -70,6 +70,12 @@ class Line:
         """From ``now`` on the line waits for ``reason``."""
         extend_history(self.history, reason, now)
 
+    def waited_for_worker_since(self, time: int) -> None:
+        """A step of the line was handed out for a while, in which the line may have ended: it waited for a worker."""
+        history = self.history
+        if not history or history[0][0] > time:
+            history[: bool(history) and history[0][1] == "worker"] = [(time, "worker")]
+
 
 class ReadyQueue:
     """All queued steps. ``queued[i]``: OUT, QUEUED or RESERVED. ``open_heap``: the keys of steps without needs."""

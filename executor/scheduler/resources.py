@@ -70,7 +70,7 @@ class Limit:
     """A resource in use: units held, units reserved by steps in front, and its buckets."""
 
     __slots__ = (
-        "adaptive", "capacity", "changes", "in_use", "largest_capacity", "name", "rate", "reason",
+        "adaptive", "capacity", "changes", "in_use", "largest_capacity", "most_units", "name", "rate", "reason",
         "reserved_charges", "reserved_tokens", "reserved_units", "resource", "tokens",
     )  # fmt: skip
 
@@ -84,6 +84,8 @@ class Limit:
         # When the capacity became what, where it is found out.
         self.changes: list[tuple[int, int]] = [] if resource.auto is None else [(0, resource.auto.initial)]
         self.in_use = 0
+        # The most that any step takes.
+        self.most_units = 1
         self.reserved_units = 0
         self.reserved_charges = 0
         self.reserved_tokens = 0
@@ -136,6 +138,15 @@ class Demand:
             if limit.capacity is not None and limit.in_use + limit.reserved_units + units > limit.capacity:
                 return limit.reason
         return None
+
+    def room_beside(self, holders: int) -> int:
+        """How many attempts may hold limits beside ``holders`` others, so that no step ever waits for one of these
+        resources, whatever each takes.
+        """
+        if self.rated or self.adapts or self.devices:
+            return 0
+        fitting = [limit.capacity // limit.most_units for limit, _, _ in self.parts if limit.capacity is not None]
+        return max(0, min(fitting, default=0) - holders)
 
     def lacks_at_once(self) -> str | None:
         """The same of all that is held from the grant on."""
@@ -299,7 +310,9 @@ class Limits:
             kind = kind_of(name, self._resources) if devices else None
             if kind is None:
                 order.append(len(parts))
-                parts.append((self.by_name[name], int(amount), tokens))
+                limit = self.by_name[name]
+                limit.most_units = max(limit.most_units, int(amount))
+                parts.append((limit, int(amount), tokens))
             elif kind in left:
                 order.append(left.pop(kind))
         return DeviceDemand(parts, list(devices.values()), order) if devices else Demand(parts)

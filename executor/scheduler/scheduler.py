@@ -221,7 +221,7 @@ class Scheduler:
     @property
     def may_hand_out(self) -> bool:
         """Whether :meth:`hand_out` could find anything: a look that needs no lock."""
-        return bool(self._queue.open_heap)
+        return bool(self._queue.open_heap or self._queue.lines)
 
     def first_in_order(self) -> int | None:
         """The step that may start next if it needs but a slot, or one that has ended meanwhile; None: there is none.

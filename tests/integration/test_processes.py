@@ -29,6 +29,8 @@ from executor.backends.processes.worker_handle import WorkerProcess
 from executor.backends.processes.worker_pool import WorkerPool
 from executor.record.outcomes import Completion
 from executor.record.timeline import Attempt
+from harness.testing.oracle.called_graphs import graph_with_calls
+from harness.testing.oracle.judge import assert_ok, check_timeline
 
 DIES = 10.0
 
@@ -769,20 +771,25 @@ class Watcher(Instrument):
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
-def test_short_steps_that_are_handed_out_ahead_leave_a_true_record(workers: int) -> None:
+@pytest.mark.parametrize(
+    "fields", [{}, {"needs": {"seat": 1}}, {"timeout": 60.0}, {"needs": {"seat": 1}, "timeout": 60.0}], ids=str
+)
+def test_short_steps_that_are_handed_out_ahead_leave_a_true_record(workers: int, fields: dict[str, Any]) -> None:
     layers = [[f"{layer}.{n}" for n in range(20)] for layer in range(10)]
     steps = [
         Step(
             step_id=name,
             tool="noop",
             depends_on=tuple(layers[place - 1][n % 20] for n in range(i, i + 3)) if place else (),
+            **fields,
         )
         for place, layer in enumerate(layers)
         for i, name in enumerate(layer)
     ]
     watcher = Watcher()
-    result = go(*steps, workers=workers, instruments=[watcher])
+    result = go(*steps, workers=workers, instruments=[watcher], resources={"seat": Resource(capacity=10)})
     assert result.ok
+    assert_ok(check_timeline(graph_with_calls(result), result.timeline, handed_out_ahead=True))
     assert result.dropped_completions == 0
     assert len(result.timeline.attempts) == len(steps)
     assert result.timeline.workers == workers
@@ -884,6 +891,32 @@ def test_after_a_step_that_stops_the_run_none_of_those_behind_it_ran(tmp_path: P
     assert all(result.statuses[f"s{n}"] == "cancelled" for n in range(101, 200))
 
 
+def test_a_step_past_its_timeout_holds_up_none_of_those_behind_it() -> None:
+    steps = [
+        Step(step_id=f"s{n}", tool="nap", args={"seconds": 60 if n == 150 else 0}, timeout=0.3, needs={"seat": 1})
+        for n in range(300)
+    ]
+    result = go(*steps, tools={"nap": nap}, resources={"seat": Resource(capacity=4)})
+    assert [a.step_id for a in result.timeline.attempts if a.outcome != "succeeded"] == ["s150"]
+    assert result.errors["s150"].outcome == "timed_out"
+    assert len(result.timeline.attempts) == 300
+    check_record(result, 2)
+
+
+class StopsItsWorker(Instrument):
+    """The only worker is stopped before it is sent a step, and goes on after a while."""
+
+    def attempt_started(self, attempt: Attempt) -> None:
+        (worker,) = children()
+        os.kill(worker, signal.SIGSTOP)
+        threading.Timer(0.4, os.kill, (worker, signal.SIGCONT)).start()
+
+
+def test_the_time_of_a_step_runs_from_its_beginning_at_its_worker() -> None:
+    result = go(Step(step_id="a", tool="noop", timeout=0.1), workers=1, instruments=[StopsItsWorker()])
+    assert result.ok
+
+
 def test_only_short_and_harmless_steps_may_wait_at_a_worker() -> None:
     steps = [
         Step(step_id="plain", tool="t"),
@@ -893,10 +926,12 @@ def test_only_short_and_harmless_steps_may_wait_at_a_worker() -> None:
         Step(step_id="once", tool="t", idempotent=False),
         Step(step_id="other tool", tool="u"),
     ]
-    short = ShortSteps(steps)
+    short, watched = ShortSteps(steps), ShortSteps(steps, limits_and_timeouts=True)
     assert not any(short.fits(n) for n in range(6))
     for _ in range(10):
         short.note(0, 1_000)
+        watched.note(0, 1_000)
     assert [short.fits(n) for n in range(6)] == [True, False, False, False, False, False]
+    assert [watched.fits(n) for n in range(6)] == [True, True, True, False, False, False]
     short.note(0, 300_000)
     assert not short.fits(0)

@@ -31,7 +31,7 @@ def new_parent():
     return 1
 
 os.getppid = new_parent
-worker_main.main(there, 1, 1)
+worker_main.main(there, 1, 1, 1)
 """
 
 

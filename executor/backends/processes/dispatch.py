@@ -15,12 +15,15 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
+from executor.backends.base import usable_cores
 from executor.backends.pickling import unreadable_result
 from executor.backends.processes.frames import FAILED, HAS_FACTS, IS_NONE, NOTHING, Frame
 from executor.backends.processes.parent_child_steps import WorkerChildSteps
+from executor.backends.processes.polling import POLLED_STEP_NANOSECONDS
 from executor.backends.processes.prefetch import PATIENCE_NANOSECONDS, HandedOut, Outgoing, index_of
 from executor.backends.processes.step_requests import request_of
 from executor.backends.processes.worker_handle import BUSY, WorkerProcess
+from executor.engine.deadlines import NEVER
 from executor.engine.driver import Request
 from executor.engine.engine import Engine
 from executor.record.outcomes import Completion, Failure
@@ -46,21 +49,16 @@ class Dispatcher(HandedOut):
         self._reports: list[Completion] = []
         # The one that was sent the last step.
         self._awake: WorkerProcess | None = None
+        self._cores = usable_cores()
         self.nested = WorkerChildSteps(engine, self.dispatch)
 
     # ------------------------------------------------------------------ what workers say
-
-    def began(self, worker: WorkerProcess, started: int) -> None:
-        """A step with a timeout has begun. See :class:`executor.backends.processes.worker_pool.Listener`."""
-        attempt = worker.given[0]
-        # Such a step is never handed out ahead, so it was granted.
-        assert isinstance(attempt, Attempt)
-        self._engine.started(attempt, started - self._engine.origin, worker.name)
 
     def ended(self, worker: WorkerProcess, frame: Frame) -> None:
         """A result came. See :class:`executor.backends.processes.worker_pool.Listener`."""
         kind, flags, started, ended, cpu, tokens, body = frame
         item = worker.given.popleft()
+        worker.ended_at = ended
         outcome: AttemptOutcome = "succeeded"
         value: Any = None
         facts: dict[str, Any] | None = None
@@ -95,9 +93,10 @@ class Dispatcher(HandedOut):
         if worker.given and (wrote := worker.output.tail(self._engine.origin + worker.free_at)):
             message += f"; it wrote last: {wrote}"
         failure = Failure("WorkerDied", message)
+        began = worker.began_at()
+        started = 0 if began is None else began - self._engine.origin
         for item in worker.given:
-            started = item.started if isinstance(item, Attempt) else None
-            self._ends.append((worker, item, started or 0, now, None, "worker_died", failure, None, None))
+            self._ends.append((worker, item, started, now, None, "worker_died", failure, None, None))
         worker.given.clear()
         self._replace()
 
@@ -114,31 +113,33 @@ class Dispatcher(HandedOut):
         return bool(self.nested) or self._engine.cancel_requested
 
     def patience(self) -> float | None:
-        """Seconds to wait for workers at most. If one is idle, what waits behind a step that takes longer than those
-        before it did is taken back, now or when the time is over.
+        """Seconds to wait for workers at most: until a timeout may be over. If a worker is idle, what waits behind a
+        step that takes longer than those before it did is taken back, now or when the time is over.
         """
-        if not self.pool.idle:
+        if not self.pool.idle and self._look_at == NEVER:
             return None
         now = self._engine.now()
-        soonest: int | None = None
+        soonest = None if self._look_at == NEVER else self._look_at
         for worker in self.pool.workers:
-            if len(worker.given) > 1:
+            if len(worker.given) > 1 and self.pool.idle:
                 late_at = worker.free_at + PATIENCE_NANOSECONDS
                 if late_at <= now:
                     self._reclaim(worker)
                 elif soonest is None or late_at < soonest:
                     soonest = late_at
-        return None if soonest is None else (soonest - now) / NANOSECONDS
+        return None if soonest is None else max(0, soonest - now) / NANOSECONDS
 
     def advance(self, *, notified: bool = False) -> None:
         """Report to the engine what happened, and send what starts. ``notified``: others may have left something."""
         cancels = self._engine.cancel_requested
+        if self._look_at != NEVER:
+            self._note_begun()
         if self._ahead:
             self._hear_all_begun()
         if self.to_stop or (self._ahead and (notified or self.nested or self._ends_calls() or self._is_due())):
             self._settle()
         self._stop_calls()
-        starts = self._end_of_one_call() if len(self._ends) == 1 and not notified else None
+        starts = self._end_of_one() if len(self._ends) == 1 and not notified else None
         if starts is None:
             requests: list[Request] = [self._give_back] if self._take_back else []
             if cancels:
@@ -152,14 +153,14 @@ class Dispatcher(HandedOut):
         """Whether a step that waited for its calls has ended: they end with it."""
         return any(end[0].waiting for end in self._ends)
 
-    def _end_of_one_call(self) -> list[Attempt] | None:
-        """The short way for what calls made one after the other bring. None: the engine has to hear of more."""
+    def _end_of_one(self) -> list[Attempt] | None:
+        """The short way for steps, or calls, one after the other. None: the engine has to hear of more."""
         if self._ahead or self._take_back or self._reports or self._sent_again:
             return None
         ((worker, item, started, ended, cpu_seconds, outcome, value, tokens_used, facts),) = self._ends
         if outcome != "succeeded" or tokens_used is not None or facts:
             return None
-        if not isinstance(item, Attempt) or item.parent is None or item.outcome is not None:
+        if not isinstance(item, Attempt) or item.outcome is not None:
             return None
         self._ends = []
         self._short.note(item.index, ended - started)
@@ -228,7 +229,8 @@ class Dispatcher(HandedOut):
                 # Cancelled before it was sent: it never ran, and what it holds is free.
                 self._report(attempt, "cancelled", None)
                 continue
-            request = request_of(self._engine, self.nested.tools, attempt.index, attempt.attempt)
+            polls = self.pool.polls = self._may_poll(attempt.index)
+            request = request_of(self._engine, self.nested.tools, attempt.index, attempt.attempt, polls=polls)
             if isinstance(request, Failure):
                 self._report(attempt, "failed", request)
                 continue
@@ -246,6 +248,7 @@ class Dispatcher(HandedOut):
                 request = [*late, *request]
                 worker.large = True
             worker.given.append(attempt)
+            self._look_for_timeout(attempt, attempt.granted)
             outgoing.append((worker, request))
             self._awake = worker
         for worker, request in outgoing:
@@ -263,6 +266,13 @@ class Dispatcher(HandedOut):
         failure = Failure("NoWorker", f"no worker process is left to run it. {self.pool.exhausted}", retryable=False)
         while self._backlog:
             self._report(self._backlog.popleft(), "failed", failure)
+
+    def _may_poll(self, index: int) -> bool:
+        """Whether there is a core for each busy worker, one more and the driver, and the step is over in a moment."""
+        pool, short = self.pool, self._short
+        if len(pool.workers) - len(pool.idle) + 2 > self._cores:
+            return False
+        return short.fits(index) and short.mean_nanoseconds(index) <= POLLED_STEP_NANOSECONDS
 
     def _granted_at(self, attempt: Attempt) -> int:
         if attempt not in self._moved:

@@ -13,17 +13,20 @@ Rules of this module:
 - Code of a step may write anything into any descriptor. A frame begins with MAGIC and its body has a limit: what comes
   and is no frame ends the channel (:class:`StrayBytesError`), and nothing is read from it any more.
 - Times are those of CLOCK_MONOTONIC, which all processes of a machine share.
+- When a step with a timeout began is in a page of memory that both have: the parent looks when that time may be over,
+  and not at each step.
 """
 
 from __future__ import annotations
 
 import os
 from functools import partial
+from mmap import PAGESIZE, mmap
 from struct import Struct
 from typing import TypeAlias
 
-# kind, step, attempt, bytes of the body
-REQUEST = Struct("<BxxxIIQ")
+# kind, whether the worker polls for what follows, step, attempt, bytes of the body
+REQUEST = Struct("<B?xxIIQ")
 # MAGIC, kind, flags, started, ended, CPU nanoseconds or NOTHING, tokens used or NOTHING, bytes of the body
 RESULT = Struct("<IBBxxqqqqQ")
 MAGIC = 0x9DB3_4B4D
@@ -43,7 +46,7 @@ NOTHING = -1
 SETUP, TOOLS, CALL, GOODBYE, OUTCOMES = range(5)
 # Kinds of results. REFUSED: the worker cannot do its work, and the body says why. CALLING: the step that runs makes
 # calls; their number takes the place of `started`. WITHDRAWING: it does not wait for them any more.
-READY, REFUSED, STARTED, CALLING, WITHDRAWING, SUCCEEDED, FAILED = range(7)
+READY, REFUSED, CALLING, WITHDRAWING, SUCCEEDED, FAILED = range(6)
 # Flags of results: the value is None and there is no body; the body is a pair of value and facts.
 IS_NONE, HAS_FACTS = 1, 2
 
@@ -52,9 +55,14 @@ IS_NONE, HAS_FACTS = 1, 2
 Frame: TypeAlias = tuple[int, int, int, int, int, int, bytes | bytearray]
 
 
-def packets(kind: int, index: int, attempt: int, body: bytes) -> list[bytes | memoryview]:
-    """A request as the packets to send."""
-    head = REQUEST.pack(kind, index, attempt, len(body))
+def shared_page(fd: int) -> memoryview:
+    """The page of memory behind a descriptor, as integers: the first is when the last step with a timeout began."""
+    return memoryview(mmap(fd, PAGESIZE)).cast("q")
+
+
+def packets(kind: int, index: int, attempt: int, body: bytes, *, polls: bool = False) -> list[bytes | memoryview]:
+    """A request as the packets to send. ``polls``: after it, the worker polls for the next."""
+    head = REQUEST.pack(kind, polls, index, attempt, len(body))
     if len(body) <= PACKET_BYTES - REQUEST_BYTES:
         return [head + body]
     view = memoryview(body)

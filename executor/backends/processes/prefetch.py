@@ -7,8 +7,9 @@ Rules of this module:
 - What may be cancelled is taken back first. What has begun by then is granted before it is cancelled, so that the
   record shows whatever ran.
 - Per tool, and only once its recent steps were all shorter than 200 µs; one longer step, and the tool starts again.
-- Never a step with a timeout, a limit, a lock or ``idempotent: false``; none at all in a graph with
+- Never a step with a lock or ``idempotent: false``, nor one with limits that may be full; none at all in a graph with
   ``on_failure: stop``, where a step that waits at a worker might run after the one that stops everything.
+- The time of a step with a timeout runs from its beginning at its worker, however long it waited there.
 - A worker holds at most about a millisecond of work.
 - A worker that is awake beats one that has to be woken: a granted step that is over sooner than that takes waits behind
   another, although a worker is idle. If it has not begun within ``PATIENCE_NANOSECONDS``, the idle worker gets it.
@@ -24,6 +25,7 @@ from executor.backends.processes.step_requests import request_of
 from executor.backends.processes.worker_handle import BUSY, WorkerProcess
 from executor.backends.processes.worker_pool import WorkerPool
 from executor.backends.short_steps import ShortSteps
+from executor.engine.deadlines import NEVER
 from executor.engine.engine import Engine
 from executor.record.outcomes import Failure
 from executor.record.timeline import NANOSECONDS, Attempt
@@ -49,12 +51,19 @@ class HandedOut:
         self._take_back: list[int] = []
         self._moved: set[Attempt] = set()
         self._sent_again: list[tuple[Attempt, int]] = []
-        self._short = ShortSteps(engine.scheduler.steps)
+        self._short = ShortSteps(engine.scheduler.steps, limits_and_timeouts=True)
         # What was handed out ahead: how many of them are not granted yet, and the order (with some that are).
         self._ahead = 0
         self._handed: deque[tuple[int, WorkerProcess]] = deque()
+        # When those of them were handed out that have limits.
+        self._limited_since: dict[int, int] = {}
         # Until when all is known that ended.
         self._heard_at = 0
+        # No step with a timeout can be past it before, as far as is known here.
+        self._look_at = NEVER
+        # Whether any of the first so many steps has a timeout.
+        self._has_timeouts = False
+        self._looked_through = 0
         self._watches_start = engine.instruments.watches("attempt_started")
 
     def _is_due(self) -> bool:
@@ -65,23 +74,57 @@ class HandedOut:
             return True
         for worker in self.pool.workers:
             item = worker.given[0] if worker.waiting and worker.given else None
-            if isinstance(item, Attempt) and item.started is not None:
+            if isinstance(item, Attempt):
                 timeout = self._engine.scheduler.steps[item.index].timeout
                 soon = self._engine.now() + PATIENCE_NANOSECONDS
-                if timeout is not None and item.started + timeout * NANOSECONDS <= soon:
+                began = item.granted if item.started is None else item.started
+                if timeout is not None and began + timeout * NANOSECONDS <= soon:
                     return True
         return False
+
+    def _look_for_timeout(self, attempt: Attempt, began: int) -> None:
+        """The step was granted and has not begun before ``began``: look then whether its time may be over."""
+        timeout = self._engine.scheduler.steps[attempt.index].timeout
+        if timeout is not None:
+            self._look_at = min(self._look_at, began + round(timeout * NANOSECONDS))
+
+    def _note_begun(self) -> None:
+        """The time of a step may be over: the engine hears which steps with timeouts have begun, and when."""
+        now = self._engine.now()
+        if now < self._look_at:
+            return
+        self._look_at = NEVER
+        for worker in self.pool.workers:
+            for place, item in enumerate(worker.given):
+                if not isinstance(item, Attempt) or item.started is not None:
+                    continue
+                began = None if place else worker.began_at()
+                if began is None:
+                    self._look_for_timeout(item, now)
+                else:
+                    self._engine.started(item, began - self._engine.origin, worker.name)
+
+    def _holders(self) -> int:
+        """How many attempts hold their limits at once at most: a step past its timeout, and a call that ends with its
+        step, keep theirs until their worker is dead, and what takes their slots has limits, too. What was handed out
+        may be granted before it is known that what was granted before it has ended.
+        """
+        scheduler = self._engine.scheduler
+        count = len(scheduler.steps)
+        if count > self._looked_through:
+            late = scheduler.steps[self._looked_through :]
+            self._has_timeouts = self._has_timeouts or any(step.timeout is not None for step in late)
+            self._looked_through = count
+        may_abandon = self._has_timeouts or self.nested.any or scheduler.held > 0
+        return scheduler.slots * (1 + may_abandon) + self._ahead
 
     def _hear_all_begun(self) -> None:
         """Hear of all that ended until now, so that of what waits behind another step nothing has begun: a worker may
         have gone on while others were heard.
         """
-        heard = True
-        while heard:
-            heard = False
+        self._heard_at = self._engine.now()
+        while self.pool.hear_news():
             self._heard_at = self._engine.now()
-            for worker in self.pool.workers:
-                heard |= len(worker.given) > 1 and self.pool.hear(worker)
 
     def _settle(self) -> None:
         """What was handed out may be cancelled now. What has not begun must not begin any more, and comes back; what
@@ -148,9 +191,12 @@ class HandedOut:
 
     def _grant(self, index: int, at: int) -> Attempt | None:
         """Grant a step that was handed out. None: it was cancelled meanwhile."""
+        # The worker may have been free before the step was handed out, but its limits are not held since then.
+        at = max(at, self._limited_since.pop(index, at))
         attempt = self._engine.scheduler.start_handed_out(index, at)
         if attempt is not None:
             self._ahead -= 1
+            self._look_for_timeout(attempt, attempt.granted)
             if self._watches_start:
                 self._engine.instruments.call("attempt_started", attempt)
         return attempt
@@ -176,9 +222,12 @@ class HandedOut:
             # Calls that are about to be made come first; and those of a step whose time is nearly over end with it.
             return
         handed: list[int] = []
+        scheduler = self._engine.scheduler
 
-        def hand_out(_now: int) -> None:
-            handed.extend(self._engine.scheduler.hand_out(sum(count for count, _ in free_places), short.fits))
+        def hand_out(now: int) -> None:
+            most = sum(count for count, _ in free_places)
+            handed.extend(scheduler.hand_out(most, short.fits, self._holders()))
+            self._limited_since.update((index, now) for index in handed if scheduler.steps[index].needs)
 
         self._backlog.extend(self._engine.advance((), (hand_out,)))
         self._share_out(handed, free_places)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import select
 import sys
 import threading
 import time
@@ -35,13 +36,14 @@ from executor.backends.processes.frames import (
     REFUSED,
     REQUEST,
     SETUP,
-    STARTED,
     SUCCEEDED,
     TOOLS,
     pack_result,
     read_rest,
+    shared_page,
     write_all,
 )
+from executor.backends.processes.polling import Polling
 from executor.backends.processes.worker_child_steps import ChildStepChannel
 from executor.backends.worker_output import write_line_by_line
 from executor.child_steps.step_context import Place, RunningStep, enter_place
@@ -60,14 +62,14 @@ class Ending(Protocol):
     asked: bool
 
 
-def serve(requests: int, results: int, outcomes: int, ending: type[Ending]) -> bool:
+def serve(requests: int, results: int, outcomes: int, page: int, ending: type[Ending]) -> bool:
     """Get ready, then serve requests until there are no more. Returns whether the parent said goodbye; else it is
     gone.
     """
     first = os.read(requests, PACKET_BYTES)
     if not first:
         return False
-    setup: dict[str, bytes] = pickle.loads(read_rest(requests, first, REQUEST.unpack_from(first)[3]))  # noqa: S301  # the parent's words
+    setup: dict[str, bytes] = pickle.loads(read_rest(requests, first, REQUEST.unpack_from(first)[4]))  # noqa: S301  # the parent's words
     run, tools, complaint = _unpack(setup)
     if complaint:
         write_all(results, pack_result(REFUSED, 0, 0, 0, NOTHING, NOTHING, len(complaint)), complaint)
@@ -75,7 +77,7 @@ def serve(requests: int, results: int, outcomes: int, ending: type[Ending]) -> b
     write_line_by_line()
     write_all(results, pack_result(READY, 0, 0, 0, NOTHING, NOTHING, 0), b"")
     loop = _EventLoop()
-    server = _Server(requests, results, outcomes, run, tools, loop.run, ending)
+    server = _Server(requests, results, outcomes, shared_page(page), run, tools, loop.run, ending)
     try:
         return server.serve()
     finally:
@@ -153,6 +155,7 @@ class _Server:
         requests: int,
         results: int,
         outcomes: int,
+        page: memoryview,
         run: RunContext,
         tools: dict[str, Tool],
         run_async: Callable[[Any], Any],
@@ -160,6 +163,7 @@ class _Server:
     ) -> None:
         self._requests = requests
         self._results = results
+        self._page = page
         self._run = run
         self._tools = tools
         # Why those of the tools are not there that came later.
@@ -172,6 +176,9 @@ class _Server:
         self._writing = threading.Lock()
         self._place = Place(caller=ChildStepChannel(self._write_frame, outcomes))
         self._tracing = worker_tracing(run.trace)
+        self._polling = Polling()
+        self._channel = select.poll()
+        self._channel.register(requests, select.POLLIN)
 
     def serve(self) -> bool:
         requests = self._requests
@@ -179,7 +186,7 @@ class _Server:
         if self._tracing is not None:
             self._tracing.enter(self._place)
         while first := os.read(requests, PACKET_BYTES):
-            kind, _, attempt, size = REQUEST.unpack_from(first)
+            kind, polls, _, attempt, size = REQUEST.unpack_from(first)
             if kind == GOODBYE:
                 return True
             try:
@@ -192,6 +199,8 @@ class _Server:
                 self._begin_again(body)
             else:
                 self._serve_one(attempt, body)
+                if polls:
+                    self._polling.wait(self._channel)
         return False
 
     def _serve_one(self, attempt: int, body: bytes | memoryview) -> None:
@@ -205,8 +214,7 @@ class _Server:
         context = ToolContext(self._run, step_id, attempt, expected, timeout, devices)
         self._place.running = RunningStep(step_id, attempt, devices)
         if timeout is not None:
-            now = clock()
-            self._write(STARTED, 0, now, now, None, None)
+            self._page[0] = clock()
         with TimedAttempt(clock, self._cpu, failure_of) as run:
             tool = self._tools.get(tool_name) or self._no_tool(tool_name)
             if devices is None:

@@ -17,8 +17,12 @@ from executor.engine.engine import Engine
 from executor.record.outcomes import Failure
 
 
-def request_of(engine: Engine, tools: DeferredTools, index: int, number: int) -> list[bytes | memoryview] | Failure:
-    """The packets that ask for a step's call, attempt ``number``, or why they cannot be had."""
+def request_of(
+    engine: Engine, tools: DeferredTools, index: int, number: int, *, polls: bool = False
+) -> list[bytes | memoryview] | Failure:
+    """The packets that ask for a step's call, attempt ``number``, or why they cannot be had.
+    ``polls``: after it, the worker polls for the next.
+    """
     step = engine.scheduler.steps[index]
     step_id = engine.scheduler.step_ids[index]
     prompt = step.prompt
@@ -35,7 +39,7 @@ def request_of(engine: Engine, tools: DeferredTools, index: int, number: int) ->
         return _argument_failure(step_id, args, error)
     except Exception as error:  # noqa: BLE001  # a template that fails is a failed attempt
         return Failure.of(error)
-    return packets(CALL, index, number, body)
+    return packets(CALL, index, number, body, polls=polls)
 
 
 def _argument_failure(step_id: str, args: Mapping[str, Any], error: NotPicklableError) -> Failure:

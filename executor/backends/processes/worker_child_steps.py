@@ -90,7 +90,7 @@ class ChildStepChannel(Caller):
         try:
             first = os.read(self._outcomes, PACKET_BYTES)
             if first:
-                _, number, _, size = REQUEST.unpack_from(first)
+                _, _, number, _, size = REQUEST.unpack_from(first)
                 body = read_rest(self._outcomes, first, size)
         except EOFError:
             first = b""

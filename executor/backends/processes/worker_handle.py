@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections import deque
 from contextlib import suppress
+from mmap import PAGESIZE
 from pathlib import Path
 from typing import TypeAlias
 
@@ -29,6 +30,7 @@ from executor.backends.processes.frames import (
     Frame,
     FrameReader,
     packets,
+    shared_page,
 )
 from executor.backends.worker_output import WorkerOutput
 from executor.record.timeline import Attempt
@@ -46,9 +48,9 @@ class WorkerProcess:
     """One worker. ``given`` is what was sent and has not come back, in order: the first runs, the others wait there."""
 
     __slots__ = (
-        "_outbox", "_outcomes", "_outcomes_outbox", "_process", "_reader", "_their_outcomes", "_theirs", "_to_worker",
-        "fault", "free_at", "given", "kill_at", "large", "name", "outcomes_fd", "output", "pid", "pidfd", "ready",
-        "requests_fd", "results_fd", "state", "tools", "waiting",
+        "_outbox", "_outcomes", "_outcomes_outbox", "_page", "_process", "_reader", "_their_outcomes", "_theirs",
+        "_to_worker", "ended_at", "fault", "free_at", "given", "kill_at", "large", "name", "outcomes_fd", "output",
+        "pid", "pidfd", "ready", "requests_fd", "results_fd", "state", "tools", "waiting",
     )  # fmt: skip
 
     def __init__(self, name: str, output: WorkerOutput) -> None:
@@ -66,6 +68,8 @@ class WorkerProcess:
         # When the last result ended, in the run's nanoseconds; when a group that was asked to end is killed.
         self.free_at = 0
         self.kill_at = 0
+        # When the last result that was heard ended, by the clock: also in a run before.
+        self.ended_at = 0
         # The first of `given` came in several packets, so none of them may be taken back.
         self.large = False
         # Who of the step that it runs waits for calls.
@@ -79,13 +83,20 @@ class WorkerProcess:
         self._outcomes, self._their_outcomes = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.results_fd, write_end = os.pipe()
         self.pidfd = -1
+        page = -1
+        self._page = memoryview(b"")
         try:
-            self._process = self._start(write_end)
+            page = os.memfd_create("makespan-worker")
+            os.truncate(page, PAGESIZE)
+            self._page = shared_page(page)
+            self._process = self._start(write_end, page)
         except BaseException:
             self.close()
             raise
         finally:
             os.close(write_end)
+            if page >= 0:
+                os.close(page)
             output.started()
             self._their_outcomes.close()
         self.pid = self._process.pid
@@ -106,8 +117,8 @@ class WorkerProcess:
         self.tools.clear()
         self.waiting.clear()
 
-    def _start(self, write_end: int) -> subprocess.Popen[bytes]:
-        channels = [self._theirs.fileno(), write_end, self._their_outcomes.fileno()]
+    def _start(self, write_end: int, page: int) -> subprocess.Popen[bytes]:
+        channels = [self._theirs.fileno(), write_end, self._their_outcomes.fileno(), page]
         stdout, stderr = self.output.write_ends
         # -P: the directory that the program lies in, and the current one, are no place to import from.
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001  # as multiprocessing does: -O, -W, -X … hold for workers too
@@ -190,8 +201,15 @@ class WorkerProcess:
                 break
             if len(packet) < REQUEST_BYTES:
                 break
-            taken.append(REQUEST.unpack_from(packet)[1])
+            taken.append(REQUEST.unpack_from(packet)[2])
         return taken
+
+    def began_at(self) -> int | None:
+        """When the first of ``given``, a step with a timeout, began, by the clock; None: it has not. (If it has ended
+        and that was not heard yet, the one after it may have begun.)
+        """
+        began: int = self._page[0]
+        return began if began > self.ended_at else None
 
     # ------------------------------------------------------------------ ending
 
@@ -228,6 +246,7 @@ class WorkerProcess:
         self._outcomes.close()
         self._their_outcomes.close()
         os.close(self.results_fd)
+        self._page.release()
         if self.pidfd >= 0:
             os.close(self.pidfd)
 

@@ -1,4 +1,4 @@
-"""The program of a worker process: ``python worker_main.py REQUESTS RESULTS OUTCOMES`` (file descriptors).
+"""The program of a worker process: ``python worker_main.py REQUESTS RESULTS OUTCOMES PAGE`` (file descriptors).
 
 It is run by its path, and not imported by the worker's parent as ``__main__``: so that scripts need no ``__main__``
 guard. Standard library alone until the parent's path is known.
@@ -30,11 +30,11 @@ class Ending:
     asked = False
 
 
-def main(requests: int, results: int, outcomes: int) -> None:
+def main(requests: int, results: int, outcomes: int, page: int) -> None:
     """Be a worker until the parent has no more work."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
-    _keep((requests, results, outcomes))
+    _keep((requests, results, outcomes, page))
     first = os.read(requests, _FIRST_PACKET_BYTES)
     if not first:
         return
@@ -49,7 +49,7 @@ def main(requests: int, results: int, outcomes: int) -> None:
     orphaned = False
     try:
         try:
-            orphaned = not serve(requests, results, outcomes, Ending)
+            orphaned = not serve(requests, results, outcomes, page, Ending)
         finally:
             # A parent that dies ends the channel and has a signal sent to this process, which may come right here.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -115,4 +115,4 @@ def _end_group() -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:4]))
+    main(*map(int, sys.argv[1:5]))

@@ -24,13 +24,13 @@ from executor.backends.processes.frames import (
     READY,
     REFUSED,
     SETUP,
-    STARTED,
     SUCCEEDED,
     WITHDRAWING,
     Frame,
     StrayBytesError,
     packets,
 )
+from executor.backends.processes.polling import Polling
 from executor.backends.processes.worker_handle import BUSY, IDLE, STARTING, STOPPING, WorkerProcess
 from executor.backends.worker_output import OutputRelay
 from executor.record.timeline import NANOSECONDS
@@ -44,6 +44,8 @@ START_FAILURES = 3
 GOODBYE_NANOSECONDS = 2_000_000_000
 # Descriptors from here on are too high for select(), FD_SETSIZE.
 _SELECTABLE = 1024
+# A wait that is longer ends so much sooner: the rest is waited for exactly.
+_WHOLE_SECONDS = 0.05
 _STRAY_BYTES = (
     "was ended: on its channel came bytes that are no result. "
     "Its step wrote into a file descriptor that it had not opened"
@@ -52,9 +54,6 @@ _STRAY_BYTES = (
 
 class Listener(Protocol):
     """Who hears what workers say."""
-
-    def began(self, worker: WorkerProcess, started: int) -> None:
-        """The first of what the worker was given, a step with a timeout, has begun (nanoseconds of the clock)."""
 
     def ended(self, worker: WorkerProcess, frame: Frame) -> None:
         """The first of what the worker was given has ended."""
@@ -87,6 +86,9 @@ class WorkerPool:
         self._start_failures = 0
         self._closing = False
         self._relay = OutputRelay(warnings)
+        # Whether the next wait polls for a moment.
+        self.polls = False
+        self._polling = Polling()
         self._epoll = select.epoll()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake_fd, select.EPOLLIN)
@@ -206,11 +208,9 @@ class WorkerPool:
         due = self._kill_due() if self._dying else None
         if due is not None:
             seconds = due if seconds is None else min(due, seconds)
-        if seconds is not None and self._epoll.fileno() < _SELECTABLE:
-            # The poll itself counts in milliseconds.
-            select.select([self._epoll], [], [], min(seconds, LONGEST_WAIT_SECONDS))
-            seconds = 0
-        for fd, _ in self._epoll.poll(LONGEST_WAIT_SECONDS if seconds is None else min(seconds, LONGEST_WAIT_SECONDS)):
+        found = self._polling.wait(self._epoll) if self.polls else []
+        self.polls = False
+        for fd, _ in found or self._sleep(LONGEST_WAIT_SECONDS if seconds is None else seconds):
             worker = self._by_fd.get(fd)
             if worker is None:
                 notified = True
@@ -225,6 +225,25 @@ class WorkerPool:
         for worker in gone:
             self._bury(worker)
         return notified
+
+    def _sleep(self, seconds: float) -> list[tuple[int, int]]:
+        """Until something comes, for at most as long; less if that is long."""
+        if seconds > 2 * _WHOLE_SECONDS:
+            return self._epoll.poll(min(seconds, LONGEST_WAIT_SECONDS) - _WHOLE_SECONDS)
+        if self._epoll.fileno() < _SELECTABLE:
+            # The poll itself counts in milliseconds.
+            select.select([self._epoll], [], [], seconds)
+            seconds = 0
+        return self._epoll.poll(seconds)
+
+    def hear_news(self) -> bool:
+        """Take in what workers have said by now. Returns whether any has said anything."""
+        heard = False
+        for fd, _ in self._epoll.poll(0):
+            worker = self._by_fd.get(fd)
+            if worker is not None and fd == worker.results_fd:
+                heard |= self.hear(worker)
+        return heard
 
     def hear(self, worker: WorkerProcess) -> bool:
         """Take in what one read brings. Returns whether there may be more."""
@@ -243,8 +262,6 @@ class WorkerPool:
                 self._listener.ended(worker, frame)
                 if not worker.given and worker.state == BUSY:
                     self.make_idle(worker)
-            elif kind == STARTED and worker.given:
-                self._listener.began(worker, frame[2])
             elif kind in (CALLING, WITHDRAWING):
                 self._listener.calls(worker, frame[2], frame[6] if kind == CALLING else None)
             elif kind == REFUSED:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -92,6 +92,84 @@ def test_nothing_is_handed_out_while_somebody_has_reserved() -> None:
     assert hand_out(hand) == []
     assert hand.go_on() == ["low"]
     assert hand_out(hand, 1) == [f"c{MANY + 1}"]
+
+
+def limited(hand: Hand, most: int = 9, holders: int = 2) -> list[str]:
+    """What is handed out where so many attempts hold limits at once at most."""
+    handed = [hand.scheduler.step_ids[index] for index in hand.scheduler.hand_out(most, lambda _: True, holders)]
+    hand.scheduler.validate()
+    return handed
+
+
+def test_steps_whose_limit_is_never_full_are_handed_out_in_the_order_of_starts() -> None:
+    needs = [{"llm": 1}, None, {"llm": 1}, {"gpu": 1, "llm": 1}, None, {"gpu": 1, "llm": 1}]
+    steps = [step(name, priority=9 - n, needs=each) for n, (name, each) in enumerate(zip("abcdef", needs, strict=True))]
+    hand = Hand(steps, slots=2, resources={"llm": Resource(capacity=6), "gpu": Resource(capacity=5)})
+    assert hand.start() == ["a", "b"]
+    assert limited(hand) == ["c", "d", "e"]
+    hand.end("a", 1)
+    assert go_on_to(hand, "c", at(1)) == at(1)
+    hand.end("b", 1)
+    assert go_on_to(hand, "d", at(1)) == at(1)
+    assert limited(hand) == ["f"]
+    assert hand.start(1) == []
+
+
+@pytest.mark.parametrize(
+    ("resource", "larger"),
+    [
+        ({"capacity": 2}, 1),
+        ({"capacity": 5}, 2),
+        ({"capacity": 4, "rate_per_minute": 9}, 1),
+        ({"auto": {"initial": 4}}, 1),
+        ({"devices": 4}, 1),
+    ],
+    ids=["no more than slots", "another step takes more", "a rate", "found out", "devices"],
+)
+def test_nothing_is_handed_out_while_a_step_waits_whose_limit_may_be_full(
+    resource: dict[str, object], larger: int
+) -> None:
+    steps = [
+        step("a", priority=1),
+        step("b", priority=1),
+        step("c", needs={"llm": 1}),
+        step("d", needs={"llm": larger}),
+    ]
+    hand = Hand(steps, slots=2, resources={"llm": Resource.model_validate(resource)})
+    assert hand.start() == ["a", "b"]
+    assert limited(hand) == []
+
+
+def test_nothing_with_a_limit_is_handed_out_while_an_abandoned_call_keeps_its_own() -> None:
+    steps = [step(name, needs={"llm": 1}) for name in "abc"]
+    hand = Hand(steps, slots=1, resources={"llm": Resource(capacity=9)})
+    hand.start()
+    hand.end("a", 1, "timed_out", abandoned=True)
+    assert hand.start(1) == ["b"]
+    assert limited(hand) == []
+    hand.scheduler.returned(hand.live["a"], at(2))
+    assert limited(hand) == ["c"]
+
+
+def test_a_step_with_a_limit_waited_for_a_worker_all_the_time_in_which_it_was_handed_out() -> None:
+    steps = [
+        step("a", priority=1),
+        step("b", needs={"llm": 1}),
+        step("c", needs={"llm": 1}),
+        step("d", "a", needs={"llm": 1}),
+    ]
+    hand = Hand(steps, slots=1, resources={"llm": Resource(capacity=9)})
+    hand.start()
+    assert limited(hand, 2) == ["b", "c"]
+    # None of them waits here: their line ends, and another begins for `d`.
+    assert hand.start(1) == []
+    hand.end("a", 2)
+    assert go_on_to(hand, "b", at(2)) == at(2)
+    assert hand.start(2) == []
+    hand.scheduler.take_back(hand.scheduler.index["c"])
+    assert hand.turn(3, "b") == ["c"]
+    assert hand.turn(4, "c") == ["d"]
+    assert [hand.waits(name) for name in "bcd"] == [[("worker", 0, 2)], [("worker", 0, 3)], [("worker", 2, 4)]]
 
 
 def caller_of(hand: Hand, name: str, *calls: str) -> None:
@@ -298,10 +376,12 @@ def test_a_call_that_is_cancelled_where_it_waits_never_starts() -> None:
 # ---------------------------------------------------------------------- from handing out to the end of a run
 
 
-def scheduler_of(*steps: Step, slots: int = 1, policy: Policy = "dataflow") -> Scheduler:
-    graph = plan(Workflow(steps=steps)).graph
+def scheduler_of(
+    *steps: Step, slots: int = 1, policy: Policy = "dataflow", resources: Mapping[str, Resource] | None = None
+) -> Scheduler:
+    graph = plan(Workflow(steps=steps), resources=resources or {}).graph
     assert graph is not None
-    scheduler = Scheduler(slots, policy=policy)
+    scheduler = Scheduler(slots, policy=policy, resources=resources)
     scheduler.add(graph, 0)
     return scheduler
 
@@ -376,15 +456,22 @@ def test_the_serial_baseline_hands_nothing_out() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_any_order_of_handing_out_and_taking_back_runs_every_step_once(seed: int) -> None:
+@pytest.mark.parametrize("with_limits", [False, True])
+def test_any_order_of_handing_out_and_taking_back_runs_every_step_once(seed: int, with_limits: bool) -> None:
     draw = random.Random(seed)
+    needs: list[dict[str, float]] = [{"r": 2}, {"r": 1, "s": 1}, {}, {"s": 1}] if with_limits else [{}]
     steps = [
         Step(
-            step_id=f"s{n}", tool="noop", depends_on=tuple({f"s{draw.randrange(n)}" for _ in range(2)}) if n > 4 else ()
+            step_id=f"s{n}",
+            tool="noop",
+            depends_on=tuple({f"s{draw.randrange(n)}" for _ in range(2)}) if n > 4 else (),
+            needs=draw.choice(needs),
         )
         for n in range(60)
     ]
-    scheduler = scheduler_of(*steps, slots=draw.randint(1, 4))
+    slots = draw.randint(1, 4)
+    resources = {"r": Resource(capacity=2 * slots + 6), "s": Resource(capacity=slots + 3)}
+    scheduler = scheduler_of(*steps, slots=slots, resources=resources)
     running = scheduler.start(0)
     handed: list[int] = []
     now = 0
@@ -392,7 +479,7 @@ def test_any_order_of_handing_out_and_taking_back_runs_every_step_once(seed: int
         now += draw.randint(0, 3)
         action = draw.randrange(3)
         if action == 0:
-            handed += scheduler.hand_out(draw.randint(1, 5), lambda _: True)
+            handed += scheduler.hand_out(draw.randint(1, 5), lambda _: True, slots + len(handed))
         elif action == 1 and handed:
             scheduler.take_back(handed.pop(draw.randrange(len(handed))))
         elif running:
@@ -408,6 +495,11 @@ def test_any_order_of_handing_out_and_taking_back_runs_every_step_once(seed: int
     assert sorted(attempt.index for attempt in attempts) == list(range(60))
     assert [attempt.granted for attempt in attempts] == sorted(attempt.granted for attempt in attempts)
     assert all(attempt.ready <= attempt.granted for attempt in attempts)
+    waits = {attempt.index: [(wait.reason, wait.start, wait.end) for wait in attempt.waits] for attempt in attempts}
+    assert waits == {
+        attempt.index: [("worker", attempt.ready, attempt.granted)] if attempt.ready < attempt.granted else []
+        for attempt in attempts
+    }
 
 
 # ---------------------------------------------------------------------- a grant that was at another time
