@@ -56,8 +56,8 @@ class Meter:
     _own_peak_bytes: ClassVar[int] = 0
 
     def __init__(self, living: Callable[[], Iterable[int]] = tuple) -> None:
-        self._note_own_peak()
         self._files = _peak_files(os.getpid())
+        self._note_own_peak()
         if self._files is not None:
             os.pwrite(self._files.reset, _RESET, 0)
         self._living = living
@@ -77,14 +77,15 @@ class Meter:
         ended = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _MAXRSS_UNIT
         peaks = [_peak_of(pid) or 0 for pid in self._living()]
         children = max([ended if ended > Meter._own_peak_bytes else 0, *peaks])
-        peak = None if self._files is None else _peak_in(os.pread(self._files.status, _STATUS_BYTES, 0))
-        return Usage(cpu, int(voluntary), int(involuntary), own_peak if peak is None else peak, children or None)
+        return Usage(cpu, int(voluntary), int(involuntary), own_peak, children or None)
 
-    @staticmethod
-    def _note_own_peak() -> int:
-        """The peak of this process in bytes, since it was last reset."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
-        Meter._own_peak_bytes = max(Meter._own_peak_bytes, peak)
+    def _note_own_peak(self) -> int:
+        """The peak of this process in bytes, since it was last reset if it can be."""
+        peak = None if self._files is None else _peak_in(os.pread(self._files.status, _STATUS_BYTES, 0))
+        if peak is None:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
+        before = 0 if self._files is None else self._files.peak_before_bytes
+        Meter._own_peak_bytes = max(Meter._own_peak_bytes, peak, before)
         return peak
 
 
@@ -112,10 +113,11 @@ def _counts_of(pid: int) -> tuple[float, float, float]:
 
 
 class _PeakFiles(NamedTuple):
-    """Descriptors of the files that reset and tell the peak memory of this process."""
+    """Descriptors of the files that reset and tell the peak memory of this process, and its peak before any reset."""
 
     reset: int
     status: int
+    peak_before_bytes: int
 
 
 @cache
@@ -124,10 +126,12 @@ def _peak_files(process_id: int) -> _PeakFiles | None:  # noqa: ARG001 - a proce
     with contextlib.suppress(OSError), contextlib.ExitStack() as failing:
         reset = os.open(_CLEAR_REFS, os.O_WRONLY)
         failing.callback(os.close, reset)
-        os.pwrite(reset, _RESET, 0)
         status = os.open(_STATUS, os.O_RDONLY)
+        failing.callback(os.close, status)
+        peak_before = _peak_in(os.pread(status, _STATUS_BYTES, 0))
+        os.pwrite(reset, _RESET, 0)
         failing.pop_all()
-        return _PeakFiles(reset, status)
+        return _PeakFiles(reset, status, peak_before or 0)
     return None
 
 

@@ -39,7 +39,7 @@ def test_how_long_ago_is_counted_back_from_now(words: str, hours: int) -> None:
 
 def test_the_command_line_names_the_store_before_the_configuration_does() -> None:
     config = Config(store=StoreSettings(path="~/runs.sqlite"))
-    assert store_path("mine.sqlite", config) == Path("mine.sqlite")
+    assert store_path("mine.sqlite", config) == Path.cwd() / "mine.sqlite"
     assert store_path(None, config) == Path("~/runs.sqlite").expanduser()
     assert store_path(None, Config()) == default_store_path()
 
