@@ -74,8 +74,8 @@ DEVICE_FAULTS = (
         "devices kept by an abandoned call",
         "When an abandoned call returns, its devices stay held.",
         "executor.scheduler.scheduler:Scheduler.returned",
-        "if self.limits.pools and attempt.devices is not None:",
-        "if False:",
+        "release_devices(self.limits, attempt)",
+        "pass",
         focus=DEVICES,
     ),
     Fault(
