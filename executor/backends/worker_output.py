@@ -89,6 +89,10 @@ class WorkerOutput:
         self.is_shown = True
         self._notify()
 
+    def hide(self) -> None:
+        """What it will write is not shown."""
+        self.is_shown = False
+
     def tail(self, since: int = 0) -> str:
         """The end of what it wrote, for people, without secrets; only what came ``since`` then (nanoseconds of
         ``time.perf_counter_ns``). What had been written just before may be part of it.

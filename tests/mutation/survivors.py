@@ -175,6 +175,25 @@ SURVIVORS = (
         "what is declared after the beginning has no devices, and is looked up nowhere else",
     ),
     Survivor(
+        "executor.scheduler.prefetch:_first_heap",
+        "key < first_key",
+        "key <= first_key",
+        "two keys are never equal: the index of the step is in their lowest bits",
+    ),
+    Survivor(
+        "executor.scheduler.ready_queue:Line.waited_for_worker_since",
+        "history[0][0] > time",
+        "history[0][0] >= time",
+        "where both are equal, the same is put in again, or a wait of no length",
+    ),
+    Survivor(
+        "executor.scheduler.resources:Demand.room_beside",
+        "0",
+        "1",
+        "at least one attempt holds a slot where steps are handed out, and it is taken off again",
+        place=3,
+    ),
+    Survivor(
         "executor.scheduler.short_way:_first_line",
         "key < best_key",
         "key <= best_key",

@@ -97,6 +97,11 @@ def test_a_need_that_no_device_can_meet_is_told_with_file_step_and_field(
     assert words in finding.message
 
 
+def test_a_share_of_what_is_counted_in_whole_units_says_what_to_do(tmp_path: Path) -> None:
+    (finding,) = faults(written(tmp_path, f"{BAD}  - {{step_id: a, tool: noop, needs: {{llm: 0.5}}}}\n"))
+    assert finding.fix == "need a whole number; shares are for devices"
+
+
 @pytest.mark.parametrize(
     ("text", "code", "path"),
     [

@@ -127,6 +127,20 @@ def test_a_descriptor_that_is_given_again_at_once_is_that_of_the_next_worker(
     assert made[0].tail() == "of the next"
 
 
+def test_what_a_worker_writes_after_it_was_hidden_is_kept_and_not_shown(
+    relay: OutputRelay, capfd: pytest.CaptureFixture[str]
+) -> None:
+    output = relay.output()
+    os.write(output.write_ends[0], b"of a step\n")
+    relay.flush()
+    output.hide()
+    os.write(output.write_ends[0], b"of a program that is ended\n")
+    relay.flush()
+    assert capfd.readouterr().out == "of a step\n"
+    assert output.tail().endswith("of a program that is ended")
+    output.started()
+
+
 @contextmanager
 def standard(file: int, *streams: int, inheritable: bool = True) -> Iterator[None]:
     """In this block these standard streams of this process are that file."""

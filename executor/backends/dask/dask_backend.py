@@ -284,6 +284,11 @@ class DaskBackend(StayingOutputsBackend):
 
     def _close_connection(self) -> None:
         self._worker_pids = []
+        if self._relay is not None:
+            # No step runs any more: what follows are words of programs that are ended.
+            self._relay.flush()
+            for output in self._outputs:
+                output.hide()
         if self._client is not None:
             self._client.close()
         if self._cluster is not None:
