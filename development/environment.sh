@@ -59,7 +59,7 @@ describe() {
     demo)
       FOLDER=.venv PROGRAM=makespan NEEDED="what makespan needs (about 80 MB)" ARGUMENTS=(-c constraints.txt -e .) ;;
     tests)
-      FOLDER=.venv PROGRAM=pytest NEEDED="what the tests need (about 330 MB)" ARGUMENTS=(-c constraints.txt -e '.[dev]') ;;
+      FOLDER=.venv PROGRAM=pytest NEEDED="what the tests need (about 410 MB)" ARGUMENTS=(-c constraints.txt -e '.[dev]') ;;
     # Each file names all that is loaded, and of MLflow nothing of what it draws and trains with, which is as much again.
     # So the installer must not look for what the packages depend on.
     trace-store) list_of .venv-trace-store mlflow tests/trace-store.txt "a trace store (about 100 MB)" ;;

@@ -367,14 +367,18 @@ class Step(StrictModel):
         return copied
 
     @classmethod
-    def of_checked(cls, words: dict[str, Any]) -> Self:
-        """A step of words that are known to be right, none of them a default: nothing is looked at."""
+    def of_checked(cls, words: dict[str, Any], given: set[str] | None = None) -> Self:
+        """A step of words that are known to be right, none of them a default: nothing is looked at. ``given``: the
+        names that count as given; by default those of the words, in a set that steps share.
+        """
         made = cls.__new__(cls)
-        key = frozenset(words)
-        if key not in _GIVEN:
-            _GIVEN[key] = set(key), [(name, default) for name, default in _DEFAULTS.items() if name in key]
+        if given is None:
+            key = frozenset(words)
+            if key not in _GIVEN:
+                _GIVEN[key] = set(key), [(name, default) for name, default in _DEFAULTS.items() if name in key]
+            given = _GIVEN[key][0]
         _put(made, "__dict__", words)
-        _put(made, "__pydantic_fields_set__", _GIVEN[key][0])
+        _put(made, "__pydantic_fields_set__", given)
         _put(made, "__pydantic_extra__", None)
         _put(made, "__pydantic_private__", None)
         return made

@@ -161,6 +161,7 @@ class Runner:
         """Whether attempts of the step ask a service."""
         return case not in self._replayed and self._asks_a_service(case, case.loaded.graph.steps[step])
 
+    @current_folder_kept()
     def run(self, cell: MatrixCell, repetition: int) -> Measured:
         """Run a cell once. ``repetition`` counts from 1; warm-up runs are 0.
 
@@ -178,18 +179,17 @@ class Runner:
         its_own = () if self._instruments_for is None else self._instruments_for(cell, repetition)
         meter = Meter(lambda: getattr(backend, "worker_pids", ()))
         began = time.perf_counter()
-        with current_folder_kept():
-            done = run(
-                case.loaded.workflow,
-                backend=backend,
-                policy=scheduled(cell.policy),
-                tools=self._tools(case, repetition),
-                resources=case.loaded.resources,
-                seed=seed,
-                instruments=[*self._instruments, *its_own, kept],
-                scale=case.loaded.scenario.scale,
-                graph=cell.graph,
-            )
+        done = run(
+            case.loaded.workflow,
+            backend=backend,
+            policy=scheduled(cell.policy),
+            tools=self._tools(case, repetition),
+            resources=case.loaded.resources,
+            seed=seed,
+            instruments=[*self._instruments, *its_own, kept],
+            scale=case.loaded.scenario.scale,
+            graph=cell.graph,
+        )
         wall = time.perf_counter() - began
         done.timeline.policy = cell.policy
         usage = meter.stop()
