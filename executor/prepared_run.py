@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from executor.backends import Backend, BackendError, find_backend
@@ -24,7 +24,7 @@ from executor.garbage_collection import rare_collections
 from executor.model.findings import Finding, raise_errors
 from executor.model.workflow import Workflow
 from executor.run_options import check_mapping, check_workflow, checked_options
-from executor.run_result import Interrupted, Run, RunOptions
+from executor.run_result import SAME_INTERRUPT_SECONDS, Interrupted, Run, RunOptions
 from executor.scheduler import Policy
 from executor.tools.tool import RunContext
 from executor.tools.toolbox import Toolbox
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from executor.journal.kept_run import KeptRun
     from executor.output_cache.cached_outputs import CachedOutputs
 
-# Who stops a program (timeout, make) signals it and then its whole process group: that is one interrupt, not two.
-SAME_INTERRUPT_SECONDS = 0.25
+# A run that was interrupted waits so long for the other signal, which would interrupt what comes after it.
+OTHER_SIGNAL_SECONDS = 0.25
 
 
 class PreparedRun:
@@ -105,6 +105,7 @@ class PreparedRun:
             self.engine.scheduler.hold()
         self.startup_seconds = 0.0
         self.interrupted = False
+        self.closing = False
 
     def _kept(self, options: RunOptions, graph: Graph, context: RunContext) -> KeptRun | None:
         journal, resume = options.get("journal"), options.get("resume")
@@ -140,16 +141,19 @@ class PreparedRun:
 
     def drive(self) -> Run:
         began = time.perf_counter()
-        try:
-            self._open()
-            self.startup_seconds = time.perf_counter() - began
-            with self._ctrl_c(), self._fed():
-                self.backend.drive(self.engine)
-        except BaseException:
-            self.engine.instruments.call("run_left", self.engine)
-            raise
-        finally:
-            self._close()
+        with ExitStack() as interrupts:
+            try:
+                self._open()
+                self.startup_seconds = time.perf_counter() - began
+                # What closes takes seconds on a cluster: who interrupts that gets what was done, too.
+                interrupts.enter_context(self._ctrl_c())
+                with self._fed():
+                    self.backend.drive(self.engine)
+            except BaseException:
+                self.engine.instruments.call("run_left", self.engine)
+                raise
+            finally:
+                self._close()
         return self._result()
 
     async def drive_async(self) -> Run:
@@ -212,6 +216,7 @@ class PreparedRun:
             self.cached.begin()
 
     def _close(self) -> None:
+        self.closing = True
         try:
             self.backend.close()
             for tool in list(self.tools.values()):
@@ -269,12 +274,13 @@ class PreparedRun:
     def interrupt(self) -> None:
         """Cancel the run, from a signal handler too: a flag, and a wake-up for the one who waits."""
         self.interrupted = True
-        self.engine.request_cancel()
-        self.backend.notify()
+        if not self.closing:
+            self.engine.request_cancel()
+            self.backend.notify()
 
     @contextmanager
     def _ctrl_c(self) -> Iterator[None]:
-        """The first Ctrl-C cancels, the second leaves at once. A handler of the embedding program is left alone."""
+        """The first Ctrl-C cancels, a later one leaves at once. A handler of the embedding program is left alone."""
         if (
             threading.current_thread() is not threading.main_thread()
             or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
@@ -300,7 +306,7 @@ class PreparedRun:
             yield
         finally:
             if self.interrupted:
-                time.sleep(max(0.0, interrupted_at + SAME_INTERRUPT_SECONDS - time.monotonic()))
+                time.sleep(max(0.0, interrupted_at + OTHER_SIGNAL_SECONDS - time.monotonic()))
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -55,7 +55,7 @@ from harness.cli.guard import UsageFault
 from harness.cli.learned import learned_from
 from harness.cli.metrics_option import Metrics
 from harness.cli.requests.running import BenchRequest
-from harness.cli.signals import programs_ended, terminated_as_interrupted
+from harness.cli.signals import interrupted_once, programs_ended, terminated_as_interrupted
 from harness.cli.stores import rescue, store_path, store_to_read
 from harness.cli.trace_options import send_traces, tracing_for
 from harness.cli.typed_values import (
@@ -331,23 +331,30 @@ class _Bench:
         """Measure, judge, measure suspects again, keep, say. What ends that before all is kept (Ctrl-C may) leaves an
         interrupted run with its repetitions.
         """
-        try:
-            return self._run(session, judge)
-        finally:
-            if self.recording is not None:
-                self.recording.interrupt()
+        with terminated_as_interrupted():
+            try:
+                code = programs_ended(case.loaded for case in self.matrix.cases)
+                with code, self.progress or contextlib.nullcontext():
+                    outcome = session.run()
+                    with interrupted_once(interrupted=outcome.interrupted):
+                        outcome, document, found = self._judged(session, judge, outcome)
+                with interrupted_once(interrupted=outcome.interrupted):
+                    return self._report(outcome, document, found)
+            finally:
+                if self.recording is not None:
+                    self.recording.interrupt()
 
-    def _run(self, session: Session, judge: Judge) -> ExitCode:
-        code = programs_ended(case.loaded for case in self.matrix.cases)
-        with terminated_as_interrupted(), code, self.progress or contextlib.nullcontext():
-            outcome = session.run()
+    def _judged(self, session: Session, judge: Judge, outcome: Outcome) -> tuple[Outcome, Document, Judged]:
+        document = self._document(outcome, session)
+        found = judge.judge(document)
+        suspects = judge.suspects(found) if self.request.confirm else []
+        if suspects and outcome.failure is None and not outcome.interrupted:
+            outcome, found = self._confirm(session, judge, suspects, outcome, found)
             document = self._document(outcome, session)
-            found = judge.judge(document)
-            suspects = judge.suspects(found) if self.request.confirm else []
-            if suspects and outcome.failure is None and not outcome.interrupted:
-                outcome, found = self._confirm(session, judge, suspects, outcome, found)
-                document = self._document(outcome, session)
-                document["benchmark"]["confirmed"] = [str(cell.key) for cell in suspects]
+            document["benchmark"]["confirmed"] = [str(cell.key) for cell in suspects]
+        return outcome, document, found
+
+    def _report(self, outcome: Outcome, document: Document, found: Judged) -> ExitCode:
         if any(case.expectations for case in self.matrix.cases):
             document["expectations"] = [{"scenario": case.scenario, **one.document()} for case, one in found.verdicts]
         self.traces.keep(document, outcome)

@@ -28,7 +28,7 @@ from harness.cli.metrics_option import Metrics
 from harness.cli.plan import is_file_argument, workflow_document
 from harness.cli.requests.running import RunRequest
 from harness.cli.resuming import as_it_was, check_resume_options, journal_meant, keeping, plan_that_was, started_as
-from harness.cli.signals import programs_ended, terminated_as_interrupted
+from harness.cli.signals import interrupted_once, programs_ended, terminated_as_interrupted
 from harness.cli.stores import check_store, keep_run, rescue, store_path
 from harness.cli.trace_options import send_traces, traces_sent_on_error, tracing_for, untraced
 from harness.cli.typed_values import read_settings
@@ -172,16 +172,35 @@ def _run_loaded(
     tracing = tracing_for(config, request.trace, request.trace_file)
     metrics.tracing = tracing
     metrics.begin_run(loaded.scenario.scenario, config.executor, loaded.parameters, config.policy)
+    with terminated_as_interrupted():
+        with traces_sent_on_error(tracing, faults):
+            execution = replace(
+                _executed(loaded, request, config, terminal, metrics, tracing, live, journal), order=order
+            )
+        if live is not None:
+            live.finish()
+            execution = replace(execution, loaded=live.loaded)
+            if not request.quiet:
+                terminal.line()
+            _show_plan(request, live.loaded, terminal)
+        with interrupted_once(interrupted=execution.run.interrupted):
+            return _report(execution, request, config, terminal, faults, metrics, tracing, live)
+
+
+def _executed(
+    loaded: Loaded,
+    request: RunRequest,
+    config: Config,
+    terminal: Terminal,
+    metrics: Metrics,
+    tracing: Tracing | None,
+    live: LivePlan | None,
+    journal: FoundJournal | None,
+) -> Execution:
     unseen = request.no_progress or request.quiet
     progress = None if unseen else progress_for(terminal, len(loaded.graph.steps))
-    with (
-        terminated_as_interrupted(),
-        programs_ended([loaded]),
-        frozen_objects(),
-        progress or contextlib.nullcontext(),
-        traces_sent_on_error(tracing, faults),
-    ):
-        execution = execute(
+    with programs_ended([loaded]), frozen_objects(), progress or contextlib.nullcontext():
+        return execute(
             loaded,
             executor=config.executor,
             workers=workers_for(config.executor, request.workers, config.workers),
@@ -202,15 +221,6 @@ def _run_loaded(
             resumed=None if journal is None else (journal.run_id, journal.trace_id),
             cache=None if request.no_store else _cache(request, config),
         )
-    execution = replace(execution, order=order)
-    if live is not None:
-        live.finish()
-        loaded = live.loaded
-        execution = replace(execution, loaded=loaded)
-        if not request.quiet:
-            terminal.line()
-        _show_plan(request, loaded, terminal)
-    return _report(execution, request, config, terminal, faults, metrics, tracing, live)
 
 
 @paused_collector()

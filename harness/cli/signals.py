@@ -5,12 +5,15 @@ for that leaves no program behind.
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Final
 
+from executor.run_result import SAME_INTERRUPT_SECONDS
 from executor.tools.process_guard import code_guarded
 from harness.scenario.scenario_model import Loaded
 
@@ -30,20 +33,47 @@ def programs_ended(loaded: Iterable[Loaded]) -> AbstractContextManager[None]:
 @contextlib.contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
     """Handle both in this block, so that nothing is left running after them either. What is ignored (SIGHUP under
-    ``nohup``) stays ignored.
+    ``nohup``) stays ignored. A second one within :data:`SAME_INTERRUPT_SECONDS` is the same.
     """
+    passed_on_at = -math.inf
 
     def interrupt(_number: int, frame: FrameType | None) -> None:
+        nonlocal passed_on_at
+        now = time.monotonic()
+        if now - passed_on_at < SAME_INTERRUPT_SECONDS:
+            return
+        passed_on_at = now
         handler = signal.getsignal(signal.SIGINT)
         if not callable(handler):
             raise KeyboardInterrupt
         handler(signal.SIGINT, frame)
 
-    before = {number: signal.getsignal(number) for number in ENDING}
-    handled = [number for number in ENDING if before[number] not in (signal.SIG_IGN, None)]
+    with _handled(ENDING, interrupt):
+        yield
+
+
+@contextlib.contextmanager
+def interrupted_once(*, interrupted: bool) -> Iterator[None]:
+    """Show and keep in this block what was done. Where that was interrupted, the same signal may come once more (see
+    :data:`SAME_INTERRUPT_SECONDS`) and changes nothing; a later one leaves at once.
+    """
+    began = time.monotonic()
+
+    def again(_number: int, _frame: FrameType | None) -> None:
+        if time.monotonic() - began >= SAME_INTERRUPT_SECONDS:
+            raise KeyboardInterrupt
+
+    with _handled((signal.SIGINT, *ENDING), again) if interrupted else contextlib.nullcontext():
+        yield
+
+
+@contextlib.contextmanager
+def _handled(numbers: Iterable[int], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in numbers}
+    handled = [number for number in before if before[number] not in (signal.SIG_IGN, None)]
     try:
         for number in handled:
-            signal.signal(number, interrupt)
+            signal.signal(number, handler)
     except ValueError:  # not the main thread: the embedding program handles signals
         yield
         return

@@ -101,8 +101,14 @@ def test_outputs_that_stayed_come_along_when_the_run_leaves_its_cluster(cluster:
         Step(step_id="text", tool="noop", prompt="{{ steps.a.output | length }}"),
         Step(step_id="once", tool="made", args={"size": 2500}, idempotent=False),
         Step(step_id="after", tool="length", args={"data": "{{ steps.once.output }}"}),
-        # The one that made it dies: Dask makes it once more, Ray has it in a store beside its workers.
-        Step(step_id="end", tool="ends_the_worker_of", args={"folder": str(tmp_path)}, depends_on=("b", "moved")),
+        # The one that made it dies: Dask makes it once more, Ray has it in a store beside its workers. `once` would die
+        # with it where it is on the same worker.
+        Step(
+            step_id="end",
+            tool="ends_the_worker_of",
+            args={"folder": str(tmp_path)},
+            depends_on=("b", "moved", "once"),
+        ),
         Step(step_id="again", tool="length", args={"data": "{{ steps.a.output }}"}, depends_on=("end",)),
     )
     backend = make_backend(cluster, 2, {"output_stays_bytes": "1000"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 import subprocess
 import sys
 import threading
@@ -12,11 +13,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from executor.backends.threads import ThreadsBackend
 from executor.engine.engine import Engine
 from executor.engine.instruments import Instrument
 from executor.model.workflow import Resource, Retry, Step, Workflow
 from executor.record.timeline import Attempt, StepStatus
-from executor.running import Run, arun, run
+from executor.running import Interrupted, Run, arun, run
 
 BACKENDS = ("serial", "threads", "asyncio", "processes")
 
@@ -267,6 +269,50 @@ def test_ctrl_c_ends_the_run_and_keeps_what_was_done(backend: str) -> None:
     )
     assert done.stderr == ""
     assert done.stdout == "{'quick': 'done'} {'quick': 'succeeded', 'slow': 'cancelled'}\n"
+
+
+class Interrupts(ThreadsBackend):
+    """Ctrl-C while its steps run, and while it closes, as often as is said."""
+
+    def __init__(self, *, driving: int, closing: int) -> None:
+        super().__init__(2)
+        self.driving, self.closing = driving, closing
+
+    def drive(self, engine: Engine) -> None:
+        for _ in range(self.driving):
+            signal.raise_signal(signal.SIGINT)
+        super().drive(engine)
+
+    def close(self) -> None:
+        super().close()
+        for _ in range(self.closing):
+            signal.raise_signal(signal.SIGINT)
+
+
+ONE_STEP = Workflow(steps=(Step(step_id="a", tool="double", args={"value": 4}),))
+
+
+def test_ctrl_c_while_a_run_closes_gives_what_was_done() -> None:
+    with pytest.raises(Interrupted) as caught:
+        run(ONE_STEP, backend=Interrupts(driving=0, closing=2), tools=TOOLS)
+    assert caught.value.run.outputs == {"a": 8}
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize(("driving", "closing"), [(3, 0), (1, 2), (2, 1)])
+def test_ctrl_c_that_comes_again_within_a_second_is_the_same(driving: int, closing: int) -> None:
+    with pytest.raises(Interrupted) as caught:
+        run(ONE_STEP, backend=Interrupts(driving=driving, closing=closing), tools=TOOLS)
+    assert caught.value.run.statuses == {"a": "cancelled"}
+
+
+@pytest.mark.parametrize(("driving", "closing"), [(2, 0), (1, 1), (0, 2)])
+def test_a_later_ctrl_c_leaves_at_once(driving: int, closing: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("executor.prepared_run.SAME_INTERRUPT_SECONDS", 0.0)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run(ONE_STEP, backend=Interrupts(driving=driving, closing=closing), tools=TOOLS)
+    assert not isinstance(caught.value, Interrupted)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize("backend", ["serial", "threads"])
