@@ -1,15 +1,13 @@
 """A run that was checked and can start: it opens what it needs, drives the backend, closes everything.
 
 Rules of this module:
-- Ctrl-C sets a flag and wakes the one who waits: what runs is stopped, everything is closed, and
-  :class:`Interrupted` carries what was done. A second Ctrl-C leaves at once.
+- An interrupt (see :mod:`executor.interrupts`) sets a flag and wakes the one who waits: what runs is stopped,
+  everything is closed, and :class:`Interrupted` carries what was done.
 """
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,10 +19,11 @@ from executor.dependencies import Graph, plan
 from executor.engine.engine import Engine
 from executor.engine.instruments import Instrument
 from executor.garbage_collection import rare_collections
+from executor.interrupts import first_interrupt_calls
 from executor.model.findings import Finding, raise_errors
 from executor.model.workflow import Workflow
 from executor.run_options import check_mapping, check_workflow, checked_options
-from executor.run_result import SAME_INTERRUPT_SECONDS, Interrupted, Run, RunOptions
+from executor.run_result import Interrupted, Run, RunOptions
 from executor.scheduler import Policy
 from executor.tools.tool import RunContext
 from executor.tools.toolbox import Toolbox
@@ -33,9 +32,6 @@ if TYPE_CHECKING:
     from executor.front_end import StepResult
     from executor.journal.kept_run import KeptRun
     from executor.output_cache.cached_outputs import CachedOutputs
-
-# A run that was interrupted waits so long for the other signal, which would interrupt what comes after it.
-OTHER_SIGNAL_SECONDS = 0.25
 
 
 class PreparedRun:
@@ -146,7 +142,7 @@ class PreparedRun:
                 self._open()
                 self.startup_seconds = time.perf_counter() - began
                 # What closes takes seconds on a cluster: who interrupts that gets what was done, too.
-                interrupts.enter_context(self._ctrl_c())
+                interrupts.enter_context(first_interrupt_calls(self.interrupt))
                 with self._fed():
                     self.backend.drive(self.engine)
             except BaseException:
@@ -277,37 +273,6 @@ class PreparedRun:
         if not self.closing:
             self.engine.request_cancel()
             self.backend.notify()
-
-    @contextmanager
-    def _ctrl_c(self) -> Iterator[None]:
-        """The first Ctrl-C cancels, a later one leaves at once. A handler of the embedding program is left alone."""
-        if (
-            threading.current_thread() is not threading.main_thread()
-            or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-        ):
-            yield
-            return
-
-        interrupted_at = 0.0
-
-        def interrupt(_signal_number: int, _frame: Any) -> None:
-            nonlocal interrupted_at
-            now = time.monotonic()
-            if self.interrupted:
-                if now - interrupted_at < SAME_INTERRUPT_SECONDS:
-                    return
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-                raise KeyboardInterrupt
-            interrupted_at = now
-            self.interrupt()
-
-        signal.signal(signal.SIGINT, interrupt)
-        try:
-            yield
-        finally:
-            if self.interrupted:
-                time.sleep(max(0.0, interrupted_at + OTHER_SIGNAL_SECONDS - time.monotonic()))
-            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _planned(workflow: Workflow, options: RunOptions, toolbox: Toolbox) -> tuple[Graph, list[Finding]]:

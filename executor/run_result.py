@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
     from executor.backends import Backend
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from executor.record.timeline import Attempt, StepStatus, Timeline
     from executor.scheduler import Policy
     from executor.tools.registry import Declared
-
-SAME_INTERRUPT_SECONDS: Final = 1.0
-"""Who stops a program (timeout, make) signals it and then its whole process group: that is one interrupt, not two. On a
-busy machine the other signal is late."""
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
+from executor.interrupts import wait_for
 from executor.run_result import Interrupted, Run, RunOptions
 
 if TYPE_CHECKING:
@@ -87,12 +88,14 @@ def _in_helper_thread(prepared: PreparedRun) -> Run:
             ended.set()
 
     thread = threading.Thread(target=work, name="makespan-run", daemon=True)
-    thread.start()
     try:
-        ended.wait()
+        thread.start()
+        wait_for(ended)
     except KeyboardInterrupt:
+        if thread.ident is None:
+            raise
         prepared.interrupt()
-        ended.wait()
+        wait_for(ended)
     thread.join()
     if errors:
         raise errors[0]

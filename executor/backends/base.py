@@ -23,6 +23,7 @@ from executor.backends.auto_reset_event import AutoResetEvent
 from executor.child_steps.child_request import Caller
 from executor.child_steps.step_context import Place, enter_place
 from executor.engine.engine import Engine, Failure
+from executor.interrupts import LONGEST_WAIT_SECONDS
 from executor.model.workflow import Step
 from executor.record.outcomes import outcome_of
 from executor.record.timeline import NANOSECONDS, Attempt
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     import asyncio
 
 DEFAULT_WORKERS = 8
-# CPython carries out a signal's handler between two instructions: of one that comes just before the main thread begins
-# to wait it would hear when the wait is over. So no wait lasts longer than this, and Ctrl-C is never lost.
-LONGEST_WAIT_SECONDS = 1.0
 
 
 class BackendError(Exception):

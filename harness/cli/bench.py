@@ -55,7 +55,7 @@ from harness.cli.guard import UsageFault
 from harness.cli.learned import learned_from
 from harness.cli.metrics_option import Metrics
 from harness.cli.requests.running import BenchRequest
-from harness.cli.signals import interrupted_once, programs_ended, terminated_as_interrupted
+from harness.cli.signals import programs_ended, terminated_as_interrupted
 from harness.cli.stores import rescue, store_path, store_to_read
 from harness.cli.trace_options import send_traces, tracing_for
 from harness.cli.typed_values import (
@@ -336,10 +336,8 @@ class _Bench:
                 code = programs_ended(case.loaded for case in self.matrix.cases)
                 with code, self.progress or contextlib.nullcontext():
                     outcome = session.run()
-                    with interrupted_once(interrupted=outcome.interrupted):
-                        outcome, document, found = self._judged(session, judge, outcome)
-                with interrupted_once(interrupted=outcome.interrupted):
-                    return self._report(outcome, document, found)
+                    outcome, document, found = self._judged(session, judge, outcome)
+                return self._report(outcome, document, found)
             finally:
                 if self.recording is not None:
                     self.recording.interrupt()

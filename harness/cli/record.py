@@ -20,6 +20,7 @@ from typing import Final
 
 import typer
 
+from executor.interrupts import Interrupts, wait_for
 from harness.cli.analyze import analyze_traces
 from harness.cli.guard import UsageFault
 from harness.cli.requests.recording import RecordRequest
@@ -73,6 +74,7 @@ def record_program(request: RecordRequest) -> ExitCode:
     name = request.name or _name_of(request.command)
     terminal = Terminal(sys.stderr)
     with ExitStack() as open_things:
+        interrupts = open_things.enter_context(terminated_as_interrupted())
         folder = Path(open_things.enter_context(tempfile.TemporaryDirectory(prefix="makespan-record-")))
         received = ReceivedSpans(folder)
         with ExitStack() as receivers:
@@ -81,7 +83,7 @@ def record_program(request: RecordRequest) -> ExitCode:
                 _listen(request, http, grpc, received, terminal)
                 status = 0
             else:
-                status = _run(request, name, http, grpc)
+                status = _run(request, name, http, grpc, interrupts)
             received.wait_until_quiet(_LATE_SECONDS)
         files = [str(path) for path in received.close()]
         for fault in received.faults():
@@ -144,7 +146,9 @@ def _receivers(
     return http, grpc
 
 
-def _run(request: RecordRequest, name: str, http: HttpReceiver, grpc: GrpcReceiver | None) -> int:
+def _run(
+    request: RecordRequest, name: str, http: HttpReceiver, grpc: GrpcReceiver | None, interrupts: Interrupts
+) -> int:
     by_grpc = grpc is not None and wants_grpc(os.environ)
     environment = child_environment(
         os.environ,
@@ -156,7 +160,7 @@ def _run(request: RecordRequest, name: str, http: HttpReceiver, grpc: GrpcReceiv
     )
     try:
         for _ in range(request.runs):
-            status = run_child(request.command, environment)
+            status = run_child(request.command, environment, on_signal=interrupts.note)
             if status:
                 return status
     except CommandError as error:
@@ -168,14 +172,14 @@ def _listen(
     request: RecordRequest, http: HttpReceiver, grpc: GrpcReceiver | None, received: ReceivedSpans, terminal: Terminal
 ) -> None:
     """Receive until it is interrupted."""
-    if not request.quiet:
-        also = "" if grpc is None else f", and over gRPC at {grpc.endpoint}"
-        terminal.line(f"Receiving OTLP over HTTP at {http.endpoint}{also}. Start the services with:", "bold")
-        for variable, value in exporter_variables(http.endpoint).items():
-            terminal.line(f"  export {variable}={value}")
-        terminal.line("Ctrl-C ends it, and shows what came.")
-    with terminated_as_interrupted(), suppress(KeyboardInterrupt):
-        threading.Event().wait()
+    with suppress(KeyboardInterrupt):
+        if not request.quiet:
+            also = "" if grpc is None else f", and over gRPC at {grpc.endpoint}"
+            terminal.line(f"Receiving OTLP over HTTP at {http.endpoint}{also}. Start the services with:", "bold")
+            for variable, value in exporter_variables(http.endpoint).items():
+                terminal.line(f"  export {variable}={value}")
+            terminal.line("Ctrl-C ends it, and shows what came.")
+        wait_for(threading.Event())
     if not request.quiet:
         terminal.line(f"{counted(received.spans, 'span')} came.")
 

@@ -28,7 +28,7 @@ from harness.cli.metrics_option import Metrics
 from harness.cli.plan import is_file_argument, workflow_document
 from harness.cli.requests.running import RunRequest
 from harness.cli.resuming import as_it_was, check_resume_options, journal_meant, keeping, plan_that_was, started_as
-from harness.cli.signals import interrupted_once, programs_ended, terminated_as_interrupted
+from harness.cli.signals import programs_ended, terminated_as_interrupted
 from harness.cli.stores import check_store, keep_run, rescue, store_path
 from harness.cli.trace_options import send_traces, traces_sent_on_error, tracing_for, untraced
 from harness.cli.typed_values import read_settings
@@ -183,8 +183,7 @@ def _run_loaded(
             if not request.quiet:
                 terminal.line()
             _show_plan(request, live.loaded, terminal)
-        with interrupted_once(interrupted=execution.run.interrupted):
-            return _report(execution, request, config, terminal, faults, metrics, tracing, live)
+        return _report(execution, request, config, terminal, faults, metrics, tracing, live)
 
 
 def _executed(

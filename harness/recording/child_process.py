@@ -8,25 +8,33 @@ Rules of this module:
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final
+
+from executor.interrupts import LONGEST_WAIT_SECONDS
 
 _HANDED_ON: Final = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGINT", "SIGQUIT")
 # What a terminal sends to the whole group.
 _OF_THE_TERMINAL: Final = ("SIGINT", "SIGQUIT")
 _SIGNALLED: Final = 128
+_MILLISECONDS: Final = 1000
 
 
 class CommandError(Exception):
     """A program cannot be started; the message says why."""
 
 
-def run_child(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run it to its end. Returns its exit status, 128 + n where signal n ended it, as a shell does.
+def run_child(
+    command: Sequence[str], environment: Mapping[str, str], *, on_signal: Callable[[], None] = lambda: None
+) -> int:
+    """Run it to its end, and call ``on_signal`` at each signal to this process, which is the program's.
+
+    Returns its exit status, 128 + n where signal n ended it, as a shell does.
 
     Raises:
         CommandError: it cannot be started.
@@ -36,14 +44,31 @@ def run_child(command: Sequence[str], environment: Mapping[str, str]) -> int:
         child = subprocess.Popen(list(command), env=dict(environment))  # noqa: S603  # that is what was asked for
     except (OSError, ValueError) as error:
         raise CommandError(f"{command[0]!r} cannot be started: {getattr(error, 'strerror', None) or error}") from None
-    with _handed_on(child):
-        status = child.wait()
+    with _handed_on(child, on_signal):
+        status = _status_of(child)
     return status if status >= 0 else _SIGNALLED - status
 
 
+def _status_of(child: subprocess.Popen[bytes]) -> int:
+    """Its exit status, when it has ended; signals are heard meanwhile."""
+    ended = select.poll()
+    try:
+        watched = os.pidfd_open(child.pid)
+    except OSError:  # a kernel before 5.3, or no descriptor is left
+        return child.wait()
+    try:
+        ended.register(watched, select.POLLIN)
+        while not ended.poll(LONGEST_WAIT_SECONDS * _MILLISECONDS):
+            pass
+    finally:
+        os.close(watched)
+    return child.wait()
+
+
 @contextmanager
-def _handed_on(child: subprocess.Popen[bytes]) -> Iterator[None]:
+def _handed_on(child: subprocess.Popen[bytes], on_signal: Callable[[], None]) -> Iterator[None]:
     def hand_on(number: int, _frame: FrameType | None) -> None:
+        on_signal()
         if signal.Signals(number).name in _OF_THE_TERMINAL and _is_in_front():
             return
         with suppress(ProcessLookupError):

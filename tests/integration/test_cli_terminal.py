@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import subprocess
 import time
@@ -15,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from harness.cli.signals import terminated_as_interrupted
 from tests.integration.calling import COMMAND, called, folder, started, the_result
 
 __all__ = ["folder"]
@@ -87,13 +87,22 @@ def test_an_interrupt_keeps_what_was_finished_and_leaves_no_child(
     assert wait_for(lambda: not [child for child in children if Path(f"/proc/{child}").exists()])
 
 
-def test_a_hangup_that_is_ignored_as_under_nohup_stays_ignored() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with terminated_as_interrupted():
-            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
+@pytest.mark.slow
+def test_a_command_in_the_background_of_a_script_is_terminated_in_order(folder: Path) -> None:
+    (folder / "w.yaml").write_text(SLEEPER, encoding="utf-8")
+    # A shell without job control has such commands ignore SIGINT.
+    script = f"{shlex.join([*COMMAND, 'run', 'w.yaml', '--json', 'out.json'])} & echo $!; wait $!; echo status $?"
+    process = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    command = int(process.stdout.readline())
+    assert wait_for(lambda: sleeping(command))
+    os.kill(command, signal.SIGINT)
+    os.kill(command, signal.SIGTERM)
+    stdout, _ = process.communicate(timeout=60)
+    assert stdout.endswith("status 130\n")
+    assert "interrupted" in stdout
+    steps = the_result((folder / "out.json").read_text(encoding="utf-8"))["steps"]
+    assert [step["status"] for step in steps] == ["succeeded", "cancelled", "cancelled"]
 
 
 def on_a_terminal(*arguments: str, **environment: str) -> tuple[int, str]:

@@ -308,7 +308,7 @@ def test_ctrl_c_that_comes_again_within_a_second_is_the_same(driving: int, closi
 
 @pytest.mark.parametrize(("driving", "closing"), [(2, 0), (1, 1), (0, 2)])
 def test_a_later_ctrl_c_leaves_at_once(driving: int, closing: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("executor.prepared_run.SAME_INTERRUPT_SECONDS", 0.0)
+    monkeypatch.setattr("executor.interrupts.SAME_INTERRUPT_SECONDS", 0.0)
     with pytest.raises(KeyboardInterrupt) as caught:
         run(ONE_STEP, backend=Interrupts(driving=driving, closing=closing), tools=TOOLS)
     assert not isinstance(caught.value, Interrupted)

@@ -160,7 +160,9 @@ def test_what_services_send_is_received_until_ctrl_c(tmp_path: Path) -> None:
             assert connection.getresponse().status == 200
             connection.close()
         time.sleep(0.1)
-        listening.send_signal(signal.SIGINT)
+        # Programs are often signalled by number and by group.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+            listening.send_signal(number)
         said = listening.stderr.read()
     assert listening.returncode == 0, said
     assert "6 spans came." in said

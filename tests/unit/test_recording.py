@@ -322,9 +322,10 @@ def test_a_signal_to_this_process_reaches_the_program(tmp_path: Path) -> None:
 
     sender = threading.Thread(target=send)
     sender.start()
-    status = run_child([sys.executable, "-c", code], os.environ)
+    noted: list[int] = []
+    status = run_child([sys.executable, "-c", code], os.environ, on_signal=lambda: noted.append(1))
     sender.join()
-    assert status == 9
+    assert (status, noted) == (9, [1])
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 

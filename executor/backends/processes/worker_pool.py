@@ -17,7 +17,7 @@ import time
 from contextlib import suppress
 from typing import Protocol
 
-from executor.backends.base import LONGEST_WAIT_SECONDS, BackendError
+from executor.backends.base import BackendError
 from executor.backends.processes.frames import (
     CALLING,
     OUTCOMES,
@@ -33,6 +33,7 @@ from executor.backends.processes.frames import (
 from executor.backends.processes.polling import Polling
 from executor.backends.processes.worker_handle import BUSY, IDLE, STARTING, STOPPING, WorkerProcess
 from executor.backends.worker_output import OutputRelay
+from executor.interrupts import LONGEST_WAIT_SECONDS
 from executor.record.timeline import NANOSECONDS
 from executor.shortages import shortage
 
