@@ -29,6 +29,9 @@ _BAGGAGE = W3CBaggagePropagator()
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _PLAIN = (str, bool, int, float)
 _IDS = random.SystemRandom()
+# How often two clocks are read at most, and which reading is quick enough.
+_READINGS = 10
+_QUICK_NANOSECONDS = 10_000
 
 
 class FinishedSpan(NamedTuple):
@@ -303,14 +306,33 @@ def context_from(carrier: Mapping[str, str]) -> Context:
     return _BAGGAGE.extract(carrier, _TRACE_CONTEXT.extract(carrier, Context()))
 
 
+def one_instant() -> tuple[int, int]:
+    """The wall clock and the monotonic one at the same instant, in nanoseconds.
+
+    A busy machine may do something else between two looks, and all times would be wrong by that: of some readings it is
+    the quickest, and mostly the first is quick enough.
+    """
+    quickest, wall, monotonic = -1, 0, 0
+    for _ in range(_READINGS):
+        before = time.perf_counter_ns()
+        looked_at = time.time_ns()
+        took = time.perf_counter_ns() - before
+        if quickest < 0 or took < quickest:
+            quickest, wall, monotonic = took, looked_at, before + took // 2
+        if quickest <= _QUICK_NANOSECONDS:
+            break
+    return wall, monotonic
+
+
 class SteadyClock:
     """The wall clock as it was at one instant, carried on by the machine's monotonic clock."""
 
     __slots__ = ("monotonic", "wall")
 
     def __init__(self, wall: int | None = None, monotonic: int | None = None) -> None:
-        self.wall = time.time_ns() if wall is None else wall
-        self.monotonic = time.perf_counter_ns() if monotonic is None else monotonic
+        if wall is None or monotonic is None:
+            wall, monotonic = one_instant()
+        self.wall, self.monotonic = wall, monotonic
 
     def now(self) -> int:
         """Nanoseconds since 1970."""

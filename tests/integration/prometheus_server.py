@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 import subprocess
 import time
@@ -13,7 +14,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,10 +68,16 @@ class PrometheusServer:
 
 
 def free_port() -> int:
-    """A port without a listener at this moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A port without a listener, and none that the kernel gives to whoever asks for any: no other program has it by the
+    time that the one it is meant for listens.
+    """
+    lowest_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    candidates = range(min(10_000, lowest_given - 1_000), lowest_given)
+    while True:
+        port = random.SystemRandom().choice(candidates)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def require(name: str) -> str:

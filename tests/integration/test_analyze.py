@@ -55,16 +55,21 @@ def test_the_schema_of_the_analysis_is_one_and_allows_no_other_field(folder: Pat
 @pytest.mark.slow
 def test_our_own_serial_trace_says_what_side_by_side_would_buy_and_that_is_what_it_buys(folder: Path) -> None:
     serial = ("--policy", "serial", "--trace-file", "t.jsonl", "--json", "run.json", "--no-store")
-    assert started("run", "article_pipeline", *serial).returncode == 0
-    done = called("analyze", "t.jsonl", "--json", "-")
-    assert done.exit_code == 0, done.output
-    found = analysis(done.stdout)
-    assert found["from_makespan"]
-    assert [set(one["steps"]) for one in found["together"]] == [{"summary", "twitter", "linkedin"}]
-    assert found["together"][0]["rests_on"] == "edges"
-    predicted = found["predictions"]["dataflow"]["4"]["makespan_seconds"]
-    real = started("run", "article_pipeline", "-w", "4", "--json", "-", "--no-store")
-    assert the_result(real.stdout)["makespan_seconds"]["median"] == pytest.approx(predicted, rel=0.05)
+    predicted, real = [], []
+    # The shortest of three, since what else the machine does makes either longer, and never shorter.
+    for _ in range(3):
+        (folder / "t.jsonl").unlink(missing_ok=True)
+        assert started("run", "article_pipeline", *serial).returncode == 0
+        done = called("analyze", "t.jsonl", "--json", "-")
+        assert done.exit_code == 0, done.output
+        found = analysis(done.stdout)
+        assert found["from_makespan"]
+        assert [set(one["steps"]) for one in found["together"]] == [{"summary", "twitter", "linkedin"}]
+        assert found["together"][0]["rests_on"] == "edges"
+        predicted.append(found["predictions"]["dataflow"]["4"]["makespan_seconds"])
+        ran = started("run", "article_pipeline", "-w", "4", "--json", "-", "--no-store")
+        real.append(the_result(ran.stdout)["makespan_seconds"]["median"])
+    assert min(real) == pytest.approx(min(predicted), rel=0.05)
     # The analysis of the trace is that of the run.
     run = the_result((folder / "run.json").read_text(encoding="utf-8"))
     assert found["lost_seconds"] == pytest.approx(run["lost_seconds"])

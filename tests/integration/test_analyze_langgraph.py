@@ -13,9 +13,10 @@ from tests.integration.calling import called, folder
 
 __all__ = ["folder"]
 
-# `after` needs `quick` alone, and waits for `slow`: 1.0 − 0.2 seconds are lost to the superstep.
-BARRIER_SECONDS = 0.8
+# `after` needs `quick` alone, and waits for `slow`: 1.0 − 0.2 seconds are lost to the superstep, more or less of them
+# where the machine does other things. The program writes down when its nodes really ended.
 PROGRAM = """
+import json
 import time
 from typing import TypedDict
 
@@ -47,6 +48,7 @@ class Model(GenericFakeChatModel):
 
 
 SECONDS = {"plan": 0.3, "slow": 1.0, "quick": 0.2, "after": 0.8, "join": 0.2}
+ENDS = {}
 NEEDS = {"plan": [], "slow": ["plan"], "quick": ["plan"], "after": ["quick"], "join": ["slow", "after"]}
 
 
@@ -54,7 +56,9 @@ def node(name):
     def call(state):
         text = f"The answer of {name} is a text of its own, number {len(name) * 7919}."
         model = Model(seconds=SECONDS[name], messages=iter([AIMessage(text)]))
-        return {name: model.invoke("Go on from: " + " ".join(state[one] for one in NEEDS[name])).content}
+        found = {name: model.invoke("Go on from: " + " ".join(state[one] for one in NEEDS[name])).content}
+        ENDS[name] = time.monotonic()
+        return found
 
     return call
 
@@ -73,6 +77,8 @@ provider = TracerProvider()
 provider.add_span_processor(SimpleSpanProcessor(exporter))
 LangChainInstrumentor().instrument(tracer_provider=provider)
 graph.compile().invoke({})
+with open("ends.json", "w") as stream:
+    json.dump(ENDS, stream)
 with open("langgraph.json", "w") as stream:
     stream.write(MessageToJson(encode_spans(exporter.get_finished_spans())))
 """
@@ -87,7 +93,9 @@ def test_the_barrier_of_a_real_langgraph_is_found_with_its_cost(folder: Path) ->
     found = json.loads(done.stdout)
     (barrier,) = found["barriers"]
     assert (barrier["slowest"], barrier["waiting"], barrier["certain"]) == ("slow_node", ["after_node"], True)
-    assert barrier["lost_seconds"] == pytest.approx(BARRIER_SECONDS, rel=0.05)
-    assert found["lost_seconds"]["barrier"] == pytest.approx(BARRIER_SECONDS, rel=0.05)
+    ends = json.loads((folder / "ends.json").read_text(encoding="utf-8"))
+    really = ends["slow"] - ends["quick"]
+    assert barrier["lost_seconds"] == pytest.approx(really, abs=0.04)
+    assert found["lost_seconds"]["barrier"] == pytest.approx(really, abs=0.04)
     gained = found["makespan_seconds"] - found["predictions"]["dataflow"]["unlimited"]["makespan_seconds"]
-    assert gained == pytest.approx(BARRIER_SECONDS, rel=0.05)
+    assert gained == pytest.approx(really, abs=0.04)

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.integration.calling import COMMAND, called, folder, started, the_result
+from tests.integration.test_programs_left import bearing
 
 __all__ = ["folder"]
 
@@ -48,11 +49,7 @@ def wait_for(condition: Any, seconds: float = 30.0) -> Any:
 
 
 def sleeping(pid: int) -> set[int]:
-    return {
-        child
-        for child in children_of(pid)
-        if (path := Path(f"/proc/{child}/cmdline")).exists() and b"60.25" in path.read_bytes()
-    }
+    return children_of(pid) & set(bearing("60.25"))
 
 
 @pytest.mark.slow

@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from executor import Run, Step, Workflow, WorkflowError, run
+from executor import Attempt, Instrument, Run, Step, Workflow, WorkflowError, run
 from tests.unit.test_node_runtime import fail, shout
 
 BACKENDS = ("threads", "asyncio", "processes")
@@ -40,6 +41,7 @@ def run_node(
     backend: str = "threads",
     workers: int | None = None,
     timeout: float | None = None,
+    instruments: Sequence[Instrument] = (),
     **options: Any,
 ) -> Run:
     """One step, a node of this source."""
@@ -48,7 +50,20 @@ def run_node(
         tools={"node_of_mine": {"kind": "node", "source": source, **options}, "shout": shout, "fail": fail},
         backend=backend,
         workers=workers or 2,
+        instruments=instruments,
     )
+
+
+class MarksTheEnd(Instrument):
+    """A file is there once a step has ended."""
+
+    def __init__(self, step_id: str, marker: Path) -> None:
+        self._step_id = step_id
+        self._marker = marker
+
+    def attempt_finished(self, attempt: Attempt, status: str) -> None:
+        if attempt.step_id == self._step_id:
+            self._marker.touch()
 
 
 def failure(source: str, **options: Any) -> str:
@@ -381,18 +396,21 @@ def test_a_node_that_calls_itself_for_ever_is_told_so() -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_calls_of_a_node_that_dies_are_cancelled(backend: str) -> None:
-    source = """
+def test_the_calls_of_a_node_that_dies_are_cancelled(backend: str, tmp_path: Path) -> None:
+    # It dies when one of its calls has ended and the other goes on.
+    marker = tmp_path / "ended"
+    source = f"""
 import os, time
 from concurrent.futures import ThreadPoolExecutor
 from node_runtime import call_tools_parallel
 def main():
-    ThreadPoolExecutor(1).submit(call_tools_parallel, [("sleep", None, {"seconds": 30}), ("shout", "a")])
-    time.sleep(1.5)
+    ThreadPoolExecutor(1).submit(call_tools_parallel, [("sleep", None, {{"seconds": 60}}), ("shout", "a")])
+    while not os.path.exists({str(marker)!r}):
+        time.sleep(0.02)
     os._exit(9)
 """
     began = time.monotonic()
-    found = run_node(source, backend=backend, workers=3)
+    found = run_node(source, backend=backend, workers=3, instruments=[MarksTheEnd("n/2", marker)])
     assert time.monotonic() - began < 25
     assert found.statuses == {"n": "failed", "n/1": "cancelled", "n/2": "succeeded"}
     assert "exited with status 9" in found.errors["n"].message

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -32,6 +32,7 @@ from executor.record.timeline import Attempt
 from executor.scheduler.scheduler import Scheduler
 from harness.testing.oracle.called_graphs import graph_with_calls
 from harness.testing.oracle.judge import assert_ok, check_timeline
+from tests.movable_clock import PATIENCE_SECONDS, Ends, MovableClock
 
 DIES = 10.0
 
@@ -42,6 +43,32 @@ def steps_of(*steps: Step) -> Workflow:
 
 def go(*steps: Step, workers: int = 2, **options: Any) -> Run:
     return run(steps_of(*steps), backend="processes", workers=workers, **options)
+
+
+def go_until(condition: Callable[[], Any], *steps: Step, workers: int = 2, **options: Any) -> Run:
+    """Run them; no time of theirs passes until the condition holds, then a minute does at once."""
+    backend = ProcessesBackend(workers)
+    clock = MovableClock(backend)
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.01):
+            if condition():
+                clock.move(60)
+                return
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        return run(steps_of(*steps), backend=backend, **options)
+    finally:
+        over.set()
+        watching.join()
+
+
+def written(path: Path) -> bool:
+    """Whether it is there, and its last character, a space."""
+    return path.exists() and path.read_text().endswith(" ")
 
 
 def children() -> list[int]:
@@ -520,14 +547,15 @@ def test_a_timeout_kills_the_worker_and_what_it_started(tmp_path: Path) -> None:
         )
         assert child.stdout is not None
         child.stdout.readline()
-        Path(pids).write_text(f"{os.getpid()} {child.pid}")
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        Path(pids).write_text(f"{os.getpid()} {child.pid} ")
         while True:
             time.sleep(60)
 
     pids = tmp_path / "pids"
-    result = go(
-        Step(step_id="a", tool="hang", args={"pids": str(pids)}, timeout=0.5),
+    result = go_until(
+        lambda: written(pids),
+        Step(step_id="a", tool="hang", args={"pids": str(pids)}, timeout=60),
         Step(step_id="b", tool="sleep", args={"seconds": 0.1}),
         Step(step_id="c", tool="noop", depends_on=("b",)),
         tools={"hang": hang},
@@ -546,12 +574,13 @@ def hang_once(marker: str) -> str:
 
 
 def test_a_step_past_its_timeout_gives_its_limit_back_when_it_is_dead_and_is_retried(tmp_path: Path) -> None:
-    result = go(
+    result = go_until(
+        (tmp_path / "marker").exists,
         Step(
             step_id="a",
             tool="hang",
             args={"marker": str(tmp_path / "marker")},
-            timeout=0.3,
+            timeout=60,
             needs={"seat": 1},
             retry=Retry(max_attempts=2, backoff_seconds=0),
         ),
@@ -566,21 +595,15 @@ def test_a_step_past_its_timeout_gives_its_limit_back_when_it_is_dead_and_is_ret
 
 def test_a_command_that_runs_in_a_killed_worker_dies_with_it(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    code = f"import os, time, pathlib; pathlib.Path({str(pid)!r}).write_text(str(os.getpid())); time.sleep(60)"
+    code = f"import os, time, pathlib; pathlib.Path({str(pid)!r}).write_text(f'{{os.getpid()}} '); time.sleep(60)"
 
     def command() -> None:
         from executor.tools.command import CommandTool
 
         CommandTool("command").call(ToolContext(None, "a"), None, {"argv": [sys.executable, "-c", code]})  # type: ignore[arg-type]
 
-    def imports() -> None:
-        import executor.tools.command  # noqa: F401  # the timeout is none of the import's
-
-    steps = (
-        Step(step_id="imports", tool="imports"),
-        Step(step_id="a", tool="command_", timeout=1.0, depends_on=("imports",)),
-    )
-    result = go(*steps, workers=1, tools={"imports": imports, "command_": command})
+    step = Step(step_id="a", tool="command_", timeout=60)
+    result = go_until(lambda: written(pid), step, workers=1, tools={"command_": command})
     assert result.errors["a"].outcome == "timed_out"
     assert gone(int(pid.read_text()))
 
@@ -668,9 +691,7 @@ def start_script(tmp_path: Path, threads: int = 0) -> tuple[subprocess.Popen[str
     process = subprocess.Popen([sys.executable, script, str(tmp_path), str(threads)], stdout=subprocess.PIPE, text=True)
     files = [tmp_path / name for name in ("a", "b", "c")]
     until = time.monotonic() + 30
-    while not (
-        (tmp_path / "known").exists() and all(path.exists() and path.read_text().endswith(" ") for path in files)
-    ):
+    while not ((tmp_path / "known").exists() and all(map(written, files))):
         assert time.monotonic() < until
         time.sleep(0.02)
     return process, [int(pid) for path in files for pid in path.read_text().split()]
@@ -841,9 +862,22 @@ def test_no_step_begins_before_its_grant_where_workers_go_on_while_others_are_he
     check_record(result, 2)
 
 
-def nap(seconds: float) -> None:
-    if seconds:
-        time.sleep(seconds)
+def wait_for(marker: str) -> None:
+    until = time.monotonic() + PATIENCE_SECONDS
+    while marker and not Path(marker).exists():
+        assert time.monotonic() < until, "it never came to that"
+        time.sleep(0.01)
+
+
+class MarksTheEnds(Ends):
+    """A file is there once so many attempts have ended."""
+
+    def __init__(self, count: int, marker: Path) -> None:
+        super().__init__(count)
+        self._marker = marker
+
+    def reached(self) -> None:
+        self._marker.touch()
 
 
 WORD: ContextVar[str] = ContextVar("WORD", default="none")
@@ -860,15 +894,15 @@ def test_a_coroutine_does_not_see_the_context_variables_of_the_one_before_it() -
     assert go(*steps, tools={"say": say}, workers=1).outputs == {"a": "none", "b": "none"}
 
 
-def test_a_long_step_among_short_ones_holds_up_nobody() -> None:
-    steps = [Step(step_id=f"s{n}", tool="nap", args={"seconds": 0.7 if n == 100 else 0}) for n in range(300)]
-    result = go(*steps, tools={"nap": nap})
-    assert result.ok
+def test_a_long_step_among_short_ones_holds_up_nobody(tmp_path: Path) -> None:
+    # It ends when all others have.
+    others_ended = tmp_path / "others-ended"
+    steps = [
+        Step(step_id=f"s{n}", tool="wait", args={"marker": str(others_ended) if n == 100 else ""}) for n in range(300)
+    ]
+    result = go(*steps, tools={"wait": wait_for}, instruments=[MarksTheEnds(299, others_ended)])
+    assert result.ok, result.errors
     check_record(result, 2)
-    long = next(attempt for attempt in result.timeline.attempts if attempt.step_id == "s100")
-    others = [attempt.ended for attempt in result.timeline.attempts if attempt is not long]
-    assert long.ended is not None
-    assert all(ended is not None and ended < long.ended for ended in others)
 
 
 def test_a_worker_that_dies_gives_back_what_waited_behind_its_step(tmp_path: Path) -> None:
@@ -902,12 +936,26 @@ def test_after_a_step_that_stops_the_run_none_of_those_behind_it_ran(tmp_path: P
     assert all(result.statuses[f"s{n}"] == "cancelled" for n in range(101, 200))
 
 
-def test_a_step_past_its_timeout_holds_up_none_of_those_behind_it() -> None:
+def test_a_step_past_its_timeout_holds_up_none_of_those_behind_it(tmp_path: Path) -> None:
+    # Its time is over when all others have ended.
+    others_ended = tmp_path / "others-ended"
     steps = [
-        Step(step_id=f"s{n}", tool="nap", args={"seconds": 60 if n == 150 else 0}, timeout=0.3, needs={"seat": 1})
+        Step(
+            step_id=f"s{n}",
+            tool="wait",
+            args={"marker": "nowhere" if n == 150 else ""},
+            timeout=PATIENCE_SECONDS,
+            needs={"seat": 1},
+        )
         for n in range(300)
     ]
-    result = go(*steps, tools={"nap": nap}, resources={"seat": Resource(capacity=4)})
+    result = go_until(
+        others_ended.exists,
+        *steps,
+        tools={"wait": wait_for},
+        resources={"seat": Resource(capacity=4)},
+        instruments=[MarksTheEnds(299, others_ended)],
+    )
     assert [a.step_id for a in result.timeline.attempts if a.outcome != "succeeded"] == ["s150"]
     assert result.errors["s150"].outcome == "timed_out"
     assert len(result.timeline.attempts) == 300
@@ -915,16 +963,28 @@ def test_a_step_past_its_timeout_holds_up_none_of_those_behind_it() -> None:
 
 
 class StopsItsWorker(Instrument):
-    """The only worker is stopped before it is sent a step, and goes on after a while."""
+    """The only worker is stopped before it is sent a step, and goes on when a minute has passed."""
+
+    def __init__(self, clock: MovableClock) -> None:
+        self._clock = clock
 
     def attempt_started(self, attempt: Attempt) -> None:
         (worker,) = children()
         os.kill(worker, signal.SIGSTOP)
-        threading.Timer(0.4, os.kill, (worker, signal.SIGCONT)).start()
+
+        def go_on() -> None:
+            self._clock.move(60)
+            # The engine has looked at the clock by now.
+            time.sleep(0.2)
+            os.kill(worker, signal.SIGCONT)
+
+        threading.Timer(0.1, go_on).start()
 
 
 def test_the_time_of_a_step_runs_from_its_beginning_at_its_worker() -> None:
-    result = go(Step(step_id="a", tool="noop", timeout=0.1), workers=1, instruments=[StopsItsWorker()])
+    backend = ProcessesBackend(1)
+    stops = StopsItsWorker(MovableClock(backend))
+    result = run(steps_of(Step(step_id="a", tool="noop", timeout=60)), backend=backend, instruments=[stops])
     assert result.ok
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import partial, partialmethod
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from harness.telemetry.metrics.live_metrics import LiveMetrics
 from harness.telemetry.metrics.metric_table import FAMILIES
+from harness.telemetry.prometheus.endpoint import Endpoint
 from harness.telemetry.prometheus.exposition import text_of
 from harness.telemetry.prometheus.prometheus_push import Prometheus, Pushed, push_runs
 from harness.telemetry.prometheus.server_flags import prometheus_config
@@ -276,32 +278,51 @@ def test_pushing_after_a_run_sends_it_and_a_failure_leaves_the_exit_status(
 # ---------------------------------------------------------------------- scraped
 
 
+@pytest.fixture
+def patient_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a command waits for a last look as long as a busy machine may take for it."""
+    monkeypatch.setattr(Endpoint, "linger", partialmethod(Endpoint.linger, 60.0))
+
+
+# A step that ends once the server has seen two that run and two that are ready.
+UNTIL_SEEN = """
+import json, sys, time, urllib.parse, urllib.request
+most = "max_over_time(makespan_steps_{}[1h]) == 2"
+query = urllib.parse.quote(f"{most.format('running')} and {most.format('ready')}")
+until = time.monotonic() + 60
+while time.monotonic() < until:
+    with urllib.request.urlopen(f"{sys.argv[1]}/api/v1/query?query={query}") as answer:
+        if json.load(answer)["data"]["result"]:
+            sys.exit()
+    time.sleep(0.1)
+sys.exit("they were not seen")
+"""
+
+
+@pytest.mark.usefixtures("patient_end")
 def test_a_run_that_is_scraped_every_second_is_seen_to_its_end(folder: Path, tmp_path: Path) -> None:
     port = free_port()
-    (folder / "scraped.yaml").write_text(
-        """
-scenario: scraped
-steps:
-  - {step_id: "s{{ copy }}", copies: 4, tool: sleep, args: {seconds: 1.2}}
-""",
-        encoding="utf-8",
-    )
+    (folder / "until_seen.py").write_text(UNTIL_SEEN, encoding="utf-8")
     with running_prometheus(tmp_path / "p", config=prometheus_config(scrape_port=port)) as server:
         # A server that has just started takes some seconds to look at its targets.
         until = time.monotonic() + 60
         while not server.query("up"):
             assert time.monotonic() < until
             time.sleep(0.1)
-        ran = started(
+        argv = json.dumps([sys.executable, "until_seen.py", server.url])
+        (folder / "scraped.yaml").write_text(
+            f"scenario: scraped\nsteps: [{{step_id: s, copies: 4, tool: command, args: {{argv: {argv}}}}}]\n", "utf-8"
+        )
+        ran_ = called(
             "run", "scraped.yaml", "-w", "2", "--metrics-port", str(port), "--json", "s.json", "--no-store",
             "--no-progress", "--trace-file", "t.jsonl",
         )  # fmt: skip
-        assert ran.returncode == 0, ran.stderr
-        assert f"Metrics: http://127.0.0.1:{port}/metrics" in ran.stderr
-        assert "warning" not in ran.stderr
+        assert ran_.exit_code == 0, ran_.output
+        assert f"Metrics: http://127.0.0.1:{port}/metrics" in ran_.stderr
+        assert "warning" not in ran_.stderr
         (cell,) = json.loads((folder / "s.json").read_text())["results"]
         values = {
-            name: [one["value"][1] for one in server.query(f"max_over_time({name}[1m])")]
+            name: [one["value"][1] for one in server.query(f"max_over_time({name}[1h])")]
             for name in (
                 "makespan_steps_running", "makespan_steps_ready", "makespan_run_makespan_seconds",
                 "makespan_step_duration_seconds_count", "makespan_workers",
@@ -315,7 +336,7 @@ steps:
             "makespan_workers": ["2"],
         }
         now = time.time()
-        exemplars = server.exemplars("makespan_step_duration_seconds_bucket", now - 60, now + 60)
+        exemplars = server.exemplars("makespan_step_duration_seconds_bucket", now - 3600, now + 60)
         assert {one["labels"]["trace_id"] for series in exemplars for one in series["exemplars"]} == {cell["trace_id"]}
 
 
@@ -439,6 +460,7 @@ def test_spans_that_were_lost_are_counted(folder: Path, prometheus: PrometheusSe
     assert int(lost["value"][1]) >= 2
 
 
+@pytest.mark.usefixtures("patient_end")
 def test_a_benchmark_that_is_scraped_counts_its_repetitions_and_ends_with_the_numbers_of_its_json(
     folder: Path,
 ) -> None:
@@ -457,14 +479,14 @@ def test_a_benchmark_that_is_scraped_counts_its_repetitions_and_ends_with_the_nu
     thread = threading.Thread(target=look)
     thread.start()
     try:
-        ran_ = started(
+        ran_ = called(
             "bench", "quick.yaml", "-e", "threads", "-w", "2", "-n", "3", "--metrics-port", str(port),
             "--json", "q.json", "--no-store", "-q",
         )  # fmt: skip
     finally:
         ended.set()
         thread.join()
-    assert (ran_.returncode, ran_.stderr) == (0, "")
+    assert (ran_.exit_code, ran_.stderr) == (0, "")
     last = {
         (one.name, one.labels["executor"], one.labels.get("result")): one.value
         for family in text_string_to_metric_families(seen[-1])

@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.cli import app
+from tests.integration.prometheus_server import free_port
 from tests.missing import program
 from tests.unit.test_recording import json_body, trace
 
@@ -137,12 +138,6 @@ def test_a_node_program_is_recorded(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "found.json").read_text())
     assert document["makespan_seconds"] == pytest.approx(0.1)
     assert document["source"] == "record of app.mjs"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_what_services_send_is_received_until_ctrl_c(tmp_path: Path) -> None:

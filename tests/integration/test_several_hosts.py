@@ -22,11 +22,13 @@ from tests.missing import program
 SHIFT_SECONDS = 5
 NAPS = """
 import pathlib, time
+from distributed import get_worker
 
 def nap(folder, name, seconds, before=None):
-    pathlib.Path(folder, name).touch()
+    began = time.perf_counter()
+    pathlib.Path(folder, f"{name} on {get_worker().name}").touch()
     time.sleep(seconds)
-    return {"name": name, "after": before}
+    return {"name": name, "after": before, "took": time.perf_counter() - began}
 """
 # Connections that hear nothing for so long are given up; Dask takes no less.
 SETTINGS = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s", "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "10s"}
@@ -58,10 +60,10 @@ def workflow(folder: Path) -> dict[str, object]:
     return {"workflow_id": "hosts", "steps": steps}
 
 
-def wait_for(folder: Path, count: int, driver: subprocess.Popen[str]) -> None:
-    """Until so many steps have begun."""
-    until = time.monotonic() + 30
-    while len(list(folder.iterdir())) < count:
+def wait_for(folder: Path, count: int, driver: subprocess.Popen[str], on: str = "") -> None:
+    """Until so many steps have begun (``on`` that worker)."""
+    until = time.monotonic() + 60
+    while len(list(folder.glob(f"* on {on or '*'}"))) < count:
         if time.monotonic() > until or driver.poll() is not None:
             driver.kill()
             pytest.fail(f"the steps do not begin: {driver.communicate()[0]}")
@@ -99,6 +101,8 @@ def test_a_link_that_is_cut_and_a_host_that_vanishes_lose_nothing(tmp_path: Path
         time.sleep(CUT_SECONDS)
         hosts.join("two")
         wait_for(begun, 7, driver)
+        # In the midst of a step.
+        wait_for(begun, len(list(begun.glob("* on one"))) + 1, driver, on="one")
         hosts.cut("one")
         said, _ = driver.communicate(timeout=100)
     assert driver.returncode == 0, said
@@ -108,7 +112,9 @@ def test_a_link_that_is_cut_and_a_host_that_vanishes_lose_nothing(tmp_path: Path
         for chain in "abc"
         for number in range(4)
     }
-    assert {step["step_id"]: step["output"] for step in result["steps"]} == expected
+    outputs = {step["step_id"]: step["output"] for step in result["steps"]}
+    took = {step_id: output.pop("took") for step_id, output in outputs.items()}
+    assert outputs == expected
     timeline = timeline_from_document(result)
     # One step ran on the host that vanished; the cut lost none.
     died = [attempt for attempt in timeline.attempts if attempt.outcome != "succeeded"]
@@ -116,15 +122,15 @@ def test_a_link_that_is_cut_and_a_host_that_vanishes_lose_nothing(tmp_path: Path
     assert [workers for _, workers in timeline.worker_changes] == [2, 1]
     [(far, reading)] = timeline.clocks.items()
     assert reading.resets == 0
-    assert abs(reading.offset_nanoseconds / SECOND - SHIFT_SECONDS) < 1.5
+    assert abs(reading.offset_nanoseconds - SHIFT_SECONDS * SECOND) <= reading.error_nanoseconds
     # The answer of the step that ended during the cut came late, and its times are right all the same.
     late = [attempt for attempt in timeline.attempts if (attempt.known or 0) - (attempt.ended or 0) > 0.5 * SECOND]
-    assert late
+    assert far in {attempt.worker for attempt in late}
     for attempt in timeline.attempts:
         times = [attempt.ready, attempt.granted, attempt.started or 0, attempt.ended or 0, attempt.known or 0]
         assert times == sorted(times)
         if attempt.outcome == "succeeded":
-            assert NAP_SECONDS <= (times[3] - times[2]) / SECOND + 0.01 < NAP_SECONDS + 1
-    assert {attempt.worker for attempt in late} == {far}
+            # What the step itself has measured: a busy machine may have it sleep longer.
+            assert took[attempt.step_id] <= (times[3] - times[2]) / SECOND + 0.01 < took[attempt.step_id] + 1
     lost = RunAnalysis(timeline).lost_time.by_cause
     assert sum(lost.values()) == timeline.makespan_nanoseconds

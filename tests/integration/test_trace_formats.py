@@ -119,7 +119,6 @@ def test_the_cost_of_langgraphs_barrier_is_found(langgraph_spans: list[ReadableS
     # How much longer `slow` took than `fast` this time: 400 ms, and what else the machine did.
     ends = {span.name: span.end_time or 0 for span in langgraph_spans}
     assert end - start == pytest.approx((ends["slow"] - ends["fast"]) / 1e6, rel=0.3)
-    assert end - start >= 350
 
 
 @pytest.mark.slow
@@ -223,7 +222,8 @@ def test_two_services_are_one_run_whose_path_goes_through_the_server(service_spa
         step = list(run.timeline.step_ids).index(part.step_id)
         service = run.spans[step][0].service
         parts[service] = parts.get(service, 0) + part.nanoseconds
-    assert parts["stock"] > 5 * parts["shop"]
+    # However long the way between them took this time.
+    assert parts["stock"] == pytest.approx(sum(one.end - one.start for one in served), rel=0.01)
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from executor.scheduler import Scheduler
 from harness.telemetry.spans.trace_session import Mode, RunName, TracedRun, Tracing, open_tracing
 from harness.telemetry.telemetry_settings import Telemetry
 from tests.integration.otlp_receiver import OtlpGrpcReceiver, OtlpReceiver, attributes_of
+from tests.integration.prometheus_server import free_port
 
 MODES: tuple[Mode, ...] = ("recorded", "live")
 
@@ -375,16 +376,11 @@ steps:
 # ---------------------------------------------------------------------- the endpoint
 
 
-def unused_endpoint() -> str:
-    with OtlpReceiver() as receiver:
-        return receiver.endpoint
-
-
 @pytest.mark.parametrize("mode", MODES)
 def test_a_dead_endpoint_costs_a_warning_and_bounded_time(mode: Mode) -> None:
     began = time.monotonic()
     done, _, tracing = traced_run(
-        unused_endpoint(), prompted(100), mode=mode, backend="threads", tools={"own": str},
+        f"http://127.0.0.1:{free_port()}", prompted(100), mode=mode, backend="threads", tools={"own": str},
         words={"timeout_seconds": 0.5},
     )  # fmt: skip
     assert done.ok
@@ -444,8 +440,8 @@ def test_an_endpoint_that_is_gone_in_mid_run_and_comes_back_gets_everything_live
             assert gate.wait(30)
         return prompt
 
-    with OtlpReceiver() as first:
-        port = first.port
+    port = free_port()
+    with OtlpReceiver(port) as first:
         tracing = open_tracing(settings(first.endpoint, timeout_seconds=20), mode="live")
         assert tracing is not None
         traced = tracing.begin(RunName("r", "s"))

@@ -11,6 +11,7 @@ import pytest
 from executor import Step, Workflow, run
 from executor.backends.asyncio import AsyncioBackend
 from executor.record.outcomes import ToolTimeoutError
+from tests.movable_clock import MovableClock
 
 PATIENCE_SECONDS = 10.0
 SEEN: ContextVar[str] = ContextVar("seen", default="nothing")
@@ -66,6 +67,7 @@ def test_a_call_that_outlives_its_run_takes_no_step_of_the_next_run() -> None:
 
     def stay() -> None:
         left.append(threading.current_thread())
+        clock.move(60)
         go_on.wait(PATIENCE_SECONDS)
 
     def let_go() -> bool:
@@ -75,7 +77,8 @@ def test_a_call_that_outlives_its_run_takes_no_step_of_the_next_run() -> None:
 
     tools: dict[str, Any] = {"stay": stay, "let_go": let_go, "thread": threading.get_ident}
     with AsyncioBackend(2) as backend:
-        first = run(Workflow(steps=(Step(step_id="stay", tool="stay", timeout=0.05),)), backend=backend, tools=tools)
+        clock = MovableClock(backend)
+        first = run(Workflow(steps=(Step(step_id="stay", tool="stay", timeout=60),)), backend=backend, tools=tools)
         assert first.statuses == {"stay": "failed"}
         # The second step waits in the backlog while the thread of the first run comes back.
         second = run(chain("let_go", *["thread"] * 20), backend=backend, tools=tools)

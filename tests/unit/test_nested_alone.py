@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from executor import Instrument, Step, Workflow, arun, run
+from executor.backends.asyncio import AsyncioBackend
 from executor.node_runtime import CallError, call_tool, call_tool_async
+from tests.movable_clock import MovableClock
 from tests.unit.test_node_runtime import fail, run_tool
 
 TRIES: list[int] = []
@@ -114,8 +116,11 @@ def test_a_call_that_raises_the_error_of_a_cancellation_has_failed() -> None:
 
 def test_who_waits_no_longer_for_a_call_that_it_runs_itself_cancels_it() -> None:
     ends: list[str] = []
+    limits: list[asyncio.Timeout] = []
 
     async def slow(prompt: str) -> None:
+        # The time of its caller is over once it runs, and not before.
+        limits[-1].reschedule(asyncio.get_running_loop().time())
         try:
             await asyncio.sleep(20)
         except asyncio.CancelledError:
@@ -126,7 +131,8 @@ def test_who_waits_no_longer_for_a_call_that_it_runs_itself_cancels_it() -> None
         found = []
         for _ in range(2):
             try:
-                async with asyncio.timeout(0.05):
+                async with asyncio.timeout(None) as limit:
+                    limits.append(limit)
                     await call_tool_async("slow", "a")
             except TimeoutError:
                 found.append("went on")
@@ -142,8 +148,11 @@ def test_who_waits_no_longer_for_a_call_that_it_runs_itself_cancels_it() -> None
 
 def test_a_coroutine_past_its_timeout_ends_in_the_call_that_it_runs_itself() -> None:
     ends: list[str] = []
+    backend = AsyncioBackend(1)
+    clock = MovableClock(backend)
 
     async def slow() -> None:
+        clock.move(60)
         try:
             await asyncio.sleep(20)
         finally:
@@ -156,8 +165,8 @@ def test_a_coroutine_past_its_timeout_ends_in_the_call_that_it_runs_itself() -> 
             ends.append("step")
             raise
 
-    steps = (Step(step_id="a", tool="caller", timeout=0.1), Step(step_id="b", tool="noop"))
-    found = run(Workflow(steps=steps), tools={"caller": caller, "slow": slow}, backend="asyncio", workers=1)
+    steps = (Step(step_id="a", tool="caller", timeout=60), Step(step_id="b", tool="noop"))
+    found = run(Workflow(steps=steps), tools={"caller": caller, "slow": slow}, backend=backend)
     assert found.statuses == {"a": "failed", "b": "succeeded", "a/1": "cancelled"}
     assert ends == ["call", "step"]
 

@@ -124,12 +124,15 @@ def test_arun_in_a_handler_continues_its_trace(spans: Spans) -> None:
 def test_an_arun_that_is_cancelled_ends_its_spans(spans: Spans) -> None:
     use(spans)
 
-    async def forever(prompt: str) -> None:
-        await asyncio.sleep(60)
-
     async def main() -> None:
+        begun = asyncio.Event()
+
+        async def forever(prompt: str) -> None:
+            begun.set()
+            await asyncio.sleep(60)
+
         task = asyncio.ensure_future(arun(prompted(2), tools={"own": forever}))
-        await asyncio.sleep(0.2)
+        await begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

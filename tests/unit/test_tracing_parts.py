@@ -85,6 +85,27 @@ def below(home: SpanCollector) -> Context:
     return trace.set_span_in_context(trace.NonRecordingSpan(home.root), Context())
 
 
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_stall_between_two_looks_at_the_clocks_moves_no_span(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    epoch, now, stalls = 1_700_000_000_000_000_000, 0, [50_000_000]
+
+    def monotonic() -> int:
+        nonlocal now
+        now += 100
+        return now
+
+    def wall() -> int:
+        nonlocal now
+        stall = stalls.pop() if stalls else 100
+        now += stall
+        return epoch + now - (stall if place == "after" else 0)
+
+    monkeypatch.setattr(time, "perf_counter_ns", monotonic)
+    monkeypatch.setattr(time, "time_ns", wall)
+    clock = SteadyClock()
+    assert abs(clock.at(0) - epoch) < 1_000
+
+
 def test_a_collected_span_is_plain_data_with_all_that_was_said(home: SpanCollector) -> None:
     other = SpanContext(8, 9, False)
     span = tracer().start_span("s", below(home), attributes={"a": [1, 2]}, links=[trace.Link(other, {"why": "so"})])

@@ -1,10 +1,11 @@
-"""A Dask worker of our own cluster: a program of its own, in a process group of its own.
+"""Our own Dask cluster, and a worker of it: a program of its own, in a process group of its own.
 
 Rules of this module:
 - It finds the modules that its parent finds, says nothing but what steps say, and ends with its parent,
   however that ends.
 - What it writes goes to a :class:`.WorkerOutput`, one for all processes that its nanny starts in turn.
 - The worker is in another process group than its nanny: a step that ends its group is not the end of the nanny.
+- A nanny stays as long as its cluster, however often and for however long its worker is gone.
 """
 
 from __future__ import annotations
@@ -14,17 +15,21 @@ import json
 import os
 import sys
 from asyncio.subprocess import DEVNULL
+from typing import Any
 
 import dask
+from distributed.deploy.cluster import Cluster
+from distributed.deploy.spec import SpecCluster
 from distributed.deploy.subprocess import SubprocessWorker
 
 from executor.backends.worker_output import WorkerOutput
 
 LOOPBACK = "127.0.0.1"
 # One step at a time, and a thread that has the next one at hand; no limits of memory (Dask would pause or kill the
-# worker), no ports but its own.
+# worker), no ports but its own. Nor a limit of how long a worker may take to start (`death_timeout`): past it the nanny
+# would end, on a busy machine for imports alone, and nobody would start the worker.
 OPTIONS = {
-    "host": LOOPBACK, "nthreads": 2, "memory_limit": 0, "dashboard_address": f"{LOOPBACK}:0", "death_timeout": 10,
+    "host": LOOPBACK, "nthreads": 2, "memory_limit": 0, "dashboard_address": f"{LOOPBACK}:0",
 }  # fmt: skip
 # What a worker imports before it says that it is there.
 SETUP = "executor.backends.dask.worker_setup"
@@ -64,3 +69,13 @@ class WorkerProgram(SubprocessWorker):
             )
         finally:
             self._output.started()
+
+
+class OwnCluster(SpecCluster):
+    """Dask's own ends the program of a lost worker for good where 15 s later none is there: it may have died again,
+    or a busy machine may still start it.
+    """
+
+    def _update_worker_status(self, op: str, message: Any) -> None:
+        """Dask says here which workers have come and gone."""
+        Cluster._update_worker_status(self, op, message)  # type: ignore[no-untyped-call]  # noqa: SLF001  # Dask has few types, and names no public way

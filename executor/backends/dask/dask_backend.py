@@ -35,11 +35,11 @@ from executor.record.timeline import Attempt
 
 try:
     import dask
-    from distributed import Client, KilledWorker, Scheduler, SpecCluster
+    from distributed import Client, KilledWorker, Scheduler
 
     from executor.backends.dask.calls import DaskCalls
     from executor.backends.dask.cluster_watch import ClusterWatch, Looked
-    from executor.backends.dask.cluster_worker import WorkerProgram
+    from executor.backends.dask.cluster_worker import OwnCluster, WorkerProgram
     from executor.backends.dask.scheduler_check import must_be_a_scheduler
     from executor.backends.dask.shipped_files import ShippedFiles
 except ImportError as error:
@@ -168,7 +168,8 @@ class DaskBackend(StayingOutputsBackend):
             except BaseException as error:
                 self._close_connection()
                 if isinstance(error, TimeoutError):
-                    raise BackendError(f"dask: no worker has started within {START_SECONDS} s") from error
+                    which = "not all workers have" if self._address is None else "no worker has"
+                    raise BackendError(f"dask: {which} started within {START_SECONDS} s") from error
                 raise
         self._find_workers()
         self._threads_of_it = sum(self._client.nthreads().values())
@@ -180,7 +181,7 @@ class DaskBackend(StayingOutputsBackend):
         logging.getLogger("distributed.batched").setLevel(logging.CRITICAL)
         self._relay = OutputRelay(self.warnings)
         self._outputs = [self._relay.output() for _ in range(self.capacity)]
-        return SpecCluster(  # type: ignore[no-untyped-call]  # Dask has few types
+        return OwnCluster(  # type: ignore[no-untyped-call]  # Dask has few types
             scheduler={"cls": Scheduler, "options": OPTIONS},
             workers={
                 number: {"cls": WorkerProgram, "options": {"output": output}}

@@ -10,10 +10,10 @@ from typing import Any
 import executor
 from executor import Attempt, Instrument, Retry, Run, Step, Workflow
 from executor.engine.instruments import WatchedRun
-from executor.record.timeline import NANOSECONDS
+from executor.record.timeline import NANOSECONDS, StepStatus
 from harness.testing.backends.backend_case import BackendFacts, needs, step, unless
 from harness.testing.backends.protocol_watch import watch
-from harness.testing.backends.suite_steps import HEARTBEAT_SECONDS, STEPS, notes
+from harness.testing.backends.suite_steps import HEARTBEAT_SECONDS, STEPS, note, notes
 
 # Long enough to be noticed where a call is waited for that should have been stopped.
 LONG_SECONDS = 20.0
@@ -114,10 +114,13 @@ class RetryFacts(BackendFacts):
         assert [error.attempt for error in run.errors.values()] == [400, 400, 400]
 
     def test_others_run_during_a_backoff(self) -> None:
-        retry = Retry(max_attempts=2, backoff_seconds=0.3, jitter="none")
-        steps = [step(f"s{i}", "noop", priority=-1) for i in range(5)]
-        run = self.run(step("a", "flaky", fail_times=1, retry=retry), *steps, workers=1)
-        assert [attempt.step_id for attempt in run.timeline.attempts] == ["a", *(f"s{i}" for i in range(5)), "a"]
+        # It is longer than any machine takes for the others. The last of them stops the run.
+        retry = Retry(max_attempts=2, backoff_seconds=3600, jitter="none")
+        others = [step(f"s{i}", "noop", priority=-1) for i in range(5)]
+        last = step("last", "flaky", fail_times=1, on_failure="stop", depends_on=tuple(one.step_id for one in others))
+        run = self.run(step("a", "flaky", fail_times=1, retry=retry), *others, last, workers=1)
+        assert [attempt.step_id for attempt in run.timeline.attempts] == ["a", *(f"s{i}" for i in range(5)), "last"]
+        assert run.statuses["a"] == "failed"
 
     @needs("tools")
     def test_an_error_that_no_attempt_can_help_is_final(self) -> None:
@@ -142,6 +145,19 @@ class RetryFacts(BackendFacts):
             step("after", depends_on=("big",)),
         )
         assert run.statuses == {"a": "succeeded", "big": "skipped", "small": "succeeded", "after": "succeeded"}
+
+
+class NotesTheEnd(Instrument):
+    """Adds a line to the notes when a step has ended."""
+
+    def __init__(self, step_id: str, folder: Path) -> None:
+        self._step_id = step_id
+        self._folder = folder
+
+    def attempt_finished(self, attempt: Attempt, status: StepStatus) -> None:
+        """Note it."""
+        if attempt.step_id == self._step_id:
+            note(str(self._folder), "over")
 
 
 class TimeoutFacts(BackendFacts):
@@ -191,11 +207,13 @@ class TimeoutFacts(BackendFacts):
         """Whether a call ends when its timeout is over: it gives no sign of life any more, while the run goes on."""
         self.run(
             step("a", tool, folder=str(folder), seconds=10 * SHORT_SECONDS, timeout=SHORT_SECONDS),
-            # The call is asked to stop; a moment later it must have.
-            step("pause", "sleep", seconds=4 * SHORT_SECONDS, priority=-1),
+            step("over", "await_note", folder=str(folder), text="over", priority=-1),
+            # The call was asked to stop; a moment later it must have.
+            step("pause", "sleep", seconds=3 * SHORT_SECONDS, depends_on=("over",)),
             step("then", "note", folder=str(folder), text="then", depends_on=("pause",)),
             step("longer", "sleep", seconds=10 * HEARTBEAT_SECONDS, depends_on=("then",)),
             workers=2,
+            instruments=[NotesTheEnd("a", folder)],
         )
         found = notes(folder)
         # With one worker the step after it ran after it, so that only the beats after "then" count.

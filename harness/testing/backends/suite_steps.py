@@ -73,6 +73,16 @@ def meet(folder: str, name: str, names: Sequence[str]) -> str:
     return name
 
 
+def await_note(folder: str, text: str) -> str:
+    """Return when this line is among the notes."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while text not in notes(folder):
+        if time.monotonic() > deadline:
+            raise ToolError(f"{text!r} was not noted in {PATIENCE_SECONDS:g} s")
+        time.sleep(0.005)
+    return text
+
+
 def nap(seconds: float) -> float:
     """Sleep."""
     time.sleep(seconds)
@@ -173,8 +183,8 @@ def deeply(depth: int) -> int:
 STEPS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
-        double, double_async, echo, megabytes, length, note, meet, nap, beat, beat_async, die, fail, refuse, later,
-        leave, interrupt, stop_iteration, mute, local_error, lock, deeply,
+        double, double_async, echo, megabytes, length, note, await_note, meet, nap, beat, beat_async, die, fail, refuse,
+        later, leave, interrupt, stop_iteration, mute, local_error, lock, deeply,
     )
 }  # fmt: skip
 """The tools of the suite, by name."""

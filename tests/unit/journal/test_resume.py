@@ -8,7 +8,6 @@ import random
 import shutil
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from executor import Attempt, Instrument, Journal, JournalError, Resource, Resume, Retry, Step, Workflow, arun, run
+from executor.backends.threads import ThreadsBackend
 from executor.journal.journal_file import JournalFile
 from executor.journal.journal_writer import JournalWriter
 from executor.journal.kept_run import read_journal
@@ -23,6 +23,7 @@ from executor.journal.resume_plan import ResumePlan
 from executor.node_runtime import call_tool, call_tools_parallel
 from executor.running import Run
 from harness.analysis import RunAnalysis
+from tests.movable_clock import PATIENCE_SECONDS, Ends, MovableClock
 
 Tools = Mapping[str, Callable[..., Any]]
 
@@ -340,13 +341,18 @@ def test_items_and_calls_of_a_step_that_comes_after_one_that_runs_again_are_done
 def test_an_item_that_was_left_out_is_asked_about_again(path: Path, counted: Counted) -> None:
     """Its mapped step has ended since, and is asked for item by item all the same."""
 
+    backend, ends = ThreadsBackend(1), Ends()
+    clock = MovableClock(backend)
+
     def pay(value: int) -> None:
         counted.done.append(value)
-        time.sleep(0.2)
+        clock.move(60)
+        assert ends.all_ended.wait(PATIENCE_SECONDS)
 
-    items = Step(step_id="m", tool="pay", args={"value": "{{ item }}"}, for_each=[7], timeout=0.02, idempotent=False)
+    items = Step(step_id="m", tool="pay", args={"value": "{{ item }}"}, for_each=[7], timeout=60, idempotent=False)
     tools = {"pay": pay}
-    assert run(Workflow(steps=(items,)), tools=tools, journal=path).statuses["m/1"] == "failed"
+    first = run(Workflow(steps=(items,)), backend=backend, tools=tools, journal=path, instruments=[ends])
+    assert first.statuses["m/1"] == "failed"
     left_out = run(Workflow(steps=(items,)), tools=tools, resume=Resume(path, unsure="skip"))
     assert (left_out.statuses, left_out.outputs) == ({"m": "succeeded", "m/1": "skipped"}, {"m": [None]})
     with pytest.raises(JournalError, match="must not be done twice"):
