@@ -75,7 +75,6 @@ def test_waits_of_microseconds_end_beside_busy_threads() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_million_waits_of_microseconds_end_beside_busy_threads() -> None:
     with contention(threads=1):
         assert rounds_that_end(500_000) == 500_000
