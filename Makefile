@@ -14,6 +14,10 @@ JOBS ?= $(shell nproc 2> /dev/null || echo 2)
 # The tests that are not slow wait for other programs half of the time: three of them for two cores.
 TEST_JOBS ?= $(shell echo $$(( ($(JOBS) * 3 + 1) / 2 )))
 
+# Images of containers set this to stay small. Then each of the thousands of processes of the tests would compile
+# all modules that it imports, and rewrite all assertions, anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made-for-tests

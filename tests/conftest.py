@@ -1,9 +1,10 @@
 """For all tests: none reads or writes the history of the person who runs it, none fails because the machine is slow,
-and the run says at its end what did not run.
+those that may take long begin first, and the run says at its end what did not run.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pytest
@@ -21,6 +22,17 @@ def own_history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
+
+
+def limit_seconds(item: pytest.Item) -> float:
+    """How long a test may take: what its mark ``timeout`` says, where 0 is no limit, else what holds for all."""
+    mark = item.get_closest_marker("timeout")
+    return float(mark.args[0] if mark else item.config.getini("timeout")) or math.inf
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put those that have longer limits than others first, so that none of them begins when the others are done."""
+    items.sort(key=limit_seconds, reverse=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

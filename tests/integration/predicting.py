@@ -18,6 +18,8 @@ KINDS = ("sleeping", "sleeping, read as a foreign trace", "stand-in with limits"
 PIPELINES = 20
 MEDIAN_AT_MOST = 0.05
 WORST_AT_MOST = 0.15
+# Two runs take the same when they differ by no more than this share: a fifth of what the median error may be.
+SAME_WITHIN = 0.01
 WORKERS = (2, 3, 4, 8)
 
 
@@ -62,22 +64,26 @@ def pipeline(kind: str, seed: int, *, longest_seconds: float = 0.25) -> dict[str
 
 
 def makespan(folder: Path, scenario: dict[str, Any], *options: str) -> float:
-    """How long it really takes: the shortest of three runs, since what else the machine does makes one longer, never
-    shorter. It leaves its files behind as ``run.json`` and ``trace.jsonl``.
+    """How long it really takes: the shortest run, since what else the machine does makes one longer, never shorter. It
+    is one of three, or of two that take the same. It leaves its files behind as ``run.json`` and ``trace.jsonl``.
     """
     (folder / "pipeline.json").write_text(json.dumps(scenario), encoding="utf-8")
-    runs: list[tuple[float, int]] = []
-    for number in range(3):
-        (folder / f"trace{number}.jsonl").unlink(missing_ok=True)
-        files = ("--json", f"run{number}.json", "--trace-file", f"trace{number}.jsonl")
-        done = called("run", "pipeline.json", "--no-store", "-q", *files, *options)
-        assert done.exit_code == 0, done.output
-        result = the_result((folder / f"run{number}.json").read_text(encoding="utf-8"))
-        runs.append((float(result["makespan_seconds"]["median"]), number))
+    runs = [(_run_once(folder, number, options), number) for number in range(2)]
+    if max(runs)[0] - min(runs)[0] > SAME_WITHIN * min(runs)[0]:
+        runs.append((_run_once(folder, 2, options), 2))
     shortest, number = min(runs)
     (folder / f"run{number}.json").replace(folder / "run.json")
     (folder / f"trace{number}.jsonl").replace(folder / "trace.jsonl")
     return shortest
+
+
+def _run_once(folder: Path, number: int, options: Sequence[str]) -> float:
+    (folder / f"trace{number}.jsonl").unlink(missing_ok=True)
+    files = ("--json", f"run{number}.json", "--trace-file", f"trace{number}.jsonl")
+    done = called("run", "pipeline.json", "--no-store", "-q", *files, *options)
+    assert done.exit_code == 0, done.output
+    result = the_result((folder / f"run{number}.json").read_text(encoding="utf-8"))
+    return float(result["makespan_seconds"]["median"])
 
 
 def analyzed(folder: Path, seed: int, **more: Any) -> Row:

@@ -162,6 +162,15 @@ def test_a_folder_of_that_name_that_is_no_environment_is_left_alone(checkout: Pa
     assert (checkout / ".venv" / "diary.txt").exists()
 
 
+def test_targets_keep_compiled_modules_also_where_the_environment_forbids_it(checkout: Path) -> None:
+    done = subprocess.run(
+        ["make", "--eval", "what-is-compiled: ; @$(PYTHON) -c 'import sys; print(sys.dont_write_bytecode)'",
+         "what-is-compiled"],
+        cwd=checkout, env=environment({"PYTHONDONTWRITEBYTECODE": "1"}), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "False\n"
+
+
 @pytest.mark.slow
 def test_without_a_network_it_says_so_and_leaves_nothing_half_made(checkout: Path) -> None:
     said = fault(make_demo(checkout, HTTPS_PROXY=f"http://127.0.0.1:{free_port()}"))
