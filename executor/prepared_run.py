@@ -146,7 +146,7 @@ class PreparedRun:
                 self._open()
                 self.startup_seconds = time.perf_counter() - began
                 # What closes takes seconds on a cluster: who interrupts that gets what was done, too.
-                interrupts.enter_context(self._ctrl_c())
+                interrupts.enter_context(self.ctrl_c())
                 with self._fed():
                     self.backend.drive(self.engine)
             except BaseException:
@@ -279,7 +279,7 @@ class PreparedRun:
             self.backend.notify()
 
     @contextmanager
-    def _ctrl_c(self) -> Iterator[None]:
+    def ctrl_c(self) -> Iterator[None]:
         """The first Ctrl-C cancels, a later one leaves at once. A handler of the embedding program is left alone."""
         if (
             threading.current_thread() is not threading.main_thread()

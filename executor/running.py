@@ -71,7 +71,7 @@ def _loop_is_running() -> bool:
 
 def _in_helper_thread(prepared: PreparedRun) -> Run:
     """Run in a thread of its own, since the caller's has a running event loop, and wait for it. An interrupt that
-    comes while waiting (a notebook's stop button) cancels the run; a second one leaves at once.
+    comes while waiting (a notebook's stop button) cancels the run; a later one leaves at once.
     """
     results: list[Run] = []
     errors: list[BaseException] = []
@@ -87,10 +87,14 @@ def _in_helper_thread(prepared: PreparedRun) -> Run:
             ended.set()
 
     thread = threading.Thread(target=work, name="makespan-run", daemon=True)
-    thread.start()
     try:
-        ended.wait()
+        with prepared.ctrl_c():
+            thread.start()
+            ended.wait()
     except KeyboardInterrupt:
+        if prepared.interrupted:
+            raise
+        # A handler of the embedding program has raised it.
         prepared.interrupt()
         ended.wait()
     thread.join()
