@@ -21,8 +21,8 @@ END_SECONDS: Final = 1.0
 
 def program() -> None:
     """Run the command that the arguments name, and end with its exit status."""
-    # What is registered first is called last: then Python takes handlers away, and frees its memory for some tenths of a
-    # second, in which Ctrl-C would change the exit status.
+    # What is registered first is called last: then Python takes handlers away, and frees its memory for some tenths of
+    # a second, in which Ctrl-C would change the exit status.
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     try:
         from harness.cli import main  # noqa: PLC0415  # as the head says
