@@ -6,6 +6,7 @@ Rules of this module:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from executor.tools.registry import Declared
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Run:
     """What a run left: ``outputs`` and ``errors`` by step id, and the ``timeline``.
 
@@ -54,6 +55,16 @@ class Run:
     reused: Mapping[str, str] = field(default_factory=dict)
     resumed: EarlierRun | None = None
     cached: Collection[str] = ()
+
+    def __repr__(self) -> str:
+        """One line: a notebook shows it of a cell that ends with a run, and a run may have a million steps."""
+        counts = ", ".join(f"{count} {status}" for status, count in Counter(self.statuses.values()).most_common())
+        ended = "interrupted, " if self.interrupted else ""
+        workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
+        return (
+            f"<Run of {self.workflow.workflow_id!r} on {self.backend}, {workers}: {ended}{counts or 'no steps'}, "
+            f"{self.timeline.makespan_seconds:.3g} s; see outputs, errors, timeline>"
+        )
 
     def output(self, result: Any) -> Any:
         """What a promise of :func:`executor.step` has become; in lists and mappings each promise is replaced.

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
-from executor.interrupts import wait_for
+from executor.interrupts import first_interrupt_calls, wait_for
 from executor.run_result import Interrupted, Run, RunOptions
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _loop_is_running() -> bool:
 
 def _in_helper_thread(prepared: PreparedRun) -> Run:
     """Run in a thread of its own, since the caller's has a running event loop, and wait for it. An interrupt that
-    comes while waiting (a notebook's stop button) cancels the run; a second one leaves at once.
+    comes while waiting (a notebook's stop button) cancels the run; a later one leaves at once.
     """
     results: list[Run] = []
     errors: list[BaseException] = []
@@ -89,11 +89,13 @@ def _in_helper_thread(prepared: PreparedRun) -> Run:
 
     thread = threading.Thread(target=work, name="makespan-run", daemon=True)
     try:
-        thread.start()
-        wait_for(ended)
+        with first_interrupt_calls(prepared.interrupt):
+            thread.start()
+            wait_for(ended)
     except KeyboardInterrupt:
-        if thread.ident is None:
+        if prepared.interrupted or thread.ident is None:
             raise
+        # A handler of the embedding program has raised it.
         prepared.interrupt()
         wait_for(ended)
     thread.join()

@@ -516,4 +516,10 @@ def test_what_a_dead_worker_wrote_last_is_part_of_its_steps_failure(kept: None) 
     workflow = Workflow(steps=(Step(step_id="a", tool="die", idempotent=False), Step(step_id="b", tool="noop")))
     result = run(workflow, backend=find_backend("ray")(2), tools={"die": write_and_die})
     assert result.statuses == {"a": "failed", "b": "succeeded"}
-    assert "it wrote last: a line of stdout\nand one of stderr; it may have done its" in result.errors["a"].message
+    message = result.errors["a"].message
+    assert "it wrote last: a line of stdout\nand one of stderr; it may have done its" in message
+    # A terminal shows the beginning of an error: what it wrote is in it.
+    assert re.search(
+        r"^the worker of step 'a' died: process \d+ on 127\.0\.0\.1, ActorDiedError: .*; it wrote last", message
+    )
+    assert message.index("it wrote last") < 160

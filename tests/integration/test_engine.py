@@ -273,26 +273,30 @@ def test_ctrl_c_ends_the_run_and_keeps_what_was_done(backend: str) -> None:
 class Interrupts(ThreadsBackend):
     """Ctrl-C while its steps run, and while it closes, as often as is said."""
 
-    def __init__(self, *, driving: int, closing: int) -> None:
+    def __init__(self, *, driving: int, closing: int, between_seconds: float = 0.0) -> None:
         super().__init__(2)
-        self.driving, self.closing = driving, closing
+        self.driving, self.closing, self.between_seconds = driving, closing, between_seconds
 
     def drive(self, engine: Engine) -> None:
-        for _ in range(self.driving):
-            signal.raise_signal(signal.SIGINT)
+        self._interrupt(self.driving)
         super().drive(engine)
 
     def close(self) -> None:
         super().close()
-        for _ in range(self.closing):
-            signal.raise_signal(signal.SIGINT)
+        self._interrupt(self.closing)
+
+    def _interrupt(self, times: int) -> None:
+        for _ in range(times):
+            # As the system does: it gives signals to the main thread.
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            time.sleep(self.between_seconds)
 
 
 ONE_STEP = Workflow(steps=(Step(step_id="a", tool="double", args={"value": 4}),))
 
 
 def test_ctrl_c_while_a_run_closes_gives_what_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("executor.prepared_run.SAME_INTERRUPT_SECONDS", 3600.0)
+    monkeypatch.setattr("executor.interrupts.SAME_INTERRUPT_SECONDS", 3600.0)
     with pytest.raises(Interrupted) as caught:
         run(ONE_STEP, backend=Interrupts(driving=0, closing=2), tools=TOOLS)
     assert caught.value.run.outputs == {"a": 8}
@@ -304,7 +308,7 @@ def test_ctrl_c_that_comes_again_within_a_second_is_the_same(
     driving: int, closing: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # However long this machine takes from one to the next.
-    monkeypatch.setattr("executor.prepared_run.SAME_INTERRUPT_SECONDS", 3600.0)
+    monkeypatch.setattr("executor.interrupts.SAME_INTERRUPT_SECONDS", 3600.0)
     with pytest.raises(Interrupted) as caught:
         run(ONE_STEP, backend=Interrupts(driving=driving, closing=closing), tools=TOOLS)
     assert caught.value.run.statuses == {"a": "cancelled"}
@@ -315,6 +319,36 @@ def test_a_later_ctrl_c_leaves_at_once(driving: int, closing: int, monkeypatch: 
     monkeypatch.setattr("executor.interrupts.SAME_INTERRUPT_SECONDS", 0.0)
     with pytest.raises(KeyboardInterrupt) as caught:
         run(ONE_STEP, backend=Interrupts(driving=driving, closing=closing), tools=TOOLS)
+    assert not isinstance(caught.value, Interrupted)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def in_a_cell(backend: Interrupts) -> Run:
+    """As a notebook runs it: in a loop that leaves Ctrl-C alone."""
+
+    async def cell() -> Run:
+        return run(ONE_STEP, backend=backend, tools=TOOLS)
+
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(cell())
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize(("driving", "closing"), [(2, 0), (1, 1), (0, 2)])
+def test_an_interrupt_of_a_cell_that_comes_again_within_a_second_is_the_same(driving: int, closing: int) -> None:
+    # The cell waits in another thread than the one that sends, and takes two at once for one.
+    with pytest.raises(Interrupted) as caught:
+        in_a_cell(Interrupts(driving=driving, closing=closing, between_seconds=0.05))
+    assert caught.value.run.statuses == {"a": "cancelled" if driving else "succeeded"}
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_later_interrupt_of_a_cell_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("executor.interrupts.SAME_INTERRUPT_SECONDS", 0.0)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        in_a_cell(Interrupts(driving=2, closing=0, between_seconds=0.05))
     assert not isinstance(caught.value, Interrupted)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 

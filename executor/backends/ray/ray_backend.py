@@ -23,7 +23,7 @@ from executor.backends.file_lists import listed_files
 from executor.backends.ray.connection import Connection, connect, cores_there, disconnect
 from executor.backends.ray.head_watch import HeadWatch
 from executor.backends.ray.node_watch import NodeWatch, cores_of, nodes_alive, stated_by
-from executor.backends.ray.worker_logs import last_written
+from executor.backends.ray.worker_logs import death_in_words, last_written
 from executor.backends.ray.workers import RayWorkers
 from executor.backends.staying_outputs import OPTION, STAYS_BYTES, StayingOutputsBackend
 from executor.backends.submit import Submits
@@ -223,8 +223,8 @@ class RayBackend(StayingOutputsBackend):
 
     def describe_death(self, error: BaseException, since: int) -> str:
         """See :meth:`.SubmitBackend.describe_death`."""
-        words = super().describe_death(error, since)
-        wrote = last_written(words, since)
+        said = super().describe_death(error, since)
+        words, wrote = death_in_words(said), last_written(said, since)
         return f"{words}; it wrote last: {wrote}" if wrote else words
 
     def _look_at(self, workers: RayWorkers) -> None:

@@ -16,8 +16,24 @@ from executor.record.timeline import NANOSECONDS
 # As Ray describes the death of an actor.
 _PROCESS = re.compile(r"^\s*pid: (\d+)$", re.MULTILINE)
 _ADDRESS = re.compile(r"^\s*ip: (\S+)$", re.MULTILINE)
+# What it says of every death alike, and names that it has for itself: they hide what comes after them.
+_ALIKE = re.compile(
+    r"^\s*(class_name|actor_id|name|namespace|pid|ip): .*\n?"
+    r"|The actor (died unexpectedly before finishing this task|is dead because its worker process has died)\."
+    r"|Worker exit (type: SYSTEM_ERROR|detail:)"
+    r"| Some common causes include: .*",
+    re.MULTILINE,
+)
 # Lines that Ray writes there for itself.
 _MARKS = re.compile(rb"^:(job_id|actor_name|task_name):.*\n?", re.MULTILINE)
+
+
+def death_in_words(said: str) -> str:
+    """What Ray says of this death."""
+    process, address = _PROCESS.search(said), _ADDRESS.search(said)
+    if process is None or address is None:
+        return said
+    return f"process {process[1]} on {address[1]}, {' '.join(_ALIKE.sub('', said).split())}"
 
 
 def last_written(said: str, since: int) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -217,6 +218,12 @@ def _travelling(made: Any) -> bytes:
         cloudpickle.register_pickle_by_value(module)
     try:
         data: bytes = cloudpickle.dumps(function)
+    except (TypeError, pickle.PicklingError) as error:
+        raise TypeError(
+            f"what makes the backend ({getattr(function, '__qualname__', function)}) is sent to a program of its own "
+            f"by value, with all of its module that it uses, and a part of that cannot travel: {error}; have it make "
+            f"pools, locks and files itself, rather than use those of its module"
+        ) from error
     finally:
         if by_value:
             cloudpickle.unregister_pickle_by_value(module)

@@ -95,6 +95,7 @@ def beat(folder: str, seconds: float) -> None:
     while time.monotonic() < end:
         note(folder, "beat")
         time.sleep(HEARTBEAT_SECONDS)
+    note(folder, "through")
 
 
 async def beat_async(folder: str, seconds: float) -> None:
@@ -103,6 +104,7 @@ async def beat_async(folder: str, seconds: float) -> None:
     while time.monotonic() < end:
         note(folder, "beat")
         await asyncio.sleep(HEARTBEAT_SECONDS)
+    note(folder, "through")
 
 
 def die(folder: str, times: int, text: str) -> str:
