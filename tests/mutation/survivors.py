@@ -211,6 +211,42 @@ SURVIVORS = (
         "history[-1][0] < start",
         "a reason that began as the wait did is one wait for it, as a bare reason or in a list",
     ),
+    Survivor(
+        "executor.scheduler.admission:add_graph",
+        "True",
+        "False",
+        "a graph has as many entries in its index as lists of parents",
+    ),
+    Survivor(
+        "executor.scheduler.admission:own_index",
+        "scheduler.owns_index = True",
+        "pass",
+        "the index is copied once more",
+    ),
+    Survivor(
+        "executor.scheduler.admission:own_index",
+        "True",
+        "False",
+        "the index is copied once more",
+    ),
+    Survivor(
+        "executor.scheduler.ready_queue:Epoch.__init__",
+        "0",
+        "1",
+        "the first epoch has no steps: its time is set when the first comes, or it is empty at that time",
+    ),
+    Survivor(
+        "executor.scheduler.ready_queue:ReadyQueue.end_epochs",
+        "self._spare_epochs.append(ended)",
+        "pass",
+        "where none is kept, the next epoch is a new one",
+    ),
+    Survivor(
+        "executor.scheduler.scheduler:Scheduler.first_in_order",
+        "1",
+        "2",
+        "of those that are looked at, the first is taken",
+    ),
 )
 LISTED = frozenset(survivor.key for survivor in SURVIVORS)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from executor.dependencies.step_requirements import DEFAULT_EXPECTED_TOKENS, Resolver, token_burst_of
-from executor.model.workflow import AutoCapacity, Resource, Retry, Step, ToolDeclaration
+from executor.model.workflow import AutoCapacity, Devices, Resource, Retry, Step, ToolDeclaration
 from tests.unit.dependencies.plans import codes, graph_of, planned, said, step
 
 RETRY = Retry(max_attempts=2)
@@ -109,6 +109,12 @@ def test_needs_that_no_resource_can_meet_are_told_at_the_need() -> None:
         "fix: write capacity: {auto: {min: 4}}",
     ]
     graph_of(step("a", needs={"gpu": 2, "auto": 3, "api": 9}), resources=resources)
+
+
+def test_each_need_of_a_step_is_looked_at_behind_a_device_and_behind_a_fault() -> None:
+    resources = {"gpu": Resource(devices=Devices(ids=("0",))), "llm": Resource(capacity=1)}
+    found = planned(step("a", needs={"gpu": 1, "llm": 0.5, "what": 1}), resources=resources)
+    assert codes(found) == [("not-whole", "a"), ("unknown-resource", "a")]
 
 
 def test_resources_are_checked_only_where_they_are_known() -> None:

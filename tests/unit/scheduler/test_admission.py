@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from executor.model.workflow import Resource, Retry, Step
+from executor.model.workflow import Devices, Resource, Retry, Step
 from executor.record.timeline import NANOSECONDS
 from executor.scheduler import Scheduler, SchedulerError
 from tests.unit.scheduling import Hand, graph_of, step
@@ -75,6 +75,14 @@ def test_a_late_step_that_breaks_a_rule_is_refused_with_all_that_came_with_it(
     steps: Sequence[Step], words: str
 ) -> None:
     assert str(refusal(Hand([step("a")], resources=LIMITS), *steps)) == words
+
+
+def test_what_a_late_step_needs_beside_a_device_is_looked_at_too() -> None:
+    resources = {**LIMITS, "gpu": Resource(devices=Devices(ids=("0",)))}
+    needs = {"gpu": 1, "llm": 4}
+    assert str(refusal(Hand([step("a")], resources=resources), step("n", needs=needs))) == (
+        "step 'n' needs 4 of 'llm', capacity 3"
+    )
 
 
 @pytest.mark.parametrize("parent", [None, "a"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from executor.model.device_needs import DeviceNeed, device_environment, device_needs, parts_of
+from executor.model.device_needs import PARTS, DeviceNeed, device_environment, device_needs, parts_of
 from executor.model.workflow import Devices, Resource, Retry, Step
-from executor.record.timeline import DeviceAttempt
+from executor.record.timeline import Attempt, DeviceAttempt
 from executor.scheduler import SchedulerError
 from executor.scheduler.device_pool import DevicePool
 from executor.scheduler.ready_queue import OVERTAKES_UNTIL_RESERVED
@@ -50,6 +51,57 @@ def test_an_attempt_that_holds_devices_and_is_not_listed_is_a_broken_invariant()
     scheduler.limits.pools["gpu"].holding.clear()
     with pytest.raises(SchedulerError, match=r"^broken invariant: devices of gpu are held by who has them"):
         scheduler.validate()
+
+
+def break_holders(attempt: Attempt, pool: DevicePool) -> None:
+    pool.devices[0].holders += 1
+
+
+def break_alone(attempt: Attempt, pool: DevicePool) -> None:
+    # Two on one device, of which one needs it whole.
+    _, places = pool.holding[attempt]
+    pool.holding[attempt] = (DeviceNeed("gpu", 1, 0, 0), places)
+
+
+def break_share(attempt: Attempt, pool: DevicePool) -> None:
+    pool.devices[0].share_held -= 1
+
+
+def break_sum_of_shares(attempt: Attempt, pool: DevicePool) -> None:
+    need, places = pool.holding[attempt]
+    pool.holding[attempt] = (DeviceNeed("gpu", 0, need.share + PARTS, need.memory), places)
+    pool.devices[0].share_held += PARTS
+
+
+def break_memory(attempt: Attempt, pool: DevicePool) -> None:
+    pool.devices[0].memory_held += 1
+
+
+def break_sum_of_memory(attempt: Attempt, pool: DevicePool) -> None:
+    pool.devices[0].memory = 1
+
+
+@pytest.mark.parametrize(
+    ("breaking", "words"),
+    [
+        (break_holders, "each attempt keeps its devices"),
+        (break_alone, "a whole device of gpu is for one step alone"),
+        (break_share, "shares of gpu are those held"),
+        (break_sum_of_shares, "shares of gpu are those held"),
+        (break_memory, "memory of gpu is counted"),
+        (break_sum_of_memory, "memory of gpu is counted"),
+    ],
+)
+def test_a_book_about_devices_that_is_wrong_is_a_broken_invariant(
+    breaking: Callable[[Attempt, DevicePool], None], words: str
+) -> None:
+    hand = needing({"gpu": 0.25, "gpu_memory_gb": 6}, {"gpu": 0.25, "gpu_memory_gb": 6})
+    assert hand.start() == ["s0", "s1"]
+    assert held(hand, "s0") == held(hand, "s1") == ["0"]
+    breaking(hand.live["s0"], hand.scheduler.limits.pools["gpu"])
+    with pytest.raises(SchedulerError) as caught:
+        hand.scheduler.validate()
+    assert str(caught.value) == f"broken invariant: {words}"
 
 
 def test_shares_and_memory_are_counted_in_millionths_rounded_down() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from executor.model.workflow import Resource, Step
 from executor.record.timeline import Wait
+from tests.unit.scheduler.test_mapped_steps import Lists
 from tests.unit.scheduling import Hand, at, step
 
 CHAIN = (step("a"), step("b", "a"), step("c", "b"))
@@ -59,6 +60,35 @@ def test_a_step_that_is_left_out_counts_as_one_whose_condition_is_false() -> Non
     assert driven.scheduler.status(0) == "skipped"
     assert 0 not in driven.scheduler.timeline().reused
     assert driven.turn(1.0, "b") == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("items", "reused", "cached"),
+    [
+        (("cached", "cached"), [0, 1, 2], [0, 1, 2]),
+        (("cached", "reused"), [0, 1, 2], [1]),
+        (("reused", "reused"), [0, 1, 2], []),
+        (("reused", None), [1], []),
+        ((None, None), [], []),
+    ],
+)
+def test_a_mapped_step_is_reused_or_cached_where_all_of_its_items_are(
+    items: tuple[str | None, str | None], reused: list[int], cached: list[int]
+) -> None:
+    answers = dict(enumerate(items, 1))
+    driven = Hand([step("m", for_each=["x", "y"])], reuse=answers.get, items=Lists({0: 2}))
+    driven.turn(1.0, *driven.start())
+    timeline = driven.scheduler.timeline()
+    assert driven.scheduler.done
+    assert (sorted(timeline.reused), sorted(timeline.cached)) == (reused, cached)
+
+
+def test_a_mapped_step_without_items_is_not_reused() -> None:
+    driven = Hand([step("a"), step("m", "a", for_each=[])], reuse={0: "cached"}.get, items=Lists({1: 0}))
+    assert driven.start() == []
+    timeline = driven.scheduler.timeline()
+    assert driven.scheduler.done
+    assert (sorted(timeline.reused), sorted(timeline.cached)) == ([0], [0])
 
 
 def test_steps_are_asked_about_in_the_order_in_which_they_would_start() -> None:

@@ -201,6 +201,20 @@ def test_of_several_that_end_together_one_may_decide_a_condition_that_fails() ->
     assert short.scheduler.condition_errors.keys() == {3}
 
 
+def test_what_waits_for_a_condition_that_fails_and_for_another_that_ends_with_it_is_skipped() -> None:
+    def condition(index: int) -> bool:
+        raise ValueError(f"step {index} cannot be decided")
+
+    steps = [step("a"), step("b"), step("c", "a", when="x"), step("d", "b", "c"), step("e", "b")]
+    short, general = (Hand(steps, slots=3, condition=condition) for _ in range(2))
+    assert short.start() == general.start() == ["a", "b"]
+    starts = short.scheduler.succeed_together([short.live["a"], short.live["b"]], 1)
+    short.scheduler.validate()
+    assert [attempt.step_id for attempt in starts or ()] == general.turn(1e-9, "a", "b") == ["e"]
+    assert short.statuses() == general.statuses()
+    assert short.statuses()["d"] == "skipped"
+
+
 def test_several_do_not_end_together_where_one_of_them_has_ended_or_made_calls() -> None:
     hand = Hand([step("a"), step("b"), step("c")])
     hand.start()
