@@ -23,11 +23,14 @@ def built_wheel(folder: Path) -> Path:
 
 
 def environment_with(wheel: Path, folder: Path, extras: Sequence[str] = ()) -> Path:
-    """A new environment with the wheel, its extras, and what they need. Returns the folder of its programs."""
+    """A new environment with the wheel, its extras, and what they need. Returns the folder of its programs.
+
+    Modules are compiled when they are first imported: few of them are.
+    """
     _done([sys.executable, "-m", "venv", str(folder)])
     programs = folder / "bin"
     wanted = f"{wheel}[{','.join(extras)}]" if extras else str(wheel)
-    pip = [str(programs / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [str(programs / "python"), "-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check"]
     _done([*pip, "--constraint", str(ROOT / "constraints.txt"), wanted])
     return programs
 

@@ -16,6 +16,7 @@ from tests.integration.calling import called, the_result
 
 KINDS = ("sleeping", "sleeping, read as a foreign trace", "stand-in with limits", "processes")
 PIPELINES = 20
+LONGEST_SECONDS = 0.25
 MEDIAN_AT_MOST = 0.05
 WORST_AT_MOST = 0.15
 # Two runs take the same when they differ by no more than this share: a fifth of what the median error may be.
@@ -38,12 +39,12 @@ class Row(NamedTuple):
         return abs(self.predicted - self.real) / self.real
 
 
-def pipeline(kind: str, seed: int, *, longest_seconds: float = 0.25) -> dict[str, Any]:
+def pipeline(kind: str, seed: int) -> dict[str, Any]:
     """A scenario of ten to sixteen steps, each behind some of the three before it."""
     draw = random.Random(seed)
     steps: list[dict[str, Any]] = []
     for number in range(draw.randrange(10, 17)):
-        seconds = round(draw.uniform(0.3, 1.0) * longest_seconds, 3)
+        seconds = round(draw.uniform(0.3, 1.0) * LONGEST_SECONDS, 3)
         step: dict[str, Any] = {"step_id": f"s{number}", "expected_seconds": seconds}
         before = [f"s{one}" for one in range(max(0, number - 4), number) if draw.random() < 0.35]
         if not before and number and "foreign" in kind:
@@ -86,10 +87,10 @@ def _run_once(folder: Path, number: int, options: Sequence[str]) -> float:
     return float(result["makespan_seconds"]["median"])
 
 
-def analyzed(folder: Path, seed: int, **more: Any) -> Row:
+def analyzed(folder: Path, seed: int) -> Row:
     """Run serially, analyze the trace, predict ``dataflow``, and run that for real."""
     kind = KINDS[seed % len(KINDS)]
-    scenario = pipeline(kind, seed, **more)
+    scenario = pipeline(kind, seed)
     executor = "processes" if kind == "processes" else "threads"
     workers = random.Random(seed).choice(WORKERS)
     before = makespan(folder, scenario, "-e", executor, "--policy", "serial")
@@ -105,10 +106,10 @@ def analyzed(folder: Path, seed: int, **more: Any) -> Row:
     return Row(kind, seed, f"dataflow, {workers} workers", before, predicted, real)
 
 
-def simulated(folder: Path, seed: int, **more: Any) -> Row:
+def simulated(folder: Path, seed: int) -> Row:
     """Run, ask what a higher limit and a faster step would make of it, and run that for real."""
     draw = random.Random(seed)
-    scenario = pipeline("stand-in with limits", seed, **more)
+    scenario = pipeline("stand-in with limits", seed)
     scenario["resources"]["llm"]["capacity"] = 1
     before = makespan(folder, scenario, "-w", "8")
     longest = max(scenario["steps"], key=lambda step: step["expected_seconds"])
@@ -134,8 +135,8 @@ def _make_anybodys(trace: Path) -> None:
     trace.write_text(text.replace('"makespan.', '"theirs.'), encoding="utf-8")
 
 
-def rows(make: Callable[..., Row], folder: Path, count: int = PIPELINES, **more: Any) -> list[Row]:
-    return [make(folder, seed, **more) for seed in range(count)]
+def rows(make: Callable[[Path, int], Row], folder: Path, count: int = PIPELINES) -> list[Row]:
+    return [make(folder, seed) for seed in range(count)]
 
 
 def table_of(found: Sequence[Row]) -> str:

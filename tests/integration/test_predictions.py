@@ -29,8 +29,3 @@ def test_what_simulate_says_of_a_higher_limit_and_a_faster_step_is_what_they_bri
     found = rows(simulated, folder, 10)
     print("\n" + table_of(found))
     check(found)
-
-
-@pytest.mark.slow
-def test_one_prediction_of_each_kind_comes_true(folder: Path) -> None:
-    check([analyzed(folder, seed, longest_seconds=0.12) for seed in range(3)])

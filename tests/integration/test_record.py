@@ -236,6 +236,7 @@ print(time.monotonic() - begin)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_langgraph_program_is_told_what_its_barrier_costs(tmp_path: Path) -> None:
     """As it is written, without one changed line; the same steps without the barrier say what is true."""
     (tmp_path / "graph.py").write_text(GRAPH)
