@@ -320,12 +320,13 @@ def test_a_signal_to_this_process_reaches_the_program(tmp_path: Path) -> None:
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGTERM)
 
+    before = signal.getsignal(signal.SIGTERM)
     sender = threading.Thread(target=send)
     sender.start()
     status = run_child([sys.executable, "-c", code], os.environ)
     sender.join()
     assert status == 9
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 # ------------------------------------------------------------------ the document
