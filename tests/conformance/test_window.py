@@ -60,19 +60,28 @@ class Queues:
     def _serve(self, number: int) -> None:
         while True:
             with self._lock:
-                self._busy[number] = 0
                 self._lock.wait_for(lambda: self._closed or bool(self._queues[number]))
                 if self._closed:
                     return
                 future, data, size = self._queues[number].popleft()
                 self._busy[number] = 1
             if not future.set_running_or_notify_cancel():
+                self._is_free(number)
                 continue
             try:
                 self._before(size)
-                future.set_result(pickle.loads(data)())
+                found = pickle.loads(data)()
             except BaseException as error:
+                self._is_free(number)
                 future.set_exception(error)
+            else:
+                self._is_free(number)
+                future.set_result(found)
+
+    def _is_free(self, number: int) -> None:
+        """Before anybody hears of the end: this thread may not come to its turn again soon."""
+        with self._lock:
+            self._busy[number] = 0
 
     def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
         with self._lock:
