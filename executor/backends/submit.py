@@ -275,6 +275,8 @@ class SubmitBackend(Backend):
     def open(self, engine: Engine) -> None:
         self._shared = Shared(engine.context)
         self.placed = PlacedTimes()
+        # A call that outlived an earlier run ends there.
+        self._ends = deque()
         if self._executor is None:
             self._executor = self.make_executor()
 
@@ -317,8 +319,12 @@ class SubmitBackend(Backend):
             ends.append(self._ends.popleft())
         return ends
 
-    def _ended(self, attempt: Attempt, end: Future[Answer] | Exception) -> None:
-        """Have :meth:`drive` look at the end of an attempt. From any thread."""
+    def _ended(self, attempt: Attempt, end: Future[Answer] | Exception, of: deque[End] | None = None) -> None:
+        """Have :meth:`drive` look at the end of an attempt. From any thread. ``of``: the ends of the attempt's run; by
+        default those of the run that is open.
+        """
+        if of is not None and of is not self._ends:
+            return
         self.placed.note_return(attempt, self.clock())
         self._ends.append((attempt, end))
         self._wake.set()
@@ -400,7 +406,8 @@ class SubmitBackend(Backend):
         self.placed.note_sending(attempt, self.clock())
         future = self._submit_to_executor(self._call_of(attempt, call, engine))
         self._futures[attempt] = future
-        future.add_done_callback(lambda ended: self._ended(attempt, ended))
+        ends = self._ends
+        future.add_done_callback(lambda ended: self._ended(attempt, ended, ends))
 
     def _call_of(self, attempt: Attempt, call: RemoteCall, engine: Engine) -> Callable[[], Any]:
         """What is submitted for an attempt."""

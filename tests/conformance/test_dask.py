@@ -181,6 +181,27 @@ def test_a_worker_that_is_gone_for_long_comes_again() -> None:
         assert run(one, backend=backend, tools={"tool": process_id}).ok
 
 
+def end_nanny() -> None:
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+@pytest.mark.slow
+def test_a_run_ends_and_keeps_what_ended_where_what_starts_its_workers_again_is_gone() -> None:
+    steps = (
+        Step(step_id="a", tool="pid"),
+        Step(step_id="b", tool="end_nanny", depends_on=("a",)),
+        Step(step_id="c", tool="pid", depends_on=("b",)),
+    )
+    tools = {"pid": process_id, "end_nanny": end_nanny}
+    with find_backend("dask")(1) as backend:
+        done = run(Workflow(steps=steps), backend=backend, tools=tools)
+        assert done.statuses == {"a": "succeeded", "b": "failed", "c": "skipped"}
+        assert "dask: the program of one of its own workers has ended (status -9)" in done.errors["b"].message
+        # The next run has a cluster of its own.
+        assert run(Workflow(steps=steps[:1]), backend=backend, tools=tools).ok
+
+
 @pytest.mark.slow
 def test_steps_that_are_sent_together_travel_in_one_graph(address: str) -> None:
     from distributed import Client

@@ -116,8 +116,8 @@ def test_what_no_worker_has_is_said_before_the_first_step_and_what_none_states_i
 
 def test_a_timeout_runs_from_the_beginning_on_the_worker_not_from_the_wait_for_what_it_needs() -> None:
     with workers({"rich": {"license": 1}}) as cluster:
-        first, second = step("first", {"license": 1}, 0.8), step("second", {"license": 1}, 0.1, timeout=0.6)
-        late = step("late", {"license": 1}, 1.0, timeout=0.3, depends_on=("second",))
+        first, second = step("first", {"license": 1}, 0.8), step("second", {"license": 1}, 0, timeout=0.6)
+        late = step("late", {"license": 1}, 3, timeout=0.3, depends_on=("second",))
         # Of devices more are granted than the worker states: the second one waits there for the first.
         two = {"license": Resource(devices=Devices(ids=("0", "1")))}
         done = on(cluster, first, second, late, resources=two)

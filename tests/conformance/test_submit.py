@@ -27,6 +27,7 @@ from executor.tracing.step_spans import CLOCK
 from executor.tracing.worker_spans import moved_facts
 from harness.testing.backends.protocol_watch import watch
 from harness.testing.backends.suite_steps import STEPS
+from tests.movable_clock import MovableClock
 
 
 def leave() -> None:
@@ -88,6 +89,29 @@ def test_a_call_that_the_executor_gives_up_is_a_dead_worker() -> None:
     step = Step(step_id="a", tool="noop", idempotent=False)
     done = run(Workflow(steps=(step,)), backend=SubmitBackend(1, executor=GivesUp()))
     assert done.errors["a"].outcome == "worker_died"
+
+
+def test_the_end_of_a_call_of_an_earlier_run_is_none_of_this_one() -> None:
+    go_on, gone = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        clock.move(60)
+        go_on.wait(60)
+        gone.set()
+
+    def let_go() -> None:
+        go_on.set()
+        assert gone.wait(60)
+        time.sleep(0.2)  # its end is on its way
+
+    tools = {"stay": stay, "let_go": let_go}
+    with ThreadPoolExecutor(3) as pool, SubmitBackend(2, executor=pool) as backend:
+        clock = MovableClock(backend)
+        steps = (Step(step_id="a", tool="noop"), Step(step_id="stay", tool="stay", timeout=60))
+        assert run(Workflow(steps=steps), backend=backend, tools=tools).errors["stay"].outcome == "timed_out"
+        done = run(Workflow(steps=(Step(step_id="let_go", tool="let_go"),)), backend=backend, tools=tools)
+    assert done.ok, done.errors
+    assert done.dropped_completions == 0
 
 
 def test_times_of_this_machine_are_taken_as_they_are_and_those_of_another_lie_between_sending_and_answer() -> None:

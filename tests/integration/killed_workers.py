@@ -129,7 +129,10 @@ def kill_workers(folder: Path, draw: random.Random, seconds: float = 0.15, steps
         found = run(flow, backend=backend, tools={"work": work}, journal=folder / "run.sqlite")
     assert not any(Path(f"/proc/{pid}").exists() for pid in killer.seen), "a worker was left behind"
     after = _held()
-    assert after == before, f"threads, descriptors, children: {before} before and {after} after"
+    # What an earlier test has left may end meanwhile.
+    assert all(now <= then for now, then in zip(after, before, strict=True)), (
+        f"threads, descriptors, children: {before} before and {after} after"
+    )
     return _judge(found, folder, len(killer.killed))
 
 

@@ -29,9 +29,10 @@ from tests.integration.calling import COMMAND, called, folder, started
 
 __all__ = ["folder"]
 
+# What is expected holds on any machine, whatever else it does.
 BLOCK = """
 benchmark: {executors: [threads], workers: [2], repetitions: 3, warmup: 0}
-expect: ["errors == 0", "threads@2 speedup_ratio > 0.5"]
+expect: ["errors == 0", "threads@2 speedup_ratio > 0.001"]
 """
 
 
@@ -112,7 +113,7 @@ def test_nothing_is_kept_where_that_is_asked_for(folder: Path) -> None:
 
 def test_several_scenarios_are_measured_in_one_run_and_judged_by_themselves(folder: Path) -> None:
     other = (folder / "joke.yaml").read_text(encoding="utf-8").replace("scenario: joke", "scenario: other")
-    (folder / "other.yaml").write_text(other.replace("ratio > 0.5", "ratio > 50"), encoding="utf-8")
+    (folder / "other.yaml").write_text(other.replace("ratio > 0.001", "ratio > 50"), encoding="utf-8")
     done = called("bench", "joke.yaml", "other.yaml", "--no-store", "--json", "-", "--junit", "out.xml")
     assert done.exit_code == 3
     found = json.loads(done.stdout)
@@ -127,7 +128,7 @@ def test_several_scenarios_are_measured_in_one_run_and_judged_by_themselves(fold
 def test_an_expectation_about_a_cell_that_was_not_asked_for_is_not_judged(folder: Path) -> None:
     done = called("bench", "joke.yaml", "--no-store", "-e", "asyncio")
     assert done.exit_code == 0
-    assert "not judged, its cell was not asked for: threads@2 speedup_ratio > 0.5" in done.stdout
+    assert "not judged, its cell was not asked for: threads@2 speedup_ratio > 0.001" in done.stdout
 
 
 def test_a_failed_step_is_exit_status_1_unless_errors_are_expected(folder: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +122,23 @@ def killed_bench(folder: Path, repetitions: int, stop: signal.Signals) -> str:
             time.sleep(0.002)
         process.send_signal(stop)
         process.wait(60)
+    # What its steps have started ends a moment later, and may note a run until then.
+    deadline = time.monotonic() + 60
+    while at_work_in(folder):
+        assert time.monotonic() < deadline, "something that a step has started lives on"
+        time.sleep(0.02)
     (folder / "slow").unlink()
     return stored(folder)[0]
+
+
+def at_work_in(folder: Path) -> list[str]:
+    """The other processes whose current folder it is."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (place / "cwd").readlink() == folder.resolve() and place.name != str(os.getpid()):
+                found.append(place.name)
+    return found
 
 
 def stored(folder: Path) -> tuple[str, int]:

@@ -320,13 +320,14 @@ def test_a_signal_to_this_process_reaches_the_program(tmp_path: Path) -> None:
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGTERM)
 
+    before = signal.getsignal(signal.SIGTERM)
     sender = threading.Thread(target=send)
     sender.start()
     noted: list[int] = []
     status = run_child([sys.executable, "-c", code], os.environ, on_signal=lambda: noted.append(1))
     sender.join()
     assert (status, noted) == (9, [1])
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 # ------------------------------------------------------------------ the document

@@ -15,6 +15,7 @@ import json
 import os
 import sys
 from asyncio.subprocess import DEVNULL
+from collections.abc import Callable
 from typing import Any
 
 import dask
@@ -45,12 +46,17 @@ main()
 
 
 class WorkerProgram(SubprocessWorker):
-    """One process under Dask's nanny, which starts it again when a step ends it."""
+    """One process under Dask's nanny, which starts it again when a step ends it. ``ended`` hears with which status the
+    nanny itself has ended, unless it was asked to.
+    """
 
-    def __init__(self, scheduler: str, name: int, output: WorkerOutput) -> None:
+    def __init__(self, scheduler: str, name: int, output: WorkerOutput, ended: Callable[[int], None]) -> None:
         super().__init__(scheduler)
         self._number = name
         self._output = output
+        self._ended = ended
+        self._is_to_end = False
+        self._watching: asyncio.Task[None] | None = None
 
     async def _start(self) -> None:
         options = {**OPTIONS, "name": self._number, "preload": [*dask.config.get("distributed.worker.preload"), SETUP]}
@@ -69,6 +75,17 @@ class WorkerProgram(SubprocessWorker):
             )
         finally:
             self._output.started()
+        self._watching = asyncio.ensure_future(self._watch(self.process))
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        status = await process.wait()
+        if not self._is_to_end:
+            self._ended(status)
+
+    async def close(self) -> None:
+        """See :class:`distributed.deploy.subprocess.Subprocess`."""
+        self._is_to_end = True
+        await super().close()
 
 
 class OwnCluster(SpecCluster):

@@ -138,7 +138,7 @@ class DaskBackend(StayingOutputsBackend):
         self.bring_home()
         still_runs = any(not future.done() for future in self._futures.values())
         executor = self._executor
-        if executor is not None and self._kept and not still_runs:
+        if executor is not None and self._kept and not still_runs and self._lost is None:
             self._resting, self._executor = executor, None
             if self._relay is not None:
                 self._relay.flush()
@@ -184,12 +184,18 @@ class DaskBackend(StayingOutputsBackend):
         return OwnCluster(  # type: ignore[no-untyped-call]  # Dask has few types
             scheduler={"cls": Scheduler, "options": OPTIONS},
             workers={
-                number: {"cls": WorkerProgram, "options": {"output": output}}
+                number: {"cls": WorkerProgram, "options": {"output": output, "ended": self._program_ended}}
                 for number, output in enumerate(self._outputs)
             },
             name="makespan",
             silence_logs=logging.CRITICAL,
         )
+
+    def _program_ended(self, status: int) -> None:
+        """What starts a worker of our own cluster again is gone: a run would wait for ever."""
+        engine = self._engine
+        if engine is not None and not engine.done and self._cluster is not None:
+            self.cluster_lost(engine, f"dask: the program of one of its own workers has ended (status {status})")
 
     def _find_workers(self) -> None:
         """Where the cluster is kept, whose CPU time counts for a run: it does not end with it."""
@@ -290,13 +296,14 @@ class DaskBackend(StayingOutputsBackend):
             self._relay.flush()
             for output in self._outputs:
                 output.hide()
+        cluster, self._cluster = self._cluster, None
         if self._client is not None:
             self._client.close()
-        if self._cluster is not None:
-            self._cluster.close()
+        if cluster is not None:
+            cluster.close()
         if self._relay is not None:
             self._relay.close()
-        self._client = self._cluster = self._relay = None
+        self._client = self._relay = None
 
     def recall(self, futures: Sequence[Any]) -> None:
         """See :meth:`.WindowBackend.recall`."""
