@@ -5,6 +5,7 @@ Rules of this module:
   however that ends.
 - What it writes goes to a :class:`.WorkerOutput`, one for all processes that its nanny starts in turn.
 - The worker is in another process group than its nanny: a step that ends its group is not the end of the nanny.
+- What its processes have in shared memory is given back: a program of Python's beside them does so, and is not killed.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import json
 import os
 import sys
 from asyncio.subprocess import DEVNULL
+from contextlib import suppress
 
 import dask
+import psutil  # type: ignore[import-untyped]  # it has none, and comes with Dask
 from distributed.deploy.subprocess import SubprocessWorker
 
 from executor.backends.worker_output import WorkerOutput
@@ -26,6 +29,9 @@ LOOPBACK = "127.0.0.1"
 OPTIONS = {
     "host": LOOPBACK, "nthreads": 2, "memory_limit": 0, "dashboard_address": f"{LOOPBACK}:0", "death_timeout": 10,
 }  # fmt: skip
+# As Python calls the program that gives back the semaphores of ended processes, and how long it may take.
+TRACKER = "multiprocessing.resource_tracker"
+TRACKER_SECONDS = 2.0
 # What a worker imports before it says that it is there.
 SETUP = "executor.backends.dask.worker_setup"
 # `python -m dask`, but the kernel kills it when the parent's thread is gone that started it (PR_SET_PDEATHSIG).
@@ -64,3 +70,23 @@ class WorkerProgram(SubprocessWorker):
             )
         finally:
             self._output.started()
+
+    async def close(self) -> None:
+        """End all of it."""
+        if self.process is not None and self.process.returncode is None:
+            trackers = []
+            with suppress(psutil.NoSuchProcess):
+                for one in psutil.Process(self.process.pid).children(recursive=True):
+                    with suppress(psutil.NoSuchProcess):
+                        if any(TRACKER in word for word in one.cmdline()):
+                            trackers.append(one)
+                        else:
+                            one.kill()
+            self.process.kill()
+            await self.process.wait()
+            # They do what they are for when those that they are for have ended.
+            await asyncio.to_thread(psutil.wait_procs, trackers, timeout=TRACKER_SECONDS)
+            for one in trackers:
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()
+        await super().close()
