@@ -48,8 +48,8 @@ def find_backend(name: str) -> type[Backend]:
         raise BackendError(f"there is no executor {name!r}: choose one of {', '.join(backend_names())}")
     try:
         found = _load(reference)
-    except ImportError as error:
-        raise BackendError(f"executor {name!r} cannot be imported: {error}") from error
+    except Exception as error:  # another package's code may raise anything while it is imported
+        raise BackendError(f"executor {name!r} ({reference}) cannot be imported: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Backend)):
         raise BackendError(f"executor {name!r} ({reference}) is no subclass of executor.backends.Backend")
     return found

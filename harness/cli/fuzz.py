@@ -20,6 +20,7 @@ import yaml
 from executor.model.findings import printable
 from harness.cli.guard import UsageFault
 from harness.cli.requests.fuzzing import FuzzRequest
+from harness.cli.signals import terminated_as_interrupted
 from harness.exit_codes import ExitCode
 from harness.testing.fuzz.faulty_run_judging import OWN_PROPERTIES
 from harness.testing.fuzz.fuzzing import FuzzFailure, FuzzReport, fuzz, replay
@@ -54,25 +55,32 @@ def play_workflows(request: FuzzRequest) -> ExitCode:
             _write(_failure_lines(failure), error=True)
         return ExitCode.FINE if report.ok else ExitCode.FAULT
     features = None if request.features is None else [name.strip() for name in request.features.split(",")]
-    try:
-        report = fuzz(
-            request.dags,
-            minutes=request.minutes,
-            seed=request.seed,
-            backend=request.backend,
-            jobs=request.jobs,
-            size=request.size,
-            features=None if features is None else [name for name in features if name],
-            faults=not request.no_faults,
-            patience_seconds=request.patience_seconds,
-            progress=None if request.quiet or not sys.stderr.isatty() else _Progress(),
-        )
-    except ValueError as error:
-        raise UsageFault(str(error)) from error
+    with terminated_as_interrupted():
+        try:
+            report = fuzz(
+                request.dags,
+                minutes=request.minutes,
+                seed=request.seed,
+                backend=request.backend,
+                jobs=request.jobs,
+                size=request.size,
+                features=None if features is None else [name for name in features if name],
+                faults=not request.no_faults,
+                patience_seconds=request.patience_seconds,
+                progress=None if request.quiet or not sys.stderr.isatty() else _Progress(),
+            )
+        except ValueError as error:
+            raise UsageFault(str(error)) from error
+        return _say(report, request)
+
+
+def _say(report: FuzzReport, request: FuzzRequest) -> ExitCode:
     if not request.quiet:
         _write(summary_lines(report))
     for failure in report.failures:
         _write([*_failure_lines(failure), *_keep(failure, report, Path(request.out))], error=True)
+    if report.interrupted:
+        return ExitCode.INTERRUPTED
     return ExitCode.FINE if report.ok else ExitCode.FAULT
 
 
@@ -151,6 +159,10 @@ def summary_lines(report: FuzzReport) -> Iterator[str]:
         f"{report.dags:,} workflows on {report.backend} in {report.seconds:.1f} s, {report.dags_per_second:,.0f} a "
         f"second ({report.steps:,} steps, {report.attempts:,} attempts; seed {report.seed})"
     )
+    if report.interrupted:
+        yield "  interrupted: this is what was played until then"
+    if report.without_calls:
+        yield f"  steps on {report.backend} cannot call tools: no calls were drawn"
     if report.drawing_seconds > 0:
         yield (
             f"  drawing {report.drawing_seconds:.1f} s, playing {report.playing_seconds:.1f} s, judging "

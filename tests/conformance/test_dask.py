@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,28 @@ def test_a_step_that_ends_its_process_group_ends_its_worker_which_comes_again() 
     with find_backend("dask")(1) as backend:
         assert run(one, backend=backend, tools={"tool": end_group}).errors["a"].outcome == "worker_died"
         assert run(one, backend=backend, tools={"tool": process_id}).ok
+
+
+def semaphores_of(process: int) -> set[str]:
+    """Those in shared memory that it and all below it use."""
+    found: set[str] = set()
+    for one in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ValueError):
+            words = (one / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+            if int(words[1]) == process:
+                lines = (one / "maps").read_text(encoding="utf-8").splitlines()
+                found |= {line.split()[5] for line in lines if "/dev/shm/" in line}
+                found |= semaphores_of(int(one.name))
+    return found
+
+
+@pytest.mark.slow
+def test_a_cluster_of_our_own_leaves_nothing_in_shared_memory() -> None:
+    with find_backend("dask")(2) as backend:
+        assert run(Workflow(steps=(NAP,)), backend=backend).ok
+        used = semaphores_of(os.getpid())
+        assert len(used) > 1
+    assert [name for name in used if Path(name).exists()] == []
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -505,6 +506,25 @@ def test_an_actor_that_cannot_be_reached_counts_as_a_worker_that_died(kept: None
     for error in (ray.exceptions.ActorUnavailableError("gone", None), ray.exceptions.ActorDiedError()):
         assert backend.is_worker_death(error)  # type: ignore[attr-defined]  # of all that submit
     assert not backend.is_worker_death(ray.exceptions.GetTimeoutError())  # type: ignore[attr-defined]  # as above
+
+
+LEAVES = """
+from executor import Step, Workflow, run
+from executor.backends import find_backend
+backend = find_backend("ray")(1)
+backend.__enter__()
+print(run(Workflow(steps=(Step(step_id="a", tool="noop", prompt="done"),)), backend=backend).outputs)
+"""
+
+
+def test_a_program_that_ends_without_closing_leaves_no_folder_of_ray_behind() -> None:
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # Ray's sockets need a short path
+        done = subprocess.run(
+            [sys.executable, "-c", LEAVES], check=True, capture_output=True, text=True, timeout=180,
+            env={**os.environ, "TMPDIR": folder},
+        )  # fmt: skip
+        assert done.stdout == "{'a': 'done'}\n"
+        assert list(Path(folder).iterdir()) == []
 
 
 def test_what_a_dead_worker_wrote_last_is_part_of_its_steps_failure(kept: None) -> None:

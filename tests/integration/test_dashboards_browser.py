@@ -145,6 +145,32 @@ def test_a_run_in_the_table_leads_to_what_happened_in_it(page: Page) -> None:
     assert {state for state, _ in panels(page).values()} == {"drawn"}
 
 
+def test_each_cell_of_each_run_is_in_the_table_once(page: Page, bench_folder: Path) -> None:
+    shown(page, "?dashboard=trends")
+    rows = page.locator("section[aria-label='Which runs are these?'] tbody tr").all_inner_texts()
+    assert len(rows) == len(set(rows)) == sum(len(document["results"]) for document in stored(bench_folder))
+
+
+def test_no_cause_has_the_colour_of_another_one(page: Page) -> None:
+    shown(page, "?dashboard=executors-compared")
+    fixed = [
+        override["properties"][0]["value"]["fixedColor"]
+        for panel in panels_of(generated("own")["executors-compared"]) if panel["title"] == "Where does the time go?"
+        for override in panel["fieldConfig"]["overrides"]
+    ]  # fmt: skip
+    # As many limits, rates and locks as a run of several scenarios has, before and after the causes of each run.
+    series = [*[None] * 3, *fixed, *[None] * 3]
+    colours = page.evaluate("(series) => import('./numbers.js').then((all) => all.coloursOf(series))", series)
+    assert [colour for colour, own in zip(colours, series, strict=True) if own] == fixed
+    alike = [
+        (one, other)
+        for place, one in enumerate(colours) for other in colours[:place]
+        if one not in fixed or other not in fixed
+        if sum((int(one[n : n + 2], 16) - int(other[n : n + 2], 16)) ** 2 for n in (1, 3, 5)) < 40**2
+    ]  # fmt: skip
+    assert alike == []
+
+
 def test_exemplars_are_dots_that_name_their_trace(page: Page) -> None:
     shown(page, "?dashboard=one-run")
     chart = page.locator("section[aria-label='How long did steps take?'] .js-plotly-plot")

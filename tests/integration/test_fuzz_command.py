@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.cli.app import app
+from harness.testing.fuzz import fuzzing
 from tests.properties.planted.faults import FAULTS
 from tests.properties.planted.planting import planted
 
@@ -92,6 +94,65 @@ def test_what_is_found_can_be_replayed_and_run(tmp_path: Path) -> None:
     run = makespan("run", str(scenario), "--executor", "virtual", "--no-progress", cwd=tmp_path)
     assert run.returncode in (0, 1), run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_what_was_found_until_an_interrupt_is_shown_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "found"
+    # It comes while the first counterexample is made small.
+    monkeypatch.setattr(fuzzing, "_smallest", lambda *_: signal.raise_signal(signal.SIGINT))
+    with planted(PRIORITY_REVERSED):
+        result = CliRunner().invoke(app, ["fuzz", "--dags", "1000", "--no-faults", "--out", str(folder)])
+        assert result.exit_code == 130
+        assert "interrupted: this is what was played until then" in result.output
+        assert "FAULT start_order" in result.output
+        (replay,) = folder.glob("fuzz-start-order-*.json")
+        assert "the fault is there" in CliRunner().invoke(app, ["fuzz", "--replay", str(replay)]).output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_leaves_the_count_of_what_was_played(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = fuzzing.Settings.draw
+
+    def interrupted(settings: fuzzing.Settings, place: int) -> fuzzing.Candidate:
+        if place == 230:
+            # Who stops a program often signals it twice.
+            signal.raise_signal(number)
+            signal.raise_signal(number)
+        return draw(settings, place)
+
+    monkeypatch.setattr(fuzzing.Settings, "draw", interrupted)
+    result = CliRunner().invoke(app, ["fuzz", "--dags", "1000", "--size", "4"])
+    assert result.exit_code == 130
+    assert result.output.startswith("230 workflows on virtual")
+    assert "nothing was found" in result.output
+
+
+FOREIGN = """
+from concurrent.futures import ThreadPoolExecutor
+from executor.backends.submit import SubmitBackend
+
+class Pool(SubmitBackend):
+    name = "pool"
+
+    def make_executor(self):
+        return ThreadPoolExecutor(self.capacity)
+"""
+
+
+def test_on_a_backend_of_ones_own_without_a_way_back_no_calls_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = tmp_path / "pool-1.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Name: pool\nVersion: 1\n", encoding="utf-8")
+    (facts / "entry_points.txt").write_text("[makespan.backends]\npool = drawn_pool:Pool\n", encoding="utf-8")
+    (tmp_path / "drawn_pool.py").write_text(FOREIGN, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = makespan("fuzz", "--backend", "pool", "--dags", "30", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "steps on pool cannot call tools: no calls were drawn" in done.stdout
 
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"

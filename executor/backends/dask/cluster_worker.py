@@ -6,6 +6,7 @@ Rules of this module:
 - What it writes goes to a :class:`.WorkerOutput`, one for all processes that its nanny starts in turn.
 - The worker is in another process group than its nanny: a step that ends its group is not the end of the nanny.
 - A nanny stays as long as its cluster, however often and for however long its worker is gone.
+- What its processes have in shared memory is given back: a program of Python's beside them does so, and is not killed.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import os
 import sys
 from asyncio.subprocess import DEVNULL
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import dask
+import psutil  # type: ignore[import-untyped]  # it has none, and comes with Dask
 from distributed.deploy.cluster import Cluster
 from distributed.deploy.spec import SpecCluster
 from distributed.deploy.subprocess import SubprocessWorker
@@ -32,6 +35,9 @@ LOOPBACK = "127.0.0.1"
 OPTIONS = {
     "host": LOOPBACK, "nthreads": 2, "memory_limit": 0, "dashboard_address": f"{LOOPBACK}:0",
 }  # fmt: skip
+# As Python calls the program that gives back the semaphores of ended processes, and how long it may take.
+TRACKER = "multiprocessing.resource_tracker"
+TRACKER_SECONDS = 2.0
 # What a worker imports before it says that it is there.
 SETUP = "executor.backends.dask.worker_setup"
 # `python -m dask`, but the kernel kills it when the parent's thread is gone that started it (PR_SET_PDEATHSIG).
@@ -85,7 +91,28 @@ class WorkerProgram(SubprocessWorker):
     async def close(self) -> None:
         """See :class:`distributed.deploy.subprocess.Subprocess`."""
         self._is_to_end = True
+        if self.process is not None and self.process.returncode is None:
+            await self._end_all_of_it(self.process)
         await super().close()
+
+    async def _end_all_of_it(self, process: asyncio.subprocess.Process) -> None:
+        trackers = []
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            below = psutil.Process(process.pid).children(recursive=True)
+            # First the nanny, which would start a worker again.
+            process.kill()
+            for one in below:
+                with suppress(psutil.NoSuchProcess):
+                    if any(TRACKER in word for word in one.cmdline()):
+                        trackers.append(one)
+                    else:
+                        one.kill()
+        await process.wait()
+        # They do what they are for when those that they are for have ended.
+        await asyncio.to_thread(psutil.wait_procs, trackers, timeout=TRACKER_SECONDS)
+        for one in trackers:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
 
 
 class OwnCluster(SpecCluster):

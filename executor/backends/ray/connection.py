@@ -14,6 +14,7 @@ Rules of this module:
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
@@ -225,6 +226,7 @@ def _started(staying: ExitStack) -> Callable[[], None]:
     try:
         # However this process ends, the guard ends what bears its mark: some of Ray's outlive it by minutes.
         mark = next_mark()
+        _open[mark] = folder
         with _environment({**LOCAL_ENVIRONMENT, MARK_VARIABLE: mark}):
             import ray  # noqa: PLC0415  # with the environment, which it reads when it is imported
 
@@ -246,8 +248,23 @@ def _started(staying: ExitStack) -> Callable[[], None]:
         kill_marked(mark)
         _read_environment_again()
         _remove(folder)
+        _open.pop(mark, None)
 
     return stop
+
+
+# Of Ray that this process has started and not stopped: its mark, and its folder.
+_open: dict[str, Path] = {}
+
+
+@atexit.register
+def _remove_what_is_open() -> None:
+    """Where a program ends without closing: a second Ctrl-C, for one. Ray's own end comes before, as it is imported
+    later.
+    """
+    for mark, folder in list(_open.items()):
+        kill_marked(mark)
+        _remove(folder)
 
 
 def _store_bytes() -> int:

@@ -33,7 +33,7 @@ from harness.testing.fuzz.faults import NO_FAULTS, FaultPlan, draw_faults
 from harness.testing.fuzz.faulty_run_judging import judge_again, judge_played
 from harness.testing.fuzz.faulty_simulation import Played, play
 from harness.testing.fuzz.real_run_judging import judge_real
-from harness.testing.fuzz.real_runs import play_for_real, real_features, scaled
+from harness.testing.fuzz.real_runs import has_way_back, play_for_real, real_features, scaled
 from harness.testing.fuzz.replay_files import read_replay, run_to_data, scenario_of
 from harness.testing.fuzz.shrinking import Candidate, shrink
 from harness.testing.fuzz.transition_coverage import ALL_TRANSITIONS, Transition, WatchedScheduler, missing_transitions
@@ -64,6 +64,11 @@ class Settings:
     patience_seconds: float = 20.0
     shrink_seconds: float = SHRINK_SECONDS
 
+    @property
+    def leaves_calls_out(self) -> bool:
+        """Steps of the backend cannot call others."""
+        return self.backend != "virtual" and not self.features and not has_way_back(self.backend)
+
     def draw(self, number: int) -> Candidate:
         """Run ``number`` (from 0), with its faults."""
         seed = (self.seed << 40) + number
@@ -91,10 +96,14 @@ class FuzzFailure:
 
 @dataclass(slots=True)
 class FuzzReport:
-    """What came of it. Seconds are wall time; those of the parts are sums over all jobs."""
+    """What came of it. Seconds are wall time; those of the parts are sums over all jobs. ``without_calls``: nothing was
+    drawn that calls others, since the backend has no way back for them. ``interrupted``: Ctrl-C ended it.
+    """
 
     backend: str
     seed: int
+    without_calls: bool = False
+    interrupted: bool = False
     dags: int = 0
     steps: int = 0
     attempts: int = 0
@@ -137,6 +146,7 @@ class FuzzReport:
         known = {failure.property for failure in self.failures}
         new = [failure for failure in other.failures if failure.property not in known]
         self.failures = [*self.failures, *new][:MOST_FAILURES]
+        self.interrupted = self.interrupted or other.interrupted
 
 
 def fuzz(
@@ -157,7 +167,8 @@ def fuzz(
 
     ``size`` is the most top-level steps of a run. ``features``: see :data:`harness.testing.drawing.generator.FEATURES`;
     by default all that the backend can show. ``faults``: inject some (on `virtual`). ``jobs``: processes that play side
-    by side. ``progress`` is called with the report so far, every now and then.
+    by side. ``progress`` is called with the report so far, every now and then. Ctrl-C ends it, and the report has what
+    was found until then.
 
     Raises:
         BackendError: the backend cannot be had.
@@ -171,13 +182,18 @@ def fuzz(
     )
     most = (DEFAULT_DAGS if minutes is None else 1 << 39) if dags is None else dags
     until = None if minutes is None else time.monotonic() + minutes * 60
-    report = FuzzReport(backend, seed)
+    report = FuzzReport(backend, seed, without_calls=settings.leaves_calls_out)
     began = time.monotonic()
-    for part in _parts(settings, most, until, jobs):
-        report.add(part)
-        report.seconds = time.monotonic() - began
-        if progress is not None:
-            progress(report)
+    try:
+        for part in _parts(settings, most, until, jobs):
+            report.add(part)
+            report.seconds = time.monotonic() - began
+            if progress is not None:
+                progress(report)
+            if report.interrupted:
+                break
+    except KeyboardInterrupt:
+        report.interrupted = True
     report.seconds = time.monotonic() - began
     return report
 
@@ -199,21 +215,28 @@ def replay(path: str) -> FuzzReport:
 
 
 def play_part(settings: Settings, first: int, count: int, until: float | None = None) -> FuzzReport:
-    """Play the runs ``first`` to ``first + count``, as far as time (``time.monotonic``) allows."""
+    """Play the runs ``first`` to ``first + count``, as far as time (``time.monotonic``) and Ctrl-C allow."""
     report = FuzzReport(settings.backend, settings.seed)
     with quiet_instruments(), rare_collections(without_end=True):
-        for number in range(first, first + count):
-            if until is not None and time.monotonic() > until:
-                break
-            began = time.perf_counter()
-            candidate = settings.draw(number)
-            report.drawing_seconds += time.perf_counter() - began
-            if settings.backend == "virtual":
-                found = examine(candidate, report, thorough=number % SAMPLE == 0)
-            else:
-                found = examine_for_real(candidate, settings, report)
-            _note(report, settings, number, candidate, found)
+        try:
+            for number in range(first, first + count):
+                if until is not None and time.monotonic() > until:
+                    break
+                _play_one(settings, number, report)
+        except KeyboardInterrupt:
+            report.interrupted = True
     return report
+
+
+def _play_one(settings: Settings, number: int, report: FuzzReport) -> None:
+    began = time.perf_counter()
+    candidate = settings.draw(number)
+    report.drawing_seconds += time.perf_counter() - began
+    if settings.backend == "virtual":
+        found = examine(candidate, report, thorough=number % SAMPLE == 0)
+    else:
+        found = examine_for_real(candidate, settings, report)
+    _note(report, settings, number, candidate, found)
 
 
 def examine(candidate: Candidate, report: FuzzReport | None = None, *, thorough: bool = True) -> list[Violation]:
@@ -310,20 +333,23 @@ def _note(
         if any(failure.property == name for failure in report.failures) or len(report.failures) >= MOST_FAILURES:
             continue
         smallest, rest = candidate, list(found)
-        if shrinks:
-            smallest, rest = _smallest(candidate, name, settings, found)
-        label = f"fuzz-{name.replace('_', '-')}-{settings.seed}-{number}"
-        report.failures.append(
-            FuzzFailure(
-                number,
-                name,
-                _messages(found, name),
-                _messages(rest, name),
-                len(smallest.run.workflow.steps),
-                {**run_to_data(*smallest), "found": list(_messages(rest, name))},
-                scenario_of(smallest.run, label),
+        try:
+            if shrinks:
+                smallest, rest = _smallest(candidate, name, settings, found)
+        finally:
+            # Where Ctrl-C comes before it is small, it is kept as it was found.
+            label = f"fuzz-{name.replace('_', '-')}-{settings.seed}-{number}"
+            report.failures.append(
+                FuzzFailure(
+                    number,
+                    name,
+                    _messages(found, name),
+                    _messages(rest, name),
+                    len(smallest.run.workflow.steps),
+                    {**run_to_data(*smallest), "found": list(_messages(rest, name))},
+                    scenario_of(smallest.run, label),
+                )
             )
-        )
 
 
 def _smallest(
@@ -378,9 +404,13 @@ def _parts(settings: Settings, most: int, until: float | None, jobs: int) -> Ite
                     running.add(pool.submit(_play_part_within, settings, *chunk, left))
             if not running:
                 return
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield future.result()
+            try:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+            except (KeyboardInterrupt, GeneratorExit):
+                pool.shutdown(cancel_futures=True)
+                raise
 
 
 def _play_part_within(settings: Settings, first: int, count: int, seconds: float | None) -> FuzzReport:

@@ -7,19 +7,23 @@ Rules of this module:
 
 from __future__ import annotations
 
+import functools
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from executor.backends import Backend, BackendError, find_backend
+from executor import running
+from executor.backends import BUILT_IN, Backend, BackendError, find_backend
 from executor.dependencies import plan
 from executor.engine.engine import Engine
 from executor.model.findings import raise_errors
-from executor.model.workflow import Retry, Step
+from executor.model.workflow import Retry, Step, Workflow
+from executor.node_runtime import call_tool
 from executor.record.timeline import NANOSECONDS, Timeline
 from executor.tools.tool import RunContext, Tool
 from harness.testing.backends.backend_case import CANNOT
@@ -35,16 +39,47 @@ SCALE = 0.02
 
 REAL_FEATURES = DEFAULT_FEATURES | {"deep", "mapped"}
 """What is drawn for real runs; see :func:`real_features`."""
-NO_WAY_BACK = frozenset(name for name, lacks in CANNOT.items() if "calls" in lacks)
-"""The backends on which steps cannot call others."""
+CALLS = frozenset({"nested", "deep"})
+"""What is not drawn where steps cannot call others."""
 
 CLEAN_UP_SECONDS = 2.0
+TRIAL_SECONDS = 10.0
 
 
 def real_features(backend: str) -> frozenset[str]:
     """What is drawn for runs on this backend: calls where they find their way, deaths where workers are processes."""
-    without = {"nested", "deep"} if backend in NO_WAY_BACK else set()
+    without = frozenset() if has_way_back(backend) else CALLS
     return (REAL_FEATURES - without) | ({"deaths"} if backend == "processes" else set())
+
+
+@functools.cache
+def has_way_back(backend: str) -> bool:
+    """Whether steps on this backend can call others. One of another package is tried; where that does not end, it is
+    for the drawn runs to find.
+    """
+    if backend in BUILT_IN:
+        return "calls" not in CANNOT.get(backend, {})
+    workflow = Workflow(steps=(Step(step_id="calls", tool="calls"),))
+    made = _make(find_backend(backend), 2)
+    outputs: list[Mapping[str, Any]] = []
+
+    def try_it() -> None:
+        # What else is wrong with it, the drawn runs say.
+        with suppress(Exception):
+            outputs.append(running.run(workflow, backend=made, tools={"calls": _calls, "answers": _answers}).outputs)
+
+    trial = threading.Thread(target=try_it, daemon=True)
+    trial.start()
+    trial.join(TRIAL_SECONDS)
+    return bool(outputs) and outputs[0].get("calls") == _answers()
+
+
+def _calls() -> Any:
+    return call_tool("answers")
+
+
+def _answers() -> str:
+    return "answered"
 
 
 class WatchedEngine(Engine):

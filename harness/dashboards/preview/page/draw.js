@@ -2,7 +2,7 @@
 
 import { exemplars, series } from "./asking.js";
 import { tableOf, transformed } from "./frames.js";
-import { colour, paletteColour, plain, scaleOf, thresholdColour, written } from "./numbers.js";
+import { colour, coloursOf, plain, scaleOf, thresholdColour, written } from "./numbers.js";
 
 const FONT = 'system-ui, "Segoe UI", "DejaVu Sans", sans-serif';
 const LAYOUT = {
@@ -36,11 +36,12 @@ async function timeSeries(panel, body, answers, state) {
     found.map((one) => ({ name: legend(target.legendFormat, one.labels), values: one.values })));
   const scale = scaleFor(panel, all.flatMap((one) => one.values.map(([, value]) => value)));
   const style = panel.fieldConfig.defaults.custom || {};
+  const colours = coloursFor(panel, all.map((one) => one.name));
   const traces = all.map((one, place) => ({
     type: "scatter", name: plain(one.name), label: one.name, mode: (property(panel, one.name, "custom.showPoints") || style.showPoints) === "always" ? "lines+markers" : "lines",
     x: one.values.map(([at]) => new Date(at)), y: one.values.map(([, value]) => value * scale.factor),
     line: {
-      color: colourOf(panel, one.name, place), width: 2, dash: isDashed(panel, one.name) ? "dash" : "solid",
+      color: colours[place], width: 2, dash: isDashed(panel, one.name) ? "dash" : "solid",
       shape: style.lineInterpolation === "stepAfter" ? "hv" : "linear",
     },
     connectgaps: true, cliponaxis: false,
@@ -59,12 +60,13 @@ async function overNumbers(panel, body, answers) {
   const frame = transformed(tableOf(answers), panel.transformations);
   const [axis, ...names] = frame.columns;
   const scale = scaleFor(panel, frame.rows.flatMap((row) => names.map((name) => row[name])));
+  const colours = coloursFor(panel, names);
   const traces = names.map((name, place) => {
     const points = frame.rows.filter((row) => row[name] !== undefined);
     return {
       type: "scatter", name: plain(name), label: name, mode: "lines+markers", x: points.map((row) => row[axis]),
       y: points.map((row) => row[name] * scale.factor), marker: { size: 8, symbol: place % 8 },
-      line: { color: colourOf(panel, name, place), width: 2, dash: isDashed(panel, name) ? "dash" : "solid" },
+      line: { color: colours[place], width: 2, dash: isDashed(panel, name) ? "dash" : "solid" },
     };
   });
   const numbers = frame.rows.map((row) => row[axis]);
@@ -83,10 +85,11 @@ async function bars(panel, body, answers) {
   const stacked = panel.options.stacking === "normal";
   const sums = ordered.map((row) => names.reduce((sum, name) => sum + Math.max(0, row[name] ?? 0), 0));
   const scale = scaleFor(panel, stacked ? sums : ordered.flatMap((row) => names.map((name) => row[name])));
+  const colours = coloursFor(panel, names);
   const traces = names.map((name, place) => ({
     type: "bar", orientation: "h", name: plain(name), label: name, y: ordered.map((row) => plain(row[axis])),
     x: ordered.map((row) => (row[name] ?? null) === null ? null : row[name] * scale.factor),
-    marker: { color: colourOf(panel, name, place) },
+    marker: { color: colours[place] },
   }));
   await plot(body, traces, {
     ...LAYOUT, barmode: stacked ? "relative" : "group", bargap: 0.25, hovermode: "y unified",
@@ -213,9 +216,9 @@ function property(panel, name, id) {
   return undefined;
 }
 
-function colourOf(panel, name, place) {
-  const fixed = property(panel, name, "color");
-  return fixed ? inked(fixed.fixedColor) : paletteColour(place);
+function coloursFor(panel, names) {
+  const fixed = names.map((name) => property(panel, name, "color"));
+  return coloursOf(fixed.map((one) => one && inked(one.fixedColor)));
 }
 
 function isDashed(panel, name) {

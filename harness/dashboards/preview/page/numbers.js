@@ -2,19 +2,29 @@
 
 // What is right on a light and on a dark page. Grafana's names of colours are those of the style sheet here.
 const NAMED_COLOURS = { green: "var(--green)", orange: "var(--orange)", red: "var(--red)", transparent: "rgba(0,0,0,0)" };
-// Neither faint on white nor on black. Those that panels fix for one meaning (running, overhead, worker, barrier) come last.
+// Neither faint on white nor on black.
 const PALETTE = [
   "#4076d8", "#0a9396", "#d6568c", "#7a8a00", "#8f63ad", "#b0603a", "#7386a1", "#d9662b", "#a45bd0", "#3c8f5c",
   "#e0495a", "#5a8f1a",
 ];
+// Two colours that lie closer together than this (0 to 441) are taken for one.
+const ALIKE = 40;
 const SECONDS = [[1e-3, 1e6, " µs"], [1, 1e3, " ms"], [120, 1, " s"], [7200, 1 / 60, " min"], [Infinity, 1 / 3600, " h"]];
 
 export function colour(name) {
   return NAMED_COLOURS[name] || name;
 }
 
-export function paletteColour(place) {
-  return PALETTE[place % PALETTE.length];
+// Of each series: what its panel has fixed for it, else the next colour that is like none of these.
+export function coloursOf(fixed) {
+  const free = PALETTE.filter((one) => !fixed.some((other) => other && distance(one, other) < ALIKE));
+  let place = 0;
+  return fixed.map((one) => one ?? free[place++ % free.length]);
+}
+
+function distance(one, other) {
+  const [here, there] = [one, other].map((text) => /^#(..)(..)(..)$/.exec(text)?.slice(1).map((part) => parseInt(part, 16)));
+  return here && there ? Math.hypot(...here.map((part, place) => part - there[place])) : Infinity;
 }
 
 // Factor and suffix with which all values up to `largest` are written alike, on an axis for instance.
