@@ -14,6 +14,7 @@ from typing import Any
 
 from executor.model.workflow import Resource, Step, Workflow, dump_workflow, parse_workflow
 from executor.record.timeline import NANOSECONDS
+from harness.files.finite_json import read_finite_json
 from harness.testing.drawing.behaviour import AttemptPlan, Behaviour, Call, Child, StepPlan
 from harness.testing.drawing.generator import DrawnRun
 from harness.testing.fuzz.faults import NO_FAULTS, Crash, CrashPlan, FaultPlan, Mishap
@@ -86,8 +87,8 @@ def read_replay(path: str | Path) -> tuple[DrawnRun, FaultPlan]:
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise ReplayError(f"{path} cannot be read: {error}") from error
     try:
-        return run_from_data(json.loads(text))
-    except (ReplayError, json.JSONDecodeError, RecursionError) as error:
+        return run_from_data(read_finite_json(text))
+    except ValueError as error:
         raise ReplayError(f"{path}: {error}") from error
 
 
