@@ -68,7 +68,8 @@ def run_from_data(data: Any) -> tuple[DrawnRun, FaultPlan]:
         raise ReplayError(f"this is no replay of `makespan fuzz`: its `schema` is not {SCHEMA!r}")
     workflow, findings = parse_workflow(data.get("workflow"))
     if workflow is None:
-        raise ReplayError("its workflow cannot be read: " + "; ".join(finding.message for finding in findings))
+        said = "; ".join(f"{finding.field}: {finding.message}" for finding in findings)
+        raise ReplayError(f"its workflow cannot be read: {said}")
     try:
         return DrawnRun(workflow, _behaviour(data["behaviour"])), _faults(data["faults"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
