@@ -264,7 +264,7 @@ class PreparedRun:
             for index in scheduler.cached:
                 # A mapped step has the run of its last item.
                 made = [hits[ids[item]] for item in scheduler.family_calls(index) if ids[item] in hits]
-                reused[ids[index]] = hits.get(ids[index]) or made[-1]
+                reused[ids[index]] = hits[ids[index]] if ids[index] in hits else made[-1]
         return reused
 
     def interrupt(self) -> None:

@@ -91,7 +91,7 @@ class JournalFile:
             if not path.stat().st_size and not path.with_name(f"{path.name}-wal").exists():
                 raise JournalError(f"the journal {str(path)!r} is empty: its run was ended before it began")
             if _is_cut_off(path):
-                raise _damaged(path)
+                raise damaged_journal(path)
             return cls._connected(path)
 
     @classmethod
@@ -171,15 +171,15 @@ class JournalFile:
 
     def _check(self, holds: bool) -> None:
         if not holds:
-            raise _damaged(self.path)
+            raise damaged_journal(self.path)
 
     def _parsed(self, text: str | bytes) -> Mapping[str, Any]:
         try:
             found = json.loads(text)
         except (ValueError, RecursionError):
-            raise _damaged(self.path) from None
+            raise damaged_journal(self.path) from None
         if not isinstance(found, dict):
-            raise _damaged(self.path)
+            raise damaged_journal(self.path)
         return found
 
 
@@ -222,13 +222,14 @@ def _speaking(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         text = str(error)
         if "malformed" in text or "not a database" in text or "no such table" in text:
-            raise _damaged(path) from error
+            raise damaged_journal(path) from error
         raise JournalError(f"the journal {str(path)!r} cannot be used: {text}") from error
     except OSError as error:
         raise JournalError(f"the journal {str(path)!r} cannot be used: {error.strerror or error}") from error
 
 
-def _damaged(path: Path) -> JournalError:
+def damaged_journal(path: Path) -> JournalError:
+    """What is said of a journal that was cut off, or altered."""
     return JournalError(
         f"the journal {str(path)!r} is damaged: it was cut off, or something else wrote to it",
         "run without --resume; nothing of it can be used",

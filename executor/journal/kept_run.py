@@ -19,7 +19,7 @@ from executor.engine.engine import Engine
 from executor.journal.earlier_run import EarlierRun, read_earlier_run
 from executor.journal.finished_steps import FinishedSteps, Unsure
 from executor.journal.journal_errors import JournalError
-from executor.journal.journal_file import JournalFile
+from executor.journal.journal_file import JournalFile, damaged_journal
 from executor.journal.journal_writer import Durable, JournalWriter, head_of_session
 from executor.journal.output_files import OutputFiles
 from executor.journal.resume_plan import ResumePlan, check_resume, plan_resume, unsure_error, unsure_steps
@@ -149,9 +149,17 @@ def read_journal(path: str | PathLike[str]) -> EarlierRun:
     place = Path(path).expanduser()
     file = JournalFile.open(place)
     try:
-        return read_earlier_run(file.sessions(), OutputFiles(place))
+        return _earlier_run(file, place)
     finally:
         file.close()
+
+
+def _earlier_run(file: JournalFile, path: Path) -> EarlierRun:
+    try:
+        return read_earlier_run(file.sessions(), OutputFiles(path))
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        # Its checksums are right, so that it is whole, and yet it holds something else than a journal of this version.
+        raise damaged_journal(path) from error
 
 
 def _resumed(options: Resume, graph: Graph, tools: Mapping[str, Tool], context: RunContext) -> KeptRun:
@@ -162,7 +170,7 @@ def _resumed(options: Resume, graph: Graph, tools: Mapping[str, Tool], context: 
     file: JournalFile | None = None
     try:
         file = JournalFile.open(path)
-        earlier = read_earlier_run(file.sessions(), OutputFiles(path))
+        earlier = _earlier_run(file, path)
         finished = what_is_finished(earlier, options, graph, tools, context)
         file.begin_session(head_of_resume(earlier, options, graph, context))
         return KeptRun(file, lock, options, finished)

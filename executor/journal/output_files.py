@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Collection
 from hashlib import blake2b
 from pathlib import Path
@@ -20,6 +21,7 @@ from executor.journal.journal_errors import JournalError
 LARGE_BYTES: Final = 64 * 1024
 _SIMPLE: Final = (int, float, bool, type(None))
 _DIGEST_BYTES: Final = 32
+_DIGEST: Final = re.compile(f"[0-9a-f]{{{2 * _DIGEST_BYTES}}}")
 
 
 class OutputFiles:
@@ -81,7 +83,9 @@ class OutputFiles:
                 path.unlink(missing_ok=True)
 
     def _bytes(self, name: str) -> bytes:
-        path = self._folder / name
+        path = self._folder / name if _DIGEST.fullmatch(str(name)) else None
+        if path is None:
+            raise JournalError("its output file has no name that an output file can have")
         try:
             data = path.read_bytes()
         except OSError as error:

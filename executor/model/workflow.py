@@ -36,6 +36,7 @@ from executor.model.validation_messages import translate
 
 __all__ = [
     "DEVICES_LIMIT",
+    "LONGEST_SECONDS",
     "PRIORITY_LIMIT",
     "AutoCapacity",
     "Devices",
@@ -55,6 +56,8 @@ __all__ = [
 
 # A start key packs priority into 32 bits (scheduler.py).
 PRIORITY_LIMIT = 1_000_000
+# 31 years: no clock and no wait of an operating system has to count further.
+LONGEST_SECONDS = 1_000_000_000
 DEVICES_LIMIT = 1000
 
 
@@ -139,9 +142,9 @@ class Retry(SparseModel):
     """
 
     max_attempts: int = Field(3, ge=1, le=1000)
-    backoff_seconds: float = Field(1.0, ge=0)
+    backoff_seconds: float = Field(1.0, ge=0, le=LONGEST_SECONDS)
     multiplier: float = Field(2.0, ge=1)
-    max_backoff_seconds: float = Field(60.0, ge=0)
+    max_backoff_seconds: float = Field(60.0, ge=0, le=LONGEST_SECONDS)
     jitter: Literal["full", "none"] = "full"
 
 
@@ -284,9 +287,9 @@ class ToolDeclaration(SparseModel):
     description: str = ""
     needs: Needs | None = None
     retry: Retry | None = None
-    timeout: float | None = Field(None, gt=0)
+    timeout: float | None = Field(None, gt=0, le=LONGEST_SECONDS)
     idempotent: bool | None = None
-    expected_seconds: float | None = Field(None, ge=0)
+    expected_seconds: float | None = Field(None, ge=0, le=LONGEST_SECONDS)
     expected_tokens: int | None = Field(None, ge=0)
 
     @property
@@ -326,11 +329,11 @@ class Step(StrictModel):
     max_parallel: int | None = Field(None, ge=1)
     expected_items: int | None = Field(None, ge=0)
     retry: Retry | None = None
-    timeout: float | None = Field(None, gt=0)
+    timeout: float | None = Field(None, gt=0, le=LONGEST_SECONDS)
     on_failure: Annotated[Literal["continue", "stop"], BeforeValidator(_continued)] = "continue"
     idempotent: bool | None = None
     priority: Annotated[int, BeforeValidator(_zeroed)] = Field(0, ge=-PRIORITY_LIMIT, le=PRIORITY_LIMIT)
-    expected_seconds: float | None = Field(None, ge=0)
+    expected_seconds: float | None = Field(None, ge=0, le=LONGEST_SECONDS)
     expected_tokens: int | None = Field(None, ge=0)
     cache: Literal["inputs"] | None = None
     ttl: float | None = Field(None, gt=0)

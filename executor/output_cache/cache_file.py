@@ -107,7 +107,7 @@ class CacheFile:
         if zlib.crc32(text.encode()) != checksum:
             raise CacheError("what is stored for it was altered")
         try:
-            return CachedOutput(self.outputs.read(json.loads(text)), run_id, stored_at)
+            return CachedOutput(self.outputs.read(_parsed(text)), run_id, stored_at)
         except (JournalError, ValueError, RecursionError) as error:
             raise CacheError(str(error)) from None
 
@@ -133,8 +133,23 @@ class CacheFile:
         with _speaking(self.path), transaction(self._connection) as connection:
             dropped = connection.execute("DELETE FROM outputs WHERE stored_at < ?", (stored_at,)).rowcount
             left = connection.execute("SELECT words FROM outputs WHERE words LIKE '%\"file\"%'").fetchall()
-            self.outputs.keep_only({json.loads(words).get("file") for (words,) in left}, unchanged_since=stored_at)
+            self.outputs.keep_only({_file_named(words) for (words,) in left}, unchanged_since=stored_at)
         return dropped
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    words = json.loads(text)
+    if not isinstance(words, dict):
+        raise ValueError("what is stored for it is no output")  # noqa: TRY004 - it is damage, and no fault of code
+    return words
+
+
+def _file_named(text: str) -> str | None:
+    """The file that a row names. A row that cannot be read names none."""
+    try:
+        return _parsed(text).get("file")
+    except (ValueError, RecursionError):
+        return None
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> int:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from executor.model.workflow import LONGEST_SECONDS
 from executor.tools.options import check_names, no_options
 from executor.tools.tool import Simulation, Tool, ToolContext, ToolError
 
@@ -248,7 +249,12 @@ def _scaled_seconds(
         seconds = context.expected_seconds if context.expected_seconds is not None else default
     if seconds is None:
         raise ToolError(f"tool {name!r}: say how long: args.seconds, or the step's expected_seconds", retryable=False)
-    return _number(name, "seconds", seconds) * context.run.scale
+    scaled = _number(name, "seconds", seconds) * context.run.scale
+    if scaled > LONGEST_SECONDS:
+        raise ToolError(
+            f"tool {name!r}: args.seconds times the scale is more than {LONGEST_SECONDS:g} seconds", retryable=False
+        )
+    return scaled
 
 
 async def _sleep_async(seconds: float) -> None:

@@ -19,7 +19,7 @@ from harness.cli.guard import UsageFault
 from harness.cli.requests.traces import AnalyzeRequest
 from harness.exit_codes import ExitCode
 from harness.files.json_output import STDOUT, check_writable, write_json, write_text
-from harness.plain_text import counted, one_line
+from harness.plain_text import counted, one_line, some_of
 from harness.report.terminal.analysis_text import analysis_lines, many_lines
 from harness.report.terminal.console import Line, Terminal
 from harness.traces import ForeignRun, Trace, TraceError, foreign_run, read_traces
@@ -34,6 +34,7 @@ _TYPICAL: Final = 8
 _FAULTS_SHOWN: Final = 10
 _SHORTEST_ID: Final = 4
 _IDS_SHOWN: Final = 5
+_FILES_NAMED: Final = 3
 
 
 def analyze_traces(request: AnalyzeRequest, terminal: Terminal | None = None, *, origin: str | None = None) -> ExitCode:
@@ -147,7 +148,7 @@ def _chosen(
 def _nothing_found(request: AnalyzeRequest, ids: Sequence[str]) -> str:
     if request.trace is None:
         return "there are no traces in what was named"
-    shown = ", ".join(one_line(one, 40) for one in ids[:_IDS_SHOWN]) + (", …" if len(ids) > _IDS_SHOWN else "")
+    shown = some_of([one_line(one, 40) for one in ids], _IDS_SHOWN)
     return f"there is no trace {request.trace!r} in what was named, but {shown}"
 
 
@@ -208,9 +209,15 @@ def _many(
     terminal: Terminal,
 ) -> None:
     if request.scenario_target is not None:
-        raise UsageFault("--scenario makes a file of one trace, and there are several: pick one with --trace ID")
+        raise UsageFault(
+            f"--scenario makes a file of one trace, and there are several in {some_of(request.files, _FILES_NAMED)}: "
+            "pick one with --trace ID"
+        )
     if request.edges is not None:
-        raise UsageFault("--edges speaks of one trace, and there are several: pick one with --trace ID")
+        raise UsageFault(
+            f"--edges speaks of one trace, and there are several in {some_of(request.files, _FILES_NAMED)}: "
+            "pick one with --trace ID"
+        )
     kept: dict[tuple[str, str], ForeignRun] = {}
     digests: list[Digest] = []
     spans = 0

@@ -77,6 +77,7 @@ from harness.exit_codes import ExitCode
 from harness.expectations import Verdict, junit
 from harness.files.json_output import STDOUT, OutputError, check_writable, write_json, write_text
 from harness.local_llm import local_model, suit
+from harness.plain_text import some_of
 from harness.report.terminal.bench_progress import BenchProgress
 from harness.report.terminal.bench_text import bench_lines, dry_run_lines, expectation_lines
 from harness.report.terminal.console import Line, Terminal, finding_lines
@@ -89,6 +90,7 @@ from harness.store.run_store import Store
 from harness.store.store_errors import StoreError
 
 _PLOT_COLUMNS: Final = 100
+_CELLS_NAMED: Final = 5
 # Ends of a benchmark that can go on.
 _CUT_SHORT: Final = ("interrupted", "failed")
 
@@ -228,7 +230,7 @@ def _judge_for(request: BenchRequest, matrix: Matrix, config: Config, *, judge_a
 def _check_comparable(before: Mapping[str, Any], matrix: Matrix) -> None:
     there = set(cells_of(before))
     if not there & {cell.key for cell in matrix.cells}:
-        names = ", ".join(sorted(str(cell) for cell in there)[:5]) or "none"
+        names = some_of(sorted(str(cell) for cell in there), _CELLS_NAMED) or "none"
         raise UsageFault(f"--against: that run has none of the cells that are to be measured; it has {names}")
     differences = machine_differences(before["environment"], machine_facts())
     if differences:

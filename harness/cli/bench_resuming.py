@@ -24,7 +24,9 @@ from harness.cli.requests.running import BenchRequest
 from harness.cli.resuming import typed_without_secrets
 from harness.cli.stores import store_path
 from harness.config import Config, LanguageModel
+from harness.files.schema_check import SchemaFault
 from harness.result import DocumentError
+from harness.store.going_on import check_repetition
 from harness.store.journals import Journals
 from harness.store.run_store import Store
 from harness.store.secrets import without_secrets
@@ -148,8 +150,9 @@ def lock_bench(store: Path, run_id: str, open_things: ExitStack) -> None:
 def _repetitions(store: Store, run_id: str, matrix: Matrix) -> Iterator[Measured]:
     for one in store.repetitions(run_id):
         try:
+            check_repetition(one.record, one.sample)
             yield measured_again(one.record, one.sample, matrix)
-        except (DocumentError, KeyError, TypeError, IndexError) as error:
+        except (DocumentError, SchemaFault, KeyError, TypeError, IndexError) as error:
             raise StoreError(f"a repetition of run {run_id[:_ID_SHOWN]} in the store is damaged: {error}") from error
 
 

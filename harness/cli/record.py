@@ -231,7 +231,10 @@ def _keep(
     if received.spans > _SPANS_KEPT:
         terminal.line(f"warning: more than {_SPANS_KEPT:,} spans: kept nowhere but with --spans FOLDER", "yellow")
         return
-    document = recorded_document(name, _shapes(files, request.edges))
+    shapes, left_out = _shapes(files, request.edges)
+    document = recorded_document(name, shapes)
+    for what in left_out:
+        terminal.line(f"warning: not kept: {what}; --spans FOLDER keeps all of them", "yellow")
     if not document["results"]:
         terminal.line("warning: no span of them worked: nothing is kept", "yellow")
         return
@@ -244,17 +247,26 @@ def _keep(
         terminal.line(f"Kept as run {run_id}, {name}: makespan history, makespan compare @last~1 @last", "dim")
 
 
-def _shapes(files: Sequence[str], edges: str | None) -> list[tuple[str, list[ForeignRun]]]:
-    """The runs by the shape of their trace, the most frequent first, each with a name that no other has."""
+def _shapes(files: Sequence[str], edges: str | None) -> tuple[list[tuple[str, list[ForeignRun]]], list[str]]:
+    """The runs by the shape of their trace, the most frequent first, each with a name that no other has; and what is
+    left out, as a person says it.
+    """
     runs: dict[str, list[ForeignRun]] = {}
     traces = list(read_traces(files, on_error=lambda _: None))
     for trace in traces[:_TRACES_KEPT]:
         run = foreign_run(trace, edges_file=edges if len(traces) == 1 else None)
         if run.timeline.attempts:
             runs.setdefault(digest_of(run).shape, []).append(run)
-    kept = sorted(runs.items(), key=lambda item: -len(item[1]))[:_SHAPES_KEPT]
+    left_out = []
+    if len(traces) > _TRACES_KEPT:
+        left_out.append(f"{len(traces) - _TRACES_KEPT:,} of {len(traces):,} traces, the later ones")
+    by_shape = sorted(runs.items(), key=lambda item: -len(item[1]))
+    kept, rare = by_shape[:_SHAPES_KEPT], by_shape[_SHAPES_KEPT:]
+    if rare:
+        traces_left = counted(sum(len(members) for _, members in rare), "trace")
+        left_out.append(f"{traces_left} of the {counted(len(rare), 'rarest shape')} of {len(by_shape):,}")
     workflows = [members[0].workflow for _, members in kept]
     return [
         (workflow if workflows.count(workflow) == 1 else f"{workflow} {shape[:_SHAPE_SHOWN]}", members)
         for workflow, (shape, members) in zip(workflows, kept, strict=True)
-    ]
+    ], left_out

@@ -60,13 +60,21 @@ def journal_meant(request: RunRequest, config: Config) -> FoundJournal | None:
 
     Raises:
         StoreError: none or several are meant.
-        JournalError: it cannot be read.
+        JournalError: it cannot be read, or what it says of how it was started.
     """
     if request.resume is None:
         return None
-    from harness.store.journals import Journals  # noqa: PLC0415 - only where a run is resumed or kept
+    from executor.journal.journal_errors import JournalError  # noqa: PLC0415 - only where a run is resumed or kept
+    from harness.files.schema_check import SchemaFault  # noqa: PLC0415 - the same
+    from harness.store.going_on import check_started_run  # noqa: PLC0415 - the same
+    from harness.store.journals import Journals  # noqa: PLC0415 - the same
 
-    return Journals(store_path(request.store, config)).find(request.resume)
+    found = Journals(store_path(request.store, config)).find(request.resume)
+    try:
+        check_started_run(found.about)
+    except SchemaFault as fault:
+        raise JournalError(f"the journal {str(found.path)!r} is damaged: {fault}", "run without --resume") from fault
+    return found
 
 
 def as_it_was(request: RunRequest, journal: FoundJournal) -> RunRequest:

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from harness.analysis.families import most_of
 from harness.compare.compared_figures import Figures, Method, change_of, figures_of
+from harness.plain_text import some_of
 from harness.result import results_of
 from harness.result.cell_key import Cell, cell_of, machine_differences
 from harness.statistics import Change, Drift, NoiseWarning, Verdict, holm, noise_warnings
@@ -20,7 +21,7 @@ _SIGNIFICANCE: Final = 0.05
 _SMALLEST_CHANGE: Final = 0.01
 # One of the two parts has to make up that share of the change to be the one that it is put down to.
 _MOST_OF_IT: Final = 0.7
-_STEPS_SHOWN: Final = 3
+_CELLS_NAMED: Final = 5
 # A step whose change is less than this share of the whole one explains nothing.
 _WORTH_SAYING_RATIO: Final = 0.05
 # Facts that may differ, and that a reader of the comparison wants to know.
@@ -194,8 +195,7 @@ def _without_scenarios(
 
 
 def _listed(cells: Iterable[Cell]) -> str:
-    names = [cell.label for cell in cells]
-    return (", ".join(names[:5]) + (" …" if len(names) > 5 else "")) or "none"
+    return some_of([cell.label for cell in cells], _CELLS_NAMED) or "none"
 
 
 def cell_change(cell: Cell, before: Figures, after: Figures, method: Method) -> CellChange:
@@ -264,7 +264,7 @@ def _step_changes(before: Figures, after: Figures) -> tuple[StepChange, ...]:
         for name, ids in groups.items()
     ]  # fmt: skip
     worth = [one for one in found if abs(one.seconds) > _WORTH_SAYING_RATIO * whole]
-    return tuple(sorted(worth, key=lambda one: -abs(one.seconds))[:_STEPS_SHOWN])
+    return tuple(sorted(worth, key=lambda one: -abs(one.seconds)))
 
 
 def judged_together(changes: Sequence[CellChange]) -> tuple[CellChange, ...]:

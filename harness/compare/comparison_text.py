@@ -13,12 +13,14 @@ from typing import Any, Final
 
 from executor.model.findings import printable
 from harness.compare.comparison import CellChange, Comparison, Side, StepChange
-from harness.plain_text import aligned, counted, duration_text, duration_texts
+from harness.plain_text import aligned, counted, duration_text, duration_texts, some_of
 from harness.result.cell_key import Cell
 from harness.statistics import FewRepetitions, NoiseWarning
 
 SCHEMA: Final = "makespan.compare/1"
 _HEADINGS: Final = ("cell", "before", "after", "change", "95 % interval", "verdict", "put down to")
+_CAUSES_SHOWN: Final = 3
+_STEPS_SHOWN: Final = 3
 _PUT_DOWN_TO: Final = {"ours": "the schedule", "the work's": "the steps", "both": "both"}
 _MARKDOWN: Final = re.compile(r"([\\`*_\[\]<>#|~&])")
 
@@ -87,11 +89,11 @@ def _explanation(one: CellChange) -> str:
     schedule, steps = _signed(one.ours_seconds), _signed(one.work_seconds)
     parts = [f"{one.verdict} by {duration_text(abs(one.seconds))}"]
     parts.append(f"{schedule} by the schedule (time above the lower bound), {steps} by the steps (the lower bound)")
-    causes = [f"{cause} {_signed(seconds)}" for cause, seconds in list(one.lost_seconds.items())[:3] if seconds]
+    causes = [f"{cause} {_signed(seconds)}" for cause, seconds in one.lost_seconds.items() if seconds]
     if causes:
-        parts.append(f"lost time: {', '.join(causes)}")
+        parts.append(f"lost time: {some_of(causes, _CAUSES_SHOWN)}")
     if one.steps:
-        parts.append(f"steps: {', '.join(map(_step, one.steps))}")
+        parts.append(f"steps: {some_of([_step(step) for step in one.steps], _STEPS_SHOWN)}")
     baseline = one.before.median("baseline"), one.after.median("baseline")
     if baseline[0] > 0 and baseline[1] > 0:
         parts.append(f"the serial run changed by {baseline[1] / baseline[0] - 1:+.1%}")

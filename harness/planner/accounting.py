@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from executor.model.findings import Finding
+from harness.plain_text import some_of
 from harness.planner.draft import Draft, DraftStep
 from harness.planner.vocabulary import DETERMINERS, LANGUAGES, NUMBERS, REMARKS, VERBS, singular
 
@@ -131,7 +132,7 @@ def not_understood(task: str, draft: Draft) -> list[Finding]:
     found += _unsure(draft, " ".join(words for words, _ in found).lower())
     lost = _lost_words(plain, draft)
     if lost:
-        shown = ", ".join(repr(word) for word in lost[:_SHOWN])
+        shown = some_of([repr(word) for word in lost], _SHOWN)
         found.append((shown, "no step says this"))
     fix = "say it as steps of their own, use --planner llm, or write a scenario file"
     return [

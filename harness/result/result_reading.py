@@ -42,11 +42,17 @@ def timeline_from_document(result: Mapping[str, Any]) -> Timeline:
         return _timeline(result)
     except KeyError as error:
         raise DocumentError(f"not a {SCHEMA} result: {error.args[0]!r} is missing or names no step") from error
-    except (TypeError, AttributeError, ValueError) as error:
+    except (TypeError, AttributeError, ValueError, OverflowError) as error:
         raise DocumentError(f"not a {SCHEMA} result: {error}") from error
 
 
-def _resource(name: str, words: Any) -> Resource:
+def resource_from_document(name: str, words: Any) -> Resource:
+    """A resource of a result.
+
+    Raises:
+        ValueError: a field of it is wrong, or unknown to this version: a limit that is not known would change figures.
+
+    """
     try:
         return Resource.model_validate(words)
     except ValidationError as error:
@@ -76,7 +82,7 @@ def attempts_before(result: Mapping[str, Any]) -> tuple[list[Attempt], int]:
             if words["step_id"] in index
         ]  # fmt: skip
         return attempts, _nanoseconds(resumed["seconds"])
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise DocumentError(f"not a {SCHEMA} result: resumed: {error}") from error
 
 
@@ -134,7 +140,7 @@ def _timeline(result: Mapping[str, Any]) -> Timeline:
         workers=result["workers"],
         nested_in=nested_in,
         needs=needs,
-        resources={name: _resource(name, words) for name, words in result["resources"].items()},
+        resources={name: resource_from_document(name, words) for name, words in result["resources"].items()},
         policy=result["policy"],
         backend=result["backend"],
         startup_seconds=result["startup_seconds"],
@@ -192,4 +198,4 @@ def _attempt_from(words: Mapping[str, Any], index: int) -> Attempt:
 
 def _nanoseconds(seconds: float) -> int:
     # The division and this product are each off by at most 2⁻⁵³; together less than half a nanosecond for 26 days.
-    return round(seconds * NANOSECONDS)
+    return round(float(seconds) * NANOSECONDS)

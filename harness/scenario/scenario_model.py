@@ -14,7 +14,16 @@ from pydantic import BeforeValidator, Field, StringConstraints
 from executor.dependencies import Graph
 from executor.model.findings import Finding
 from executor.model.json_values import JsonAny, JsonMapping
-from executor.model.workflow import Devices, Name, Names, Resource, SparseModel, ToolDeclaration, Workflow
+from executor.model.workflow import (
+    LONGEST_SECONDS,
+    Devices,
+    Name,
+    Names,
+    Resource,
+    SparseModel,
+    ToolDeclaration,
+    Workflow,
+)
 from harness.config import Policy
 from harness.files.strict_file import Document
 
@@ -58,7 +67,7 @@ class Scenario(SparseModel):
     scenario: Name
     task: str = ""
     description: str = ""
-    scale: float = Field(1.0, gt=0)
+    scale: float = Field(1.0, gt=0, le=LONGEST_SECONDS)
     seed: int = Field(0, ge=0)
     inputs: JsonMapping = Field(default_factory=dict)
     resources: Annotated[dict[Name, Resource], BeforeValidator(_mapping)] = Field(default_factory=dict)

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from harness.plain_text import some_of
 from harness.statistics.resampling import CONFIDENCE, checked
 
 # Iglewicz and Hoaglin, "How to Detect and Handle Outliers", 1993: beyond 3.5 a modified z-score is an outlier.
 _Z_SCORE: Final = 3.5
+_REPETITIONS_NAMED: Final = 5
 _NORMAL_MAD: Final = 0.6745  # a normal distribution's median absolute deviation, in standard deviations
 _NORMAL_MEAN: Final = 1.253314  # its standard deviation, in mean absolute deviations
 # A repetition that took less than this share of the median longer is none to look after.
@@ -42,7 +44,7 @@ class Outliers:
 
     def __str__(self) -> str:
         one = len(self.repetitions) == 1
-        shown = ", ".join(str(number) for number in self.repetitions[:5]) + (", …" if len(self.repetitions) > 5 else "")
+        shown = some_of([str(number) for number in self.repetitions], _REPETITIONS_NAMED)
         cause = (
             f"attempts failed in {'it' if one else 'them'} and were tried again; find out why"
             if self.retried

@@ -10,16 +10,15 @@ Rules of this module:
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import harness.result as run_documents
 from executor.model.findings import printable
+from harness.files.finite_json import read_finite_json
 from harness.plain_text import some_of
 from harness.store.store_errors import StoreError
 from harness.store.stored_run import RunHistory, StoredRun
@@ -29,7 +28,6 @@ Document = dict[str, Any]
 _LAST: Final = re.compile(r"@last(?:~(\d{1,9}))?")
 _LEAST_REVISION: Final = 4
 _GIT_SECONDS: Final = 10.0
-_NUMBERS_OF_A_SAMPLE: Final = ("makespan_seconds", "work_seconds", "lower_bound_seconds")
 
 
 def load_reference(reference: str, store: RunHistory | None = None) -> Document:
@@ -89,15 +87,17 @@ def read_file(path: Path) -> Document:
 
     """
     try:
-        document = json.loads(path.read_bytes())
+        document = read_finite_json(path.read_bytes())
     except OSError as error:
         raise StoreError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise StoreError(f"{str(path)!r} is no JSON: {error}") from error
     if not isinstance(document, dict):
         raise StoreError(f"{str(path)!r} is no {run_documents.SCHEMA} document: it is not an object")
+    from harness.result.document_check import check_document  # noqa: PLC0415 - to list runs needs no pydantic
+
     try:
-        checked(document)
+        check_document(document)
     except run_documents.DocumentError as error:
         raise StoreError(f"{str(path)!r}: {error}") from error
     return document
@@ -118,43 +118,6 @@ def read_folder(path: Path) -> list[Document]:
     if not documents:
         raise StoreError(f"there is no {run_documents.SCHEMA} document (*.json) in the folder {str(path)!r}")
     return sorted(documents, key=lambda document: str(document["started_at"]))
-
-
-def checked(document: Mapping[str, Any]) -> None:
-    """See that everything is there that comparing and judging read.
-
-    Raises:
-        DocumentError: it is not.
-
-    """
-    try:
-        for name in ("run_id", "scenario", "started_at"):
-            _must(isinstance(document[name], str), name)
-        _must(isinstance(document["environment"], dict), "environment")
-        for result in run_documents.results_of(document):
-            _check_result(result)
-    except (KeyError, TypeError) as error:
-        raise run_documents.DocumentError(
-            f"this is no whole {run_documents.SCHEMA} document: {error} is missing or of another kind"
-        ) from error
-
-
-def _check_result(result: Mapping[str, Any]) -> None:
-    _must(isinstance(result["workers"], int), "workers")
-    _must(isinstance(result["parameters"], dict), "parameters")
-    for name in ("executor", "policy"):
-        _must(isinstance(result[name], str), name)
-    _must(isinstance(result["steps"], list), "steps")
-    _must(isinstance(result["samples"], list) and bool(result["samples"]), "samples")
-    for sample in result["samples"]:
-        _must(isinstance(sample["lost_seconds"], dict), "lost_seconds")
-        for name in _NUMBERS_OF_A_SAMPLE:
-            _must(isinstance(sample[name], int | float), name)
-
-
-def _must(holds: bool, name: str) -> None:
-    if not holds:
-        raise TypeError(repr(name))
 
 
 def _path(reference: str, store: RunHistory | None) -> Path | None:

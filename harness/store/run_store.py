@@ -27,6 +27,7 @@ from typing import Any, Final, Literal, Self
 from executor.model.findings import printable
 from executor.sqlite_tables import transaction
 from harness.files.encoded_list import items_with
+from harness.files.finite_json import read_finite_json
 from harness.files.json_output import json_parts
 from harness.plain_text import some_of
 from harness.result.cell_key import Cell, machine_class
@@ -248,7 +249,16 @@ class Store:
         run_id, status, head, started_as = rows[0]
         if started_as is None:
             raise StoreError(f"run {run_id[:12]} does not say how it was started: it is no benchmark, or an older one")
-        return StoredBench(run_id, status, json.loads(head), json.loads(started_as))
+        from harness.files.schema_check import SchemaFault  # noqa: PLC0415 - to list runs needs no pydantic
+        from harness.store.going_on import check_started_bench  # noqa: PLC0415 - the same
+
+        found = StoredBench(run_id, status, self._parsed(head, run_id), self._parsed(started_as, run_id))
+        self._check({**found.head, "results": []}, run_id)
+        try:
+            check_started_bench(found.started_as)
+        except SchemaFault as fault:
+            raise self._damaged(run_id, fault) from fault
+        return found
 
     def repetitions(self, run_id: str) -> list[StoredRepetition]:
         """The repetitions of a benchmark that may go on, in the order in which they were stored.
@@ -263,7 +273,9 @@ class Store:
         )
         with self._reading() as connection:
             rows = connection.execute(query, (run_id,)).fetchall()
-        return [StoredRepetition(json.loads(sample), self._unpacked(record, run_id)) for sample, record in rows]
+        return [
+            StoredRepetition(self._parsed(sample, run_id), self._unpacked(record, run_id)) for sample, record in rows
+        ]
 
     def resumable_before(self, moment: float) -> list[str]:
         """The ids of benchmarks begun before that time (seconds since 1970) that ended early, and can go on.
@@ -318,9 +330,9 @@ class Store:
             sequence, head, packed = row
             query = "SELECT cell, sample, result FROM samples WHERE sequence = ? ORDER BY rowid"
             rows = connection.execute(query, (sequence,)).fetchall() if packed is None else []
-        if packed is not None:
-            return self._unpacked(packed, run_id)
-        return self._assembled(run_id, head, rows)
+        document = self._unpacked(packed, run_id) if packed is not None else self._assembled(run_id, head, rows)
+        self._check(document, run_id)
+        return document
 
     def history(
         self,
@@ -442,15 +454,40 @@ class Store:
         cells: dict[str, list[StoredSample]] = {}
         for cell, sample, packed in rows:
             result = None if packed is None else self._unpacked(packed, run_id)
-            cells.setdefault(cell, []).append(StoredSample(json.loads(sample), result))
-        return assembled(json.loads(head), list(cells.values()))
+            cells.setdefault(cell, []).append(StoredSample(self._parsed(sample, run_id), result))
+        try:
+            return assembled(self._parsed(head, run_id), list(cells.values()))
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            # What is missing or of another kind: the figures of the samples are computed with before they are checked.
+            raise self._damaged(run_id, f"its repetitions: {type(error).__name__}: {error}") from error
 
     def _unpacked(self, packed: bytes, run_id: str) -> Document:
         try:
-            document: Document = json.loads(zlib.decompress(packed))
-        except (zlib.error, ValueError, RecursionError) as error:
-            raise StoreError(f"run {run_id} in the store {str(self.path)!r} is damaged: {error}") from error
+            text = zlib.decompress(packed)
+        except zlib.error as error:
+            raise self._damaged(run_id, error) from error
+        return self._parsed(text, run_id)
+
+    def _parsed(self, text: str | bytes, run_id: str) -> Document:
+        try:
+            document = read_finite_json(text)
+        except ValueError as error:
+            raise self._damaged(run_id, error) from error
+        if not isinstance(document, dict):
+            raise self._damaged(run_id, "what has to be a JSON object is another value")
         return document
+
+    def _check(self, document: Document, run_id: str) -> None:
+        from harness.result.document_check import check_document  # noqa: PLC0415 - to list runs needs no pydantic
+        from harness.result.result_reading import DocumentError  # noqa: PLC0415 - the same
+
+        try:
+            check_document(document)
+        except DocumentError as error:
+            raise self._damaged(run_id, error) from error
+
+    def _damaged(self, run_id: str, why: object) -> StoreError:
+        return StoreError(f"run {printable(run_id)} in the store {str(self.path)!r} is damaged: {why}")
 
 
 _SELECT_RUNS: Final = """

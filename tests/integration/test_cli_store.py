@@ -383,7 +383,8 @@ def test_a_damaged_document_is_named_and_no_report_is_written(folder: Path) -> N
     (folder / "broken.json").write_text(json.dumps(broken), encoding="utf-8")
     done = called("report", "broken.json")
     assert done.exit_code == 2
-    assert "'ready' is missing" in done.stderr
+    assert "'broken.json'" in done.stderr
+    assert "results[0].steps[0].attempts[0].ready is missing" in done.stderr
     assert not (folder / "report.html").exists()
 
 

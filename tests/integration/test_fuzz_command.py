@@ -182,3 +182,11 @@ def test_random_workflows_need_no_hypothesis() -> None:
     command = [sys.executable, "-c", f"{blocked}; runpy.run_module('harness.cli', run_name='__main__')"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_replay_file_that_is_nested_too_deeply_is_refused_by_name(tmp_path: Path) -> None:
+    deep = tmp_path / "deep.json"
+    deep.write_text("[" * 100_000)
+    done = CliRunner().invoke(app, ["fuzz", "--replay", str(deep)])
+    assert done.exit_code == 2, done.output
+    assert "deep.json" in done.stderr

@@ -122,6 +122,32 @@ def test_a_program_that_is_run_several_times_is_one_cell_with_as_many_repetition
     assert "before:" in compared.output
 
 
+MANY = """
+import json, os, time, urllib.request
+at, now = os.environ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"], time.time_ns()
+def span(trace, number, name, parent=""):
+    return {"traceId": f"{trace + 1:032x}", "spanId": f"{number + 1:016x}", "parentSpanId": parent, "name": name,
+            "kind": 1, "startTimeUnixNano": str(now), "endTimeUnixNano": str(now + 50_000_000)}
+spans = [span(trace, 2 * trace, f"work of {trace % KINDS}") for trace in range(HOW_MANY)]
+body = json.dumps({"resourceSpans": [{"resource": {}, "scopeSpans": [{"spans": spans}]}]}).encode()
+urllib.request.urlopen(urllib.request.Request(at, body, {"Content-Type": "application/json"})).read()
+"""
+
+
+@pytest.mark.parametrize(
+    ("traces", "kinds", "said"),
+    [
+        (1_003, 1, "warning: not kept: 3 of 1,003 traces, the later ones; --spans FOLDER keeps all of them"),
+        (22, 22, "warning: not kept: 2 traces of the 2 rarest shapes of 22; --spans FOLDER keeps all of them"),
+    ],
+)
+def test_traces_that_are_not_kept_are_counted(tmp_path: Path, traces: int, kinds: int, said: str) -> None:
+    (tmp_path / "many.py").write_text(MANY.replace("HOW_MANY", str(traces)).replace("KINDS", str(kinds)))
+    done = recorded(tmp_path, sys.executable, "many.py", options=("--no-instrumentation", "--quiet"))
+    assert done.returncode == 0, done.stderr
+    assert said in done.stderr.splitlines()
+
+
 def test_a_program_that_emits_nothing_is_told_how_to(tmp_path: Path) -> None:
     done = recorded(tmp_path, sys.executable, "-c", "raise SystemExit(3)", options=("--no-instrumentation",))
     assert done.returncode == 3

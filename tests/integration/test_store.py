@@ -290,8 +290,11 @@ def test_a_file_and_a_folder_of_documents_are_references(tmp_path, filled):
         ("[" * 100_000, "is no JSON"),
         ("[]", "not an object"),
         ('{"schema": "makespan.run/2"}', "makespan.run/1"),
-        ('{"schema": "makespan.run/1", "run_id": "a"}', "'scenario' is missing"),
-        (json.dumps({**head("a"), "results": [{"workers": "many"}]}), "'workers' is missing or of another kind"),
+        ('{"schema": "makespan.run/1", "run_id": "a", "results": []}', "scenario is missing"),
+        (
+            json.dumps({**head("a"), "results": [{**result([1.0]), "workers": "many"}]}),
+            r"results\[0\]\.workers has to be a whole number, and is text",
+        ),
     ],
 )
 def test_a_file_that_is_no_document_says_what_is_wrong(tmp_path, content, message):
@@ -375,6 +378,9 @@ def test_a_cell_is_the_same_whatever_the_order_of_its_parameters():
 def test_the_document_of_a_large_run_is_packed_in_parts_and_comes_back(store):
     large = result([1.0])
     step = large["steps"][0]
-    large["steps"] = [{**step, "step_id": f"s{number} é"} for number in range(10_001)]
+    names = [f"s{number} é" for number in range(10_001)]
+    large["steps"] = [
+        {**step, "step_id": name, "attempts": [{**one, "step_id": name} for one in step["attempts"]]} for name in names
+    ]
     store.save(document(large))
     assert store.document("run-1") == document(large)

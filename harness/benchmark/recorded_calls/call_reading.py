@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from executor.tools.registry import resolve_tool
 from harness.benchmark.matrix import SERIAL, Case
@@ -25,6 +26,48 @@ from harness.benchmark.recorded_calls.recorded_call import (
     RecordingError,
     is_recorded,
 )
+from harness.files.finite_json import plain_fault
+from harness.files.schema_check import SchemaChecker
+
+_TEXT: Final = {"type": "string"}
+_TEXT_OR_NULL: Final = {"type": ["string", "null"]}
+_SECONDS: Final = {"type": "number", "minimum": 0}
+_COUNT: Final = {"type": "integer", "minimum": 0}
+_ASK: Final = {
+    "type": "object",
+    "required": ["after_seconds", "calls"],
+    "properties": {
+        "after_seconds": _SECONDS, "calls": {"type": "array", "items": _TEXT},
+        "at_once": {"type": ["integer", "null"], "minimum": 1},
+        "withdrawn_after_seconds": {"type": ["number", "null"], "minimum": 0},
+    },
+}  # fmt: skip
+_CALL: Final = {
+    "type": "object",
+    "required": ["step_id", "attempt", "key", "seconds", "outcome"],
+    "properties": {
+        "step_id": _TEXT, "attempt": {"type": "integer", "minimum": 1}, "key": _TEXT, "seconds": _SECONDS,
+        "outcome": _TEXT, "error": _TEXT_OR_NULL, "error_type": _TEXT_OR_NULL, "last": {"type": "boolean"},
+        "tokens_used": {"type": ["integer", "null"], "minimum": 0}, "tool": _TEXT_OR_NULL, "parent": _TEXT_OR_NULL,
+        "called": {"type": "boolean"}, "prompt": _TEXT_OR_NULL, "args": {"type": ["object", "null"]},
+        "plan": {
+            "type": ["object", "null"],
+            "required": ["own_seconds", "waits"],
+            "properties": {
+                "own_seconds": {"type": "array", "items": _SECONDS},
+                "waits": {"type": "array", "items": {"type": "array", "items": _ASK}},
+            },
+        },
+    },
+}  # fmt: skip
+_LINE: Final = {
+    "type": "object",
+    "required": ["scenario", "parameters", "executor", "repetition", "calls"],
+    "properties": {
+        "scenario": _TEXT, "parameters": {"type": "object"}, "executor": _TEXT, "repetition": _COUNT,
+        "calls": {"type": "array", "items": _CALL},
+    },
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +100,16 @@ class RecordedRuns:
     def _read(self, number: int, line: str) -> None:
         try:
             words = json.loads(line)
-            if number == 1:
-                self._schema = words.get("schema")
-                if self._schema not in (SCHEMA, OLDER_SCHEMA):
-                    raise RecordingError(f"{self.path!r} is no file of recorded calls ({SCHEMA}): record one first")
+            if number > 1:
+                self._runs.append(_run(words))
                 return
-            self._runs.append(_run(words))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise RecordingError(f"{self.path!r}, line {number} is no recorded run: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise RecordingError(f"{self.path!r}, line {number} is no recorded run: {plain_fault(error)}") from error
+        self._schema = str(words.get("schema")) if isinstance(words, dict) else ""
+        if self._schema not in (SCHEMA, OLDER_SCHEMA):
+            raise RecordingError(
+                f"{self.path!r} is no file of recorded calls: its line 1 has no `schema` {SCHEMA!r}; record one first"
+            )
 
     def runs_for(self, case: Case) -> list[RecordedRun]:
         """What rounds replay, in turn: the serial runs of the same scenario and parameters, else all of them.
@@ -99,7 +144,8 @@ class RecordedRuns:
                 )
 
 
-def _run(words: Mapping[str, Any]) -> RecordedRun:
+def _run(words: Any) -> RecordedRun:
+    _checker().check(words)
     calls: dict[str, list[RecordedCall]] = {}
     for one in words["calls"]:
         calls.setdefault(str(one["step_id"]), []).append(_call(one))
@@ -113,6 +159,11 @@ def _run(words: Mapping[str, Any]) -> RecordedRun:
             for ask in () if call.plan is None else (ask for wait in call.plan.waits for ask in wait):
                 _check_ask(call, ask, calls)
     return run
+
+
+@cache
+def _checker() -> SchemaChecker:
+    return SchemaChecker(_LINE, _LINE)
 
 
 def _check_ask(call: RecordedCall, ask: Ask, calls: Mapping[str, Sequence[RecordedCall]]) -> None:

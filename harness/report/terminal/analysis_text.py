@@ -134,6 +134,7 @@ def _cause_lines(diagnosis: Diagnosis) -> Iterator[Line]:
     barriers = [one for one in diagnosis.barriers if max(one.lost_seconds, one.waited_seconds) >= least]
     for one in barriers[:_ROWS_SHOWN]:
         yield Line(f"  barrier: {_barrier(diagnosis, one)}")
+    yield from _more(len(barriers), "barrier")
     gaps = [gap for gap in diagnosis.gaps if gap.seconds >= least]
     if gaps:
         yield Line(
@@ -146,6 +147,7 @@ def _cause_lines(diagnosis: Diagnosis) -> Iterator[Line]:
         )
         note = "" if gap.on_the_way else " (not on the way of the makespan)"
         yield Line(f"    {duration_text(gap.seconds)} {where}, from {duration_text(gap.start_seconds)}{note}")
+    yield from _more(len(gaps), "gap")
     for queue in diagnosis.queues[:_ROWS_SHOWN]:
         yield Line(
             f"  queueing: {counted(queue.steps, 'call')} of {one_line(queue.name, _NAME)!r}, never more than "
@@ -156,12 +158,20 @@ def _cause_lines(diagnosis: Diagnosis) -> Iterator[Line]:
         if raised:
             gains = [f"{_raised(one)} {_gain(one.makespan_seconds, whole)}" for one in raised]
             yield Line(f"    if that is a limit, raising it by itself gains: {', '.join(gains)}; try it to be sure")
+    yield from _more(len(diagnosis.queues) + diagnosis.left_out.get("queues", 0), "queue")
     for retried in diagnosis.retries[:_ROWS_SHOWN]:
         yield Line(
             f"  retries: {one_line(diagnosis.name(retried.step), _NAME)!r} took {retried.attempts} attempts; the "
             f"failed ones ran {duration_text(retried.failed_seconds)}, and {duration_text(retried.backoff_seconds)} "
             "went by between them"
         )
+    yield from _more(len(diagnosis.retries) + diagnosis.left_out.get("retries", 0), "retried step")
+
+
+def _more(count: int, what: str) -> Iterator[Line]:
+    """How many of them have no line."""
+    if count > _ROWS_SHOWN:
+        yield Line(f"    … and {counted(count - _ROWS_SHOWN, f'more {what}')} (--json FILE)")
 
 
 def _raised(one: Raised) -> str:
@@ -210,6 +220,9 @@ def _together_lines(diagnosis: Diagnosis) -> Iterator[Line]:
     found = sorted([*sets[:_ROWS_SHOWN], *pairs[:_ROWS_SHOWN]], key=lambda one: -one.gain_seconds)
     for one in found:
         yield Line(f"    {gain_text(one.gain_seconds, whole)}  {_together(diagnosis, one)}")
+    left = len(sets) + len(pairs) - len(found)
+    if left:
+        yield Line(f"    … and {left:,} more (--json FILE)")
     if any(one.assumed for one in found):
         yield Line(f"    {SETTLE}", "yellow")
     if any(not one.assumed for one in found):
@@ -298,9 +311,9 @@ def _group_lines(group: Group, typical: Diagnosis | None) -> Iterator[Line]:
     name = one_line(group.workflow, 60) or "a workflow without a name"
     yield Line(f"{name}, shape {group.shape}, {counted(len(group.digests), 'trace')}:", "bold")
     yield Line(f"  median makespan {_interval(group.makespan)}; median work {_interval(group.work)}")
-    lost = [f"{_cause(cause)} {_interval(found)}" for cause, found in list(group.lost.items())[:_CAUSES_SHOWN]]
+    lost = [f"{_cause(cause)} {_interval(found)}" for cause, found in group.lost.items()]
     if lost:
-        yield Line(f"  lost time, medians: {', '.join(lost)}")
+        yield Line(f"  lost time, medians: {some_of(lost, _CAUSES_SHOWN)}")
     path = [f"{one_line(span, _NAME)} in {share:.0%}" for span, share in group.on_path.items()]
     if path:
         yield Line(f"  on the critical path: {some_of(path, _SPANS_SHOWN)}")

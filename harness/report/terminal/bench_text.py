@@ -38,7 +38,7 @@ _VERDICTS_SHOWN: Final = 3
 _WORTH_SAYING_RATIO: Final = 0.01
 # From that many programs that want to run for each core on, the machine was busy.
 _BUSY_RATIO: Final = 1.5
-_REPETITIONS: Final = re.compile(r"\brepetitions? [\d, …]+")
+_REPETITIONS: Final = re.compile(r"\brepetitions? [\d, …]+(?:and [\d,]+ more)?")
 _FIGURE: Final = re.compile(r"(?:up to )?[-−]?\d[\d.,]*(?: (?:h|min|s|ms|µs|ns)\b)?")
 _STOPPED: Final = {
     "width": "every interval is as narrow as asked",
@@ -280,6 +280,8 @@ def _gain_lines(result: Result) -> Iterator[Line]:
     for one in limits[:_LIMITS_SHOWN]:
         change = f"{one_line(one['limit'], 40)} {one['before']:g} → {one['after']:g}"
         yield Line(f"    {change} gains {gain_text(one['seconds'], whole)}")
+    if len(limits) > _LIMITS_SHOWN:
+        yield Line(f"    … and {counted(len(limits) - _LIMITS_SHOWN, 'more limit')} (--json FILE)")
     if not steps:
         yield Line("    no step by itself: there are others as long beside each")
     if not limits:
@@ -293,7 +295,7 @@ def _end_lines(document: Mapping[str, Any]) -> Iterator[Line]:
     if stopped is not None:
         yield Line(f"Stopped after {counted(benchmark['rounds'], 'round')}: {stopped}.", "bold")
     if benchmark.get("too_wide"):
-        names = ", ".join(one_line(name, 60) for name in benchmark["too_wide"][:5])
+        names = some_of([one_line(name, 60) for name in benchmark["too_wide"]], _LABELS_SHOWN)
         yield Line(f"  wider than asked: {names}: more repetitions, or a quieter machine", "yellow")
     if benchmark.get("calls"):
         tokens = f", {benchmark['tokens']:,} tokens" if benchmark["tokens"] else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from harness.plain_text import counted, duration_text, duration_texts, gain_text, one_line
+from harness.plain_text import counted, duration_text, duration_texts, gain_text, one_line, some_of
 from harness.report.terminal.console import Line, table_lines
 from harness.simulation.duration_draws import Distribution
 from harness.simulation.optimum import Optimum
@@ -37,6 +37,8 @@ def simulation_lines(
     yield from _gain_lines(simulation)
     for note in subject.notes[:_NOTES_SHOWN]:
         yield Line(f"  note: {one_line(note, 400)}", "yellow")
+    if len(subject.notes) > _NOTES_SHOWN:
+        yield Line(f"  … and {counted(len(subject.notes) - _NOTES_SHOWN, 'more note')} (--json FILE)", "yellow")
 
 
 def _failure_lines(subject: Subject) -> Iterator[Line]:
@@ -50,9 +52,8 @@ def _failure_lines(subject: Subject) -> Iterator[Line]:
     if len(subject.failures) > _FAILURES_SHOWN:
         yield Line(f"  … and {len(subject.failures) - _FAILURES_SHOWN} more (--json FILE)")
     if subject.skipped:
-        names = ", ".join(one_line(step_id, 40) for step_id in subject.skipped[:_FAILURES_SHOWN])
-        more = ", …" if len(subject.skipped) > _FAILURES_SHOWN else ""
-        yield Line(f"  skipped for that reason, and without time here: {names}{more}", "red")
+        names = some_of([one_line(step_id, 40) for step_id in subject.skipped], _FAILURES_SHOWN)
+        yield Line(f"  skipped for that reason, and without time here: {names}", "red")
 
 
 def _measured(simulation: Simulation) -> str:

@@ -150,6 +150,8 @@ def summary_lines(
         yield _figure("capacity", text)
     for group in figures.failures[:_FAILURES_SHOWN]:
         yield _figure("failed attempts", one_line(str(group), 200))
+    if len(figures.failures) > _FAILURES_SHOWN:
+        yield _figure("", f"… and {counted(len(figures.failures) - _FAILURES_SHOWN, 'more kind')} of failed attempts")
     if startup_counts(run.startup_seconds, figures.makespan_seconds) and not simulated:
         yield _figure(
             "start-up", f"{duration_text(run.startup_seconds)} before that, to start workers and make tools ready"

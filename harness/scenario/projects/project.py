@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from executor.model.findings import Finding, WorkflowError
+from harness.plain_text import counted
 
 FAULTS_SHOWN: Final = 50
 # More activities, or units, than that stand in no library, and make no sense as a file.
@@ -36,13 +37,24 @@ class Faults:
     """What is wrong with a file, each with its line."""
 
     def __init__(self, source: str) -> None:
-        self.found: list[Finding] = []
+        self._found: list[Finding] = []
+        self._left_out = 0
         self._source = source
 
     def add(self, code: str, message: str, fix: str, line: int) -> None:
         """Note one."""
-        if len(self.found) < FAULTS_SHOWN:
-            self.found.append(Finding("error", code, message, fix, file=self._source, line=line))
+        if len(self._found) < FAULTS_SHOWN:
+            self._found.append(Finding("error", code, message, fix, file=self._source, line=line))
+        else:
+            self._left_out += 1
+
+    @property
+    def found(self) -> list[Finding]:
+        """The first of them, and how many more there are."""
+        if not self._left_out:
+            return self._found
+        message = f"there {'is' if self._left_out == 1 else 'are'} {counted(self._left_out, 'more fault')} like these"
+        return [*self._found, Finding("error", "more-faults", message, "correct these first", file=self._source)]
 
     def stop(self, code: str, message: str, fix: str, line: int) -> WorkflowError:
         """Note one that nothing can be read after; the caller raises what this returns."""

@@ -16,6 +16,7 @@ from typing import Any, Final
 from executor.model.findings import WorkflowError
 from harness.files.strict_file import Document, read_text
 from harness.files.tree_builder import Place
+from harness.plain_text import counted
 from harness.scenario.imported_form import ImportedForm
 from harness.scenario.projects.patterson_file import parse_patterson
 from harness.scenario.projects.project import Faults, Project
@@ -80,6 +81,11 @@ def _data_of(project: Project, name: str, faults: Faults) -> dict[str, Any]:
         }  # fmt: skip
         if before[activity.number]:
             step["depends_on"] = before[activity.number]
+        if len(activity.needs) != len(names):
+            message = f"the activity {activity.number} has {counted(len(activity.needs), 'need')}"
+            fix = f"give a number for each of {counted(len(names), 'resource')}"
+            faults.add("wrong-count", message, fix, activity.line)
+            continue
         needs = {name: units for name, units in zip(names, activity.needs, strict=True) if units}
         for place, capacity in enumerate(project.capacities):
             if activity.needs[place] > capacity:

@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from executor.model.findings import Path
 from executor.model.json_values import describe
+from executor.model.workflow import LONGEST_SECONDS
 from harness.scenario.imported_form import ImportedForm
 
 # Beyond thirty thousand years, or that many cores, a number is a mistake.
-_MOST: Final = 1e12
+_MOST: Final = LONGEST_SECONDS
 
 
 class Fields:

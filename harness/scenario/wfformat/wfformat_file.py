@@ -101,7 +101,8 @@ def _machines(holder: Fields, cores: str, form: ImportedForm) -> dict[str, int |
 
 def _tasks_of_1_4(workflow: Fields, form: ImportedForm) -> list[_Task]:
     """Tasks are named by their names, where these are unique, and by their ids."""
-    machines = {each.get("nodeName") for each in _listed(workflow.data.get("machines")) if isinstance(each, Mapping)}
+    listed = [each for each in _listed(workflow.data.get("machines")) if isinstance(each, Mapping)]
+    machines = {name for each in listed if isinstance(name := each.get("nodeName"), str)}
     entries = list(workflow.objects("tasks", "a task", required=True))
     named = [(entry, entry.text("name", required=True), entry.text("id")) for entry in entries]
     often: dict[str, int] = {}

@@ -14,6 +14,7 @@ from typing import Any
 
 from executor.model.workflow import Resource, Step, Workflow, dump_workflow, parse_workflow
 from executor.record.timeline import NANOSECONDS
+from harness.files.finite_json import read_finite_json
 from harness.testing.drawing.behaviour import AttemptPlan, Behaviour, Call, Child, StepPlan
 from harness.testing.drawing.generator import DrawnRun
 from harness.testing.fuzz.faults import NO_FAULTS, Crash, CrashPlan, FaultPlan, Mishap
@@ -67,7 +68,8 @@ def run_from_data(data: Any) -> tuple[DrawnRun, FaultPlan]:
         raise ReplayError(f"this is no replay of `makespan fuzz`: its `schema` is not {SCHEMA!r}")
     workflow, findings = parse_workflow(data.get("workflow"))
     if workflow is None:
-        raise ReplayError("its workflow cannot be read: " + "; ".join(finding.message for finding in findings))
+        said = "; ".join(f"{finding.field}: {finding.message}" for finding in findings)
+        raise ReplayError(f"its workflow cannot be read: {said}")
     try:
         return DrawnRun(workflow, _behaviour(data["behaviour"])), _faults(data["faults"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -86,8 +88,8 @@ def read_replay(path: str | Path) -> tuple[DrawnRun, FaultPlan]:
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise ReplayError(f"{path} cannot be read: {error}") from error
     try:
-        return run_from_data(json.loads(text))
-    except (ReplayError, json.JSONDecodeError, RecursionError) as error:
+        return run_from_data(read_finite_json(text))
+    except ValueError as error:
         raise ReplayError(f"{path}: {error}") from error
 
 

@@ -39,7 +39,7 @@ def is_case_file(path: str | Path) -> bool:
     """Whether a file says that it is one."""
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(data, dict) and data.get("schema") == SCHEMA
 
@@ -55,7 +55,7 @@ def read_case(path: str | Path) -> TargetCase:
 
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CaseError(f"{path}: {error}") from error
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise CaseError(f"{path}: this is no case of a scheduler: its `schema` is not {SCHEMA!r}")

@@ -23,7 +23,6 @@ from harness.traces.edges.kept_edges import edges_that_hold
 from harness.traces.trace_model import ASSUMED, INFERRED, Edge, ForeignRun
 
 MOST_SPANS: Final = 48
-MOST_PAIRS: Final = 50
 # Spans shorter than that share of the makespan are not worth running beside anything.
 _WORTH_LOOKING_RATIO: Final = 0.005
 # Of those that ended before a span began, it is taken to have waited for the last ones.
@@ -65,7 +64,7 @@ def side_by_side(run: ForeignRun) -> tuple[list[Together], list[Together]]:
         (pairs if is_pair else sets).extend(_tried(groups, caller, steps_tried, any_edge))
     sets.sort(key=lambda one: (-one.gain_seconds, one.steps))
     pairs.sort(key=lambda one: (-one.gain_seconds, one.steps))
-    return sets, pairs[:MOST_PAIRS]
+    return sets, pairs
 
 
 def _tried(groups: _Groups, caller: int, steps: Sequence[int], any_edge: _Behind) -> Iterator[Together]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from executor.record.timeline import NANOSECONDS
 from harness.files.packaged import schema
+from harness.plain_text import counted
 from harness.result import Repetition, result_document, run_document
 from harness.statistics import Interval
 from harness.traces.diagnosis.advice import Together
@@ -113,6 +114,7 @@ def trace_document(diagnosis: Diagnosis) -> Document:
         ],
         "together": [_together(diagnosis, one) for one in diagnosis.together],
         "pairs": [_together(diagnosis, one) for one in diagnosis.pairs],
+        "left_out": dict(diagnosis.left_out),
         "edge_counts": dict(diagnosis.edges),
         "edges": _edges(run),
         "findings": [
@@ -177,6 +179,9 @@ def _cautions(diagnosis: Diagnosis) -> list[str]:
     """What the conclusions about a trace rest on, and what it lacks."""
     edges, assumed = sum(diagnosis.edges.values()), diagnosis.assumed_edges
     cautions = [f"{one.count:,} × {one.message}: {one.effect}" for one in diagnosis.run.findings[:_CAUTIONS]]
+    if len(diagnosis.run.findings) > _CAUTIONS:
+        left = len(diagnosis.run.findings) - _CAUTIONS
+        cautions.append(f"{counted(left, 'more note')} on the trace: makespan analyze --json FILE has all of them")
     if assumed:
         cautions.insert(
             0,

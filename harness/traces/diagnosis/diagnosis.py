@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import nsmallest
-from typing import Final
+from typing import Final, TypeVar
 
 from executor.garbage_collection import paused_collector
 from executor.record.timeline import NANOSECONDS
@@ -32,10 +32,14 @@ from harness.traces.trace_model import ASSUMED, ForeignRun
 GAP: Final = "gap"
 BARRIER: Final = "barrier"
 BACKOFF: Final = "backoff"
+# The largest are listed, that many, and the others are counted.
 MOST_GAPS: Final = 10
 MOST_BARRIERS: Final = 20
-# Largest first, and shown that many.
 MOST_RETRIED: Final = 20
+MOST_QUEUES: Final = 20
+MOST_PAIRS: Final = 50
+
+Listed = TypeVar("Listed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,9 @@ class Retried:
 
 @dataclass(slots=True)
 class Diagnosis:
-    """Everything there is to say about one trace. ``lost_seconds`` sum to the makespan, largest first."""
+    """Everything there is to say about one trace. ``lost_seconds`` sum to the makespan, largest first. ``left_out``:
+    how many more there are than are listed, by the name of the list.
+    """
 
     run: ForeignRun
     figures: Summary
@@ -93,6 +99,7 @@ class Diagnosis:
     pairs: Sequence[Together]
     predictions: Predictions
     edges: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def headline(self) -> Headline:
@@ -131,11 +138,14 @@ def _diagnose(run: ForeignRun, workers: Sequence[int] | None, limits: Sequence[L
     together, pairs = side_by_side(run)
     if tail:
         pieces.insert(0, Piece(GAP, index.makespan, index.makespan + tail, None))
-    gaps, gap_seconds = _gaps(index, pieces) if foreign else ([], 0.0)
+    left_out: dict[str, int] = {}
+    gaps, gap_seconds = _gaps(index, pieces, left_out) if foreign else ([], 0.0)
     lost_seconds = _lost(pieces, index) if foreign else figures.lost_seconds
-    barriers = [*_barriers(index, pieces), *(_possible_barriers(run, index) if foreign else ())]
+    barriers = _first(_barriers(index, pieces), MOST_BARRIERS, "barriers", left_out)
+    if foreign:
+        barriers += _first(_possible_barriers(run, index), MOST_BARRIERS, "barriers", left_out)
     del analysis, pieces  # large, and no longer needed
-    queues = queues_of(run) if foreign else []
+    queues = _first(queues_of(run) if foreign else [], MOST_QUEUES, "queues", left_out)
     sure = WhatIf(run, index=index)
     return Diagnosis(
         run=run,
@@ -144,14 +154,22 @@ def _diagnose(run: ForeignRun, workers: Sequence[int] | None, limits: Sequence[L
         gaps=gaps,
         gap_seconds=gap_seconds,
         barriers=barriers,
-        retries=_retries(index),
+        retries=_first(_retries(index), MOST_RETRIED, "retries", left_out),
         queues=queues,
         raised=raised_limits(sure, queues, index.makespan + tail),
         together=together,
-        pairs=pairs,
+        pairs=_first(pairs, MOST_PAIRS, "pairs", left_out),
         predictions=predictions(sure, workers=workers, limits=limits),
         edges=_labels(run),
+        left_out=left_out,
     )
+
+
+def _first(found: list[Listed], most: int, name: str, left_out: dict[str, int]) -> list[Listed]:
+    """So many of them; how many more there are is noted."""
+    if len(found) > most:
+        left_out[name] = left_out.get(name, 0) + len(found) - most
+    return found[:most]
 
 
 def _reaching(figures: Summary, tail: int) -> Summary:
@@ -185,7 +203,7 @@ def _lost(pieces: Sequence[Piece], index: AttemptIndex) -> dict[str, float]:
     return {cause: value / NANOSECONDS for cause, value in sorted(lost.items(), key=lambda item: -item[1])}
 
 
-def _gaps(index: AttemptIndex, pieces: Sequence[Piece]) -> tuple[list[Gap], float]:
+def _gaps(index: AttemptIndex, pieces: Sequence[Piece], left_out: dict[str, int]) -> tuple[list[Gap], float]:
     """The longest gaps inside of spans, and the sum of them all."""
     found: list[tuple[int, int, int, int]] = []  # the longest first, of several the earliest
     for attempt in index.ended:
@@ -198,6 +216,9 @@ def _gaps(index: AttemptIndex, pieces: Sequence[Piece]) -> tuple[list[Gap], floa
             found.append((start - end, start, len(found), -1))
         if cause == GAP or (cause == RUNNING and ran is not None and index.pauses(ran)):
             stretches.append((start, end))
+    count = sum(1 for length, _, _, _ in found if length < 0)
+    if count > MOST_GAPS:
+        left_out["gaps"] = count - MOST_GAPS
     return [
         Gap(step, start / NANOSECONDS, -length / NANOSECONDS, _crosses(stretches, start, start - length))
         for length, start, _, step in nsmallest(MOST_GAPS, found)
@@ -239,7 +260,7 @@ def _barriers(index: AttemptIndex, pieces: Sequence[Piece]) -> list[Barrier]:
         for key, waiting in waits.items()
     ]
     found.sort(key=lambda one: (-one.lost_seconds, -one.waited_seconds))
-    return found[:MOST_BARRIERS]
+    return found
 
 
 def _possible_barriers(run: ForeignRun, index: AttemptIndex) -> list[Barrier]:
@@ -268,7 +289,7 @@ def _possible_barriers(run: ForeignRun, index: AttemptIndex) -> list[Barrier]:
         for slowest, waiting in waits.items()
     ]
     found.sort(key=lambda one: -one.lost_seconds)
-    return found[:MOST_BARRIERS]
+    return found
 
 
 def _retries(index: AttemptIndex) -> list[Retried]:
@@ -280,4 +301,4 @@ def _retries(index: AttemptIndex) -> list[Retried]:
         backoff = sum(end - start for attempt in tries for reason, start, end in attempt.waits if reason == BACKOFF)
         found.append(Retried(step, len(tries), failed / NANOSECONDS, backoff / NANOSECONDS))
     found.sort(key=lambda one: -(one.failed_seconds + one.backoff_seconds))
-    return found[:MOST_RETRIED]
+    return found

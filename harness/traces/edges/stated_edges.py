@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from executor.model.findings import WorkflowError, did_you_mean, printable
 from harness.traces.edges.lineage import Lineage
@@ -116,16 +116,17 @@ def _pairs_of_document(path: str | Path) -> Iterator[tuple[str, str, str, bool]]
     try:
         from harness.files.strict_file import read_document  # noqa: PLC0415 - YAML: only such a file needs it
 
-        data: dict[str, Any] = read_document(path).data
+        document = read_document(path)
     except WorkflowError as error:
         raise TraceError(str(error)) from None
     shown = printable(str(path))
-    for after, listed in data.items():
+    for after, listed in document.data.items():
+        place = f"{shown}:{document.line_of((after,))}: {printable(after)}"
         for before in listed if isinstance(listed, list) else [listed]:
             if not isinstance(before, str):
-                raise TraceError(f"{shown}: {printable(after)}: must list names of spans: `after: [before, …]`")
+                raise TraceError(f"{place}: must list names of spans: `after: [before, …]`")
             denied = _ARROW.match(before)
-            yield shown, before[denied.end() :].strip() if denied else before, after, denied is None
+            yield place, before[denied.end() :].strip() if denied else before, after, denied is None
 
 
 def _steps_by_name(steps: Steps) -> dict[str, list[int]]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from executor.model.findings import printable
+from harness.files.finite_json import plain_fault
 from harness.traces.reading.gzip_stream import MAGIC, Unpacked
 from harness.traces.trace_model import TraceError, TraceFinding
 
@@ -123,5 +124,5 @@ def _bytes_of(source: str | Path, stdin: BinaryIO | None, name: str) -> Iterator
     except (OSError, ValueError) as error:
         if isinstance(error, TraceError):
             raise
-        reason = getattr(error, "strerror", None) or error
+        reason = getattr(error, "strerror", None) or plain_fault(error)
         raise TraceError(f"{name}: cannot be read: {reason}") from None

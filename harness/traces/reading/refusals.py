@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from harness.plain_text import some_of
 from harness.traces.formats.otlp import Defects
 from harness.traces.reading.json_text import JsonTextError
 from harness.traces.reading.recognition import Other
@@ -18,6 +19,7 @@ KNOWN: Final = (
     "OTLP (JSON, JSON lines or protobuf), Jaeger's or Tempo's API JSON, Zipkin's or MLflow's JSON, or what the "
     "SDK's console exporter prints"
 )
+_LINES_NAMED: Final = 5
 _SIGNS: Final = {
     "<": "it looks like HTML or XML; was a page saved instead of the trace?",
     "%": "it looks like a PDF or a template",
@@ -55,7 +57,7 @@ def broken_lines(name: str, numbers: Sequence[int]) -> list[TraceFinding]:
     """The finding of lines that are no JSON, if there were any."""
     if not numbers:
         return []
-    lines = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
+    lines = some_of([str(number) for number in numbers], _LINES_NAMED)
     message = f"{name}: lines that are no JSON (cut off, or something else): {lines}"
     return [TraceFinding("broken_line", message, "left out: the spans in them are missing", len(numbers))]
 

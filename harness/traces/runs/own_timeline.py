@@ -141,6 +141,8 @@ def _read(trace: Trace, root: Span) -> ForeignRun:
 
 def _steps_of(trace: Trace) -> list[_StepSpans]:
     """The steps, in the order of the timeline that was written."""
+    from executor.model.validation_messages import usable_id  # noqa: PLC0415 - heavy: only a trace of ours needs it
+
     steps: dict[str, _StepSpans] = {}
     seen: set[str] = set()
     for span in trace.spans:
@@ -151,6 +153,8 @@ def _steps_of(trace: Trace) -> list[_StepSpans]:
         seen.add(span.span_id)
         step = steps.get(step_id)
         if step is None:
+            if not usable_id(str(step_id)):
+                raise ValueError("the id of a step is empty or has a control character")
             step = steps[step_id] = _StepSpans(str(step_id), int(attributes[names.STEP_INDEX]))
             _read_words(step, attributes)
         step.span = span

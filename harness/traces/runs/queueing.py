@@ -31,7 +31,6 @@ from harness.traces.spans.full_places import (
 from harness.traces.spans.waiting_spans import POLL
 from harness.traces.trace_model import DECLARED, ForeignRun
 
-MOST_QUEUES: Final = 20
 _NAMES_SHOWN: Final = 3
 # Of steps of several names, how many names there may be for each.
 _NAMES_RATIO: Final = 0.34
@@ -90,7 +89,7 @@ def queues_of(run: ForeignRun) -> list[Queue]:
     queues = [_queue(name, at_once, rounds) for (_, name, at_once), rounds in found.items()]
     queues += _queues_of_workers(run, groups)
     queues.sort(key=lambda one: -one.waited_seconds)
-    return queues[:MOST_QUEUES]
+    return queues
 
 
 def _queues_of_workers(run: ForeignRun, groups: Mapping[tuple[int, str], Sequence[Call]]) -> Iterator[Queue]:

@@ -16,11 +16,13 @@ from statistics import median
 from typing import Any
 
 from executor.tracing.attribute_names import WAIT_REASON
+from harness.plain_text import some_of
 from harness.traces.spans.span_tree import Tree
 
 Clock = tuple[str, str]
 # Clocks of one machine differ by about as much as it takes to read them.
 SMALLEST_SKEW_NANOSECONDS = 1_000
+_CLOCKS_NAMED = 5
 
 
 def correct_skew(tree: Tree) -> None:
@@ -36,14 +38,14 @@ def correct_skew(tree: Tree) -> None:
             offset = offsets.get(clock, 0)
             tree.start[index] += offset
             tree.end[index] += offset
-        shifts = ", ".join(
+        shifts = [
             f"{clock[0] or 'unnamed service'}{f' on {clock[1]}' if clock[1] else ''} by {offset / 1e6:+.3f} ms"
-            for clock, offset in sorted(offsets.items())[:5]
-        )
+            for clock, offset in sorted(offsets.items())
+        ]
         tree.note(
             "clock_skew",
             "children outside their parents, since the clocks of services differ",
-            f"shifted: {shifts}{', …' if len(offsets) > 5 else ''}; times across services are estimates",
+            f"shifted: {some_of(shifts, _CLOCKS_NAMED)}; times across services are estimates",
             len(between),
         )
     left = sum(1 for index in outside if _impossible(tree, index))

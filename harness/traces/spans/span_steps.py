@@ -229,12 +229,13 @@ def _retries(steps: Steps, apart: set[int]) -> dict[int, int]:
     for siblings in (tree.roots, *tree.children):
         if len(siblings) < 2:
             continue
-        before: dict[tuple[str, str, object], int] = {}
+        before: dict[tuple[str, str, str | None], int] = {}
         for index in siblings:
             span = tree.spans[index]
             if index in apart:
                 continue
-            key = (span.name, span.service, span.attributes.get(STEP_ID))
+            own_id = span.attributes.get(STEP_ID)
+            key = (span.name, span.service, own_id if isinstance(own_id, str) else None)
             last = before.get(key)
             if (
                 last is not None
