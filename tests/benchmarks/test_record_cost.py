@@ -18,6 +18,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from tests.benchmarks.measure import ROWS
+from tests.child_programs import Program
 
 SPANS = 1_000
 ROUNDS = 4
@@ -62,9 +63,7 @@ def additions_of_a_millisecond() -> int:
 @pytest.fixture
 def sink() -> Iterator[str]:
     """The address of a receiver that keeps nothing."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.benchmarks.receiver"], stdout=subprocess.PIPE, text=True
-    ) as process:
+    with Program([sys.executable, "-m", "tests.benchmarks.receiver"], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             yield f"{process.stdout.readline().strip()}/v1/traces"

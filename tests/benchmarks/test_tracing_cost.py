@@ -24,6 +24,7 @@ from harness.telemetry.spans.trace_session import RunName, Tracing, open_tracing
 from harness.telemetry.telemetry_settings import Telemetry
 from tests.benchmarks import graphs
 from tests.benchmarks.measure import PEAK_BYTES, ROWS, Runner, paired, report, workflow_of
+from tests.child_programs import Program
 from tests.integration.otlp_receiver import OtlpReceiver
 
 STEPS = 5_000
@@ -112,7 +113,7 @@ def test_live_tracing(benchmark: BenchmarkFixture, backend: str) -> None:
     """`live` as the commands have it, sending while the run goes on, to a receiver in another process."""
     runner = Runner(workflow_of(GRAPH), backend, 2, CALLS[backend])
     provider = a_provider()
-    with subprocess.Popen(
+    with Program(
         [sys.executable, "-m", "tests.benchmarks.receiver"], stdout=subprocess.PIPE, text=True
     ) as receiver:  # fmt: skip
         assert receiver.stdout is not None

@@ -16,6 +16,7 @@ import pytest
 
 from executor import BackendError, Step, Workflow, run
 from executor.backends import find_backend
+from tests.child_programs import Program
 
 NAP = Step(step_id="a", tool="sleep", args={"seconds": 0.01})
 
@@ -32,9 +33,7 @@ with LocalCluster(n_workers=1, threads_per_worker=2, **options) as cluster:
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """A cluster of another owner, with one worker of two threads."""
-    with subprocess.Popen(
-        [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as program:
+    with Program([sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         yield program.stdout.readline().strip()
         program.communicate("\n", timeout=30)

@@ -30,6 +30,7 @@ from executor.backends.window import RecallError
 from executor.record.remote_outputs import OutputGoneError, RemoteOutputs
 from executor.record.timeline import Attempt
 from harness.testing.backends.suite_steps import STEPS
+from tests.child_programs import Program
 
 TOKEN = "0123456789abcdef" * 4  # of a cluster that lives for one test
 RUNNING = """
@@ -108,7 +109,7 @@ def surroundings() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def address(surroundings: dict[str, str]) -> Iterator[str]:
     """A Ray of another owner, of three cores."""
-    with subprocess.Popen(
+    with Program(
         [sys.executable, "-c", RUNNING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=surroundings
     ) as program:
         assert program.stdout is not None
@@ -395,7 +396,7 @@ def test_ray_of_our_own_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
         "print(run(Workflow(steps=(Step(step_id='a', tool='noop'),)), backend=find_backend('ray')(1)).ok)\n"
         "print(os.listdir(tempfile.gettempdir()))"
     )
-    with subprocess.Popen(
+    with Program(
         [sys.executable, "-c", program],
         stdout=subprocess.PIPE,
         text=True,
@@ -412,7 +413,7 @@ def test_ray_of_our_own_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
 def test_where_a_part_of_our_own_ray_has_ended_the_run_ends_keeps_what_ended_and_leaves_nothing(
     program: str, words: str, tmp_path: Path
 ) -> None:
-    with subprocess.Popen(
+    with Program(
         [sys.executable, "-c", WITHOUT_HEAD, program],
         stdout=subprocess.PIPE,
         text=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -18,6 +17,7 @@ import pytest
 
 from executor.journal.kept_run import read_journal
 from harness.store.journals import Journals
+from tests.child_programs import Program
 from tests.integration.calling import COMMAND, called, folder, the_result
 
 __all__ = ["folder"]
@@ -94,9 +94,7 @@ def test_the_article_pipeline_that_was_killed_in_its_third_step_asks_no_model_tw
     with model_service() as service:
         # One worker: the first step is done, the second is done, the third asks and gets no answer.
         arguments = ["--llm", service.url, "--model", "m", "-e", executor, "-w", "1"]
-        with subprocess.Popen(
-            [*COMMAND, "run", "article_pipeline", *arguments, "-q"], start_new_session=True
-        ) as killed:
+        with Program([*COMMAND, "run", "article_pipeline", *arguments, "-q"], start_new_session=True) as killed:
             wait_for(lambda: sum(service.asked.values()) == 3 or killed.poll() is not None)
             journals = Journals(folder / "data/makespan/runs.sqlite")
             wait_for(lambda: len(read_journal(journals.paths()[0]).steps) == 2)

@@ -25,6 +25,7 @@ import pytest
 from harness.files.packaged import shipped_scenarios
 from harness.result import run_schema, timeline_from_document
 from harness.store.run_store import Store
+from tests.child_programs import Program
 from tests.integration.calling import COMMAND, called, folder, started
 
 __all__ = ["folder"]
@@ -186,7 +187,7 @@ def test_bad_input_is_exit_status_2_with_a_fix_before_anything_runs(
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_writes_and_stores_what_was_finished(folder: Path, stop: signal.Signals) -> None:
     command = [*COMMAND, "bench", "joke.yaml", "-n", "5000", "--json", "out.json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with Program(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         wait_for(lambda: stored_repetitions(folder) >= 3)
         process.send_signal(stop)
         output, errors = process.communicate(timeout=60)
@@ -203,7 +204,7 @@ def test_ctrl_c_writes_and_stores_what_was_finished(folder: Path, stop: signal.S
 
 
 def test_a_killed_benchmark_has_its_repetitions_in_the_store(folder: Path) -> None:
-    with subprocess.Popen([*COMMAND, "bench", "joke.yaml", "-n", "5000", "-q"]) as process:
+    with Program([*COMMAND, "bench", "joke.yaml", "-n", "5000", "-q"]) as process:
         wait_for(lambda: stored_repetitions(folder) >= 4)
         process.kill()
     with Store.open() as store:

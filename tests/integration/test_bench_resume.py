@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ from harness.benchmark.session import Listener, Sample
 from harness.config import Config
 from harness.result import run_schema
 from harness.store.run_store import Store
+from tests.child_programs import Program
 from tests.integration.calling import COMMAND, called, folder
 
 __all__ = ["folder"]
@@ -114,7 +114,7 @@ def killed_bench(folder: Path, repetitions: int, stop: signal.Signals) -> str:
     # The first repetitions at full speed, then one that waits to be ended.
     (folder / "slow").write_text(f"{2 * (repetitions + 1)}", encoding="utf-8")
     command = [*COMMAND, "bench", "noted.yaml", "--store", "runs.sqlite", "-q"]
-    with subprocess.Popen(command, cwd=folder, start_new_session=True) as process:
+    with Program(command, cwd=folder, start_new_session=True) as process:
         deadline = time.monotonic() + 60
         while stored(folder)[1] < repetitions:
             assert process.poll() is None or stored(folder)[1] >= repetitions
@@ -238,9 +238,7 @@ def test_without_a_benchmark_there_is_nothing_to_resume(folder: Path) -> None:
 
 def test_a_bench_that_was_killed_before_its_first_repetition_is_listed_and_goes_on(folder: Path) -> None:
     (folder / "noted.yaml").write_text(NOTED.replace("sleep 0.01", "while [ ! -e go ]; do sleep 0.02; done"))
-    with subprocess.Popen(
-        [*COMMAND, "bench", "noted.yaml", "--store", "runs.sqlite", "-q"], start_new_session=True
-    ) as process:
+    with Program([*COMMAND, "bench", "noted.yaml", "--store", "runs.sqlite", "-q"], start_new_session=True) as process:
         deadline = time.monotonic() + 60
         while not stored(folder)[0] or not runs_done(folder):
             assert time.monotonic() < deadline
@@ -260,7 +258,7 @@ def test_a_bench_that_goes_on_is_not_resumed_beside_itself(folder: Path) -> None
     slow = NOTED.replace("sleep 0.01", "sleep 30")
     (folder / "noted.yaml").write_text(slow, encoding="utf-8")
     command = [*COMMAND, "bench", "noted.yaml", "--store", "runs.sqlite", "-q"]
-    with subprocess.Popen(command, start_new_session=True) as process:
+    with Program(command, start_new_session=True) as process:
         deadline = time.monotonic() + 60
         while not stored(folder)[0] or not runs_done(folder):
             assert time.monotonic() < deadline

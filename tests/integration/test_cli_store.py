@@ -13,6 +13,7 @@ import pytest
 
 from harness.result import DocumentError, timeline_from_document
 from harness.store.run_store import Store, default_store_path
+from tests.child_programs import Program
 from tests.integration.calling import COMMAND, called, folder, started, the_result
 from tests.integration.test_cli_terminal import SLEEPER, on_a_terminal, sleeping, wait_for
 from tests.unit.run_documents import document, result
@@ -76,7 +77,7 @@ def test_a_run_is_kept_where_option_or_configuration_say_or_not_at_all(folder: P
 
 def test_an_interrupted_run_is_kept_as_far_as_it_came(folder: Path) -> None:
     (folder / "w.yaml").write_text(SLEEPER, encoding="utf-8")
-    with subprocess.Popen([*COMMAND, "run", "w.yaml", "-q"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
+    with Program([*COMMAND, "run", "w.yaml", "-q"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
         assert wait_for(lambda: sleeping(run.pid))
         run.send_signal(signal.SIGINT)
         run.communicate(timeout=60)

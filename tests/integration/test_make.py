@@ -26,6 +26,7 @@ import pytest
 
 from development.bare_machine import NETWORK
 from development.working_tree import clone
+from tests.child_programs import Program
 from tests.integration.prometheus_server import free_port
 from tests.missing import not_here
 
@@ -215,7 +216,7 @@ def test_a_full_disk_is_named_with_what_is_free(checkout: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_second_try_works_whatever_ended_the_first(whole_checkout: Path) -> None:
-    with subprocess.Popen(
+    with Program(
         ["make", "demo"], cwd=whole_checkout, env=environment({}), stdout=subprocess.DEVNULL, start_new_session=True
     ) as first:
         until = time.monotonic() + PATIENCE_SECONDS

@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.cli import app
+from tests.child_programs import Program
 from tests.integration.prometheus_server import free_port
 from tests.missing import program
 from tests.unit.test_recording import json_body, trace
@@ -169,7 +170,7 @@ def test_a_node_program_is_recorded(tmp_path: Path) -> None:
 def test_what_services_send_is_received_until_ctrl_c(tmp_path: Path) -> None:
     port = free_port()
     options = ["--listen", "--port", str(port), "--store", str(tmp_path / "runs.db"), "--name", "shop"]
-    with subprocess.Popen([*COMMAND, *options], stderr=subprocess.PIPE, text=True, cwd=tmp_path) as listening:
+    with Program([*COMMAND, *options], stderr=subprocess.PIPE, text=True, cwd=tmp_path) as listening:
         assert listening.stderr is not None
         assert listening.stderr.readline().startswith(f"Receiving OTLP over HTTP at http://127.0.0.1:{port}")
         one, other = trace(10, 20), trace(10, 30)

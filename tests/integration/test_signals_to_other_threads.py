@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.child_programs import Program
 from tests.integration.calling import COMMAND, folder, the_result
 from tests.integration.test_cli_terminal import SLEEPER, sleeping, wait_for
 
@@ -32,13 +33,10 @@ def send_to_another_thread(pid: int, number: signal.Signals) -> None:
 def test_a_run_is_interrupted(executor: str, folder: Path) -> None:
     (folder / "w.yaml").write_text(SLEEPER, encoding="utf-8")
     command = [*COMMAND, "run", "w.yaml", "-e", executor, "--json", "out.json", "--no-store"]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert wait_for(lambda: sleeping(process.pid))
-            send_to_another_thread(process.pid, signal.SIGTERM)
-            stdout, _ = process.communicate(timeout=60)
-        finally:
-            process.kill()
+    with Program(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+        assert wait_for(lambda: sleeping(process.pid))
+        send_to_another_thread(process.pid, signal.SIGTERM)
+        stdout, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted" in stdout
     steps = the_result((folder / "out.json").read_text(encoding="utf-8"))["steps"]
@@ -47,15 +45,12 @@ def test_a_run_is_interrupted(executor: str, folder: Path) -> None:
 
 def test_a_recording_of_services_ends(folder: Path) -> None:
     command = [*COMMAND, "record", "--listen", "--port", "0", "--no-store"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as listening:
-        try:
-            assert listening.stderr is not None
-            while not listening.stderr.readline().startswith("Ctrl-C ends it"):
-                pass
-            send_to_another_thread(listening.pid, signal.SIGINT)
-            _, said = listening.communicate(timeout=60)
-        finally:
-            listening.kill()
+    with Program(command, stderr=subprocess.PIPE, text=True) as listening:
+        assert listening.stderr is not None
+        while not listening.stderr.readline().startswith("Ctrl-C ends it"):
+            pass
+        send_to_another_thread(listening.pid, signal.SIGINT)
+        _, said = listening.communicate(timeout=60)
     assert listening.returncode == 0, said
     assert "0 spans came." in said
 
@@ -63,14 +58,11 @@ def test_a_recording_of_services_ends(folder: Path) -> None:
 def test_a_recorded_program_gets_what_its_recorder_is_sent(folder: Path) -> None:
     program = "import sys, time; print('ready', flush=True); time.sleep(60)"
     command = [*COMMAND, "record", "--no-store", "--", sys.executable, "-c", program]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as recording:
-        try:
-            assert recording.stdout is not None
-            assert recording.stdout.readline() == "ready\n"
-            send_to_another_thread(recording.pid, signal.SIGTERM)
-            recording.communicate(timeout=30)
-        finally:
-            recording.kill()
+    with Program(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as recording:
+        assert recording.stdout is not None
+        assert recording.stdout.readline() == "ready\n"
+        send_to_another_thread(recording.pid, signal.SIGTERM)
+        recording.communicate(timeout=30)
     assert recording.returncode == 128 + signal.SIGTERM
 
 
@@ -90,13 +82,10 @@ except Interrupted as interrupted:
 
 
 def test_a_run_within_a_running_event_loop_is_interrupted(folder: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", IN_A_LOOP], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            assert wait_for(lambda: len(list(Path(f"/proc/{process.pid}/task").iterdir())) > 1)
-            send_to_another_thread(process.pid, signal.SIGINT)
-            stdout, _ = process.communicate(timeout=30)
-        finally:
-            process.kill()
+    with Program([sys.executable, "-c", IN_A_LOOP], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        assert wait_for(lambda: len(list(Path(f"/proc/{process.pid}/task").iterdir())) > 1)
+        send_to_another_thread(process.pid, signal.SIGINT)
+        stdout, _ = process.communicate(timeout=30)
     assert stdout == "{'slow': 'cancelled'}\n"

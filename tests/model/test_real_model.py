@@ -22,6 +22,7 @@ from harness.execution import execute
 from harness.local_llm import LocalServer, suited
 from harness.local_llm.files import find_program
 from harness.scenario.scenario_file import load
+from tests.child_programs import Program
 from tests.integration.calling import COMMAND, called, the_result
 
 
@@ -103,7 +104,7 @@ def test_a_sentence_runs_on_the_local_model(with_model: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_serve_answers_until_it_is_ended_and_leaves_nothing(number: signal.Signals, with_model: Path) -> None:
     argv = [*COMMAND, "llm", "serve", "--slots", "3"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+    with Program(argv, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()

@@ -15,6 +15,7 @@ import pytest
 
 from executor.backends import worker_output
 from executor.backends.worker_output import KEPT_BYTES, OutputRelay, WorkerOutput
+from tests.child_programs import Program
 
 
 @pytest.fixture
@@ -273,9 +274,7 @@ os.close(2)
 
 
 def test_what_a_reader_takes_late_is_shown_before_the_program_ends() -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", TAKEN_LATE], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as program:
+    with Program([sys.executable, "-c", TAKEN_LATE], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
         assert program.stdout is not None
         assert program.stderr is not None
         # The pipe, the one behind it and the thread hold it all: the program comes to its end.
