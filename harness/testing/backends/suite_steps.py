@@ -90,18 +90,25 @@ def nap(seconds: float) -> float:
 
 
 def beat(folder: str, seconds: float) -> None:
-    """A function that gives a sign of life every now and then, and does not listen."""
+    """A function that gives a sign of life every now and then, and does not listen. It ends some signs after a note
+    "then".
+    """
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while time.monotonic() < end and not _has_shown_itself(folder):
         note(folder, "beat")
         time.sleep(HEARTBEAT_SECONDS)
     note(folder, "through")
 
 
+def _has_shown_itself(folder: str) -> bool:
+    found = notes(folder)
+    return "then" in found and found[found.index("then") :].count("beat") >= 3
+
+
 async def beat_async(folder: str, seconds: float) -> None:
     """The same as a coroutine."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while time.monotonic() < end and not _has_shown_itself(folder):
         note(folder, "beat")
         await asyncio.sleep(HEARTBEAT_SECONDS)
     note(folder, "through")
