@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -183,8 +182,11 @@ class StayingOutputsBackend(ClusterBackend):
             return
         if self._engine is not None and isinstance(outputs := self._engine.outputs, RemoteOutputs):
             for step_id, remote in outputs.all_remote().items():
-                # What cannot be fetched says so when it is read.
-                with suppress(OutputGoneError):
+                try:
                     outputs[step_id] = remote.fetch()
+                except OutputGoneError as error:
+                    # It says so when it is read.
+                    remote.let_go(str(error).removeprefix(f"the output ({remote}) "))
         for remote in list(self._staying):
-            remote.let_go(f"stayed on {self.cluster}, which the program has left")
+            if remote.gone is None:
+                remote.let_go(f"stayed on {self.cluster}, which the program has left")

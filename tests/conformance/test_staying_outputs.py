@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -194,3 +195,24 @@ def test_an_output_goes_with_its_record_and_is_gone_with_its_cluster() -> None:
 def test_a_size_that_is_none_is_refused(cluster: str) -> None:
     with pytest.raises(BackendError, match="output_stays_bytes 'much' is no number of bytes"):
         make_backend(cluster, 2, {"output_stays_bytes": "much"})
+
+
+@pytest.mark.parametrize("name", ["dask", "ray"])
+def test_what_cannot_be_fetched_at_the_end_of_a_run_says_why_when_it_is_read(name: str) -> None:
+    def lost(remote: RemoteOutput) -> Any:
+        raise OutputGoneError(f"the output ({remote}) cannot be fetched: its worker died again")
+
+    there = RemoteOutput("a", 3_000_000, "str", None, lambda _: "x")
+    gone = RemoteOutput("b", 3_000_000, "str", None, lost)
+    backend: Any = make_backend(name, 1, {})
+    backend._staying.update({there, gone})
+    outputs = RemoteOutputs(a=there, b=gone)
+    backend._engine = SimpleNamespace(outputs=outputs)
+    backend.bring_home()
+    assert outputs["a"] == "x"
+    with pytest.raises(
+        OutputGoneError, match=r"^the output \(str, 3\.0 MB\) cannot be fetched: its worker died again$"
+    ):
+        outputs["b"]
+    with pytest.raises(OutputGoneError, match="which the program has left"):
+        there.fetch()
