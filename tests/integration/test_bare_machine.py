@@ -19,8 +19,8 @@ from development import debian_python
 from development.bare_machine import BareMachine, Measured, table
 from development.counting_proxy import CountingProxy
 from development.working_tree import clone
+from tests.integration.process_runs import alive
 from tests.integration.test_cli_terminal import wait_for
-from tests.integration.test_processes import alive
 
 ANSWER = b"x" * 300_000
 
