@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from itertools import islice
+from random import Random
 from typing import Any
 
 import pytest
 
 from development.dashboards.generation import generated
 from harness.dashboards.validation.dashboard_checks import static_faults
+from tests.integration.damaged_files import damaged_fields
 
 GOOD = generated("own")["one-run"]
 Dashboard = dict[str, Any]
@@ -99,3 +102,27 @@ def test_a_fault_names_the_file_and_the_panel() -> None:
     panel(spoiled).update(description="")
     (fault,) = static_faults({"one-run.json": spoiled})
     assert fault.where == f"one-run.json, panel 9 {panel(GOOD)['title']!r}"
+
+
+@pytest.mark.parametrize("name", sorted(generated("own")))
+def test_a_field_of_a_kind_that_it_cannot_have_is_no_end_of_the_checks(name: str) -> None:
+    random = Random(name)
+    good = generated("own")[name]
+    for damage, _, damaged in islice(damaged_fields(good, random), 60):
+        try:
+            static_faults({name: damaged})
+        except Exception as error:
+            raise AssertionError(damage) from error
+    for damage, change in NO_KINDS.items():
+        damaged = copy.deepcopy(GOOD)
+        change(damaged)
+        assert static_faults({"one-run": damaged}), damage
+
+
+NO_KINDS: dict[str, Callable[[Dashboard], Any]] = {
+    "a list as a kind of panel": lambda d: panel(d).update(type=[{}]),
+    "a list as an id": lambda d: panel(d).update(id=[]),
+    "a number as panels of a row": lambda d: panel(d, 0).update(panels=True, id=None),
+    "a list as a threshold": lambda d: defaults(d).update(thresholds={"steps": [{"value": None}, {"value": []}]}),
+    "thresholds without a mapping": lambda d: defaults(d).update(thresholds={"steps": [1]}),
+}

@@ -53,7 +53,7 @@ def _data_source(panel: Panel) -> Iterator[str]:
 
 
 def _legend(panel: Panel) -> Iterator[str]:
-    if panel.get("type") not in _WITH_LEGEND:
+    if str(panel.get("type")) not in _WITH_LEGEND:
         return
     if _at(panel, "options", "legend", "showLegend") is not True:
         yield "it shows no legend: set options.legend.showLegend"
@@ -80,17 +80,21 @@ def _thresholds(panel: Panel) -> Iterator[str]:
     if not isinstance(steps, list) or not steps:
         return
     values: list[Any] = [step.get("value") for step in steps if isinstance(step, dict)]
-    if values[0] is not None or any(value is None for value in values[1:]):
+    if not all(isinstance(value, int | float | None) for value in values):
+        yield "a threshold is no number"
+    elif not values or values[0] is not None or None in values[1:]:
         yield "the first threshold, and it alone, has no value: it is the colour of everything below the second"
     elif sorted(values[1:]) != values[1:]:
         yield "its thresholds are not in order"
 
 
 def _ids(dashboard: Panel) -> Iterator[str]:
-    boxes = [*all_boxes(dashboard), *(panel for row in all_boxes(dashboard) for panel in row.get("panels") or ())]
-    counted = Counter(box.get("id") for box in boxes)
+    rows = [row["panels"] for row in all_boxes(dashboard) if isinstance(row.get("panels"), list)]
+    boxes = [*all_boxes(dashboard), *(panel for panels in rows for panel in panels if isinstance(panel, dict))]
+    numbers = [box.get("id") for box in boxes]
+    counted = Counter(number if isinstance(number, int) else None for number in numbers)
     for number, count in counted.items():
-        if not isinstance(number, int):
+        if number is None:
             yield f"{count} of its panels have no id: give each its own number"
         elif count > 1:
             yield f"{count} panels have the id {number}: give each its own"
