@@ -30,13 +30,13 @@ from pydantic import (
     model_validator,
 )
 
+from executor.model.durations import LONGEST_SECONDS
 from executor.model.findings import Finding
 from executor.model.json_values import JsonAny, JsonList, JsonMapping, describe
 from executor.model.validation_messages import translate
 
 __all__ = [
     "DEVICES_LIMIT",
-    "LONGEST_SECONDS",
     "PRIORITY_LIMIT",
     "AutoCapacity",
     "Devices",
@@ -56,8 +56,6 @@ __all__ = [
 
 # A start key packs priority into 32 bits (scheduler.py).
 PRIORITY_LIMIT = 1_000_000
-# 31 years: no clock and no wait of an operating system has to count further.
-LONGEST_SECONDS = 1_000_000_000
 DEVICES_LIMIT = 1000
 
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from executor.model.workflow import LONGEST_SECONDS
+from executor.model.durations import LONGEST_SECONDS
 from executor.tools.options import check_names, no_options
 from executor.tools.tool import Simulation, Tool, ToolContext, ToolError
 

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from executor.dependencies import Graph
+from executor.model.durations import LONGEST_SECONDS
 from executor.model.findings import Finding
 from executor.model.json_values import JsonAny, JsonMapping
 from executor.model.workflow import (
-    LONGEST_SECONDS,
     Devices,
     Name,
     Names,

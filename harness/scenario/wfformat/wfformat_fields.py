@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from executor.model.durations import LONGEST_SECONDS
 from executor.model.findings import Path
 from executor.model.json_values import describe
-from executor.model.workflow import LONGEST_SECONDS
 from harness.scenario.imported_form import ImportedForm
 
 # Beyond thirty thousand years, or that many cores, a number is a mistake.
