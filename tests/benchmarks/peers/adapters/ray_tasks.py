@@ -20,7 +20,14 @@ def ready(workers: int) -> Iterator[Prepare]:
     """A local Ray that is kept."""
     import ray
 
-    ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    # Not one that another program has left word of.
+    ray.init(
+        address="local",
+        num_cpus=workers,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
     try:
         call = ray.remote(after)
         # Its worker processes start with the first tasks.
