@@ -16,6 +16,7 @@ import pytest
 
 from executor import BackendError, Step, Workflow, run
 from executor.backends import find_backend
+from executor.backends.dask import cluster_worker
 from tests.child_programs import Program
 
 NAP = Step(step_id="a", tool="sleep", args={"seconds": 0.01})
@@ -201,6 +202,29 @@ def test_a_worker_that_is_gone_for_long_comes_again() -> None:
     with dask.config.set({"distributed.deploy.lost-worker-timeout": "0.1 s"}), find_backend("dask")(1) as backend:
         assert run(one, backend=backend, tools={"tool": end_group}).errors["a"].attempt == 3
         assert run(one, backend=backend, tools={"tool": process_id}).ok
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_nanny_that_ends_itself_as_it_starts_its_worker_is_started_again(
+    times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As Dask's does where a step has ended the worker before the nanny has heard that it is there.
+    ends_itself = f"""
+import os, sys
+try:
+    os.rmdir(os.path.join({str(tmp_path)!r}, min(os.listdir({str(tmp_path)!r}))))
+except (OSError, ValueError):
+    pass
+else:
+    sys.exit(1)
+"""
+    for number in range(times):
+        (tmp_path / str(number)).mkdir()
+    monkeypatch.setattr(cluster_worker, "PROGRAM", ends_itself + cluster_worker.PROGRAM)
+    with find_backend("dask")(1) as backend:
+        assert run(Workflow(steps=(NAP,)), backend=backend).ok
+    assert list(tmp_path.iterdir()) == []
 
 
 def end_nanny() -> None:

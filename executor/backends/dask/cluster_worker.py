@@ -5,7 +5,8 @@ Rules of this module:
   however that ends.
 - What it writes goes to a :class:`.WorkerOutput`, one for all processes that its nanny starts in turn.
 - The worker is in another process group than its nanny: a step that ends its group is not the end of the nanny.
-- A nanny stays as long as its cluster, however often and for however long its worker is gone.
+- A nanny stays as long as its cluster, however often and for however long its worker is gone. One that ends itself is
+  started again.
 - What its processes have in shared memory is given back: a program of Python's beside them does so, and is not killed.
 """
 
@@ -35,6 +36,8 @@ LOOPBACK = "127.0.0.1"
 OPTIONS = {
     "host": LOOPBACK, "nthreads": 2, "memory_limit": 0, "dashboard_address": f"{LOOPBACK}:0",
 }  # fmt: skip
+# A nanny ends itself where a step ends its worker before the nanny has heard that it is there. So often it is started.
+MOST_STARTS = 5
 # As Python calls the program that gives back the semaphores of ended processes, and how long it may take.
 TRACKER = "multiprocessing.resource_tracker"
 TRACKER_SECONDS = 2.0
@@ -61,7 +64,9 @@ class WorkerProgram(SubprocessWorker):
         self._number = name
         self._output = output
         self._ended = ended
-        self._is_to_end = False
+        self._is_to_end = asyncio.Event()
+        self._starts = 0
+        self._write_ends: list[int] = []
         self._watching: asyncio.Task[None] | None = None
 
     async def _start(self) -> None:
@@ -69,30 +74,44 @@ class WorkerProgram(SubprocessWorker):
         specification = json.dumps({"cls": "distributed.Nanny", "opts": options})
         path = os.pathsep.join(place or os.getcwd() for place in sys.path)  # noqa: PTH109  # as Python itself reads ""
         environment = {**os.environ, "PYTHONPATH": path, "DASK_LOGGING__DISTRIBUTED": "critical"}
-        stdout, stderr = self._output.write_ends
-        try:
-            self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", PROGRAM, "spec", self.scheduler, "--spec", specification),
-                stdin=DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                env=environment,
-                start_new_session=True,
-            )
-        finally:
+        if not self._write_ends:
+            # Each program that is started here gets them.
+            self._write_ends = [os.dup(fd) for fd in self._output.write_ends]
             self._output.started()
+        stdout, stderr = self._write_ends
+        self.process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", PROGRAM, "spec", self.scheduler, "--spec", specification),
+            stdin=DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            env=environment,
+            start_new_session=True,
+        )
+        self._starts += 1
         self._watching = asyncio.ensure_future(self._watch(self.process))
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         status = await process.wait()
-        if not self._is_to_end:
+        if self._is_to_end.is_set():
+            return
+        if status <= 0 or self._starts >= MOST_STARTS:
             self._ended(status)
+            return
+        try:
+            await self._start()
+        except OSError:
+            self._ended(status)
+        if self._is_to_end.is_set() and self.process is not None:
+            # It was closed meanwhile.
+            await self._end_all_of_it(self.process)
 
     async def close(self) -> None:
         """See :class:`distributed.deploy.subprocess.Subprocess`."""
-        self._is_to_end = True
+        self._is_to_end.set()
         if self.process is not None and self.process.returncode is None:
             await self._end_all_of_it(self.process)
+        while self._write_ends:
+            os.close(self._write_ends.pop())
         await super().close()
 
     async def _end_all_of_it(self, process: asyncio.subprocess.Process) -> None:
