@@ -109,13 +109,12 @@ class SchemaChecker:
         return self._converters[kind][1](schema)
 
     def _one_of(self, choices: list[CoreSchema]) -> CoreSchema:
-        others: list[CoreSchema | tuple[CoreSchema, str]] = [one for one in choices if one["type"] != "none"]
-        kinds = [one["type"] for one in choices if one["type"] != "none"]
-        found = next(one for one in choices if one["type"] != "none")
+        others = [one for one in choices if one["type"] != "none"]
+        found = others[0]
         if len(others) > 1:
-            wished = " or ".join(_NAMES.get(kind, "a value of a known kind") for kind in kinds)
+            wished = " or ".join(_NAMES.get(one["type"], "a value of a known kind") for one in others)
             found = core_schema.union_schema(
-                others, custom_error_type="union_error", custom_error_context={"wished": wished},
+                [*others], custom_error_type="union_error", custom_error_context={"wished": wished},
                 custom_error_message="has to be {wished}",
             )  # fmt: skip
         return core_schema.nullable_schema(found) if len(others) < len(choices) else found

@@ -15,15 +15,7 @@ from executor.dependencies import Graph
 from executor.model.durations import LONGEST_SECONDS
 from executor.model.findings import Finding
 from executor.model.json_values import JsonAny, JsonMapping
-from executor.model.workflow import (
-    Devices,
-    Name,
-    Names,
-    Resource,
-    SparseModel,
-    ToolDeclaration,
-    Workflow,
-)
+from executor.model.workflow import Devices, Name, Names, Resource, SparseModel, ToolDeclaration, Workflow
 from harness.config import Policy
 from harness.files.strict_file import Document
 

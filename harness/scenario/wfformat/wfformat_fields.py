@@ -15,7 +15,7 @@ from executor.model.findings import Path
 from executor.model.json_values import describe
 from harness.scenario.imported_form import ImportedForm
 
-# Beyond thirty thousand years, or that many cores, a number is a mistake.
+# Of whatever it counts, cores for one, a larger number is a mistake, too.
 _MOST: Final = LONGEST_SECONDS
 
 
