@@ -9,11 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
+from executor import interrupts
 from executor.backends.threads import ThreadsBackend
 from executor.engine.engine import Engine
 from executor.engine.instruments import Instrument
@@ -21,6 +23,7 @@ from executor.model.workflow import Resource, Retry, Step, Workflow
 from executor.record.timeline import Attempt, StepStatus
 from executor.running import Interrupted, Run, arun, run
 from harness.testing.backends.suite_steps import meet
+from tests.movable_clock import PATIENCE_SECONDS
 
 BACKENDS = ("serial", "threads", "asyncio", "processes")
 
@@ -273,9 +276,9 @@ def test_ctrl_c_ends_the_run_and_keeps_what_was_done(backend: str) -> None:
 class Interrupts(ThreadsBackend):
     """Ctrl-C while its steps run, and while it closes, as often as is said."""
 
-    def __init__(self, *, driving: int, closing: int, between_seconds: float = 0.0) -> None:
+    def __init__(self, *, driving: int, closing: int, heard: Sequence[int] | None = None) -> None:
         super().__init__(2)
-        self.driving, self.closing, self.between_seconds = driving, closing, between_seconds
+        self.driving, self.closing, self.heard = driving, closing, heard
 
     def drive(self, engine: Engine) -> None:
         self._interrupt(self.driving)
@@ -287,9 +290,14 @@ class Interrupts(ThreadsBackend):
 
     def _interrupt(self, times: int) -> None:
         for _ in range(times):
+            before = 0 if self.heard is None else len(self.heard)
             # As the system does: it gives signals to the main thread.
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-            time.sleep(self.between_seconds)
+            # The system makes one of two that have not been heard of.
+            until = time.monotonic() + PATIENCE_SECONDS
+            while self.heard is not None and len(self.heard) == before:
+                assert time.monotonic() < until, "it was not heard"
+                time.sleep(0.001)
 
 
 ONE_STEP = Workflow(steps=(Step(step_id="a", tool="double", args={"value": 4}),))
@@ -323,6 +331,20 @@ def test_a_later_ctrl_c_leaves_at_once(driving: int, closing: int, monkeypatch: 
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The signals that the handler has been called with."""
+    numbers: list[int] = []
+    handle = interrupts.Interrupts.__call__
+
+    def noted(handler: interrupts.Interrupts, number: int, frame: FrameType | None) -> None:
+        numbers.append(number)
+        handle(handler, number, frame)
+
+    monkeypatch.setattr(interrupts.Interrupts, "__call__", noted)
+    return numbers
+
+
 def in_a_cell(backend: Interrupts) -> Run:
     """As a notebook runs it: in a loop that leaves Ctrl-C alone."""
 
@@ -337,18 +359,21 @@ def in_a_cell(backend: Interrupts) -> Run:
 
 
 @pytest.mark.parametrize(("driving", "closing"), [(2, 0), (1, 1), (0, 2)])
-def test_an_interrupt_of_a_cell_that_comes_again_within_a_second_is_the_same(driving: int, closing: int) -> None:
-    # The cell waits in another thread than the one that sends, and takes two at once for one.
+def test_an_interrupt_of_a_cell_that_comes_again_within_a_second_is_the_same(
+    driving: int, closing: int, heard: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("executor.interrupts.SAME_INTERRUPT_SECONDS", 3600.0)
     with pytest.raises(Interrupted) as caught:
-        in_a_cell(Interrupts(driving=driving, closing=closing, between_seconds=0.05))
+        in_a_cell(Interrupts(driving=driving, closing=closing, heard=heard))
     assert caught.value.run.statuses == {"a": "cancelled" if driving else "succeeded"}
+    assert len(heard) == 2
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_later_interrupt_of_a_cell_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_later_interrupt_of_a_cell_leaves_at_once(heard: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("executor.interrupts.SAME_INTERRUPT_SECONDS", 0.0)
     with pytest.raises(KeyboardInterrupt) as caught:
-        in_a_cell(Interrupts(driving=2, closing=0, between_seconds=0.05))
+        in_a_cell(Interrupts(driving=2, closing=0, heard=heard))
     assert not isinstance(caught.value, Interrupted)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
